@@ -1,0 +1,18 @@
+"""What holds for all tests. The servers and databases are in tests/services, explained in tests/README.md."""
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.services.fixtures"]
+
+TESTS = Path(__file__).parent
+
+#: Directories whose tests start processes or a browser; each is a marker too, so that `-m` can leave it out.
+KINDS = {"browser", "fleet", "servers"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(TESTS) and (kind := item.path.relative_to(TESTS).parts[0]) in KINDS:
+            item.add_marker(kind)

@@ -1,0 +1,140 @@
+"""The pytest plugin: options, and the servers and databases as fixtures (tests/README.md tells how to use them)."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from django.conf import settings
+from pytest_django.plugin import DjangoDbBlocker
+
+from tests.services.databases import EACH_DATABASE, aliases_of
+from tests.services.postgres import PostgresServer, running_postgres
+from tests.services.processes import MissingProgram, find_program
+from tests.services.redis import RedisServer, running_redis
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("holdfast")
+    group.addoption(
+        "--allow-missing",
+        action="store_true",
+        help="skip what needs a program that is not on this machine; without it such tests fail",
+    )
+    group.addoption(
+        "--database",
+        choices=["sqlite", "postgres"],
+        default="sqlite",
+        help="what the alias `default` is (default: sqlite); parametrised suites run on both in any case",
+    )
+
+
+def missing(config: pytest.Config, error: MissingProgram) -> NoReturn:
+    """Skip under --allow-missing, fail otherwise."""
+    if config.getoption("--allow-missing"):
+        pytest.skip(str(error))
+    pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the whole run. Ask for `postgres_dsn` to get an empty database on it."""
+    try:
+        with running_postgres() as server:
+            yield server
+    except MissingProgram as error:
+        missing(request.config, error)
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of this test's own, for processes that migrate it themselves."""
+    name = f"own_{uuid.uuid4().hex[:12]}"
+    yield postgres_server.create_database(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A Redis server for the whole run: not to be stopped. A test that stops one asks for `own_redis`."""
+    try:
+        with running_redis() as server:
+            yield server
+    except MissingProgram as error:
+        missing(request.config, error)
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of the run's Redis server, emptied."""
+    redis_server.flush()
+    return redis_server.url
+
+
+@pytest.fixture
+def own_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A Redis server of this test's own, to be stopped, killed and started again."""
+    try:
+        with running_redis() as server:
+            yield server
+    except MissingProgram as error:
+        missing(request.config, error)
+
+
+@pytest.fixture(scope="session")
+def nginx_program(request: pytest.FixtureRequest) -> Path:
+    try:
+        return find_program("nginx", package="nginx")
+    except MissingProgram as error:
+        missing(request.config, error)
+
+
+@pytest.fixture(scope="session")
+def chromium_program(request: pytest.FixtureRequest) -> Path:
+    """Debian's Chromium, for Playwright's `executable_path`."""
+    try:
+        return find_program("chromium", "chromium-browser", "google-chrome", package="chromium")
+    except MissingProgram as error:
+        missing(request.config, error)
+
+
+@pytest.fixture(params=EACH_DATABASE)
+def database(request: pytest.FixtureRequest) -> str:
+    """Run the test on SQLite and on PostgreSQL: the alias, for `using=`. The tables are there and empty."""
+    alias: str = request.param
+    return alias
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Say where the databases are, just before they are created; start PostgreSQL if a selected test is on it.
+
+    Each xdist worker has a temporary directory and a server of its own, so names need no suffix.
+    """
+    databases = settings.DATABASES
+    if request.config.getoption("--database") == "postgres":
+        databases["default"].update(
+            databases["postgres"], NAME="default", TEST=dict(databases["postgres"]["TEST"])
+        )
+    directory = tmp_path_factory.mktemp("databases")
+    aliases = aliases_of(request.session.items)
+    for alias, entry in databases.items():
+        if entry["ENGINE"].endswith("sqlite3"):
+            entry["TEST"]["NAME"] = str(directory / f"{alias}.sqlite3")
+        elif alias in aliases:
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            entry.update(server.django(alias))
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """As pytest-django's, but a connection that a worker thread still holds does not keep PostgreSQL's from being dropped."""
+    yield
+    if any(entry.get("HOST") for entry in settings.DATABASES.values()):
+        with django_db_blocker.unblock():
+            request.getfixturevalue("postgres_server").disconnect_everyone()

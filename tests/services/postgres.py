@@ -1,0 +1,142 @@
+"""A PostgreSQL server of our own, with default settings (fsync is on) in a temporary directory."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from tests.services.processes import (
+    MissingProgram,
+    Server,
+    find_program,
+    free_port,
+    removed_afterwards,
+    start,
+)
+
+USER = "holdfast"
+
+
+@dataclass(kw_only=True, slots=True)
+class PostgresServer:
+    """Reached over its Unix socket (`host` is the socket's directory) or over TCP on 127.0.0.1, without a password."""
+
+    server: Server
+    host: str
+    port: int
+
+    def dsn(self, database: str = "postgres") -> str:
+        """A libpq URL for `database`, over TCP, so that processes of any user can connect."""
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+
+    def django(self, database: str) -> dict[str, str]:
+        """The entries of Django's `DATABASES[alias]` that say where `database` is."""
+        return {"NAME": database, "USER": USER, "PASSWORD": "", "HOST": self.host, "PORT": str(self.port)}
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database and return its `dsn`."""
+        with self._administer() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.dsn(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop it, also under connections that are still open."""
+        with self._administer() as connection:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+
+    def disconnect_everyone(self) -> None:
+        """Cut every connection to every database, as an administrator or a failover would."""
+        with self._administer() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+
+    def answers(self) -> bool:
+        try:
+            with self._administer():
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def _administer(self) -> contextlib.AbstractContextManager[psycopg.Connection]:
+        return psycopg.connect(
+            host=self.host, port=self.port, user=USER, dbname="postgres", autocommit=True, connect_timeout=5
+        )
+
+
+@contextlib.contextmanager
+def running_postgres(**settings: str) -> Iterator[PostgresServer]:
+    """Initialise and start a server; `settings` are `postgresql.conf` names, for example `max_connections="300"`."""
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
+    initdb = find_program("initdb", package="postgresql", also_in=places)
+    postgres = initdb.with_name("postgres")
+    user = _unprivileged_user()
+    # A short path: a Unix socket's may have no more than 107 bytes.
+    with removed_afterwards(Path(tempfile.mkdtemp(prefix="holdfast-pg-", dir="/tmp"))) as directory:
+        if user:
+            shutil.chown(directory, user, user)
+        data = directory / "data"
+        initialised = subprocess.run(
+            [
+                initdb,
+                "--pgdata",
+                data,
+                "--username",
+                USER,
+                "--auth",
+                "trust",
+                "--encoding",
+                "UTF8",
+                "--locale",
+                "C",
+            ],
+            user=user,
+            group=user,
+            extra_groups=[] if user else None,
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if initialised.returncode:
+            raise RuntimeError(f"initdb failed:\n{initialised.stdout}{initialised.stderr}")
+        port = free_port()
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": str(directory),
+            "max_connections": "200",
+        } | settings
+        command: list[str | Path] = [postgres, "-D", data]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to leave.
+        server = start("postgres", command, directory=directory, user=user, dies_by=signal.SIGINT)
+        try:
+            running = PostgresServer(server=server, host=str(directory), port=port)
+            server.wait_until(running.answers)
+            yield running
+        finally:
+            server.stop(signal.SIGINT)
+
+
+def _unprivileged_user() -> str | None:
+    """Whom to run as: PostgreSQL refuses root, so root runs it as the package's own user."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("postgres").pw_name
+    except KeyError:
+        raise MissingProgram("postgres", "postgresql") from None
