@@ -1,3 +1,46 @@
-"""Holdfast: live features for Django that hold."""
+"""Holdfast: live features for Django that hold.
+
+This module is what users import from, and the map of the house. Imports point down only, which
+`scripts/check layers` holds; a module below the roof never imports `holdfast` itself, as that would point up.
+
+    roof          apps conf checks models admin urls asgi signals wiring, management/ migrations/ templatetags/
+                  testing/: what Django expects under these names; `wiring` builds every object, once per process
+    server        a WebSocket server for Uvicorn that writes prepared frames straight to the transport
+    transports    WebSocket, server-sent events, polling: thin shells around a connection
+    connections   one connection's life: drives its session, speaks to topics and the hub
+    topics        what users write against: Topic, Event, Keep, action, and the registry of routes
+    hub           who listens to what in this process; encodes once, keeps order, repairs gaps
+    log | presence | backplane | limits
+                  memory, who is here, between processes, how often: one interface each (`base.py`), one module
+                  per technology; the four never import each other
+    session       the state machine of one connection: no clock, no socket, no task, no Django
+    protocol      frames, codes, codec, positions: the ground
+
+Names are imported on first use, so that `import holdfast` needs no configured Django, and `settings.py` may do it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass  # noqa: TC005 - the names arrive with what defines them
 
 __version__ = "0.1.0.dev0"
+
+#: Public name: the module that defines it. What stands here stands in `__all__` and under TYPE_CHECKING too.
+_DEFINED_IN: dict[str, str] = {}
+
+__all__ = ["__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _DEFINED_IN[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = globals()[name] = getattr(import_module(module), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
