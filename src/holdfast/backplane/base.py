@@ -1,0 +1,56 @@
+"""What carries news between the processes of one installation.
+
+A backplane may lose, double and reorder messages: the log repairs that for durable topics. It promises only that
+
+- ``send`` may be called from any thread, in any process, and never blocks for longer than it takes to queue;
+- messages sent from one thread for one topic are usually delivered in order;
+- when messages may have been lost and it knows (a connection broke), it says so by calling ``interrupted``.
+
+A process that receives calls :meth:`Backplane.start` once on its event loop; one that only sends (a WSGI worker, a
+Celery task, a command) never does.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+Receive = Callable[[str, bytes], None]
+"""Called on the event loop with a topic's name and a message."""
+
+ReceiveGroup = Callable[[str, dict[str, object]], None]
+"""Called on the event loop with a topic's name and a message that other code sent to the topic's group."""
+
+
+class Backplane(ABC):
+    """One way to reach the other processes."""
+
+    shared: bool = True
+    """Does it reach other processes at all?"""
+
+    @abstractmethod
+    async def start(
+        self, receive: Receive, receive_group: ReceiveGroup, interrupted: Callable[[], None]
+    ) -> None:
+        """Begin to receive on the running event loop."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stop receiving and give back what :meth:`start` took. Sending stays possible."""
+
+    @abstractmethod
+    async def subscribe(self, topic: str) -> None:
+        """Return when messages for ``topic`` sent from now on will be received here."""
+
+    @abstractmethod
+    async def unsubscribe(self, topic: str) -> None:
+        """Stop receiving messages for ``topic``."""
+
+    @abstractmethod
+    def send(self, topic: str, message: bytes) -> None:
+        """Queue ``message`` for every *other* process that subscribed to ``topic`` (and perhaps this one)."""
+
+    @abstractmethod
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that was queued has been handed over, for at most ``timeout`` seconds; say whether it has.
+
+        Called when a process that only sends is about to end. Not for the event loop.
+        """

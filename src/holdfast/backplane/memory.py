@@ -1,0 +1,150 @@
+"""No other process to reach; and, for tests, several hubs of one process connected to each other.
+
+:class:`MemoryBackplane` alone is for an installation of one process: what is published reaches the hub of that process
+directly, and there is nobody else.
+
+:class:`MemoryExchange` connects several of them, each with a hub of its own, and can be told to treat messages as badly
+as a network does::
+
+    exchange = MemoryExchange()
+    one, two = exchange.backplane(), exchange.backplane()
+    exchange.fault = lambda topic, message: [message, message]    # everything arrives twice
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+
+from .base import Backplane, Receive, ReceiveGroup
+
+Fault = Callable[[str, bytes], list[bytes]]
+"""Given a topic and a message on its way to one receiver: what arrives there instead, in this order.
+
+``[]`` loses it, ``[message, message]`` doubles it; a hook that keeps messages and returns them later delays or reorders.
+"""
+
+
+def faithful(topic: str, message: bytes) -> list[bytes]:
+    """The fault that is none."""
+    return [message]
+
+
+class MemoryBackplane(Backplane):
+    """Reaches nobody, unless a :class:`MemoryExchange` made it."""
+
+    shared = False
+
+    def __init__(self, exchange: "MemoryExchange | None" = None) -> None:
+        self._exchange = exchange
+        self.shared = exchange is not None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._receive: Receive | None = None
+        self._receive_group: ReceiveGroup | None = None
+        self._interrupted: Callable[[], None] | None = None
+        self._topics: set[str] = set()
+
+    async def start(
+        self, receive: Receive, receive_group: ReceiveGroup, interrupted: Callable[[], None]
+    ) -> None:
+        self._receive, self._receive_group, self._interrupted = receive, receive_group, interrupted
+        self._loop = asyncio.get_running_loop()
+
+    async def stop(self) -> None:
+        self._loop = self._receive = self._receive_group = self._interrupted = None
+        self._topics.clear()
+
+    async def subscribe(self, topic: str) -> None:
+        self._topics.add(topic)
+
+    async def unsubscribe(self, topic: str) -> None:
+        self._topics.discard(topic)
+
+    def send(self, topic: str, message: bytes) -> None:
+        if self._exchange is not None:
+            self._exchange.carry(topic, message, sender=self)
+
+    def flush(self, timeout: float) -> bool:
+        return True
+
+    # ── what the exchange calls, in any thread ───────────────────────────────────────────────────────────────────────
+
+    def listens_to(self, topic: str) -> bool:
+        return topic in self._topics
+
+    def deliver(self, topic: str, message: bytes) -> None:
+        """Pass ``message`` to the receiver in its own loop, if it still listens by then."""
+
+        def arrive() -> None:
+            if self._receive is not None and topic in self._topics:
+                self._receive(topic, message)
+
+        self._soon(arrive)
+
+    def deliver_group(self, topic: str, message: dict[str, object]) -> None:
+        def arrive() -> None:
+            if self._receive_group is not None and topic in self._topics:
+                self._receive_group(topic, message)
+
+        self._soon(arrive)
+
+    def interrupt(self) -> None:
+        def arrive() -> None:
+            if self._interrupted is not None:
+                self._interrupted()
+
+        self._soon(arrive)
+
+    def _soon(self, arrive: Callable[[], None]) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        try:
+            if _running_loop() is loop:
+                loop.call_soon(
+                    arrive
+                )  # in the next turn, always: tests on one loop run the same way every time
+            else:
+                loop.call_soon_threadsafe(arrive)
+        except RuntimeError:
+            pass  # the receiver's loop was closed: nobody listens any more
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class MemoryExchange:
+    """Connects the backplanes that it makes: what one sends, every *other* one that subscribed receives."""
+
+    def __init__(self) -> None:
+        self.fault: Fault = faithful
+        self._lock = threading.Lock()
+        self._backplanes: tuple[MemoryBackplane, ...] = ()
+
+    def backplane(self) -> MemoryBackplane:
+        """A new one, for one more hub."""
+        made = MemoryBackplane(self)
+        with self._lock:
+            self._backplanes = (*self._backplanes, made)
+        return made
+
+    def carry(self, topic: str, message: bytes, *, sender: MemoryBackplane | None = None) -> None:
+        """Bring ``message`` to everybody but ``sender``, each with a :attr:`fault` of its own. Of any thread."""
+        for backplane in self._backplanes:
+            if backplane is not sender and backplane.listens_to(topic):
+                for arriving in self.fault(topic, message):
+                    backplane.deliver(topic, arriving)
+
+    def group_send(self, topic: str, message: Mapping[str, object]) -> None:
+        """Do as code that sends to the topic's Channels group."""
+        for backplane in self._backplanes:
+            if backplane.listens_to(topic):
+                backplane.deliver_group(topic, dict(message))
+
+    def interrupt(self) -> None:
+        """Tell every receiver that its connection was broken."""
+        for backplane in self._backplanes:
+            backplane.interrupt()
