@@ -1,0 +1,24 @@
+"""What the hub sees of a connection."""
+
+from typing import Protocol
+
+from holdfast.protocol.frames import Reset
+
+from .prepared import Prepared
+
+
+class Outlet(Protocol):
+    """The writing end of one connection."""
+
+    client: str
+    """What ``exclude`` goes by."""
+
+    ready: bool
+    """May events be written now? Once this is false, events are not buffered: the subscriptions remember where they
+    stood, and whoever owns the outlet calls :meth:`Hub.resume` for each of them when it is true again."""
+
+    def write(self, event: Prepared) -> None:
+        """Write an event. Never raises, never blocks; may make :attr:`ready` false."""
+
+    def write_reset(self, reset: Reset) -> None:
+        """Write a reset, ready or not."""

@@ -1,0 +1,125 @@
+"""The parts of one process, put together: how the rooms above reach them.
+
+``holdfast.wiring`` installs how to build them from the settings. They are built at first need, and anew in a forked
+child: threads and connections of the parent are of no use there.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+
+from holdfast.backplane.base import Backplane
+from holdfast.log.base import Batch, Log
+
+from .hub import GroupEvents, Hub, Timing
+from .publisher import Publisher
+from .threads import Inline, Threads
+
+
+class Runtime:
+    """One process's log, backplane, threads, publisher, and its hub on each event loop that has connections."""
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        backplane: Backplane,
+        threads: Threads,
+        log_threads: Threads | Inline,
+        timing: Timing | None = None,
+        group_events: GroupEvents | None = None,
+    ) -> None:
+        self.log = log
+        self.backplane = backplane
+        self.threads = threads
+        self.log_threads = log_threads
+        self.origin = secrets.token_hex(8)
+        self.publisher = Publisher(log, backplane, log_threads, origin=self.origin)
+        self._timing = timing
+        self._group_events = group_events
+        self._hub: Hub | None = None
+        self._starting: asyncio.Task[Hub] | None = None
+
+    async def hub(self) -> Hub:
+        """The hub of the running event loop, started."""
+        hub, loop = self._hub, asyncio.get_running_loop()
+        if hub is not None and hub.loop is loop:
+            return hub
+        if self._starting is None or self._starting.get_loop() is not loop:
+            self._starting = loop.create_task(self._start_hub())
+        return await asyncio.shield(self._starting)
+
+    async def _start_hub(self) -> Hub:
+        if self._hub is not None:
+            self.publisher.detach(self._hub)  # its event loop has ended without stopping it
+        hub = Hub(
+            self.log,
+            self.backplane,
+            self.log_threads,
+            origin=self.origin,
+            timing=self._timing,
+            group_events=self._group_events,
+            batches_found=self._found,
+        )
+        await hub.start()
+        self.publisher.attach(hub)
+        self._hub = hub
+        return hub
+
+    def _found(self, batches: list[Batch]) -> None:
+        self.publisher.spread(batches)
+
+    async def stop(self) -> None:
+        """Stop the hub of the running event loop and end the threads. The runtime can be used again."""
+        hub, self._hub, self._starting = self._hub, None, None
+        if hub is not None:
+            self.publisher.detach(hub)
+            await hub.stop()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self.threads.close)
+        await loop.run_in_executor(None, self.log_threads.close)
+
+
+_build: Callable[[], Runtime] | None = None
+_current: Runtime | None = None
+
+
+def install(build: Callable[[], Runtime]) -> None:
+    """Say how this process's runtime is to be built. What was built before is forgotten."""
+    global _build, _current
+    _build, _current = build, None
+
+
+def current() -> Runtime:
+    """The runtime of this process."""
+    global _current
+    if _current is None:
+        if _build is None:
+            raise RuntimeError(
+                'Holdfast is not set up in this process: put "holdfast" into INSTALLED_APPS and call django.setup() '
+                "before you publish."
+            )
+        _current = _build()
+    return _current
+
+
+@contextlib.contextmanager
+def using(runtime: Runtime) -> Iterator[Runtime]:
+    """For tests: ``runtime`` is the current one inside the block."""
+    global _current
+    before, _current = _current, runtime
+    try:
+        yield runtime
+    finally:
+        _current = before
+
+
+def _forget() -> None:
+    global _current
+    _current = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,149 @@
+"""One topic as this process sees it: who listens, and up to where it was passed on."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from holdfast.log.base import Entry, Head
+from holdfast.protocol.positions import Position
+
+from .outlet import Outlet
+from .prepared import Prepared
+
+RECENT_EVENTS = 256
+RECENT_BYTES = 256 * 1024
+PAGES = 16
+
+
+class Subscription:
+    """One outlet's place in one stream.
+
+    Either ``live`` (its offset is the stream's), or catching up: then everything up to ``offset`` has been written.
+    """
+
+    __slots__ = ("ended", "live", "offset", "outlet", "stream")
+
+    def __init__(self, stream: "Stream", outlet: Outlet, offset: int) -> None:
+        self.stream = stream
+        self.outlet = outlet
+        self.offset = offset
+        self.live = False
+        self.ended = False
+
+
+class Stream:
+    """The state of a topic in the hub; the rules are in :class:`~holdfast.hub.hub.Hub`.
+
+    ``offset`` is the last one passed on to the live subscribers. ``epoch`` is ``""`` for a topic without a log.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.epoch = ""
+        self.offset = 0
+        self.floor = 0
+        self.subscriptions: set[Subscription] = set()
+        self.live: set[Subscription] = set()
+        self.ahead: set[Subscription] = set()  # those that know of entries that were not passed on here yet
+        self.held: dict[int, Sequence[Entry]] = {}  # batches beyond a gap, by their first offset
+        self.wanted = 0  # the log is known to reach this far
+        self.filling = False
+        self.visitors = 0  # joins under way
+        self.idle_since: float | None = None
+        self._audience: tuple[Subscription, ...] | None = None
+        self._recent: list[Prepared] = []
+        self._recent_bytes = 0
+        self._pages: OrderedDict[int, list[Prepared]] = OrderedDict()
+
+    @property
+    def durable(self) -> bool:
+        return bool(self.epoch)
+
+    @property
+    def position(self) -> Position:
+        return Position(epoch=self.epoch, offset=self.offset)
+
+    def begin(self, head: Head) -> None:
+        """Start (again) at the log's head: forget what was read, and what was held back."""
+        self.epoch, self.offset, self.floor = head.epoch, head.offset, head.floor
+        self.wanted = head.offset
+        self.held.clear()
+        self._recent.clear()
+        self._recent_bytes = 0
+        self._pages.clear()
+
+    # ── who listens ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def audience(self) -> tuple[Subscription, ...]:
+        """The live subscriptions, as something that does not change while it is walked through."""
+        if self._audience is None:
+            self._audience = tuple(self.live)
+        return self._audience
+
+    def add(self, subscription: Subscription) -> None:
+        self.subscriptions.add(subscription)
+
+    def rest(self, now: float) -> None:
+        """Note since when nobody has been here."""
+        self.idle_since = None if self.subscriptions or self.visitors else now
+
+    def go_live(self, subscription: Subscription) -> None:
+        subscription.live = True
+        self.live.add(subscription)
+        self._audience = None
+
+    def fall_behind(self, subscription: Subscription, offset: int) -> None:
+        """From now on the subscription is served from the log, after ``offset``."""
+        subscription.live = False
+        subscription.offset = offset
+        self.live.discard(subscription)
+        self._audience = None
+
+    def remove(self, subscription: Subscription, now: float) -> None:
+        subscription.ended = True
+        self.fall_behind(subscription, subscription.offset)
+        self.ahead.discard(subscription)
+        self.subscriptions.discard(subscription)
+        self.rest(now)
+
+    # ── what was said ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def prepare(self, entries: Iterable[Entry]) -> list[Prepared]:
+        return [Prepared(self.name, entry.name, entry.payload, entry.offset, entry.exclude) for entry in entries]
+
+    def remember(self, events: Sequence[Prepared]) -> None:
+        """Keep the newest events, which follow the ones already kept, for subscribers that are a little behind."""
+        recent = self._recent
+        recent.extend(events)
+        self._recent_bytes += sum(len(event.payload) for event in events)
+        if len(recent) <= 2 * RECENT_EVENTS and self._recent_bytes <= 2 * RECENT_BYTES:
+            return
+        drop = max(len(recent) - RECENT_EVENTS, 0)
+        self._recent_bytes -= sum(len(event.payload) for event in recent[:drop])
+        while drop < len(recent) and self._recent_bytes > RECENT_BYTES:
+            self._recent_bytes -= len(recent[drop].payload)
+            drop += 1
+        del recent[:drop]
+
+    def keep_page(self, after: int, page: list[Prepared]) -> None:
+        """Keep what was read from the log after an offset, for others who stand at the same place."""
+        self._pages[after] = page
+        if len(self._pages) > PAGES:
+            self._pages.popitem(last=False)
+
+    def page_after(self, offset: int, limit: int) -> list[Prepared] | None:
+        """Events after ``offset`` that are at hand, in order and without a hole; ``None`` if the log must be read."""
+        recent = self._recent
+        if recent:
+            first = recent[0].offset
+            assert first is not None
+            if offset + 1 >= first:
+                start = offset + 1 - first
+                return recent[start : start + limit]
+        return self._pages.get(offset)
+
+    def forget(self) -> None:
+        """Give back the memory of a stream in which nothing happens."""
+        self._recent.clear()
+        self._recent_bytes = 0
+        self._pages.clear()

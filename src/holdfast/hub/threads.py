@@ -1,0 +1,80 @@
+"""The bridge from the event loop to blocking code: the ORM, the log, ``def`` handlers."""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from django.db import close_old_connections, connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Threads:
+    """A bounded pool of worker threads with their database connections looked after.
+
+    Work beyond ``size`` waits in a queue. With ``keep_connections`` a thread keeps its connections from one piece of
+    work to the next and drops those that broke; without, Django's rule for the end of a request holds
+    (``CONN_MAX_AGE``), which is what application code expects.
+    """
+
+    def __init__(self, size: int, *, name: str = "holdfast", keep_connections: bool = False) -> None:
+        self._size = size
+        self._name = name
+        self._tidy = _drop_broken_connections if keep_connections else close_old_connections
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function`` in a worker thread with the caller's context variables, and return what it returns."""
+        context = contextvars.copy_context()
+        work = partial(context.run, self._work, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._executor(), work)
+
+    def _work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._tidy()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._tidy()
+
+    def _executor(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
+        return self._pool
+
+    def close(self) -> None:
+        """Finish what runs, close the threads' database connections and end them. The pool can be used again."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        alive = len(pool._threads)
+        meeting = threading.Barrier(alive)
+
+        def part() -> None:
+            meeting.wait(10)  # so that each thread takes exactly one of these
+            connections.close_all()
+
+        for _ in range(alive):
+            pool.submit(part)
+        pool.shutdown(wait=True)
+
+
+class Inline:
+    """Runs the work where it stands: for a log that does not block."""
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(*args, **kwargs)
+
+    def close(self) -> None:
+        pass
+
+
+def _drop_broken_connections() -> None:
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred and not connection.in_atomic_block:
+            connection.close()
+            connection.errors_occurred = False

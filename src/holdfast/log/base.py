@@ -1,0 +1,214 @@
+"""The memory of durable topics: what a log is, whatever keeps it.
+
+A log holds, for each topic, a sequence of entries numbered 1, 2, 3, … without holes. Every implementation promises:
+
+- **Order.** Offsets of one topic are given out one after the other; what a reader sees is always a prefix of the
+  sequence. Entries that one caller wrote one after the other keep that order.
+- **Atomicity.** A batch given to :meth:`Log.append` gets neighbouring offsets in each topic, or is not written at all.
+  Entries given to :meth:`Log.enlist` become real when the caller's transaction commits, and never if it rolls back
+  (savepoints included).
+- **Loss.** Entries stay readable until :meth:`Log.trim` removes them, oldest first. Reading below the floor raises
+  :class:`Trimmed`.
+- **Epochs.** A topic's offsets belong to its epoch. A log that was lost or rebuilt gives the topic a new one.
+
+All methods block and may be called from any thread, but not from a running event loop (unless :attr:`Log.blocking`
+is false). One contract suite, ``tests/log/contract.py``, runs over every implementation.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from holdfast.protocol.positions import Position
+
+T = TypeVar("T")
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """An event on its way into the log.
+
+    ``payload`` is JSON text. ``exclude`` is the id of a client that must not receive it, or ``""``.
+    """
+
+    topic: str
+    name: str
+    payload: bytes
+    exclude: str = ""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An event in the log, at its offset (1 is the first)."""
+
+    offset: int
+    name: str
+    payload: bytes
+    exclude: str = ""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries that were just given neighbouring offsets in one topic, in order; never empty."""
+
+    topic: str
+    epoch: str
+    entries: tuple[Entry, ...]
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of one topic's log: the last offset given out (0: none yet) and the last one trimmed away."""
+
+    epoch: str
+    offset: int
+    floor: int = 0
+
+    @property
+    def position(self) -> Position:
+        return Position(epoch=self.epoch, offset=self.offset)
+
+
+class LogError(Exception):
+    """The log cannot answer.
+
+    ::
+
+        LogError
+        ├── LogUnavailable    the store behind it does not answer; trying again may help
+        └── Trimmed           the entries asked for are gone
+    """
+
+
+class LogUnavailable(LogError):
+    pass
+
+
+class Trimmed(LogError):
+    """The entries after ``after`` cannot be read without a hole: the log of ``topic`` starts after ``head.floor``."""
+
+    def __init__(self, topic: str, after: int, head: Head) -> None:
+        super().__init__(f"topic {topic!r}: entries after {after} are gone, the log starts after {head.floor}")
+        self.topic, self.after, self.head = topic, after, head
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call was answered with the first time: JSON text, of a result or of an error payload."""
+
+    payload: bytes
+    failed: bool = False
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What :meth:`Log.claim` found out about a call's key.
+
+    Exactly one holds: ``mine`` (carry it out now), ``answer`` (it was carried out; this was the answer), ``running``
+    (an attempt is under way elsewhere: ask again), ``lost`` (an attempt died and may have been carried out),
+    ``reused`` (the key belongs to a different call).
+    """
+
+    mine: bool = False
+    answer: Answer | None = None
+    running: bool = False
+    lost: bool = False
+    reused: bool = False
+
+
+class Log(ABC):
+    """One store of durable topics, and of the answers to the calls that changed them."""
+
+    blocking: bool = True
+    """Do the methods wait for I/O? If so they must be kept off the event loop."""
+
+    shared: bool = True
+    """Do other processes see the same log?"""
+
+    alias: str = "default"
+    """The Django database whose transactions :meth:`enlist` takes part in."""
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def in_transaction(self) -> bool:
+        """Is the calling thread inside a transaction that :meth:`enlist` would take part in?"""
+
+    @abstractmethod
+    def enlist(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
+        """Write ``drafts`` as part of the calling thread's transaction, without offsets and without a lock.
+
+        When that transaction has committed the entries are numbered (see :meth:`sequence`) and ``committed`` is called
+        in the same thread with the batches that came of it, which may hold other publishers' entries too, or none
+        if somebody else numbered these. An error while numbering is logged, not raised: a sweep finishes the work.
+        """
+
+    @abstractmethod
+    def append(self, drafts: Sequence[Draft]) -> list[Batch]:
+        """Write ``drafts`` in a transaction of their own and number them.
+
+        On return they are durable. The batches returned are what this call numbered, which may be more (entries that
+        were waiting) or less (another process is numbering them this instant).
+        """
+
+    @abstractmethod
+    def sequence(self, topics: Iterable[str]) -> list[Batch]:
+        """Number every committed entry of ``topics`` that has no offset yet, each topic in a short transaction."""
+
+    @abstractmethod
+    def sweep(self) -> list[Batch]:
+        """Finish what processes left behind that died between commit and numbering; cheap when there is nothing."""
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def heads(self, topics: Collection[str]) -> Mapping[str, Head]:
+        """The state of every one of ``topics``; a topic that never had an entry is created (offset 0)."""
+
+    @abstractmethod
+    def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
+        """Up to ``limit`` entries after a position, in order, without holes.
+
+        Raises :class:`Trimmed` when the first of them is gone, or when the epoch is not the topic's.
+        """
+
+    @abstractmethod
+    def exactly(self, topic: str, take: Callable[[], T]) -> tuple[Position, T]:
+        """Call ``take`` and return its value with the position that agrees with it exactly.
+
+        What ``take`` reads (in the same store, in the calling thread) holds the effects of every transaction whose
+        events have offsets up to the position, and of no other that published to the topic.
+        """
+
+    # ── forgetting ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def trim(self, topic: str, *, before: datetime | None = None, count: int | None = None) -> int:
+        """Remove entries written ``before`` a time and all but the newest ``count``; return how many went.
+
+        Offsets already given out are never given out again, also when nothing is left.
+        """
+
+    @abstractmethod
+    def topics(self) -> list[str]:
+        """The names of all topics that the log knows."""
+
+    # ── calls carried out once ───────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
+        """Take ``key`` for one attempt at a call, or find out what became of an earlier one.
+
+        ``owner`` scopes the key; ``target`` is the topic and the action it was used for. Inside a transaction the claim
+        is part of it: it vanishes on rollback, and an attempt that holds the same key in another transaction is waited
+        for. Outside, the claim lasts ``seconds``: an attempt that has not answered by then counts as lost.
+        """
+
+    @abstractmethod
+    def answer(self, owner: str, key: str, answer: Answer) -> None:
+        """Keep the answer to a claimed call (in the same transaction, if the claim was made in one)."""
+
+    @abstractmethod
+    def release(self, owner: str, key: str) -> None:
+        """Give a claim back: the attempt had no effect, another may be carried out."""
+
+    @abstractmethod
+    def forget_answers(self, before: datetime) -> int:
+        """Remove the answers (and lost claims) of calls made before a time; return how many went."""

@@ -1,0 +1,198 @@
+"""Every message of the wire, version 1 (``PROTOCOL.md`` is the full text).
+
+A message is an object with a ``type``; what it carries is its ``payload``. Fields that are not known are ignored, so
+that a newer peer can add some; a ``type`` that is not known is answered with ``unknown_type``.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from .positions import Epoch, Offset, Position
+
+Ref = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+TopicName = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+CallKey = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,100}$")]
+
+
+class Frame(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", gc=False):
+    """What all messages share."""
+
+
+class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What all payloads share."""
+
+
+# ── client to server ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class HelloPayload(Payload, kw_only=True):
+    client: ClientId | None = None
+    token: Annotated[str, msgspec.Meta(max_length=8192)] | None = None
+
+
+class Hello(Frame, kw_only=True, tag="hello"):
+    """Who is speaking: optional, and only as the first message."""
+
+    payload: HelloPayload = HelloPayload()
+
+
+class JoinPayload(Payload, kw_only=True):
+    since: Position | None = None
+
+
+class Join(Frame, kw_only=True, tag="join"):
+    """Subscribe to a topic, from a position if one is given, else from now."""
+
+    ref: Ref
+    topic: TopicName
+    payload: JoinPayload = JoinPayload()
+
+
+class Leave(Frame, kw_only=True, tag="leave"):
+    ref: Ref
+    topic: TopicName
+
+
+class Call(Frame, kw_only=True, tag="call"):
+    """Run an action of a joined topic. Without ``ref`` no answer is wanted; with ``key`` it is carried out once."""
+
+    topic: TopicName
+    name: Name
+    ref: Ref | None = None
+    key: CallKey | None = None
+    payload: msgspec.Raw = msgspec.Raw()
+
+
+class RefreshPayload(Payload, kw_only=True):
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
+
+
+class Refresh(Frame, kw_only=True, tag="refresh"):
+    """A newer token for the same user."""
+
+    ref: Ref
+    payload: RefreshPayload
+
+
+class Ping(Frame, kw_only=True, tag="ping"):
+    pass
+
+
+Inbound = Hello | Join | Leave | Call | Refresh | Ping
+
+# ── server to client ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class LimitsPayload(Payload, kw_only=True):
+    """What this server accepts: bytes in a message, topics joined at once, calls running at once."""
+
+    message_bytes: int
+    topics: int
+    calls: int
+
+
+class WelcomePayload(Payload, kw_only=True):
+    """``heartbeat`` is in seconds: a client that has been silent for so long sends a ping."""
+
+    session: str
+    user: str | None
+    heartbeat: float
+    limits: LimitsPayload
+
+
+class Welcome(Frame, kw_only=True, tag="welcome"):
+    payload: WelcomePayload
+
+
+class JoinedPayload(Payload, kw_only=True):
+    """``epoch`` and ``offset`` (the log's head) are there on durable topics, ``recovered`` when ``since`` was sent."""
+
+    epoch: Epoch | None = None
+    offset: Offset | None = None
+    recovered: bool | None = None
+    snapshot: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Joined(Frame, kw_only=True, tag="joined"):
+    ref: Ref
+    topic: TopicName
+    payload: JoinedPayload
+
+
+class ErrorPayload(Payload, kw_only=True):
+    """``code`` is a name of the catalogue; ``reason`` is the application's own word, with ``refused`` only."""
+
+    code: str
+    message: str
+    reason: str | None = None
+    retry_after: float | None = None
+
+
+class Left(Frame, kw_only=True, tag="left"):
+    """The answer to a leave (``ref``), or the end of a subscription by the server (``payload``)."""
+
+    topic: TopicName
+    ref: Ref | None = None
+    payload: ErrorPayload | None = None
+
+
+class Event(Frame, kw_only=True, tag="event"):
+    """One event; ``offset`` is there when the event is in the log."""
+
+    topic: TopicName
+    name: Name
+    offset: Offset | None = None
+    payload: msgspec.Raw
+
+
+class Result(Frame, kw_only=True, tag="result"):
+    ref: Ref
+    payload: msgspec.Raw
+
+
+class Error(Frame, kw_only=True, tag="error"):
+    """The answer to a message that failed; ``ref`` is its reference if it could be read."""
+
+    payload: ErrorPayload
+    ref: Ref | None = None
+    topic: TopicName | None = None
+
+
+class ResetPayload(Payload, kw_only=True):
+    """From here on the stream goes on after (``epoch``, ``offset``); what lies before may have been missed."""
+
+    reason: Literal["trimmed", "epoch", "interrupted"]
+    epoch: Epoch | None = None
+    offset: Offset | None = None
+
+
+class Reset(Frame, kw_only=True, tag="reset"):
+    topic: TopicName
+    payload: ResetPayload
+
+
+class GoodbyePayload(Payload, kw_only=True):
+    """Sent before the server closes; ``after`` is how many seconds to wait before reconnecting."""
+
+    code: str
+    reconnect: bool
+    after: float | None = None
+
+
+class Goodbye(Frame, kw_only=True, tag="goodbye"):
+    payload: GoodbyePayload
+
+
+class Pong(Frame, kw_only=True, tag="pong"):
+    pass
+
+
+Outbound = Welcome | Joined | Left | Event | Result | Error | Reset | Goodbye | Pong
+
+
+def raw_json(value: Any) -> msgspec.Raw:
+    """JSON text of a value, ready to be put into a frame."""
+    return msgspec.Raw(msgspec.json.encode(value))
