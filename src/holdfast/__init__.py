@@ -23,14 +23,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    pass  # noqa: TC005 - the names arrive with what defines them
+    from holdfast.protocol.positions import Position
+    from holdfast.topics.action import action
+    from holdfast.topics.caller import Caller
+    from holdfast.topics.event import Event
+    from holdfast.topics.keep import Keep
+    from holdfast.topics.refuse import Refuse
+    from holdfast.topics.topic import Topic
 
 __version__ = "0.1.0.dev0"
 
 #: Public name: the module that defines it. What stands here stands in `__all__` and under TYPE_CHECKING too.
-_DEFINED_IN: dict[str, str] = {}
+_DEFINED_IN: dict[str, str] = {
+    "Caller": "holdfast.topics.caller",
+    "Event": "holdfast.topics.event",
+    "Keep": "holdfast.topics.keep",
+    "Position": "holdfast.protocol.positions",
+    "Refuse": "holdfast.topics.refuse",
+    "Topic": "holdfast.topics.topic",
+    "action": "holdfast.topics.action",
+}
 
-__all__ = ["__version__"]
+__all__ = ["Caller", "Event", "Keep", "Position", "Refuse", "Topic", "__version__", "action"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,1 @@
+"""What users write against: topics, their events and their actions."""

@@ -1,0 +1,219 @@
+"""What clients may call: methods of a topic with typed arguments."""
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, overload
+
+import msgspec
+
+from holdfast.limits.base import Rate
+
+from .schema import Misfit, why_unsupported
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
+_MARK = "__holdfast_action__"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What was written at the decorator."""
+
+    name: str
+    rate: Rate | None
+    once: bool
+    timeout: float | None
+
+
+@overload
+def action(function: F, /) -> F: ...
+@overload
+def action(
+    *,
+    rate: str | Rate | None = None,
+    once: bool = True,
+    timeout: float | None = 30.0,
+    name: str | None = None,
+) -> Callable[[F], F]: ...
+def action(
+    function: F | None = None,
+    /,
+    *,
+    rate: str | Rate | None = None,
+    once: bool = True,
+    timeout: float | None = 30.0,
+    name: str | None = None,
+) -> F | Callable[[F], F]:
+    """Let clients that joined the topic call this method.
+
+    ::
+
+        @action(rate="5/s")
+        def post(self, caller, body: Annotated[str, Meta(max_length=2000)]) -> int: ...
+
+    Arguments arrive by name and are checked against their annotations before the method runs; what it returns is the
+    caller's reply and is checked against the return annotation. A ``def`` runs in a thread and in one transaction, an
+    ``async def`` on the event loop and in none. The method itself stays an ordinary method.
+
+    ``rate`` limits how often one user may call it. ``once`` keeps the answers of calls made with a key, so that a call
+    sent again is not carried out again; turn it off for what may well happen twice. ``timeout`` is in seconds, ``None``
+    for none. ``name`` is the name on the wire, the method's own by default.
+    """
+
+    def mark(function: F) -> F:
+        if not inspect.isfunction(function):
+            raise TypeError(
+                f"@action: {function!r} is not a plain method; put @action above a def or an async def that takes "
+                "self, caller and annotated arguments"
+            )
+        options = Options(
+            name=function.__name__ if name is None else name, rate=limit, once=once, timeout=timeout
+        )
+        setattr(function, _MARK, options)
+        return function
+
+    limit = Rate.parse(rate) if isinstance(rate, str) else rate
+    seconds: object = timeout
+    if seconds is not None and (
+        isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0
+    ):
+        raise TypeError(
+            f"@action(timeout={timeout!r}): expected a number of seconds above zero, or None for no limit"
+        )
+    return mark if function is None else mark(function)
+
+
+def options_of(function: Any) -> Options | None:
+    """What ``@action`` said about a function; ``None`` if it is not decorated."""
+    return getattr(function, _MARK, None)
+
+
+class Action:
+    """A method of a topic as clients call it."""
+
+    __slots__ = ("_decoders", "_label", "_result", "function", "is_async", "name", "once", "rate", "timeout")
+
+    def __init__(self, owner: type, function: Callable[..., Any], options: Options) -> None:
+        """Raise ``TypeError`` when the method's declaration has a mistake."""
+        self._label = f"{owner.__name__}.{function.__name__}"
+        self.function = function
+        self.name, self.rate = options.name, options.rate
+        self.once, self.timeout = options.once, options.timeout
+        self.is_async = inspect.iscoroutinefunction(function)
+        name: object = self.name
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise TypeError(
+                f"{self._label}: {self.name!r} cannot be an action's name; use 1 to 100 of A-Z a-z 0-9 _ . : -"
+            )
+        arguments, returns = _signature(self._label, owner, function)
+        struct = msgspec.defstruct(
+            self._label,
+            # Left out, an argument keeps the default that the method itself gives it.
+            [
+                (n, t) if required else (n, t | msgspec.UnsetType, msgspec.UNSET)
+                for n, t, required in arguments
+            ],
+            kw_only=True,
+            forbid_unknown_fields=True,
+        )
+        self._decoders: dict[str, msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]] = {
+            "json": msgspec.json.Decoder(struct),
+            "msgpack": msgspec.msgpack.Decoder(struct),
+        }
+        self._result = msgspec.json.Decoder(returns)
+
+    def decode(self, raw: bytes | msgspec.Raw, codec: Literal["json", "msgpack"]) -> dict[str, Any]:
+        """Read the arguments of a call; an empty ``raw`` is a call without any.
+
+        Raises ``msgspec.ValidationError`` saying where they do not fit (arguments that do not exist included), and
+        ``msgspec.DecodeError`` when they cannot be read at all.
+        """
+        if not len(memoryview(raw)):
+            raw = b"{}" if codec == "json" else b"\x80"
+        arguments = self._decoders[codec].decode(raw)
+        return {
+            name: value
+            for name in arguments.__struct_fields__
+            if (value := getattr(arguments, name)) is not msgspec.UNSET
+        }
+
+    def encode_result(self, value: Any) -> bytes:
+        """Return the JSON text of what the method returned, checked against its return annotation.
+
+        Raises ``TypeError``, for the developer, when it does not fit.
+        """
+        try:
+            text = msgspec.json.encode(value)
+            self._result.decode(text)
+        except msgspec.ValidationError as error:
+            misfit = Misfit.of(error)
+            at = f" at {misfit.where}" if misfit.where else ""
+            raise TypeError(
+                f"{self._label} returned {_short(value)}, which is not what its annotation says: {misfit.what}{at}"
+            ) from None
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
+            raise TypeError(
+                f"{self._label} returned {_short(value)}, which cannot be sent as JSON ({error}); "
+                "return plain values, such as its id or its fields"
+            ) from error
+        return text
+
+    def __repr__(self) -> str:
+        return f"<action {self._label}>"
+
+
+def _signature(
+    label: str, owner: type, function: Callable[..., Any]
+) -> tuple[list[tuple[str, Any, bool]], Any]:
+    """Return the arguments (name, type, required) and the type of the result."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{label}: an action returns once and cannot yield; publish events for what comes later"
+        )
+    parameters = list(inspect.signature(function).parameters.values())
+    if len(parameters) < 2 or parameters[1].name != "caller":
+        raise TypeError(
+            f"{label}: the first two parameters of an action are self and caller (who is calling); write: "
+            f"def {function.__name__}(self, caller, …)"
+        )
+    for parameter in parameters[2:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise TypeError(
+                f"{label}: parameter {parameter} cannot be filled by a client, whose arguments have names; "
+                "declare each argument as `name: type`"
+            )
+        if parameter.annotation is parameter.empty:
+            raise TypeError(
+                f"{label}: parameter {parameter.name!r} has no annotation, so what clients send could not be checked; "
+                f"write its type, such as {parameter.name}: str"
+            )
+    wanted = {parameter.name for parameter in parameters[2:]} | {"return"}
+    hints = _resolve(label, owner, function, wanted)
+    for name, hint in hints.items():
+        if why := why_unsupported(hint):
+            what = "the return annotation" if name == "return" else f"parameter {name!r}"
+            raise TypeError(f"{label}: {what}: {why}")
+    arguments = [(p.name, hints[p.name], p.default is p.empty) for p in parameters[2:]]
+    return arguments, hints.get("return", Any)
+
+
+def _resolve(label: str, owner: type, function: Callable[..., Any], wanted: set[str]) -> dict[str, Any]:
+    """Evaluate the annotations of ``wanted``, and no others: `caller: Caller` is often importable for typing only."""
+    stand_in = types.FunctionType(function.__code__, function.__globals__)
+    stand_in.__annotations__ = {k: v for k, v in function.__annotations__.items() if k in wanted}
+    nested = {k: v for k, v in vars(owner).items() if isinstance(v, type)}
+    try:
+        return typing.get_type_hints(stand_in, localns={owner.__name__: owner, **nested}, include_extras=True)
+    except NameError as error:
+        raise TypeError(
+            f"{label}: an annotation cannot be resolved ({error}); import or define that name in the module itself, "
+            "outside of `if TYPE_CHECKING` and of functions"
+        ) from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

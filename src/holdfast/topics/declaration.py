@@ -1,0 +1,169 @@
+"""What a topic's class says, checked when the class is made, so that a mistake shows at once and with its way out."""
+
+import enum
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from .action import Action, options_of
+from .event import Event, check_event
+from .keep import Keep
+from .routes import Route
+
+
+class Mode(enum.Enum):
+    """Where a method runs: a ``def`` in a thread, an ``async def`` on the event loop."""
+
+    THREAD = "def"
+    LOOP = "async def"
+
+
+class Declaration(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic's class, read.
+
+    ``events`` and ``actions`` go by their names on the wire. ``may_join``, ``may_call`` and ``snapshot`` say how these
+    methods are written, and are ``None`` where the class has none.
+    """
+
+    route: Route
+    events: Mapping[str, type[Event]]
+    actions: Mapping[str, Action]
+    keep: Keep | None
+    may_join: Mode | None
+    may_call: Mode | None
+    snapshot: Mode | None
+
+    @property
+    def durable(self) -> bool:
+        return self.keep is not None
+
+
+def read(topic: type, base: type) -> Declaration:
+    """Read the class of a topic, a subclass of ``base``. Raises ``TypeError`` naming the class, the thing, the way out."""
+    return Declaration(
+        route=_route(topic, base),
+        events=_events(topic),
+        actions=_actions(topic, base),
+        keep=_keep(topic),
+        may_join=_hook(topic, "may_join", "self, user"),
+        may_call=_hook(topic, "may_call", "self, caller, action"),
+        snapshot=_hook(topic, "snapshot", "self"),
+    )
+
+
+def _route(topic: Any, base: type) -> Route:
+    try:
+        route = Route(topic.route)
+    except TypeError as error:
+        raise TypeError(f"{topic.__name__}.route: {error}") from None
+    for parameter in route.parameters:
+        if _has_meaning(topic, base, parameter):
+            raise TypeError(
+                f"{topic.__name__}.route: the parameter {parameter!r} of {route.text!r} would hide "
+                f"{topic.__name__}.{parameter}, which has a meaning of its own; give it another name, such as "
+                f"{topic.__name__.lower()}_{parameter.strip('_')}"
+            )
+    return route
+
+
+def _has_meaning(topic: type, base: type, attribute: str) -> bool:
+    own = inspect.getattr_static(topic, attribute, None)
+    return hasattr(base, attribute) or attribute in base.__annotations__ or hasattr(own, "__get__")
+
+
+def _events(topic: Any) -> Mapping[str, type[Event]]:
+    declared = topic.events
+    if isinstance(declared, str) or not isinstance(declared, Iterable):
+        raise TypeError(
+            f"{topic.__name__}.events: {declared!r} is not a list; write events = [MessagePosted, …]"
+        )
+    events: dict[str, type[Event]] = {}
+    for event in declared:
+        if not (isinstance(event, type) and issubclass(event, Event)) or event is Event:
+            raise TypeError(
+                f"{topic.__name__}.events: {event!r} is not a subclass of Event; write: class MessagePosted(Event): … "
+                "with a typed field per line, and list the class itself"
+            )
+        name = event.__wire_name__
+        if name in events and events[name] is not event:
+            raise TypeError(
+                f"{topic.__name__}.events: {events[name].__qualname__} and {event.__qualname__} are both {name!r} on "
+                f'the wire; give one another name: class {event.__name__}(Event, name="…")'
+            )
+        check_event(event)
+        events[name] = event
+    return MappingProxyType(events)
+
+
+def _keep(topic: Any) -> Keep | None:
+    keep = topic.keep
+    if keep is not None and not isinstance(keep, Keep):
+        raise TypeError(
+            f"{topic.__name__}.keep: {keep!r} is not a Keep; write keep = Keep(days=30) for a durable topic, "
+            "or leave it out for one that stores nothing"
+        )
+    return keep
+
+
+def _actions(topic: type, base: type) -> Mapping[str, Action]:
+    actions: dict[str, Action] = {}
+    for attribute, function in _methods(topic):
+        options = options_of(function)
+        if options is None:
+            _check_not_lost(topic, attribute, function)
+            continue
+        if hasattr(base, attribute):
+            raise TypeError(
+                f"{topic.__name__}.{attribute}: an action of this name would hide Topic.{attribute}; name the method "
+                f'otherwise and keep the name on the wire with @action(name="{attribute}")'
+            )
+        described = Action(topic, function, options)
+        if described.name in actions:
+            raise TypeError(
+                f"{topic.__name__}: {actions[described.name].function.__name__} and {attribute} are both the action "
+                f'{described.name!r}; give one another name with @action(name="…")'
+            )
+        actions[described.name] = described
+    return MappingProxyType(actions)
+
+
+def _methods(topic: type) -> Iterable[tuple[str, Callable[..., Any]]]:
+    """Every function that the class has, inherited ones included, in the order of their definition."""
+    names = dict.fromkeys(name for cls in reversed(topic.__mro__) for name in vars(cls))
+    for name in names:
+        value = inspect.getattr_static(topic, name)
+        if inspect.isfunction(value):
+            yield name, value
+
+
+def _check_not_lost(topic: type, attribute: str, function: Any) -> None:
+    """An override that forgot the decorator would take an action away without a word."""
+    for cls in topic.__mro__[1:]:
+        if options_of(vars(cls).get(attribute)) is not None:
+            raise TypeError(
+                f"{topic.__name__}.{attribute} overrides the action {cls.__name__}.{attribute} without @action; "
+                f"decorate it as well, or write {attribute} = None to take the action away"
+            )
+
+
+def _hook(topic: type, name: str, expected: str) -> Mode | None:
+    method = inspect.getattr_static(topic, name, None)
+    if method is None:
+        return None
+    wanted = f"def {name}({expected})"
+    if not inspect.isfunction(method):
+        raise TypeError(f"{topic.__name__}.{name}: {method!r} is not a method; write {wanted}: …")
+    if options_of(method) is not None:
+        raise TypeError(
+            f"{topic.__name__}.{name} is a rule that the server asks, not an action; remove @action"
+        )
+    try:
+        inspect.signature(method).bind(*expected.split(", "))
+    except TypeError:
+        raise TypeError(
+            f"{topic.__name__}.{name}{inspect.signature(method)} cannot be called as it will be; write {wanted}: …"
+        ) from None
+    return Mode.LOOP if inspect.iscoroutinefunction(method) else Mode.THREAD

@@ -1,0 +1,142 @@
+"""What is published: small typed values that are checked on the way out and on the way in."""
+
+import functools
+import re
+from typing import Any, ClassVar, Self, dataclass_transform
+
+import msgspec
+
+from .schema import Misfit, why_unsupported
+
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
+_RESERVED = ("decode", "encode")
+
+
+def _wire_name(class_name: str) -> str:
+    """``MessagePosted`` is ``message.posted``, ``HTTPDone`` is ``http.done``."""
+    words = [word.lower() for part in class_name.split("_") for word in _WORD.findall(part)]
+    return ".".join(words)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class EventType(type(msgspec.Struct)):  # type: ignore[misc]
+    """The class of event classes: takes ``durable`` and ``name`` from the class statement."""
+
+    def __new__(
+        cls,
+        class_name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        durable: bool | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> "EventType":
+        event: Any = super().__new__(cls, class_name, bases, namespace, **options)
+        wire_name: Any = _wire_name(class_name) if name is None else name
+        if not isinstance(wire_name, str) or not _NAME.fullmatch(wire_name):
+            raise TypeError(
+                f"event {class_name}: {wire_name!r} cannot be its name on the wire; give it one of 1 to 100 characters "
+                f'out of A-Z a-z 0-9 _ . : -, as in: class {class_name}(Event, name="message.posted")'
+            )
+        for field in _RESERVED:
+            if field in event.__struct_fields__:
+                raise TypeError(
+                    f"event {class_name}: a field {field!r} would hide Event.{field}; name the field otherwise, or keep "
+                    f'its name on the wire with: {field}_: … = msgspec.field(name="{field}")'
+                )
+        event.__wire_name__ = wire_name
+        if durable is not None:
+            event.__durable__ = durable
+        return event  # type: ignore[no-any-return]
+
+
+class Event(msgspec.Struct, metaclass=EventType, frozen=True):
+    """Subclass it with typed fields, and list the subclass in a topic's ``events``::
+
+        class MessagePosted(Event):  # "message.posted" on the wire
+            id: int
+            body: str
+
+        class Typing(Event, durable=False):  # is passed on and never stored
+            author: str
+
+        class Renamed(Event, name="room.name_changed"):
+            title: Annotated[str, Meta(max_length=80)]
+
+    Fields may have any type that msgspec can turn into JSON and back. Events are immutable. What their types say is
+    enforced when they are published, not when they are made: :meth:`encode` raises ``TypeError`` for a value of a
+    wrong type and ``ValueError`` for one that breaks a ``Meta`` constraint, and nothing is sent.
+    """
+
+    __wire_name__: ClassVar[str]
+    __durable__: ClassVar[bool] = True
+
+    def encode(self) -> bytes:
+        """Return the JSON text of the fields, after checking that it can be read back."""
+        cls = type(self)
+        try:
+            payload = msgspec.json.encode(self)
+            _decoder(cls).decode(payload)
+        except msgspec.ValidationError as error:
+            raise _complaint(self, error) from None
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
+            where = next((f for f in self.__struct_fields__ if not _encodes(getattr(self, f))), "")
+            raise TypeError(f"{cls.__name__}{'.' + where if where else ''}: {_lower(str(error))}") from error
+        return payload
+
+    @classmethod
+    def decode(cls, payload: bytes | str) -> Self:
+        """Read an event back from JSON text; fields that are not known are ignored.
+
+        Raises ``msgspec.ValidationError`` when it does not fit, ``msgspec.DecodeError`` when it is not JSON.
+        """
+        return _decoder(cls).decode(payload)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _decoder(event: type[Event]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(event)
+
+
+def check_event(event: type[Event]) -> None:
+    """Raise ``TypeError`` when a field's type cannot be sent."""
+    try:
+        fields = msgspec.structs.fields(event)
+    except NameError as error:
+        raise TypeError(
+            f"event {event.__name__}: {error}; define or import that name before the event"
+        ) from error
+    for field in fields:
+        if why := why_unsupported(field.type):
+            raise TypeError(f"event {event.__name__}: field {field.name!r}: {why}")
+
+
+def _complaint(event: Event, error: msgspec.ValidationError) -> Exception:
+    misfit = Misfit.of(error)
+    where = f"{type(event).__name__}.{misfit.where}" if misfit.where else type(event).__name__
+    value = _at(event, misfit.where)
+    return (TypeError if misfit.is_type else ValueError)(f"{where}: {misfit.what}{value}")
+
+
+def _at(event: Event, where: str) -> str:
+    """The value that was complained about, shortened; nothing if it is not a plain field."""
+    names = {field.encode_name: field.name for field in msgspec.structs.fields(type(event))}
+    field = names.get(where)
+    if field is None:
+        return ""
+    text = repr(getattr(event, field))
+    return f" ({text if len(text) <= 60 else text[:57] + '…'})"
+
+
+def _encodes(value: Any) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError, OverflowError):
+        return False
+    return True
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,35 @@
+"""How long a durable topic remembers."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+
+class Keep(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic with a ``Keep`` is durable: its events get offsets, and clients catch up on what they missed.
+
+    An event is kept for at least ``days`` plus ``hours``, and while it is among the newest ``count``, whichever limit
+    is reached first; ``manage.py holdfast trim`` removes what is past it. ``Keep()`` without a limit keeps everything.
+    """
+
+    days: float = 0
+    hours: float = 0
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("days", "hours"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+                raise ValueError(f"Keep({field}={value!r}): expected a number of {field}, such as {field}=30")
+        count: object = self.count
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise ValueError(f"Keep(count={count!r}): expected how many events to keep, at least 1")
+
+    @property
+    def age(self) -> timedelta | None:
+        """How old an event may become; ``None`` without a limit."""
+        return timedelta(days=self.days, hours=self.hours) or None
+
+    def before(self, now: datetime) -> datetime | None:
+        """The time before which events are past their age."""
+        return now - self.age if self.age else None

@@ -1,0 +1,110 @@
+"""Which topics there are: found in each installed app's ``live.py``, as ``admin.py`` is."""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from django.apps import apps
+from django.utils.module_loading import autodiscover_modules
+
+from .routes import Match, Route
+from .topic import Topic
+
+logger = logging.getLogger("holdfast.topics")
+
+MODULE = "live"
+"""The module of an app in which topics are looked for."""
+
+
+class Registry:
+    """The topics of this process. Reading is safe from any thread."""
+
+    def __init__(self) -> None:
+        self._topics: tuple[type[Topic], ...] = ()
+        self._by_first: dict[str, list[type[Topic]]] = {}
+        self._lock = threading.Lock()
+
+    def register(self, *topics: type[Topic]) -> None:
+        """Add topics that are defined elsewhere than in an app's ``live.py``."""
+        for topic in topics:
+            if not hasattr(topic, "declared"):
+                raise TypeError(
+                    f'{topic.__name__} has no route; give it one before registering it: route = "…"'
+                )
+        with self._lock:
+            self._set(dict.fromkeys((*self._topics, *topics)))
+
+    def discover(self) -> None:
+        """Import ``live`` of every installed app, if it has one, and register the topics found there.
+
+        A topic counts when it is defined in or imported into that module, or a module below it if it is a package.
+        """
+        autodiscover_modules(MODULE)
+        homes = tuple(f"{config.name}.{MODULE}" for config in apps.get_app_configs())
+        for name, module in list(sys.modules.items()):
+            if name in homes or name.startswith(tuple(f"{home}." for home in homes)):
+                self.register(*_topics_in(vars(module).values()))
+
+    @contextmanager
+    def override(self, topics: Iterable[type[Topic]]) -> Iterator[None]:
+        """Make these the only topics there are, for the length of a ``with`` block in a test."""
+        before = self._topics
+        with self._lock:
+            self._set(topics)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._set(before)
+
+    def topics(self) -> tuple[type[Topic], ...]:
+        """Every topic's class, in the order in which they were found."""
+        return self._topics
+
+    def resolve(self, name: str, user_id: str | None) -> Topic | None:
+        """Return the topic that a caller means by ``name``, or ``None`` if there is none for this caller.
+
+        ``user_id`` is the caller's, ``None`` for somebody who is not signed in. Whether the caller may join is not asked
+        here. Never raises, whatever the name.
+        """
+        return self._find(name, lambda route: route.match(name, user_id))
+
+    def by_name(self, name: str) -> Topic | None:
+        """Return the topic of a canonical name, such as one that the log knows."""
+        return self._find(name, lambda route: route.match_canonical(name))
+
+    def _find(self, name: str, match: Callable[[Route], Match | None]) -> Topic | None:
+        first = name.partition("/")[0]
+        for topic in (*self._by_first.get(first, ()), *self._by_first.get("", ())):
+            try:
+                found = match(topic.declared.route)
+            except Exception:  # a project's own converter: a name is never worth a crash
+                logger.exception("A path converter of %s.route failed on %r", topic.__qualname__, name)
+                continue
+            if found is not None:
+                made: Topic = topic.from_match(found)
+                return made
+        return None
+
+    def _set(self, topics: Iterable[type[Topic]]) -> None:
+        found = tuple(topics)
+        by_first: dict[str, list[type[Topic]]] = {}
+        for topic in found:
+            by_first.setdefault(_first(topic.declared.route), []).append(topic)
+        self._topics, self._by_first = found, by_first
+
+
+def _first(route: Route) -> str:
+    """The first segment of the route if it is all text, else ``""``: what candidates are looked up by."""
+    segment, slash, _ = route.prefix.partition("/")
+    return segment if slash or route.prefix == route.text else ""
+
+
+def _topics_in(values: Iterable[object]) -> list[type[Topic]]:
+    return [v for v in values if isinstance(v, type) and issubclass(v, Topic) and hasattr(v, "declared")]
+
+
+registry = Registry()
+"""The registry of this process."""

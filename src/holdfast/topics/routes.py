@@ -1,0 +1,208 @@
+"""How topics are addressed: Django's path converters, and ``<me>``.
+
+``rooms/<slug:room>`` matches ``rooms/lobby``. Converters are Django's (``str``, ``int``, ``slug``, ``uuid``, ``path``
+and whatever ``register_converter`` added), and so is the syntax. The name of a topic is *canonical*: it is rebuilt from
+the converted values, so that ``rooms/007`` and ``rooms/7`` are one topic where the parameter is an ``int``.
+
+``<me>`` stands for the caller's own user id. A client may write ``me`` or the id itself; anybody else's id, and
+everything from a caller who is not signed in, does not match.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from django.urls.converters import get_converters
+
+MAX_NAME = 255
+"""How long a topic's name may be, in characters."""
+
+_PARAMETER = re.compile(r"<(?:(?P<converter>[^<>:]*):)?(?P<parameter>[^<>]*)>")
+_UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_ME = "me"
+
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True):
+    """One ``<…>`` of a route."""
+
+    name: str
+    source: str
+    converter: Any
+    pattern: re.Pattern[str]
+
+    @property
+    def is_me(self) -> bool:
+        return self.source == "<me>"
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that fits a route: its canonical form and its parameters, converted."""
+
+    name: str
+    values: Mapping[str, Any]
+
+
+class Route:
+    """A parsed route. Raises ``TypeError``, which says what is wrong with it, when it cannot be parsed."""
+
+    __slots__ = ("_parts", "_pattern", "parameters", "prefix", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._parts: list[str | Parameter] = _parse(text)
+        self.parameters = {part.name: part for part in self._parts if isinstance(part, Parameter)}
+        self.prefix = self._parts[0] if isinstance(self._parts[0], str) else ""
+        self._pattern = re.compile(
+            "".join(
+                re.escape(part) if isinstance(part, str) else f"(?P<{part.name}>{part.converter.regex})"
+                for part in self._parts
+            )
+            + r"\Z"
+        )
+
+    @property
+    def shape(self) -> str:
+        """The route without its parameters' names: two routes of one shape match the same names."""
+        return "".join(
+            part if isinstance(part, str) else f"<{part.converter.regex}>" if not part.is_me else "<[^/]+>"
+            for part in self._parts
+        )
+
+    def match(self, name: str, user_id: str | None) -> Match | None:
+        """Match a name that a caller asked for; ``user_id`` is who asks, ``None`` for nobody."""
+        return self._match(name, lambda value: user_id if value in (_ME, user_id) else None)
+
+    def match_canonical(self, name: str) -> Match | None:
+        """Match a name that this server made itself, where ``<me>`` may be anybody."""
+        return self._match(name, lambda value: value)
+
+    def _match(self, name: str, who: Any) -> Match | None:
+        if len(name) > MAX_NAME or _UNSPEAKABLE.search(name):
+            return None
+        found = self._pattern.match(name)
+        if found is None:
+            return None
+        values: dict[str, Any] = {}
+        for key, text in found.groupdict().items():
+            try:
+                value = (
+                    who(text)
+                    if self.parameters[key].is_me
+                    else self.parameters[key].converter.to_python(text)
+                )
+            except ValueError:
+                return None  # how a converter says that the text is not one of its values
+            if self.parameters[key].is_me and (
+                value is None or not self.parameters[key].pattern.fullmatch(value)
+            ):
+                return None
+            values[key] = value
+        return Match(name=self._join(values), values=values) if values else Match(name=name, values=values)
+
+    def _join(self, values: Mapping[str, Any]) -> str:
+        return "".join(
+            part if isinstance(part, str) else str(part.converter.to_url(values[part.name]))
+            for part in self._parts
+        )
+
+    def build(self, owner: str, given: Mapping[str, Any]) -> Match:
+        """Make the topic of the given parameters.
+
+        Raises ``TypeError`` for a missing or unknown parameter and ``ValueError`` for a value that does not fit;
+        ``owner`` is the name of the topic's class, for the message.
+        """
+        self._check_names(owner, given)
+        values = {
+            name: self._checked(owner, parameter, given[name]) for name, parameter in self.parameters.items()
+        }
+        name = self._join(values)
+        if len(name) > MAX_NAME:
+            raise ValueError(
+                f"{owner}: the name {name[:40] + '…'!r} has {len(name)} characters, at most {MAX_NAME} may be"
+            )
+        return Match(name=name, values=values)
+
+    def _check_names(self, owner: str, given: Mapping[str, Any]) -> None:
+        expected = ", ".join(f"{name}=…" for name in self.parameters)
+        for name in given:
+            if name not in self.parameters:
+                raise TypeError(
+                    f"{owner} has no parameter {name!r}: its route is {self.text!r}, so write {owner}({expected})"
+                )
+        for name in self.parameters:
+            if name not in given:
+                raise TypeError(
+                    f"{owner} needs the parameter {name!r}: its route is {self.text!r}, so write {owner}({expected})"
+                )
+
+    def _checked(self, owner: str, parameter: Parameter, value: Any) -> Any:
+        if parameter.is_me and hasattr(value, "pk"):
+            value = value.pk  # Inbox(me=request.user)
+        try:
+            text = parameter.converter.to_url(value)
+            if isinstance(text, int) and not isinstance(text, bool):
+                text = str(
+                    text
+                )  # str and slug hand on whatever they get; an id is a reasonable thing to give them
+            if isinstance(text, str) and parameter.pattern.fullmatch(text) and not _UNSPEAKABLE.search(text):
+                return text if parameter.is_me else parameter.converter.to_python(text)
+        except (TypeError, ValueError, AttributeError):
+            pass  # a converter given something that it does not know at all
+        hint = "; give its primary key" if hasattr(value, "pk") else ""
+        raise ValueError(
+            f"{owner}({parameter.name}={value!r}): the value does not fit {parameter.source} of route {self.text!r}; "
+            f"expected a value whose text matches {parameter.converter.regex}{hint}"
+        )
+
+    def __repr__(self) -> str:
+        return f"Route({self.text!r})"
+
+
+def _parse(text: Any) -> list[str | Parameter]:
+    if not isinstance(text, str) or not text:
+        raise TypeError(f"the route {text!r} is not one; write a path such as 'rooms/<slug:room>'")
+    if text.startswith("/"):
+        raise TypeError(
+            f"the route {text!r} begins with '/'; topics are not URLs, write {text.lstrip('/')!r}"
+        )
+    if _UNSPEAKABLE.search(text) or any(character.isspace() for character in text):
+        raise TypeError(f"the route {text!r} contains white space or control characters; leave them out")
+    parts: list[str | Parameter] = []
+    end = 0
+    for found in _PARAMETER.finditer(text):
+        parts.append(text[end : found.start()])
+        parts.append(_parameter(text, found))
+        end = found.end()
+    parts.append(text[end:])
+    for part in parts:
+        if isinstance(part, str) and ("<" in part or ">" in part):
+            raise TypeError(
+                f"the route {text!r} has an unmatched '<' or '>'; parameters look like <slug:room>"
+            )
+    names = [part.name for part in parts if isinstance(part, Parameter)]
+    for name in names:
+        if names.count(name) > 1:
+            raise TypeError(
+                f"the route {text!r} has the parameter {name!r} twice; give one of them another name"
+            )
+    return [part for part in parts if part != ""]
+
+
+def _parameter(text: str, found: re.Match[str]) -> Parameter:
+    converters = get_converters()
+    name, kind = found["parameter"], found["converter"]
+    if not name.isidentifier():
+        raise TypeError(f"the route {text!r} has a parameter {name!r}, which is not a valid Python name")
+    if kind is None:
+        kind = "str"
+    if kind not in converters:
+        near = difflib.get_close_matches(kind, converters, n=1)
+        did_you_mean = f"did you mean {near[0]!r}? " if near else ""
+        raise TypeError(
+            f"the route {text!r} uses the converter {kind!r}, which does not exist; {did_you_mean}"
+            f"known: {', '.join(sorted(converters))}; register your own with django.urls.register_converter"
+        )
+    converter = converters[kind]
+    return Parameter(name=name, source=found[0], converter=converter, pattern=re.compile(converter.regex))

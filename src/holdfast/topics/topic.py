@@ -1,0 +1,233 @@
+"""The noun of it all: something that people subscribe to.
+
+A topic is a class, and each thing that it stands for is an instance: ``Room(room="lobby")`` is the topic named
+``rooms/lobby``. An instance is a cheap value and holds no connection: make one wherever you need one.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any, ClassVar, Self, TypeVar
+
+from django.core.exceptions import SynchronousOnlyOperation
+
+from holdfast.backplane.groups import group_name
+from holdfast.hub import runtime
+from holdfast.log.base import Draft
+from holdfast.protocol.positions import Position
+
+from .caller import Caller
+from .declaration import Declaration, read
+from .event import Event
+from .keep import Keep
+from .routes import Match
+
+T = TypeVar("T")
+
+
+class Topic:
+    """Subclass it in an app's ``live.py``::
+
+        class Room(Topic):
+            route = "rooms/<slug:room>"  # what clients join; the parameters become attributes
+            events = [MessagePosted, Typing]
+            keep = Keep(days=30)  # durable; leave it out for a topic that stores nothing
+
+            def may_join(self, user) -> bool:
+                return Membership.objects.filter(room=self.room, user=user).exists()
+
+            @action(rate="5/s")
+            def post(self, caller, body: str) -> int: ...
+
+    A subclass may have these methods, each a ``def`` (run in a thread) or an ``async def`` (run on the event loop):
+
+    - ``may_join(self, user) -> bool``: who may subscribe and call. Without it nobody may.
+    - ``may_call(self, caller, action: str) -> bool``: who of those may call which action. Without it all may.
+    - ``snapshot(self)``: the topic's state, sent to a client that does not come back from a known position. On a
+      durable topic it is a ``def``, because it is read together with the position.
+
+    A subclass without a ``route`` is abstract, for sharing rules and actions.
+    """
+
+    route: ClassVar[str]
+    events: ClassVar[Sequence[type[Event]]] = ()
+    keep: ClassVar[Keep | None] = None
+
+    declared: ClassVar[Declaration]
+    """What the class says, as read when it was made."""
+
+    _name: str
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if getattr(cls, "route", None) is not None:
+            cls.declared = read(cls, Topic)
+
+    def __init__(self, **parameters: Any) -> None:
+        """Name one topic by the parameters of its route.
+
+        Raises ``TypeError`` for a missing or unknown parameter, ``ValueError`` for a value that its converter does not
+        take. The attributes are set from the converted values.
+        """
+        cls = type(self)
+        if not hasattr(cls, "declared"):
+            raise TypeError(
+                f'{cls.__name__} has no route, so it is abstract; give it one: route = "rooms/<slug:room>"'
+            )
+        self._take(cls.declared.route.build(cls.__name__, parameters))
+
+    @classmethod
+    def from_match(cls, match: Match) -> Self:
+        """Make the topic of a name that has been matched already."""
+        topic = cls.__new__(cls)
+        topic._take(match)
+        return topic
+
+    def _take(self, match: Match) -> None:
+        self.__dict__.update(match.values)
+        self._name = match.name
+
+    # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def name(self) -> str:
+        """The canonical name, such as ``rooms/lobby``."""
+        return self._name
+
+    @property
+    def group(self) -> str:
+        """The name of its group in Channels' layer, for code that calls ``group_send``."""
+        return group_name(self._name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Topic) and other._name == self._name and type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(self._name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name}>"
+
+    def __str__(self) -> str:
+        return self._name
+
+    # ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def publish(self, *events: Event, exclude: Caller | str | None = None) -> None:
+        """Send events to everybody who has joined; inside ``atomic()`` only if it commits.
+
+        A durable event (of a topic with a ``keep``) is written to the log first, and on return outside of a transaction
+        it is durable. ``exclude`` is a caller, or the id of a client, that does not get them.
+
+        All of them are checked before any is sent: raises ``TypeError`` for an event that the topic does not declare or
+        a field of the wrong type, ``ValueError`` for one that breaks a constraint. Raises ``SynchronousOnlyOperation``
+        when it would have to wait for the log on an event loop: use :meth:`apublish` there.
+        """
+        self.publish_many(events, exclude=exclude)
+
+    async def apublish(self, *events: Event, exclude: Caller | str | None = None) -> None:
+        """As :meth:`publish`, for ``async`` code. Django's transactions do not exist there."""
+        await self.apublish_many(events, exclude=exclude)
+
+    def publish_many(self, events: Iterable[Event], *, exclude: Caller | str | None = None) -> None:
+        """As :meth:`publish`, for many at once: they are written together and keep their order."""
+        runs = self._drafts("publish", events, exclude)
+        if any(durable for durable, _ in runs):
+            self._forbid_event_loop("publish(…)", "apublish(…)")
+        publisher = runtime.current().publisher
+        for durable, drafts in runs:
+            publisher.publish(drafts, durable=durable)
+
+    async def apublish_many(self, events: Iterable[Event], *, exclude: Caller | str | None = None) -> None:
+        """As :meth:`publish_many`, for ``async`` code."""
+        publisher = runtime.current().publisher
+        for durable, drafts in self._drafts("apublish", events, exclude):
+            await publisher.apublish(drafts, durable=durable)
+
+    def _drafts(
+        self, method: str, events: Iterable[Event], exclude: Caller | str | None
+    ) -> list[tuple[bool, list[Draft]]]:
+        """Check the events and cut them into runs that are all durable or all ephemeral."""
+        excluded = "" if exclude is None else exclude if isinstance(exclude, str) else exclude.client
+        checked = [(self._stores(method, event), self._draft(event, excluded)) for event in events]
+        return [
+            (durable, [draft for _, draft in run])
+            for durable, run in groupby(checked, key=lambda pair: pair[0])
+        ]
+
+    def _draft(self, event: Event, excluded: str) -> Draft:
+        return Draft(topic=self._name, name=event.__wire_name__, payload=event.encode(), exclude=excluded)
+
+    def _stores(self, method: str, event: Any) -> bool:
+        """Does this event go into the log? Raises ``TypeError`` when the topic does not know it."""
+        owner, kind = type(self).__name__, type(event)
+        if not isinstance(event, Event):
+            what = f"the class {event.__name__}" if isinstance(event, type) else repr(event)
+            example = f"{event.__name__}(…)" if isinstance(event, type) else "MessagePosted(…)"
+            raise TypeError(
+                f"{owner}.{method}: expected an event, got {what}; write {owner}.{method}({example})"
+            )
+        if self.declared.events.get(kind.__wire_name__) is not kind:
+            known = ", ".join(declared.__name__ for declared in self.declared.events.values()) or "nothing"
+            raise TypeError(
+                f"{owner}.{method}: {kind.__name__} is not among {owner}.events ({known}); add it there so that clients "
+                "and checks know of it"
+            )
+        return self.declared.durable and kind.__durable__
+
+    def _forbid_event_loop(self, method: str, instead: str) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+            return  # as Django's own check; notebooks set it
+        raise SynchronousOnlyOperation(
+            f"{self!r}: {method} waits for the log and cannot be used on an event loop; write: await {instead}"
+        )
+
+    # ── positions ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def position(self) -> Position:
+        """Where the topic stands now: put it into a page *before* reading what the page shows.
+
+        A client that joins from it gets everything that came after. Raises ``TypeError`` on a topic without a ``keep``.
+        """
+        self._need_log("position")
+        self._forbid_event_loop("position()", "aposition()")
+        return self._head()
+
+    async def aposition(self) -> Position:
+        """As :meth:`position`, for ``async`` code."""
+        self._need_log("aposition")
+        return await runtime.current().log_threads.run(self._head)
+
+    def consistent(self, take: Callable[[], T]) -> tuple[Position, T]:
+        """Call ``take`` and return its value with the position that agrees with it exactly.
+
+        For a view whose page must neither miss an event nor show it twice::
+
+            position, messages = room.consistent(lambda: list(Message.objects.filter(room="lobby")))
+
+        ``take`` runs in a transaction of the log's database and should only read, at once: a queryset that it returns
+        is evaluated later, when it is too late, so make it a ``list``.
+        """
+        self._need_log("consistent")
+        self._forbid_event_loop("consistent(…)", "aconsistent(…)")
+        return runtime.current().log.exactly(self._name, take)
+
+    async def aconsistent(self, take: Callable[[], T]) -> tuple[Position, T]:
+        """As :meth:`consistent`, for ``async`` code; ``take`` is an ordinary function and runs in a thread."""
+        self._need_log("aconsistent")
+        return await runtime.current().threads.run(runtime.current().log.exactly, self._name, take)
+
+    def _head(self) -> Position:
+        return runtime.current().log.heads([self._name])[self._name].position
+
+    def _need_log(self, method: str) -> None:
+        if not self.declared.durable:
+            raise TypeError(
+                f"{type(self).__name__}.{method}: the topic stores nothing, so it has no positions; make it durable, "
+                "such as with keep = Keep(days=30)"
+            )
