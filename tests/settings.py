@@ -15,10 +15,10 @@ from typing import Any
 _ALONE = {"DEPENDENCIES": []}
 
 
-def _sqlite(name: str) -> dict[str, Any]:
+def _sqlite() -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": f"{name}.sqlite3",  # never opened; TEST.NAME becomes a file in the run's temporary directory
+        "NAME": ":memory:",  # what commands outside tests open; TEST.NAME becomes a file in the run's directory
         "OPTIONS": {
             # What docs recommend for production. IMMEDIATE makes writers queue instead of failing when a
             # transaction that began by reading wants to write (https://www.sqlite.org/isolation.html).
@@ -30,14 +30,19 @@ def _sqlite(name: str) -> dict[str, Any]:
     }
 
 
-def _postgres(name: str) -> dict[str, Any]:
-    return {"ENGINE": "django.db.backends.postgresql", "NAME": name, "OPTIONS": {}, "TEST": dict(_ALONE)}
+def _postgres() -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "holdfast",
+        "OPTIONS": {},
+        "TEST": dict(_ALONE),
+    }
 
 
 DATABASES = {
-    "default": _sqlite("default"),
-    "sqlite": _sqlite("sqlite"),
-    "postgres": _postgres("holdfast"),
+    "default": _sqlite(),
+    "sqlite": _sqlite(),
+    "postgres": _postgres(),
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
