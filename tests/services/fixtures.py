@@ -10,9 +10,11 @@ from django.conf import settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests.services.databases import EACH_DATABASE, aliases_of
-from tests.services.postgres import PostgresServer, running_postgres
+from tests.services.postgres import PostgresServer, find_initdb, running_postgres
 from tests.services.processes import MissingProgram, find_program
 from tests.services.redis import RedisServer, running_redis
+
+LEFT_OUT = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +30,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="what the alias `default` is (default: sqlite); parametrised suites run on both in any case",
     )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under --allow-missing without PostgreSQL, leave out the tests on its alias.
+
+    A skip would come too late: all databases of the selected tests are created before the first test on any.
+    """
+    if not config.getoption("--allow-missing"):
+        return
+    try:
+        find_initdb()
+    except MissingProgram as error:
+        without = [item for item in items if "postgres" not in aliases_of([item])]
+        left_out = [item for item in items if "postgres" in aliases_of([item])]
+        config.stash[LEFT_OUT] = f"{len(left_out)} tests on PostgreSQL left out: {error}"
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = without
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if note := config.stash.get(LEFT_OUT, None):
+        terminalreporter.write_line(note, yellow=True)
 
 
 def missing(config: pytest.Config, error: MissingProgram) -> NoReturn:

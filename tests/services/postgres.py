@@ -76,11 +76,16 @@ class PostgresServer:
         )
 
 
+def find_initdb() -> Path:
+    """`initdb`, beside which `postgres` lies; Debian keeps both out of the PATH. Raises `MissingProgram`."""
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
+    return find_program("initdb", package="postgresql", also_in=places)
+
+
 @contextlib.contextmanager
 def running_postgres(**settings: str) -> Iterator[PostgresServer]:
     """Initialise and start a server; `settings` are `postgresql.conf` names, for example `max_connections="300"`."""
-    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
-    initdb = find_program("initdb", package="postgresql", also_in=places)
+    initdb = find_initdb()
     postgres = initdb.with_name("postgres")
     user = _unprivileged_user()
     # A short path: a Unix socket's may have no more than 107 bytes.
