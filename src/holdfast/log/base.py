@@ -75,6 +75,7 @@ class LogError(Exception):
 
         LogError
         ├── LogUnavailable    the store behind it does not answer; trying again may help
+        ├── NotMigrated       its tables are not there
         └── Trimmed           the entries asked for are gone
     """
 
@@ -83,11 +84,17 @@ class LogUnavailable(LogError):
     pass
 
 
+class NotMigrated(LogError):
+    pass
+
+
 class Trimmed(LogError):
     """The entries after ``after`` cannot be read without a hole: the log of ``topic`` starts after ``head.floor``."""
 
     def __init__(self, topic: str, after: int, head: Head) -> None:
-        super().__init__(f"topic {topic!r}: entries after {after} are gone, the log starts after {head.floor}")
+        super().__init__(
+            f"topic {topic!r}: entries after {after} are gone, the log starts after {head.floor}"
+        )
         self.topic, self.after, self.head = topic, after, head
 
 
@@ -170,8 +177,13 @@ class Log(ABC):
         """
 
     @abstractmethod
-    def exactly(self, topic: str, take: Callable[[], T]) -> tuple[Position, T]:
+    def exactly(
+        self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None
+    ) -> tuple[Position, T]:
         """Call ``take`` and return its value with the position that agrees with it exactly.
+
+        ``take`` must change nothing, and may be called more than once. Entries that had to be numbered on the way are
+        handed to ``numbered``, in the calling thread: somebody should announce them.
 
         What ``take`` reads (in the same store, in the calling thread) holds the effects of every transaction whose
         events have offsets up to the position, and of no other that published to the topic.

@@ -1,0 +1,189 @@
+"""The log in Django's database: SQLite or PostgreSQL."""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from holdfast.protocol.positions import Position
+
+from . import calls
+from .base import Answer, Batch, Claim, Draft, Entry, Head, Log, Trimmed
+from .dialects import DIALECTS, Dialect, create, put_aside
+from .guard import Guard
+from .reading import Exact, select_heads
+from .sequencer import Sequencer, now
+from .tables import ENTRY, TOPIC
+from .trimming import trim
+
+T = TypeVar("T")
+
+logger = logging.getLogger("holdfast.log")
+
+Committed = Callable[[list[Batch]], None]
+
+
+class DatabaseLog(Log):
+    """A log in the tables of ``holdfast.models``, over Django's own connections, so that it shares their transactions.
+
+    ``alias`` is the database, as in ``settings.DATABASES``. An event is part of a transaction on that database only.
+    """
+
+    def __init__(self, alias: str = "default") -> None:
+        self.alias = alias
+        self._dialect = dialect_of(alias)
+        self._sequencer = Sequencer(alias, self._dialect)
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def in_transaction(self) -> bool:
+        connection = connections[self.alias]
+        return connection.in_atomic_block or not connection.get_autocommit()
+
+    def enlist(self, drafts: Sequence[Draft], committed: Committed) -> None:
+        connection = connections[self.alias]
+        if not drafts:
+            return
+        with Guard(connection), connection.cursor() as cursor:
+            put_aside(cursor, drafts, now(connection))
+        self._number_on_commit(connection, {draft.topic for draft in drafts}, committed)
+
+    def append(self, drafts: Sequence[Draft]) -> list[Batch]:
+        if not drafts:
+            return []
+        with Guard(connections[self.alias]):
+            return self._sequencer.append(drafts)
+
+    def sequence(self, topics: Iterable[str]) -> list[Batch]:
+        with Guard(connections[self.alias]):
+            return [batch for topic in sorted(set(topics)) for batch in self._sequencer.sequence(topic)]
+
+    def sweep(self) -> list[Batch]:
+        with Guard(connections[self.alias]):
+            return [batch for topic in self._sequencer.overdue() for batch in self._sequencer.sequence(topic)]
+
+    def _number_on_commit(
+        self, connection: BaseDatabaseWrapper, topics: set[str], committed: Committed
+    ) -> None:
+        """Number ``topics`` after the commit: all that a transaction published to, at the first callback that runs.
+
+        A savepoint that rolls back discards the callbacks registered in it, but not those before it. So each call
+        registers one, the first of them to run does the work of all, and the rest find nothing to do. Topics that were
+        only published to in a savepoint that rolled back may be among them: there is nothing to number there.
+        """
+        pending: dict[Committed, set[str]] = connection.__dict__.setdefault("_holdfast_published", {})
+        if not connection.run_on_commit:
+            pending.clear()  # what is there belongs to a transaction that rolled back
+        pending.setdefault(committed, set()).update(topics)
+
+        def number() -> None:
+            if due := pending.pop(committed, None):
+                try:
+                    committed(self.sequence(due))
+                except Exception:
+                    # The transaction is committed: its author cannot be told now, and a sweep finishes the work.
+                    logger.exception(
+                        "could not number the events of %s; a sweep will", ", ".join(sorted(due))
+                    )
+
+        transaction.on_commit(number, using=self.alias, robust=True)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def heads(self, topics: Collection[str]) -> Mapping[str, Head]:
+        names = sorted(set(topics))
+        connection = connections[self.alias]
+        with Guard(connection):
+            heads = select_heads(connection, names)
+            if missing := [name for name in names if name not in heads]:
+                with connection.cursor() as cursor:
+                    create(cursor, missing, now(connection))
+                heads |= select_heads(connection, missing)
+        return heads
+
+    def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
+        connection = connections[self.alias]
+        with Guard(connection), connection.cursor() as cursor:
+            # One statement, so that a trim cannot fall between the head and the entries.
+            cursor.execute(
+                'SELECT t.epoch, t.head, e."offset", e.name, e.payload, e.exclude'
+                f" FROM {TOPIC} t LEFT JOIN {ENTRY} e"
+                ' ON e.topic_id = t.id AND e."offset" > %s AND e."offset" <= %s'
+                ' WHERE t.name = %s ORDER BY e."offset"',
+                (after.offset, after.offset + limit, topic),
+            )
+            rows = cursor.fetchall()
+        if not rows:
+            raise Trimmed(topic, after.offset, self.heads([topic])[topic])
+        epoch, head, first = rows[0][:3]
+        complete = after.offset == head if first is None else first == after.offset + 1
+        if epoch != after.epoch or not (complete or (limit <= 0 and after.offset <= head)):
+            raise Trimmed(topic, after.offset, self.heads([topic])[topic])
+        if first is None:
+            return []
+        return [
+            Entry(offset=offset, name=name, payload=payload.encode(), exclude=exclude)
+            for _, _, offset, name, payload, exclude in rows
+        ]
+
+    def exactly(
+        self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None
+    ) -> tuple[Position, T]:
+        connection = connections[self.alias]
+        exact = Exact(connection, self._dialect, self._sequencer, topic, numbered or discard)
+        if connection.in_atomic_block:
+            return exact.take_inside(take)
+        with Guard(connection) as guard:
+            return exact.take(take, guard)
+
+    # ── forgetting ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def trim(self, topic: str, *, before: datetime | None = None, count: int | None = None) -> int:
+        connection = connections[self.alias]
+        with Guard(connection):
+            return trim(connection, topic, before, count)
+
+    def topics(self) -> list[str]:
+        connection = connections[self.alias]
+        with Guard(connection), connection.cursor() as cursor:
+            cursor.execute(f"SELECT name FROM {TOPIC} ORDER BY name")
+            return [name for (name,) in cursor.fetchall()]
+
+    # ── calls carried out once ───────────────────────────────────────────────────────────────────────────────────────
+
+    def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
+        connection = connections[self.alias]
+        with Guard(connection):
+            return calls.claim(connection, owner, key, target, seconds)
+
+    def answer(self, owner: str, key: str, answer: Answer) -> None:
+        connection = connections[self.alias]
+        with Guard(connection):
+            calls.answer(connection, owner, key, answer)
+
+    def release(self, owner: str, key: str) -> None:
+        connection = connections[self.alias]
+        with Guard(connection):
+            calls.release(connection, owner, key)
+
+    def forget_answers(self, before: datetime) -> int:
+        connection = connections[self.alias]
+        with Guard(connection):
+            return calls.forget(connection, before)
+
+
+def dialect_of(alias: str) -> Dialect:
+    vendor = connections[alias].vendor
+    if vendor not in DIALECTS:
+        raise ImproperlyConfigured(
+            f"Holdfast's log cannot be kept in the database {alias!r}: it is {vendor}, and SQLite or PostgreSQL is needed"
+        )
+    return DIALECTS[vendor]
+
+
+def discard(_: list[Batch]) -> None:
+    """Nobody wants to know."""

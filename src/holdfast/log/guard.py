@@ -1,0 +1,54 @@
+"""What the database's errors mean to those who use a log."""
+
+from types import TracebackType
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .base import LogUnavailable, NotMigrated
+
+
+class Guard:
+    """Turn errors of a connection into the log's own, the cause chained.
+
+    Not inside the application's transaction: there Django's error must pass, so that ``atomic()`` and whoever catches
+    ``DatabaseError`` see what they expect. Only missing tables are named everywhere.
+    """
+
+    __slots__ = ("_connection", "_outside", "_watching")
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._outside = not connection.in_atomic_block
+        self._watching = True
+
+    def off(self) -> None:
+        """From here on errors are not the log's."""
+        self._watching = False
+
+    def __enter__(self) -> "Guard":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None or not self._watching:
+            return
+        if isinstance(error, DatabaseError) and table_is_missing(error):
+            raise NotMigrated(
+                f"the tables of Holdfast's log are not in the database {self._connection.alias!r}:"
+                f" run `python manage.py migrate holdfast{self._option()}`"
+            ) from error
+        if self._outside and isinstance(error, OperationalError | InterfaceError):
+            # A connection that broke would stay broken in a thread that no request passes through.
+            self._connection.close_if_unusable_or_obsolete()
+            raise LogUnavailable(
+                f"the log's database {self._connection.alias!r} does not answer: {error}"
+            ) from error
+
+    def _option(self) -> str:
+        return "" if self._connection.alias == "default" else f" --database {self._connection.alias}"
+
+
+def table_is_missing(error: DatabaseError) -> bool:
+    return "no such table: holdfast_" in str(error) or getattr(error.__cause__, "sqlstate", None) == "42P01"

@@ -1,0 +1,155 @@
+"""What readers ask the tables: heads, entries after a position, and a state that agrees with a position."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from holdfast.protocol.positions import Position
+
+from .base import Batch, Head, LogUnavailable
+from .dialects import CHUNK, ROWS, Dialect
+from .guard import Guard
+from .sequencer import Sequencer, now
+from .tables import ENTRY, OUTBOX, TOPIC
+
+T = TypeVar("T")
+
+Numbered = Callable[[list[Batch]], None]
+
+LOOKS = 5
+"""How often :class:`Exact` hopes to find nothing waiting, before it takes the topic's lock."""
+
+TRIES = 200
+"""How often it tries for that lock, a few milliseconds apart."""
+
+
+def select_heads(connection: BaseDatabaseWrapper, topics: Sequence[str]) -> dict[str, Head]:
+    """The state of those of ``topics`` that have a row. The floor is where the entries start, or the head."""
+    heads = {}
+    with connection.cursor() as cursor:
+        for start in range(0, len(topics), ROWS):
+            some = topics[start : start + ROWS]
+            cursor.execute(
+                "SELECT name, epoch, head,"
+                f' (SELECT "offset" FROM {ENTRY} WHERE topic_id = t.id ORDER BY "offset" LIMIT 1)'
+                f" FROM {TOPIC} t WHERE name IN ({', '.join(['%s'] * len(some))})",
+                list(some),
+            )
+            for name, epoch, head, first in cursor.fetchall():
+                heads[name] = Head(epoch=epoch, offset=head, floor=head if first is None else first - 1)
+    return heads
+
+
+class State(NamedTuple):
+    """How far a topic is, and whether anything that is visible has no offset yet."""
+
+    epoch: str
+    head: int
+    waiting: bool
+
+    @property
+    def position(self) -> Position:
+        return Position(epoch=self.epoch, offset=self.head)
+
+
+class Exact:
+    """Takes a value together with the position that agrees with it.
+
+    In a transaction that sees one state of the database: if that state holds no entry of the topic without an offset,
+    then the events of all transactions in it are numbered, and the head is the position. (An entry is numbered after
+    its transaction committed, so the state holds the effects of all entries up to its head.)
+    """
+
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        dialect: Dialect,
+        sequencer: Sequencer,
+        topic: str,
+        numbered: Numbered,
+    ) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self._sequencer = sequencer
+        self._topic = topic
+        self._numbered = numbered
+
+    def take(self, take: Callable[[], T], guard: Guard) -> tuple[Position, T]:
+        """In a transaction of its own."""
+        for _ in range(LOOKS):
+            with self._dialect.frozen(self._connection):
+                state = look(self._connection, self._topic)
+                if state and not state.waiting:
+                    guard.off()
+                    return state.position, take()
+            self._sequence()
+        # The topic is so busy that something always waits. Then what is visible is numbered in the same transaction.
+        for _ in range(TRIES):
+            if taken := self._take_locked(take, guard):
+                return taken
+            time.sleep(random.uniform(0.001, 0.005))  # noqa: S311 - it only spreads the tries
+        raise LogUnavailable(f"topic {self._topic!r} is being numbered without a pause")
+
+    def take_inside(self, take: Callable[[], T]) -> tuple[Position, T]:
+        """In the caller's transaction, where each statement may see a newer state: so look before and after."""
+        for _ in range(LOOKS):
+            self._sequence()
+            before = look(self._connection, self._topic)
+            value = take()
+            if before and before == look(self._connection, self._topic) and not before.waiting:
+                return before.position, value
+        raise LogUnavailable(f"topic {self._topic!r} changes while its state is taken inside a transaction")
+
+    def _take_locked(self, take: Callable[[], T], guard: Guard) -> tuple[Position, T] | None:
+        batches = None
+        taking = False
+        try:
+            with self._dialect.frozen(self._connection):
+                batches = self._number_visible()
+                state = look(self._connection, self._topic)
+                if batches is None or state is None:
+                    return None
+                guard.off()
+                taking = True
+                value = take()
+            self._numbered(batches)
+            return state.position, value
+        except DatabaseError as error:
+            if taking or not self._dialect.conflict(error):
+                raise
+            return None
+        finally:
+            if (
+                batches is not None
+            ):  # we had the lock, also if it came to nothing: others rely on us to look again
+                self._sequence()
+
+    def _number_visible(self) -> list[Batch] | None:
+        """Number all that the transaction sees; ``None`` if somebody else is numbering."""
+        batches = []
+        while True:
+            moved = self._dialect.move(self._connection, self._topic, now(self._connection))
+            if not moved.locked:
+                return None
+            if moved.entries:
+                batches.append(Batch(topic=self._topic, epoch=moved.epoch, entries=moved.entries))
+            if len(moved.entries) < CHUNK:
+                return batches
+
+    def _sequence(self) -> None:
+        if batches := self._sequencer.sequence(self._topic):
+            self._numbered(batches)
+
+
+def look(connection: BaseDatabaseWrapper, topic: str) -> State | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT epoch, head, EXISTS (SELECT 1 FROM {OUTBOX} WHERE topic = %s) FROM {TOPIC} WHERE name = %s",
+            (topic, topic),
+        )
+        row = cursor.fetchone()
+    return State(row[0], row[1], bool(row[2])) if row else None

@@ -1,0 +1,92 @@
+"""The tables of the database log.
+
+Holdfast itself reads and writes them with SQL of its own (``holdfast.log``); the models are here for migrations, for
+the admin and for a look from the shell. Writing through them breaks the promises of the log.
+"""
+
+from django.db import models
+
+from holdfast.log import tables
+
+
+class Topic(models.Model):
+    """A durable topic. Its row is locked for as long as it takes to number a batch of entries, and never longer."""
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=255)
+    epoch = models.CharField(max_length=32)
+    head = models.BigIntegerField(default=0, help_text="The last offset given out; 0: none yet.")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = tables.TOPIC
+        # Not unique=True: on PostgreSQL that brings a second index, for LIKE.
+        constraints = [models.UniqueConstraint(fields=["name"], name="holdfast_topic_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Entry(models.Model):
+    """An event in the log. Where a topic's log starts is where its entries start: nothing else says so."""
+
+    pk = models.CompositePrimaryKey("topic_id", "offset")
+    # Only the sequencer inserts here, with the topic's row locked: a check per row would find nothing.
+    topic = models.ForeignKey(
+        Topic, models.CASCADE, db_index=False, db_constraint=False, related_name="entries"
+    )
+    offset = models.BigIntegerField()
+    name = models.CharField(max_length=100)
+    payload = models.TextField(help_text="JSON text.")
+    exclude = models.CharField(max_length=64, help_text="The id of a client that does not receive it.")
+    created_at = models.DateTimeField(help_text="When it got its offset.")
+
+    class Meta:
+        db_table = tables.ENTRY
+        verbose_name_plural = "entries"
+
+    def __str__(self) -> str:
+        return f"{self.topic_id}:{self.offset} {self.name}"
+
+
+class Outbox(models.Model):
+    """An event without an offset: its transaction wrote it, and after the commit the sequencer takes it.
+
+    ``topic`` is a name, not a key: inside an application's transaction no topic's row may be created or locked.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    topic = models.CharField(max_length=255)
+    name = models.CharField(max_length=100)
+    payload = models.TextField(help_text="JSON text.")
+    exclude = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = tables.OUTBOX
+        verbose_name_plural = "outbox"
+        indexes = [models.Index(fields=["topic", "id"], name="holdfast_outbox_topic")]
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.name}"
+
+
+class Call(models.Model):
+    """A call that is carried out once: under way while ``answer`` is null, lost if that lasts past ``expires_at``."""
+
+    id = models.BigAutoField(primary_key=True)
+    owner = models.CharField(max_length=255)
+    key = models.CharField(max_length=100)
+    target = models.TextField()
+    answer = models.TextField(null=True, help_text="JSON text.")  # noqa: DJ001 - null is not an empty answer
+    failed = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = tables.CALL
+        constraints = [models.UniqueConstraint(fields=["owner", "key"], name="holdfast_call_owner_key")]
+        indexes = [models.Index(fields=["created_at"], name="holdfast_call_created")]
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.key}"
