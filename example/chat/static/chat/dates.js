@@ -1,0 +1,20 @@
+// Times as the reader's own clock and language have them.
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const complete = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short" });
+const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const dayAndYear = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
+
+export const timeOf = (date) => clock.format(date);
+export const inFull = (date) => complete.format(date);
+
+export function sameDay(one, other) {
+  return one.toDateString() === other.toDateString();
+}
+
+/** "Today", "Yesterday", "Friday, 3 July", and with the year if it is another one. */
+export function nameOfDay(date, now = new Date()) {
+  if (sameDay(date, now)) return "Today";
+  if (sameDay(date, new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1))) return "Yesterday";
+  return (date.getFullYear() === now.getFullYear() ? day : dayAndYear).format(date);
+}

@@ -1,0 +1,169 @@
+// The list of messages on the page: in the order of their ids, grouped by author and day, each of them once.
+// What people wrote is only ever set as text.
+
+import { inFull, nameOfDay, sameDay, timeOf } from "./dates.js";
+
+const GROUP_MINUTES = 10;
+
+export class MessageList {
+  #list;
+  #template;
+  #me;
+  #flags;
+  #elements = new Map(); // id → element
+
+  /** Takes over the messages that the server has rendered into `list`; `me` is the reader's name. */
+  constructor(list, { template, me }) {
+    this.#list = list;
+    this.#template = template;
+    this.#me = me;
+    this.#flags = template.content.querySelector(".flag use").getAttribute("href").split("#")[0];
+    for (const element of list.querySelectorAll(".message")) {
+      this.#elements.set(Number(element.dataset.id), element);
+      this.#date(element);
+    }
+    for (const element of this.#elements.values()) this.#settle(element);
+  }
+
+  get size() {
+    return this.#elements.size;
+  }
+
+  has(id) {
+    return this.#elements.has(id);
+  }
+
+  /** The id of the oldest message here, or null. */
+  get oldest() {
+    const first = this.#list.querySelector(".message[data-id]");
+    return first && Number(first.dataset.id);
+  }
+
+  /** Show a message in its place. Returns its element, or null if it is here already. */
+  add({ id, author, body, at }) {
+    if (this.#elements.has(id)) return null;
+    const element = this.#make(author, body, new Date(at));
+    element.dataset.id = String(id);
+    this.#elements.set(id, element);
+    const next = this.#firstAfter(id);
+    this.#list.insertBefore(element, next);
+    this.#settle(element);
+    if (next) this.#settle(next);
+    return element;
+  }
+
+  /** Show what is not a message yet, at the end. Returns its element. */
+  addPending({ author, body, at }) {
+    const element = this.#make(author, body, at);
+    element.classList.add("pending");
+    this.#list.append(element);
+    this.#settle(element);
+    return element;
+  }
+
+  /** Take an element that `addPending` returned away again. */
+  removePending(element) {
+    const next = this.#neighbour(element, "nextElementSibling");
+    const separator = element.previousElementSibling;
+    element.remove();
+    if (next) this.#settle(next);
+    else if (separator?.classList.contains("day")) separator.remove();
+  }
+
+  /** Forget the oldest messages, down to `size`. */
+  trim(size) {
+    for (const [id, element] of this.#inOrder().slice(0, Math.max(0, this.size - size))) {
+      this.#elements.delete(id);
+      element.remove();
+    }
+    while (this.#list.firstElementChild?.nextElementSibling?.classList.contains("day")) {
+      this.#list.firstElementChild.remove();
+    }
+    const first = this.#list.querySelector(".message");
+    if (first) this.#settle(first);
+  }
+
+  /** Forget every message; what is pending stays. */
+  clear() {
+    for (const element of this.#elements.values()) element.remove();
+    this.#elements.clear();
+    for (const separator of this.#list.querySelectorAll(".day")) separator.remove();
+    for (const pending of this.#list.querySelectorAll(".message")) this.#settle(pending);
+  }
+
+  #inOrder() {
+    return [...this.#elements].sort(([one], [other]) => one - other);
+  }
+
+  #make(author, body, at) {
+    const element = this.#template.content.firstElementChild.cloneNode(true);
+    element.dataset.author = author;
+    element.classList.toggle("mine", author === this.#me);
+    element.dataset.at = at.toISOString();
+    element.querySelector(".author").textContent = author;
+    element.querySelector(".body").textContent = body;
+    const letter = author.charAt(0).toLowerCase();
+    const flag = letter >= "a" && letter <= "z" ? letter : "none";
+    element.querySelector(".flag use").setAttribute("href", `${this.#flags}#${flag}`);
+    this.#date(element);
+    return element;
+  }
+
+  #date(element) {
+    const at = new Date(element.dataset.at);
+    const time = element.querySelector("time");
+    time.dateTime = element.dataset.at;
+    time.textContent = timeOf(at);
+    time.title = inFull(at);
+  }
+
+  /** The element before which a message with this id belongs; null for the end. */
+  #firstAfter(id) {
+    // From the end, for that is where nearly every message belongs.
+    let after = this.#list.querySelector(".pending");
+    for (let each = after?.previousElementSibling ?? this.#list.lastElementChild; each; each = each.previousElementSibling) {
+      if (each.dataset.id === undefined) continue;
+      if (Number(each.dataset.id) < id) return after;
+      after = each;
+    }
+    return after;
+  }
+
+  #neighbour(element, direction) {
+    let each = element[direction];
+    while (each && !each.classList.contains("message")) each = each[direction];
+    return each;
+  }
+
+  /** Give an element what its place asks for: a separator before a new day, its author's name and flag or not. */
+  #settle(element) {
+    const at = new Date(element.dataset.at);
+    const before = this.#neighbour(element, "previousElementSibling");
+    const beforeAt = before && new Date(before.dataset.at);
+    const newDay = !before || !sameDay(beforeAt, at);
+    const above = element.previousElementSibling;
+    const separator = above?.classList.contains("day") ? above : null;
+    if (newDay) {
+      this.#nameDay(separator ?? this.#list.insertBefore(this.#makeDay(), element), at);
+    } else {
+      separator?.remove();
+    }
+    const soon = before && (at - beforeAt) / 60_000 < GROUP_MINUTES;
+    element.classList.toggle("continued", !newDay && soon && before.dataset.author === element.dataset.author);
+  }
+
+  #makeDay() {
+    const separator = document.createElement("li");
+    separator.className = "day";
+    separator.append(document.createElement("time"));
+    return separator;
+  }
+
+  #nameDay(separator, date) {
+    separator.dataset.at = date.toISOString();
+    // All of them again: after midnight yesterday's "Today" would be wrong.
+    for (const each of this.#list.querySelectorAll(".day[data-at]")) {
+      each.firstElementChild.textContent = nameOfDay(new Date(each.dataset.at));
+    }
+  }
+}

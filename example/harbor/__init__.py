@@ -1,0 +1,1 @@
+"""Harbor, the reference project of Holdfast."""

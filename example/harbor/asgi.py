@@ -1,0 +1,13 @@
+"""What an ASGI server runs: `uvicorn harbor.asgi:application`."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "harbor.settings")
+
+django_application = get_asgi_application()  # first: it loads the apps, and with them every live.py
+
+from holdfast.asgi import application as with_live_topics  # noqa: E402
+
+application = with_live_topics(django_application)

@@ -1,0 +1,97 @@
+"""Settings of Harbor.
+
+Everything that differs from one machine to the next comes from the environment, with defaults for the demo:
+
+HARBOR_DEBUG         1 (default) or 0
+HARBOR_SECRET_KEY    default: made once and kept in HARBOR_VAR
+HARBOR_HOSTS         further host names that may be asked for, separated by commas
+HARBOR_DATABASE      a path (SQLite) or postgres://user:password@host/name; default: a file in HARBOR_VAR
+HARBOR_VAR           the directory for what Harbor writes; default: var/ beside manage.py
+"""
+
+import os
+from pathlib import Path
+
+from django.core.management.utils import get_random_secret_key
+
+from harbor.databases import database
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR = Path(os.environ.get("HARBOR_VAR") or BASE_DIR / "var")
+
+
+def kept_secret_key(file: Path) -> str:
+    """The key in `file`, which is made on first use, so that sessions survive a restart."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.touch(mode=0o600, exist_ok=False)
+        file.write_text(get_random_secret_key())
+    except FileExistsError:
+        pass
+    return file.read_text()
+
+
+DEBUG = os.environ.get("HARBOR_DEBUG", "1") == "1"
+SECRET_KEY = os.environ.get("HARBOR_SECRET_KEY") or kept_secret_key(VAR / "secret-key")
+ALLOWED_HOSTS = [
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    *filter(None, os.environ.get("HARBOR_HOSTS", "").split(",")),
+]
+
+INSTALLED_APPS = [
+    "holdfast",  # before staticfiles: its runserver serves live topics too
+    "chat",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "harbor.urls"
+ASGI_APPLICATION = "harbor.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": database(os.environ.get("HARBOR_DATABASE") or str(VAR / "harbor.sqlite3"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The seeded users bypass these: `seed` sets their password, which everybody knows, directly.
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "chat:rooms"
+LOGOUT_REDIRECT_URL = "login"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"  # the pages show every reader their own
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = VAR / "static"

@@ -1,0 +1,14 @@
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path
+
+# The sign-in page names the demo's users only where the settings are the demo's.
+login = LoginView.as_view(redirect_authenticated_user=True, extra_context={"demo": settings.DEBUG})
+
+urlpatterns = [
+    path("", include("chat.urls")),
+    path("login/", login, name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("admin/", admin.site.urls),
+]
