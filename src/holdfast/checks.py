@@ -1,0 +1,262 @@
+"""System checks: what is wrong with a project, before it runs. ``docs/errors.md`` lists them all."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own name
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from . import conf
+from .backplane.base import Backplane
+from .log.base import Log
+from .topics.declaration import Mode
+from .topics.registry import registry
+from .topics.topic import Topic
+
+TAG = "holdfast"
+LOGS = ("database", "memory")
+BACKPLANES = ("auto", "channels", "memory")
+
+SQLITE_OPTIONS = (
+    '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, '
+    '"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}'
+)
+
+
+# ── settings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@register(TAG)
+def check_settings(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Are the keys of ``HOLDFAST`` settings, and do their values fit?"""
+    settings, problems = conf.read(getattr(django_settings, conf.NAME, {}))
+    messages: list[CheckMessage] = [
+        Error(problem.what, hint=problem.hint, id="holdfast.E001" if problem.unknown else "holdfast.E002")
+        for problem in problems
+    ]
+    if settings.log not in LOGS:
+        messages += _loads("LOG", settings.log, LOGS, lambda found: _is_subclass(found, Log))
+    if settings.backplane not in BACKPLANES:
+        messages += _loads(
+            "BACKPLANE", settings.backplane, BACKPLANES, lambda found: _is_subclass(found, Backplane)
+        )
+    if settings.token_user is not None:
+        messages += _loads("TOKEN_USER", settings.token_user, (), callable)
+    return messages
+
+
+def _is_subclass(found: object, base: type) -> bool:
+    return isinstance(found, type) and issubclass(found, base)
+
+
+def _loads(
+    key: str, path: str, names: Sequence[str], fits: Callable[[object], bool]
+) -> Iterator[CheckMessage]:
+    kinds = {
+        "LOG": "a subclass of holdfast.log.base.Log",
+        "BACKPLANE": "a subclass of holdfast.backplane.base.Backplane",
+    }
+    expected = ", ".join(
+        [*(f'"{name}"' for name in names), f"the dotted path of {kinds.get(key, 'a function')}"]
+    )
+    try:
+        found = import_string(path)
+    except ImportError as error:
+        yield Error(
+            f'{conf.NAME}["{key}"] is {path!r}, which cannot be imported: {error}.',
+            hint=f"Expected: {expected}.",
+            id="holdfast.E002",
+        )
+        return
+    if not fits(found):
+        yield Error(
+            f'{conf.NAME}["{key}"] is {path!r}, which is {found!r}.',
+            hint=f"Expected: {expected}.",
+            id="holdfast.E002",
+        )
+
+
+@register(TAG)
+def check_database(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Does the log's database exist, and is SQLite set up for several processes?"""
+    settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
+    if settings.log != "database":
+        return []
+    database = django_settings.DATABASES.get(settings.database)
+    if database is None:
+        return [
+            Error(
+                f'{conf.NAME}["DATABASE"] is {settings.database!r}, which is not among DATABASES.',
+                hint=f"Choose one of: {', '.join(repr(alias) for alias in django_settings.DATABASES)}.",
+                id="holdfast.E003",
+            )
+        ]
+    return _sqlite(settings.database, database) if "sqlite3" in database.get("ENGINE", "") else []
+
+
+def _sqlite(alias: str, database: dict[str, Any]) -> Sequence[CheckMessage]:
+    options = database.get("OPTIONS", {})
+    statements = str(options.get("init_command", "")).lower().replace(" ", "")
+    missing = []
+    if "journal_mode=wal" not in statements:
+        missing.append("write-ahead logging (without it every reader waits for every writer)")
+    if str(options.get("transaction_mode", "")).upper() not in ("IMMEDIATE", "EXCLUSIVE"):
+        missing.append(
+            'transaction_mode "IMMEDIATE" (without it concurrent writers fail with "database is locked")'
+        )
+    if not missing:
+        return []
+    return [
+        Warning(
+            f"DATABASES[{alias!r}] is SQLite and holds the log of durable topics, but lacks {' and '.join(missing)}.",
+            hint=f"Add to DATABASES[{alias!r}]: {SQLITE_OPTIONS}",
+            id="holdfast.W002",
+        )
+    ]
+
+
+@register(TAG, Tags.database)
+def check_tables(databases: Sequence[str] | None = None, **kwargs: Any) -> Sequence[CheckMessage]:
+    """Are the log's tables there? A warning, as ``migrate`` itself asks before it has made them."""
+    settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
+    if settings.log != "database" or settings.database not in (databases or ()):
+        return []
+    connection = connections[settings.database]
+    wanted = {model._meta.db_table for model in apps.get_app_config("holdfast").get_models()}
+    missing = sorted(wanted - set(connection.introspection.table_names()))
+    if not missing:
+        return []
+    using = "" if settings.database == "default" else f" --database {settings.database}"
+    return [
+        Warning(
+            f"The database {settings.database!r} lacks the tables of Holdfast's log: {', '.join(missing)}.",
+            hint=f"Run: manage.py migrate holdfast{using}",
+            id="holdfast.W003",
+        )
+    ]
+
+
+@register(TAG)
+def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Will several processes hear of each other, and not forget?"""
+    settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
+    layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
+    messages: list[CheckMessage] = []
+    if settings.backplane == "channels" and not layer:
+        messages.append(
+            Error(
+                f'{conf.NAME}["BACKPLANE"] is "channels", but CHANNEL_LAYERS has no "default".',
+                hint='Set CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", '
+                '"CONFIG": {"hosts": ["redis://localhost:6379"]}}}, or leave BACKPLANE out.',
+                id="holdfast.E004",
+            )
+        )
+    if not django_settings.DEBUG:
+        if settings.backplane in ("auto", "channels") and "InMemoryChannelLayer" in str(
+            layer.get("BACKEND", "")
+        ):
+            messages.append(
+                Warning(
+                    'CHANNEL_LAYERS["default"] is the in-memory layer, which reaches no other process.',
+                    hint="Use channels_redis.pubsub.RedisPubSubChannelLayer where DEBUG is off; durable events cross "
+                    "processes without it too, but with a delay, and ephemeral ones not at all.",
+                    id="holdfast.W004",
+                )
+            )
+        if settings.log == "memory":
+            messages.append(
+                Warning(
+                    f'{conf.NAME}["LOG"] is "memory": durable topics forget everything when the process ends.',
+                    hint="Leave LOG out, which keeps them in the database, where DEBUG is off.",
+                    id="holdfast.W005",
+                )
+            )
+    return messages
+
+
+# ── the project around it ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@register(TAG)
+def check_order_of_apps(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Django takes the ``runserver`` of the app that is listed first."""
+    order = [config.name for config in apps.get_app_configs()]
+    after = [
+        name
+        for name in ("daphne", "django.contrib.staticfiles")
+        if name in order and order.index(name) < order.index("holdfast")
+    ]
+    if not after:
+        return []
+    return [
+        Warning(
+            f'INSTALLED_APPS lists "holdfast" after "{name}", whose runserver takes the place of Holdfast\'s.',
+            hint=f'Move "holdfast" above "{name}"; otherwise runserver may serve no WebSocket.',
+            id="holdfast.W006",
+        )
+        for name in after
+    ]
+
+
+@register(TAG)
+def check_users(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Can anybody be signed in at all?"""
+    settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
+    missing = [
+        name for name in ("django.contrib.auth", "django.contrib.sessions") if not apps.is_installed(name)
+    ]
+    if not missing or settings.token_user is not None:
+        return []
+    return [
+        Warning(
+            f"INSTALLED_APPS lacks {' and '.join(missing)}, so every connection is anonymous.",
+            hint=f'Add them, or say with {conf.NAME} = {{"TOKEN_USER": "accounts.tokens.user"}} whom a token belongs to.',
+            id="holdfast.W007",
+        )
+    ]
+
+
+# ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@register(TAG)
+def check_topics(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Can each topic be joined by somebody, and under a route of its own?"""
+    messages: list[CheckMessage] = []
+    shapes: dict[str, type[Topic]] = {}
+    for topic in registry.topics():
+        messages += _rules(topic)
+        first = shapes.setdefault(topic.declared.route.shape, topic)
+        if first is not topic:
+            messages.append(_same_route(first, topic))
+    return messages
+
+
+def _rules(topic: type[Topic]) -> Iterator[CheckMessage]:
+    if topic.declared.may_join is None:
+        yield Warning(
+            f"{topic.__qualname__} has no may_join method, so nobody can join it.",
+            hint="Say who may: def may_join(self, user): return user.is_authenticated",
+            obj=topic,
+            id="holdfast.W001",
+        )
+    if topic.declared.durable and topic.declared.snapshot is Mode.LOOP:
+        yield Error(
+            f"{topic.__qualname__}.snapshot is an async def, but the topic is durable.",
+            hint="Write it as a def: it is read in one transaction together with the position, so that both agree.",
+            obj=topic,
+            id="holdfast.E006",
+        )
+
+
+def _same_route(first: type[Topic], second: type[Topic]) -> CheckMessage:
+    return Error(
+        f"{second.__module__}.{second.__qualname__} has the route {second.route!r}, and so has "
+        f"{first.__module__}.{first.__qualname__} ({first.route!r}): the second can never be reached.",
+        hint=f"Give {second.__qualname__} another route.",
+        obj=second,
+        id="holdfast.E005",
+    )

@@ -1,0 +1,176 @@
+"""The settings: one dict, ``HOLDFAST``, every key of which may be left out.
+
+::
+
+    HOLDFAST = {
+        "BACKPLANE": "channels",
+        "TOPICS_PER_CONNECTION": 200,
+    }
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from msgspec import Meta
+
+from holdfast.limits.base import Rate
+from holdfast.topics.schema import Misfit
+
+NAME = "HOLDFAST"
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of this process, checked. In the dict their names are in capitals."""
+
+    path: Annotated[str, Meta(pattern=r"^([^/\s]+/)+$")] = "live/"
+    """Where the live URLs begin, as in ``urls.py``: the WebSocket is at ``/live/ws``."""
+
+    database: Annotated[str, Meta(min_length=1)] = "default"
+    """The alias in ``DATABASES`` that holds the log. Events commit together with what is written to this one."""
+
+    log: Annotated[str, Meta(min_length=1)] = "database"
+    """Where durable topics are kept: ``"database"``, ``"memory"`` (lost when the process ends: for tests), or the dotted
+    path of a subclass of ``holdfast.log.base.Log``."""
+
+    backplane: Annotated[str, Meta(min_length=1)] = "auto"
+    """How processes reach each other: ``"memory"`` (one process), ``"channels"`` (through ``CHANNEL_LAYERS``), the dotted
+    path of a subclass of ``holdfast.backplane.base.Backplane``, or ``"auto"``: Channels if ``CHANNEL_LAYERS`` is set,
+    else memory."""
+
+    compare_seconds: Seconds = 2.0
+    """How often a process compares its durable topics with the log: the longest that a lost wake-up delays an event."""
+
+    heartbeat_seconds: Seconds = 25.0
+    """How long a connection may be silent before it has to show that it lives. Proxies often cut at 60."""
+
+    message_bytes: Count = 65536
+    """The largest message that a client may send, in bytes."""
+
+    topics_per_connection: Count = 100
+    """How many topics one connection may have joined at once."""
+
+    calls_per_connection: Count = 32
+    """How many calls of one connection may be running at once."""
+
+    message_rate: str = "50/s"
+    """How many messages one connection may send in the long run."""
+
+    message_burst: Count = 100
+    """How many of them it may send at once."""
+
+    handler_threads: Count = 16
+    """How many ``def`` handlers may run at once in one process; each may use a database connection of its own."""
+
+    answers_kept_hours: Annotated[float, Meta(gt=0)] = 24.0
+    """How long the answers to calls are remembered, and so how much later a call may be sent again."""
+
+    origins: tuple[str, ...] | None = None
+    """Origins besides the server's own from which browsers may connect, such as ``"https://app.example.com"``.
+    ``None``: those that ``ALLOWED_HOSTS`` names. ``("*",)``: any."""
+
+    token_user: Annotated[str, Meta(min_length=1)] | None = None
+    """The dotted path of a function, ``def`` or ``async def``, that takes the token of a ``hello`` and returns its user, or
+    ``None`` if it is not valid. ``None``: there are no tokens, cookies say who it is."""
+
+    write_buffer_bytes: Count = 262144
+    """How much may wait in one connection's write buffer before its client counts as slow."""
+
+    stall_seconds: Seconds = 30.0
+    """How long a slow client may read nothing at all before its connection is closed."""
+
+    recheck_seconds: Annotated[float, Meta(ge=0)] = 1.0
+    """For how long the answer of ``may_join`` is trusted before a call asks again. 0: every call asks."""
+
+    group_events: bool = True
+    """Does what other code sends to a topic's group with ``group_send`` reach the topic's subscribers?"""
+
+    @property
+    def rate(self) -> Rate:
+        """``message_rate``, read."""
+        return Rate.parse(self.message_rate)
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong with the settings, and the way out."""
+
+    what: str
+    hint: str
+    unknown: bool = False
+
+
+_FIELDS = {field.name.upper(): field for field in msgspec.structs.fields(Settings)}
+
+
+def read(given: Any) -> tuple[Settings, list[Problem]]:
+    """Read the dict; what is wrong in it is reported, and has its default in the settings returned."""
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        return Settings(), [
+            Problem(
+                what=f"{NAME} is a {kind}, not a dict.", hint=f'Write {NAME} = {{"DATABASE": "default"}}.'
+            )
+        ]
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for key, value in given.items():
+        if key not in _FIELDS:
+            problems.append(_unknown(key))
+            continue
+        try:
+            checked = msgspec.convert(value, _FIELDS[key].type)
+            if key == "MESSAGE_RATE":
+                Rate.parse(checked)
+        except (msgspec.ValidationError, ValueError) as error:
+            problems.append(_misfit(key, value, error))
+        else:
+            values[_FIELDS[key].name] = checked
+    return Settings(**values), problems
+
+
+def _unknown(key: object) -> Problem:
+    near = difflib.get_close_matches(str(key).upper(), _FIELDS, n=1)
+    hint = f'Did you mean "{near[0]}"?' if near else f"Known settings: {', '.join(sorted(_FIELDS))}."
+    return Problem(what=f"{NAME} has the key {key!r}, which is not a setting.", hint=hint, unknown=True)
+
+
+def _misfit(key: str, value: object, error: Exception) -> Problem:
+    default = _FIELDS[key].default
+    return Problem(
+        what=f'{NAME}["{key}"] is {value!r}: {Misfit.of(error).what}.',
+        hint=f'Leave it out for the default, "{key}": {default!r}, or give it a value of that kind.',
+    )
+
+
+_current: Settings | None = None
+
+
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises ``ImproperlyConfigured``, naming everything that is wrong, when the dict has mistakes. What is returned is
+    cached; ``override_settings`` in tests is honoured.
+    """
+    global _current
+    if _current is None:
+        value, problems = read(getattr(django_settings, NAME, {}))
+        if problems:
+            raise ImproperlyConfigured(" ".join(f"{problem.what} {problem.hint}" for problem in problems))
+        _current = value
+    return _current
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    global _current
+    if setting == NAME:
+        _current = None
+
+
+setting_changed.connect(_forget, dispatch_uid="holdfast.conf")

@@ -1,0 +1,90 @@
+"""``manage.py holdfast trim | sweep | topics``: looking after the log, and looking at what there is."""
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from holdfast import conf
+from holdfast.hub import runtime
+from holdfast.topics.registry import registry
+from holdfast.topics.topic import Topic
+
+
+class Command(BaseCommand):
+    help = "Looks after live topics."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+        commands.add_parser(
+            "trim", help="Forget what is past each topic's keep, and old answers. Run it hourly or so."
+        )
+        commands.add_parser(
+            "sweep", help="Finish what processes left that died while publishing. Servers do so too."
+        )
+        commands.add_parser("topics", help="List the topics of this project.")
+
+    def handle(self, *args: Any, command: str, **options: Any) -> None:
+        {"trim": self.trim, "sweep": self.sweep, "topics": self.topics}[command]()
+
+    def trim(self) -> None:
+        log, now = runtime.current().log, timezone.now()
+        removed, touched, unknown = 0, 0, []
+        for name in log.topics():
+            topic = registry.by_name(name)
+            keep = topic.declared.keep if topic else None
+            if keep is None:
+                unknown.append(name)
+            elif keep.age or keep.count:
+                gone = log.trim(name, before=keep.before(now), count=keep.count)
+                removed, touched = removed + gone, touched + bool(gone)
+        answers = log.forget_answers(now - timedelta(hours=conf.settings().answers_kept_hours))
+        self.stdout.write(f"Removed {removed} events of {touched} topics, and {answers} answers.")
+        if unknown:
+            self.stdout.write(
+                self.style.WARNING(
+                    f"Left alone, as no durable topic has such a name any more: {', '.join(unknown[:10])}"
+                    f"{f' and {len(unknown) - 10} more' if len(unknown) > 10 else ''}."
+                )
+            )
+
+    def sweep(self) -> None:
+        process = runtime.current()
+        batches = process.log.sweep()
+        process.publisher.spread(batches)
+        process.backplane.flush(10)
+        self.stdout.write(
+            f"Numbered {sum(len(batch.entries) for batch in batches)} events that had been left."
+        )
+
+    def topics(self) -> None:
+        rows = [("route", "topic", "kept", "who may join")]
+        rows += [
+            (topic.route, f"{topic.__module__}.{topic.__qualname__}", _kept(topic), _rule(topic))
+            for topic in registry.topics()
+        ]
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        for row in rows:
+            self.stdout.write(
+                "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            )
+        if len(rows) == 1:
+            self.stdout.write("There are none yet: define Topic subclasses in an installed app's live.py.")
+
+
+def _kept(topic: type[Topic]) -> str:
+    keep = topic.declared.keep
+    if keep is None:
+        return "not stored"
+    limits = []
+    if keep.age:
+        limits.append(f"{keep.age / timedelta(days=1):g} days")
+    if keep.count:
+        limits.append(f"{keep.count} events")
+    return " or ".join(limits) or "for ever"
+
+
+def _rule(topic: type[Topic]) -> str:
+    return "nobody: no may_join" if topic.declared.may_join is None else "may_join"

@@ -1,0 +1,69 @@
+"""Writes a line per request, as Django's own development server does."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+
+logger = logging.getLogger("django.server")
+
+
+class RequestLog:
+    """Wraps an ASGI application and logs what it answers to ``django.server``, which gives the lines their colours."""
+
+    def __init__(self, application: ASGI3Application) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] == "lifespan":
+            await self._application(scope, receive, send)
+            return
+        line = _Line(scope)
+
+        async def noting(event: ASGISendEvent) -> None:
+            line.note(event)
+            await send(event)
+
+        try:
+            await self._application(scope, receive, noting)
+        finally:
+            line.end()
+
+
+class _Line:
+    def __init__(self, scope: Any) -> None:
+        query = scope.get("query_string", b"").decode("latin-1")
+        path = scope.get("root_path", "") * (not scope["path"].startswith(scope.get("root_path", "")))
+        self._target = f"{path}{scope['path']}{'?' + query if query else ''}"
+        self._method = scope.get("method", "WebSocket")
+        self._version = scope.get("http_version", "1.1")
+        self._status, self._size, self._open = 0, 0, False
+
+    def note(self, event: Any) -> None:
+        match event["type"]:
+            case "http.response.start" | "websocket.http.response.start":
+                self._status = event["status"]
+            case "http.response.body" | "websocket.http.response.body":
+                self._size += len(event.get("body", b""))
+                if not event.get("more_body", False):
+                    self._write(
+                        f'"{self._method} {self._target} HTTP/{self._version}" {self._status} {self._size}'
+                    )
+            case "websocket.accept":
+                self._open, self._status = True, 101
+                self._write(f'"WebSocket {self._target}" connected')
+            case "websocket.close" if not self._open:
+                self._status = 403
+                self._write(f'"WebSocket {self._target}" refused')
+
+    def end(self) -> None:
+        if self._open:
+            self._write(f'"WebSocket {self._target}" ended')
+
+    def _write(self, text: str) -> None:
+        now = datetime.now().astimezone().strftime("%d/%b/%Y %H:%M:%S")
+        level = (
+            logging.ERROR if self._status >= 500 else logging.WARNING if self._status >= 400 else logging.INFO
+        )
+        logger.log(level, "%s", text, extra={"server_time": now, "status_code": self._status})

@@ -1,0 +1,89 @@
+"""``{% load live %}``: what a page needs to use live topics."""
+
+from typing import Any
+
+import msgspec
+from django import template
+from django.template.context import Context
+from django.templatetags.static import static
+from django.urls import get_script_prefix
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from holdfast.conf import settings
+from holdfast.protocol.positions import Position
+from holdfast.topics.topic import Topic
+
+register = template.Library()
+
+MODULE = "holdfast/holdfast.js"
+
+# What could end a <script> element early, or a line of JavaScript; all of it may be written as an escape in JSON.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+@register.simple_tag(takes_context=True)
+def live_script(context: Context, nonce: str | None = None) -> SafeString:
+    """Let the page's modules ``import { connect } from "holdfast"``, and tell the client where the server is.
+
+    Put it into ``<head>``, before the first ``<script type="module">``: an import map counts only for what follows it.
+    Under a content security policy give it the ``nonce``, unless the page has one as ``csp_nonce`` (in the context, as
+    of Django 6, or on the request, as of django-csp), which is found by itself.
+    """
+    module = static(MODULE)
+    attribute = _nonce(context, nonce)
+    return format_html(
+        '<script type="importmap"{nonce}>{imports}</script>\n'
+        '<link rel="modulepreload" href="{module}"{nonce}>\n'
+        '<script type="application/json" id="holdfast-config"{nonce}>{config}</script>',
+        nonce=attribute,
+        module=module,
+        imports=_json({"imports": {"holdfast": module}}),
+        config=_json({"url": f"{get_script_prefix()}{settings().path}ws"}),
+    )
+
+
+@register.simple_tag
+def live_cursor(topic: Topic | str, position: Position | str | None = None) -> SafeString:
+    """Put a topic's position into the page, from which the client then joins: nothing in between is missed.
+
+    ::
+
+        {% live_cursor room position %}        a Topic, and the position that the view read
+        {% live_cursor "rooms/lobby" position %}
+        {% live_cursor room %}                 reads the position here and now
+
+    The position must not be younger than what the page shows. What is published after the position was read reaches
+    the client when it joins; what was published before, and after the page's data was read, would be lost. So the view
+    reads the position *first* (``room.position()``) and then its data, and the client may see an event again that the
+    page shows already; or it reads both at one instant (``room.consistent(take)``), and nothing is seen twice. Without
+    a position the tag reads it where it stands, which is right only above data that is read later in the template.
+    """
+    if position is None:
+        if not isinstance(topic, Topic):
+            raise template.TemplateSyntaxError(
+                f"{{% live_cursor %}}: for a topic given by its name, {topic!r}, give the position as well: "
+                "{% live_cursor name position %}; or give a Topic instance"
+            )
+        position = topic.position()
+    elif isinstance(position, str):
+        position = Position.parse(position)
+    return format_html(
+        '<script type="application/json" data-holdfast-cursor="{}">{}</script>', str(topic), _json(position)
+    )
+
+
+def _nonce(context: Context, given: str | None) -> SafeString:
+    found: Any = given
+    if found is None:
+        found = context.get("csp_nonce")
+    if found is None:
+        found = getattr(context.get("request"), "csp_nonce", None)
+    # It may be lazy, and false until its text is asked for.
+    text = "" if found is None else str(found)
+    return format_html(' nonce="{}"', text) if text else SafeString("")
+
+
+def _json(value: object) -> SafeString:
+    text = msgspec.json.encode(value).decode().translate(_ESCAPES)
+    return mark_safe(text)  # noqa: S308 - nothing in it can end the script element
