@@ -1,0 +1,222 @@
+"""How one process receives from many groups of a Channels layer, and knows which group each message came from.
+
+A layer does not say to which group a message was sent, only to which *channel* it came; so every topic needs a channel
+name of its own. What that costs depends on the layer:
+
+- ``channels_redis.core`` keeps one queue for all channel names with the same beginning, up to the ``!``, and its
+  ``receive_single`` returns the full names with each message: :class:`OneQueue`, **one task for all topics**, no memory
+  for each (48 bytes). The queue's name begins with ``holdfast.`` and not with ``specific.``, so it is not the queue of
+  the process's ordinary consumers: neither takes room from the other.
+- Any other layer gets one task per topic that has subscribers here, waiting in ``receive`` as an ordinary consumer
+  would: :class:`TaskPerTopic`. Measured with 10,000 topics: 4.7 KB each on ``channels_redis.pubsub`` and no difference
+  in CPU per message from one topic; on core the same way would take 7.0 KB each, and every one of the 10,000 tasks
+  would see, log and survive each outage by itself. (The in-memory layer takes 3.9 KB, but walks through all its groups
+  with every message: 17 ms with 10,000 of them. It is for development.)
+
+:class:`PubSub` is the second with one addition: redis-py renews a broken subscription without telling anybody, and what
+was published in between is lost.
+"""
+
+import asyncio
+import re
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from .backoff import full_jitter
+from .groups import group_name
+
+Deliver = Callable[[str, dict[str, Any]], None]
+"""Called with a topic and a message that came to its group."""
+
+Trouble = Callable[[str], None]
+"""Called with a reason when messages may be getting lost, or were."""
+
+STOP_SECONDS = 2.0
+"""How long to wait for a layer to let go."""
+
+
+class Receiver(ABC):
+    """The receiving half of one process on one layer."""
+
+    confirms: bool = True
+    """When ``join`` returns, is it certain that what is sent next will arrive?"""
+
+    def __init__(self, layer: Any, deliver: Deliver, trouble: Trouble) -> None:
+        self._layer, self._deliver, self._trouble = layer, deliver, trouble
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop receiving. The groups have been left already, as far as the layer answered."""
+
+    @abstractmethod
+    async def join(self, topic: str) -> None:
+        """Enter the topic's group, or renew a membership. Raises whatever the layer raises."""
+
+    @abstractmethod
+    def leave(self, topic: str) -> Awaitable[None]:
+        """Deliver nothing more of ``topic``, from this moment; leave its group when awaited."""
+
+
+class OneQueue(Receiver):
+    """For ``channels_redis.core.RedisChannelLayer``, and what derives from it."""
+
+    ROOM = 10_000
+    """Messages that may wait for one process. The layer's default is 100, and it drops silently what goes beyond;
+    ``"channel_capacity": {"holdfast.*": …}`` in the layer's ``CONFIG`` goes before this."""
+
+    def __init__(self, layer: Any, deliver: Deliver, trouble: Trouble) -> None:
+        super().__init__(layer, deliver, trouble)
+        self._queue = f"holdfast.{uuid.uuid4().hex}!"
+        self._channels: dict[str, str] = {}
+        self._topics: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def make_room(cls, layer: Any) -> None:
+        """Raise the capacity of the queues of this class. It is looked up by the sender, in its own layer object."""
+        room = (re.compile(r"holdfast\."), cls.ROOM)
+        if room not in layer.channel_capacity:
+            layer.channel_capacity.append(room)
+
+    async def close(self) -> None:
+        await _end([self._task] if self._task else [])
+        async with asyncio.timeout(STOP_SECONDS):
+            await self._layer.wait_received()
+
+    async def join(self, topic: str) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._receive())
+        channel = self._channels.get(topic)
+        if channel is None:
+            # Never used twice, so that leaving late cannot undo a later join.
+            channel = self._channels[topic] = self._queue + uuid.uuid4().hex[:16]
+            self._topics[channel] = topic
+        await self._layer.group_add(group_name(topic), channel)
+
+    def leave(self, topic: str) -> Awaitable[None]:
+        channel = self._channels.pop(topic, None)
+        self._topics.pop(channel or "", None)
+        return self._discard(topic, channel)
+
+    async def _discard(self, topic: str, channel: str | None) -> None:
+        if channel is not None:
+            await self._layer.group_discard(group_name(topic), channel)
+
+    async def _receive(self) -> None:
+        failures = 0
+        while True:
+            try:
+                channels, message = await self._layer.receive_single(self._queue)
+            except Exception as error:  # noqa: BLE001 - whatever Redis or a serializer raises
+                self._trouble(f"{type(error).__name__}: {error}")
+                await asyncio.sleep(full_jitter(failures))
+                failures += 1
+                continue
+            failures = 0
+            for channel in channels if isinstance(channels, list) else [channels]:
+                if (topic := self._topics.get(channel)) is not None:
+                    self._deliver(topic, message)
+
+
+class TaskPerTopic(Receiver):
+    """For any layer: only what the specification of channel layers promises is used."""
+
+    confirms = False  # pub/sub returns when the request is written, not when it is done
+
+    def __init__(self, layer: Any, deliver: Deliver, trouble: Trouble) -> None:
+        super().__init__(layer, deliver, trouble)
+        self._channels: dict[str, str] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._making: dict[str, asyncio.Lock] = {}
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        self._channels.clear()
+        await _end(tasks)
+
+    async def join(self, topic: str) -> None:
+        lock = self._making.setdefault(topic, asyncio.Lock())
+        try:
+            async with lock:
+                channel = self._channels.get(topic)
+                if channel is None:
+                    channel = await self._layer.new_channel()
+                    self._channels[topic] = channel
+                    self._tasks[topic] = asyncio.create_task(self._receive(topic, channel))
+        finally:
+            if not lock.locked():
+                self._making.pop(topic, None)
+        await self._layer.group_add(group_name(topic), channel)
+
+    def leave(self, topic: str) -> Awaitable[None]:
+        return self._discard(topic, self._channels.pop(topic, None), self._tasks.pop(topic, None))
+
+    async def _discard(self, topic: str, channel: str | None, task: asyncio.Task[None] | None) -> None:
+        if channel is None or task is None:
+            return
+        try:
+            await self._layer.group_discard(group_name(topic), channel)
+        finally:
+            await _end([task])
+
+    async def _receive(self, topic: str, channel: str) -> None:
+        failures = 0
+        while True:
+            try:
+                message = await self._layer.receive(channel)
+            except Exception as error:  # noqa: BLE001 - whatever a layer raises
+                self._trouble(f"{type(error).__name__}: {error}")
+                await asyncio.sleep(full_jitter(failures))
+                failures += 1
+                continue
+            failures = 0
+            if self._channels.get(topic) == channel:
+                self._deliver(topic, message)
+
+
+class PubSub(TaskPerTopic):
+    """For ``channels_redis.pubsub.RedisPubSubChannelLayer``."""
+
+    async def join(self, topic: str) -> None:
+        await super().join(topic)
+        # The layer offers no way to hear of reconnections (its options on_disconnect and on_reconnect are never used),
+        # so redis-py's own is used, on the connections that the layer keeps. Were they to move, the pulse of
+        # ChannelsBackplane still finds what lasts longer than a moment; tests/backplane would tell.
+        inner = self._layer._get_layer() if hasattr(self._layer, "_get_layer") else None
+        for shard in getattr(inner, "_shards", ()):
+            connection = getattr(getattr(shard, "_pubsub", None), "connection", None)
+            if connection is not None:
+                connection.register_connect_callback(self._reconnected)
+
+    async def _reconnected(self, connection: object) -> None:
+        self._trouble("the subscription was interrupted")
+
+
+def receiver_for(layer: Any, deliver: Deliver, trouble: Trouble) -> Receiver:
+    """The best way to receive from ``layer``."""
+    if _is(layer, "channels_redis.core", "RedisChannelLayer"):
+        return OneQueue(layer, deliver, trouble)
+    if _is(layer, "channels_redis.pubsub", "RedisPubSubChannelLayer"):
+        return PubSub(layer, deliver, trouble)
+    return TaskPerTopic(layer, deliver, trouble)
+
+
+def make_room(layer: Any) -> None:
+    """Prepare ``layer`` for sending: what its receivers need to know of the sender."""
+    if _is(layer, "channels_redis.core", "RedisChannelLayer"):
+        OneQueue.make_room(layer)
+
+
+def _is(layer: Any, module: str, name: str) -> bool:
+    """Is it an instance of that class? Without importing the module, which need not be installed."""
+    return any((kind.__module__, kind.__name__) == (module, name) for kind in type(layer).__mro__)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=STOP_SECONDS)
