@@ -11,7 +11,7 @@ Everything here runs on one event loop and is not thread-safe, except :meth:`Hub
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -33,6 +33,9 @@ logger = logging.getLogger("holdfast.hub")
 
 GroupEvents = Callable[[str, dict[str, object]], "tuple[str, bytes] | None"]
 """Makes an event (name and JSON payload) of a message that other code sent to a topic's group, or refuses it."""
+
+Snapshot = Callable[[], Awaitable[tuple[Position | None, bytes]]]
+"""Takes a topic's state (JSON text) and the position that it agrees with, if the topic has a log."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,13 +122,13 @@ class Hub:
         *,
         durable: bool,
         since: Position | None = None,
-        snapshot: Callable[[], bytes] | None = None,
+        snapshot: Snapshot | None = None,
     ) -> Subscription | None:
         """Subscribe ``outlet`` to ``topic``.
 
         ``announce`` is called with what the client is to be told; what it returns says whether the client is still
-        there. Then come the events from the client's position on, and then live ones. ``snapshot`` returns the topic's
-        state as JSON text, in a worker thread; it is taken when there is no position, or none that can be honoured.
+        there. Then come the events from the client's position on, and then live ones. ``snapshot`` is awaited when there
+        is no position, or none that can be honoured.
         Raises :class:`LogError` when the log does not answer.
         """
         stream = await self._open(topic, durable)
@@ -138,7 +141,7 @@ class Hub:
             stream.rest(self.loop.time())
 
     async def _admission(
-        self, stream: Stream, since: Position | None, snapshot: Callable[[], bytes] | None
+        self, stream: Stream, since: Position | None, snapshot: Snapshot | None
     ) -> tuple[JoinedPayload, int]:
         """What a joining client is told, and the offset after which it is served. Nothing is awaited after the answer
         is known, so that it still holds when the subscription is made."""
@@ -146,19 +149,16 @@ class Hub:
         if since is not None and recovered:
             head = max(since.offset, stream.offset)
             return JoinedPayload(epoch=stream.epoch, offset=head, recovered=True), since.offset
-        if snapshot is None:
-            if not stream.durable:
-                return JoinedPayload(recovered=recovered), 0
-            return JoinedPayload(epoch=stream.epoch, offset=stream.offset, recovered=recovered), stream.offset
+        position, state = (None, None) if snapshot is None else await snapshot()
+        taken = msgspec.UNSET if state is None else msgspec.Raw(state)
         if not stream.durable:
-            state = msgspec.Raw(await self._threads.run(snapshot))
-            return JoinedPayload(recovered=recovered, snapshot=state), 0
-        position, taken = await self._threads.run(self._log.exactly, stream.name, snapshot)
-        if position.epoch != stream.epoch:
+            return JoinedPayload(recovered=recovered, snapshot=taken), 0
+        if position is None:
+            position = stream.position
+        elif position.epoch != stream.epoch:
             self._begin_again(stream, Head(epoch=position.epoch, offset=position.offset))
-        state = msgspec.Raw(taken)
         payload = JoinedPayload(
-            epoch=position.epoch, offset=position.offset, recovered=recovered, snapshot=state
+            epoch=position.epoch, offset=position.offset, recovered=recovered, snapshot=taken
         )
         return payload, position.offset
 

@@ -8,7 +8,7 @@ from functools import partial
 from django.db import transaction
 
 from holdfast.backplane.base import Backplane
-from holdfast.log.base import Batch, Draft, Log
+from holdfast.log.base import Batch, Draft, Log, LogError
 
 from . import news
 from .hub import Hub
@@ -100,7 +100,8 @@ class Publisher:
 class GroupCommit:
     """Writes what is published on one event loop: while one transaction runs, the next gathers.
 
-    If a shared transaction fails each of its parts is tried alone, so that nobody fails for another's sake.
+    If a shared transaction is refused each of its parts is tried alone, so that nobody fails for another's sake; if
+    the log was lost on the way nothing is tried again, since the transaction may have been carried out.
     """
 
     def __init__(self, log: Log, threads: Threads | Inline, spread: Callable[[Sequence[Batch]], None]) -> None:
@@ -132,11 +133,13 @@ class GroupCommit:
         try:
             self._spread(await self._threads.run(self._log.append, together))
         except Exception as error:  # noqa: BLE001 - it is handed to whoever published
-            if len(group) > 1:
+            if len(group) > 1 and not isinstance(error, LogError):
                 for part in group:
                     await self._write_group([part])
-            elif not group[0][1].done():
-                group[0][1].set_exception(error)
+                return
+            for _, done in group:
+                if not done.done():
+                    done.set_exception(error)
         else:
             for _, done in group:
                 if not done.done():

@@ -1,6 +1,8 @@
 """How often something may happen: the value that applications write as ``"5/s"``."""
 
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
 
 import msgspec
 
@@ -37,3 +39,14 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"{self.count}/{self.seconds:g}s"
+
+
+class Limiter(ABC):
+    """Counts what callers do, each under a key of its own.
+
+    It is exact within what shares it (see each implementation) and never blocks.
+    """
+
+    @abstractmethod
+    def take(self, key: Hashable, rate: Rate, now: float) -> float:
+        """Count one. Return 0 if it is within the rate, else after how many seconds it would be."""

@@ -1,0 +1,116 @@
+"""What an ASGI server runs: Django for HTTP, live topics (and your own consumers) for WebSocket.
+
+In the project's ``asgi.py``::
+
+    from django.core.asgi import get_asgi_application
+
+    django_application = get_asgi_application()  # first: it loads the apps
+
+    from holdfast.asgi import application as with_live_topics
+
+    application = with_live_topics(django_application)
+
+That is short for Channels' own parts, which you can write out to put something of your own in between::
+
+    from channels.auth import AuthMiddlewareStack
+    from channels.routing import ProtocolTypeRouter, URLRouter
+    from channels.security.websocket import AllowedHostsOriginValidator
+    from holdfast.asgi import live_urlpatterns, lifespan
+
+    application = ProtocolTypeRouter({
+        "http": django_application,
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(live_urlpatterns()))),
+        "lifespan": lifespan,
+    })
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import OriginValidator
+from django.conf import settings as django_settings
+from django.urls import URLPattern, URLResolver, path, re_path
+
+from . import wiring
+from .conf import settings
+from .protocol import codes
+from .transports.websocket import LiveWebSocket
+
+logger = logging.getLogger("holdfast.asgi")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CALLS_MAY_TAKE_SECONDS = 10.0
+
+
+def application(django_application: Application, *, websocket: Sequence[URLPattern | URLResolver] = ()) -> Application:
+    """Serve live topics beside a Django application, with Channels' authentication and a check of the origin.
+
+    ``websocket`` are URL patterns of Channels consumers of your own (``path("ws/old/", OldConsumer.as_asgi())``); they
+    work as always, beside the topics.
+    """
+    routes: list[Any] = [*live_urlpatterns(), *websocket, re_path("", _not_found)]  # type: ignore[call-overload]
+    return ProtocolTypeRouter(  # type: ignore[no-any-return]
+        {
+            "http": django_application,
+            "websocket": origin_checked(AuthMiddlewareStack(URLRouter(routes))),
+            "lifespan": lifespan,
+        }
+    )
+
+
+def live_urlpatterns() -> list[Any]:
+    """The URL patterns of live topics, for a ``URLRouter``."""
+    live: Any = LiveWebSocket(wiring.service)
+    return [path(f"{settings().path}ws", live)]
+
+
+def origin_checked(inner: Application) -> Application:
+    """Let in browsers that come from ``ALLOWED_HOSTS`` (in development also this machine) or ``HOLDFAST["ORIGINS"]``."""
+    hosts = list(django_settings.ALLOWED_HOSTS)
+    if django_settings.DEBUG and not hosts:
+        hosts = ["localhost", "127.0.0.1", "[::1]"]
+    return OriginValidator(inner, [*hosts, *(settings().origins or ())])  # type: ignore[no-any-return]
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    """Open the hub when the server starts; say goodbye to everybody and let calls finish when it stops."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            try:
+                await wiring.service().runtime.hub()
+            except Exception as error:
+                logger.exception("Holdfast could not start")
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await shut_down()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def shut_down() -> None:
+    """End what this process has running, in order: connections, calls, hub, threads."""
+    service = wiring.service()
+    for connection in tuple(service.connections):
+        connection.hang_up(codes.DRAINING)
+    try:
+        async with asyncio.timeout(CALLS_MAY_TAKE_SECONDS):
+            await service.calls.finish()
+    except TimeoutError:
+        logger.warning("calls were still running after %g seconds; they are cut off", CALLS_MAY_TAKE_SECONDS)
+    await service.runtime.stop()

@@ -1,0 +1,41 @@
+"""Who is calling: what an action learns about the connection that it runs for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Caller:
+    """Handed to every action and to ``may_call``.
+
+    ``user`` is Django's user, or ``AnonymousUser``. ``client`` is the id that the client keeps across its connections
+    (what ``exclude`` goes by), ``session`` the id of this one connection. ``scope`` is the ASGI scope of the handshake
+    (headers, path, session), empty for a connection that was made without one.
+    """
+
+    __slots__ = ("client", "scope", "session", "user")
+
+    def __init__(self, *, user: Any, client: str, session: str, scope: Mapping[str, Any]) -> None:
+        self.user = user
+        self.client = client
+        self.session = session
+        self.scope = scope
+
+    @property
+    def owner(self) -> str:
+        """Whose keys and rates these are: the user's, or for an anonymous one the client's."""
+        return f"client:{self.client}" if self.user_id is None else f"user:{self.user_id}"
+
+    @property
+    def user_id(self) -> str | None:
+        """The user's primary key as text; ``None`` for an anonymous one."""
+        return user_id(self.user)
+
+    def __repr__(self) -> str:
+        return f"<Caller {self.owner} session {self.session}>"
+
+
+def user_id(user: Any) -> str | None:
+    """The primary key of a signed-in user as text, else ``None``."""
+    if user is None or not user.is_authenticated:
+        return None
+    return str(user.pk)

@@ -1,0 +1,275 @@
+"""Carrying out calls, each once however often it was sent.
+
+A ``def`` action runs in a worker thread inside one transaction, together with its idempotency record and the events
+that it publishes: they all commit or none does. An ``async def`` action runs on the event loop, where Django has no
+transactions: its record is made before and answered after, so an attempt that a crash interrupts is not repeated but
+reported as ``outcome_unknown``.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from itertools import chain, repeat
+from typing import Any
+
+import msgspec
+from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
+from django.db import transaction
+
+from holdfast.hub.threads import Inline, Threads
+from holdfast.limits.base import Limiter
+from holdfast.log.base import Answer, Claim, Log, LogUnavailable
+from holdfast.protocol import codes
+from holdfast.protocol.codes import Code
+from holdfast.protocol.frames import ErrorPayload
+from holdfast.topics.action import Action
+from holdfast.topics.declaration import Mode
+from holdfast.topics.refuse import Refuse
+from holdfast.topics.topic import Topic
+
+from .admission import may_call, may_call_now, may_join
+from .caller import Caller
+
+logger = logging.getLogger("holdfast.calls")
+
+UNBOUNDED_CLAIM_SECONDS = 3600.0
+POLL_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+class CallFailed(Exception):
+    """A call that is answered with an error. ``expelled``: the caller has no right to the topic any more."""
+
+    def __init__(self, payload: ErrorPayload, *, expelled: bool = False) -> None:
+        super().__init__(payload.code)
+        self.payload = payload
+        self.expelled = expelled
+
+    @classmethod
+    def of(cls, code: Code, *, detail: str = "", retry_after: float | None = None, expelled: bool = False) -> "CallFailed":
+        message = f"{code.message} ({detail})" if detail else code.message
+        return cls(ErrorPayload(code=code.name, message=message, retry_after=retry_after), expelled=expelled)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of one action. ``recheck``: is it time to ask ``may_join`` again?"""
+
+    topic: Topic
+    caller: Caller
+    action: Action
+    arguments: dict[str, Any]
+    key: str | None
+    recheck: bool
+
+    @property
+    def target(self) -> str:
+        return f"{self.topic.name} {self.action.name}"
+
+
+class Calls:
+    """Runs the calls of one process's connections."""
+
+    def __init__(self, log: Log, threads: Threads, log_threads: Threads | Inline, limiter: Limiter) -> None:
+        self._log = log
+        self._threads = threads
+        self._log_threads = log_threads
+        self._limiter = limiter
+        self._attempts: dict[tuple[str, str], asyncio.Task[bytes]] = {}
+        self._running: set[asyncio.Task[bytes]] = set()
+
+    def request(
+        self, topic: Topic, caller: Caller, name: str, key: str | None, payload: bytes, *, now: float, recheck: bool
+    ) -> Request:
+        """Check what can be checked at once. ``payload`` is JSON. Raises :class:`CallFailed`."""
+        action = topic.declared.actions.get(name)
+        if action is None:
+            raise CallFailed.of(codes.UNKNOWN_ACTION)
+        try:
+            arguments = action.decode(payload, "json")
+        except msgspec.MsgspecError as error:
+            raise CallFailed.of(codes.INVALID_PAYLOAD, detail=str(error)) from None
+        if action.rate is not None:
+            wait = self._limiter.take((caller.owner, type(topic), name), action.rate, now)
+            if wait:
+                raise CallFailed.of(codes.RATE_LIMITED, retry_after=round(wait, 3))
+        return Request(
+            topic=topic,
+            caller=caller,
+            action=action,
+            arguments=arguments,
+            key=key if action.once else None,
+            recheck=recheck,
+        )
+
+    async def perform(self, request: Request) -> bytes:
+        """Carry out a call, or find out how it was answered before. Return the result as JSON text.
+
+        The call goes on when whoever waits for it is cancelled. Raises :class:`CallFailed`.
+        """
+        attempt = self._attempt(request)
+        try:
+            async with asyncio.timeout(request.action.timeout):
+                return await asyncio.shield(attempt)
+        except TimeoutError:
+            raise CallFailed.of(codes.TIMEOUT) from None
+
+    def _attempt(self, request: Request) -> "asyncio.Task[bytes]":
+        """Start the attempt, or find the one that runs here under the same key already."""
+        if request.key is None:
+            return self._start(request)
+        place = (request.caller.owner, request.key)
+        attempt = self._attempts.get(place)
+        if attempt is None or attempt.get_name() != request.target:
+            attempt = self._start(request)
+            if place not in self._attempts:
+                self._attempts[place] = attempt
+                attempt.add_done_callback(lambda _: self._attempts.pop(place, None))
+        return attempt
+
+    def _start(self, request: Request) -> "asyncio.Task[bytes]":
+        task = asyncio.get_running_loop().create_task(self._answer(request), name=request.target)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[bytes]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has been told; if nobody did, it is not an error that it was not read
+
+    async def finish(self) -> None:
+        """Return when no call is running."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    # ── one attempt ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _answer(self, request: Request) -> bytes:
+        try:
+            await self._authorize(request)
+            if request.action.is_async:
+                return await self._run_on_loop(request)
+            for pause in _pauses():
+                outcome = await self._threads.run(self._run_in_transaction, request)
+                answer = outcome if isinstance(outcome, bytes) else _verdict(outcome)
+                if answer is not None:
+                    return answer
+                await asyncio.sleep(pause)
+            raise AssertionError("the pauses never end")
+        except CallFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a catalogued answer
+            raise _failure(request, error) from error
+
+    async def _authorize(self, request: Request) -> None:
+        """Ask the rules that cannot be asked inside the action's own transaction."""
+        topic, caller, action = request.topic, request.caller, request.action
+        declared = topic.declared
+        if request.recheck and (action.is_async or declared.may_join is Mode.LOOP):
+            if not await may_join(self._threads, topic, caller.user):
+                raise CallFailed.of(codes.FORBIDDEN, expelled=True)
+        if declared.may_call is not None and (action.is_async or declared.may_call is Mode.LOOP):
+            if not await may_call(self._threads, topic, caller, action.name):
+                raise CallFailed.of(codes.FORBIDDEN)
+
+    def _run_in_transaction(self, request: Request) -> bytes | Claim:
+        """In a worker thread: the claim, the rules, the action, and the answer, all or nothing."""
+        topic, caller, action = request.topic, request.caller, request.action
+        with transaction.atomic(using=self._log.alias):
+            if request.key is not None:
+                claim = self._claim(request)
+                if not claim.mine:
+                    return claim
+            allowed = may_call_now(topic, caller, action.name, recheck=request.recheck)
+            if not allowed:
+                raise CallFailed.of(codes.FORBIDDEN, expelled=allowed is None)
+            result = action.encode_result(action.function(topic, caller, **request.arguments))
+            if request.key is not None:
+                self._log.answer(caller.owner, request.key, Answer(payload=result))
+        return result
+
+    async def _run_on_loop(self, request: Request) -> bytes:
+        key, caller = request.key, request.caller
+        if key is not None:
+            earlier = await self._claim_or_wait(request)
+            if earlier is not None:
+                return earlier
+        try:
+            value = await request.action.function(request.topic, caller, **request.arguments)
+            answer = Answer(payload=request.action.encode_result(value))
+        except Exception as error:
+            failure = _failure(request, error)
+            if key is not None:
+                answer = Answer(payload=msgspec.json.encode(failure.payload), failed=True)
+                await self._log_threads.run(self._log.answer, caller.owner, key, answer)
+            raise failure from error
+        if key is not None:
+            await self._log_threads.run(self._log.answer, caller.owner, key, answer)
+        return answer.payload
+
+    def _claim(self, request: Request) -> Claim:
+        seconds = request.action.timeout or UNBOUNDED_CLAIM_SECONDS
+        assert request.key is not None
+        return self._log.claim(request.caller.owner, request.key, request.target, seconds=seconds)
+
+    async def _claim_or_wait(self, request: Request) -> bytes | None:
+        """Make the call ours (``None``), or wait for the answer that somebody else's attempt gets."""
+        for pause in _pauses():
+            claim = await self._log_threads.run(self._claim, request)
+            if claim.mine:
+                return None
+            answer = _verdict(claim)
+            if answer is not None:
+                return answer
+            await asyncio.sleep(pause)
+        raise AssertionError("the pauses never end")
+
+
+def _pauses() -> Iterator[float]:
+    """How long to wait before asking again for the answer of an attempt that runs in another process."""
+    return chain(POLL_SECONDS, repeat(POLL_SECONDS[-1]))
+
+
+def _verdict(claim: Claim) -> bytes | None:
+    """The earlier answer to a call that somebody else claimed, or ``None`` while there is none."""
+    if claim.reused:
+        raise CallFailed.of(codes.KEY_REUSED)
+    if claim.lost:
+        raise CallFailed.of(codes.OUTCOME_UNKNOWN)
+    if claim.answer is None:
+        return None
+    if claim.answer.failed:
+        raise CallFailed(msgspec.json.decode(claim.answer.payload, type=ErrorPayload))
+    return claim.answer.payload
+
+
+def _failure(request: Request, error: Exception) -> CallFailed:
+    """What the client is told about an error in an action; everybody else reads the log."""
+    match error:
+        case CallFailed():
+            return error
+        case Refuse():
+            message = error.message or codes.REFUSED.message
+            return CallFailed(
+                ErrorPayload(
+                    code=codes.REFUSED.name, message=message, reason=error.reason, retry_after=error.retry_after
+                )
+            )
+        case PermissionDenied():
+            return CallFailed.of(codes.FORBIDDEN)
+        case LogUnavailable():
+            logger.warning("%s: %s", request.target, error)
+            return CallFailed.of(codes.UNAVAILABLE, retry_after=1.0)
+        case SynchronousOnlyOperation():
+            logger.error(
+                "%s.%s is an async def but used the database as synchronous code does (%s). Make it a plain def, "
+                "or use the ORM's own async methods (aget, acreate, async for …).",
+                type(request.topic).__name__,
+                request.action.name,
+                error,
+                exc_info=error,
+            )
+        case _:
+            logger.error(
+                "%s.%s failed for %r", type(request.topic).__name__, request.action.name, request.caller, exc_info=error
+            )
+    return CallFailed.of(codes.INTERNAL)

@@ -1,0 +1,299 @@
+"""One live connection: carries out what its session asks for."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+from django.contrib.auth.models import AnonymousUser
+
+from holdfast.hub.hub import Hub, Snapshot
+from holdfast.hub.stream import Subscription
+from holdfast.log.base import LogError
+from holdfast.protocol import codes
+from holdfast.protocol.codec import Codec
+from holdfast.protocol.codes import Code
+from holdfast.protocol.frames import JoinedPayload, Reset
+from holdfast.protocol.positions import Position
+from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
+from holdfast.session.session import Session
+from holdfast.topics.declaration import Mode
+from holdfast.topics.topic import Topic
+
+from .admission import may_join
+from .caller import Caller, user_id
+from .calls import CallFailed, Request
+from .service import Service
+from .sink import Sink
+
+logger = logging.getLogger("holdfast.connections")
+
+
+class Place:
+    """A topic that this connection has joined."""
+
+    __slots__ = ("checked", "subscription", "topic")
+
+    def __init__(self, topic: Topic, subscription: Subscription, checked: float) -> None:
+        self.topic = topic
+        self.subscription = subscription
+        self.checked = checked  # when may_join last said yes
+
+
+class Connection:
+    """Drives one session. The transport that made it tells it what happens: :meth:`receive`, :meth:`paused`,
+    :meth:`resumed`, :meth:`closed`. It is what the hub writes to (an :class:`~holdfast.hub.outlet.Outlet`) and what
+    the hub's wheel watches. It owns no task while nothing happens. For the event loop's thread only."""
+
+    __slots__ = (
+        "_codec",
+        "_hub",
+        "_loop",
+        "_paused_since",
+        "_places",
+        "_scope",
+        "_service",
+        "_session",
+        "_sink",
+        "_tasks",
+        "caller",
+        "ready",
+        "write",
+    )
+
+    def __init__(
+        self,
+        service: Service,
+        hub: Hub,
+        sink: Sink,
+        codec: Codec,
+        *,
+        user: Any = None,
+        scope: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._service = service
+        self._hub = hub
+        self._loop = hub.loop
+        self._sink = sink
+        self._codec = codec
+        self._scope = scope or {}
+        self._places: dict[str, Place] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._paused_since: float | None = None
+        self.ready = True
+        self.write = sink.send_event
+        user = user or AnonymousUser()
+        now = self._loop.time()
+        self._session = Session(
+            id=secrets.token_hex(8), user=user_id(user), codec=codec, limits=service.policy.limits, now=now
+        )
+        self.caller = self._caller_for(user)
+        service.connections.add(self)
+        hub.wheel.watch(self, self._session.silent_until())
+
+    @property
+    def client(self) -> str:
+        return self._session.client
+
+    def _caller_for(self, user: Any) -> Caller:
+        return Caller(user=user, client=self._session.client, session=self._session.id, scope=self._scope)
+
+    # ── what the transport tells ─────────────────────────────────────────────────────────────────────────────────────
+
+    def receive(self, data: str | bytes) -> None:
+        """A message has arrived."""
+        effects = self._session.receive(data, self._loop.time())
+        if self.caller.client is not self._session.client:  # a hello has said who this is
+            self.caller = self._caller_for(self.caller.user)
+        self._carry_out(effects)
+
+    def paused(self) -> None:
+        """The transport cannot take more for now."""
+        self.ready = False
+        self._paused_since = self._loop.time()
+        self._hub.wheel.watch(self, self._paused_since + self._service.policy.stall_seconds)
+
+    def resumed(self) -> None:
+        """The transport has passed on all that it was given."""
+        self.ready = True
+        self._paused_since = None
+        for place in tuple(self._places.values()):
+            if not self.ready:
+                return
+            self._hub.resume(place.subscription)
+
+    def overflowed(self) -> None:
+        """Even the answers of the session do not fit any more."""
+        self.hang_up(codes.STALLED)
+
+    def closed(self) -> None:
+        """The connection is gone. Calls that run go on; joins do not."""
+        self._session.closed()
+        self.ready = False
+        for task in tuple(self._tasks):
+            task.cancel()
+        for place in self._places.values():
+            self._hub.leave(place.subscription)
+        self._places.clear()
+        self._service.connections.discard(self)
+
+    # ── what the hub asks ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def write_reset(self, reset: Reset) -> None:
+        self._sink.send(self._codec.encode(reset))
+
+    def check(self, now: float) -> float | None:
+        """The wheel's look: has the client been silent, or not reading, for too long?"""
+        if self not in self._service.connections:
+            return None
+        if self._paused_since is not None:
+            stalled_at = self._paused_since + self._service.policy.stall_seconds
+            if now >= stalled_at:
+                self.hang_up(codes.STALLED)
+                return None
+            return stalled_at
+        self._carry_out(self._session.check(now))
+        return self._session.silent_until()
+
+    def hang_up(self, code: Code, after: float | None = None) -> None:
+        """End the connection from this side."""
+        self._carry_out(self._session.hang_up(code, after))
+
+    # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send():
+                    self._sink.send(self._codec.encode(effect.frame))
+                case Perform():
+                    self._perform(effect)
+                case Admit():
+                    self._spawn(self._admit(effect))
+                case Release():
+                    place = self._places.pop(effect.topic, None)
+                    if place is not None:
+                        self._hub.leave(place.subscription)
+                case Authenticate():
+                    self._spawn(self._authenticate(effect))
+                case Hangup():
+                    self.ready = False
+                    self._sink.close(effect.code.close or 1000, effect.code.message)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _authenticate(self, effect: Authenticate) -> None:
+        authenticate = self._service.authenticate
+        try:
+            user = None if authenticate is None else await authenticate(effect.token)
+        except Exception:
+            logger.exception("the project's TOKEN_USER failed")
+            user = None
+        found = user_id(user)
+        if found is None:
+            self._carry_out(self._session.not_authenticated(effect.ref))
+            return
+        self.caller = self._caller_for(user)
+        self._carry_out(self._session.authenticated(found, effect.ref))
+
+    async def _admit(self, effect: Admit) -> None:
+        """Decide on a join. Unknown topics and forbidden ones look the same from outside."""
+        session, asked = self._session, effect.topic
+        try:
+            topic = self._service.registry.resolve(asked, session.user)
+            if topic is None or not await may_join(self._service.runtime.threads, topic, self.caller.user):
+                effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
+            elif not session.admitted(asked, topic.name):
+                effects = session.refused(effect.ref, asked, codes.ALREADY_JOINED)
+            else:
+                await self._join(effect, topic)
+                return
+        except LogError as error:
+            logger.warning("a join of %r failed: %s", asked, error)
+            effects = session.refused(effect.ref, asked, codes.UNAVAILABLE, retry_after=1.0)
+        except Exception:
+            logger.exception("a join of %r failed", asked)
+            effects = session.refused(effect.ref, asked, codes.INTERNAL)
+        self._carry_out(effects)
+
+    async def _join(self, effect: Admit, topic: Topic) -> None:
+        checked = self._loop.time()
+
+        def announce(payload: JoinedPayload) -> bool:
+            self._carry_out(self._session.joined(effect.ref, effect.topic, topic.name, payload))
+            return self._session.has_joined(effect.topic)
+
+        subscription = await self._hub.join(
+            topic.name,
+            self,
+            announce,
+            durable=topic.declared.durable,
+            since=effect.since,
+            snapshot=self._snapshot_of(topic),
+        )
+        if subscription is not None:
+            self._places[topic.name] = Place(topic, subscription, checked)
+
+    def _snapshot_of(self, topic: Topic) -> Snapshot | None:
+        """How the hub gets the topic's state: on a durable topic together with the position that agrees with it."""
+        mode, taker = topic.declared.snapshot, cast(Any, topic)
+        runtime = self._service.runtime
+
+        def take() -> bytes:
+            return msgspec.json.encode(taker.snapshot())
+
+        async def with_position() -> tuple[Position | None, bytes]:
+            return await runtime.threads.run(runtime.log.exactly, topic.name, take)
+
+        async def without_position() -> tuple[Position | None, bytes]:
+            if mode is Mode.LOOP:
+                return None, msgspec.json.encode(await taker.snapshot())
+            return None, await runtime.threads.run(take)
+
+        if mode is None:
+            return None
+        return with_position if topic.declared.durable else without_position
+
+    # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _perform(self, effect: Perform) -> None:
+        place = self._place(effect.topic)
+        now = self._loop.time()
+        try:
+            payload = self._codec.payload(effect.payload)
+            request = self._service.calls.request(
+                place.topic,
+                self.caller,
+                effect.name,
+                effect.key,
+                payload,
+                now=now,
+                recheck=now - place.checked >= self._service.policy.recheck_seconds,
+            )
+        except CallFailed as failure:
+            self._carry_out(self._session.failed(effect.ref, place.topic.name, failure.payload))
+            return
+        self._spawn(self._run(effect, request, place, now))
+
+    async def _run(self, effect: Perform, request: Request, place: Place, now: float) -> None:
+        try:
+            result = await self._service.calls.perform(request)
+        except CallFailed as failure:
+            self._carry_out(self._session.failed(effect.ref, place.topic.name, failure.payload))
+            if failure.expelled:
+                self._carry_out(self._session.expelled(place.topic.name, codes.FORBIDDEN))
+            return
+        if request.recheck:
+            place.checked = now
+        self._carry_out(self._session.performed(effect.ref, result))
+
+    def _place(self, asked: str) -> Place:
+        return self._places[self._session.canonical(asked)]
+
+    def __repr__(self) -> str:
+        return f"<Connection {self._session.id} of {self.caller.owner}>"

@@ -1,0 +1,22 @@
+"""What a connection needs of a transport."""
+
+from typing import Protocol
+
+from holdfast.hub.prepared import Prepared
+
+
+class Sink(Protocol):
+    """The writing end of a transport. Nothing here blocks or raises.
+
+    A sink that cannot pass on what it is given keeps it, calls ``paused()`` of its connection, and ``resumed()`` when
+    everything has gone. Between the two it is given no events, only answers.
+    """
+
+    def send(self, data: str | bytes) -> None:
+        """Write a message of the session."""
+
+    def send_event(self, event: Prepared) -> None:
+        """Write an event, in the form that this connection speaks."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close after everything that was sent."""

@@ -1,0 +1,131 @@
+"""The encodings of the wire: the same messages as JSON text or as MessagePack."""
+
+from typing import Any, Protocol
+
+import msgspec
+
+from . import codes
+from .frames import Event, Inbound, Joined, Outbound, Result
+
+
+class BadMessage(Exception):
+    """A message that is none. ``ref`` is its reference, if that much could be read."""
+
+    def __init__(self, code: codes.Code, detail: str, ref: int | None = None) -> None:
+        super().__init__(f"{code.name}: {detail}")
+        self.code, self.detail, self.ref = code, detail, ref
+
+
+class _Gist(msgspec.Struct):
+    """What is tried on a message that has the wrong shape."""
+
+    type: str | None = None
+    ref: int | None = None
+
+
+class Codec(Protocol):
+    """One subprotocol."""
+
+    name: str
+    binary: bool
+
+    def decode(self, data: str | bytes) -> Inbound:
+        """Read a client's message. Raises :class:`BadMessage`."""
+
+    def encode(self, frame: Outbound) -> str | bytes:
+        """Write a server's message: ``str`` if the encoding is text."""
+
+    def payload(self, raw: bytes) -> bytes:
+        """The payload of a message that was read, as JSON."""
+
+
+_KNOWN_TYPES = frozenset(cls.__struct_config__.tag for cls in Inbound.__args__)
+
+
+def _diagnose(error: msgspec.MsgspecError, gist: Any, data: str | bytes) -> BadMessage:
+    """Say what is wrong with a message that did not decode."""
+    if not isinstance(error, msgspec.ValidationError):
+        return BadMessage(codes.MALFORMED, str(error))
+    try:
+        read = gist(data)
+    except msgspec.MsgspecError:
+        return BadMessage(codes.INVALID_MESSAGE, str(error))
+    ref = read.ref if read.ref is not None and 0 <= read.ref < 2**53 else None
+    if read.type is not None and read.type not in _KNOWN_TYPES:
+        return BadMessage(codes.UNKNOWN_TYPE, read.type[:100], ref)
+    return BadMessage(codes.INVALID_MESSAGE, str(error), ref)
+
+
+class JsonCodec:
+    """``holdfast.v1.json``."""
+
+    name = codes.SUBPROTOCOLS[0]
+    binary = False
+
+    _decode = msgspec.json.Decoder(Inbound).decode
+    _gist = msgspec.json.Decoder(_Gist).decode
+    _encode = msgspec.json.Encoder().encode
+
+    def decode(self, data: str | bytes) -> Inbound:
+        try:
+            return self._decode(data)
+        except UnicodeError as error:  # a text with lone surrogates
+            raise BadMessage(codes.MALFORMED, str(error)) from None
+        except msgspec.MsgspecError as error:
+            raise _diagnose(error, self._gist, data) from None
+
+    def encode(self, frame: Outbound) -> str | bytes:
+        return self._encode(frame).decode()
+
+    def payload(self, raw: bytes) -> bytes:
+        return raw
+
+
+class MsgpackCodec:
+    """``holdfast.v1.msgpack``."""
+
+    name = codes.SUBPROTOCOLS[1]
+    binary = True
+
+    _decode = msgspec.msgpack.Decoder(Inbound).decode
+    _gist = msgspec.msgpack.Decoder(_Gist).decode
+    _encode = msgspec.msgpack.Encoder().encode
+
+    def decode(self, data: str | bytes) -> Inbound:
+        if isinstance(data, str):
+            raise BadMessage(codes.MALFORMED, "a text message on a MessagePack connection")
+        try:
+            return self._decode(data)
+        except UnicodeError as error:
+            raise BadMessage(codes.MALFORMED, str(error)) from None
+        except msgspec.MsgspecError as error:
+            raise _diagnose(error, self._gist, data) from None
+
+    def encode(self, frame: Outbound) -> str | bytes:
+        """Payloads are kept as JSON inside the server; here they change their clothes."""
+        if isinstance(frame, Event | Result):
+            frame = msgspec.structs.replace(frame, payload=self._raw(frame.payload))
+        elif isinstance(frame, Joined) and frame.payload.snapshot is not msgspec.UNSET:
+            snapshot = self._raw(frame.payload.snapshot)
+            payload = msgspec.structs.replace(frame.payload, snapshot=snapshot)
+            frame = msgspec.structs.replace(frame, payload=payload)
+        return self._encode(frame)
+
+    def payload(self, raw: bytes) -> bytes:
+        return msgspec.json.encode(msgspec.msgpack.decode(raw))
+
+    def _raw(self, raw: msgspec.Raw) -> msgspec.Raw:
+        return msgspec.Raw(self._encode(msgspec.json.decode(raw)))
+
+
+JSON = JsonCodec()
+MSGPACK = MsgpackCodec()
+_BY_NAME: dict[str, Codec] = {JSON.name: JSON, MSGPACK.name: MSGPACK}
+
+
+def choose(offered: list[str]) -> Codec | None:
+    """The codec for the subprotocols that a client offers, in its order; JSON if it offers none, ``None`` if no
+    version that it speaks is known."""
+    if not offered:
+        return JSON
+    return next((_BY_NAME[name] for name in offered if name in _BY_NAME), None)

@@ -1,0 +1,334 @@
+"""One connection's side of the protocol, as a state machine.
+
+It reads no clock and no socket, starts no task, and knows nothing of Django: messages and the time go in, effects come
+out, and whoever drives it carries them out and reports back. ``tests/session`` and ``conformance/`` hold it to
+``PROTOCOL.md``.
+
+::
+
+    FRESH ──first message──────────────▶ OPEN ──close──▶ CLOSED
+      └──hello with a token──▶ AUTHENTICATING ──▲   (messages that come meanwhile wait)
+"""
+
+from enum import Enum
+
+import msgspec
+
+from holdfast.protocol import codes, frames
+from holdfast.protocol.codec import BadMessage, Codec
+from holdfast.protocol.codes import Code
+from holdfast.protocol.frames import ErrorPayload, raw_json
+
+from .bucket import Bucket
+from .effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
+
+FLOOD = 100
+"""A client that was told ``rate_limited`` so often in a row is not going to slow down."""
+
+SILENT_HEARTBEATS = 2.5
+"""PROTOCOL section 2.8."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one connection may do. ``heartbeat`` is in seconds; of messages ``burst`` may come at once."""
+
+    message_bytes: int = 65536
+    topics: int = 100
+    calls: int = 32
+    messages_per_second: float = 50.0
+    burst: float = 100.0
+    heartbeat: float = 25.0
+
+
+class Phase(Enum):
+    FRESH = "fresh"
+    AUTHENTICATING = "authenticating"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class Membership(Enum):
+    JOINING = "joining"
+    LEAVING = "leaving"  # was left before the join was decided
+    JOINED = "joined"
+
+
+class Session:
+    """The state of one connection. Every method returns the effects to be carried out, in order."""
+
+    __slots__ = (
+        "_bucket",
+        "_by_alias",
+        "_calls",
+        "_codec",
+        "_flood",
+        "_leave_refs",
+        "_limits",
+        "_memberships",
+        "_waiting",
+        "client",
+        "heard",
+        "id",
+        "phase",
+        "user",
+    )
+
+    def __init__(self, *, id: str, user: str | None, codec: Codec, limits: Limits, now: float) -> None:
+        self.id = id
+        self.user = user
+        self.client = id
+        self.phase = Phase.FRESH
+        self.heard = now
+        self._codec = codec
+        self._limits = limits
+        self._bucket = Bucket(limits.burst, limits.messages_per_second, now)
+        self._flood = 0
+        self._calls = 0
+        self._memberships: dict[str, Membership] = {}  # by the name that was asked for
+        self._by_alias: dict[str, str] = {}  # canonical name -> the name that was asked for, where they differ
+        self._leave_refs: dict[str, int] = {}
+        self._waiting: list[frames.Inbound] | None = None
+
+    # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def receive(self, data: str | bytes, now: float) -> list[Effect]:
+        """A message has arrived."""
+        if self.phase is Phase.CLOSED:
+            return []
+        self.heard = now
+        try:
+            frame = self._decode(data)
+        except BadMessage as bad:
+            self._flood += 1
+            return self._flooded() or self._greeted([self._error(bad.code, ref=bad.ref, message=bad.detail)])
+        wait = self._bucket.take(now)
+        if wait:
+            self._flood += 1
+            ref = getattr(frame, "ref", None)
+            topic = getattr(frame, "topic", None)
+            answer = self._error(codes.RATE_LIMITED, ref=ref, topic=topic, retry_after=wait)
+            return self._flooded() or self._greeted([answer])
+        self._flood = 0
+        if self.phase is Phase.AUTHENTICATING:
+            assert self._waiting is not None
+            self._waiting.append(frame)  # at most the bucket's size in the time an authentication may take
+            return []
+        if self.phase is Phase.FRESH and isinstance(frame, frames.Hello):
+            return self._hello(frame)
+        return self._greeted(self._handle(frame))
+
+    def _decode(self, data: str | bytes) -> frames.Inbound:
+        limit = self._limits.message_bytes
+        if len(data) > limit or (isinstance(data, str) and not data.isascii() and _size(data) > limit):
+            raise BadMessage(codes.TOO_LARGE, f"the limit is {limit} bytes")
+        return self._codec.decode(data)
+
+    def _flooded(self) -> list[Effect]:
+        return self.hang_up(codes.FLOODING, after=self._limits.heartbeat) if self._flood > FLOOD else []
+
+    def _handle(self, frame: frames.Inbound) -> list[Effect]:
+        match frame:
+            case frames.Call():
+                return self._call(frame)
+            case frames.Ping():
+                return [Send(frames.Pong())]
+            case frames.Join():
+                return self._join(frame)
+            case frames.Leave():
+                return self._leave(frame)
+            case frames.Refresh():
+                return [Authenticate(frame.payload.token, frame.ref)]
+            case frames.Hello():
+                return [self._error(codes.UNEXPECTED_HELLO)]
+
+    # ── hello, authentication ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hello(self, frame: frames.Hello) -> list[Effect]:
+        self.client = frame.payload.client or self.id
+        if frame.payload.token is None:
+            return self._greeted([])
+        self.phase = Phase.AUTHENTICATING
+        self._waiting = []
+        return [Authenticate(frame.payload.token, None)]
+
+    def _greeted(self, effects: list[Effect]) -> list[Effect]:
+        """The welcome comes before the first answer."""
+        if self.phase is not Phase.FRESH:
+            return effects
+        self.phase = Phase.OPEN
+        limits = self._limits
+        accepted = frames.LimitsPayload(message_bytes=limits.message_bytes, topics=limits.topics, calls=limits.calls)
+        payload = frames.WelcomePayload(
+            session=self.id, user=self.user, heartbeat=limits.heartbeat, limits=accepted
+        )
+        return [Send(frames.Welcome(payload=payload)), *effects]
+
+    def authenticated(self, user: str, ref: int | None) -> list[Effect]:
+        """A token belongs to ``user``: the hello's (``ref`` is ``None``) or a refresh's."""
+        if self.phase is Phase.CLOSED:
+            return []
+        if ref is not None:
+            if user != self.user:
+                return self.hang_up(codes.UNAUTHENTICATED)
+            return [Send(frames.Result(ref=ref, payload=raw_json({"user": user})))]
+        self.user = user
+        self.phase = Phase.FRESH
+        waiting, self._waiting = self._waiting or (), None
+        return self._greeted([effect for frame in waiting for effect in self._handle(frame)])
+
+    def not_authenticated(self, ref: int | None, code: Code = codes.INVALID_TOKEN) -> list[Effect]:
+        """A token is nobody's. With a hello that is the end; a refresh leaves things as they are."""
+        if self.phase is Phase.CLOSED:
+            return []
+        return self.hang_up(codes.UNAUTHENTICATED) if ref is None else [self._error(code, ref=ref)]
+
+    # ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _join(self, frame: frames.Join) -> list[Effect]:
+        asked = self._by_alias.get(frame.topic, frame.topic)
+        if asked in self._memberships:
+            return [self._error(codes.ALREADY_JOINED, ref=frame.ref, topic=frame.topic)]
+        if len(self._memberships) >= self._limits.topics:
+            return [self._error(codes.TOO_MANY_TOPICS, ref=frame.ref, topic=frame.topic)]
+        self._memberships[frame.topic] = Membership.JOINING
+        return [Admit(frame.ref, frame.topic, frame.payload.since)]
+
+    def admitted(self, asked: str, canonical: str) -> bool:
+        """The name that was asked for stands for ``canonical``; say whether that is not joined by another name."""
+        if canonical != asked:
+            if canonical in self._memberships or canonical in self._by_alias:
+                return False
+            self._by_alias[canonical] = asked
+        elif canonical in self._by_alias:
+            return False
+        return True
+
+    def joined(self, ref: int, asked: str, canonical: str, payload: frames.JoinedPayload) -> list[Effect]:
+        """A join was let in; the subscription begins when these effects are carried out."""
+        effects: list[Effect] = [Send(frames.Joined(ref=ref, topic=canonical, payload=payload))]
+        if self._memberships[asked] is Membership.LEAVING:
+            return [*effects, *self._left(asked, self._leave_refs.pop(asked))]
+        self._memberships[asked] = Membership.JOINED
+        return effects
+
+    def refused(self, ref: int, asked: str, code: Code, retry_after: float | None = None) -> list[Effect]:
+        """A join was not let in."""
+        was = self._memberships.pop(asked)
+        self._drop_alias(asked)
+        effects: list[Effect] = [self._error(code, ref=ref, topic=asked, retry_after=retry_after)]
+        if was is Membership.LEAVING:
+            effects.append(self._error(codes.NOT_JOINED, ref=self._leave_refs.pop(asked), topic=asked))
+        return effects
+
+    def expelled(self, canonical: str, code: Code) -> list[Effect]:
+        """The right to a joined topic has ended."""
+        asked = self._by_alias.get(canonical, canonical)
+        if self._memberships.get(asked) is not Membership.JOINED:
+            return []
+        del self._memberships[asked]
+        self._drop_alias(asked)
+        payload = ErrorPayload(code=code.name, message=code.message)
+        return [Release(canonical), Send(frames.Left(topic=canonical, payload=payload))]
+
+    def _leave(self, frame: frames.Leave) -> list[Effect]:
+        asked = self._by_alias.get(frame.topic, frame.topic)
+        match self._memberships.get(asked):
+            case Membership.JOINED:
+                return self._left(asked, frame.ref)
+            case Membership.JOINING:
+                self._memberships[asked] = Membership.LEAVING
+                self._leave_refs[asked] = frame.ref
+                return []
+            case _:
+                return [self._error(codes.NOT_JOINED, ref=frame.ref, topic=frame.topic)]
+
+    def _left(self, asked: str, ref: int) -> list[Effect]:
+        del self._memberships[asked]
+        canonical = self._drop_alias(asked)
+        return [Release(canonical), Send(frames.Left(topic=canonical, ref=ref))]
+
+    def _drop_alias(self, asked: str) -> str:
+        """Forget the canonical name that an asked one stood for, and return it."""
+        for canonical, alias in self._by_alias.items():
+            if alias == asked:
+                del self._by_alias[canonical]
+                return canonical
+        return asked
+
+    def has_joined(self, asked: str) -> bool:
+        return self._memberships.get(asked) is Membership.JOINED
+
+    def canonical(self, asked: str) -> str:
+        """The canonical name of a topic that was joined by this name."""
+        return next((name for name, alias in self._by_alias.items() if alias == asked), asked)
+
+    # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _call(self, frame: frames.Call) -> list[Effect]:
+        asked = frame.topic
+        if self._by_alias and asked not in self._memberships:
+            asked = self._by_alias.get(asked, asked)
+        if self._memberships.get(asked) is not Membership.JOINED:
+            return [self._error(codes.NOT_JOINED, ref=frame.ref, topic=frame.topic)]
+        if self._calls >= self._limits.calls:
+            return [self._error(codes.TOO_MANY_CALLS, ref=frame.ref, topic=frame.topic, retry_after=1.0)]
+        self._calls += 1
+        return [Perform(frame.ref, asked, frame.name, frame.key, bytes(frame.payload))]
+
+    def performed(self, ref: int | None, result: bytes) -> list[Effect]:
+        """A call was carried out; ``result`` is JSON text."""
+        self._calls -= 1
+        if ref is None or self.phase is Phase.CLOSED:
+            return []
+        return [Send(frames.Result(ref=ref, payload=msgspec.Raw(result)))]
+
+    def failed(self, ref: int | None, topic: str, payload: ErrorPayload) -> list[Effect]:
+        """A call was not carried out."""
+        self._calls -= 1
+        if self.phase is Phase.CLOSED:
+            return []
+        return [Send(frames.Error(ref=ref, topic=topic, payload=payload))]
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def silent_until(self) -> float:
+        """When the client will have been silent for too long."""
+        return self.heard + SILENT_HEARTBEATS * self._limits.heartbeat
+
+    def check(self, now: float) -> list[Effect]:
+        """Time has passed."""
+        if self.phase is Phase.CLOSED or now < self.silent_until():
+            return []
+        return self.hang_up(codes.HEARTBEAT_MISSED)
+
+    def hang_up(self, code: Code, after: float | None = None) -> list[Effect]:
+        """End the connection from this side."""
+        if self.phase is Phase.CLOSED:
+            return []
+        greeting = () if self.phase is Phase.OPEN else self._greeted([])
+        self.phase = Phase.CLOSED
+        goodbye = frames.GoodbyePayload(code=code.name, reconnect=code.retry, after=after)
+        return [*greeting, Send(frames.Goodbye(payload=goodbye)), Hangup(code, after)]
+
+    def closed(self) -> None:
+        """The connection is gone."""
+        self.phase = Phase.CLOSED
+
+    @staticmethod
+    def _error(
+        code: Code,
+        *,
+        ref: int | None = None,
+        topic: str | None = None,
+        message: str | None = None,
+        retry_after: float | None = None,
+    ) -> Send:
+        text = code.message if message is None else f"{code.message} ({message})"
+        payload = ErrorPayload(
+            code=code.name, message=text, retry_after=None if retry_after is None else round(retry_after, 3)
+        )
+        return Send(frames.Error(ref=ref, topic=topic, payload=payload))
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,155 @@
+"""Where the parts are put together, and nowhere else: from the settings to the objects of a process."""
+
+import inspect
+import logging
+from typing import Any, TypeVar
+
+import msgspec
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from .backplane.base import Backplane
+from .conf import Settings, settings
+from .connections.service import Authenticate, Policy, Service
+from .hub import runtime as runtimes
+from .hub.hub import Timing
+from .hub.runtime import Runtime
+from .hub.threads import Inline, Threads
+from .limits.memory import MemoryLimiter
+from .log.base import Log
+from .session.session import Limits
+from .topics.registry import registry
+
+logger = logging.getLogger("holdfast.wiring")
+
+T = TypeVar("T")
+
+LOG_THREADS = 4
+
+_service: Service | None = None
+
+
+def install() -> None:
+    """Let this process's runtime be built from the settings when it is first needed."""
+    runtimes.install(build_runtime)
+
+
+def build_runtime() -> Runtime:
+    """Make the parts that the settings name."""
+    chosen = settings()
+    log = build_log(chosen)
+    return Runtime(
+        log=log,
+        backplane=build_backplane(chosen),
+        threads=Threads(chosen.handler_threads, name="holdfast-handler"),
+        log_threads=Threads(LOG_THREADS, name="holdfast-log", keep_connections=True) if log.blocking else Inline(),
+        timing=Timing(compare=chosen.compare_seconds),
+        group_events=group_event if chosen.group_events else None,
+    )
+
+
+def build_log(chosen: Settings) -> Log:
+    if chosen.log == "database":
+        from .log.database import DatabaseLog
+
+        return DatabaseLog(chosen.database)
+    if chosen.log == "memory":
+        from .log.memory import MemoryLog
+
+        return MemoryLog()
+    return _made_from("LOG", chosen.log, Log)
+
+
+def build_backplane(chosen: Settings) -> Backplane:
+    kind = chosen.backplane
+    if kind == "auto":
+        kind = "channels" if "default" in getattr(django_settings, "CHANNEL_LAYERS", {}) else "memory"
+    if kind == "memory":
+        from .backplane.memory import MemoryBackplane
+
+        return MemoryBackplane()
+    if kind == "channels":
+        from .backplane.channels import ChannelsBackplane
+
+        return ChannelsBackplane()
+    return _made_from("BACKPLANE", kind, Backplane)
+
+
+def _made_from(setting: str, path: str, base: type[T]) -> T:
+    made = import_string(path)()
+    if not isinstance(made, base):
+        raise ImproperlyConfigured(f'HOLDFAST["{setting}"]: {path} is not a subclass of {base.__qualname__}.')
+    return made
+
+
+def service() -> Service:
+    """What the connections of this process share, made of its current runtime."""
+    global _service
+    runtime = runtimes.current()
+    if _service is None or _service.runtime is not runtime:
+        _service = build_service(runtime, settings())
+    return _service
+
+
+def build_service(runtime: Runtime, chosen: Settings) -> Service:
+    return Service(
+        runtime=runtime,
+        registry=registry,
+        limiter=MemoryLimiter(),
+        policy=policy_of(chosen),
+        authenticate=_authenticator(chosen.token_user, runtime),
+    )
+
+
+def policy_of(chosen: Settings) -> Policy:
+    limits = Limits(
+        message_bytes=chosen.message_bytes,
+        topics=chosen.topics_per_connection,
+        calls=chosen.calls_per_connection,
+        messages_per_second=chosen.rate.per_second,
+        burst=chosen.message_burst,
+        heartbeat=chosen.heartbeat_seconds,
+    )
+    return Policy(
+        limits=limits,
+        recheck_seconds=chosen.recheck_seconds,
+        stall_seconds=chosen.stall_seconds,
+        write_buffer_bytes=chosen.write_buffer_bytes,
+    )
+
+
+def _authenticator(path: str | None, runtime: Runtime) -> Authenticate | None:
+    if path is None:
+        return None
+    find: Any = import_string(path)
+    if inspect.iscoroutinefunction(find):
+        return find  # type: ignore[no-any-return]
+
+    async def authenticate(token: str) -> Any:
+        return await runtime.threads.run(find, token)
+
+    return authenticate
+
+
+def group_event(topic: str, message: dict[str, object]) -> tuple[str, bytes] | None:
+    """Make an event of what other code sent to a topic's group with ``group_send``.
+
+    The message's ``type`` is the event's name on the wire; its ``payload``, or without one all its other keys, are the
+    event's fields. What the topic does not declare goes no further.
+    """
+    found = registry.by_name(topic)
+    if found is None:
+        return None
+    name = str(message.get("type", ""))
+    event = found.declared.events.get(name)
+    if event is None:
+        known = ", ".join(found.declared.events) or "none"
+        logger.warning("group_send to %s: no event %r there (known: %s); dropped", topic, name, known)
+        return None
+    payload = message["payload"] if "payload" in message else {k: v for k, v in message.items() if k != "type"}
+    try:
+        return name, event.decode(msgspec.json.encode(payload)).encode()
+    except (TypeError, ValueError) as error:
+        logger.warning("group_send to %s: %s; dropped", topic, error)
+        return None
