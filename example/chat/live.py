@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Any
 
+from holdfast import Event, Keep, Refuse, Topic, action
 from msgspec import Meta
 
 from chat import models
-from holdfast import Event, Keep, Refuse, Topic, action
 
 
 class MessagePosted(Event):

@@ -23,11 +23,22 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
     """One room with its newest messages. A room that is closed to the caller looks like one that does not exist."""
     rooms = Room.objects.open_to(request.user)
     room = get_object_or_404(rooms, slug=slug)
-    # The page's messages and the position from which the browser goes on belong to the same instant, so that
-    # nothing posted between rendering and joining is missed or shown twice.
-    position, page = live.Room(room=slug).consistent(lambda: history.page(room))
-    context = {"rooms": rooms, "room": room, "page": page, "position": position, "body_length": BODY_LENGTH}
-    return render(request, "chat/room.html", context)
+    topic = live.Room(room=slug)
+    # The messages and the position from which the browser goes on belong to the same instant, so that nothing posted
+    # between rendering and joining is missed or shown twice.
+    position, page = topic.consistent(lambda: history.page(room))
+    return render(
+        request,
+        "chat/room.html",
+        {
+            "rooms": rooms,
+            "room": room,
+            "page": page,
+            "topic": topic,
+            "position": position,
+            "body_length": BODY_LENGTH,
+        },
+    )
 
 
 @require_GET

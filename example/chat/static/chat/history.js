@@ -42,10 +42,7 @@ export class History {
 
   /** The newest messages, as the server has them now. */
   async newest() {
-    const page = await this.#fetch();
-    this.#more = page.more;
-    this.#say(this.#more ? "" : this.#beginning);
-    return page.messages;
+    return (await this.#fetch()).messages;
   }
 
   async #load() {

@@ -70,29 +70,24 @@ export class MessageList {
     else if (separator?.classList.contains("day")) separator.remove();
   }
 
-  /** Forget the oldest messages, down to `size`. */
-  trim(size) {
-    for (const [id, element] of this.#inOrder().slice(0, Math.max(0, this.size - size))) {
-      this.#elements.delete(id);
+  /** The id of the message that has `count - 1` newer ones here, or null. */
+  fromEnd(count) {
+    return [...this.#elements.keys()].sort((one, other) => other - one)[count - 1] ?? null;
+  }
+
+  /** Take the messages with ids below this one off the page. Returns how many they were. */
+  forgetBefore(id) {
+    const old = [...this.#elements].filter(([each]) => each < id);
+    for (const [each, element] of old) {
+      this.#elements.delete(each);
       element.remove();
     }
-    while (this.#list.firstElementChild?.nextElementSibling?.classList.contains("day")) {
-      this.#list.firstElementChild.remove();
+    for (const separator of this.#list.querySelectorAll(".day")) {
+      if (!separator.nextElementSibling?.classList.contains("message")) separator.remove();
     }
     const first = this.#list.querySelector(".message");
     if (first) this.#settle(first);
-  }
-
-  /** Forget every message; what is pending stays. */
-  clear() {
-    for (const element of this.#elements.values()) element.remove();
-    this.#elements.clear();
-    for (const separator of this.#list.querySelectorAll(".day")) separator.remove();
-    for (const pending of this.#list.querySelectorAll(".message")) this.#settle(pending);
-  }
-
-  #inOrder() {
-    return [...this.#elements].sort(([one], [other]) => one - other);
+    return old.length;
   }
 
   #make(author, body, at) {

@@ -2,6 +2,7 @@
 
 import { connect } from "holdfast";
 
+import { countUnread } from "./badges.js";
 import { Composer } from "./composer.js";
 import { History } from "./history.js";
 import { MessageList } from "./messages.js";
@@ -14,10 +15,10 @@ const MOST_MESSAGES = 500; // on the page while the reader is at the end; older 
 const FEWEST_MESSAGES = 200;
 
 const $ = (id) => document.getElementById(id);
-const { topic: name, position, me, history: url } = $("room").dataset;
+const { topic: name, me, history: url } = $("room").dataset;
 
 const live = connect();
-const topic = live.topic(name, { since: position });
+const topic = live.topic(name); // from the position that the page was rendered at
 
 const list = new MessageList($("messages"), { template: $("message-template"), me });
 const scrolling = new Scrolling($("log"), $("jump"));
@@ -38,7 +39,7 @@ const outbox = new Outbox({
   template: $("pending-template"),
 });
 const typing = new Typing($("typing"), () => topic.send("typing", {}));
-const status = new Status($("status"), $("notice"), { retry: () => live.reconnect() });
+const status = new Status($("status"), $("notice"), { reconnect: () => live.reconnect() });
 
 new Composer($("composer"), {
   room: name,
@@ -58,32 +59,47 @@ function show(message) {
   $("hush").hidden = true;
   scrolling.grown({ mine: message.author === me });
   if (scrolling.following && list.size > MOST_MESSAGES) {
-    scrolling.keeping(() => list.trim(FEWEST_MESSAGES));
-    history.forgotten();
+    forgetBefore(list.fromEnd(FEWEST_MESSAGES));
   }
 }
 
-/** The stream has a hole that it cannot fill (it says so): begin again from what the server has now. */
-async function startOver() {
-  const newest = await history.newest();
-  list.clear();
-  newest.forEach((message) => {
-    outbox.arrived(message);
-    list.add(message);
+function forgetBefore(id) {
+  scrolling.keeping(() => {
+    if (list.forgetBefore(id)) history.forgotten();
   });
-  scrolling.toEnd();
+}
+
+/** Something may have been missed, and the stream says so: take the newest from the server, as it has them now. */
+async function catchUp() {
+  try {
+    const newest = await history.newest();
+    if (newest.length) forgetBefore(newest[0].id); // or there might be a gap before it
+    newest.forEach(show);
+  } catch {
+    setTimeout(catchUp, 2_000);
+  }
 }
 
 topic.on("message.posted", show);
 topic.on("typing", ({ author }) => typing.heardOf(author));
-topic.lifecycle.on("reset", () => void startOver());
+topic.lifecycle.on("reset", () => void catchUp());
+topic.lifecycle.on("joined", ({ recovered }) => void (recovered || catchUp()));
+topic.lifecycle.on("left", end);
+topic.lifecycle.on("refused", end);
+
+function end() {
+  $("body").disabled = true;
+  status.gone("You are not in this room any more.");
+}
 
 live.on("status", (now, detail) => {
   outbox.online = now === "online";
-  status.show(now, { seconds: detail?.seconds });
+  status.show(now, detail);
 });
 outbox.online = live.status === "online";
 status.show(live.status);
+
+countUnread(live, document.querySelectorAll("a[data-topic]:not([aria-current])"));
 
 addEventListener("beforeunload", (event) => {
   if (!outbox.empty) event.preventDefault();

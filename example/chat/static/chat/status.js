@@ -1,59 +1,85 @@
-// How the connection is doing, said in a word in the head of the room and, when it matters, in a sentence.
+// How the connection is doing: in a word in the head of the room and, when it matters, in a sentence above the draft.
+
+const ENDINGS = {
+  unauthenticated: "You are signed out.",
+  disconnected: "You are signed out.",
+  unsupported_protocol: "This page is older than the server.",
+};
 
 export class Status {
   #element;
   #text;
   #count; // apart, because a screen reader that said every second would be no help
   #notice;
-  #noticeText;
-  #countdown = null;
+  #sentence;
+  #button;
+  #reconnect;
+  #interrupted = false;
+  #gone = false;
+  #countdown;
 
-  constructor(element, notice, { retry }) {
+  constructor(element, notice, { reconnect }) {
     this.#element = element;
     this.#text = element.querySelector(".status-text");
     this.#count = element.querySelector(".status-count");
     this.#notice = notice;
-    this.#noticeText = notice.querySelector(".notice-text");
-    notice.querySelector("button").addEventListener("click", retry);
+    this.#sentence = notice.querySelector(".notice-text");
+    this.#button = notice.querySelector("button");
+    this.#reconnect = reconnect;
+    this.#button.addEventListener("click", () => {
+      if (this.#element.dataset.status === "closed") location.reload();
+      else this.#reconnect();
+    });
+    addEventListener("offline", () => this.#element.dataset.status === "waiting" && this.show("waiting"));
   }
 
-  /** `status` is the client's: connecting, online, waiting or closed. */
-  show(status, { seconds = null, final = "" } = {}) {
+  /** `status` is the client's; `retryAt` the time of the next attempt, `error` why the last connection ended. */
+  show(status, { retryAt, error } = {}) {
+    if (this.#gone) return;
     clearInterval(this.#countdown);
     this.#element.dataset.status = status;
     this.#count.textContent = "";
-    this.#notice.hidden = status === "online" || (status === "connecting" && !this.#wasOnline);
-    this.#notice.querySelector("button").hidden = status !== "waiting";
     if (status === "online") {
-      this.#wasOnline = true;
-      this.#text.textContent = "Online";
-    } else if (status === "connecting") {
-      this.#text.textContent = "Connecting";
-      this.#noticeText.textContent = "Connecting again. What you write waits and is sent then.";
+      this.#interrupted = false;
+      this.#say("Online");
     } else if (status === "waiting") {
-      this.#wait(seconds);
+      this.#interrupted = true;
+      this.#wait(retryAt);
+    } else if (status === "closed") {
+      this.#say("Offline", `${ENDINGS[error?.code] ?? "The server has ended the connection."}`, "Reload");
     } else {
-      this.#text.textContent = "Offline";
-      this.#noticeText.textContent = final || "The connection has ended. Reload the page to come back.";
+      this.#say("Connecting", this.#interrupted ? "Connecting again. What you write waits, and is sent then." : "");
     }
   }
-  #wasOnline = false;
 
-  #wait(seconds) {
-    this.#wasOnline = true; // from here on connecting is worth a sentence
+  /** The room itself is over for this reader. */
+  gone(sentence) {
+    clearInterval(this.#countdown);
+    this.#gone = true;
+    this.#element.dataset.status = "closed";
+    this.#count.textContent = "";
+    this.#say("Ended", sentence);
+  }
+
+  #wait(retryAt) {
     if (!navigator.onLine) {
-      this.#text.textContent = "Offline";
-      this.#noticeText.textContent = "You are offline. What you write waits and is sent when you are back.";
+      this.#say("Offline", "You are offline. What you write waits, and is sent when you are back.");
       return;
     }
-    this.#text.textContent = "Reconnecting";
-    this.#noticeText.textContent = "The connection is gone. What you write waits and is sent when it is back.";
-    const until = performance.now() + (seconds ?? 0) * 1000;
+    this.#say("Reconnecting", "The connection is gone. What you write waits, and is sent when it is back.", "Try now");
+    if (retryAt === undefined) return;
     const tick = () => {
-      const left = Math.max(1, Math.ceil((until - performance.now()) / 1000));
-      this.#count.textContent = ` in ${left} s`;
+      this.#count.textContent = ` in ${Math.max(1, Math.ceil((retryAt - Date.now()) / 1000))} s`;
     };
     tick();
     this.#countdown = setInterval(tick, 250);
+  }
+
+  #say(word, sentence = "", button = "") {
+    this.#text.textContent = word;
+    this.#sentence.textContent = sentence;
+    this.#notice.hidden = !sentence;
+    this.#button.textContent = button;
+    this.#button.hidden = !button;
   }
 }

@@ -1,0 +1,160 @@
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from chat.models import Membership, Message, Room
+from chat.tests.harbor import HarborTestCase
+
+
+class SigningIn(HarborTestCase):
+    def test_every_page_of_the_chat_asks_who_you_are(self) -> None:
+        for path in ["/", "/rooms/lobby/", "/rooms/lobby/messages/", "/rooms/none/"]:
+            with self.subTest(path=path):
+                self.assertRedirects(self.client.get(path), f"/login/?next={path}")
+
+    def test_the_seeded_users_get_in_with_their_password(self) -> None:
+        for name in ["ada", "grace", "linus"]:
+            with self.subTest(name=name):
+                response = self.client.post("/login/", {"username": name, "password": "holdfast"})
+                self.assertRedirects(response, "/")
+                self.client.logout()
+
+    def test_a_wrong_password_does_not_get_in(self) -> None:
+        response = self.client.post("/login/", {"username": "ada", "password": "holdfest"})
+        self.assertContains(response, "do not belong together")
+        self.assertNotIn("_auth_user_id", self.client.session)
+
+    def test_signing_out_takes_a_post(self) -> None:
+        self.sign_in("ada")
+        self.assertEqual(self.client.get("/logout/").status_code, 405)
+        self.assertRedirects(self.client.post("/logout/"), "/login/")
+        self.assertNotIn("_auth_user_id", self.client.session)
+
+
+class Rooms(HarborTestCase):
+    def test_members_see_their_rooms(self) -> None:
+        self.sign_in("ada")
+        response = self.client.get("/")
+        self.assertContains(response, "/rooms/lobby/")
+        self.assertContains(response, "/rooms/captains/")
+
+    def test_nobody_learns_of_rooms_that_are_closed_to_them(self) -> None:
+        self.sign_in("linus")
+        for path in ["/", "/rooms/lobby/"]:
+            with self.subTest(path=path):
+                response = self.client.get(path)
+                self.assertContains(response, "/rooms/lobby/")
+                self.assertNotContains(response, "aptains")
+
+    def test_a_closed_room_looks_like_one_that_does_not_exist(self) -> None:
+        self.sign_in("linus")
+        with self.settings(DEBUG=False):
+            for page in ["", "messages/"]:
+                closed = self.client.get(f"/rooms/captains/{page}")
+                missing = self.client.get(f"/rooms/nowhere/{page}")
+                self.assertEqual(closed.status_code, 404)
+                self.assertEqual(closed.content, missing.content)
+
+    def test_somebody_without_a_room_is_told_so(self) -> None:
+        self.user("linus").memberships.all().delete()
+        self.sign_in("linus")
+        self.assertContains(self.client.get("/"), "You are not in any room yet.")
+
+
+class OneRoom(HarborTestCase):
+    def test_it_shows_the_newest_messages_in_order(self) -> None:
+        last = self.say(self.lobby, "first", "second", "third")
+        self.sign_in("grace")
+        shown = self.client.get("/rooms/lobby/").context["page"].messages
+        self.assertEqual(len(shown), 50)
+        self.assertEqual(shown[-3:], last)
+        self.assertEqual([m.pk for m in shown], sorted(m.pk for m in shown))
+
+    def test_it_shows_no_other_rooms_messages(self) -> None:
+        self.say(self.captains, "between us")
+        self.sign_in("grace")
+        self.assertNotContains(self.client.get("/rooms/lobby/"), "between us")
+
+    def test_what_people_write_stays_text(self) -> None:
+        self.say(self.lobby, "<script>alert(1)</script>")
+        self.sign_in("grace")
+        response = self.client.get("/rooms/lobby/")
+        self.assertContains(response, "&lt;script&gt;alert(1)&lt;/script&gt;")
+        self.assertNotContains(response, "<script>alert(1)")
+
+    def test_it_tells_the_browser_from_where_to_go_on(self) -> None:
+        self.sign_in("grace")
+        response = self.client.get("/rooms/lobby/")
+        self.assertContains(response, 'data-holdfast-cursor="rooms/lobby"')
+        self.assertContains(response, f'"offset":{response.context["position"].offset}')
+
+    def test_scripts_need_the_nonce_of_the_response(self) -> None:
+        self.sign_in("grace")
+        one, other = (self.client.get("/rooms/lobby/") for _ in range(2))
+        policy = one.headers["Content-Security-Policy"]
+        nonce = policy.split("'nonce-")[1].split("'")[0]
+        self.assertContains(one, f'<script type="importmap" nonce="{nonce}">')
+        self.assertNotIn(nonce, other.headers["Content-Security-Policy"])
+        self.assertNotIn("unsafe", policy)
+
+    def test_an_empty_room_says_that_it_is_empty(self) -> None:
+        Message.objects.filter(room=self.lobby).delete()
+        self.sign_in("grace")
+        response = self.client.get("/rooms/lobby/")
+        self.assertContains(response, "Nothing has been said here yet")
+        self.assertContains(response, "This is where Lobby begins.")
+
+    def test_more_messages_take_no_more_queries(self) -> None:
+        self.sign_in("grace")
+        Message.objects.filter(room=self.lobby).delete()
+        self.say(self.lobby, "one")
+        self.client.get("/rooms/lobby/")  # the first also makes the topic known to the log
+        with CaptureQueriesContext(connection) as few:
+            self.client.get("/rooms/lobby/")
+        self.say(self.lobby, *map(str, range(40)))
+        with self.assertNumQueries(len(few)):
+            self.client.get("/rooms/lobby/")
+
+
+class OlderMessages(HarborTestCase):
+    def pages(self, slug: str) -> list[list[int]]:
+        """The ids of each page from the newest to the oldest, as a browser gets them that scrolls up."""
+        pages: list[list[int]] = []
+        before = ""
+        while True:
+            answer = self.client.get(f"/rooms/{slug}/messages/{before}").json()
+            pages.append([message["id"] for message in answer["messages"]])
+            if not answer["more"]:
+                return pages
+            before = f"?before={pages[-1][0]}"
+
+    def test_pages_hold_every_message_once_and_in_order(self) -> None:
+        self.sign_in("linus")
+        for count in [0, 1, 50, 51, 100, 101]:
+            with self.subTest(messages=count):
+                room = Room.objects.create(slug=f"with-{count}", name=str(count))
+                Membership.objects.create(room=room, user=self.user("linus"))
+                said = self.say(room, *map(str, range(count)))
+                pages = self.pages(room.slug)
+                self.assertEqual([each for page in reversed(pages) for each in page], [m.pk for m in said])
+                self.assertTrue(all(len(page) == 50 for page in pages[:-1]))
+
+    def test_a_message_has_the_form_of_its_event(self) -> None:
+        (message,) = self.say(self.lobby, "hello", by="grace")
+        self.sign_in("linus")
+        newest = self.client.get("/rooms/lobby/messages/").json()["messages"][-1]
+        self.assertEqual(set(newest), {"id", "author", "body", "at"})
+        self.assertEqual((newest["id"], newest["author"], newest["body"]), (message.pk, "grace", "hello"))
+
+    def test_there_is_nothing_before_the_first(self) -> None:
+        first = Room.objects.get(slug="lobby").messages.first()
+        assert first is not None
+        self.sign_in("linus")
+        answer = self.client.get(f"/rooms/lobby/messages/?before={first.pk}")
+        self.assertEqual(answer.json(), {"messages": [], "more": False})
+
+    def test_what_is_not_an_id_is_refused(self) -> None:
+        self.sign_in("linus")
+        for before in ["", "x", "-1", "1.5", "٣", "9" * 40, "1 OR 1=1"]:
+            with self.subTest(before=before):
+                answer = self.client.get("/rooms/lobby/messages/", {"before": before})
+                self.assertEqual(answer.status_code, 400)
