@@ -45,18 +45,21 @@ logger = logging.getLogger("holdfast.asgi")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 CALLS_MAY_TAKE_SECONDS = 10.0
 
 
-def application(django_application: Application, *, websocket: Sequence[URLPattern | URLResolver] = ()) -> Application:
+def application(
+    django_application: Application, *, websocket: Sequence[URLPattern | URLResolver] = ()
+) -> Application:
     """Serve live topics beside a Django application, with Channels' authentication and a check of the origin.
 
     ``websocket`` are URL patterns of Channels consumers of your own (``path("ws/old/", OldConsumer.as_asgi())``); they
     work as always, beside the topics.
     """
-    routes: list[Any] = [*live_urlpatterns(), *websocket, re_path("", _not_found)]  # type: ignore[call-overload]
+    nothing_there: Any = _not_found
+    routes: list[Any] = [*live_urlpatterns(), *websocket, re_path("", nothing_there)]
     return ProtocolTypeRouter(  # type: ignore[no-any-return]
         {
             "http": django_application,

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from django.conf import settings as django_settings
@@ -23,8 +23,6 @@ from .topics.registry import registry
 
 logger = logging.getLogger("holdfast.wiring")
 
-T = TypeVar("T")
-
 LOG_THREADS = 4
 
 _service: Service | None = None
@@ -43,7 +41,9 @@ def build_runtime() -> Runtime:
         log=log,
         backplane=build_backplane(chosen),
         threads=Threads(chosen.handler_threads, name="holdfast-handler"),
-        log_threads=Threads(LOG_THREADS, name="holdfast-log", keep_connections=True) if log.blocking else Inline(),
+        log_threads=Threads(LOG_THREADS, name="holdfast-log", keep_connections=True)
+        if log.blocking
+        else Inline(),
         timing=Timing(compare=chosen.compare_seconds),
         group_events=group_event if chosen.group_events else None,
     )
@@ -58,7 +58,8 @@ def build_log(chosen: Settings) -> Log:
         from .log.memory import MemoryLog
 
         return MemoryLog()
-    return _made_from("LOG", chosen.log, Log)
+    log: Log = _made_from("LOG", chosen.log, Log)
+    return log
 
 
 def build_backplane(chosen: Settings) -> Backplane:
@@ -73,10 +74,11 @@ def build_backplane(chosen: Settings) -> Backplane:
         from .backplane.channels import ChannelsBackplane
 
         return ChannelsBackplane()
-    return _made_from("BACKPLANE", kind, Backplane)
+    backplane: Backplane = _made_from("BACKPLANE", kind, Backplane)
+    return backplane
 
 
-def _made_from(setting: str, path: str, base: type[T]) -> T:
+def _made_from(setting: str, path: str, base: type) -> Any:
     made = import_string(path)()
     if not isinstance(made, base):
         raise ImproperlyConfigured(f'HOLDFAST["{setting}"]: {path} is not a subclass of {base.__qualname__}.')
@@ -147,7 +149,9 @@ def group_event(topic: str, message: dict[str, object]) -> tuple[str, bytes] | N
         known = ", ".join(found.declared.events) or "none"
         logger.warning("group_send to %s: no event %r there (known: %s); dropped", topic, name, known)
         return None
-    payload = message["payload"] if "payload" in message else {k: v for k, v in message.items() if k != "type"}
+    payload = (
+        message["payload"] if "payload" in message else {k: v for k, v in message.items() if k != "type"}
+    )
     try:
         return name, event.decode(msgspec.json.encode(payload)).encode()
     except (TypeError, ValueError) as error:

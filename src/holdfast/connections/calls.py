@@ -45,7 +45,9 @@ class CallFailed(Exception):
         self.expelled = expelled
 
     @classmethod
-    def of(cls, code: Code, *, detail: str = "", retry_after: float | None = None, expelled: bool = False) -> "CallFailed":
+    def of(
+        cls, code: Code, *, detail: str = "", retry_after: float | None = None, expelled: bool = False
+    ) -> "CallFailed":
         message = f"{code.message} ({detail})" if detail else code.message
         return cls(ErrorPayload(code=code.name, message=message, retry_after=retry_after), expelled=expelled)
 
@@ -77,7 +79,15 @@ class Calls:
         self._running: set[asyncio.Task[bytes]] = set()
 
     def request(
-        self, topic: Topic, caller: Caller, name: str, key: str | None, payload: bytes, *, now: float, recheck: bool
+        self,
+        topic: Topic,
+        caller: Caller,
+        name: str,
+        key: str | None,
+        payload: bytes,
+        *,
+        now: float,
+        recheck: bool,
     ) -> Request:
         """Check what can be checked at once. ``payload`` is JSON. Raises :class:`CallFailed`."""
         action = topic.declared.actions.get(name)
@@ -157,19 +167,19 @@ class Calls:
             raise AssertionError("the pauses never end")
         except CallFailed:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a catalogued answer
+        except Exception as error:
             raise _failure(request, error) from error
 
     async def _authorize(self, request: Request) -> None:
         """Ask the rules that cannot be asked inside the action's own transaction."""
         topic, caller, action = request.topic, request.caller, request.action
         declared = topic.declared
-        if request.recheck and (action.is_async or declared.may_join is Mode.LOOP):
-            if not await may_join(self._threads, topic, caller.user):
-                raise CallFailed.of(codes.FORBIDDEN, expelled=True)
-        if declared.may_call is not None and (action.is_async or declared.may_call is Mode.LOOP):
-            if not await may_call(self._threads, topic, caller, action.name):
-                raise CallFailed.of(codes.FORBIDDEN)
+        join_here = request.recheck and (action.is_async or declared.may_join is Mode.LOOP)
+        if join_here and not await may_join(self._threads, topic, caller.user):
+            raise CallFailed.of(codes.FORBIDDEN, expelled=True)
+        call_here = action.is_async or declared.may_call is Mode.LOOP
+        if call_here and not await may_call(self._threads, topic, caller, action.name):
+            raise CallFailed.of(codes.FORBIDDEN)
 
     def _run_in_transaction(self, request: Request) -> bytes | Claim:
         """In a worker thread: the claim, the rules, the action, and the answer, all or nothing."""
@@ -251,7 +261,10 @@ def _failure(request: Request, error: Exception) -> CallFailed:
             message = error.message or codes.REFUSED.message
             return CallFailed(
                 ErrorPayload(
-                    code=codes.REFUSED.name, message=message, reason=error.reason, retry_after=error.retry_after
+                    code=codes.REFUSED.name,
+                    message=message,
+                    reason=error.reason,
+                    retry_after=error.retry_after,
                 )
             )
         case PermissionDenied():
@@ -270,6 +283,10 @@ def _failure(request: Request, error: Exception) -> CallFailed:
             )
         case _:
             logger.error(
-                "%s.%s failed for %r", type(request.topic).__name__, request.action.name, request.caller, exc_info=error
+                "%s.%s failed for %r",
+                type(request.topic).__name__,
+                request.action.name,
+                request.caller,
+                exc_info=error,
             )
     return CallFailed.of(codes.INTERNAL)

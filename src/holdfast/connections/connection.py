@@ -241,7 +241,7 @@ class Connection:
 
     def _snapshot_of(self, topic: Topic) -> Snapshot | None:
         """How the hub gets the topic's state: on a durable topic together with the position that agrees with it."""
-        mode, taker = topic.declared.snapshot, cast(Any, topic)
+        mode, taker = topic.declared.snapshot, cast("Any", topic)
         runtime = self._service.runtime
 
         def take() -> bytes:

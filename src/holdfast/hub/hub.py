@@ -254,7 +254,11 @@ class Hub:
 
     def _receive_group(self, topic: str, message: dict[str, object]) -> None:
         stream = self._streams.get(topic)
-        event = self._group_events(topic, message) if self._group_events is not None and stream is not None else None
+        event = (
+            self._group_events(topic, message)
+            if self._group_events is not None and stream is not None
+            else None
+        )
         if stream is not None and event is not None:
             name, payload = event
             self._write_passing(stream, Prepared(topic, name, payload))
@@ -363,7 +367,9 @@ class Hub:
                     self._pass_on(stream, [event for event in page if (event.offset or 0) > stream.offset])
                 self._pass_on_held(stream)
         except LogError as error:
-            logger.warning("a gap in topic %r after %d was not filled yet: %s", stream.name, stream.offset, error)
+            logger.warning(
+                "a gap in topic %r after %d was not filled yet: %s", stream.name, stream.offset, error
+            )
         finally:
             stream.filling = False
 

@@ -10,8 +10,9 @@ from .prepared import Prepared
 class Outlet(Protocol):
     """The writing end of one connection."""
 
-    client: str
-    """What ``exclude`` goes by."""
+    @property
+    def client(self) -> str:
+        """What ``exclude`` goes by."""
 
     ready: bool
     """May events be written now? Once this is false, events are not buffered: the subscriptions remember where they

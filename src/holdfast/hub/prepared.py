@@ -19,7 +19,9 @@ class Prepared:
 
     __slots__ = ("_asgi_binary", "_asgi_text", "exclude", "name", "offset", "payload", "topic")
 
-    def __init__(self, topic: str, name: str, payload: bytes, offset: int | None = None, exclude: str = "") -> None:
+    def __init__(
+        self, topic: str, name: str, payload: bytes, offset: int | None = None, exclude: str = ""
+    ) -> None:
         self.topic = topic
         self.name = name
         self.payload = payload
@@ -43,7 +45,10 @@ class Prepared:
         message = self._asgi_binary
         if message is None:
             payload = _msgpack.encode(msgspec.json.decode(self.payload))
-            message = self._asgi_binary = {"type": "websocket.send", "bytes": _msgpack.encode(self._frame(payload))}
+            message = self._asgi_binary = {
+                "type": "websocket.send",
+                "bytes": _msgpack.encode(self._frame(payload)),
+            }
         return message
 
     def _frame(self, payload: bytes) -> Event:

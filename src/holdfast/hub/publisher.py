@@ -104,7 +104,9 @@ class GroupCommit:
     the log was lost on the way nothing is tried again, since the transaction may have been carried out.
     """
 
-    def __init__(self, log: Log, threads: Threads | Inline, spread: Callable[[Sequence[Batch]], None]) -> None:
+    def __init__(
+        self, log: Log, threads: Threads | Inline, spread: Callable[[Sequence[Batch]], None]
+    ) -> None:
         self._log = log
         self._threads = threads
         self._spread = spread

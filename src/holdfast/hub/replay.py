@@ -33,6 +33,7 @@ class Replay:
         self._catch_up = catch_up  # asks that the stream itself move up to an offset
         self._reads: dict[tuple[str, str, int], asyncio.Task[list[Prepared]]] = {}
         self._waiting: dict[tuple[str, str, int], list[Subscription]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self.reads = 0  # how often the log was read, for tests and metrics
 
     def advance(self, subscription: Subscription) -> None:
@@ -104,7 +105,9 @@ class Replay:
             waiting.append(subscription)
             return
         self._waiting[key] = [subscription]
-        asyncio.get_running_loop().create_task(self._serve(stream, after, key))
+        task = asyncio.get_running_loop().create_task(self._serve(stream, after, key))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, stream: Stream, after: int, key: tuple[str, str, int]) -> None:
         """Read a page, with patience, and let everybody who waits for it go on."""

@@ -109,7 +109,9 @@ class Stream:
     # ── what was said ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def prepare(self, entries: Iterable[Entry]) -> list[Prepared]:
-        return [Prepared(self.name, entry.name, entry.payload, entry.offset, entry.exclude) for entry in entries]
+        return [
+            Prepared(self.name, entry.name, entry.payload, entry.offset, entry.exclude) for entry in entries
+        ]
 
     def remember(self, events: Sequence[Prepared]) -> None:
         """Keep the newest events, which follow the ones already kept, for subscribers that are a little behind."""

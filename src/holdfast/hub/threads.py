@@ -31,13 +31,15 @@ class Threads:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``function`` in a worker thread with the caller's context variables, and return what it returns."""
         context = contextvars.copy_context()
-        work = partial(context.run, self._work, function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._executor(), work)
+        work = partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor(), lambda: context.run(self._work, work)
+        )
 
-    def _work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _work(self, work: Callable[[], T]) -> T:
         self._tidy()
         try:
-            return function(*args, **kwargs)
+            return work()
         finally:
             self._tidy()
 

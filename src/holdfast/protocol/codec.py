@@ -68,11 +68,12 @@ class JsonCodec:
 
     def decode(self, data: str | bytes) -> Inbound:
         try:
-            return self._decode(data)
+            frame: Inbound = self._decode(data)
         except UnicodeError as error:  # a text with lone surrogates
             raise BadMessage(codes.MALFORMED, str(error)) from None
         except msgspec.MsgspecError as error:
             raise _diagnose(error, self._gist, data) from None
+        return frame
 
     def encode(self, frame: Outbound) -> str | bytes:
         return self._encode(frame).decode()
@@ -95,11 +96,12 @@ class MsgpackCodec:
         if isinstance(data, str):
             raise BadMessage(codes.MALFORMED, "a text message on a MessagePack connection")
         try:
-            return self._decode(data)
+            frame: Inbound = self._decode(data)
         except UnicodeError as error:
             raise BadMessage(codes.MALFORMED, str(error)) from None
         except msgspec.MsgspecError as error:
             raise _diagnose(error, self._gist, data) from None
+        return frame
 
     def encode(self, frame: Outbound) -> str | bytes:
         """Payloads are kept as JSON inside the server; here they change their clothes."""

@@ -41,7 +41,9 @@ def _code(name: str, message: str, *, retry: bool = False, close: int | None = N
 
 # ── a message that could not be understood ───────────────────────────────────────────────────────────────────────────
 MALFORMED: Final = _code("malformed", "The message is not valid in the negotiated encoding.")
-INVALID_MESSAGE: Final = _code("invalid_message", "The message does not have the shape that its type requires.")
+INVALID_MESSAGE: Final = _code(
+    "invalid_message", "The message does not have the shape that its type requires."
+)
 UNKNOWN_TYPE: Final = _code("unknown_type", "The message's type is not part of this version of the protocol.")
 TOO_LARGE: Final = _code("too_large", "The message is larger than this server accepts.")
 UNEXPECTED_HELLO: Final = _code("unexpected_hello", "A hello is only allowed as the first message.")
@@ -61,7 +63,9 @@ OUTCOME_UNKNOWN: Final = _code(
     "outcome_unknown", "An earlier attempt with this key was interrupted; it may have been carried out."
 )
 TIMEOUT: Final = _code("timeout", "The call took longer than it may.")
-TOO_MANY_CALLS: Final = _code("too_many_calls", "Too many calls of this connection are still running.", retry=True)
+TOO_MANY_CALLS: Final = _code(
+    "too_many_calls", "Too many calls of this connection are still running.", retry=True
+)
 RATE_LIMITED: Final = _code("rate_limited", "Too many messages; try again later.", retry=True)
 INVALID_TOKEN: Final = _code("invalid_token", "The token is not valid.")
 INTERNAL: Final = _code("internal", "The server failed to handle the message.")
@@ -78,7 +82,9 @@ FAILED: Final = _code("failed", "The connection failed inside the server.", retr
 UNSUPPORTED_PROTOCOL: Final = _code(
     "unsupported_protocol", f"Unknown subprotocol; known: {', '.join(SUBPROTOCOLS)}.", close=4400
 )
-UNAUTHENTICATED: Final = _code("unauthenticated", "The credentials are missing or no longer valid.", close=4401)
+UNAUTHENTICATED: Final = _code(
+    "unauthenticated", "The credentials are missing or no longer valid.", close=4401
+)
 DISCONNECTED: Final = _code("disconnected", "The server ended this connection.", close=4403)
 
 CATALOGUE: Final = MappingProxyType(_catalogue)

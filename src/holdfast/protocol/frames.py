@@ -28,22 +28,22 @@ class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
 # ── client to server ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class HelloPayload(Payload, kw_only=True):
+class HelloPayload(Payload, frozen=True, kw_only=True):
     client: ClientId | None = None
     token: Annotated[str, msgspec.Meta(max_length=8192)] | None = None
 
 
-class Hello(Frame, kw_only=True, tag="hello"):
+class Hello(Frame, frozen=True, kw_only=True, tag="hello"):
     """Who is speaking: optional, and only as the first message."""
 
     payload: HelloPayload = HelloPayload()
 
 
-class JoinPayload(Payload, kw_only=True):
+class JoinPayload(Payload, frozen=True, kw_only=True):
     since: Position | None = None
 
 
-class Join(Frame, kw_only=True, tag="join"):
+class Join(Frame, frozen=True, kw_only=True, tag="join"):
     """Subscribe to a topic, from a position if one is given, else from now."""
 
     ref: Ref
@@ -51,12 +51,12 @@ class Join(Frame, kw_only=True, tag="join"):
     payload: JoinPayload = JoinPayload()
 
 
-class Leave(Frame, kw_only=True, tag="leave"):
+class Leave(Frame, frozen=True, kw_only=True, tag="leave"):
     ref: Ref
     topic: TopicName
 
 
-class Call(Frame, kw_only=True, tag="call"):
+class Call(Frame, frozen=True, kw_only=True, tag="call"):
     """Run an action of a joined topic. Without ``ref`` no answer is wanted; with ``key`` it is carried out once."""
 
     topic: TopicName
@@ -66,18 +66,18 @@ class Call(Frame, kw_only=True, tag="call"):
     payload: msgspec.Raw = msgspec.Raw()
 
 
-class RefreshPayload(Payload, kw_only=True):
+class RefreshPayload(Payload, frozen=True, kw_only=True):
     token: Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
 
 
-class Refresh(Frame, kw_only=True, tag="refresh"):
+class Refresh(Frame, frozen=True, kw_only=True, tag="refresh"):
     """A newer token for the same user."""
 
     ref: Ref
     payload: RefreshPayload
 
 
-class Ping(Frame, kw_only=True, tag="ping"):
+class Ping(Frame, frozen=True, kw_only=True, tag="ping"):
     pass
 
 
@@ -86,7 +86,7 @@ Inbound = Hello | Join | Leave | Call | Refresh | Ping
 # ── server to client ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class LimitsPayload(Payload, kw_only=True):
+class LimitsPayload(Payload, frozen=True, kw_only=True):
     """What this server accepts: bytes in a message, topics joined at once, calls running at once."""
 
     message_bytes: int
@@ -94,7 +94,7 @@ class LimitsPayload(Payload, kw_only=True):
     calls: int
 
 
-class WelcomePayload(Payload, kw_only=True):
+class WelcomePayload(Payload, frozen=True, kw_only=True):
     """``heartbeat`` is in seconds: a client that has been silent for so long sends a ping."""
 
     session: str
@@ -103,11 +103,11 @@ class WelcomePayload(Payload, kw_only=True):
     limits: LimitsPayload
 
 
-class Welcome(Frame, kw_only=True, tag="welcome"):
+class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
     payload: WelcomePayload
 
 
-class JoinedPayload(Payload, kw_only=True):
+class JoinedPayload(Payload, frozen=True, kw_only=True):
     """``epoch`` and ``offset`` (the log's head) are there on durable topics, ``recovered`` when ``since`` was sent."""
 
     epoch: Epoch | None = None
@@ -116,13 +116,13 @@ class JoinedPayload(Payload, kw_only=True):
     snapshot: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class Joined(Frame, kw_only=True, tag="joined"):
+class Joined(Frame, frozen=True, kw_only=True, tag="joined"):
     ref: Ref
     topic: TopicName
     payload: JoinedPayload
 
 
-class ErrorPayload(Payload, kw_only=True):
+class ErrorPayload(Payload, frozen=True, kw_only=True):
     """``code`` is a name of the catalogue; ``reason`` is the application's own word, with ``refused`` only."""
 
     code: str
@@ -131,7 +131,7 @@ class ErrorPayload(Payload, kw_only=True):
     retry_after: float | None = None
 
 
-class Left(Frame, kw_only=True, tag="left"):
+class Left(Frame, frozen=True, kw_only=True, tag="left"):
     """The answer to a leave (``ref``), or the end of a subscription by the server (``payload``)."""
 
     topic: TopicName
@@ -139,7 +139,7 @@ class Left(Frame, kw_only=True, tag="left"):
     payload: ErrorPayload | None = None
 
 
-class Event(Frame, kw_only=True, tag="event"):
+class Event(Frame, frozen=True, kw_only=True, tag="event"):
     """One event; ``offset`` is there when the event is in the log."""
 
     topic: TopicName
@@ -148,12 +148,12 @@ class Event(Frame, kw_only=True, tag="event"):
     payload: msgspec.Raw
 
 
-class Result(Frame, kw_only=True, tag="result"):
+class Result(Frame, frozen=True, kw_only=True, tag="result"):
     ref: Ref
     payload: msgspec.Raw
 
 
-class Error(Frame, kw_only=True, tag="error"):
+class Error(Frame, frozen=True, kw_only=True, tag="error"):
     """The answer to a message that failed; ``ref`` is its reference if it could be read."""
 
     payload: ErrorPayload
@@ -161,7 +161,7 @@ class Error(Frame, kw_only=True, tag="error"):
     topic: TopicName | None = None
 
 
-class ResetPayload(Payload, kw_only=True):
+class ResetPayload(Payload, frozen=True, kw_only=True):
     """From here on the stream goes on after (``epoch``, ``offset``); what lies before may have been missed."""
 
     reason: Literal["trimmed", "epoch", "interrupted"]
@@ -169,12 +169,12 @@ class ResetPayload(Payload, kw_only=True):
     offset: Offset | None = None
 
 
-class Reset(Frame, kw_only=True, tag="reset"):
+class Reset(Frame, frozen=True, kw_only=True, tag="reset"):
     topic: TopicName
     payload: ResetPayload
 
 
-class GoodbyePayload(Payload, kw_only=True):
+class GoodbyePayload(Payload, frozen=True, kw_only=True):
     """Sent before the server closes; ``after`` is how many seconds to wait before reconnecting."""
 
     code: str
@@ -182,11 +182,11 @@ class GoodbyePayload(Payload, kw_only=True):
     after: float | None = None
 
 
-class Goodbye(Frame, kw_only=True, tag="goodbye"):
+class Goodbye(Frame, frozen=True, kw_only=True, tag="goodbye"):
     payload: GoodbyePayload
 
 
-class Pong(Frame, kw_only=True, tag="pong"):
+class Pong(Frame, frozen=True, kw_only=True, tag="pong"):
     pass
 
 

@@ -11,20 +11,20 @@ class Effect(msgspec.Struct, frozen=True):
     """What all effects share."""
 
 
-class Send(Effect):
+class Send(Effect, frozen=True):
     """Write this frame."""
 
     frame: Outbound
 
 
-class Authenticate(Effect):
+class Authenticate(Effect, frozen=True):
     """Find the token's user, and answer with :meth:`Session.authenticated` or :meth:`Session.not_authenticated`."""
 
     token: str
     ref: int | None
 
 
-class Admit(Effect):
+class Admit(Effect, frozen=True):
     """Decide on a join, and answer with :meth:`Session.joined` or :meth:`Session.refused`."""
 
     ref: int
@@ -32,13 +32,13 @@ class Admit(Effect):
     since: Position | None
 
 
-class Release(Effect):
+class Release(Effect, frozen=True):
     """End the subscription to a topic, given by its canonical name."""
 
     topic: str
 
 
-class Perform(Effect):
+class Perform(Effect, frozen=True):
     """Run an action of a joined topic, and answer with :meth:`Session.performed` or :meth:`Session.failed`."""
 
     ref: int | None
@@ -48,7 +48,7 @@ class Perform(Effect):
     payload: bytes
 
 
-class Hangup(Effect):
+class Hangup(Effect, frozen=True):
     """Close the connection with this code, after everything that was sent."""
 
     code: Code

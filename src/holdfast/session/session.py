@@ -85,7 +85,9 @@ class Session:
         self._flood = 0
         self._calls = 0
         self._memberships: dict[str, Membership] = {}  # by the name that was asked for
-        self._by_alias: dict[str, str] = {}  # canonical name -> the name that was asked for, where they differ
+        self._by_alias: dict[
+            str, str
+        ] = {}  # canonical name -> the name that was asked for, where they differ
         self._leave_refs: dict[str, int] = {}
         self._waiting: list[frames.Inbound] | None = None
 
@@ -157,7 +159,9 @@ class Session:
             return effects
         self.phase = Phase.OPEN
         limits = self._limits
-        accepted = frames.LimitsPayload(message_bytes=limits.message_bytes, topics=limits.topics, calls=limits.calls)
+        accepted = frames.LimitsPayload(
+            message_bytes=limits.message_bytes, topics=limits.topics, calls=limits.calls
+        )
         payload = frames.WelcomePayload(
             session=self.id, user=self.user, heartbeat=limits.heartbeat, limits=accepted
         )

@@ -32,7 +32,9 @@ class LiveWebSocket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
-            raise ValueError(f"the live endpoint speaks WebSocket, and was called with scope type {scope['type']!r}")
+            raise ValueError(
+                f"the live endpoint speaks WebSocket, and was called with scope type {scope['type']!r}"
+            )
         await receive()  # websocket.connect
         offered = scope.get("subprotocols") or []
         codec = codecs.choose(offered)
@@ -122,7 +124,9 @@ class AsgiSink:
         self.connection: Connection | None = None
 
     def send(self, data: str | bytes) -> None:
-        self._pass_on({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data}, len(data))
+        self._pass_on(
+            {"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data}, len(data)
+        )
 
     def send_event(self, event: Prepared) -> None:
         self._pass_on(event.asgi_binary if self._binary else event.asgi_text, len(event.payload))
