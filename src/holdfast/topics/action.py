@@ -75,7 +75,7 @@ def action(
         setattr(function, _MARK, options)
         return function
 
-    limit = Rate.parse(rate) if isinstance(rate, str) else rate
+    limit = rate if rate is None or isinstance(rate, Rate) else Rate.parse(rate)
     seconds: object = timeout
     if seconds is not None and (
         isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0
