@@ -1,8 +1,5 @@
 """Holdfast as a Django app."""
 
-from importlib import import_module
-from importlib.util import find_spec
-
 from django.apps import AppConfig
 
 
@@ -16,9 +13,8 @@ class HoldfastConfig(AppConfig):
 
     def ready(self) -> None:
         # Django forbids what these import any earlier.
-        from . import checks  # noqa: F401 - importing it registers the checks
+        from . import checks, wiring  # noqa: F401 - importing the checks registers them
         from .topics.registry import registry
 
-        if find_spec("holdfast.wiring"):
-            import_module("holdfast.wiring").install()
+        wiring.install()
         registry.discover()
