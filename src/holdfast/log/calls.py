@@ -6,9 +6,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from .base import Answer, Claim, LogError
-from .dialects import CHUNK
-from .sequencer import moment, now
-from .tables import CALL
+from .rows import moment, now
+from .tables import CALL, CHUNK
 
 TRIES = 5
 """How often a claim looks again when the row that stood in its way is gone when it wants to read it."""

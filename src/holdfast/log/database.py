@@ -13,10 +13,11 @@ from holdfast.protocol.positions import Position
 
 from . import calls
 from .base import Answer, Batch, Claim, Draft, Entry, Head, Log, Trimmed
-from .dialects import DIALECTS, Dialect, create, put_aside
+from .dialects import DIALECTS, Dialect
 from .guard import Guard
 from .reading import Exact, select_heads
-from .sequencer import Sequencer, now
+from .rows import create, put_aside
+from .sequencer import Sequencer
 from .tables import ENTRY, TOPIC
 from .trimming import trim
 
@@ -48,8 +49,8 @@ class DatabaseLog(Log):
         connection = connections[self.alias]
         if not drafts:
             return
-        with Guard(connection), connection.cursor() as cursor:
-            put_aside(cursor, drafts, now(connection))
+        with Guard(connection):
+            put_aside(connection, drafts)
         self._number_on_commit(connection, {draft.topic for draft in drafts}, committed)
 
     def append(self, drafts: Sequence[Draft]) -> list[Batch]:
@@ -100,8 +101,7 @@ class DatabaseLog(Log):
         with Guard(connection):
             heads = select_heads(connection, names)
             if missing := [name for name in names if name not in heads]:
-                with connection.cursor() as cursor:
-                    create(cursor, missing, now(connection))
+                create(connection, missing)
                 heads |= select_heads(connection, missing)
         return heads
 

@@ -34,9 +34,9 @@ class Guard:
     ) -> None:
         if error is None or not self._watching:
             return
-        if isinstance(error, DatabaseError) and table_is_missing(error):
+        if isinstance(error, DatabaseError) and is_not_migrated(error):
             raise NotMigrated(
-                f"the tables of Holdfast's log are not in the database {self._connection.alias!r}:"
+                f"the tables of Holdfast's log are not all in the database {self._connection.alias!r}:"
                 f" run `python manage.py migrate holdfast{self._option()}`"
             ) from error
         if self._outside and isinstance(error, OperationalError | InterfaceError):
@@ -50,5 +50,8 @@ class Guard:
         return "" if self._connection.alias == "default" else f" --database {self._connection.alias}"
 
 
-def table_is_missing(error: DatabaseError) -> bool:
-    return "no such table: holdfast_" in str(error) or getattr(error.__cause__, "sqlstate", None) == "42P01"
+def is_not_migrated(error: DatabaseError) -> bool:
+    """Is a table or a function not there? By SQLite's words, or by PostgreSQL's code."""
+    if "no such table: holdfast_" in str(error):
+        return True
+    return getattr(error.__cause__, "sqlstate", None) in {"42P01", "42883"} and "holdfast_" in str(error)

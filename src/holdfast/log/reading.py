@@ -11,10 +11,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from holdfast.protocol.positions import Position
 
 from .base import Batch, Head, LogUnavailable
-from .dialects import CHUNK, ROWS, Dialect
+from .dialects import Dialect, State
 from .guard import Guard
-from .sequencer import Sequencer, now
-from .tables import ENTRY, OUTBOX, TOPIC
+from .sequencer import Sequencer
+from .tables import ENTRY, OUTBOX, ROWS, TOPIC
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def select_heads(connection: BaseDatabaseWrapper, topics: Sequence[str]) -> dict
     return heads
 
 
-class State(NamedTuple):
+class Progress(NamedTuple):
     """How far a topic is, and whether anything that is visible has no offset yet."""
 
     epoch: str
@@ -132,24 +132,23 @@ class Exact:
         """Number all that the transaction sees; ``None`` if somebody else is numbering."""
         batches = []
         while True:
-            moved = self._dialect.move(self._connection, self._topic, now(self._connection))
-            if not moved.locked:
-                return None
-            if moved.entries:
-                batches.append(Batch(topic=self._topic, epoch=moved.epoch, entries=moved.entries))
-            if len(moved.entries) < CHUNK:
+            moved = self._dialect.move(self._connection, self._topic)
+            if moved.state is State.IDLE:
                 return batches
+            if moved.state is not State.MOVED:
+                return None
+            batches.append(Batch(topic=self._topic, epoch=moved.epoch, entries=moved.entries))
 
     def _sequence(self) -> None:
         if batches := self._sequencer.sequence(self._topic):
             self._numbered(batches)
 
 
-def look(connection: BaseDatabaseWrapper, topic: str) -> State | None:
+def look(connection: BaseDatabaseWrapper, topic: str) -> Progress | None:
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT epoch, head, EXISTS (SELECT 1 FROM {OUTBOX} WHERE topic = %s) FROM {TOPIC} WHERE name = %s",
             (topic, topic),
         )
         row = cursor.fetchone()
-    return State(row[0], row[1], bool(row[2])) if row else None
+    return Progress(row[0], row[1], bool(row[2])) if row else None

@@ -6,17 +6,16 @@ the holder has yet to look again. So contention turns into batches, and nobody w
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
-from django.conf import settings
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from .base import Batch, Draft, Entry
-from .dialects import CHUNK, Dialect, create
-from .tables import OUTBOX
+from .dialects import Dialect, State
+from .rows import create, moment
+from .tables import CHUNK, OUTBOX
 
 ROUNDS = 20
 """How often one caller looks again, so as not to work for others for ever: the next publisher, or a sweep, goes on."""
@@ -41,14 +40,13 @@ class Sequencer:
         if len(by_topic) == 1:
             placed = [self._place(connection, *by_topic.popitem())]
         else:
-            # Sorted for SQLite's sake only in that results are: a lock that is taken is never waited for.
             with transaction.atomic(using=self._alias):
                 placed = [self._place(connection, topic, by_topic[topic]) for topic in sorted(by_topic)]
         batches: list[Batch] = []
         for topic, batch in placed:
             if batch:
                 batches.append(batch)
-            if not batch or (self._dialect.skips_locked and self._waiting(connection, topic)):
+            if not batch or self._dialect.skips_locked:  # having had the lock we look again
                 batches += self._sequence(connection, topic)
         return batches
 
@@ -69,7 +67,7 @@ class Sequencer:
     def _place(
         self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]
     ) -> tuple[str, Batch | None]:
-        placed = self._dialect.place(connection, topic, drafts, now(connection))
+        placed = self._dialect.place(connection, topic, drafts)
         if placed is None:
             return topic, None
         epoch, head = placed
@@ -82,38 +80,15 @@ class Sequencer:
     def _sequence(self, connection: BaseDatabaseWrapper, topic: str) -> list[Batch]:
         batches = []
         for _ in range(ROUNDS):
-            moved = self._dialect.move(connection, topic, now(connection))
-            if not moved.known:
-                with connection.cursor() as cursor:
-                    create(cursor, [topic], now(connection))
-                continue
-            if not moved.locked:
-                # The holder looks again after giving the lock back. What we were called for was committed before we
-                # tried for the lock, and we tried before it was given back: so the holder will see it.
-                break
-            if moved.entries:
+            moved = self._dialect.move(connection, topic)
+            if moved.state is State.MOVED:
                 batches.append(Batch(topic=topic, epoch=moved.epoch, entries=moved.entries))
-            if len(moved.entries) == CHUNK:
-                continue
-            if not (self._dialect.skips_locked and self._waiting(connection, topic)):
+                if not self._dialect.skips_locked and len(moved.entries) < CHUNK:
+                    break
+            elif moved.state is State.UNKNOWN:
+                create(connection, [topic])
+            else:
+                # BUSY is as good as IDLE. What we were called for was committed before we tried for the lock, and we
+                # tried before its holder gave it back; the holder looks again after that, and so will see it.
                 break
         return batches
-
-    def _waiting(self, connection: BaseDatabaseWrapper, topic: str) -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT 1 FROM {OUTBOX} WHERE topic = %s LIMIT 1", (topic,))
-            return cursor.fetchone() is not None
-
-
-def now(connection: BaseDatabaseWrapper) -> Any:
-    """The present, as a parameter for the connection's cursor."""
-    return moment(connection, timezone.now())
-
-
-def moment(connection: BaseDatabaseWrapper, value: datetime) -> Any:
-    """A time, aware or naive, as a parameter for the connection's cursor."""
-    if settings.USE_TZ and timezone.is_naive(value):
-        value = timezone.make_aware(value)
-    elif not settings.USE_TZ and timezone.is_aware(value):
-        value = timezone.make_naive(value)
-    return connection.ops.adapt_datetimefield_value(value)

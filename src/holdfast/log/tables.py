@@ -1,4 +1,7 @@
-"""The names of the tables that the database log keeps; ``holdfast.models`` declares their columns."""
+"""The tables that the database log keeps: their names, and how much of them is touched at once.
+
+``holdfast.models`` declares their columns.
+"""
 
 TOPIC = "holdfast_topic"
 """One row for each durable topic: its epoch and the last offset given out."""
@@ -11,3 +14,9 @@ OUTBOX = "holdfast_outbox"
 
 CALL = "holdfast_call"
 """Keys of calls that are carried out once, with their answers."""
+
+CHUNK = 1000
+"""Entries that are moved, or trimmed, in one transaction at most: its lock is held no longer than that takes."""
+
+ROWS = 150
+"""Rows in one INSERT: SQLite takes 999 parameters in a statement, at least."""

@@ -8,9 +8,8 @@ from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .dialects import CHUNK
-from .sequencer import moment
-from .tables import ENTRY, TOPIC
+from .rows import moment
+from .tables import CHUNK, ENTRY, TOPIC
 
 
 def trim(connection: BaseDatabaseWrapper, topic: str, before: datetime | None, count: int | None) -> int:

@@ -3,6 +3,16 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+from holdfast.log.functions import install, remove
+
+
+def create_functions(apps, schema_editor):
+    install(schema_editor.connection)
+
+
+def remove_functions(apps, schema_editor):
+    remove(schema_editor.connection)
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -96,4 +106,5 @@ class Migration(migrations.Migration):
                 "db_table": "holdfast_entry",
             },
         ),
+        migrations.RunPython(create_functions, remove_functions),
     ]

@@ -1,0 +1,62 @@
+"""Rows as parameters, and the inserts that are the same on every database."""
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.utils import timezone
+
+from .base import Draft
+from .tables import OUTBOX, ROWS, TOPIC
+
+
+def create(connection: BaseDatabaseWrapper, topics: Sequence[str]) -> None:
+    """Make the rows of ``topics`` that are not there, each with an epoch of its own."""
+    present = now(connection)
+    with connection.cursor() as cursor:
+        # Sorted: two that created the same rows in different orders would wait for each other.
+        insert(
+            cursor,
+            f"INSERT INTO {TOPIC} (name, epoch, head, created_at) VALUES",
+            [(topic, secrets.token_hex(4), 0, present) for topic in sorted(topics)],
+            "ON CONFLICT (name) DO NOTHING",
+        )
+
+
+def put_aside(connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
+    """Write ``drafts`` into the outbox, in their order."""
+    present = now(connection)
+    with connection.cursor() as cursor:
+        insert(
+            cursor,
+            f"INSERT INTO {OUTBOX} (topic, name, payload, exclude, created_at) VALUES",
+            [(draft.topic, draft.name, draft.payload.decode(), draft.exclude, present) for draft in drafts],
+        )
+
+
+def insert(cursor: CursorWrapper, head: str, rows: Sequence[tuple[Any, ...]], tail: str = "") -> None:
+    """Insert ``rows`` in their order, many with one statement."""
+    for start in range(0, len(rows), ROWS):
+        some = rows[start : start + ROWS]
+        row = f"({', '.join(['%s'] * len(some[0]))})"
+        cursor.execute(
+            f"{head} {', '.join([row] * len(some))} {tail}", [value for row in some for value in row]
+        )
+
+
+def now(connection: BaseDatabaseWrapper) -> Any:
+    """The present, as a parameter for the connection's cursor."""
+    return moment(connection, timezone.now())
+
+
+def moment(connection: BaseDatabaseWrapper, value: datetime) -> Any:
+    """A time, aware or naive, as a parameter for the connection's cursor."""
+    if settings.USE_TZ and timezone.is_naive(value):
+        value = timezone.make_aware(value)
+    elif not settings.USE_TZ and timezone.is_aware(value):
+        value = timezone.make_naive(value)
+    return connection.ops.adapt_datetimefield_value(value)
