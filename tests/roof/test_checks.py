@@ -1,0 +1,203 @@
+"""The system checks: each mistake is named, with its way out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.checks import CheckMessage, run_checks
+from django.db import connection
+from django.test import override_settings
+
+from holdfast import Keep, Topic, checks
+from holdfast.topics.registry import registry
+
+OPEN = {"may_join": lambda self, user: True}
+
+
+def found(**given: Any) -> list[CheckMessage]:
+    with override_settings(**given):
+        return run_checks(tags=[checks.TAG])
+
+
+def only(messages: Sequence[CheckMessage], id: str) -> CheckMessage:
+    [message] = [message for message in messages if message.id == id]
+    assert message.hint
+    return message
+
+
+def topics(*attributes: dict[str, Any]) -> list[CheckMessage]:
+    made = [
+        type(f"Room{n}", (Topic,), {"route": f"rooms{n}/<slug:room>", **OPEN, **a})
+        for n, a in enumerate(attributes)
+    ]
+    with registry.override(made):
+        return found()
+
+
+def test_a_project_without_mistakes_is_told_nothing() -> None:
+    assert found() == []
+
+
+# ── settings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_e001_an_unknown_setting() -> None:
+    message = only(found(HOLDFAST={"DATABSE": "default"}), "holdfast.E001")
+    assert "'DATABSE'" in message.msg
+    assert message.hint == 'Did you mean "DATABASE"?'
+
+
+def test_e002_a_setting_of_a_wrong_type() -> None:
+    message = only(found(HOLDFAST={"MESSAGE_BYTES": "64k"}), "holdfast.E002")
+    assert message.msg == "HOLDFAST[\"MESSAGE_BYTES\"] is '64k': expected int, got str."
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("LOG", "databse", '"database", "memory", the dotted path of a subclass of holdfast.log.base.Log'),
+        ("LOG", "builtins.dict", "a subclass of holdfast.log.base.Log"),
+        ("BACKPLANE", "redis.nowhere", '"auto", "channels", "memory", the dotted path'),
+        ("BACKPLANE", "holdfast.log.memory.MemoryLog", "a subclass of holdfast.backplane.base.Backplane"),
+        ("TOKEN_USER", "tests.roof.nowhere.user", "the dotted path of a function"),
+        ("TOKEN_USER", "tests.settings.DATABASES", "the dotted path of a function"),
+    ],
+)
+def test_e002_a_dotted_path_that_leads_nowhere(key: str, value: str, expected: str) -> None:
+    message = only(found(HOLDFAST={key: value}), "holdfast.E002")
+    assert f'HOLDFAST["{key}"] is {value!r}' in message.msg
+    assert expected in (message.hint or "")
+
+
+def test_dotted_paths_that_fit_are_taken() -> None:
+    paths = {
+        "LOG": "holdfast.log.memory.MemoryLog",
+        "BACKPLANE": "holdfast.backplane.memory.MemoryBackplane",
+        "TOKEN_USER": "django.contrib.auth.get_user",
+    }
+    assert found(HOLDFAST=paths) == []
+
+
+def test_e003_a_database_that_does_not_exist() -> None:
+    message = only(found(HOLDFAST={"DATABASE": "logs"}), "holdfast.E003")
+    assert "'logs'" in message.msg
+    assert "'default'" in (message.hint or "")
+
+
+def test_e004_channels_as_backplane_without_a_layer() -> None:
+    message = only(found(HOLDFAST={"BACKPLANE": "channels"}), "holdfast.E004")
+    assert 'CHANNEL_LAYERS has no "default"' in message.msg
+    assert "RedisPubSubChannelLayer" in (message.hint or "")
+
+
+# ── databases and processes ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def databases(**options: Any) -> dict[str, Any]:
+    return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "x", "OPTIONS": options}}
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({}, ["write-ahead", "IMMEDIATE"]),
+        ({"transaction_mode": "IMMEDIATE"}, ["write-ahead"]),
+        ({"init_command": "PRAGMA journal_mode = wal;"}, ["IMMEDIATE"]),
+    ],
+)
+def test_w002_sqlite_that_is_not_set_up_for_a_server(
+    options: dict[str, Any], named: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "DATABASES", databases(**options))
+    message = only(found(), "holdfast.W002")
+    assert "DATABASES['default']" in message.msg
+    assert [word for word in ("write-ahead", "IMMEDIATE") if word in message.msg] == named
+    assert "PRAGMA journal_mode=WAL" in (message.hint or "")
+
+
+def test_the_options_that_the_hint_offers_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: dict[str, Any] = eval("{" + checks.SQLITE_OPTIONS + "}")
+    monkeypatch.setattr(settings, "DATABASES", databases(**offered["OPTIONS"]))
+    assert found() == []
+
+
+def test_sqlite_does_not_matter_to_a_log_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "DATABASES", databases())
+    assert found(HOLDFAST={"LOG": "memory"}, DEBUG=True) == []
+
+
+@pytest.mark.django_db
+def test_w003_a_database_without_the_tables() -> None:
+    assert checks.check_tables(databases=["default"]) == []
+    table = "holdfast_outbox"
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_gone")
+    message = only(checks.check_tables(databases=["default"]), "holdfast.W003")
+    assert table in message.msg
+    assert message.hint == "Run: manage.py migrate holdfast"
+
+
+def test_the_database_is_asked_only_when_the_checks_may() -> None:
+    assert checks.check_tables(databases=None) == []
+
+
+MEMORY_LAYER = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+
+def test_w004_a_layer_that_reaches_no_other_process_outside_of_debug() -> None:
+    assert "RedisPubSubChannelLayer" in (only(found(CHANNEL_LAYERS=MEMORY_LAYER), "holdfast.W004").hint or "")
+    assert found(CHANNEL_LAYERS=MEMORY_LAYER, DEBUG=True) == []
+    assert found(CHANNEL_LAYERS=MEMORY_LAYER, HOLDFAST={"BACKPLANE": "memory"}) == []
+
+
+def test_w005_a_log_that_forgets_outside_of_debug() -> None:
+    assert "durable topics forget" in only(found(HOLDFAST={"LOG": "memory"}), "holdfast.W005").msg
+    assert found(HOLDFAST={"LOG": "memory"}, DEBUG=True) == []
+
+
+# ── the project around it ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+OTHERS = ("holdfast", "django.contrib.staticfiles", "daphne")
+
+
+@pytest.mark.parametrize("name", OTHERS[1:])
+def test_w006_an_app_whose_runserver_comes_first(name: str) -> None:
+    others = [app for app in settings.INSTALLED_APPS if app not in OTHERS]
+    message = only(found(INSTALLED_APPS=[name, *others, "holdfast"]), "holdfast.W006")
+    assert f'after "{name}"' in message.msg
+    assert f'Move "holdfast" above "{name}"' in (message.hint or "")
+
+
+def test_w007_a_project_in_which_nobody_can_be_signed_in() -> None:
+    apps = ["holdfast", "django.contrib.contenttypes"]
+    message = only(found(INSTALLED_APPS=apps), "holdfast.W007")
+    assert "django.contrib.auth and django.contrib.sessions" in message.msg
+    assert "TOKEN_USER" in (message.hint or "")
+    assert found(INSTALLED_APPS=apps, HOLDFAST={"TOKEN_USER": "builtins.len"}) == []
+
+
+# ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_w001_a_topic_that_nobody_can_join() -> None:
+    message = only(topics({"may_join": None}), "holdfast.W001")
+    assert message.msg == "Room0 has no may_join method, so nobody can join it."
+    assert "def may_join(self, user)" in (message.hint or "")
+
+
+def test_e005_two_topics_with_one_route() -> None:
+    message = only(topics({"route": "rooms/<slug:a>"}, {"route": "rooms/<slug:b>"}), "holdfast.E005")
+    assert "Room1 has the route 'rooms/<slug:b>'" in message.msg
+    assert "Room0 ('rooms/<slug:a>')" in message.msg
+
+
+async def snapshot(self: Any) -> None: ...
+
+
+def test_e006_a_snapshot_that_could_not_agree_with_its_position() -> None:
+    message = only(topics({"keep": Keep(), "snapshot": snapshot}), "holdfast.E006")
+    assert "Room0.snapshot is an async def" in message.msg
+    assert "Write it as a def" in (message.hint or "")
+    assert topics({"snapshot": snapshot}) == []

@@ -1,0 +1,108 @@
+"""manage.py holdfast: looking after the log."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from holdfast import Event, Keep, Topic, wiring
+from holdfast.hub import runtime
+from holdfast.log.base import Draft
+from holdfast.log.database import DatabaseLog
+from holdfast.topics.registry import registry
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Said(Event):
+    body: str
+
+
+class Room(Topic):
+    """Keeps its newest two."""
+
+    route = "rooms/<slug:room>"
+    events = [Said]
+    keep = Keep(count=2)
+
+    def may_join(self, user: Any) -> bool:
+        return True
+
+
+class Inbox(Topic):
+    route = "users/<me>/inbox"
+    events = [Said]
+    keep = Keep(days=2, hours=12)
+
+
+class Ticker(Topic):
+    route = "ticker"
+
+
+@pytest.fixture(autouse=True)
+def _topics() -> Iterator[None]:
+    with registry.override([Room, Inbox, Ticker]), runtime.using(wiring.build_runtime()):
+        yield
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command("holdfast", *arguments, stdout=out, no_color=True)
+    return out.getvalue()
+
+
+def test_trim_keeps_what_each_topic_keeps() -> None:
+    Room(room="lobby").publish_many(Said(str(n)) for n in range(5))
+    Inbox(me="7").publish(Said("a"))
+    assert run("trim") == "Removed 3 events of 1 topics, and 0 answers.\n"
+    heads = DatabaseLog("default").heads(["rooms/lobby", "users/7/inbox"])
+    assert (heads["rooms/lobby"].floor, heads["rooms/lobby"].offset) == (3, 5)
+    assert heads["users/7/inbox"].floor == 0
+
+
+def test_trim_removes_what_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    Inbox(me="7").publish(Said("a"))
+    later = timezone.now() + timedelta(days=3)
+    monkeypatch.setattr("holdfast.management.commands.holdfast.timezone.now", lambda: later)
+    assert "Removed 1 events of 1 topics" in run("trim")
+
+
+def test_trim_forgets_old_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    DatabaseLog("default").claim("user:7", "k1", "rooms/lobby post", seconds=1)
+    later = timezone.now() + timedelta(hours=25)
+    monkeypatch.setattr("holdfast.management.commands.holdfast.timezone.now", lambda: later)
+    assert "and 1 answers" in run("trim")
+
+
+def test_trim_leaves_alone_what_no_topic_answers_for() -> None:
+    DatabaseLog("default").append([Draft(topic="gone/1", name="x", payload=b"{}")])
+    assert "Left alone, as no durable topic has such a name any more: gone/1." in run("trim")
+
+
+def test_sweep_finishes_what_was_left() -> None:
+    assert run("sweep") == "Numbered 0 events that had been left.\n"
+
+
+def test_topics_lists_routes_classes_what_is_kept_and_who_may_join() -> None:
+    lines = [line.split("  ") for line in run("topics").splitlines()]
+    table = [[cell.strip() for cell in line if cell] for line in lines]
+    assert table == [
+        ["route", "topic", "kept", "who may join"],
+        ["rooms/<slug:room>", f"{__name__}.Room", "2 events", "may_join"],
+        ["users/<me>/inbox", f"{__name__}.Inbox", "2.5 days", "nobody: no may_join"],
+        ["ticker", f"{__name__}.Ticker", "not stored", "nobody: no may_join"],
+    ]
+
+
+def test_a_project_without_topics_is_told_where_they_go() -> None:
+    with registry.override([]):
+        assert "define Topic subclasses in an installed app's live.py" in run("topics")
+
+
+def test_without_a_subcommand_the_known_ones_are_named() -> None:
+    with pytest.raises(CommandError, match="command"):
+        run()

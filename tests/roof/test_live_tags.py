@@ -1,0 +1,140 @@
+"""The template tags: what they put into a page, and that nothing escapes from it."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.template import Context, Template, TemplateSyntaxError
+from django.test import RequestFactory, override_settings
+from django.urls import set_script_prefix
+
+from holdfast import Keep, Position, Topic
+from holdfast.hub import runtime
+from holdfast.hub.threads import Inline
+from holdfast.log.base import Draft
+from holdfast.log.memory import MemoryLog
+
+
+class Room(Topic):
+    route = "rooms/<str:room>"
+    keep = Keep()
+
+
+def rendered(text: str, **context: Any) -> str:
+    return Template("{% load live %}" + text).render(Context(context))
+
+
+def data(html: str, attribute: str) -> Any:
+    found = re.search(rf"<script [^>]*{re.escape(attribute)}[^>]*>(.*?)</script>", html)
+    assert found, html
+    return json.loads(found[1])
+
+
+# ── live_script ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_modules_can_import_holdfast() -> None:
+    html = rendered("{% live_script %}")
+    assert data(html, 'type="importmap"') == {"imports": {"holdfast": "/static/holdfast/holdfast.js"}}
+    assert '<link rel="modulepreload" href="/static/holdfast/holdfast.js">' in html
+
+
+def test_the_client_is_told_where_the_server_is() -> None:
+    assert data(rendered("{% live_script %}"), 'id="holdfast-config"') == {"url": "/live/ws"}
+    with override_settings(HOLDFAST={"PATH": "now/"}):
+        assert data(rendered("{% live_script %}"), 'id="holdfast-config"') == {"url": "/now/ws"}
+
+
+@pytest.fixture
+def below_a_prefix() -> Iterator[None]:
+    set_script_prefix("/app/")
+    yield
+    set_script_prefix("/")
+
+
+@pytest.mark.usefixtures("below_a_prefix")
+def test_a_project_below_a_prefix_is_found_there() -> None:
+    assert data(rendered("{% live_script %}"), 'id="holdfast-config"') == {"url": "/app/live/ws"}
+
+
+def request_with_nonce(nonce: object) -> Any:
+    request = RequestFactory().get("/")
+    request.csp_nonce = nonce  # type: ignore[attr-defined]
+    return request
+
+
+class Lazy:
+    """As Django's and django-csp's: false until its text is asked for."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return "abc"
+
+
+@pytest.mark.parametrize(
+    ("text", "context"),
+    [
+        ('{% live_script nonce="abc" %}', {}),
+        ("{% live_script nonce=given %}", {"given": "abc"}),
+        ("{% live_script %}", {"csp_nonce": Lazy()}),
+        ("{% live_script %}", {"request": request_with_nonce(Lazy())}),
+    ],
+)
+def test_every_element_bears_the_nonce(text: str, context: dict[str, Any]) -> None:
+    assert rendered(text, **context).count(' nonce="abc"') == 3
+
+
+def test_without_a_nonce_there_is_none() -> None:
+    assert "nonce" not in rendered("{% live_script %}", request=RequestFactory().get("/"))
+
+
+def test_nothing_escapes_from_a_nonce() -> None:
+    assert "<b>" not in rendered("{% live_script nonce=given %}", given='"><b>')
+
+
+@override_settings(STATIC_URL="/</script><b>/")
+def test_nothing_escapes_from_the_import_map() -> None:
+    html = rendered("{% live_script %}")
+    assert "<b>" not in html
+    assert data(html, 'type="importmap"')["imports"]["holdfast"].endswith("holdfast/holdfast.js")
+
+
+# ── live_cursor ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+POSITION = Position(epoch="k3", offset=41)
+
+
+@pytest.mark.parametrize("position", [POSITION, "k3:41"])
+@pytest.mark.parametrize("topic", [Room(room="lobby"), "rooms/lobby"])
+def test_a_position_stands_in_the_page(topic: Any, position: Any) -> None:
+    html = rendered("{% live_cursor topic position %}", topic=topic, position=position)
+    expected = '<script type="application/json" data-holdfast-cursor="rooms/lobby">{"epoch":"k3","offset":41}</script>'
+    assert html == expected
+
+
+def test_a_topic_alone_is_asked_for_its_position() -> None:
+    class Process:
+        log, log_threads = MemoryLog(), Inline()
+
+    Process.log.append([Draft(topic="rooms/lobby", name="x", payload=b"{}")])
+    with runtime.using(Process()):  # type: ignore[arg-type]
+        html = rendered("{% live_cursor room %}", room=Room(room="lobby"))
+    assert data(html, "data-holdfast-cursor")["offset"] == 1
+
+
+def test_a_name_alone_is_refused_with_the_way_out() -> None:
+    with pytest.raises(
+        TemplateSyntaxError, match=r"'rooms/lobby', give the position as well: .*or give a Topic instance"
+    ):
+        rendered('{% live_cursor "rooms/lobby" %}')
+
+
+def test_nothing_escapes_from_a_cursor() -> None:
+    evil = Position(epoch="</script>\u2028<b>", offset=1)
+    html = rendered("{% live_cursor topic position %}", topic=Room(room='"><b>'), position=evil)
+    assert "<b>" not in html
+    assert data(html, "data-holdfast-cursor")["epoch"] == evil.epoch
