@@ -1,0 +1,60 @@
+// Builds what is committed: the bundle and its types.
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+import { buildSync } from "esbuild";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const STATIC = join(HERE, "../src/holdfast/static/holdfast");
+const BANNER = "/* Holdfast client. BSD-3-Clause. Built from client/ by `npm run build`: do not edit. */";
+
+/** The bundle's text. */
+function bundle() {
+  const result = buildSync({
+    absWorkingDir: HERE,
+    entryPoints: ["src/index.ts"],
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    minify: true,
+    charset: "utf8",
+    legalComments: "none",
+    banner: { js: BANNER },
+    write: false,
+  });
+  return result.outputFiles[0].text;
+}
+
+/** All public types in one text. */
+function types() {
+  const directory = mkdtempSync(join(tmpdir(), "holdfast-types-"));
+  try {
+    const output = join(directory, "holdfast.d.ts");
+    const tool = join(HERE, "node_modules/dts-bundle-generator/dist/bin/dts-bundle-generator.js");
+    const options = ["--project", "tsconfig.json", "--no-banner", "--silent", "--out-file", output, "src/index.ts"];
+    execFileSync(process.execPath, [tool, ...options], { cwd: HERE, stdio: ["ignore", "ignore", "inherit"] });
+    return `${BANNER}\n\n${readFileSync(output, "utf8")}`;
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+/** Every built file: its path and its text. */
+export function built() {
+  return new Map([
+    [join(STATIC, "holdfast.js"), bundle()],
+    [join(STATIC, "holdfast.d.ts"), types()],
+  ]);
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  for (const [path, text] of built()) {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+    console.log(`wrote ${path}`);
+  }
+}

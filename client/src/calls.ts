@@ -1,0 +1,129 @@
+import { Call } from "./call.js";
+import type { Clock } from "./clock.js";
+import type { Connection } from "./connection.js";
+import { errorFrom, LiveError } from "./errors.js";
+import type { Answer } from "./frames.js";
+import type { CallOptions } from "./topic.js";
+
+/** Where a call is addressed: as much of a subscription as sending takes. */
+export interface CallTarget {
+  /** The name to send under, or undefined while the topic is not joined. */
+  readonly address: string | undefined;
+}
+
+export interface CallsSettings {
+  readonly client: string;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** How many calls may wait for an answer. */
+  readonly limit: number;
+  /** The connection, when it can be used. */
+  connection(): Connection | undefined;
+}
+
+/** All calls without an answer, in the order in which they were made: sent in it, and sent again in it. */
+export class Calls {
+  readonly #settings: CallsSettings;
+  readonly #pending = new Map<Call, CallTarget>();
+  readonly #held = new Set<CallTarget>();
+  #running = 0;
+  #made = 0;
+
+  constructor(settings: CallsSettings) {
+    this.#settings = settings;
+  }
+
+  async make(target: CallTarget, name: string, payload: object | undefined, options: CallOptions): Promise<unknown> {
+    const { client, clock, limit } = this.#settings;
+    options.signal?.throwIfAborted();
+    if (this.#pending.size >= limit) throw new LiveError("queue_full");
+    const call = new Call(name, options.key ?? `${client}-${++this.#made}`, payload);
+    this.#pending.set(call, target);
+    call.limit(options, clock, (error) => {
+      this.#give(call, error);
+    });
+    this.flush();
+    if (!call.sent) call.late = true;
+    return call.promise;
+  }
+
+  /** Send what can be sent now. */
+  flush(): void {
+    const connection = this.#settings.connection();
+    if (!connection) return;
+    const places = connection.welcome?.limits.calls ?? Infinity;
+    for (const [call, target] of this.#pending) {
+      if (this.#running >= places) return;
+      if (!call.sent && target.address !== undefined && !this.#held.has(target)) {
+        this.#send(connection, call, target, target.address);
+      }
+    }
+  }
+
+  /** The connection is gone: what it has not answered is sent again on the next one. */
+  interrupted(): void {
+    this.#running = 0;
+    for (const call of this.#pending.keys()) {
+      call.sent = false;
+      call.late = true;
+    }
+  }
+
+  /** Reject every call, or those of one topic. */
+  reject(error: LiveError, only?: CallTarget): void {
+    for (const [call, target] of this.#pending) {
+      if (!only || target === only) this.#give(call, error);
+    }
+  }
+
+  #send(connection: Connection, call: Call, target: CallTarget, topic: string): void {
+    const { name, key, payload } = call;
+    try {
+      connection.request({ type: "call", topic, name, key, ...(payload && { payload }) }, (answer) => {
+        this.#running--;
+        this.#answered(call, target, answer);
+        this.flush();
+      });
+      this.#running++;
+      call.sent = true;
+    } catch (error) {
+      this.#give(call, error);
+    }
+  }
+
+  #answered(call: Call, target: CallTarget, answer: Answer): void {
+    if (!this.#pending.has(call)) return; // given up meanwhile
+    if (answer.type === "error") {
+      const error = errorFrom(answer.payload);
+      if (this.#mustWait(call, error)) this.#hold(call, target, error.retryAfter);
+      else this.#give(call, error);
+    } else {
+      this.#pending.delete(call);
+      call.resolve(answer.type === "result" ? answer.payload : undefined);
+    }
+  }
+
+  /**
+   * A limit that a call hit because the client sent a queue at once is the client's to keep, not the caller's;
+   * and so is the number of calls that run at once.
+   */
+  #mustWait(call: Call, error: LiveError): boolean {
+    return error.code === "too_many_calls" || (call.late && error.retry);
+  }
+
+  #hold(call: Call, target: CallTarget, seconds = 1): void {
+    const { clock, random } = this.#settings;
+    call.sent = false;
+    call.late = true;
+    if (this.#held.has(target)) return;
+    this.#held.add(target);
+    clock.after((seconds + random()) * 1_000, () => {
+      this.#held.delete(target);
+      this.flush();
+    });
+  }
+
+  #give(call: Call, error: unknown): void {
+    if (this.#pending.delete(call)) call.reject(error);
+  }
+}

@@ -1,0 +1,180 @@
+import type { Cancel, Clock } from "./clock.js";
+import { endingOf, type Ending } from "./ending.js";
+import { LiveError } from "./errors.js";
+import { decode, encode, type Answer, type ClientFrame, type Goodbye, type ServerFrame, type Welcome } from "./frames.js";
+import { Heartbeat } from "./heartbeat.js";
+import type { OpenTransport, Transport } from "./transport.js";
+
+/** A value, or a function that is asked for it at every attempt to connect. */
+export type Asked<Value> = Value | (() => Value | Promise<Value>);
+
+export interface ConnectionSettings {
+  readonly client: string;
+  readonly url: Asked<string>;
+  readonly token: Asked<string | undefined>;
+  readonly clock: Clock;
+  /** Milliseconds from the start of the attempt to the server's welcome. */
+  readonly connectTimeout: number;
+  readonly open: OpenTransport;
+}
+
+export interface ConnectionOwner {
+  welcomed(welcome: Welcome["payload"]): void;
+  /** A message that answers no request. */
+  received(frame: ServerFrame): void;
+  /** The last word of a connection, said once; not when the owner closed it. */
+  ended(ending: Ending): void;
+}
+
+/** A request before it has its reference. */
+export type Request = ClientFrame extends infer Frame
+  ? Frame extends { readonly ref?: number }
+    ? Omit<Frame, "ref">
+    : never
+  : never;
+
+/** One connection from the first attempt to open it to its end; it never comes back. */
+export class Connection {
+  readonly #settings: ConnectionSettings;
+  readonly #owner: ConnectionOwner;
+  readonly #answers = new Map<number, (answer: Answer) => void>();
+  readonly #cancelTimeout: Cancel;
+  #transport: Transport | undefined;
+  #heartbeat: Heartbeat | undefined;
+  #welcome: Welcome["payload"] | undefined;
+  #goodbye: Goodbye["payload"] | undefined;
+  #lastRef = 0;
+  #over = false;
+
+  constructor(settings: ConnectionSettings, owner: ConnectionOwner) {
+    this.#settings = settings;
+    this.#owner = owner;
+    this.#cancelTimeout = settings.clock.after(settings.connectTimeout, () => {
+      this.#break({ error: new LiveError("connect_timeout"), final: false });
+    });
+    void this.#start();
+  }
+
+  /** What the server said in its welcome; undefined before. */
+  get welcome(): Welcome["payload"] | undefined {
+    return this.#welcome;
+  }
+
+  /** Send a message that is not answered. Throws a LiveError `too_large` when the server would not take it. */
+  send(frame: ClientFrame): void {
+    const text = encode(frame);
+    this.#checkSize(text);
+    this.#transport?.send(text);
+  }
+
+  /** Send a request; `answered` is called at most once, and never after the connection has ended. */
+  request(request: Request, answered: (answer: Answer) => void): void {
+    const ref = ++this.#lastRef;
+    this.send({ ...request, ref });
+    this.#answers.set(ref, answered);
+  }
+
+  /** Find out whether the connection still lives. */
+  probe(): void {
+    this.#heartbeat?.probe();
+  }
+
+  /** Close it; the owner hears nothing more. */
+  close(code = 1000): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#transport?.close(code);
+  }
+
+  async #start(): Promise<void> {
+    const { url, token, client } = this.#settings;
+    try {
+      const [where, credential] = await Promise.all([ask(url), ask(token)]);
+      if (this.#over) return;
+      this.#open(where, {
+        type: "hello",
+        payload: credential === undefined ? { client } : { client, token: credential },
+      });
+    } catch (cause) {
+      this.#break({ error: new LiveError("connection_lost", "The URL or the token could not be had.", { cause }), final: false });
+    }
+  }
+
+  #open(url: string, hello: ClientFrame): void {
+    try {
+      this.#transport = this.#settings.open(url, {
+        opened: () => {
+          this.send(hello);
+        },
+        received: (data) => {
+          this.#received(data);
+        },
+        closed: (code, reason) => {
+          this.#break(endingOf(code, reason, this.#goodbye));
+        },
+      });
+    } catch (cause) {
+      this.#break({ error: new LiveError("invalid_url", undefined, { cause }), final: true });
+    }
+  }
+
+  #received(data: unknown): void {
+    let frame: ServerFrame;
+    try {
+      frame = decode(data);
+    } catch (cause) {
+      // To pass over a message might be to lose an event: come back and go on from the last position instead.
+      this.#break({ error: new LiveError("malformed", undefined, { cause }), final: false });
+      return;
+    }
+    this.#heartbeat?.heard();
+    if (frame.type === "welcome") this.#welcomed(frame.payload);
+    else if (frame.type === "goodbye") this.#goodbye = frame.payload;
+    else if (!this.#answer(frame)) this.#owner.received(frame);
+  }
+
+  #welcomed(welcome: Welcome["payload"]): void {
+    this.#cancelTimeout();
+    this.#welcome = welcome;
+    this.#heartbeat = new Heartbeat(this.#settings.clock, welcome.heartbeat, {
+      ping: () => {
+        this.send({ type: "ping" });
+      },
+      dead: () => {
+        this.#break({ error: new LiveError("heartbeat_missed"), final: false });
+      },
+    });
+    this.#owner.welcomed(welcome);
+  }
+
+  #answer(frame: ServerFrame): boolean {
+    if (!("ref" in frame)) return false;
+    const answered = this.#answers.get(frame.ref);
+    this.#answers.delete(frame.ref);
+    answered?.(frame);
+    return answered !== undefined;
+  }
+
+  #checkSize(text: string): void {
+    const limit = this.#welcome?.limits.message_bytes ?? Infinity;
+    // UTF-8 takes at most three bytes for each UTF-16 unit.
+    if (text.length * 3 > limit && new TextEncoder().encode(text).length > limit) throw new LiveError("too_large");
+  }
+
+  #break(ending: Ending): void {
+    if (this.#over) return;
+    this.close();
+    this.#owner.ended(ending);
+  }
+
+  #finish(): void {
+    this.#over = true;
+    this.#answers.clear();
+    this.#cancelTimeout();
+    this.#heartbeat?.stop();
+  }
+}
+
+async function ask<Value>(asked: Asked<Value>): Promise<Value> {
+  return typeof asked === "function" ? await (asked as () => Value | Promise<Value>)() : asked;
+}

@@ -1,0 +1,34 @@
+import { CODES } from "./codes.js";
+import { LiveError } from "./errors.js";
+import type { Goodbye } from "./frames.js";
+
+/** How a connection ended, and what follows from it. */
+export interface Ending {
+  readonly error: LiveError;
+  /** Do not come back by yourself. */
+  readonly final: boolean;
+  /** How many milliseconds the server asked to wait before coming back. */
+  readonly after?: number;
+}
+
+/** Protocol error, unsupported data, invalid payload, policy violation: coming back would repeat them. */
+const FINAL_STANDARD_CODES: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008]);
+
+/** The one place that decides from a close code whether to come back (PROTOCOL.md §4). */
+export function isFinal(close: number): boolean {
+  return (close >= 4400 && close <= 4499) || FINAL_STANDARD_CODES.has(close);
+}
+
+/** What a close means, given what the server said before. A goodbye outranks the close code that follows it. */
+export function endingOf(close: number, reason: string, goodbye: Goodbye["payload"] | undefined): Ending {
+  const final = goodbye ? !goodbye.reconnect : isFinal(close);
+  const error = errorOf(close, reason, goodbye?.code);
+  const after = goodbye?.after;
+  return after === undefined || final ? { error, final } : { error, final, after: after * 1_000 };
+}
+
+function errorOf(close: number, reason: string, code: string | undefined): LiveError {
+  const name = code ?? Object.entries(CODES).find(([, entry]) => entry.close === close)?.[0];
+  if (name !== undefined) return new LiveError(name);
+  return new LiveError("connection_lost", `The connection was lost (close code ${close}${reason && `: ${reason}`}).`);
+}

@@ -1,0 +1,166 @@
+/** Every message of the wire, version 1 (PROTOCOL.md is the full text; src/holdfast/protocol/frames.py the twin). */
+
+import type { Position } from "./position.js";
+
+// ── client to server ─────────────────────────────────────────────────────────────────────────────
+
+export interface Hello {
+  readonly type: "hello";
+  readonly payload: { readonly client: string; readonly token?: string };
+}
+
+export interface Join {
+  readonly type: "join";
+  readonly ref: number;
+  readonly topic: string;
+  readonly payload?: { readonly since: Position };
+}
+
+export interface Leave {
+  readonly type: "leave";
+  readonly ref: number;
+  readonly topic: string;
+}
+
+export interface Call {
+  readonly type: "call";
+  readonly topic: string;
+  readonly name: string;
+  readonly ref?: number;
+  readonly key?: string;
+  readonly payload?: Json;
+}
+
+export interface Refresh {
+  readonly type: "refresh";
+  readonly ref: number;
+  readonly payload: { readonly token: string };
+}
+
+export interface Ping {
+  readonly type: "ping";
+}
+
+export type ClientFrame = Hello | Join | Leave | Call | Refresh | Ping;
+
+// ── server to client ─────────────────────────────────────────────────────────────────────────────
+
+export interface Limits {
+  /** Bytes in one message. */
+  readonly message_bytes: number;
+  /** Topics that one connection may join. */
+  readonly topics: number;
+  /** Calls that may run at once. */
+  readonly calls: number;
+}
+
+export interface Welcome {
+  readonly type: "welcome";
+  readonly payload: {
+    readonly session: string;
+    readonly user: string | null;
+    /** Seconds. */
+    readonly heartbeat: number;
+    readonly limits: Limits;
+  };
+}
+
+export interface Joined {
+  readonly type: "joined";
+  readonly ref: number;
+  readonly topic: string;
+  readonly payload: {
+    readonly epoch?: string;
+    readonly offset?: number;
+    readonly recovered?: boolean;
+    readonly snapshot?: unknown;
+  };
+}
+
+export interface ErrorPayload {
+  readonly code: string;
+  readonly message: string;
+  readonly reason?: string;
+  /** Seconds. */
+  readonly retry_after?: number;
+}
+
+export interface Left {
+  readonly type: "left";
+  readonly topic: string;
+  readonly ref?: number;
+  readonly payload?: ErrorPayload;
+}
+
+export interface Event {
+  readonly type: "event";
+  readonly topic: string;
+  readonly name: string;
+  readonly offset?: number;
+  readonly payload: unknown;
+}
+
+export interface Result {
+  readonly type: "result";
+  readonly ref: number;
+  readonly payload: unknown;
+}
+
+export interface Failure {
+  readonly type: "error";
+  readonly payload: ErrorPayload;
+  readonly ref?: number;
+  readonly topic?: string;
+}
+
+export type ResetReason = "trimmed" | "epoch" | "interrupted";
+
+export interface Reset {
+  readonly type: "reset";
+  readonly topic: string;
+  readonly payload: { readonly reason: ResetReason; readonly epoch?: string; readonly offset?: number };
+}
+
+export interface Goodbye {
+  readonly type: "goodbye";
+  /** `after` is in seconds. */
+  readonly payload: { readonly code: string; readonly reconnect: boolean; readonly after?: number };
+}
+
+export interface Pong {
+  readonly type: "pong";
+}
+
+export type ServerFrame = Welcome | Joined | Left | Event | Result | Failure | Reset | Goodbye | Pong;
+
+/** What can answer a request. */
+export type Answer = Joined | Left | Result | Failure;
+
+// ── text ─────────────────────────────────────────────────────────────────────────────────────────
+
+/** A value that is already JSON text: what a call carries is fixed when it is made, however late it is sent. */
+export class Json {
+  readonly text: string;
+
+  constructor(value: object) {
+    this.text = JSON.stringify(value);
+  }
+}
+
+export function encode(frame: ClientFrame): string {
+  if (frame.type !== "call" || frame.payload === undefined) return JSON.stringify(frame);
+  const { payload, ...rest } = frame;
+  return `${JSON.stringify(rest).slice(0, -1)},"payload":${payload.text}}`;
+}
+
+/**
+ * Read a message of the server. Throws when it is not an object with a `type`; a type that this version does
+ * not know is returned like any other, for the reader to ignore.
+ */
+export function decode(data: unknown): ServerFrame {
+  const frame: unknown = typeof data === "string" ? JSON.parse(data) : undefined;
+  if (typeof frame === "object" && frame !== null && "type" in frame && typeof frame.type === "string") {
+    return frame as ServerFrame;
+  }
+  throw new TypeError("the server sent something that is not a Holdfast message");
+}

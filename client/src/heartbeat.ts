@@ -1,0 +1,79 @@
+import type { Cancel, Clock } from "./clock.js";
+
+/** After a ping something must arrive within so many milliseconds. */
+const PATIENCE = 10_000;
+/** A timer that fires so many milliseconds late was held back: the tab in the background, the machine asleep. */
+const LATE = 5_000;
+
+export interface HeartbeatOwner {
+  ping(): void;
+  /** Nothing came back: the connection is dead, whatever the operating system believes. */
+  dead(): void;
+}
+
+/**
+ * One ping per heartbeat: it keeps the server from believing the client dead, and what comes back shows that
+ * the server lives. Browsers hold timers back for a minute in background tabs and for hours in sleep, so a
+ * deadline that comes late proves nothing: the messages that would have met it may be waiting behind it. It is
+ * followed by one more ping, and only silence after that counts.
+ */
+export class Heartbeat {
+  readonly #clock: Clock;
+  readonly #interval: number;
+  readonly #owner: HeartbeatOwner;
+  #cancelNext: Cancel = () => undefined;
+  #cancelDeadline: Cancel | undefined;
+  #pingedAt = 0;
+
+  constructor(clock: Clock, seconds: number, owner: HeartbeatOwner) {
+    this.#clock = clock;
+    this.#interval = seconds * 1_000;
+    this.#owner = owner;
+    this.#pingedAt = clock.now();
+    this.#plan();
+  }
+
+  /** Something arrived. */
+  heard(): void {
+    this.#cancelDeadline?.();
+    this.#cancelDeadline = undefined;
+    // Messages are not held back in background tabs as timers are.
+    if (this.#clock.now() - this.#pingedAt >= this.#interval) this.probe();
+  }
+
+  /** Find out now whether the connection lives. */
+  probe(): void {
+    this.#ping();
+    this.#cancelDeadline ??= this.#watch(false);
+    this.#plan();
+  }
+
+  stop(): void {
+    this.#cancelNext();
+    this.#cancelDeadline?.();
+  }
+
+  #plan(): void {
+    this.#cancelNext();
+    this.#cancelNext = this.#clock.after(this.#interval, () => {
+      this.probe();
+    });
+  }
+
+  #ping(): void {
+    this.#pingedAt = this.#clock.now();
+    this.#owner.ping();
+  }
+
+  #watch(lastChance: boolean): Cancel {
+    const due = this.#clock.now() + PATIENCE;
+    return this.#clock.after(PATIENCE, () => {
+      if (lastChance || this.#clock.now() - due < LATE) {
+        this.#owner.dead();
+      } else {
+        this.#ping();
+        this.#cancelDeadline = this.#watch(true);
+      }
+    });
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * The browser client of Holdfast.
+ *
+ *     const live = connect();
+ *     const room = live.topic("rooms/lobby");
+ *     room.on("message.posted", (message) => show(message));
+ *     await room.call("post", { body: "hi" });
+ *
+ * Messages of durable topics arrive once and in order, calls are carried out once: across lost connections,
+ * restarts of the server and sleep.
+ */
+
+import { DEFAULT_BACKOFF } from "./backoff.js";
+import { systemClock } from "./clock.js";
+import type { ConnectOptions, Live } from "./live.js";
+import { Manager } from "./manager.js";
+import { pageCursor, pageUrl, webSocketUrl } from "./page.js";
+import { webSocketTransport } from "./socket.js";
+
+export type { BackoffOptions } from "./backoff.js";
+export type { Cancel, Clock } from "./clock.js";
+export type { CodeName } from "./codes.js";
+export type { Asked } from "./connection.js";
+export type { Off } from "./emitter.js";
+export { LiveError, type ErrorCode, type LocalCode } from "./errors.js";
+export type { ResetReason } from "./frames.js";
+export type { ConnectOptions, Live, LiveEvents, LiveStatus, StatusDetail } from "./live.js";
+export type { Position } from "./position.js";
+export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
+export type * from "./topic.js";
+export type { WakeSource } from "./wake.js";
+
+/** A client for the server that the page names (or `options.url`). It connects when the first topic is asked for. */
+export function connect(options: ConnectOptions = {}): Live {
+  return new Manager({
+    client: newClientId(),
+    url: options.url ?? pageUrl,
+    token: options.token,
+    clock: options.clock ?? systemClock,
+    random: options.random ?? Math.random,
+    connectTimeout: options.connectTimeout ?? 10_000,
+    backoff: { ...DEFAULT_BACKOFF, ...options.backoff },
+    maxCalls: options.maxCalls ?? 1_000,
+    page: options.page ?? { window: globalThis.window, document: globalThis.document },
+    cursor: pageCursor,
+    open: (url, listener) =>
+      webSocketTransport(options.WebSocket ?? WebSocket, options.protocols ?? [])(webSocketUrl(url), listener),
+  });
+}
+
+/**
+ * Kept in memory only: a duplicated tab or one restored from the session's storage would otherwise bear the same
+ * name, and the server would take two clients for one.
+ */
+function newClientId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,80 @@
+import type { BackoffOptions } from "./backoff.js";
+import type { Clock } from "./clock.js";
+import type { Asked } from "./connection.js";
+import type { Off } from "./emitter.js";
+import type { LiveError } from "./errors.js";
+import type { WebSocketConstructor } from "./socket.js";
+import type { Topic, TopicOptions } from "./topic.js";
+import type { WakeSource } from "./wake.js";
+
+/**
+ * - `idle`: nothing has been asked for yet;
+ * - `connecting`: an attempt is under way;
+ * - `online`: the server has welcomed us;
+ * - `waiting`: until the next attempt;
+ * - `closed`: by `close()`, or by the server for good; `reconnect()` opens it again after the latter.
+ */
+export type LiveStatus = "idle" | "connecting" | "online" | "waiting" | "closed";
+
+export interface StatusDetail {
+  /** Why the last connection ended, with `waiting` and `closed`. */
+  readonly error?: LiveError;
+  /** With `waiting`: milliseconds until the next attempt. */
+  readonly retryIn?: number;
+  /** With `waiting`: the time of the next attempt, as `Date.now()` counts. */
+  readonly retryAt?: number;
+}
+
+export interface LiveEvents {
+  status: [status: LiveStatus, detail: StatusDetail];
+  /** The server complained about a message that awaits no answer (`send`). */
+  error: [error: LiveError];
+}
+
+export interface ConnectOptions {
+  /**
+   * Where the server is: relative to the page or absolute, `http` and `ws` alike. A function is asked at every
+   * attempt. Default: what the page says (`{% live_script %}`), else `/live/ws`.
+   */
+  readonly url?: Asked<string>;
+  /** For servers that authenticate by token instead of by cookie. A function is asked at every attempt. */
+  readonly token?: Asked<string | undefined>;
+  /** Subprotocols offered besides Holdfast's own. */
+  readonly protocols?: readonly string[];
+  /** How many calls may wait for an answer before more are rejected with code `queue_full`; default 1,000. */
+  readonly maxCalls?: number;
+  /** Milliseconds that an attempt may take; default 10,000. */
+  readonly connectTimeout?: number;
+  /** Milliseconds; default `{ base: 1_000, cap: 30_000 }`. */
+  readonly backoff?: Partial<BackoffOptions>;
+  /** Another implementation than the browser's, for Node and for tests. */
+  readonly WebSocket?: WebSocketConstructor;
+  readonly clock?: Clock;
+  /** From 0 up to 1, as `Math.random`. */
+  readonly random?: () => number;
+  /** Whose events hurry a reconnection; default: the page's. */
+  readonly page?: WakeSource;
+}
+
+/** One connection to the server, kept for as long as the page lives, with any number of topics on it. */
+export interface Live {
+  /** This client's name for as long as the page lives: random, 128 bits. */
+  readonly client: string;
+  readonly status: LiveStatus;
+  /** The user's id; null when anonymous, undefined before the first welcome. */
+  readonly user: string | null | undefined;
+
+  on<Name extends keyof LiveEvents>(name: Name, handler: (...args: LiveEvents[Name]) => void): Off;
+
+  /** The topic of this name: joined at once, the same object until it is left. Connects if need be. */
+  topic<Events extends object = Record<string, unknown>>(name: string, options?: TopicOptions): Topic<Events>;
+
+  /** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
+  refresh(token: string): Promise<void>;
+
+  /** Connect anew now: while waiting, online, or after the server closed for good. */
+  reconnect(): void;
+
+  /** End it: topics are left, pending calls rejected with code `closed`. */
+  close(): void;
+}

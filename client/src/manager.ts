@@ -1,0 +1,203 @@
+import { Backoff, type BackoffOptions } from "./backoff.js";
+import { Calls } from "./calls.js";
+import type { Cancel, Clock } from "./clock.js";
+import { Connection, type ConnectionSettings } from "./connection.js";
+import { Emitter, type Off } from "./emitter.js";
+import type { Ending } from "./ending.js";
+import { errorFrom, LiveError } from "./errors.js";
+import type { ServerFrame, Welcome } from "./frames.js";
+import type { Live, LiveEvents, LiveStatus, StatusDetail } from "./live.js";
+import type { Position } from "./position.js";
+import type { Topic, TopicOptions } from "./topic.js";
+import { Topics } from "./topics.js";
+import { onWake, type WakeSource } from "./wake.js";
+
+export interface ManagerSettings extends ConnectionSettings {
+  readonly random: () => number;
+  readonly backoff: BackoffOptions;
+  readonly maxCalls: number;
+  readonly page: WakeSource;
+  /** The page's cursor for a topic. */
+  cursor(topic: string): Position | undefined;
+}
+
+/** A connection that has lasted so many milliseconds ends a row of failures. */
+const STABLE = 10_000;
+
+/** Keeps one connection after another, and tells topics and calls when there is one. */
+export class Manager implements Live {
+  readonly client: string;
+  readonly #settings: ManagerSettings;
+  readonly #clock: Clock;
+  readonly #events = new Emitter<LiveEvents>();
+  readonly #refreshes = new Set<(error: LiveError) => void>();
+  readonly #backoff: Backoff;
+  readonly #calls: Calls;
+  readonly #topics: Topics;
+  #status: LiveStatus = "idle";
+  #user: string | null | undefined;
+  #connection: Connection | undefined;
+  #onlineSince = 0;
+  #done = false;
+  #wait: { readonly cancel: Cancel; readonly ends: number; readonly asked: boolean; readonly error: LiveError } | undefined;
+  #stopWaking: Cancel | undefined;
+
+  constructor(settings: ManagerSettings) {
+    const { client, clock, random } = settings;
+    const backoff = (): Backoff => new Backoff(settings.backoff, random);
+    const connection = (): Connection | undefined => this.#usable;
+    this.client = client;
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#backoff = backoff();
+    this.#calls = new Calls({ client, clock, random, limit: settings.maxCalls, connection });
+    this.#topics = new Topics({ calls: this.#calls, clock, connection, backoff });
+  }
+
+  get status(): LiveStatus {
+    return this.#status;
+  }
+
+  get user(): string | null | undefined {
+    return this.#user;
+  }
+
+  on<Name extends keyof LiveEvents>(name: Name, handler: (...args: LiveEvents[Name]) => void): Off {
+    return this.#events.on(name, handler);
+  }
+
+  topic<Events extends object>(name: string, options: TopicOptions = {}): Topic<Events> {
+    if (this.#done) throw new LiveError("closed");
+    const topic = this.#topics.get(name, options.since, () => this.#settings.cursor(name));
+    if (this.#status === "idle") this.#connect();
+    return topic as Topic as Topic<Events>; // what the events hold is the caller's word
+  }
+
+  async refresh(token: string): Promise<void> {
+    const connection = this.#usable;
+    if (!connection) throw new LiveError("connection_lost"); // the next attempt asks for the token anyway
+    await new Promise<void>((resolve, reject) => {
+      this.#refreshes.add(reject);
+      connection.request({ type: "refresh", payload: { token } }, (answer) => {
+        this.#refreshes.delete(reject);
+        if (answer.type === "error") reject(errorFrom(answer.payload));
+        else resolve();
+      });
+    });
+  }
+
+  reconnect(): void {
+    if (this.#done) throw new LiveError("closed");
+    this.#connection?.close();
+    this.#interrupted(new LiveError("connection_lost"));
+    this.#topics.resume();
+    this.#connect();
+  }
+
+  close(): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#connection?.close();
+    const error = new LiveError("closed");
+    this.#interrupted(error);
+    this.#stop(error);
+    this.#topics.end(error);
+  }
+
+  // ── attempts ───────────────────────────────────────────────────────────────────────────────────
+
+  get #usable(): Connection | undefined {
+    return this.#status === "online" ? this.#connection : undefined;
+  }
+
+  #connect(): void {
+    this.#stopWaking ??= onWake(this.#settings.page, () => {
+      this.#wake();
+    });
+    this.#connection = new Connection(this.#settings, {
+      welcomed: (welcome) => {
+        this.#welcomed(welcome);
+      },
+      received: (frame) => {
+        this.#received(frame);
+      },
+      ended: (ending) => {
+        this.#ended(ending);
+      },
+    });
+    this.#setStatus("connecting");
+  }
+
+  #welcomed({ user }: Welcome["payload"]): void {
+    if (this.#user !== undefined && this.#user !== user) {
+      // What one user asked for must not be done in the name of another.
+      this.#calls.reject(new LiveError("user_changed"));
+      this.#topics.userChanged();
+    }
+    this.#user = user;
+    this.#onlineSince = this.#clock.now();
+    this.#setStatus("online");
+    this.#topics.sync();
+  }
+
+  #received(frame: ServerFrame): void {
+    if (frame.type === "event" || frame.type === "reset" || frame.type === "left") this.#topics.received(frame);
+    else if (frame.type === "error") this.#events.emit("error", errorFrom(frame.payload));
+    // A pong has done its work by arriving; what a newer server may say besides is not for us.
+  }
+
+  #ended({ error, final, after }: Ending): void {
+    if (this.#status === "online" && this.#clock.now() - this.#onlineSince >= STABLE) this.#backoff.reset();
+    this.#interrupted(error);
+    if (final) {
+      this.#topics.suspend(error);
+      this.#stop(error);
+    } else {
+      this.#waitFor(after ?? this.#backoff.next(), after !== undefined, error);
+    }
+  }
+
+  /** No connection any more: nothing that was under way on it will be answered. */
+  #interrupted(error: LiveError): void {
+    this.#wait?.cancel();
+    this.#wait = this.#connection = undefined;
+    if (this.#status === "online") this.#status = "connecting"; // until the caller says what comes next
+    this.#calls.interrupted();
+    this.#topics.interrupted();
+    for (const reject of this.#refreshes) reject(error);
+    this.#refreshes.clear();
+  }
+
+  #waitFor(ms: number, asked: boolean, error: LiveError): void {
+    const ends = this.#clock.now() + ms;
+    const cancel = this.#clock.after(ms, () => {
+      this.#wait = undefined;
+      this.#connect();
+    });
+    this.#wait = { cancel, ends, asked, error };
+    this.#setStatus("waiting", { error, retryIn: ms, retryAt: ends });
+  }
+
+  #stop(error: LiveError): void {
+    this.#stopWaking?.();
+    this.#stopWaking = undefined;
+    this.#calls.reject(error);
+    this.#setStatus("closed", { error });
+  }
+
+  /** Something suggests that an attempt would succeed now, or that the connection may have died unnoticed. */
+  #wake(): void {
+    this.#usable?.probe();
+    const wait = this.#wait;
+    if (!wait || wait.asked) return; // how long the server asked to wait is not ours to shorten
+    const soon = this.#backoff.soon();
+    if (this.#clock.now() + soon >= wait.ends) return;
+    wait.cancel();
+    this.#waitFor(soon, false, wait.error);
+  }
+
+  #setStatus(status: LiveStatus, detail: StatusDetail = {}): void {
+    this.#status = status;
+    this.#events.emit("status", status, detail);
+  }
+}

@@ -1,0 +1,43 @@
+/** A promise that is settled from outside, and that nobody has to wait for. */
+export class Ready<Value> {
+  #promise!: Promise<Value>;
+  #resolve!: (value: Value) => void;
+  #reject!: (error: Error) => void;
+  #error: Error | undefined;
+
+  constructor() {
+    this.#make();
+  }
+
+  get promise(): Promise<Value> {
+    return this.#promise;
+  }
+
+  /** Why there is nothing to wait for; undefined while there is hope, or when it has come. */
+  get error(): Error | undefined {
+    return this.#error;
+  }
+
+  resolve(value: Value): void {
+    this.#resolve(value);
+  }
+
+  reject(error: Error): void {
+    this.#error = error;
+    this.#reject(error);
+  }
+
+  /** After a rejection: a new promise. */
+  renew(): void {
+    if (this.#error) this.#make();
+  }
+
+  #make(): void {
+    this.#error = undefined;
+    this.#promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#promise.catch(() => undefined); // a rejection that nobody waits for is not an error of the page
+  }
+}

@@ -1,0 +1,20 @@
+/**
+ * What carries messages. A transport opens, carries text both ways in order, and closes once; it decides
+ * nothing. WebSocket is the first; server-sent events and long polling can wear the same surface.
+ */
+export interface Transport {
+  /** Only after `opened`. */
+  send(text: string): void;
+  /** Close now. The listener hears nothing more, not even `closed`. */
+  close(code: number): void;
+}
+
+export interface TransportListener {
+  opened(): void;
+  received(data: unknown): void;
+  /** `code` as in WebSocket close codes: 1006 when the connection just broke. */
+  closed(code: number, reason: string): void;
+}
+
+/** Starts to open. Throws when the URL can never work. */
+export type OpenTransport = (url: string, listener: TransportListener) => Transport;
