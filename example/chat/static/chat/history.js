@@ -56,14 +56,13 @@ export class History {
       const page = await this.#fetch(before);
       if (before !== this.#oldest()) return; // the page was trimmed or started over meanwhile
       this.#more = page.more;
-      this.#show(page.messages);
       this.#say(this.#more ? "" : this.#beginning);
+      this.#show(page.messages);
       // It tells changes only, and the place may still be in sight.
       this.#observer.unobserve(this.#place);
       this.#observer.observe(this.#place);
     } catch {
-      this.#say("Older messages could not be fetched.");
-      this.#button.textContent = "Try again";
+      this.#say("Older messages could not be fetched.", { retry: true });
     } finally {
       this.#loading = false;
       requestAnimationFrame(() => (this.#log.ariaBusy = "false"));
@@ -78,9 +77,8 @@ export class History {
     return response.json();
   }
 
-  #say(text) {
+  #say(text, { retry = false } = {}) {
     this.#text.textContent = text;
-    this.#button.textContent = "Show older messages";
-    this.#button.hidden = !this.#more || this.#loading;
+    this.#button.hidden = !retry;
   }
 }

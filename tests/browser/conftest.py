@@ -1,0 +1,64 @@
+"""Fixtures: Chromium, a server of each test's own, and people."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.browser.harbor import Harbor, Person, manage, person
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+expect.set_options(timeout=15_000)
+
+People = Callable[..., Person]
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_program: Path) -> Iterator[Browser]:
+    # By module, not by session: while Playwright runs it keeps an event loop on this thread, which the tests of
+    # other directories would find there.
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated and seeded database, to be copied."""
+    directory = tmp_path_factory.mktemp("seeded")
+    manage(directory, "migrate", "--verbosity", "0")
+    manage(directory, "seed")
+    return directory / "harbor.sqlite3"
+
+
+@pytest.fixture
+def harbor(tmp_path: Path, seeded: Path) -> Iterator[Harbor]:
+    harbor = Harbor(tmp_path, seeded)
+    harbor.start()
+    yield harbor
+    harbor.stop()
+    assert "Traceback" not in harbor.output(), harbor.output()
+
+
+@pytest.fixture
+def people(browser: Browser, harbor: Harbor) -> Iterator[People]:
+    """`people("ada")` is ada with a browser of her own; further arguments are Playwright's for a context."""
+    with ExitStack() as stack:
+
+        def somebody(name: str, **options: Any) -> Person:
+            return stack.enter_context(person(browser, harbor, name, **options))
+
+        yield somebody

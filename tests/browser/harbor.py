@@ -1,0 +1,210 @@
+"""Harbor as a real process that can be killed, and a person with a browser in it."""
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, WebSocket, expect
+
+from tests.services.processes import Server, free_port, start
+
+MANAGE = Path(__file__).resolve().parents[2] / "example" / "manage.py"
+PASSWORD = "holdfast"
+
+
+def environment(directory: Path) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("HARBOR_", "DJANGO_"))}
+    return {
+        **ours,
+        "HARBOR_VAR": str(directory),
+        "HARBOR_SECRET_KEY": "only these tests are signed with it",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def manage(directory: Path, *arguments: str) -> str:
+    """Run one of Harbor's management commands on the database in `directory`."""
+    done = subprocess.run(
+        [sys.executable, MANAGE, *arguments],
+        env=environment(directory),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, f"manage.py {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+class Harbor:
+    """The demo's server on a port of its own, with a copy of a seeded database."""
+
+    def __init__(self, directory: Path, seeded: Path) -> None:
+        self.directory = directory
+        shutil.copy(seeded, directory / "harbor.sqlite3")
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.server: Server | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, MANAGE, "runserver", "--noreload", f"127.0.0.1:{self.port}"]
+        self.server = start("harbor", command, directory=self.directory, env=environment(self.directory))
+        self.server.wait_until(self._answers)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is finished, nothing is said."""
+        assert self.server is not None
+        self.server.kill()
+
+    def stop(self) -> None:
+        if self.server is not None:
+            self.server.stop()
+
+    def manage(self, *arguments: str) -> str:
+        return manage(self.directory, *arguments)
+
+    def output(self) -> str:
+        return self.server.output(last=1_000_000) if self.server else ""
+
+    def stored(self, room: str = "lobby") -> list[tuple[int, str]]:
+        """The id and the body of every message in the database, in order."""
+        with contextlib.closing(sqlite3.connect(self.directory / "harbor.sqlite3", timeout=20)) as database:
+            return database.execute(
+                "SELECT m.id, m.body FROM chat_message m JOIN chat_room r ON r.id = m.room_id "
+                "WHERE r.slug = ? ORDER BY m.id",
+                [room],
+            ).fetchall()
+
+    def _answers(self) -> bool:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"{self.url}/login/", timeout=5) as response,
+        ):
+            return bool(response.status == 200)
+        return False
+
+
+class Person:
+    """Somebody with a browser of their own, who notes whatever the page complains of."""
+
+    def __init__(self, context: BrowserContext, harbor: Harbor, name: str) -> None:
+        self.context, self.harbor, self.name = context, harbor, name
+        self.page = context.new_page()
+        self.complaints: list[str] = []
+        #: What the server has said over the WebSocket, in order.
+        self.heard: list[dict[str, Any]] = []
+        self.page.on("console", self._noted)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        self.page.on("websocket", self._listen)
+
+    def sign_in(self) -> None:
+        self.page.goto(f"{self.harbor.url}/login/")
+        self.page.get_by_label("Name").fill(self.name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Come aboard").click()
+        expect(self.page).to_have_url(f"{self.harbor.url}/")
+
+    def enter(self, room: str = "lobby") -> "Person":
+        """Sign in, open a room and be online in it."""
+        self.sign_in()
+        self.page.goto(f"{self.harbor.url}/rooms/{room}/")
+        self.is_online()
+        return self
+
+    def is_online(self) -> None:
+        expect(self.status).to_have_text("Online", timeout=40_000)
+
+    @property
+    def status(self) -> Locator:
+        return self.page.locator("#status")
+
+    @property
+    def draft(self) -> Locator:
+        return self.page.get_by_role("textbox")
+
+    @property
+    def log(self) -> Locator:
+        return self.page.get_by_role("log")
+
+    @property
+    def pending(self) -> Locator:
+        return self.page.locator(".message.pending")
+
+    def message(self, text: str) -> Locator:
+        return self.page.locator(".message").filter(has=self.page.get_by_text(text, exact=True))
+
+    def say(self, text: str) -> None:
+        self.draft.fill(text)
+        self.draft.press("Enter")
+
+    def say_at_once(self, texts: list[str]) -> None:
+        """Send all of them in one go, through the form, faster than anybody types."""
+        self.page.evaluate(
+            """texts => {
+                const form = document.getElementById("composer");
+                for (const text of texts) { form.elements.body.value = text; form.requestSubmit(); }
+            }""",
+            texts,
+        )
+
+    def sees(self, text: str) -> None:
+        expect(self.message(text)).to_have_count(1)
+
+    def shown(self) -> list[tuple[int, str]]:
+        """The id and the body of every confirmed message on the page, from top to bottom."""
+        return [
+            (int(id_), body)
+            for id_, body in self.page.evaluate(
+                """() => Array.from(document.querySelectorAll(".message[data-id]"),
+                    (each) => [each.dataset.id, each.querySelector(".body").textContent])"""
+            )
+        ]
+
+    def acknowledged(self) -> list[int]:
+        """The ids that the server has answered to this person's calls."""
+        return [
+            frame["payload"]
+            for frame in self.heard
+            if frame["type"] == "result" and isinstance(frame.get("payload"), int)
+        ]
+
+    def wait_for(self, condition: Callable[[], bool], what: str, *, seconds: float = 20) -> None:
+        """Return once `condition()`, which is asked after each frame of the page."""
+        until = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > until:
+                raise AssertionError(f"{self.name} waited {seconds:g} s in vain for {what}")
+            self.page.evaluate("() => new Promise(requestAnimationFrame)")
+
+    def _noted(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning", "assert"}:
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def _listen(self, socket: WebSocket) -> None:
+        socket.on("framereceived", lambda data: self.heard.append(json.loads(data)))
+
+
+#: Chromium itself says so on the console whenever a server is not there, and no page can prevent it.
+AWAY = ("WebSocket connection to", "Failed to load resource: net::ERR_CONNECTION_REFUSED")
+
+
+@contextlib.contextmanager
+def person(browser: Browser, harbor: Harbor, name: str, **options: Any) -> Iterator[Person]:
+    """A person for the length of a test. Whatever the page complained of fails it."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+    context.set_default_timeout(15_000)
+    somebody = Person(context, harbor, name)
+    try:
+        yield somebody
+    finally:
+        context.close()
+    assert not somebody.complaints, f"{name}'s console: {somebody.complaints}"
