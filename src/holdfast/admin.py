@@ -1,6 +1,5 @@
 """A look at the log. Nothing can be changed: only the log itself may write its tables."""
 
-
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest

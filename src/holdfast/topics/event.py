@@ -2,7 +2,7 @@
 
 import functools
 import re
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 import msgspec
 
@@ -19,8 +19,7 @@ def _wire_name(class_name: str) -> str:
     return ".".join(words)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
-class EventType(type(msgspec.Struct)):  # type: ignore[misc]
+class EventType(msgspec.StructMeta):
     """The class of event classes: takes ``durable`` and ``name`` from the class statement."""
 
     def __new__(
@@ -52,6 +51,7 @@ class EventType(type(msgspec.Struct)):  # type: ignore[misc]
         return event  # type: ignore[no-any-return]
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Event(msgspec.Struct, metaclass=EventType, frozen=True):
     """Subclass it with typed fields, and list the subclass in a topic's ``events``::
 
@@ -72,6 +72,12 @@ class Event(msgspec.Struct, metaclass=EventType, frozen=True):
 
     __wire_name__: ClassVar[str]
     __durable__: ClassVar[bool] = True
+
+    if TYPE_CHECKING:  # what a class statement may say, for type checkers; EventType takes it at run time
+
+        def __init_subclass__(
+            cls, *, durable: bool = True, name: str | None = None, **options: Any
+        ) -> None: ...
 
     def encode(self) -> bytes:
         """Return the JSON text of the fields, after checking that it can be read back."""
