@@ -124,10 +124,10 @@ def check_tables(databases: Sequence[str] | None = None, **kwargs: Any) -> Seque
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
     if settings.log != "database" or settings.database not in (databases or ()):
         return []
-    connection = connections[settings.database]
+    tables = set(connections[settings.database].introspection.table_names())
     wanted = {model._meta.db_table for model in apps.get_app_config("holdfast").get_models()}
-    missing = sorted(wanted - set(connection.introspection.table_names()))
-    if not missing:
+    missing = sorted(wanted - tables)
+    if not missing or not tables:  # a database with nothing in it yet is just being migrated
         return []
     using = "" if settings.database == "default" else f" --database {settings.database}"
     return [

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from .backplane.base import Backplane
-from .conf import Settings, settings
+from .conf import NAME, Settings, settings
 from .connections.service import Authenticate, Policy, Service
 from .hub import runtime as runtimes
 from .hub.hub import Timing
@@ -31,6 +32,15 @@ _service: Service | None = None
 def install() -> None:
     """Let this process's runtime be built from the settings when it is first needed."""
     runtimes.install(build_runtime)
+
+
+def _settings_changed(*, setting: str, **kwargs: object) -> None:
+    """In tests (``override_settings``): what was built from the old settings is forgotten."""
+    if setting in (NAME, "CHANNEL_LAYERS"):
+        install()
+
+
+setting_changed.connect(_settings_changed, dispatch_uid="holdfast.wiring")
 
 
 def build_runtime() -> Runtime:
