@@ -13,6 +13,7 @@ from holdfast.protocol.positions import Position
 from .base import Batch, Head, LogUnavailable
 from .dialects import Dialect, State
 from .guard import Guard
+from .rows import create
 from .sequencer import Sequencer
 from .tables import ENTRY, OUTBOX, ROWS, TOPIC
 
@@ -86,6 +87,8 @@ class Exact:
                 if state and not state.waiting:
                     guard.off()
                     return state.position, take()
+            if state is None:
+                create(self._connection, [self._topic])
             self._sequence()
         # The topic is so busy that something always waits. Then what is visible is numbered in the same transaction.
         for _ in range(TRIES):
@@ -96,6 +99,7 @@ class Exact:
 
     def take_inside(self, take: Callable[[], T]) -> tuple[Position, T]:
         """In the caller's transaction, where each statement may see a newer state: so look before and after."""
+        create(self._connection, [self._topic])
         for _ in range(LOOKS):
             self._sequence()
             before = look(self._connection, self._topic)

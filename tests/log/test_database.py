@@ -1,0 +1,169 @@
+"""The log in Django's database: what it promises beyond the contract."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError, connections, transaction
+from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
+
+from holdfast.log import database as database_module
+from holdfast.log.base import LogUnavailable
+from holdfast.log.database import DatabaseLog
+from tests.log import child
+from tests.log.contract import LogContract, Reports, topic  # noqa: F401 - a fixture
+from tests.log.events import drafts, numbers
+from tests.services.postgres import PostgresServer
+
+
+@pytest.fixture
+def log(database: str) -> DatabaseLog:
+    return DatabaseLog(database)
+
+
+class TestDatabaseLog(LogContract):
+    """The contract, on SQLite and on PostgreSQL."""
+
+    def test_it_needs_threads_and_is_shared(self, log: DatabaseLog) -> None:
+        assert log.blocking
+        assert log.shared
+
+    def test_it_writes_few_statements(self, log: DatabaseLog, topic: str) -> None:
+        log.heads([topic])
+        connection = connections[log.alias]
+
+        with CaptureQueriesContext(connection) as appending:
+            log.append(drafts(topic, 1))
+        with CaptureQueriesContext(connection) as enlisting, transaction.atomic(using=log.alias):
+            log.enlist(drafts(topic, *range(100)), lambda _: None)
+        with CaptureQueriesContext(connection) as reading:
+            log.read(topic, log.heads([topic])[topic].position, 10)
+
+        # BEGIN, UPDATE, INSERT, COMMIT; on PostgreSQL the placing and the second look.
+        assert len(appending) == {"sqlite": 4, "postgres": 2}[log.alias]
+        # BEGIN, INSERT, COMMIT; then BEGIN, DELETE, UPDATE, INSERT, COMMIT, or the move and the second look.
+        assert len(enlisting) == {"sqlite": 8, "postgres": 5}[log.alias]
+        assert len(reading) == 2
+
+    def test_a_sweep_of_nothing_is_one_statement(self, log: DatabaseLog) -> None:
+        with CaptureQueriesContext(connections[log.alias]) as sweeping:
+            log.sweep()
+
+        assert len(sweeping) == 1
+
+    def test_an_application_that_failed_to_write_loses_its_events_too(
+        self, log: DatabaseLog, topic: str
+    ) -> None:
+        reports = Reports()
+        with (
+            pytest.raises(OperationalError if log.alias == "sqlite" else Exception),
+            transaction.atomic(using=log.alias),
+        ):
+            log.enlist(drafts(topic, 1), reports)
+            with connections[log.alias].cursor() as cursor:
+                cursor.execute("SELECT * FROM there_is_no_such_table")
+
+        assert numbers(log, topic) == []
+        assert reports.calls == []
+
+
+class TestInsideTestCase(TestCase):
+    """Where every test runs in a transaction that is rolled back: what users of the log will do in their tests."""
+
+    databases = {"sqlite", "postgres"}
+
+    def test_everything_works_inside_a_transaction(self) -> None:
+        for alias in self.databases:
+            log = DatabaseLog(alias)
+            log.append(drafts("rooms/lobby", 1))
+            with self.captureOnCommitCallbacks(using=alias, execute=True), transaction.atomic(using=alias):
+                log.enlist(drafts("rooms/lobby", 2, 3), lambda _: None)
+            log.append([*drafts("rooms/lobby", 4), *drafts("rooms/attic", 5)])
+            assert numbers(log, "rooms/lobby") == [1, 2, 3, 4]
+            assert log.exactly("rooms/lobby", lambda: 1)[0].offset == 4
+            assert log.trim("rooms/lobby", count=1) == 3
+            assert log.claim("ada", "1", "post", seconds=60).mine
+            assert log.claim("ada", "1", "post", seconds=60).running
+
+
+class TestErrors:
+    def test_a_missing_migration_is_named_with_the_way_out(self, tmp_path: Path, postgres_dsn: str) -> None:
+        server, _, name = postgres_dsn.rpartition("/")
+        user, _, address = server.removeprefix("postgresql://").partition("@")
+        host, _, port = address.partition(":")
+        for database in (
+            {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "empty.sqlite3")},
+            {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": name,
+                "USER": user,
+                "HOST": host,
+                "PORT": port,
+            },
+        ):
+            for said in child.run(database, "use_without_tables"):
+                assert said.startswith("NotMigrated: "), said
+                assert "`python manage.py migrate holdfast`" in said
+
+    def test_another_database_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(database_module, "DIALECTS", {})
+        with pytest.raises(ImproperlyConfigured, match="sqlite, and SQLite or PostgreSQL"):
+            DatabaseLog("sqlite")
+
+    @pytest.mark.django_db(transaction=True, databases=["postgres"])
+    def test_a_lost_connection_is_said_and_made_again(
+        self, postgres_server: PostgresServer, topic: str
+    ) -> None:
+        log = DatabaseLog("postgres")
+        log.append(drafts(topic, 1))
+        postgres_server.disconnect_everyone()
+
+        with pytest.raises(LogUnavailable) as caught:
+            log.append(drafts(topic, 2))
+
+        assert isinstance(caught.value.__cause__, OperationalError)
+        log.append(drafts(topic, 3))
+        assert numbers(log, topic) == [1, 3]
+
+    @pytest.mark.django_db(transaction=True, databases=["sqlite"])
+    def test_a_database_that_stays_locked_is_unavailable(self, topic: str) -> None:
+        log = DatabaseLog("sqlite")
+        log.heads([topic])
+        with connections["sqlite"].cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 1")
+        locked, tried = threading.Event(), threading.Event()
+
+        def lock() -> None:
+            try:
+                with transaction.atomic(using="sqlite"):
+                    log.enlist(drafts(topic, 1), lambda _: None)
+                    locked.set()
+                    tried.wait(20)
+            finally:
+                connections.close_all()
+
+        holder = threading.Thread(target=lock)
+        holder.start()
+        try:
+            assert locked.wait(20)
+            with pytest.raises(LogUnavailable, match="locked"):
+                log.append(drafts(topic, 2))
+        finally:
+            tried.set()
+            holder.join(20)
+            connections["sqlite"].close()
+        assert numbers(log, topic) == [1]
+
+    @pytest.mark.django_db(transaction=True, databases=["postgres"])
+    def test_inside_a_transaction_django_s_error_passes(
+        self, postgres_server: PostgresServer, topic: str
+    ) -> None:
+        log = DatabaseLog("postgres")
+        with pytest.raises(OperationalError), transaction.atomic(using="postgres"):
+            log.enlist(drafts(topic, 1), lambda _: None)
+            postgres_server.disconnect_everyone()
+            log.enlist(drafts(topic, 2), lambda _: None)
+
+        assert numbers(log, topic) == []

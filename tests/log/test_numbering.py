@@ -1,0 +1,318 @@
+"""Nothing is left without a number, by whomever and whenever it was published."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+from django.utils import timezone
+
+from holdfast.log import sequencer
+from holdfast.log.base import Batch
+from holdfast.log.database import DatabaseLog
+from holdfast.log.dialects import Moved, PostgreSQL
+from holdfast.log.tables import OUTBOX
+from holdfast.protocol.positions import Position
+from tests.log import child
+from tests.log.contract import Reports, Rollback, topic  # noqa: F401 - a fixture
+from tests.log.events import drafts, numbers
+from tests.services.databases import in_threads
+
+only_postgres = pytest.mark.django_db(transaction=True, databases=["postgres"])
+
+
+@pytest.fixture
+def log(database: str) -> DatabaseLog:
+    return DatabaseLog(database)
+
+
+@pytest.fixture
+def grown_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits is overdue at once."""
+    monkeypatch.setattr(sequencer, "GRACE", timedelta(seconds=-1))
+
+
+def waiting(log: DatabaseLog) -> int:
+    with connections[log.alias].cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {OUTBOX}")
+        count: int = cursor.fetchone()[0]
+    return count
+
+
+def commit_without_numbering(log: DatabaseLog, topic: str, *events: int) -> None:
+    """What a process leaves behind that dies right after its commit."""
+    with transaction.atomic(using=log.alias):
+        log.enlist(drafts(topic, *events), lambda _: None)
+        connections[log.alias].run_on_commit.clear()
+
+
+class TestSweep:
+    def test_it_numbers_what_a_killed_process_left(
+        self, log: DatabaseLog, topic: str, grown_old: None
+    ) -> None:
+        log.append(drafts(topic, 1))
+        assert child.run(connections[log.alias].settings_dict, "die_after_commit", topic, 2, 3) is None
+        assert numbers(log, topic) == [1]
+        assert waiting(log) == 2
+
+        (batch,) = log.sweep()
+
+        assert [entry.offset for entry in batch.entries] == [2, 3]
+        assert numbers(log, topic) == [1, 2, 3]
+        assert waiting(log) == 0
+
+    def test_it_makes_the_row_of_a_topic_that_was_never_numbered(
+        self, log: DatabaseLog, topic: str, grown_old: None
+    ) -> None:
+        commit_without_numbering(log, topic, 1)
+
+        assert len(log.sweep()) == 1
+        assert numbers(log, topic) == [1]
+
+    def test_it_leaves_young_entries_to_their_publishers(self, log: DatabaseLog, topic: str) -> None:
+        commit_without_numbering(log, topic, 1)
+
+        assert log.sweep() == []
+
+    def test_it_numbers_a_long_backlog(self, log: DatabaseLog, topic: str, grown_old: None) -> None:
+        commit_without_numbering(log, topic, *range(2500))
+
+        batches = log.sweep()
+
+        assert [len(batch.entries) for batch in batches] == [1000, 1000, 500]
+        assert numbers(log, topic, page=1000) == list(range(2500))
+
+    def test_two_sweeps_at_once_number_each_entry_once(
+        self, log: DatabaseLog, topic: str, grown_old: None
+    ) -> None:
+        for n in range(20):
+            commit_without_numbering(log, f"{topic}/{n % 4}", n)
+
+        swept = in_threads([log.sweep] * 4)
+
+        assert sum(len(batch.entries) for batches in swept for batch in batches) == 20
+        assert numbers(log, f"{topic}/3") == [3, 7, 11, 15, 19]
+
+
+def test_what_waits_comes_before_what_is_appended_later(log: DatabaseLog, topic: str) -> None:
+    commit_without_numbering(log, topic, 1, 2)
+
+    batches = log.append(drafts(topic, 3))
+
+    assert [entry.payload for batch in batches for entry in batch.entries] == [b"1", b"2", b"3"]
+    assert numbers(log, topic) == [1, 2, 3]
+
+
+def test_processes_and_threads_share_a_topic(log: DatabaseLog, topic: str) -> None:
+    database = connections[log.alias].settings_dict
+    children = [child.start(database, "publish", topic, 1000 * n, 40) for n in (1, 2)]
+
+    def publish(first: int) -> None:
+        for n in range(first, first + 40):
+            log.append(drafts(topic, n))
+
+    in_threads([lambda: publish(3000), lambda: publish(4000)])
+    for process in children:
+        child.finish(process)
+
+    found = numbers(log, topic)
+    assert sorted(found) == [n for first in (1000, 2000, 3000, 4000) for n in range(first, first + 40)]
+    for first in (1, 2, 3, 4):
+        own = [n for n in found if n // 1000 == first]
+        assert own == sorted(own)
+
+
+@only_postgres
+class TestManyWriters:
+    @pytest.fixture
+    def log(self) -> DatabaseLog:
+        return DatabaseLog("postgres")
+
+    def test_who_numbers_looks_again_after_giving_the_lock_back(
+        self, log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The one that finds the lock taken leaves; the holder must see what it left."""
+        held, published = threading.Event(), threading.Event()
+        move: Callable[..., Moved] = PostgreSQL.move
+
+        def slow_move(self: PostgreSQL, connection: Any, topic: str) -> Moved:
+            with transaction.atomic(using=connection.alias):
+                moved = move(self, connection, topic)
+                if threading.current_thread() is holder and moved.entries:
+                    held.set()
+                    assert published.wait(20)
+            return moved
+
+        batches: list[Batch] = []
+
+        def hold() -> None:
+            try:
+                batches.extend(log.sequence([topic]))
+            finally:
+                connections.close_all()
+
+        commit_without_numbering(log, topic, 1)
+        log.heads([topic])
+        holder = threading.Thread(target=hold)
+        monkeypatch.setattr(PostgreSQL, "move", slow_move)
+        holder.start()
+        assert held.wait(20)
+        assert log.append(drafts(topic, 2)) == [], "somebody else has the lock"
+        published.set()
+        holder.join(20)
+
+        assert [entry.payload for batch in batches for entry in batch.entries] == [b"1", b"2"]
+        assert waiting(log) == 0
+
+    def test_who_appends_looks_again_too(
+        self, log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held, published = threading.Event(), threading.Event()
+        place = PostgreSQL.place
+
+        def slow_place(self: PostgreSQL, connection: Any, topic: str, given: Any) -> Any:
+            with transaction.atomic(using=connection.alias):
+                placed = place(self, connection, topic, given)
+                if threading.current_thread() is holder:
+                    held.set()
+                    assert published.wait(20)
+            return placed
+
+        batches: list[Batch] = []
+
+        def hold() -> None:
+            try:
+                batches.extend(log.append(drafts(topic, 1)))
+            finally:
+                connections.close_all()
+
+        log.heads([topic])
+        holder = threading.Thread(target=hold)
+        monkeypatch.setattr(PostgreSQL, "place", slow_place)
+        holder.start()
+        assert held.wait(20)
+        assert log.append(drafts(topic, 2)) == []
+        published.set()
+        holder.join(20)
+
+        assert [entry.payload for batch in batches for entry in batch.entries] == [b"1", b"2"]
+        assert waiting(log) == 0
+
+    def test_a_transaction_that_is_held_open_delays_nobody(self, log: DatabaseLog, topic: str) -> None:
+        opened, others_done = threading.Event(), threading.Event()
+        reports = Reports()
+
+        def hold() -> None:
+            with transaction.atomic(using=log.alias):
+                log.enlist(drafts(topic, 100), reports)
+                opened.set()
+                assert others_done.wait(30)
+
+        def publish() -> None:
+            assert opened.wait(30)
+            try:
+                with connections[log.alias].cursor() as cursor:
+                    cursor.execute("SET lock_timeout = '1s'")  # an error if there is anything to wait for
+                    cursor.execute("SET statement_timeout = '5s'")
+                for n in range(20):
+                    assert log.append(drafts(topic, 2 * n)), "numbered at once"
+                    with transaction.atomic(using=log.alias):
+                        log.enlist(drafts(topic, 2 * n + 1), lambda _: None)
+                    assert log.heads([topic])[topic].offset == 2 * n + 2
+                    assert log.exactly(topic, lambda: None)[0].offset == 2 * n + 2
+            finally:
+                others_done.set()
+
+        in_threads([hold, publish])
+
+        assert numbers(log, topic) == [*range(40), 100]
+        assert reports.offsets == [41]
+
+    def test_opposite_orders_of_topics_do_not_deadlock(self, log: DatabaseLog, topic: str) -> None:
+        a, b = f"{topic}/a", f"{topic}/b"
+        rounds = 40
+        meet = threading.Barrier(2)
+
+        def in_a_transaction(first: str, second: str) -> None:
+            for n in range(rounds):
+                with transaction.atomic(using=log.alias):
+                    log.enlist(drafts(first, n), lambda _: None)
+                    meet.wait(20)  # both have published to one and go for the other
+                    log.enlist(drafts(second, n), lambda _: None)
+
+        def at_once(first: str, second: str) -> None:
+            for n in range(rounds, 2 * rounds):
+                meet.wait(20)
+                log.append([*drafts(first, n), *drafts(second, n)])
+
+        in_threads([lambda: in_a_transaction(a, b), lambda: in_a_transaction(b, a)])
+        in_threads([lambda: at_once(a, b), lambda: at_once(b, a)])
+
+        for name in (a, b):
+            assert sorted(numbers(log, name)) == sorted([*range(2 * rounds)] * 2)
+
+    def test_inside_a_transaction_no_topic_is_made_or_locked(self, log: DatabaseLog, topic: str) -> None:
+        with transaction.atomic(using=log.alias):
+            log.enlist(drafts(topic, 1), lambda _: None)
+            with connections[log.alias].cursor() as cursor:
+                cursor.execute(
+                    "SELECT relation::regclass::text, mode FROM pg_locks WHERE pid = pg_backend_pid()"
+                    " AND locktype = 'relation' AND relation::regclass::text = ANY(%s)",
+                    (["holdfast_topic", "holdfast_entry"],),
+                )
+                assert cursor.fetchall() == []
+
+
+def test_a_transaction_that_rolls_back_late_leaves_no_hole(log: DatabaseLog, topic: str) -> None:
+    log.append(drafts(topic, 1))
+    with pytest.raises(Rollback), transaction.atomic(using=log.alias):
+        log.enlist(drafts(topic, 2, 3), lambda _: None)
+        raise Rollback
+    log.append(drafts(topic, 4))
+
+    head = log.heads([topic])[topic]
+    assert [entry.offset for entry in log.read(topic, Position(epoch=head.epoch, offset=0), 10)] == [1, 2]
+    assert waiting(log) == 0
+
+
+def test_trimming_beside_readers_and_writers_shows_no_hole(log: DatabaseLog, topic: str) -> None:
+    """A reader sees neighbouring entries or is told that they are gone."""
+    from holdfast.log.base import Trimmed
+
+    stop = threading.Event()
+    log.append(drafts(topic, 0))
+
+    def write() -> None:
+        try:
+            for n in range(1, 150):
+                log.append(drafts(topic, n))
+        finally:
+            stop.set()
+
+    def trim() -> int:
+        gone = 0
+        while not stop.is_set():
+            gone += log.trim(topic, before=timezone.now() + timedelta(days=1), count=None)
+        return gone
+
+    def read() -> int:
+        position = log.heads([topic])[topic].position
+        seen = 0
+        while not stop.is_set():
+            try:
+                entries = log.read(topic, position, 10)
+            except Trimmed as trimmed:
+                assert trimmed.head.floor > position.offset
+                position = Position(epoch=position.epoch, offset=trimmed.head.floor)
+                continue
+            for entry in entries:
+                assert entry.offset == position.offset + 1
+                position = Position(epoch=position.epoch, offset=entry.offset)
+                seen += 1
+        return seen
+
+    in_threads([write, trim, read, read])
+
+    assert log.heads([topic])[topic].offset == 150
