@@ -1,23 +1,26 @@
-"""One event on its way to very many subscribers: encoded once per format, whoever receives it."""
+"""Events on their way to very many subscribers: encoded once per format, whoever receives them."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from holdfast.protocol.frames import Event
+
+Form = TypeVar("Form")
 
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
 
 
 class Prepared:
-    """An event and the forms it was already needed in. Every form is made on first need and then shared.
+    """An event and the forms it was already needed in. Every form is made on first need and then shared, so nobody may
+    change it.
 
     ``offset`` is ``None`` for an event that is in no log; ``exclude`` is the client that must not receive it, or ``""``.
-    The two ASGI messages are shared between connections, so nobody may change them.
     """
 
-    __slots__ = ("_asgi_binary", "_asgi_text", "exclude", "name", "offset", "payload", "topic")
+    __slots__ = ("_forms", "exclude", "name", "offset", "payload", "topic")
 
     def __init__(
         self, topic: str, name: str, payload: bytes, offset: int | None = None, exclude: str = ""
@@ -27,32 +30,61 @@ class Prepared:
         self.payload = payload
         self.offset = offset
         self.exclude = exclude
-        self._asgi_text: dict[str, Any] | None = None
-        self._asgi_binary: dict[str, Any] | None = None
+        self._forms: dict[Callable[[Prepared], Any], Any] = {}
+
+    def form(self, make: Callable[["Prepared"], Form]) -> Form:
+        """What ``make`` makes of this event: a transport's own form of it, made once."""
+        found = self._forms.get(make)
+        if found is None:
+            found = self._forms[make] = make(self)
+        made: Form = found
+        return made
 
     @property
-    def asgi_text(self) -> dict[str, Any]:
-        """``websocket.send`` with the event in JSON."""
-        message = self._asgi_text
-        if message is None:
-            text = _json.encode(self._frame(self.payload)).decode()
-            message = self._asgi_text = {"type": "websocket.send", "text": text}
-        return message
+    def json(self) -> bytes:
+        """The message in JSON."""
+        return self.form(_as_json)
 
     @property
-    def asgi_binary(self) -> dict[str, Any]:
-        """``websocket.send`` with the event in MessagePack."""
-        message = self._asgi_binary
-        if message is None:
-            payload = _msgpack.encode(msgspec.json.decode(self.payload))
-            message = self._asgi_binary = {
-                "type": "websocket.send",
-                "bytes": _msgpack.encode(self._frame(payload)),
-            }
-        return message
+    def msgpack(self) -> bytes:
+        """The message in MessagePack."""
+        return self.form(_as_msgpack)
 
-    def _frame(self, payload: bytes) -> Event:
+    def frame(self, payload: bytes) -> Event:
         return Event(topic=self.topic, name=self.name, offset=self.offset, payload=msgspec.Raw(payload))
 
     def __repr__(self) -> str:
         return f"<Prepared {self.topic} {self.name} at {self.offset}>"
+
+
+def _as_json(event: Prepared) -> bytes:
+    return _json.encode(event.frame(event.payload))
+
+
+def _as_msgpack(event: Prepared) -> bytes:
+    return _msgpack.encode(event.frame(_msgpack.encode(msgspec.json.decode(event.payload))))
+
+
+class Burst:
+    """Events of one topic that are written together, in order."""
+
+    __slots__ = ("_joined", "events")
+
+    def __init__(self, events: Sequence[Prepared]) -> None:
+        self.events = events
+        self._joined: dict[Callable[[Prepared], bytes], bytes] = {}
+
+    def joined(self, make: Callable[[Prepared], bytes]) -> bytes:
+        """All the events in the form that ``make`` makes, one behind the other; joined once."""
+        found = self._joined.get(make)
+        if found is None:
+            events = self.events
+            found = (
+                events[0].form(make) if len(events) == 1 else b"".join([event.form(make) for event in events])
+            )
+            self._joined[make] = found
+        return found
+
+    def without(self, client: str) -> "Burst":
+        """The events that ``client`` may receive."""
+        return Burst([event for event in self.events if event.exclude != client])
