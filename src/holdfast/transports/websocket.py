@@ -85,6 +85,14 @@ async def _refuse(scope: Scope, send: Send) -> None:
         await send({"type": "websocket.close", "code": codes.UNSUPPORTED_PROTOCOL.close})
 
 
+def _text_message(event: Prepared) -> Message:
+    return {"type": "websocket.send", "text": event.json.decode()}
+
+
+def _binary_message(event: Prepared) -> Message:
+    return {"type": "websocket.send", "bytes": event.msgpack}
+
+
 class AsgiSink:
     """Writes to an ASGI server without a task of its own.
 
@@ -129,7 +137,7 @@ class AsgiSink:
         )
 
     def send_event(self, event: Prepared) -> None:
-        self._pass_on(event.asgi_binary if self._binary else event.asgi_text, len(event.payload))
+        self._pass_on(event.form(_binary_message if self._binary else _text_message), len(event.payload))
 
     def close(self, code: int, reason: str) -> None:
         if self._closing:
