@@ -1,8 +1,9 @@
 """What every log promises, as tests: a class of tests for a log inherits them and has a fixture ``log``."""
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 from django.db import transaction
@@ -12,11 +13,6 @@ from holdfast.log.base import Answer, Batch, Claim, Draft, Log, LogError, Trimme
 from holdfast.protocol.positions import Position
 from tests.log.events import drafts, numbers
 from tests.services.databases import in_threads
-
-
-@pytest.fixture
-def topic() -> str:
-    return f"rooms/{uuid4().hex}"
 
 
 class Reports:
@@ -35,6 +31,17 @@ class Reports:
 
 class Rollback(Exception):
     """Ends a transaction that is not to be."""
+
+
+@contextlib.contextmanager
+def rolled_back(alias: str) -> Iterator[None]:
+    """A transaction, or a savepoint, that rolls back at its end."""
+    try:
+        with transaction.atomic(using=alias):
+            yield
+            raise Rollback
+    except Rollback:
+        pass
 
 
 class AppendContract:
@@ -191,9 +198,8 @@ class TransactionContract:
 
     def test_a_rollback_leaves_nothing(self, log: Log, topic: str) -> None:
         reports = Reports()
-        with pytest.raises(Rollback), transaction.atomic(using=log.alias):
+        with rolled_back(log.alias):
             log.enlist(drafts(topic, 1), reports)
-            raise Rollback
         log.append(drafts(topic, 2))
 
         assert numbers(log, topic) == [2]
@@ -203,11 +209,10 @@ class TransactionContract:
         kept, dropped = Reports(), Reports()
         with transaction.atomic(using=log.alias):
             log.enlist(drafts(topic, 1), kept)
-            with pytest.raises(Rollback), transaction.atomic(using=log.alias):
+            with rolled_back(log.alias):
                 log.enlist(drafts(topic, 2), dropped)
                 with transaction.atomic(using=log.alias):
                     log.enlist(drafts(topic, 3), dropped)
-                raise Rollback
             with transaction.atomic(using=log.alias):
                 log.enlist(drafts(topic, 4), kept)
 
@@ -220,9 +225,8 @@ class TransactionContract:
     ) -> None:
         reports = Reports()
         with transaction.atomic(using=log.alias):
-            with pytest.raises(Rollback), transaction.atomic(using=log.alias):
+            with rolled_back(log.alias):
                 log.enlist(drafts(topic, 1), reports)
-                raise Rollback
             log.enlist(drafts(topic, 2), reports)
 
         assert numbers(log, topic) == [2]
@@ -372,10 +376,9 @@ class ClaimContract:
             log.answer("ada", "1", YES)
 
     def test_a_claim_vanishes_with_its_transaction(self, log: Log) -> None:
-        with pytest.raises(Rollback), transaction.atomic(using=log.alias):
+        with rolled_back(log.alias):
             assert log.claim("ada", "1", "post", seconds=60) == MINE
             log.answer("ada", "1", YES)
-            raise Rollback
 
         assert log.claim("ada", "1", "post", seconds=60) == MINE
 

@@ -12,11 +12,6 @@ from tests.log.contract import MINE, YES, Rollback
 from tests.services.databases import in_threads
 
 
-@pytest.fixture
-def log(database: str) -> DatabaseLog:
-    return DatabaseLog(database)
-
-
 @pytest.mark.parametrize("commits", [True, False])
 def test_an_attempt_waits_for_the_one_that_holds_its_key(log: DatabaseLog, commits: bool) -> None:
     claimed, asking = threading.Event(), threading.Event()

@@ -1,7 +1,6 @@
 """What is taken exactly agrees with its position, whoever writes meanwhile."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import Group
@@ -9,14 +8,9 @@ from django.db import connections, transaction
 
 from holdfast.log import reading
 from holdfast.log.database import DatabaseLog
-from tests.log.contract import Reports, topic  # noqa: F401 - a fixture
+from tests.log.contract import Reports
 from tests.log.events import drafts, numbers
 from tests.services.databases import in_threads
-
-
-@pytest.fixture
-def log(database: str) -> DatabaseLog:
-    return DatabaseLog(database)
 
 
 def publish(log: DatabaseLog, topic: str, writer: str, count: int) -> None:
@@ -68,12 +62,11 @@ def test_the_state_holds_the_effects_of_exactly_the_events_up_to_the_position(
 
 
 @pytest.fixture
-def unnumbered(log: DatabaseLog, topic: str) -> Iterator[None]:
+def unnumbered(log: DatabaseLog, topic: str) -> None:
     log.append(drafts(topic, 1))
     with transaction.atomic(using=log.alias):
         log.enlist(drafts(topic, 2, 3), lambda _: None)
         connections[log.alias].run_on_commit.clear()
-    yield
 
 
 @pytest.mark.parametrize("looks", [5, 0], ids=["looking", "locking"])

@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.log.memory import MemoryLog
-from tests.log.contract import LogContract, topic  # noqa: F401 - a fixture
+from tests.log.contract import LogContract
 
 
 @pytest.mark.django_db(transaction=True)

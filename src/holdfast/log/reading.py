@@ -134,7 +134,7 @@ class Exact:
 
     def _number_visible(self) -> list[Batch] | None:
         """Number all that the transaction sees; ``None`` if somebody else is numbering."""
-        batches = []
+        batches: list[Batch] = []
         while True:
             moved = self._dialect.move(self._connection, self._topic)
             if moved.state is State.IDLE:
