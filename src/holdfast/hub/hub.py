@@ -1,35 +1,35 @@
-"""Who listens to what in this process, and what they get.
+"""Who listens to what in this process: opening and closing streams, joining them, and bringing them the news.
 
-The rules of order, for a topic with a log. The stream knows the last offset that it passed on. Of news from the
-backplane or from this process it passes on what comes next, drops what is older, and holds back what lies beyond a
-gap until the gap is filled, from the news that come late or from the log. The heads of all streams are compared with
-the log's now and then, so that even news lost without a trace are made good. A log whose epoch has changed is
-another log: everybody is told, and the stream starts again at its head.
+What a stream does with the news is decided in ``order.py``. The heads of all streams are compared with the log's now
+and then, so that even news lost without a trace are made good.
 
 Everything here runs on one event loop and is not thread-safe, except :meth:`Hub.deliver`.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
 
 from holdfast.backplane.base import Backplane
-from holdfast.log.base import Batch, Head, Log, LogError, Trimmed
+from holdfast.log.base import Batch, Log, LogError, LogUnavailable, Trimmed
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
 
 from . import news
+from .order import Order
 from .outlet import Outlet
 from .prepared import Prepared
-from .replay import Replay, reset
+from .replay import reset
 from .stream import Stream, Subscription
 from .threads import Inline, Threads
 from .wheel import Wheel
 
 logger = logging.getLogger("holdfast.hub")
+
+SNAPSHOT_TRIES = 5
 
 GroupEvents = Callable[[str, dict[str, object]], "tuple[str, bytes] | None"]
 """Makes an event (name and JSON payload) of a message that other code sent to a topic's group, or refuses it."""
@@ -68,10 +68,11 @@ class Hub:
         self._group_events = group_events
         self._batches_found = batches_found
         self._streams: dict[str, Stream] = {}
-        self._opening: dict[str, asyncio.Task[Stream]] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
         self._early: dict[str, list[Batch]] = {}  # news of topics that are just being opened
+        self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._replay = Replay(log, threads, self._catch_up)
+        self._order = Order(log, threads, patience=self._timing.patience, spawn=self._spawn)
         self.wheel = Wheel()
         self.loop = asyncio.get_running_loop()
 
@@ -83,12 +84,17 @@ class Hub:
         self._spawn(self._turn_forever())
 
     async def stop(self) -> None:
-        for task in tuple(self._tasks):
+        """End everything. What is still being read or opened is cut off; nothing more is written."""
+        tasks = (*self._tasks, *self._opening.values(), *self._order.replay.tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for stream in self._streams.values():
+            stream.close()
+        self._streams.clear()
         await self._backplane.stop()
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -106,11 +112,17 @@ class Hub:
     async def _compare_forever(self) -> None:
         while True:
             await asyncio.sleep(self._timing.compare)
-            try:
-                await self.compare()
-            except LogError as error:
-                logger.warning("the log could not be compared with: %s", error)
+            await self._compare_quietly()
             await self._close_idle_streams()
+
+    async def _compare_quietly(self) -> None:
+        """What the promises rest on must go on, whatever went wrong this time."""
+        try:
+            await self.compare()
+        except LogError as error:
+            logger.warning("the log could not be compared with: %s", error)
+        except Exception:
+            logger.exception("the log could not be compared with")
 
     # ── joining and leaving ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -131,8 +143,7 @@ class Hub:
         is no position, or none that can be honoured.
         Raises :class:`LogError` when the log does not answer.
         """
-        stream = await self._open(topic, durable)
-        stream.visitors += 1
+        stream = await self._visit(topic, durable)
         try:
             payload, start = await self._admission(stream, since, snapshot)
             return self._subscribe(stream, outlet, start) if announce(payload) else None
@@ -145,28 +156,34 @@ class Hub:
     ) -> tuple[JoinedPayload, int]:
         """What a joining client is told, and the offset after which it is served. Nothing is awaited after the answer
         is known, so that it still holds when the subscription is made."""
-        recovered = None if since is None else stream.durable and await self._can_follow(stream, since)
-        if since is not None and recovered:
+        if since is not None and stream.durable and await self._can_follow(stream, since):
             head = max(since.offset, stream.offset)
             return JoinedPayload(epoch=stream.epoch, offset=head, recovered=True), since.offset
-        position, state = (None, None) if snapshot is None else await snapshot()
+        recovered = None if since is None else False
+        position, state = (None, None) if snapshot is None else await self._snapshot(stream, snapshot)
         taken = msgspec.UNSET if state is None else msgspec.Raw(state)
         if not stream.durable:
             return JoinedPayload(recovered=recovered, snapshot=taken), 0
-        if position is None:
-            position = stream.position
-        elif position.epoch != stream.epoch:
-            self._begin_again(stream, Head(epoch=position.epoch, offset=position.offset))
+        position = position or stream.position
         payload = JoinedPayload(
             epoch=position.epoch, offset=position.offset, recovered=recovered, snapshot=taken
         )
         return payload, position.offset
 
+    async def _snapshot(self, stream: Stream, snapshot: Snapshot) -> tuple[Position | None, bytes]:
+        """The topic's state, and its position in the log that the stream follows."""
+        for _ in range(SNAPSHOT_TRIES):
+            position, state = await snapshot()
+            if position is None or position.epoch == stream.epoch:
+                return position, state
+            await self._order.examine(stream)  # one of the two knows an older log
+        raise LogUnavailable(f"the log of topic {stream.name!r} is rebuilt all the time")
+
     def _subscribe(self, stream: Stream, outlet: Outlet, start: int) -> Subscription:
         subscription = Subscription(stream, outlet, start)
         stream.add(subscription)
         if stream.durable:
-            self._replay.advance(subscription)
+            self._order.replay.advance(subscription)
         else:
             stream.go_live(subscription)
         return subscription
@@ -178,57 +195,79 @@ class Hub:
     def resume(self, subscription: Subscription) -> None:
         """The outlet is ready again: go on where the subscription stands."""
         if not subscription.live:
-            self._replay.advance(subscription)
+            self._order.replay.advance(subscription)
 
     async def _can_follow(self, stream: Stream, since: Position) -> bool:
         """Is everything after ``since`` still there? Reads the log only when memory cannot tell."""
-        if since.epoch != stream.epoch:
-            return False
-        if since.offset > stream.offset:
-            head = (await self._threads.run(self._log.heads, [stream.name]))[stream.name]
-            return head.epoch == since.epoch and since.offset <= head.offset
-        if since.offset == stream.offset:
+        if since.epoch != stream.epoch or since.offset > stream.offset:
+            await self._order.examine(stream)  # the client may know more than this process
+            if since.epoch != stream.epoch or since.offset > max(stream.wanted, stream.offset):
+                return False
+        if since.offset >= stream.offset:
             return True
+        asked = stream.mark
         try:
-            return bool(await self._replay.page(stream, since.offset))
-        except Trimmed:
+            page = await self._order.replay.page(stream, since.offset)
+        except Trimmed as gone:
+            self._order.match(stream, gone.head, asked)
             return False
+        return bool(page) and since.epoch == stream.epoch
 
-    async def _open(self, topic: str, durable: bool) -> Stream:
-        stream = self._streams.get(topic)
-        if stream is not None:
-            return stream
-        task = self._opening.get(topic)
-        if task is None:
-            task = self._opening[topic] = self.loop.create_task(self._open_stream(topic, durable))
-            task.add_done_callback(lambda _: self._opening.pop(topic, None) and None)
-        return await asyncio.shield(task)
+    # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _open_stream(self, topic: str, durable: bool) -> Stream:
+    async def _visit(self, topic: str, durable: bool) -> Stream:
+        """The topic's stream, which stays open at least until its ``visitors`` are counted down again."""
+        while (stream := self._streams.get(topic)) is None:
+            task = self._opening.get(topic)
+            if task is None:
+                task = self._opening[topic] = self.loop.create_task(self._open(topic, durable))
+            await asyncio.shield(task)
+        stream.visitors += 1
+        stream.rest(self.loop.time())
+        return stream
+
+    async def _open(self, topic: str, durable: bool) -> None:
         """Listen first and then read the head: what is published in between is in one of the two."""
         stream = Stream(topic)
-        stream.idle_since = self.loop.time()
+        stream.rest(self.loop.time())
         self._early[topic] = []
         try:
+            if topic in self._closing:
+                await self._closing[topic]
             await self._backplane.subscribe(topic)
             if durable:
                 heads = await self._threads.run(self._log.heads, [topic])
                 stream.begin(heads[topic])
         except BaseException:
-            self._early.pop(topic, None)
-            await self._backplane.unsubscribe(topic)
+            del self._early[topic]
+            await self._unsubscribe(topic)
             raise
+        finally:
+            del self._opening[topic]
         self._streams[topic] = stream
         for batch in self._early.pop(topic):
-            self._pass_on_batch(stream, batch)
-        return stream
+            self._order.take(stream, batch)
 
     async def _close_idle_streams(self) -> None:
         now = self.loop.time()
         for stream in tuple(self._streams.values()):
             if stream.idle_since is not None and now - stream.idle_since >= self._timing.linger:
-                del self._streams[stream.name]
-                await self._backplane.unsubscribe(stream.name)
+                await self._close(stream)
+
+    async def _close(self, stream: Stream) -> None:
+        stream.close()
+        del self._streams[stream.name]
+        closing = self._closing[stream.name] = self.loop.create_future()
+        await self._unsubscribe(stream.name)
+        del self._closing[stream.name]
+        closing.set_result(None)
+
+    async def _unsubscribe(self, topic: str) -> None:
+        """What may arrive nevertheless does no harm."""
+        try:
+            await self._backplane.unsubscribe(topic)
+        except Exception:
+            logger.exception("the backplane did not unsubscribe from topic %r", topic)
 
     # ── news ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -240,8 +279,11 @@ class Hub:
             here = False
         if here:
             self._take(topic, item)
-        elif not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._take, topic, item)
+        else:
+            try:
+                self.loop.call_soon_threadsafe(self._take, topic, item)
+            except RuntimeError:
+                pass  # the loop has ended, and with it everybody who listened here
 
     def _receive(self, topic: str, message: bytes) -> None:
         try:
@@ -270,7 +312,7 @@ class Hub:
                 for name, payload, exclude in item.events:
                     self._write_passing(stream, Prepared(topic, name, payload, exclude=exclude))
         elif stream is not None:
-            self._pass_on_batch(stream, item.batch(topic))
+            self._order.take(stream, item.batch(topic))
         elif topic in self._early:
             self._early[topic].append(item.batch(topic))
 
@@ -280,99 +322,6 @@ class Hub:
             if subscription.live and outlet.ready and (not event.exclude or event.exclude != outlet.client):
                 outlet.write(event)
 
-    def _pass_on_batch(self, stream: Stream, batch: Batch) -> None:
-        if batch.epoch != stream.epoch:
-            if stream.durable:
-                self._spawn(self._examine(stream))
-            return
-        first, last = batch.entries[0].offset, batch.entries[-1].offset
-        if last <= stream.offset:
-            return
-        if first > stream.offset + 1:
-            self._hold(stream, batch)
-            return
-        self._pass_on(stream, stream.prepare(e for e in batch.entries if e.offset > stream.offset))
-        self._pass_on_held(stream)
-
-    def _pass_on(self, stream: Stream, events: Sequence[Prepared]) -> None:
-        """Write the next events of a stream to everybody who is live."""
-        if not events:
-            return
-        stream.remember(events)
-        for event in events:
-            before, exclude = stream.offset, event.exclude
-            assert event.offset == before + 1
-            stream.offset = event.offset
-            for subscription in stream.audience:
-                if not subscription.live:
-                    continue
-                outlet = subscription.outlet
-                if not outlet.ready:
-                    stream.fall_behind(subscription, before)
-                elif not exclude or exclude != outlet.client:
-                    outlet.write(event)
-        if stream.ahead:
-            for subscription in tuple(stream.ahead):
-                if subscription.offset <= stream.offset:
-                    stream.ahead.discard(subscription)
-                    self._replay.advance(subscription)
-
-    # ── gaps ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _hold(self, stream: Stream, batch: Batch) -> None:
-        """Keep a batch that came too early, and ask the log if what is missing does not come soon."""
-        if len(stream.held) < 64:
-            stream.held[batch.entries[0].offset] = batch.entries
-        stream.wanted = max(stream.wanted, batch.entries[-1].offset)
-        if not stream.filling:
-            stream.filling = True
-            self.loop.call_later(self._timing.patience, self._fill_if_needed, stream)
-
-    def _pass_on_held(self, stream: Stream) -> None:
-        while stream.held:
-            first = min(stream.held)
-            if first > stream.offset + 1:
-                return
-            entries = stream.held.pop(first)
-            self._pass_on(stream, stream.prepare(e for e in entries if e.offset > stream.offset))
-
-    def _catch_up(self, stream: Stream, offset: int) -> None:
-        """The log is known to reach ``offset``: move there."""
-        stream.wanted = max(stream.wanted, offset)
-        if not stream.filling and stream.wanted > stream.offset:
-            stream.filling = True
-            self._fill_if_needed(stream)
-
-    def _fill_if_needed(self, stream: Stream) -> None:
-        if stream.wanted > stream.offset and self._streams.get(stream.name) is stream:
-            self._spawn(self._fill(stream))
-        else:
-            stream.filling = False
-
-    async def _fill(self, stream: Stream) -> None:
-        """Read what is missing, once for everybody who listens here."""
-        try:
-            while stream.offset < stream.wanted:
-                epoch, after = stream.epoch, stream.offset
-                try:
-                    page = await self._replay.page(stream, after)
-                except Trimmed as gone:
-                    self._begin_again(stream, gone.head)
-                    return
-                if not page or stream.epoch != epoch:
-                    return  # the log does not have it (yet): the next comparison will tell
-                if stream.offset == after:
-                    self._pass_on(stream, page)
-                else:
-                    self._pass_on(stream, [event for event in page if (event.offset or 0) > stream.offset])
-                self._pass_on_held(stream)
-        except LogError as error:
-            logger.warning(
-                "a gap in topic %r after %d was not filled yet: %s", stream.name, stream.offset, error
-            )
-        finally:
-            stream.filling = False
-
     # ── comparing with the log ───────────────────────────────────────────────────────────────────────────────────────
 
     async def compare(self) -> None:
@@ -381,11 +330,12 @@ class Hub:
             batches = await self._threads.run(self._log.sweep)
             if batches:
                 self._batches_found(batches)
-        streams = {stream.name: stream for stream in self._streams.values() if stream.durable}
-        if not streams:
+        asked = {name: (stream, stream.mark) for name, stream in self._streams.items() if stream.durable}
+        if not asked:
             return
-        for name, head in (await self._threads.run(self._log.heads, list(streams))).items():
-            self._match(streams[name], head)
+        heads = await self._threads.run(self._log.heads, list(asked))
+        for name, (stream, mark) in asked.items():
+            self._order.match(stream, heads[name], mark)
 
     def interrupted(self) -> None:
         """The backplane may have lost messages: say so where nothing can repair it, and repair the rest."""
@@ -393,28 +343,4 @@ class Hub:
             if not stream.durable:
                 for subscription in stream.audience:
                     subscription.outlet.write_reset(reset(stream, "interrupted"))
-        self._spawn(self.compare())
-
-    async def _examine(self, stream: Stream) -> None:
-        """News of another epoch came: they are late, or the log is a new one. The log knows."""
-        head = (await self._threads.run(self._log.heads, [stream.name]))[stream.name]
-        self._match(stream, head)
-
-    def _match(self, stream: Stream, head: Head) -> None:
-        if head.epoch != stream.epoch:
-            self._begin_again(stream, head)
-        elif head.offset > stream.offset:
-            self._catch_up(stream, head.offset)
-
-    def _begin_again(self, stream: Stream, head: Head) -> None:
-        """The stream cannot be continued: start at the log's head and tell everybody."""
-        if (head.epoch, head.offset) == (stream.epoch, stream.offset):
-            return
-        reason = "trimmed" if head.epoch == stream.epoch else "epoch"
-        stream.begin(head)
-        stream.ahead.clear()
-        for subscription in tuple(stream.subscriptions):
-            if not subscription.live:
-                subscription.offset = stream.offset
-            subscription.outlet.write_reset(reset(stream, reason))
-            self._replay.advance(subscription)
+        self._spawn(self._compare_quietly())

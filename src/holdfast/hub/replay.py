@@ -8,14 +8,15 @@ same turn of the loop, so that there is no seam. Whoever waits for the same page
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from holdfast.log.base import Log, LogError, Trimmed
+from holdfast.log.base import Head, Log, LogError, Trimmed
 from holdfast.protocol.frames import Reset, ResetPayload
 from holdfast.protocol.positions import Position
 
 from .prepared import Prepared
-from .stream import Stream, Subscription
+from .stream import Mark, Stream, Subscription
 from .threads import Inline, Threads
 
 logger = logging.getLogger("holdfast.hub")
@@ -24,17 +25,46 @@ PAGE = 200
 RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
-class Replay:
-    """Reads pages of the log for the streams of one hub and moves subscriptions along."""
+class Wait:
+    """Those who wait for one page."""
 
-    def __init__(self, log: Log, threads: Threads | Inline, catch_up: Callable[[Stream, int], None]) -> None:
+    __slots__ = ("after", "asked", "stream", "subscriptions")
+
+    def __init__(self, stream: Stream, after: int) -> None:
+        self.stream = stream
+        self.after = after
+        self.asked = stream.mark
+        self.subscriptions: dict[Subscription, None] = {}
+
+
+class Replay:
+    """Reads pages of the log for the streams of one hub and moves subscriptions along.
+
+    ``catch_up`` asks that a stream move up to an offset, ``examine`` and ``match`` that it be compared with its log.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        threads: Threads | Inline,
+        catch_up: Callable[[Stream, int], None],
+        examine: Callable[[Stream], Awaitable[None]],
+        match: Callable[[Stream, Head, Mark], None],
+    ) -> None:
         self._log = log
         self._threads = threads
-        self._catch_up = catch_up  # asks that the stream itself move up to an offset
-        self._reads: dict[tuple[str, str, int], asyncio.Task[list[Prepared]]] = {}
-        self._waiting: dict[tuple[str, str, int], list[Subscription]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._catch_up = catch_up
+        self._examine = examine
+        self._match = match
+        self._reads: dict[tuple[str, int, int, bool], asyncio.Task[list[Prepared]]] = {}
+        self._waits: dict[tuple[str, int, int], Wait] = {}
+        self._serving: set[asyncio.Task[None]] = set()
         self.reads = 0  # how often the log was read, for tests and metrics
+
+    @property
+    def tasks(self) -> tuple[asyncio.Task[Any], ...]:
+        """What runs at the moment."""
+        return (*self._serving, *self._reads.values())
 
     def advance(self, subscription: Subscription) -> None:
         """Write what is at hand, up to the stream's offset; go live there, or arrange to be called again."""
@@ -74,80 +104,91 @@ class Replay:
     # ── reading the log ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def page(self, stream: Stream, after: int) -> list[Prepared]:
-        """The events after an offset, at most :data:`PAGE`; raises what :meth:`Log.read` raises."""
+        """The events after an offset, at most :data:`PAGE`; raises what :meth:`Log.read` raises.
+
+        Empty only where the log ends: not below the stream's offset, unless the log is not the one that it was.
+        """
         page = stream.page_after(after, PAGE)
         if page:
             return page
         return await asyncio.shield(self._read(stream, after))
 
     def _read(self, stream: Stream, after: int) -> "asyncio.Task[list[Prepared]]":
-        key = (stream.name, stream.epoch, after)
+        # A read at the stream's end may find nothing. Once the stream has moved on, that is nobody's answer any more.
+        key = (stream.name, stream.generation, after, after < stream.offset)
         task = self._reads.get(key)
         if task is None:
             task = self._reads[key] = asyncio.get_running_loop().create_task(self._read_page(stream, after))
-            task.add_done_callback(lambda task: self._reads.pop(key, None) and None)
+            task.add_done_callback(lambda _: self._reads.pop(key, None) and None)
         return task
 
     async def _read_page(self, stream: Stream, after: int) -> list[Prepared]:
         self.reads += 1
-        position = Position(epoch=stream.epoch, offset=after)
+        asked, position = stream.mark, Position(epoch=stream.epoch, offset=after)
         entries = await self._threads.run(self._log.read, stream.name, position, PAGE)
         page = stream.prepare(entries)
-        if page and position.epoch == stream.epoch:
+        if page and stream.generation == asked.generation:
             stream.keep_page(after, page)
         return page
 
     def _wait_for_page(self, subscription: Subscription) -> None:
         stream, after = subscription.stream, subscription.offset
-        key = (stream.name, stream.epoch, after)
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            waiting.append(subscription)
-            return
-        self._waiting[key] = [subscription]
-        task = asyncio.get_running_loop().create_task(self._serve(stream, after, key))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        key = (stream.name, stream.generation, after)
+        wait = self._waits.get(key)
+        if wait is None:
+            wait = self._waits[key] = Wait(stream, after)
+            task = asyncio.get_running_loop().create_task(self._serve(wait, key))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+        wait.subscriptions[subscription] = None
 
-    async def _serve(self, stream: Stream, after: int, key: tuple[str, str, int]) -> None:
+    async def _serve(self, wait: Wait, key: tuple[str, int, int]) -> None:
         """Read a page, with patience, and let everybody who waits for it go on."""
-        for pause in (*RETRY_SECONDS, None):
+        try:
+            page = await self._read_patiently(wait)
+        finally:
+            del self._waits[key]
+        for subscription in wait.subscriptions:
+            stands_there = (
+                wait.stream.generation == wait.asked.generation and subscription.offset == wait.after
+            )
+            if page and stands_there and not (subscription.live or subscription.ended):
+                self._write(subscription, page)
+            else:
+                self.advance(subscription)
+
+    async def _read_patiently(self, wait: Wait) -> list[Prepared]:
+        """The page; or nothing, when those who wait for it should look anew."""
+        stream = wait.stream
+        for pause in RETRY_SECONDS:
+            if all(subscription.ended for subscription in wait.subscriptions):
+                return []
             try:
-                page = await self._read(stream, after)
-            except Trimmed:
-                self._give_up(stream, self._waiting.pop(key), "trimmed")
-                return
+                page = await self._read(stream, wait.after)
+                if page or stream.generation != wait.asked.generation:
+                    return page
+                await self._examine(stream)  # the log does not hold what was passed on: is it another one?
+                if stream.generation != wait.asked.generation:
+                    return []
+            except Trimmed as gone:
+                self._match(stream, gone.head, wait.asked)
+                if stream.generation == wait.asked.generation:
+                    self._give_up(wait)
+                return []
             except LogError as error:
-                logger.warning("reading topic %r after %d failed: %s", stream.name, after, error)
-                await asyncio.sleep(RETRY_SECONDS[-1] if pause is None else pause)
-                continue
-            waiting = self._waiting.pop(key)
-            if not page:
-                # The log does not hold what the stream passed on: it is not the log that the stream knew.
-                self._give_up(stream, waiting, "epoch")
-                return
-            for subscription in waiting:
-                if subscription.offset == after:
-                    self._write_if_ready(subscription, page)
-                else:
-                    self.advance(subscription)
-            return
-        # The log has been away for long. Ask again as if anew, for as long as somebody waits.
-        for subscription in self._waiting.pop(key):
-            self.advance(subscription)
+                logger.warning("reading topic %r after %d failed: %s", stream.name, wait.after, error)
+            except Exception:
+                logger.exception("reading topic %r after %d failed", stream.name, wait.after)
+            await asyncio.sleep(pause)
+        return []
 
-    def _write_if_ready(self, subscription: Subscription, page: list[Prepared]) -> None:
-        if not (subscription.live or subscription.ended):
-            self._write(subscription, page)
-
-    def _give_up(self, stream: Stream, subscriptions: list[Subscription], reason: "str") -> None:
-        """What they wait for is gone: say so, and let them go on from where the stream is."""
-        for subscription in subscriptions:
-            if subscription.ended or subscription.live:
-                continue
-            subscription.offset = stream.offset
-            subscription.outlet.write_reset(reset(stream, reason))
-            self.advance(subscription)
+    def _give_up(self, wait: Wait) -> None:
+        """What they wait for was trimmed: say so, and let them go on from where the stream is."""
+        stream = wait.stream
+        for subscription in wait.subscriptions:
+            if not (subscription.ended or subscription.live) and subscription.offset == wait.after:
+                subscription.offset = stream.offset
+                subscription.outlet.write_reset(reset(stream, "trimmed"))
 
 
 def reset(stream: Stream, reason: str) -> Reset:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from holdfast.log.base import Entry, Head
 from holdfast.protocol.positions import Position
@@ -12,6 +13,13 @@ from .prepared import Prepared
 RECENT_EVENTS = 256
 RECENT_BYTES = 256 * 1024
 PAGES = 16
+
+
+class Mark(NamedTuple):
+    """Where a stream stood at some moment. ``generation`` counts how often it has begun (again)."""
+
+    generation: int
+    offset: int
 
 
 class Subscription:
@@ -31,7 +39,7 @@ class Subscription:
 
 
 class Stream:
-    """The state of a topic in the hub; the rules are in :class:`~holdfast.hub.hub.Hub`.
+    """The state of a topic in the hub; the rules are in :class:`~holdfast.hub.order.Order`.
 
     ``offset`` is the last one passed on to the live subscribers. ``epoch`` is ``""`` for a topic without a log.
     """
@@ -40,13 +48,15 @@ class Stream:
         self.name = name
         self.epoch = ""
         self.offset = 0
-        self.floor = 0
+        self.generation = 0
+        self.closed = False
         self.subscriptions: set[Subscription] = set()
         self.live: set[Subscription] = set()
         self.ahead: set[Subscription] = set()  # those that know of entries that were not passed on here yet
         self.held: dict[int, Sequence[Entry]] = {}  # batches beyond a gap, by their first offset
         self.wanted = 0  # the log is known to reach this far
-        self.filling = False
+        self.filling = False  # the log is being read, or soon will be, for what is missing
+        self.examining = False  # the log is being asked for its epoch
         self.visitors = 0  # joins under way
         self.idle_since: float | None = None
         self._audience: tuple[Subscription, ...] | None = None
@@ -62,10 +72,16 @@ class Stream:
     def position(self) -> Position:
         return Position(epoch=self.epoch, offset=self.offset)
 
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.generation, self.offset)
+
     def begin(self, head: Head) -> None:
         """Start (again) at the log's head: forget what was read, and what was held back."""
-        self.epoch, self.offset, self.floor = head.epoch, head.offset, head.floor
+        self.epoch, self.offset = head.epoch, head.offset
+        self.generation += 1
         self.wanted = head.offset
+        self.ahead.clear()
         self.held.clear()
         self._recent.clear()
         self._recent_bytes = 0
@@ -144,8 +160,9 @@ class Stream:
                 return recent[start : start + limit]
         return self._pages.get(offset)
 
-    def forget(self) -> None:
-        """Give back the memory of a stream in which nothing happens."""
-        self._recent.clear()
-        self._recent_bytes = 0
-        self._pages.clear()
+    def close(self) -> None:
+        """The stream is not part of its hub any more: whatever is still under way for it ends."""
+        self.closed = True
+        for subscription in tuple(self.subscriptions):
+            subscription.ended = True
+            self.fall_behind(subscription, subscription.offset)

@@ -1,7 +1,10 @@
 """One timer for all connections of a process."""
 
+import logging
 from collections import defaultdict
 from typing import Protocol
+
+logger = logging.getLogger("holdfast.hub")
 
 
 class Watched(Protocol):
@@ -29,7 +32,11 @@ class Wheel:
         """Look at everything whose time has come."""
         for second in sorted(second for second in self._buckets if second <= now):
             for item in self._buckets.pop(second):
-                again = item.check(now)
+                try:
+                    again = item.check(now)
+                except Exception:  # one bad connection must not stop the clock of all others
+                    logger.exception("%r could not be looked at", item)
+                    continue
                 if again is not None:
                     self.watch(item, max(again, now))
 

@@ -1,0 +1,58 @@
+"""An event loop whose clock jumps: what waits for a minute waits for nothing, and runs the same way every time."""
+
+import asyncio
+import functools
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STUCK_SECONDS = 10.0
+
+
+class JumpingSelector(selectors.DefaultSelector):
+    """Never waits for a timer. Waits only when nothing but a thread can make the loop go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        if timeout is None:
+            ready = super().select(STUCK_SECONDS)
+            if not ready:
+                raise RuntimeError("nothing will ever happen on this loop again: something waits in vain")
+            return ready
+        self.now += timeout
+        return []
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._clock = JumpingSelector()
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        return self._clock.now
+
+
+def in_jumping_time(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Run an async test on a loop whose clock jumps."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+            return runner.run(test(*args, **kwargs))
+
+    return run
+
+
+async def turns(count: int = 20) -> None:
+    """Let everything run that can run without the clock moving."""
+    for _ in range(count):
+        await asyncio.sleep(0)

@@ -1,0 +1,168 @@
+"""Hubs on one loop, joined by an exchange, with a log and threads that do as they are told."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from holdfast.backplane.memory import MemoryExchange
+from holdfast.hub.hub import Hub, Snapshot, Timing
+from holdfast.hub.prepared import Prepared
+from holdfast.hub.publisher import Publisher
+from holdfast.hub.stream import Subscription
+from holdfast.log.base import Draft, Log
+from holdfast.log.memory import MemoryLog
+from holdfast.protocol.frames import JoinedPayload, Reset
+from holdfast.protocol.positions import Position
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TOPIC = "rooms/lobby"
+
+
+class Listener:
+    """An outlet that writes down what it is given. ``room`` is how many events fit before it is not ready."""
+
+    def __init__(self, client: str = "", room: int | None = None) -> None:
+        self.client = client
+        self.ready = True
+        self.room = room
+        self.heard: list[str] = []
+        self.offsets: list[int] = []
+        self.resets: list[tuple[str, str | None, int | None]] = []
+        self.joined: JoinedPayload | None = None
+        self.subscription: Subscription | None = None
+
+    def write(self, event: Prepared) -> None:
+        assert self.ready, "an event was written to an outlet that is not ready"
+        self.heard.append(event.payload.decode())
+        if event.offset is not None:
+            self.offsets.append(event.offset)
+        if self.room is not None:
+            self.room -= 1
+            self.ready = self.room > 0
+
+    def write_reset(self, reset: Reset) -> None:
+        payload = reset.payload
+        self.resets.append((payload.reason, payload.epoch, payload.offset))
+
+    def announce(self, payload: JoinedPayload) -> bool:
+        assert not self.offsets, "joined comes before the events"
+        self.joined = payload
+        return True
+
+
+class Scripted:
+    """Threads that run the work where it stands, and hand over the result when the script says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.errors: dict[str, list[BaseException]] = {}
+        self._held: dict[str, asyncio.Event] = {}
+
+    def hold(self, name: str) -> None:
+        """From now on what ``name`` finds is known at once, but handed over late."""
+        self._held[name] = asyncio.Event()
+
+    def let_go(self, name: str) -> None:
+        self._held.pop(name).set()
+
+    def fail(self, name: str, *errors: BaseException) -> None:
+        self.errors.setdefault(name, []).extend(errors)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        name = getattr(function, "__name__", "?")
+        self.calls.append(name)
+        await asyncio.sleep(0)
+        if self.errors.get(name):
+            raise self.errors[name].pop(0)
+        result = function(*args, **kwargs)
+        if name in self._held:
+            await self._held[name].wait()
+        return result
+
+    def close(self) -> None:
+        pass
+
+
+class Server:
+    """One process: a hub and a publisher."""
+
+    def __init__(self, log: Log, exchange: MemoryExchange, threads: Any, timing: Timing, origin: str) -> None:
+        self.log, self.threads = log, threads
+        self.backplane = exchange.backplane()
+        self.publisher = Publisher(log, self.backplane, threads, origin=origin)
+        self.hub = Hub(
+            log,
+            self.backplane,
+            threads,
+            origin=origin,
+            timing=timing,
+            batches_found=self.publisher.spread,
+            group_events=lambda topic, message: (str(message["type"]), str(message["n"]).encode()),
+        )
+
+    async def start(self) -> "Server":
+        await self.hub.start()
+        self.publisher.attach(self.hub)
+        return self
+
+    async def join(
+        self,
+        listener: Listener | None = None,
+        *,
+        since: int | Position | None = None,
+        topic: str = TOPIC,
+        durable: bool = True,
+        snapshot: Snapshot | None = None,
+    ) -> Listener:
+        listener = listener or Listener()
+        if isinstance(since, int):
+            since = Position(epoch=self.log.heads([topic])[topic].epoch, offset=since)
+        listener.subscription = await self.hub.join(
+            topic, listener, listener.announce, durable=durable, since=since, snapshot=snapshot
+        )
+        return listener
+
+    def resume(self, listener: Listener, room: int | None = None) -> None:
+        listener.room, listener.ready = room, True
+        assert listener.subscription is not None
+        self.hub.resume(listener.subscription)
+
+
+class World:
+    """A log and the servers on it."""
+
+    def __init__(self, log: Log | None = None, timing: Timing | None = None) -> None:
+        self.log = log or MemoryLog()
+        self.timing = timing or Timing(patience=0)
+        self.exchange = MemoryExchange()
+        self.servers: list[Server] = []
+
+    async def server(self) -> Server:
+        made = Server(self.log, self.exchange, Scripted(), self.timing, f"server-{len(self.servers)}")
+        self.servers.append(made)
+        return await made.start()
+
+    def write(self, *payloads: int | str, topic: str = TOPIC, exclude: str = "") -> None:
+        """Put events into the log without telling anybody."""
+        self.log.append([draft(payload, topic, exclude) for payload in payloads])
+
+    def rebuild(self, topic: str = TOPIC) -> None:
+        """The topic's log is lost."""
+        assert isinstance(self.log, MemoryLog)
+        self.log._streams.pop(topic)
+
+    def head(self, topic: str = TOPIC) -> Position:
+        return self.log.heads([topic])[topic].position
+
+
+def draft(payload: int | str, topic: str = TOPIC, exclude: str = "") -> Draft:
+    return Draft(topic=topic, name="said", payload=str(payload).encode(), exclude=exclude)
+
+
+def publish(
+    server: Server, *payloads: int | str, topic: str = TOPIC, exclude: str = "", durable: bool = True
+) -> None:
+    """Publish as ``def`` code of that server does."""
+    server.publisher.publish([draft(payload, topic, exclude) for payload in payloads], durable=durable)
