@@ -54,15 +54,20 @@ AT_ONCE = 16
 class ChannelsBackplane(Backplane):
     """The channel layer ``alias``.
 
-    ``pulse`` is the time in seconds between two checks that messages still come through, and the time that one may
-    take. ``now`` reads the clock by which memberships are renewed, in seconds.
+    Every ``pulse`` seconds it checks that messages still come through, and gives that ``patience`` seconds.
+    ``now`` reads the clock by which memberships are renewed, in seconds.
     """
 
     def __init__(
-        self, alias: str = "default", *, pulse: float = 5.0, now: Callable[[], float] = time.monotonic
+        self,
+        alias: str = "default",
+        *,
+        pulse: float = 5.0,
+        patience: float = 5.0,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._layer = _layer(alias)
-        self._pulse_seconds, self._now = pulse, now
+        self._pulse_seconds, self._patience, self._now = pulse, patience, now
         #: The in-memory layer belongs to one process and to one thread: only the loop that receives may touch it.
         self.shared = not isinstance(self._layer, InMemoryChannelLayer)
         # From the object itself: the pub/sub layer passes every other question on to a part that exists only on a loop.
@@ -272,7 +277,7 @@ class ChannelsBackplane(Backplane):
 
     async def _feel_pulse(self) -> None:
         try:
-            async with asyncio.timeout(self._pulse_seconds):
+            async with asyncio.timeout(self._patience):
                 await _for_each(self._pulse_topics, self._hear)
         except Exception as error:  # noqa: BLE001 - whatever a layer raises
             self._trouble(f"a message to ourselves did not arrive: {type(error).__name__} {error}".rstrip())

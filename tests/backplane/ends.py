@@ -1,0 +1,57 @@
+"""Two ends of a backplane: what sends, and what receives and can be waited for."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.backplane.base import Backplane
+
+WAIT = 10.0
+"""Seconds that a test waits for what must happen; it goes on as soon as it has."""
+
+
+@dataclass
+class Receiver:
+    """What a hub would be: remembers everything, and lets a test wait for it."""
+
+    backplane: Backplane
+    news: list[tuple[str, bytes]] = field(default_factory=list)
+    foreign: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    interruptions: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def start(self, *topics: str) -> "Receiver":
+        await self.backplane.start(self._receive, self._receive_group, self._interrupted)
+        for topic in topics:
+            await self.backplane.subscribe(topic)
+        return self
+
+    async def until(self, condition: Callable[[], object], *, seconds: float = WAIT) -> None:
+        async with asyncio.timeout(seconds):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def has(self, *news: tuple[str, bytes]) -> None:
+        """Wait for as much as `news`, and compare."""
+        try:
+            await self.until(lambda: len(self.news) >= len(news))
+        except TimeoutError:
+            pass
+        assert self.news == list(news)
+
+    def of(self, topic: str) -> list[bytes]:
+        return [message for name, message in self.news if name == topic]
+
+    def _receive(self, topic: str, message: bytes) -> None:
+        self.news.append((topic, message))
+        self._changed.set()
+
+    def _receive_group(self, topic: str, message: dict[str, Any]) -> None:
+        self.foreign.append((topic, message))
+        self._changed.set()
+
+    def _interrupted(self) -> None:
+        self.interruptions += 1
+        self._changed.set()

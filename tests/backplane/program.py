@@ -1,0 +1,84 @@
+"""A process that only sends: `python -m tests.backplane.program HOW BACKEND URL PREFIX`."""
+
+import multiprocessing
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import NoReturn
+
+import django
+from django.conf import settings
+
+from holdfast.backplane.channels import ChannelsBackplane
+
+
+def sockets() -> int:
+    """How many file descriptors this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def main(how: str, backend: str, url: str, prefix: str) -> None:
+    layer = {"BACKEND": backend, "CONFIG": {"hosts": [url], "prefix": prefix}}
+    settings.configure(CHANNEL_LAYERS={"default": layer})
+    django.setup()
+    backplane = ChannelsBackplane()
+
+    def say(text: str) -> None:
+        backplane.send("rooms/lobby", text.encode())
+
+    def say_surely(text: str) -> None:
+        say(text)
+        assert backplane.flush(10)
+
+    def end_child() -> NoReturn:
+        say("child")
+        sys.exit()  # through the whole end of the interpreter, as a pre-forked server's worker
+
+    if how == "at-exit":
+        say("last words")
+    elif how == "thread":
+        thread = threading.Thread(target=say, args=["from a thread"])
+        thread.start()
+        thread.join()
+    elif how == "fork":
+        say_surely("parent")
+        before = sockets()
+        child = os.fork()
+        if child == 0:
+            end_child()
+        assert os.waitpid(child, 0)[1] == 0
+        say_surely("parent again")
+        assert sockets() == before
+    elif how == "fork-while-queued":
+        for number in range(200):
+            say(f"{number}")
+        child = os.fork()
+        if child == 0:
+            end_child()
+        assert os.waitpid(child, 0)[1] == 0
+        assert backplane.flush(10)
+    elif how == "multiprocessing":
+        say_surely("parent")
+        process = multiprocessing.get_context("fork").Process(target=say, args=["child"])
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        say_surely("parent again")
+    elif how == "many":
+        say_surely("warm")
+        before = sockets()
+        for _ in range(10):
+            for _ in range(2000):
+                backplane.send("rooms/nobody", b"x" * 128)
+            assert backplane.flush(30)
+            assert sockets() <= before + 8  # a connection for each lane, at most
+        assert not backplane.lost
+        assert threading.active_count() == 2
+        say_surely("done")
+    else:
+        raise SystemExit(f"unknown: {how}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

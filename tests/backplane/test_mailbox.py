@@ -1,0 +1,215 @@
+"""The queue of outgoing messages: bounds, order, outages. Carried by the courier unless a test binds a loop."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from holdfast.backplane.mailbox import Mailbox
+
+from .ends import WAIT
+
+
+class Carrier:
+    """Carries nothing until it is opened; fails when told to."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.error: Exception | None = None
+        self.tried: list[tuple[str, bytes]] = []
+        self.begun = threading.Event()
+        self.at_once = self.most_at_once = 0
+        self.threads: set[str] = set()
+
+    async def __call__(self, topic: str, message: bytes) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.tried.append((topic, message))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.begun.set()
+        try:
+            await asyncio.sleep(0)
+            while not self.open.is_set():  # noqa: ASYNC110 - opened by another thread
+                await asyncio.sleep(0.001)
+        finally:
+            self.at_once -= 1
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def carrier() -> Iterator[Carrier]:
+    carrier = Carrier()
+    yield carrier
+    carrier.open.set()
+
+
+def test_flush_says_whether_everything_was_carried(carrier: Carrier) -> None:
+    mailbox = Mailbox(carrier)
+    assert mailbox.flush(0)
+    mailbox.put("t", b"hello")
+    assert not mailbox.flush(0.01)
+    carrier.open.set()
+    assert mailbox.flush(WAIT)
+    assert carrier.tried == [("t", b"hello")]
+
+
+def test_when_it_is_full_the_oldest_is_dropped_and_a_warning_given_once(
+    carrier: Carrier, caplog: pytest.LogCaptureFixture
+) -> None:
+    mailbox = Mailbox(carrier, limit=3)
+    mailbox.put("t", b"0")
+    assert carrier.begun.wait(WAIT)
+    for number in range(1, 6):
+        mailbox.put("t", b"%d" % number)
+    carrier.open.set()
+    assert mailbox.flush(WAIT)
+    assert [message for _, message in carrier.tried] == [b"0", b"4", b"5"]
+    assert mailbox.lost == {"overflow": 3}
+    assert len([record for record in caplog.records if "more than it can carry" in record.message]) == 1
+
+
+def test_the_oldest_is_dropped_whatever_its_topic(carrier: Carrier) -> None:
+    mailbox = Mailbox(carrier, limit=3, lanes=1)
+    mailbox.put("busy", b"0")
+    assert carrier.begun.wait(WAIT)
+    mailbox.put("old", b"1")
+    mailbox.put("new", b"2")
+    mailbox.put("newest", b"3")
+    carrier.open.set()
+    assert mailbox.flush(WAIT)
+    assert [topic for topic, _ in carrier.tried] == ["busy", "new", "newest"]
+
+
+def test_one_topic_is_carried_in_order_and_many_at_the_same_time(carrier: Carrier) -> None:
+    mailbox = Mailbox(carrier, lanes=4)
+    for number in range(10):
+        for topic in "abcdef":
+            mailbox.put(topic, b"%d" % number)
+    carrier.open.set()
+    assert mailbox.flush(WAIT)
+    for topic in "abcdef":
+        assert [m for t, m in carrier.tried if t == topic] == [b"%d" % number for number in range(10)]
+    assert 1 < carrier.most_at_once <= 4
+
+
+def test_one_thread_carries_for_all_mailboxes(carrier: Carrier) -> None:
+    carrier.open.set()
+    for mailbox in (Mailbox(carrier), Mailbox(carrier)):
+        mailbox.put("t", b"hello")
+        assert mailbox.flush(WAIT)
+    assert carrier.threads == {"holdfast-courier"}
+
+
+def test_an_outage_is_logged_once_and_its_end_too(carrier: Carrier, caplog: pytest.LogCaptureFixture) -> None:
+    mailbox = Mailbox(carrier)
+    carrier.error = ConnectionError("refused")
+    carrier.open.set()
+    for number in range(4):
+        mailbox.put("t", b"%d" % number)
+    assert mailbox.flush(WAIT)
+    assert mailbox.lost == {"failed": 4}
+    carrier.error = None
+    mailbox.put("t", b"again")
+    assert mailbox.flush(WAIT)
+    assert ["cannot send" in record.message for record in caplog.records] == [True, False]
+    assert "sends again; it has lost 4 messages" in caplog.records[1].message
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_in_an_outage_one_message_at_a_time_is_tried(carrier: Carrier) -> None:
+    mailbox = Mailbox(carrier)
+    carrier.error = ConnectionError("refused")
+    carrier.open.set()
+    mailbox.put("first", b"")
+    assert mailbox.flush(WAIT)
+    carrier.most_at_once = 0
+    carrier.open.clear()
+    for topic in "abcdef":
+        mailbox.put(topic, b"")
+    assert not mailbox.flush(0.02)
+    assert carrier.most_at_once == 1
+    carrier.error = None
+    carrier.open.set()
+    assert mailbox.flush(WAIT)
+    assert mailbox.lost == {"failed": 1}
+
+
+def test_what_waited_too_long_is_no_news_any_more(carrier: Carrier) -> None:
+    time = 0.0
+    mailbox = Mailbox(carrier, patience=10, now=lambda: time)
+    mailbox.put("t", b"0")
+    assert carrier.begun.wait(WAIT)
+    mailbox.put("t", b"1")
+    time = 11.0
+    mailbox.put("t", b"2")
+    carrier.open.set()
+    assert mailbox.flush(WAIT)
+    assert [message for _, message in carrier.tried] == [b"0", b"2"]
+    assert mailbox.lost == {"expired": 1}
+
+
+def test_a_carrier_that_never_returns_is_given_up(carrier: Carrier) -> None:
+    mailbox = Mailbox(carrier, patience=0.02)
+    mailbox.put("t", b"0")
+    assert mailbox.flush(WAIT)
+    assert mailbox.lost == {"failed": 1}
+
+
+async def test_on_a_bound_loop_it_is_carried_there(carrier: Carrier) -> None:
+    carrier.open.set()
+    mailbox = Mailbox(carrier)
+    mailbox.bind(asyncio.get_running_loop())
+    mailbox.put("t", b"here")
+    await asyncio.to_thread(mailbox.put, "t", b"there")
+    assert await mailbox.drained(WAIT)
+    assert carrier.threads == {threading.current_thread().name}
+
+
+def test_what_a_loop_left_when_it_was_closed_is_carried_by_the_courier(carrier: Carrier) -> None:
+    mailbox = Mailbox(carrier)
+
+    async def leave_something() -> None:
+        mailbox.bind(asyncio.get_running_loop())
+        for number in range(3):
+            mailbox.put("t", b"%d" % number)
+        while not carrier.begun.is_set():  # noqa: ASYNC110 - what is waited for is one turn away
+            await asyncio.sleep(0)
+
+    asyncio.run(leave_something())
+    carrier.open.set()
+    mailbox.put("t", b"3")
+    assert mailbox.flush(WAIT)
+    assert carrier.tried == [("t", b"%d" % number) for number in range(4)]
+    assert mailbox.lost == {"failed": 1}  # the one that was on its way
+
+
+def test_what_a_loop_never_began_to_carry_is_carried_by_the_courier(carrier: Carrier) -> None:
+    carrier.open.set()
+    mailbox = Mailbox(carrier)
+    loop = asyncio.new_event_loop()
+    mailbox.bind(loop)
+    mailbox.put("t", b"0")
+    assert mailbox.flush(WAIT)
+    loop.close()
+    assert carrier.threads == {"holdfast-courier"}
+
+
+async def test_many_messages_wake_the_loop_once(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
+    carrier.open.set()
+    mailbox = Mailbox(carrier)
+    wakes: list[object] = []
+    wake = mailbox._wake
+
+    def counted() -> None:
+        wakes.append(None)
+        wake()
+
+    monkeypatch.setattr(mailbox, "_wake", counted)
+    mailbox.bind(asyncio.get_running_loop())
+    for _ in range(1000):
+        mailbox.put("t", b"")
+    assert len(wakes) == 1
+    assert await mailbox.drained(WAIT)
