@@ -1,0 +1,183 @@
+"""A WebSocket connection that belongs to the hub: no task, no scope, no queue, only the socket and a peer."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from holdfast.hub.prepared import Burst, Prepared
+
+from . import framing
+from .deflate import Deflate
+from .framing import BINARY, CLOSE, PING, PONG, TEXT, Parser, ProtocolError
+
+CLOSE_SECONDS = 5.0
+"""How long a client may take to answer a close."""
+
+COMPRESS_BYTES = 512
+"""Messages smaller than this are sent as they are: deflate would cost more than it saves (docs/benchmarks.md)."""
+
+_deflate = Deflate()
+
+
+class Peer(Protocol):
+    """The reading end, as ``adopt`` returns it."""
+
+    def receive(self, data: str | bytes) -> None:
+        """A message has arrived."""
+
+    def paused(self) -> None:
+        """The write buffer is full; until :meth:`resumed` nothing but answers may be written."""
+
+    def resumed(self) -> None:
+        """The write buffer has drained."""
+
+    def overflowed(self) -> None:
+        """Not even answers fit any more."""
+
+    def shut_down(self) -> None:
+        """The server is stopping."""
+
+    def closed(self) -> None:
+        """The connection is gone. Called once, last."""
+
+
+Adopt = Callable[["AdoptedProtocol"], Peer]
+
+
+# ── the forms of an event on this wire ───────────────────────────────────────────────────────────────────────────────
+
+
+def text_frame(event: Prepared) -> bytes:
+    return framing.encode(TEXT, event.json)
+
+
+def binary_frame(event: Prepared) -> bytes:
+    return framing.encode(BINARY, event.msgpack)
+
+
+def deflated_text_frame(event: Prepared) -> bytes:
+    if len(event.json) < COMPRESS_BYTES:
+        return event.form(text_frame)
+    return framing.encode(TEXT, _deflate.deflate(event.json), compressed=True)
+
+
+def deflated_binary_frame(event: Prepared) -> bytes:
+    if len(event.msgpack) < COMPRESS_BYTES:
+        return event.form(binary_frame)
+    return framing.encode(BINARY, _deflate.deflate(event.msgpack), compressed=True)
+
+
+_FORMS = {
+    (False, False): text_frame,
+    (True, False): binary_frame,
+    (False, True): deflated_text_frame,
+    (True, True): deflated_binary_frame,
+}
+
+
+class AdoptedProtocol(asyncio.Protocol):
+    """The transport's protocol and the peer's sink in one object, since there are very many of them."""
+
+    __slots__ = ("_closing", "_connections", "_deflates", "_form", "_limit", "_parser", "_paused", "_peer", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, parser: Parser, deflates: bool, connections: set[Any]) -> None:
+        self._transport = transport
+        self._parser = parser
+        self._connections = connections
+        self._deflates = deflates
+        self._form = text_frame
+        self._limit = 0
+        self._paused = False
+        self._closing = False
+        self._peer: Peer | None = None
+
+    def begin(self, adopt: Adopt, *, binary: bool, write_buffer_bytes: int) -> None:
+        """Meet the peer. ``write_buffer_bytes`` bounds what waits for a client that does not read."""
+        self._form = _FORMS[binary, self._deflates]
+        self._limit = 2 * write_buffer_bytes
+        self._transport.set_write_buffer_limits(high=write_buffer_bytes)
+        self._connections.add(self)
+        self._peer = adopt(self)
+
+    # ── the peer writes ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def send(self, data: str | bytes) -> None:
+        """Write a message of the session."""
+        if self._closing:
+            return
+        opcode, payload = (TEXT, data.encode()) if isinstance(data, str) else (BINARY, data)
+        if self._deflates and len(payload) >= COMPRESS_BYTES:
+            self._transport.write(framing.encode(opcode, _deflate.deflate(payload), compressed=True))
+        else:
+            self._transport.write(framing.encode(opcode, payload))
+        if self._paused and self._peer is not None and self._transport.get_write_buffer_size() > self._limit:
+            self._peer.overflowed()
+
+    def send_events(self, burst: Burst) -> None:
+        """Write events, joined once for everybody who takes the same form, in one write."""
+        if not self._closing:
+            self._transport.write(burst.joined(self._form))
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake (7.1.2), and end it without the client if it must be."""
+        if self._closing:
+            return
+        self._closing = True
+        self._transport.write(framing.encode_close(code, reason))
+        if self._paused:
+            self._transport.abort()  # it would never be read
+        else:
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+
+    # ── the transport ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            messages = self._parser.feed(data)
+        except ProtocolError as error:
+            self._end(framing.encode_close(error.code, error.reason))
+            return
+        peer = self._peer
+        for message in messages:
+            opcode = message.opcode
+            if opcode == PING:
+                if not self._closing:
+                    self._transport.write(framing.encode(PONG, cast("bytes", message.data)))
+            elif opcode == CLOSE:
+                self._end(framing.encode_close(message.code))
+            elif opcode != PONG and peer is not None and not self._closing:
+                peer.receive(message.data)
+
+    def _end(self, close: bytes) -> None:
+        """The client has closed, or has to be closed."""
+        if not self._closing:
+            self._closing = True
+            self._transport.write(close)
+        self._transport.close()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        if self._peer is not None:
+            self._peer.paused()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._peer is not None and not self._closing:
+            self._peer.resumed()
+
+    def eof_received(self) -> None:
+        return None  # the transport closes itself
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._connections.discard(self)
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            peer.closed()
+
+    def shutdown(self) -> None:
+        """Uvicorn is stopping: it asks every connection that it knows of."""
+        if self._peer is not None and not self._closing:
+            self._peer.shut_down()
+        else:
+            self._transport.close()
