@@ -83,10 +83,16 @@ class Publisher:
             self._tell(topic, news.Passing.of(own, self._origin))
 
     def _tell(self, topic: str, item: news.News) -> None:
-        for hub in self._hubs:
-            hub.deliver(topic, item)
-        if self._backplane.shared:
-            self._backplane.send(topic, news.encode(item))
+        """Never raises: to whoever published, an error would mean that the events are not in the log."""
+        try:
+            for hub in self._hubs:
+                hub.deliver(topic, item)
+            if self._backplane.shared:
+                self._backplane.send(topic, news.encode(item))
+        except Exception:
+            logger.exception(
+                "news of topic %r did not reach everybody; a comparison with the log will", topic
+            )
 
     def _writer(self) -> "GroupCommit":
         loop = asyncio.get_running_loop()
@@ -133,7 +139,7 @@ class GroupCommit:
     async def _write_group(self, group: list[tuple[Sequence[Draft], asyncio.Future[None]]]) -> None:
         together = [draft for drafts, _ in group for draft in drafts]
         try:
-            self._spread(await self._threads.run(self._log.append, together))
+            batches = await self._threads.run(self._log.append, together)
         except Exception as error:  # noqa: BLE001 - it is handed to whoever published
             if len(group) > 1 and not isinstance(error, LogError):
                 for part in group:
@@ -142,7 +148,8 @@ class GroupCommit:
             for _, done in group:
                 if not done.done():
                     done.set_exception(error)
-        else:
-            for _, done in group:
-                if not done.done():
-                    done.set_result(None)
+            return
+        self._spread(batches)
+        for _, done in group:
+            if not done.done():
+                done.set_result(None)

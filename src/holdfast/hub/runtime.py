@@ -47,9 +47,10 @@ class Runtime:
         hub, loop = self._hub, asyncio.get_running_loop()
         if hub is not None and hub.loop is loop:
             return hub
-        if self._starting is None or self._starting.get_loop() is not loop:
-            self._starting = loop.create_task(self._start_hub())
-        return await asyncio.shield(self._starting)
+        starting = self._starting
+        if starting is None or starting.get_loop() is not loop or starting.done():
+            starting = self._starting = loop.create_task(self._start_hub())
+        return await asyncio.shield(starting)
 
     async def _start_hub(self) -> Hub:
         if self._hub is not None:
@@ -72,12 +73,16 @@ class Runtime:
         self.publisher.spread(batches)
 
     async def stop(self) -> None:
-        """Stop the hub of the running event loop and end the threads. The runtime can be used again."""
-        hub, self._hub, self._starting = self._hub, None, None
+        """Stop the hub of the running event loop, if it has one, and end the threads. The runtime can be used again."""
+        loop = asyncio.get_running_loop()
+        starting, self._starting = self._starting, None
+        if starting is not None and starting.get_loop() is loop:
+            await asyncio.wait([starting])
+        hub, self._hub = self._hub, None
         if hub is not None:
             self.publisher.detach(hub)
-            await hub.stop()
-        loop = asyncio.get_running_loop()
+            if hub.loop is loop:
+                await hub.stop()
         await loop.run_in_executor(None, self.threads.close)
         await loop.run_in_executor(None, self.log_threads.close)
 
