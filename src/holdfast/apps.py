@@ -1,6 +1,7 @@
 """Holdfast as a Django app."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class HoldfastConfig(AppConfig):
@@ -14,7 +15,9 @@ class HoldfastConfig(AppConfig):
     def ready(self) -> None:
         # Django forbids what these import any earlier.
         from . import checks, wiring  # noqa: F401 - importing the checks registers them
+        from .log.functions import complete
         from .topics.registry import registry
 
+        post_migrate.connect(complete, sender=self)
         wiring.install()
         registry.discover()

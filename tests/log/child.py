@@ -57,6 +57,7 @@ def main(database: str, command: str, *arguments: str) -> None:
         DATABASES={"default": json.loads(database)},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "holdfast"],
+        MIGRATION_MODULES={"holdfast": None} if command == "append_without_migrations" else {},
         SECRET_KEY="nothing is signed here",
         USE_TZ=True,
     )
@@ -79,6 +80,26 @@ def publish(log: Any, topic: str, first: str, count: str) -> int:
         else:
             log.append(drafts(topic, n))
     return int(count)
+
+
+def append(log: Any, topic: str, first: str, count: str) -> int:
+    """Append ``count`` events, each by itself."""
+    from tests.log.events import drafts
+
+    for n in range(int(first), int(first) + int(count)):
+        log.append(drafts(topic, n))
+    return int(count)
+
+
+def append_without_migrations(log: Any, topic: str) -> int:
+    """Make the tables as pytest-django's --nomigrations does, and append an event."""
+    from django.core.management import call_command
+
+    from tests.log.events import drafts, numbers
+
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    log.append(drafts(topic, 1))
+    return len(numbers(log, topic))
 
 
 def die_after_commit(log: Any, topic: str, *numbers: str) -> None:
@@ -145,6 +166,8 @@ def use_without_tables(log: Any) -> list[str]:
 
 COMMANDS = {
     "publish": publish,
+    "append": append,
+    "append_without_migrations": append_without_migrations,
     "die_after_commit": die_after_commit,
     "claim": claim,
     "claim_and_die": claim_and_die,

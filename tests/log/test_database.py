@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -10,7 +11,7 @@ from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
 from holdfast.log import database as database_module
-from holdfast.log.base import LogUnavailable
+from holdfast.log.base import Draft, LogUnavailable
 from holdfast.log.database import DatabaseLog
 from tests.log import child
 from tests.log.contract import LogContract, Reports
@@ -41,6 +42,17 @@ class TestDatabaseLog(LogContract):
         # BEGIN, INSERT, COMMIT; then BEGIN, DELETE, UPDATE, INSERT, COMMIT, or the move and the second look.
         assert len(enlisting) == {"sqlite": 8, "postgres": 5}[log.alias]
         assert len(reading) == 2
+
+    def test_a_batch_over_several_topics_is_written_whole_or_not_at_all(
+        self, log: DatabaseLog, topic: str
+    ) -> None:
+        a, b = f"{topic}/a", f"{topic}/b"
+        no_text = Draft(topic=b, name="number.said", payload=b"\xff")
+
+        with pytest.raises(UnicodeDecodeError):
+            log.append([*drafts(a, 1), no_text])
+
+        assert numbers(log, a) == []
 
     def test_a_sweep_of_nothing_is_one_statement(self, log: DatabaseLog) -> None:
         with CaptureQueriesContext(connections[log.alias]) as sweeping:
@@ -78,6 +90,22 @@ class TestInsideTestCase(TestCase):
             assert log.trim("rooms/lobby", count=1) == 3
             assert log.claim("ada", "1", "post", seconds=60).mine
             assert log.claim("ada", "1", "post", seconds=60).running
+
+
+def as_django(dsn: str) -> dict[str, str]:
+    """An entry of ``DATABASES`` for a libpq URL."""
+    url = urlsplit(dsn)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": url.path.removeprefix("/"),
+        "USER": str(url.username),
+        "HOST": str(url.hostname),
+        "PORT": str(url.port),
+    }
+
+
+def test_it_works_without_migrations_as_some_run_their_tests(postgres_dsn: str) -> None:
+    assert child.run(as_django(postgres_dsn), "append_without_migrations", "rooms/lobby") == 1
 
 
 class TestErrors:

@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.utils import timezone
 
 from holdfast.log.base import Batch, Trimmed
 from holdfast.log.database import DatabaseLog
-from holdfast.log.dialects import Moved, PostgreSQL
+from holdfast.log.dialects import Moved, PostgreSQL, SQLite
 from holdfast.log.tables import OUTBOX
 from holdfast.protocol.positions import Position
 from tests.log import child
@@ -85,6 +85,7 @@ class TestSweep:
 
 
 def test_what_waits_comes_before_what_is_appended_later(log: DatabaseLog, topic: str) -> None:
+    log.heads([topic])
     commit_without_numbering(log, topic, 1, 2)
 
     batches = log.append(drafts(topic, 3))
@@ -110,6 +111,43 @@ def test_processes_and_threads_share_a_topic(log: DatabaseLog, topic: str) -> No
     for first in (1, 2, 3, 4):
         own = [n for n in found if n // 1000 == first]
         assert own == sorted(own)
+
+
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+@pytest.mark.parametrize("level", ["REPEATABLE_READ", "SERIALIZABLE"])
+def test_a_stricter_isolation_level_is_no_obstacle(topic: str, level: str) -> None:
+    from psycopg import IsolationLevel
+
+    log = DatabaseLog("postgres")
+    database = connections["postgres"].settings_dict | {"OPTIONS": {"isolation_level": IsolationLevel[level]}}
+    children = [child.start(database, "append", topic, 1000 * n, 60) for n in (1, 2, 3)]
+
+    for process in children:
+        child.finish(process)
+
+    found = numbers(log, topic)
+    assert [[n for n in found if n // 1000 == first] for first in (1, 2, 3)] == [
+        [*range(1000 * first, 1000 * first + 60)] for first in (1, 2, 3)
+    ]
+
+
+def test_what_is_durable_is_not_reported_as_failed(
+    log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second look can fail too; whoever appended must not append again."""
+    commit_without_numbering(log, topic, 1)
+
+    def fail(*_: object) -> Moved:
+        raise OperationalError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SQLite, "move", fail)
+        patch.setattr(PostgreSQL, "move", fail)
+        assert log.append(drafts(topic, 2)) == []
+
+    assert "a sweep will" in caplog.text
+    assert len(log.sequence([topic])) == 1
+    assert numbers(log, topic) == [1, 2]
 
 
 @only_postgres

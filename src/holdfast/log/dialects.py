@@ -67,7 +67,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def conflict(self, error: DatabaseError) -> bool:
-        """Did a frozen transaction fail because somebody else changed a row after its state was taken?"""
+        """Did a statement fail because somebody else changed a row after the state that it sees was taken?"""
 
 
 class SQLite(Dialect):

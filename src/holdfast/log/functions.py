@@ -7,6 +7,7 @@ COMMITTED), so what is looked for after a lock was taken was looked for with the
 A topic's row is its lock. Nobody waits for it: who does not get it passes by (``SKIP LOCKED``).
 """
 
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
@@ -84,6 +85,19 @@ def install(connection: BaseDatabaseWrapper) -> None:
         with connection.cursor() as cursor:
             cursor.execute(PLACE)
             cursor.execute(MOVE)
+
+
+def complete(using: str, **_: object) -> None:
+    """After ``migrate``: create the functions where no migration did, as in tests that run without migrations."""
+    connection = connections[using]
+    if connection.vendor == "postgresql" and router.allow_migrate(using, "holdfast", model_name="topic"):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT to_regproc('holdfast_place') IS NULL OR to_regproc('holdfast_move') IS NULL"
+            )
+            missing: bool = cursor.fetchone()[0]
+        if missing:
+            install(connection)
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:

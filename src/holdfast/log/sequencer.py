@@ -5,10 +5,12 @@ moves what waits in the outbox into the log, gives the lock back, and looks agai
 the holder has yet to look again. So contention turns into batches, and nobody waits for anybody.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
@@ -17,11 +19,18 @@ from .dialects import Dialect, State
 from .rows import create, moment
 from .tables import CHUNK, OUTBOX
 
+T = TypeVar("T")
+
+logger = logging.getLogger("holdfast.log")
+
 ROUNDS = 20
 """How often one caller looks again, so as not to work for others for ever: the next publisher, or a sweep, goes on."""
 
 GRACE = timedelta(seconds=1)
 """How long an entry waits before a sweep takes it: a publisher that lives is faster."""
+
+CONFLICTS = 50
+"""How often a statement is tried again under REPEATABLE READ or SERIALIZABLE, where who comes second gets an error."""
 
 
 class Sequencer:
@@ -37,17 +46,13 @@ class Sequencer:
         for draft in drafts:
             by_topic.setdefault(draft.topic, []).append(draft)
         connection = connections[self._alias]
-        if len(by_topic) == 1:
-            placed = [self._place(connection, *by_topic.popitem())]
-        else:
-            with transaction.atomic(using=self._alias):
-                placed = [self._place(connection, topic, by_topic[topic]) for topic in sorted(by_topic)]
+        placed = self._settled(connection, lambda: self._place(connection, by_topic))
         batches: list[Batch] = []
-        for topic, batch in placed:
+        for topic, batch in placed.items():
             if batch:
                 batches.append(batch)
             if not batch or self._dialect.skips_locked:  # having had the lock we look again
-                batches += self._sequence(connection, topic)
+                batches += self._sequence_later(connection, topic)
         return batches
 
     def sequence(self, topic: str) -> list[Batch]:
@@ -65,22 +70,42 @@ class Sequencer:
             return [topic for (topic,) in cursor.fetchall()]
 
     def _place(
+        self, connection: BaseDatabaseWrapper, by_topic: dict[str, list[Draft]]
+    ) -> dict[str, Batch | None]:
+        """In one transaction; ``None`` where the drafts went into the outbox."""
+        if len(by_topic) == 1:  # a transaction by itself
+            return {topic: self._place_one(connection, topic, drafts) for topic, drafts in by_topic.items()}
+        with transaction.atomic(using=self._alias):
+            return {topic: self._place_one(connection, topic, by_topic[topic]) for topic in sorted(by_topic)}
+
+    def _place_one(
         self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]
-    ) -> tuple[str, Batch | None]:
+    ) -> Batch | None:
         placed = self._dialect.place(connection, topic, drafts)
         if placed is None:
-            return topic, None
+            return None
         epoch, head = placed
         entries = tuple(
             Entry(offset=offset, name=draft.name, payload=draft.payload, exclude=draft.exclude)
             for offset, draft in enumerate(drafts, head + 1)
         )
-        return topic, Batch(topic=topic, epoch=epoch, entries=entries)
+        return Batch(topic=topic, epoch=epoch, entries=entries)
+
+    def _sequence_later(self, connection: BaseDatabaseWrapper, topic: str) -> list[Batch]:
+        """Number what waits, or leave it to a sweep: what was appended is durable, and must not be reported as failed."""
+        try:
+            return self._sequence(connection, topic)
+        except DatabaseError:
+            if connection.in_atomic_block:
+                raise
+            logger.warning("could not number what waits in %s; a sweep will", topic, exc_info=True)
+            connection.close_if_unusable_or_obsolete()
+            return []
 
     def _sequence(self, connection: BaseDatabaseWrapper, topic: str) -> list[Batch]:
         batches = []
         for _ in range(ROUNDS):
-            moved = self._dialect.move(connection, topic)
+            moved = self._settled(connection, lambda: self._dialect.move(connection, topic))
             if moved.state is State.MOVED:
                 batches.append(Batch(topic=topic, epoch=moved.epoch, entries=moved.entries))
                 if not self._dialect.skips_locked and len(moved.entries) < CHUNK:
@@ -92,3 +117,13 @@ class Sequencer:
                 # tried before its holder gave it back; the holder looks again after that, and so will see it.
                 break
         return batches
+
+    def _settled(self, connection: BaseDatabaseWrapper, attempt: Callable[[], T]) -> T:
+        """Try again what failed because of an isolation level stricter than the database's default."""
+        for _ in range(CONFLICTS):
+            try:
+                return attempt()
+            except DatabaseError as error:
+                if connection.in_atomic_block or not self._dialect.conflict(error):
+                    raise
+        return attempt()
