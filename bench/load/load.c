@@ -1,0 +1,448 @@
+/* A load generator for WebSocket servers, cheap enough not to be what is measured.
+ *
+ * One thread, one epoll. It opens N connections, lets each say what it must to be a member, and then, by mode:
+ *
+ *   fanout   the first connection publishes with W events in flight (the next goes out when one of its own comes back)
+ *   rate     the first connection publishes R events a second, whatever comes back
+ *   calls    every connection keeps W requests in flight and counts the answers
+ *   idle     nothing: holds the connections until its standard input ends
+ *
+ * An event's body carries "@<sequence>:<nanoseconds>@", so that whatever a server wraps around it, or joins it with, the
+ * marks of what arrived can be counted (two for each event), and its age be read.
+ *
+ * Prints one line of JSON. "busy" is the share of one core that this program itself used while measuring.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CONNECTING, SHAKING, SPEAKING, MEMBER, GONE };
+#define MAX_SAYS 4
+#define BUFFER (256 * 1024)
+#define SAMPLES 4000000
+
+struct connection {
+    int fd, state, heard, stalled;
+    long sent, received;
+    char *rest; /* bytes of an incomplete handshake, or of one incomplete frame at the publisher */
+    int rest_size;
+};
+
+static struct {
+    const char *host, *path, *protocol, *cookie, *origin, *mode, *publish, *says[MAX_SAYS], *cookies_file, *mark;
+    int port, members, window, says_count, expects, payload, concurrency, stalled, warmup_ms;
+    double seconds, rate;
+    long events;
+} option = {.host = "127.0.0.1", .path = "/live/ws", .mode = "fanout", .members = 1, .window = 1, .payload = 128,
+            .seconds = 5, .concurrency = 200, .expects = 1, .mark = "@", .warmup_ms = 500};
+
+static struct connection *connections;
+static int epoll_fd, opened, joined, gone;
+static long marks, published, answers, bytes;
+static int measuring;
+static uint32_t *ages; /* microseconds */
+static long ages_count;
+static char **cookies;
+static int cookies_count;
+static char buffer[BUFFER];
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static double cpu_seconds(void) {
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    return use.ru_utime.tv_sec + use.ru_stime.tv_sec + (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+}
+
+static void die(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+static void write_all(struct connection *c, const char *data, size_t size) {
+    while (size) {
+        ssize_t n = write(c->fd, data, size);
+        if (n < 0 && errno == EAGAIN) {
+            usleep(100);
+            continue;
+        }
+        if (n < 0) return;
+        data += n, size -= n;
+    }
+}
+
+/* RFC 6455, 5.2: a masked text frame; a key of zeros is as good as any here. */
+static void say(struct connection *c, const char *text, size_t size) {
+    static char frame[70000];
+    size_t head = 2;
+    frame[0] = (char)0x81;
+    if (size < 126) {
+        frame[1] = (char)(0x80 | size);
+    } else {
+        frame[1] = (char)(0x80 | 126);
+        frame[2] = (char)(size >> 8), frame[3] = (char)size;
+        head = 4;
+    }
+    memset(frame + head, 0, 4);
+    memcpy(frame + head + 4, text, size);
+    write_all(c, frame, head + 4 + size);
+}
+
+static void pong(struct connection *c) { write_all(c, "\x8a\x80\0\0\0\0", 6); }
+
+/* In the template %b is a body of the wanted size with the mark in it, %n a number that is new each time. */
+static void publish(struct connection *c) {
+    static char text[66000];
+    size_t at = 0;
+    long number = ++c->sent;
+    for (const char *p = option.publish; *p; p++) {
+        if (p[0] == '%' && p[1] == 'b') {
+            int n = sprintf(text + at, "@%ld:%lld@", number, (long long)now_ns());
+            at += n;
+            for (; n < option.payload; n++) text[at++] = 'x';
+            p++;
+        } else if (p[0] == '%' && p[1] == 'n') {
+            at += sprintf(text + at, "%ld", number);
+            p++;
+        } else {
+            text[at++] = *p;
+        }
+    }
+    say(c, text, at);
+    published++;
+}
+
+static void open_next(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(option.port)};
+    inet_pton(AF_INET, option.host, &address.sin_addr);
+    while (opened < option.members && opened - joined < option.concurrency) {
+        struct connection *c = &connections[opened];
+        c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        if (c->fd < 0) die("socket");
+        int one = 1;
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        c->stalled = opened > 0 && opened <= option.stalled;
+        if (c->stalled) {
+            int small = 4096;
+            setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        }
+        /* more connections to one address than there are ports: 127.0.0.x are all this machine */
+        struct sockaddr_in from = {.sin_family = AF_INET};
+        from.sin_addr.s_addr = htonl(0x7f000001 + opened / 20000);
+        if (bind(c->fd, (struct sockaddr *)&from, sizeof from)) die("bind");
+        if (connect(c->fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS) die("connect");
+        struct epoll_event event = {.events = EPOLLOUT, .data.ptr = c};
+        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event);
+        opened++;
+    }
+}
+
+static void shake(struct connection *c) {
+    char request[4096], extra[3000] = "";
+    const char *cookie = cookies_count ? cookies[(c - connections) % cookies_count] : option.cookie;
+    if (option.protocol) sprintf(extra + strlen(extra), "Sec-WebSocket-Protocol: %s\r\n", option.protocol);
+    if (cookie) sprintf(extra + strlen(extra), "Cookie: %s\r\n", cookie);
+    int n = snprintf(request, sizeof request,
+                     "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://%s:%d\r\n%s\r\n",
+                     option.path, option.host, option.port, option.host, option.port, extra);
+    write_all(c, request, n);
+    c->state = SHAKING;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+    epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &event);
+}
+
+static void lost(struct connection *c, const char *why) {
+    if (c->state == GONE) return;
+    if (c->state != MEMBER) {
+        fprintf(stderr, "connection %ld was lost in state %d (%s)\n", (long)(c - connections), c->state, why);
+        if (c->rest) fprintf(stderr, "%.*s\n", c->rest_size, c->rest);
+        exit(1);
+    }
+    close(c->fd);
+    c->state = GONE;
+    gone++;
+}
+
+static void member(struct connection *c) {
+    c->state = MEMBER;
+    joined++;
+    if (c->stalled) {
+        struct epoll_event event = {.events = 0, .data.ptr = c};
+        epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &event);
+    }
+    open_next();
+}
+
+/* Count the frames that arrive while a connection becomes a member; returns the bytes used. */
+static int listen_frames(struct connection *c, const unsigned char *data, int size) {
+    int at = 0;
+    while (size - at >= 2) {
+        uint64_t length = data[at + 1] & 127;
+        int head = 2;
+        if (length == 126) {
+            if (size - at < 4) break;
+            length = data[at + 2] << 8 | data[at + 3], head = 4;
+        } else if (length == 127) {
+            fprintf(stderr, "a frame too long while joining\n");
+            exit(1);
+        }
+        if ((uint64_t)(size - at) < head + length) break;
+        if ((data[at] & 15) == 9) {
+            pong(c);
+        } else if ((data[at] & 15) == 8) {
+            fprintf(stderr, "closed while joining: %.*s\n", (int)length, data + at + head);
+            exit(1);
+        } else {
+            if (getenv("LOAD_SHOW")) fprintf(stderr, "%.*s\n", (int)length, data + at + head);
+            c->heard++;
+            if (c->heard < option.says_count) say(c, option.says[c->heard], strlen(option.says[c->heard]));
+            if (c->heard == option.expects) member(c);
+        }
+        at += head + (int)length;
+        if (c->state == MEMBER) break;
+    }
+    return at;
+}
+
+static void note_age(const char *text, const char *end) {
+    const char *colon = memchr(text, ':', end - text);
+    if (!colon || ages_count >= SAMPLES) return;
+    int64_t then = strtoll(colon + 1, NULL, 10), age = (now_ns() - then) / 1000;
+    ages[ages_count++] = age < 0 ? 0 : age > UINT32_MAX ? UINT32_MAX : (uint32_t)age;
+}
+
+/* A member's bytes: count the marks; at the publisher and at every 97th member read how old the events are. */
+static void count(struct connection *c, const char *data, int size) {
+    bytes += size;
+    long mine = 0;
+    int sampled = (c - connections) % 97 == 0;
+    const char *end = data + size, *p = data;
+    while ((p = memchr(p, '@', end - p))) {
+        if ((c->received + mine) % 2 == 0 && sampled && measuring) note_age(p, end);
+        mine++, p++;
+    }
+    long before = c->received / 2;
+    c->received += mine;
+    if (measuring) marks += mine;
+    long whole = c->received / 2 - before;
+    if (!strcmp(option.mode, "calls")) {
+        if (measuring) answers += whole;
+        while (whole-- > 0 && measuring >= 0) publish(c);
+    } else if (c == connections && !strcmp(option.mode, "fanout") && measuring >= 0) {
+        while (whole-- > 0) publish(c);
+    }
+}
+
+static void readable(struct connection *c) {
+    for (;;) {
+        ssize_t n = read(c->fd, buffer, sizeof buffer);
+        if (n < 0 && errno == EAGAIN) return;
+        if (n <= 0) {
+            lost(c, n ? strerror(errno) : "closed");
+            return;
+        }
+        char *data = buffer;
+        int size = (int)n;
+        if (c->state != MEMBER) {
+            c->rest = realloc(c->rest, c->rest_size + size + 1);
+            memcpy(c->rest + c->rest_size, data, size);
+            c->rest_size += size;
+            c->rest[c->rest_size] = 0;
+            if (c->state == SHAKING) {
+                char *end = strstr(c->rest, "\r\n\r\n");
+                if (!end) continue;
+                if (strncmp(c->rest, "HTTP/1.1 101", 12)) {
+                    fprintf(stderr, "refused: %s\n", c->rest);
+                    exit(1);
+                }
+                int head = (int)(end + 4 - c->rest);
+                memmove(c->rest, c->rest + head, c->rest_size - head);
+                c->rest_size -= head;
+                c->state = SPEAKING;
+                if (option.says_count) say(c, option.says[0], strlen(option.says[0]));
+                if (!option.expects) member(c);
+            }
+            if (c->state == SPEAKING) {
+                int used = listen_frames(c, (unsigned char *)c->rest, c->rest_size);
+                memmove(c->rest, c->rest + used, c->rest_size - used);
+                c->rest_size -= used;
+            }
+            if (c->state == MEMBER) {
+                if (c->rest_size) count(c, c->rest, c->rest_size);
+                free(c->rest);
+                c->rest = NULL, c->rest_size = 0;
+            }
+        } else {
+            count(c, data, size);
+            /* servers that ping by frames of their own: an empty ping alone in a read is enough to tell */
+            if (size <= 16 && (unsigned char)data[0] == 0x89) pong(c);
+        }
+        if (n < (ssize_t)sizeof buffer) return;
+    }
+}
+
+static void pump(int timeout_ms) {
+    struct epoll_event events[512];
+    int n = epoll_wait(epoll_fd, events, 512, timeout_ms);
+    for (int i = 0; i < n; i++) {
+        struct connection *c = events[i].data.ptr;
+        if (c->state == GONE) continue;
+        if (c->state == CONNECTING) {
+            int error = 0;
+            socklen_t size = sizeof error;
+            getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+            if (error) {
+                fprintf(stderr, "connect: %s\n", strerror(error));
+                exit(1);
+            }
+            shake(c);
+        } else if (!(c->stalled && c->state == MEMBER)) {
+            readable(c);
+        }
+    }
+}
+
+static int by_size(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static double percentile(double share) {
+    return ages_count ? ages[(long)((ages_count - 1) * share)] / 1000.0 : 0;
+}
+
+static void read_cookies(void) {
+    FILE *file = fopen(option.cookies_file, "r");
+    if (!file) die(option.cookies_file);
+    char line[2000];
+    cookies = calloc(option.members + 1, sizeof *cookies);
+    while (cookies_count < option.members && fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\r\n")] = 0;
+        cookies[cookies_count++] = strdup(line);
+    }
+    fclose(file);
+}
+
+static void options(int argc, char **argv) {
+    static struct option names[] = {
+        {"host", 1, 0, 'h'},       {"port", 1, 0, 'p'},   {"path", 1, 0, 'a'},    {"protocol", 1, 0, 'P'},
+        {"cookie", 1, 0, 'c'},     {"mode", 1, 0, 'm'},   {"members", 1, 0, 'n'}, {"window", 1, 0, 'w'},
+        {"say", 1, 0, 's'},        {"expect", 1, 0, 'e'}, {"publish", 1, 0, 'b'}, {"payload", 1, 0, 'l'},
+        {"seconds", 1, 0, 't'},    {"rate", 1, 0, 'r'},   {"cookies", 1, 0, 'k'}, {"concurrency", 1, 0, 'C'},
+        {"stalled", 1, 0, 'S'},    {"events", 1, 0, 'E'}, {"warmup-ms", 1, 0, 'W'}, {0, 0, 0, 0}};
+    int o;
+    while ((o = getopt_long(argc, argv, "", names, NULL)) != -1) switch (o) {
+        case 'h': option.host = optarg; break;
+        case 'p': option.port = atoi(optarg); break;
+        case 'a': option.path = optarg; break;
+        case 'P': option.protocol = optarg; break;
+        case 'c': option.cookie = optarg; break;
+        case 'm': option.mode = optarg; break;
+        case 'n': option.members = atoi(optarg); break;
+        case 'w': option.window = atoi(optarg); break;
+        case 's':
+            if (option.says_count == MAX_SAYS) exit(2);
+            option.says[option.says_count++] = optarg;
+            break;
+        case 'e': option.expects = atoi(optarg); break;
+        case 'b': option.publish = optarg; break;
+        case 'l': option.payload = atoi(optarg); break;
+        case 't': option.seconds = atof(optarg); break;
+        case 'r': option.rate = atof(optarg); break;
+        case 'k': option.cookies_file = optarg; break;
+        case 'C': option.concurrency = atoi(optarg); break;
+        case 'S': option.stalled = atoi(optarg); break;
+        case 'E': option.events = atol(optarg); break;
+        case 'W': option.warmup_ms = atoi(optarg); break;
+        default: exit(2);
+        }
+    if (option.cookies_file) read_cookies();
+}
+
+/* The marks of the moments between which the server's CPU is read, for whoever started this program. */
+static void tell(const char *word) {
+    printf("%s\n", word);
+    fflush(stdout);
+    char line[16];
+    if (!fgets(line, sizeof line, stdin)) exit(1);
+}
+
+static void run_for(int64_t until, int64_t start) {
+    double sent = 0;
+    while (now_ns() < until && gone < option.members) {
+        if (option.rate > 0) {
+            double due = option.rate * (now_ns() - start) / 1e9;
+            for (; sent < due; sent++) publish(&connections[0]);
+            pump(1);
+        } else {
+            pump(50);
+        }
+        if (option.events && published >= option.events) break;
+    }
+}
+
+int main(int argc, char **argv) {
+    options(argc, argv);
+    signal(SIGPIPE, SIG_IGN);
+    connections = calloc(option.members, sizeof *connections);
+    ages = malloc(SAMPLES * sizeof *ages);
+    epoll_fd = epoll_create1(0);
+    tell("start");
+    int64_t begun = now_ns();
+    open_next();
+    while (joined < option.members) pump(1000);
+    double joining = (now_ns() - begun) / 1e9;
+    tell("joined");
+    double elapsed = 0, cpu = 0;
+    long deliveries = 0;
+    if (!strcmp(option.mode, "idle")) {
+        tell("idle");
+    } else {
+        int64_t start = now_ns();
+        if (option.rate <= 0)
+            for (int c = 0; c < (!strcmp(option.mode, "calls") ? option.members : 1); c++)
+                for (int i = 0; i < option.window; i++) publish(&connections[c]);
+        if (option.rate > 0) {
+            run_for(start + option.warmup_ms * 1000000LL, start);
+        } else {
+            run_for(start + option.warmup_ms * 1000000LL, start);
+        }
+        tell("measure");
+        measuring = 1;
+        long before = published;
+        double used = cpu_seconds();
+        start = now_ns();
+        run_for(start + (int64_t)(option.seconds * 1e9), start);
+        elapsed = (now_ns() - start) / 1e9;
+        cpu = cpu_seconds() - used;
+        deliveries = marks / 2;
+        measuring = -1;
+        published -= before;
+        tell("measured");
+    }
+    qsort(ages, ages_count, sizeof *ages, by_size);
+    printf("{\"members\":%d,\"joining_seconds\":%.4f,\"seconds\":%.4f,\"published\":%ld,\"deliveries\":%ld,\"answers\":%ld,"
+           "\"bytes\":%ld,\"busy\":%.3f,\"gone\":%d,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f,\"max_ms\":%.3f}\n",
+           option.members, joining, elapsed, published, deliveries, answers, bytes, elapsed ? cpu / elapsed : 0, gone,
+           percentile(.5), percentile(.99), percentile(.999), percentile(1));
+    return 0;
+}
