@@ -1,6 +1,7 @@
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.staticfiles.urls import staticfiles_urlpatterns
 from django.urls import include, path
 
 # The sign-in page names the demo's users only where the settings are the demo's.
@@ -11,4 +12,5 @@ urlpatterns = [
     path("login/", login, name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
+    *staticfiles_urlpatterns(),  # where DEBUG is on, and for servers that serve no files themselves
 ]

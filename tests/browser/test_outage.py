@@ -1,7 +1,9 @@
 """The server goes away and comes back."""
 
+import json
+
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import WebSocketRoute, expect
 
 from tests.browser.conftest import People
 from tests.browser.harbor import AWAY, Harbor, Person
@@ -79,15 +81,109 @@ def test_nothing_is_lost_doubled_or_reordered_when_the_server_is_killed_again_an
     forgive_outage(ada, grace)
 
 
-def test_somebody_who_was_away_for_long_sees_what_the_others_said(people: People, harbor: Harbor) -> None:
-    ada, grace = people("ada").enter(), people("grace").enter()
-    grace.page.evaluate("window.stop(); 0")
-    grace.page.goto("about:blank")
-    texts = [f"missed {number}" for number in range(30)]
-    ada.say_at_once(texts)
+def test_a_message_whose_answer_was_lost_is_sent_again_and_said_once(people: People, harbor: Harbor) -> None:
+    ada, grace = people("ada"), people("grace").enter()
+    lost: list[str] = []
+
+    def between(browser: WebSocketRoute) -> None:
+        server = browser.connect_to_server()
+
+        def from_server(text: str | bytes) -> None:
+            frame = json.loads(text)
+            if not lost and frame["type"] in {"result", "event"}:
+                lost.append(frame["type"])
+                browser.close(code=1012)
+                server.close(code=1012)
+            else:
+                browser.send(text)
+
+        server.on_message(from_server)
+
+    ada.page.route_web_socket("**/live/ws", between)
+    ada.enter()
+    ada.say("Did you get this?")
+    grace.sees("Did you get this?")
+    ada.wait_for(lambda: bool(lost), "the answer to be lost")
     expect(ada.pending).to_have_count(0)
-    grace.page.go_back()
-    grace.is_online()
-    grace.wait_for(lambda: len(grace.shown()) >= 50, "the messages")
-    grace.sees(texts[-1])
-    assert [body for _, body in grace.shown()][-30:] == texts
+    ada.is_online()
+    ada.say("And this?")
+    grace.sees("And this?")
+    expect(ada.pending).to_have_count(0)
+    assert [body for _, body in harbor.stored()][-2:] == ["Did you get this?", "And this?"]
+    assert ada.shown() == grace.shown() == harbor.stored()[-52:]
+
+
+def test_somebody_whose_network_was_away_gets_what_the_others_said(people: People) -> None:
+    ada, grace = people("ada").enter(), people("grace")
+    network = Network(grace)
+    grace.enter()
+    network.cut()
+    expect(grace.page.get_by_role("status")).to_have_text("Reconnecting")
+    missed = [f"missed {number}" for number in range(120)]
+    ada.say_at_once(missed)
+    expect(ada.pending).to_have_count(0)
+    assert len(grace.shown()) == 50
+    network.mend()
+    grace.sees(missed[-1])
+    assert [body for _, body in grace.shown()][-120:] == missed
+    assert len(grace.shown()) == 170
+    forgive_outage(grace)
+
+
+@pytest.mark.parametrize("count", [5, 80], ids=["less than a page", "more than a page"])
+def test_when_the_log_has_forgotten_what_was_missed_the_page_has_no_hole(
+    people: People, harbor: Harbor, count: int
+) -> None:
+    ada, grace = people("ada").enter(), people("grace")
+    network = Network(grace)
+    grace.enter()
+    network.cut()
+    expect(grace.page.get_by_role("status")).to_have_text("Reconnecting")
+    missed = [f"missed {number}" for number in range(count)]
+    ada.say_at_once(missed)
+    expect(ada.pending).to_have_count(0)
+    harbor.manage(
+        "shell",
+        "-c",
+        "from holdfast.hub import runtime; runtime.current().log.trim('rooms/lobby', count=2)",
+    )
+    harbor.kill()  # or it would have the newest events in memory
+    harbor.start()
+    network.mend()
+    grace.sees(missed[-1])
+    assert any(each["type"] == "joined" and each["payload"].get("recovered") is False for each in grace.heard)
+    ada.is_online()
+    ada.say("And on it goes")
+    grace.sees("And on it goes")
+    shown = grace.shown()
+    assert shown == harbor.stored()[-len(shown) :]
+    grace.log.evaluate("log => { log.scrollTop = 0; }")
+    grace.wait_for(lambda: len(grace.shown()) > len(shown), "older messages")
+    shown = grace.shown()
+    assert shown == harbor.stored()[-len(shown) :]
+    forgive_outage(ada, grace)
+
+
+class Network:
+    """The way between one person's browser and the server, which can be cut."""
+
+    def __init__(self, person: Person) -> None:
+        self._cut = False
+        self._open: list[tuple[WebSocketRoute, WebSocketRoute]] = []
+        person.page.route_web_socket("**/live/ws", self._connect)
+
+    def cut(self) -> None:
+        self._cut = True
+        for ends in self._open:
+            for end in ends:
+                end.close(code=1012)
+        self._open.clear()
+
+    def mend(self) -> None:
+        self._cut = False
+
+    def _connect(self, browser: WebSocketRoute) -> None:
+        if self._cut:
+            browser.close(code=1013)
+        else:
+            self._open.append((browser, browser.connect_to_server()))

@@ -138,6 +138,39 @@ def test_a_message_that_was_refused_says_so_and_can_be_sent_again(people: People
     expect(grace.message("And this?")).to_have_count(0)
 
 
+def test_a_message_is_shown_once_also_when_its_answer_overtakes_its_event(people: People) -> None:
+    ada = people("ada")
+    held: list[str | bytes] = []
+    release = False
+
+    def between(browser_side: WebSocketRoute) -> None:
+        server_side = browser_side.connect_to_server()
+
+        def from_server(text: str | bytes) -> None:
+            if json.loads(text)["type"] == "event" and not release:
+                held.append(text)
+            else:
+                browser_side.send(text)
+
+        server_side.on_message(from_server)
+        routes.append(browser_side)
+
+    routes: list[WebSocketRoute] = []
+    ada.page.route_web_socket("**/live/ws", between)
+    ada.enter()
+    ada.say("Twice?")
+    ada.say("Twice?")
+    ada.wait_for(lambda: len(ada.acknowledged()) == 2 and len(held) == 2, "the answers")
+    expect(ada.message("Twice?")).to_have_count(2)
+    expect(ada.pending).to_have_count(2)
+    release = True
+    for text in held:
+        routes[-1].send(text)
+    expect(ada.pending).to_have_count(0)
+    expect(ada.message("Twice?")).to_have_count(2)
+    assert [id_ for id_, _ in ada.shown()[-2:]] == ada.acknowledged()
+
+
 def test_a_draft_survives_a_reload(people: People) -> None:
     ada = people("ada").enter()
     ada.draft.fill("Not finished")
