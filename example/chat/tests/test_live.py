@@ -1,0 +1,64 @@
+from holdfast.testing import CallError, JoinError, LiveClient
+
+from chat.models import Message
+from chat.tests.harbor import HarborTestCase
+
+
+class Joining(HarborTestCase):
+    def test_members_may_join_and_nobody_else(self) -> None:
+        with LiveClient(self.user("grace")) as grace:
+            grace.join("rooms/lobby")
+            grace.join("rooms/captains")
+        with LiveClient(self.user("linus")) as linus:
+            linus.join("rooms/lobby")
+            for name in ["rooms/captains", "rooms/nowhere"]:
+                with self.assertRaises(JoinError) as refused:
+                    linus.join(name)
+                self.assertEqual(refused.exception.code, "forbidden")
+
+    def test_strangers_may_not_join(self) -> None:
+        with LiveClient() as stranger, self.assertRaises(JoinError):
+            stranger.join("rooms/lobby")
+
+
+class Posting(HarborTestCase):
+    def test_what_is_said_is_kept_and_reaches_everybody_in_the_room(self) -> None:
+        with LiveClient(self.user("ada")) as ada, LiveClient(self.user("grace")) as grace:
+            ada.join("rooms/lobby")
+            grace.join("rooms/lobby")
+            answer = ada.call("rooms/lobby", "post", body="Good morning")
+            message = Message.objects.latest("id")
+            self.assertEqual(answer, message.pk)
+            self.assertEqual((message.room, message.author.username), (self.lobby, "ada"))
+            for client in (ada, grace):
+                event = client.expect("message.posted", id=message.pk, author="ada", body="Good morning")
+                self.assertEqual(event.at, message.at)
+
+    def test_it_reaches_nobody_in_another_room(self) -> None:
+        with LiveClient(self.user("ada")) as ada, LiveClient(self.user("linus")) as linus:
+            ada.join("rooms/captains")
+            linus.join("rooms/lobby")
+            ada.call("rooms/captains", "post", body="Between us")
+            linus.expect_nothing()
+
+    def test_a_message_has_1_to_2000_characters(self) -> None:
+        with LiveClient(self.user("ada")) as ada:
+            ada.join("rooms/lobby")
+            for body, code in [("", "invalid_payload"), ("x" * 2001, "invalid_payload"), (" \n", "refused")]:
+                with self.subTest(body=body[:3]), self.assertRaises(CallError) as failed:
+                    ada.call("rooms/lobby", "post", body=body)
+                self.assertEqual(failed.exception.code, code)
+            ada.call("rooms/lobby", "post", body="x" * 2000)
+        self.assertEqual(Message.objects.latest("id").body, "x" * 2000)
+
+
+class Typing(HarborTestCase):
+    def test_the_others_see_it_and_nothing_is_stored(self) -> None:
+        with LiveClient(self.user("ada")) as ada, LiveClient(self.user("grace")) as grace:
+            ada.join("rooms/lobby")
+            grace.join("rooms/lobby")
+            before = grace.position("rooms/lobby")
+            ada.call("rooms/lobby", "typing")
+            grace.expect("typing", author="ada")
+            ada.expect_nothing()
+            self.assertEqual(grace.position("rooms/lobby"), before)
