@@ -23,7 +23,7 @@ from .bucket import Bucket
 from .effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
 
 FLOOD = 100
-"""A client that was told ``rate_limited`` so often in a row is not going to slow down."""
+"""So many more messages that were bad or too fast than good ones, and a client is not going to better itself."""
 
 SILENT_HEARTBEATS = 2.5
 """PROTOCOL section 2.8."""
@@ -47,10 +47,19 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-class Membership(Enum):
-    JOINING = "joining"
-    LEAVING = "leaving"  # was left before the join was decided
-    JOINED = "joined"
+MOVES = 32
+"""Joins and leaves of one topic that wait for its join to be decided."""
+
+
+class Membership(msgspec.Struct):
+    """Of one topic. What the client asks while the join is not decided waits for that, and keeps its order."""
+
+    joined: bool = False
+    waiting: list["frames.Join | frames.Leave"] = msgspec.field(default_factory=list)
+
+    @property
+    def will_be_left(self) -> bool:
+        return bool(self.waiting) and isinstance(self.waiting[-1], frames.Leave)
 
 
 class Session:
@@ -62,7 +71,6 @@ class Session:
         "_calls",
         "_codec",
         "_flood",
-        "_leave_refs",
         "_limits",
         "_memberships",
         "_waiting",
@@ -85,11 +93,8 @@ class Session:
         self._flood = 0
         self._calls = 0
         self._memberships: dict[str, Membership] = {}  # by the name that was asked for
-        self._by_alias: dict[
-            str, str
-        ] = {}  # canonical name -> the name that was asked for, where they differ
-        self._leave_refs: dict[str, int] = {}
-        self._waiting: list[frames.Inbound] | None = None
+        self._by_alias: dict[str, str] = {}  # canonical name -> the one that was asked for, where they differ
+        self._waiting: list[frames.Inbound | Send] = []
 
     # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,22 +103,20 @@ class Session:
         if self.phase is Phase.CLOSED:
             return []
         self.heard = now
-        try:
-            frame = self._decode(data)
-        except BadMessage as bad:
-            self._flood += 1
-            return self._flooded() or self._greeted([self._error(bad.code, ref=bad.ref, message=bad.detail)])
         wait = self._bucket.take(now)
-        if wait:
-            self._flood += 1
-            ref = getattr(frame, "ref", None)
-            topic = getattr(frame, "topic", None)
-            answer = self._error(codes.RATE_LIMITED, ref=ref, topic=topic, retry_after=wait)
-            return self._flooded() or self._greeted([answer])
-        self._flood = 0
+        try:
+            frame: frames.Inbound | Send = self._decode(data)
+        except BadMessage as bad:
+            frame = self._error(bad.code, ref=bad.ref, message=bad.detail)
+        else:
+            if wait:
+                ref, topic = getattr(frame, "ref", None), getattr(frame, "topic", None)
+                frame = self._error(codes.RATE_LIMITED, ref=ref, topic=topic, retry_after=wait)
+        self._flood = self._flood + 1 if isinstance(frame, Send) else max(self._flood - 1, 0)
+        if self._flood > FLOOD:
+            return self.hang_up(codes.FLOODING, after=self._limits.heartbeat)
         if self.phase is Phase.AUTHENTICATING:
-            assert self._waiting is not None
-            self._waiting.append(frame)  # at most the bucket's size in the time an authentication may take
+            self._waiting.append(frame)  # no more than the bucket and the flood limit let through
             return []
         if self.phase is Phase.FRESH and isinstance(frame, frames.Hello):
             return self._hello(frame)
@@ -125,11 +128,10 @@ class Session:
             raise BadMessage(codes.TOO_LARGE, f"the limit is {limit} bytes")
         return self._codec.decode(data)
 
-    def _flooded(self) -> list[Effect]:
-        return self.hang_up(codes.FLOODING, after=self._limits.heartbeat) if self._flood > FLOOD else []
-
-    def _handle(self, frame: frames.Inbound) -> list[Effect]:
+    def _handle(self, frame: frames.Inbound | Send) -> list[Effect]:
         match frame:
+            case Send():
+                return [frame]
             case frames.Call():
                 return self._call(frame)
             case frames.Ping():
@@ -150,7 +152,6 @@ class Session:
         if frame.payload.token is None:
             return self._greeted([])
         self.phase = Phase.AUTHENTICATING
-        self._waiting = []
         return [Authenticate(frame.payload.token, None)]
 
     def _greeted(self, effects: list[Effect]) -> list[Effect]:
@@ -177,7 +178,7 @@ class Session:
             return [Send(frames.Result(ref=ref, payload=raw_json({"user": user})))]
         self.user = user
         self.phase = Phase.FRESH
-        waiting, self._waiting = self._waiting or (), None
+        waiting, self._waiting = self._waiting, []
         return self._greeted([effect for frame in waiting for effect in self._handle(frame)])
 
     def not_authenticated(self, ref: int | None, code: Code = codes.INVALID_TOKEN) -> list[Effect]:
@@ -190,12 +191,42 @@ class Session:
 
     def _join(self, frame: frames.Join) -> list[Effect]:
         asked = self._by_alias.get(frame.topic, frame.topic)
-        if asked in self._memberships:
+        membership = self._memberships.get(asked)
+        if membership is not None:
+            if membership.will_be_left:
+                return self._wait(membership, frame)
             return [self._error(codes.ALREADY_JOINED, ref=frame.ref, topic=frame.topic)]
         if len(self._memberships) >= self._limits.topics:
             return [self._error(codes.TOO_MANY_TOPICS, ref=frame.ref, topic=frame.topic)]
-        self._memberships[frame.topic] = Membership.JOINING
+        self._memberships[frame.topic] = Membership()
         return [Admit(frame.ref, frame.topic, frame.payload.since)]
+
+    def _leave(self, frame: frames.Leave) -> list[Effect]:
+        asked = self._by_alias.get(frame.topic, frame.topic)
+        membership = self._memberships.get(asked)
+        if membership is None or membership.will_be_left:
+            return [self._error(codes.NOT_JOINED, ref=frame.ref, topic=frame.topic)]
+        if not membership.joined:
+            return self._wait(membership, frame)
+        del self._memberships[asked]
+        canonical = self._drop_alias(asked)
+        return [Release(canonical), Send(frames.Left(topic=canonical, ref=frame.ref))]
+
+    def _wait(self, membership: Membership, frame: frames.Join | frames.Leave) -> list[Effect]:
+        if len(membership.waiting) >= MOVES:
+            return [self._error(codes.RATE_LIMITED, ref=frame.ref, topic=frame.topic, retry_after=1.0)]
+        membership.waiting.append(frame)
+        return []
+
+    def _go_on(self, waiting: list[frames.Join | frames.Leave]) -> list[Effect]:
+        """The join before them is decided."""
+        effects: list[Effect] = []
+        for place, frame in enumerate(waiting, 1):
+            effects += self._handle(frame)
+            if effects and isinstance(effects[-1], Admit):
+                self._memberships[frame.topic].waiting = waiting[place:]
+                break
+        return effects
 
     def admitted(self, asked: str, canonical: str) -> bool:
         """The name that was asked for stands for ``canonical``; say whether that is not joined by another name."""
@@ -209,47 +240,31 @@ class Session:
 
     def joined(self, ref: int, asked: str, canonical: str, payload: frames.JoinedPayload) -> list[Effect]:
         """A join was let in; the subscription begins when these effects are carried out."""
-        effects: list[Effect] = [Send(frames.Joined(ref=ref, topic=canonical, payload=payload))]
-        if self._memberships[asked] is Membership.LEAVING:
-            return [*effects, *self._left(asked, self._leave_refs.pop(asked))]
-        self._memberships[asked] = Membership.JOINED
-        return effects
+        if self.phase is Phase.CLOSED:
+            return []
+        membership = self._memberships[asked]
+        membership.joined = True
+        waiting, membership.waiting = membership.waiting, []
+        return [Send(frames.Joined(ref=ref, topic=canonical, payload=payload)), *self._go_on(waiting)]
 
     def refused(self, ref: int, asked: str, code: Code, retry_after: float | None = None) -> list[Effect]:
         """A join was not let in."""
-        was = self._memberships.pop(asked)
+        if self.phase is Phase.CLOSED:
+            return []
+        membership = self._memberships.pop(asked)
         self._drop_alias(asked)
-        effects: list[Effect] = [self._error(code, ref=ref, topic=asked, retry_after=retry_after)]
-        if was is Membership.LEAVING:
-            effects.append(self._error(codes.NOT_JOINED, ref=self._leave_refs.pop(asked), topic=asked))
-        return effects
+        refusal = self._error(code, ref=ref, topic=asked, retry_after=retry_after)
+        return [refusal, *self._go_on(membership.waiting)]
 
     def expelled(self, canonical: str, code: Code) -> list[Effect]:
         """The right to a joined topic has ended."""
         asked = self._by_alias.get(canonical, canonical)
-        if self._memberships.get(asked) is not Membership.JOINED:
+        if self.phase is Phase.CLOSED or not self.has_joined(asked):
             return []
         del self._memberships[asked]
         self._drop_alias(asked)
         payload = ErrorPayload(code=code.name, message=code.message)
         return [Release(canonical), Send(frames.Left(topic=canonical, payload=payload))]
-
-    def _leave(self, frame: frames.Leave) -> list[Effect]:
-        asked = self._by_alias.get(frame.topic, frame.topic)
-        match self._memberships.get(asked):
-            case Membership.JOINED:
-                return self._left(asked, frame.ref)
-            case Membership.JOINING:
-                self._memberships[asked] = Membership.LEAVING
-                self._leave_refs[asked] = frame.ref
-                return []
-            case _:
-                return [self._error(codes.NOT_JOINED, ref=frame.ref, topic=frame.topic)]
-
-    def _left(self, asked: str, ref: int) -> list[Effect]:
-        del self._memberships[asked]
-        canonical = self._drop_alias(asked)
-        return [Release(canonical), Send(frames.Left(topic=canonical, ref=ref))]
 
     def _drop_alias(self, asked: str) -> str:
         """Forget the canonical name that an asked one stood for, and return it."""
@@ -260,7 +275,9 @@ class Session:
         return asked
 
     def has_joined(self, asked: str) -> bool:
-        return self._memberships.get(asked) is Membership.JOINED
+        """Is it joined now? Asked right after :meth:`joined`, this also says whether to subscribe."""
+        membership = self._memberships.get(asked)
+        return membership is not None and membership.joined
 
     def canonical(self, asked: str) -> str:
         """The canonical name of a topic that was joined by this name."""
@@ -272,12 +289,17 @@ class Session:
         asked = frame.topic
         if self._by_alias and asked not in self._memberships:
             asked = self._by_alias.get(asked, asked)
-        if self._memberships.get(asked) is not Membership.JOINED:
-            return [self._error(codes.NOT_JOINED, ref=frame.ref, topic=frame.topic)]
+        if not self.has_joined(asked):
+            return self._not_called(frame, codes.NOT_JOINED)
         if self._calls >= self._limits.calls:
-            return [self._error(codes.TOO_MANY_CALLS, ref=frame.ref, topic=frame.topic, retry_after=1.0)]
+            return self._not_called(frame, codes.TOO_MANY_CALLS, retry_after=1.0)
         self._calls += 1
         return [Perform(frame.ref, asked, frame.name, frame.key, bytes(frame.payload))]
+
+    def _not_called(self, frame: frames.Call, code: Code, retry_after: float | None = None) -> list[Effect]:
+        if frame.ref is None:
+            return []
+        return [self._error(code, ref=frame.ref, topic=frame.topic, retry_after=retry_after)]
 
     def performed(self, ref: int | None, result: bytes) -> list[Effect]:
         """A call was carried out; ``result`` is JSON text."""
@@ -289,7 +311,7 @@ class Session:
     def failed(self, ref: int | None, topic: str, payload: ErrorPayload) -> list[Effect]:
         """A call was not carried out."""
         self._calls -= 1
-        if self.phase is Phase.CLOSED:
+        if ref is None or self.phase is Phase.CLOSED:
             return []
         return [Send(frames.Error(ref=ref, topic=topic, payload=payload))]
 
@@ -306,7 +328,7 @@ class Session:
         return self.hang_up(codes.HEARTBEAT_MISSED)
 
     def hang_up(self, code: Code, after: float | None = None) -> list[Effect]:
-        """End the connection from this side."""
+        """End the connection from this side. A client that is still being authenticated is not welcomed before."""
         if self.phase is Phase.CLOSED:
             return []
         greeting = () if self.phase is Phase.OPEN else self._greeted([])
