@@ -2,7 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 
 from tests.services.databases import in_threads
 from tests.services.postgres import PostgresServer
@@ -58,3 +58,8 @@ def test_redis_comes_back_on_its_port_after_a_kill(own_redis: RedisServer) -> No
 def test_the_shared_redis_is_empty(redis_url: str, redis_server: RedisServer) -> None:
     with redis_server.client() as client:
         assert client.dbsize() == 0
+
+
+def test_the_default_database_is_the_one_that_was_asked_for(request: pytest.FixtureRequest, db: None) -> None:
+    asked = {"sqlite": "sqlite", "postgres": "postgresql"}[request.config.getoption("--database")]
+    assert connection.vendor == asked

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import pytest
 from django.conf import settings
+from django.db import connections
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests.services.databases import EACH_DATABASE, aliases_of
@@ -144,6 +145,8 @@ def django_db_modify_db_settings(
         databases["default"].update(
             databases["postgres"], NAME="default", TEST=dict(databases["postgres"]["TEST"])
         )
+        # Defining models asked the alias for its limits, so its connection exists, and is SQLite's.
+        del connections["default"]
     directory = tmp_path_factory.mktemp("databases")
     aliases = aliases_of(request.session.items)
     for alias, entry in databases.items():
