@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.services.fixtures"]
+pytest_plugins = ["holdfast.testing.pytest", "tests.services.fixtures"]
 
 TESTS = Path(__file__).parent
 

@@ -17,6 +17,7 @@ from .hub import runtime as runtimes
 from .hub.hub import Timing
 from .hub.runtime import Runtime
 from .hub.threads import Inline, Threads
+from .limits.base import Limiter
 from .limits.memory import MemoryLimiter
 from .log.base import Log
 from .session.session import Limits
@@ -104,12 +105,14 @@ def service() -> Service:
     return _service
 
 
-def build_service(runtime: Runtime, chosen: Settings) -> Service:
+def build_service(
+    runtime: Runtime, chosen: Settings, *, limiter: Limiter | None = None, policy: Policy | None = None
+) -> Service:
     return Service(
         runtime=runtime,
         registry=registry,
-        limiter=MemoryLimiter(),
-        policy=policy_of(chosen),
+        limiter=limiter or MemoryLimiter(),
+        policy=policy or policy_of(chosen),
         authenticate=_authenticator(chosen.token_user, runtime),
     )
 

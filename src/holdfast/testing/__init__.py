@@ -1,0 +1,73 @@
+"""What the users of Holdfast test their topics with: live clients inside the test's own process.
+
+No server runs, no socket is opened, nothing is mocked: a client has a real connection to a real hub, and what goes
+between the two is encoded and decoded as on the wire. The log is the project's own, on the test's database::
+
+    from holdfast.testing import CallError, LiveClient
+
+    class ChatTests(TestCase):
+        def test_members_see_what_is_said(self):
+            with LiveClient(self.ada) as ada, LiveClient(self.grace) as grace:
+                ada.join("rooms/lobby")
+                grace.join("rooms/lobby")
+                ada.call("rooms/lobby", "post", body="hi")
+                grace.expect("message.posted", author="ada", body="hi")
+
+``LiveClient`` is for ``def`` tests, ``AsyncLiveClient`` has the same methods, awaited, for ``async def`` tests. All
+clients of one test share an environment: ``Live`` or ``AsyncLive``. The first client makes one if the test has not, and
+the last one ends it. With pytest, ``pytest_plugins = ["holdfast.testing.pytest"]`` brings it as the fixtures ``live``
+and ``alive``.
+
+Names are imported on first use, so that a pytest plugin may import this package before Django is set up.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.testing.asynchronous import AsyncLive, AsyncLiveClient
+    from holdfast.testing.errors import CallError, Disconnected, JoinError, LiveError
+    from holdfast.testing.sync import Live, LiveClient
+    from holdfast.testing.values import Joined, Received, Reset
+
+#: Public name: the module that defines it. What stands here stands in `__all__` and under TYPE_CHECKING too.
+_DEFINED_IN: dict[str, str] = {
+    "AsyncLive": "holdfast.testing.asynchronous",
+    "AsyncLiveClient": "holdfast.testing.asynchronous",
+    "CallError": "holdfast.testing.errors",
+    "Disconnected": "holdfast.testing.errors",
+    "JoinError": "holdfast.testing.errors",
+    "Joined": "holdfast.testing.values",
+    "Live": "holdfast.testing.sync",
+    "LiveClient": "holdfast.testing.sync",
+    "LiveError": "holdfast.testing.errors",
+    "Received": "holdfast.testing.values",
+    "Reset": "holdfast.testing.values",
+}
+
+__all__ = [
+    "AsyncLive",
+    "AsyncLiveClient",
+    "CallError",
+    "Disconnected",
+    "JoinError",
+    "Joined",
+    "Live",
+    "LiveClient",
+    "LiveError",
+    "Received",
+    "Reset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _DEFINED_IN[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = globals()[name] = getattr(import_module(module), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

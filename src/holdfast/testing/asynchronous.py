@@ -1,0 +1,111 @@
+"""The face for ``async def`` tests."""
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from django.db import connections
+
+from holdfast.backplane.base import Backplane
+from holdfast.log.base import Log
+
+from .client import Client
+from .commits import Commits, any_in_test_transaction
+from .environment import Environment
+from .pump import SensitiveThreads
+
+
+class AsyncLive(Environment):
+    """What the live clients of one ``async def`` test share::
+
+        async with AsyncLive() as live:
+            ada = await live.connect(user)
+
+    ``log`` and ``backplane`` take the place of those of the settings (``MemoryLog()`` needs no database, unless your own
+    code does); without ``backplane`` there is no other process. ``rates=False`` lifts the ``rate=`` of actions.
+
+    For the length of the block everything in this process publishes through it. At the end its clients are disconnected.
+    """
+
+    def __init__(
+        self, *, log: Log | None = None, backplane: Backplane | None = None, rates: bool = True
+    ) -> None:
+        commits = Commits()
+        super().__init__(SensitiveThreads(commits.run), commits, log, backplane, rates)
+
+    async def __aenter__(self) -> Self:
+        self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self.stop()
+            await self._runtime.threads.run(_let_go)
+        finally:
+            self.close()
+
+    async def connect(
+        self, user: Any = None, *, token: str | None = None, scope: Mapping[str, Any] | None = None
+    ) -> "AsyncLiveClient":
+        """A new client, connected. The arguments are those of :class:`AsyncLiveClient`."""
+        return await AsyncLiveClient(user, token=token, scope=scope, live=self).open()
+
+
+class AsyncLiveClient(Client):
+    """A live client for ``async def`` tests, in Django's test cases and with pytest-asyncio.
+
+    ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_USER"]``
+    instead; ``scope`` is what actions find in ``caller.scope``. Use it in ``async with``, or :meth:`open` and
+    :meth:`close` it.
+    """
+
+    def __init__(
+        self,
+        user: Any = None,
+        *,
+        token: str | None = None,
+        scope: Mapping[str, Any] | None = None,
+        live: AsyncLive | None = None,
+    ) -> None:
+        super().__init__(user, token=token, scope=scope)
+        self._live = live
+
+    async def open(self) -> Self:
+        """Connect. Raises :class:`~holdfast.testing.Disconnected` when the server does not let the client in."""
+        if self._live is None:
+            self._live = AsyncLive.shared()
+        self._place = self._live
+        try:
+            await self._connect()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Disconnect for good."""
+        if self._end() and self._live is not None:
+            await self._live.__aexit__(None, None, None)
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def _let_go() -> None:
+    """Close the database connections of a thread that no test looks after."""
+    if threading.current_thread() is not threading.main_thread() and not any_in_test_transaction():
+        connections.close_all()

@@ -1,0 +1,62 @@
+"""What a live client raises when the server says no."""
+
+from holdfast.protocol.frames import ErrorPayload
+
+
+class LiveError(Exception):
+    """A request that was not granted.
+
+    ``code`` is a name of the catalogue (``holdfast.protocol.codes``), such as ``"forbidden"``; ``reason`` is the
+    application's own word, with ``"refused"``; ``retry_after`` is in seconds. When the code is ``"internal"``, what your
+    code raised is the ``__cause__``.
+
+    ::
+
+        LiveError
+        ├── JoinError       a join was refused
+        ├── CallError       a call failed
+        └── Disconnected    there is no connection (any more)
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        code: str,
+        message: str,
+        reason: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        extra = "".join(
+            (
+                f", reason {reason!r}" if reason is not None else "",
+                f", retry after {retry_after:g} s" if retry_after is not None else "",
+            )
+        )
+        super().__init__(f"{what}: {code}{extra}: {message}")
+        self.code = code
+        self.message = message
+        self.reason = reason
+        self.retry_after = retry_after
+
+    @classmethod
+    def of(cls, what: str, payload: ErrorPayload) -> "LiveError":
+        return cls(
+            what,
+            code=payload.code,
+            message=payload.message,
+            reason=payload.reason,
+            retry_after=payload.retry_after,
+        )
+
+
+class JoinError(LiveError):
+    """A join was refused: ``forbidden`` when there is no such topic or ``may_join`` said no, and others."""
+
+
+class CallError(LiveError):
+    """A call failed: ``forbidden``, ``refused``, ``invalid_payload``, ``rate_limited``, ``internal`` and others."""
+
+
+class Disconnected(LiveError):
+    """The client has no connection: the server closed it (with ``code``), or the test dropped it (``"dropped"``)."""

@@ -1,0 +1,140 @@
+"""An event loop and blocking code that take turns in one thread: the thread of the test.
+
+A ``TestCase`` keeps its transaction on the test thread's database connection, so ``def`` handlers, the rules and the log
+must run there; and Django forbids that while an event loop runs. So the loop is stopped for as long as such work takes.
+"""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from asgiref.sync import AsyncToSync, sync_to_async
+
+from holdfast.hub.threads import Threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Pump(Executor):
+    """Runs coroutines on a loop of its own, in the thread that calls :meth:`run`, and work given to :meth:`submit`
+    in the same thread, between two turns of the loop, when no loop is running.
+
+    ``afterwards`` is called after each piece of work that succeeded.
+    """
+
+    def __init__(self, afterwards: Callable[[], None]) -> None:
+        forbid_running_loop()
+        self._afterwards = afterwards
+        self._loop = asyncio.new_event_loop()
+        self._work: deque[Callable[[], None]] = deque()
+        # Where sync_to_async looks for the thread that sensitive code belongs to: Django's own async methods use it.
+        AsyncToSync.loop_thread_executors[self._loop] = self  # type: ignore[assignment]
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        self._work.append(partial(self._carry_out, future, partial(fn, *args, **kwargs)))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        return future
+
+    def _carry_out(self, future: Future[T], work: Callable[[], T]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            value = work()
+            self._afterwards()
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever wanted the work done
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run ``coroutine``, and the work that comes up, until it returns; return its result."""
+        try:
+            forbid_running_loop()
+        except RuntimeError:
+            coroutine.close()
+            raise
+        context = contextvars.copy_context()
+        context.run(_leave_other_loops)
+        task = self._loop.create_task(coroutine, context=context)
+        task.add_done_callback(lambda _: self._loop.stop())
+        while not task.done():
+            self._loop.run_forever()
+            while self._work:
+                self._work.popleft()()
+        return task.result()
+
+    def close(self) -> None:
+        """Cancel what is left on the loop and close it."""
+        try:
+            if left := asyncio.all_tasks(self._loop):
+                for task in left:
+                    task.cancel()
+                self.run(_all(left))
+            self.run(self._loop.shutdown_asyncgens())
+            self.run(self._loop.shutdown_default_executor())
+        finally:
+            del AsyncToSync.loop_thread_executors[self._loop]
+            self._loop.close()
+
+
+def forbid_running_loop() -> None:
+    """Raise ``RuntimeError``, with the way out, where code may not wait."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "LiveClient and Live are for def tests; in an async def test use AsyncLiveClient, AsyncLive or the fixture "
+        "`alive`, and await their methods."
+    )
+
+
+async def _all(tasks: "set[asyncio.Task[Any]]") -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _leave_other_loops() -> None:
+    """What runs here belongs to this thread, also when this thread itself works for an event loop elsewhere."""
+    AsyncToSync.executors.current = None
+
+
+class PumpThreads(Threads):
+    """The place of a process's worker threads in a ``def`` test: the test's thread."""
+
+    def __init__(self, pump: Pump) -> None:
+        super().__init__(1)
+        self._pump = pump
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        context = contextvars.copy_context()
+        work = partial(context.run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._pump, work)
+
+    def close(self) -> None:
+        pass
+
+
+class SensitiveThreads(Threads):
+    """The place of a process's worker threads in an ``async def`` test: the thread that ``sync_to_async`` uses, so that
+    handlers, Django's own async methods and the test see the same database connection."""
+
+    def __init__(self, afterwards: Callable[[], None]) -> None:
+        super().__init__(1)
+        self._afterwards = afterwards
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def work() -> T:
+            value = function(*args, **kwargs)
+            self._afterwards()
+            return value
+
+        return await sync_to_async(work, thread_sensitive=True)()
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,47 @@
+"""Fixtures for pytest. In the project's ``conftest.py``::
+
+    pytest_plugins = ["holdfast.testing.pytest"]
+
+It is not an entry point of pytest's, so that names as short as these come only to projects that ask for them, and so
+that nothing of a project is imported before the project says so.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:  # Django is not set up yet when pytest imports its plugins
+    from holdfast.testing import AsyncLive, Live
+
+try:
+    import pytest_asyncio
+except ImportError:
+    pytest_asyncio = None  # type: ignore[assignment]
+
+
+@pytest.fixture
+def live() -> "Iterator[Live]":
+    """The test's live environment, for ``def`` tests: ``live.connect(user)`` is a client.
+
+    The database is the test's: mark it with ``django_db``, or use one of pytest-django's fixtures.
+    """
+    from holdfast.testing import Live
+
+    with Live() as environment:
+        yield environment
+
+
+if pytest_asyncio is not None:
+
+    @pytest_asyncio.fixture
+    async def alive() -> "AsyncIterator[AsyncLive]":
+        """The test's live environment, for ``async def`` tests with pytest-asyncio: ``await alive.connect(user)``.
+
+        Where the test uses the database, mark it with ``django_db(transaction=True)``: async code has database
+        connections of another thread than the one in which ``django_db`` alone begins a transaction.
+        """
+        from holdfast.testing import AsyncLive
+
+        async with AsyncLive() as environment:
+            yield environment

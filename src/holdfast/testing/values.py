@@ -1,0 +1,69 @@
+"""What a live client tells the test."""
+
+from typing import Any
+
+import msgspec
+
+from holdfast.protocol.positions import Position
+
+
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a join.
+
+    ``topic`` is the canonical name. ``position`` is the log's head at the time, ``None`` on an ephemeral topic.
+    ``recovered`` says whether the position that was asked for could be honoured, ``None`` if there was none.
+    ``snapshot`` is the topic's state, as JSON reads it, ``None`` if it came without.
+    """
+
+    topic: str
+    position: Position | None
+    recovered: bool | None = None
+    snapshot: Any = None
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as it came over the wire. ``payload`` holds its fields as JSON reads them; ``offset`` is ``None`` for an
+    ephemeral one."""
+
+    topic: str
+    name: str
+    payload: Any
+    raw: bytes
+    offset: int | None = None
+
+    def __str__(self) -> str:
+        at = "" if self.offset is None else f" at {self.offset}"
+        text = self.raw.decode()
+        return f"{self.name} on {self.topic}{at} {text if len(text) <= 200 else text[:199] + '…'}"
+
+
+class Reset(msgspec.Struct, frozen=True, kw_only=True):
+    """The server could not continue a topic's stream without a hole: why, and from where it goes on."""
+
+    topic: str
+    reason: str
+    position: Position | None = None
+
+    def __str__(self) -> str:
+        return f"reset of {self.topic}: {self.reason}"
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """The server ended a subscription."""
+
+    topic: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"the server ended the subscription to {self.topic}: {self.code}"
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True):
+    """The server closed the connection: its code in the catalogue, the WebSocket close code, the text."""
+
+    code: str
+    close: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"the server closed the connection: {self.close} {self.code}"

@@ -1,0 +1,118 @@
+"""A small app's topics, for clients to be tried on. Users are in a room when they are in the group of its name; what is
+said there is kept as a group of its own, since a test needs some row and not a model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Any
+
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from msgspec import Meta
+
+from holdfast import Event, Keep, Refuse, Topic, action
+from holdfast.topics.registry import registry
+
+
+class MessagePosted(Event):
+    id: int
+    author: str
+    body: str
+    at: datetime | None = None
+
+
+class Typing(Event, durable=False):
+    author: str
+
+
+class Elsewhere(Event):
+    topic: str
+
+
+class Room(Topic):
+    route = "rooms/<slug:room>"
+    events = [MessagePosted, Typing]
+    keep = Keep(days=30)
+
+    room: str
+
+    def may_join(self, user: Any) -> bool:
+        return bool(user.is_authenticated and user.groups.filter(name=self.room).exists())
+
+    @action
+    def post(self, caller: Any, body: Annotated[str, Meta(min_length=1)]) -> int:
+        said = Group.objects.create(name=body)
+        self.publish(MessagePosted(said.pk, caller.user.username, body))
+        return said.pk
+
+    @action
+    def post_and_think_again(self, caller: Any, body: str) -> int:
+        """Publishes twice, once in a savepoint that rolls back."""
+        try:
+            with transaction.atomic():
+                self.publish(MessagePosted(0, caller.user.username, "never"))
+                raise LookupError
+        except LookupError:
+            pass
+        self.publish(MessagePosted(1, caller.user.username, body))
+        return 1
+
+    @action
+    def post_later(self, caller: Any, body: str) -> None:
+        transaction.on_commit(lambda: self.publish(MessagePosted(2, caller.user.username, body)))
+
+    @action
+    def refuse(self, caller: Any) -> None:
+        self.publish(MessagePosted(0, caller.user.username, "refused"))
+        raise Refuse("too_late", "It is over.", retry_after=7)
+
+    @action
+    def fail(self, caller: Any) -> None:
+        raise ZeroDivisionError("handlers fail")
+
+    @action(rate="2/h")
+    def knock(self, caller: Any) -> str:
+        return str(caller.user.username)
+
+    @action
+    async def typing(self, caller: Any) -> None:
+        await self.apublish(Typing(caller.user.username), exclude=caller)
+
+    @action
+    async def count(self, caller: Any) -> int:
+        """Asks the database as async code does."""
+        return await Group.objects.acount()
+
+    @action(once=False)
+    async def header(self, caller: Any, name: str) -> Any:
+        return caller.scope.get(name)
+
+
+class Inbox(Topic):
+    route = "inbox/<me>"
+    events = [Elsewhere]
+
+    me: str
+
+    async def may_join(self, user: Any) -> bool:
+        return bool(user.is_active)
+
+    def snapshot(self) -> dict[str, str]:
+        return {"of": self.me}
+
+
+TOPICS = [Room, Inbox]
+
+
+@contextmanager
+def harbour() -> Iterator[None]:
+    """Make these the topics that there are."""
+    with registry.override(TOPICS):
+        yield
+
+
+def person(name: str, *rooms: str) -> User:
+    """A user who is in some rooms."""
+    user = User.objects.create_user(name)
+    user.groups.set([Group.objects.get_or_create(name=room)[0] for room in rooms])
+    return user
