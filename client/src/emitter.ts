@@ -16,7 +16,8 @@ interface Listener<Arguments extends readonly unknown[]> {
  * during an emit count from the next one on.
  */
 export class Emitter<Events extends Record<keyof Events, readonly unknown[]>> {
-  readonly #listeners: { [Name in keyof Events]?: readonly Listener<Events[Name]>[] } = {};
+  // Names come from outside: without a prototype, "constructor" is a name like any other.
+  readonly #listeners = Object.create(null) as { [Name in keyof Events]?: readonly Listener<Events[Name]>[] };
 
   on<Name extends keyof Events>(name: Name, handler: (...args: Events[Name]) => void): Off {
     const listener = { handler };

@@ -48,7 +48,7 @@ export class LiveError extends Error {
     const { cause } = details;
     super(message ?? catalogue[code]?.message ?? local[code] ?? code, cause === undefined ? {} : { cause });
     this.code = code;
-    this.retry = catalogue[code]?.retry ?? false;
+    this.retry = catalogue[code]?.retry ?? (code === "connection_lost" || code === "connect_timeout");
     this.retryAfter = details.retryAfter;
     this.reason = details.reason;
   }

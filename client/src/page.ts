@@ -5,6 +5,9 @@ import { report } from "./emitter.js";
 
 const DEFAULT_URL = "/live/ws";
 
+/** Neither exists in Node, whatever the types of the browser say. */
+const page = globalThis as { readonly document?: Document; readonly location?: Location };
+
 /** The endpoint that the page names, or the default. */
 export function pageUrl(): string {
   const config = read("script#holdfast-config");
@@ -24,13 +27,13 @@ export function pageCursor(topic: string): Position | undefined {
 
 /** The WebSocket URL for an address as one writes it in a page. */
 export function webSocketUrl(url: string): string {
-  const absolute = new URL(url, globalThis.location?.href);
+  const absolute = new URL(url, page.location?.href);
   absolute.protocol = absolute.protocol.replace(/^http/, "ws");
   return absolute.href;
 }
 
 function read(selector: string): unknown {
-  const text = globalThis.document?.querySelector(selector)?.textContent;
+  const text = page.document?.querySelector(selector)?.textContent;
   try {
     return text ? JSON.parse(text) : undefined;
   } catch (error) {

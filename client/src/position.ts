@@ -13,7 +13,7 @@ export function asPosition(value: unknown): Position {
       return { epoch, offset: Number(offset) };
     }
   }
-  throw new TypeError(`expected a position like {"epoch": "k3", "offset": 41}, got ${String(JSON.stringify(value))}`);
+  throw new TypeError(`expected a position like {"epoch": "k3", "offset": 41}, got ${JSON.stringify(value)}`);
 }
 
 /** The position that a `joined` or `reset` payload carries; ephemeral topics have none. */

@@ -4,7 +4,7 @@ import type { Cancel, Clock } from "./clock.js";
 import type { Connection } from "./connection.js";
 import { Emitter, type Off } from "./emitter.js";
 import { errorFrom, LiveError } from "./errors.js";
-import { Json, type Answer, type Event, type Joined, type Reset } from "./frames.js";
+import { Json, type Event, type Joined, type Reset } from "./frames.js";
 import { positionIn, type Position } from "./position.js";
 import { Ready } from "./ready.js";
 import type { CallOptions, EventHandler, EventInfo, JoinedInfo, Topic, TopicLifecycle, TopicStatus } from "./topic.js";
@@ -18,11 +18,9 @@ export interface SubscriptionHost {
   connection(): Connection | undefined;
   /** Whether this topic's place on the connection is still taken by a predecessor that is leaving. */
   occupied(by: Subscription): boolean;
-  /** Whether another topic object wants the same subscription. */
-  shared(by: Subscription): boolean;
   /** The server's answer to one join counts for all that stand for the same topic. */
   joined(frame: Joined): void;
-  /** Another object that stands for the topic of this canonical name and is joined. */
+  /** Another object that stands for the topic of this canonical name, is wanted and joined. */
   twin(of: Subscription, canonical: string): Subscription | undefined;
   forget(subscription: Subscription): void;
 }
@@ -105,11 +103,13 @@ export class Subscription implements Topic {
     const connection = this.#host.connection();
     if (!connection) {
       if (!this.wanted) this.#host.forget(this);
+    } else if (this.#retry) {
+      return; // what is to be done next has been put off
     } else if (this.#wire === "out") {
       if (!this.wanted) this.#host.forget(this);
-      else if (!this.#retry && !this.#host.occupied(this)) this.#join(connection);
+      else if (!this.#host.occupied(this)) this.#join(connection);
     } else if (this.#wire === "in" && (this.#stale || !this.wanted)) {
-      if (!this.wanted && this.#host.shared(this)) this.#host.forget(this);
+      if (!this.wanted && this.#host.twin(this, this.#canonical)) this.#host.forget(this);
       else this.#leave(connection);
     }
   }
@@ -240,20 +240,29 @@ export class Subscription implements Topic {
       this.end("refused", error);
       return;
     }
-    const wait = (error.retryAfter ?? 0) * 1_000 + this.#backoff.next();
-    this.#retry = this.#host.clock.after(wait, () => {
-      this.#retry = undefined;
-      this.sync();
-    });
+    this.#syncLater(error);
   }
 
   #leave(connection: Connection): void {
     this.#wire = "leaving";
-    connection.request({ type: "leave", topic: this.#canonical }, (_: Answer) => {
+    connection.request({ type: "leave", topic: this.#canonical }, (answer) => {
+      const error = answer.type === "error" ? errorFrom(answer.payload) : undefined;
+      if (error?.retry) {
+        this.#wire = "in";
+        this.#syncLater(error);
+        return;
+      }
       // `not_joined` is as good: it is not there any more.
       this.#wire = "out";
       this.#stale = false;
-      this.#status = this.#status === "joined" ? "joining" : this.#status;
+      if (this.#status === "joined") this.#status = "joining";
+      this.sync();
+    });
+  }
+
+  #syncLater({ retryAfter = 0 }: LiveError): void {
+    this.#retry = this.#host.clock.after(retryAfter * 1_000 + this.#backoff.next(), () => {
+      this.#retry = undefined;
       this.sync();
     });
   }

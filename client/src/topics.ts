@@ -23,9 +23,8 @@ export class Topics {
       joined: (frame) => {
         this.#joined(frame);
       },
-      twin: (of, name) => this.#others(of).find((other) => other.canonical === name && other.address !== undefined),
+      twin: (of, name) => this.#others(of).find((other) => other.wanted && other.canonical === name && other.address),
       occupied: (by) => this.#others(by).some((other) => !other.wanted && namesMeet(other, by)),
-      shared: (by) => this.#others(by).some((other) => other.wanted && other.canonical === by.canonical),
       forget: (subscription) => {
         // Whoever waited for its place can have it now.
         if (this.#all.delete(subscription)) this.sync();

@@ -1,0 +1,49 @@
+// Everything about the client but its behaviour: types, lint, generated code, and that what is committed is current.
+
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+
+import { built } from "./build.mjs";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const LARGEST = 8 * 1024; // bytes, compressed
+const failures = [];
+
+function run(name, command, ...args) {
+  try {
+    execFileSync(command, args, { cwd: HERE, stdio: "inherit" });
+  } catch {
+    failures.push(name);
+  }
+}
+
+const tool = (path) => join(HERE, "node_modules", path);
+
+run("types of src", process.execPath, tool("typescript/bin/tsc"), "--project", "tsconfig.json");
+run("types of test", process.execPath, tool("typescript/bin/tsc"), "--project", "test/tsconfig.json");
+run("lint", process.execPath, tool("eslint/bin/eslint.js"), "--max-warnings", "0", ".");
+run("codes.ts", join(HERE, "../scripts/generate"), "--check");
+
+for (const [path, text] of built()) {
+  const name = path.split("/").at(-1);
+  if (!existsSync(path) || readFileSync(path, "utf8") !== text) {
+    console.error(`${name} is not what src/ builds: run \`npm run build\``);
+    failures.push(name);
+  }
+  const size = gzipSync(text, { level: 9 }).length;
+  if (path.endsWith(".js")) {
+    console.log(`${name}: ${size} bytes compressed of ${LARGEST} allowed`);
+    if (size >= LARGEST) failures.push("size");
+  }
+}
+
+// The published types stand alone: they are checked as a user's compiler would, with nothing of src/ in reach.
+run("built types", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types");
+
+if (failures.length) {
+  console.error(`failed: ${failures.join(", ")}`);
+  process.exit(1);
+}

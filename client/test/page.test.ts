@@ -1,0 +1,80 @@
+import { expect, test, vi } from "vitest";
+
+import { pageCursor, pageUrl, webSocketUrl } from "../src/page.js";
+import { settle } from "./clock.js";
+import { reported } from "./quiet.js";
+import { answerJoin, world } from "./world.js";
+
+/** A page with these scripts in it, by the selector that finds them. */
+function page(scripts: Record<string, string>): void {
+  const querySelector = (selector: string) => (selector in scripts ? { textContent: scripts[selector] } : null);
+  vi.stubGlobal("document", Object.assign(new EventTarget(), { visibilityState: "visible", querySelector }));
+}
+
+const CURSOR = 'script[data-holdfast-cursor="rooms/lobby"]';
+
+test("the address is the one that the page names", () => {
+  page({ "script#holdfast-config": '{"url": "/elsewhere/ws", "and": "more"}' });
+  expect(pageUrl()).toBe("/elsewhere/ws");
+});
+
+test("a page that names none means /live/ws", () => {
+  page({});
+  expect(pageUrl()).toBe("/live/ws");
+});
+
+test("without a page there is neither address nor cursor to read", () => {
+  expect(pageUrl()).toBe("/live/ws");
+  expect(pageCursor("rooms/lobby")).toBeUndefined();
+});
+
+test.each([
+  ["http://example.org/a/b", "/live/ws", "ws://example.org/live/ws"],
+  ["https://example.org/a/b", "/live/ws", "wss://example.org/live/ws"],
+  ["https://example.org/a/b", "wss://live.example.org/ws", "wss://live.example.org/ws"],
+  ["https://example.org/a/b", "http://live.example.org/ws", "ws://live.example.org/ws"],
+  ["https://example.org:8443/a/b", "c", "wss://example.org:8443/a/c"],
+])("on %s the address %s means %s", (href, url, expected) => {
+  vi.stubGlobal("location", { href });
+  expect(webSocketUrl(url)).toBe(expected);
+});
+
+test("a topic goes on from the page's cursor", async () => {
+  page({ [CURSOR]: '{"epoch":"k3","offset":41}' });
+  const { live, server } = world();
+  const room = live.topic("rooms/lobby");
+  expect(room.position).toEqual({ epoch: "k3", offset: 41 });
+  await server.accept();
+  expect(server.socket.look()).toEqual([
+    { type: "join", topic: "rooms/lobby", ref: 1, payload: { since: { epoch: "k3", offset: 41 } } },
+  ]);
+});
+
+test("a position given outranks the page's cursor, and null means from now", () => {
+  page({ [CURSOR]: '{"epoch":"k3","offset":41}' });
+  expect(world().live.topic("rooms/lobby", { since: { epoch: "k3", offset: 5 } }).position?.offset).toBe(5);
+  expect(world().live.topic("rooms/lobby", { since: null }).position).toBeUndefined();
+});
+
+test("a page's cursor counts once: a topic joined anew starts from now", async () => {
+  page({ [CURSOR]: '{"epoch":"k3","offset":41}' });
+  const { live, server } = world();
+  const room = live.topic("rooms/lobby");
+  await server.accept();
+  await answerJoin(server.socket, { epoch: "k3", offset: 90, recovered: true });
+  room.leave();
+  await settle();
+  await server.socket.say({ type: "left", ref: 2, topic: "rooms/lobby" });
+  expect(live.topic("rooms/lobby").position).toBeUndefined();
+});
+
+test("a cursor that is none is reported and the topic starts from now", () => {
+  page({ [CURSOR]: '{"epoch":"k3","offset":"41"}' });
+  expect(pageCursor("rooms/lobby")).toBeUndefined();
+  page({ [CURSOR]: "{epoch" });
+  expect(pageCursor("rooms/lobby")).toBeUndefined();
+  expect(reported.splice(0).map(String)).toEqual([
+    'TypeError: expected a position like {"epoch": "k3", "offset": 41}, got {"epoch":"k3","offset":"41"}',
+    expect.stringContaining("SyntaxError"),
+  ]);
+});
