@@ -15,17 +15,20 @@ def forgive_outage(*people: Person) -> None:
 
 
 def test_the_connection_state_is_visible(people: People, harbor: Harbor) -> None:
-    ada = people("ada").enter()
+    ada, grace = people("ada").enter(), people("grace").enter()
+    grace.draft.press_sequentially("But")
+    expect(ada.page.locator("#typing")).to_have_text("grace is typing…")
     notice = ada.page.locator("#notice")
     expect(notice).to_be_hidden()
     harbor.kill()
     expect(ada.page.get_by_role("status")).to_have_text("Reconnecting")
     expect(ada.page.locator(".status-count")).to_contain_text(" s")
     expect(notice).to_contain_text("What you write waits")
+    expect(ada.page.locator("#typing")).to_have_text("", timeout=1_000)
     harbor.start()
     ada.is_online()
     expect(notice).to_be_hidden()
-    forgive_outage(ada)
+    forgive_outage(ada, grace)
 
 
 def test_a_message_written_during_the_outage_waits_and_arrives_once(people: People, harbor: Harbor) -> None:

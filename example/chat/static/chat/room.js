@@ -95,6 +95,7 @@ function end() {
 live.on("status", (now, detail) => {
   outbox.online = now === "online";
   status.show(now, detail);
+  if (now !== "online") typing.clear();
 });
 outbox.online = live.status === "online";
 status.show(live.status);

@@ -38,6 +38,11 @@ export class Typing {
     if (this.#timers.delete(author)) this.#show();
   }
 
+  /** Nothing is known any more: the connection is gone. */
+  clear() {
+    for (const author of [...this.#timers.keys()]) this.stopped(author);
+  }
+
   #show() {
     const names = [...this.#timers.keys()];
     this.#element.textContent =
