@@ -3,15 +3,17 @@
 import base64
 import binascii
 import hashlib
-from email.utils import formatdate
-from http import HTTPStatus
+import re
 
 import msgspec
+
+from .response import NAME, NOT_IN_VALUES, Headers, head
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 VERSION = b"13"
 
-Headers = list[tuple[bytes, bytes]]
+_TARGET = re.compile(rb"[\x21-\x7e]+")
+_HANDSHAKE = frozenset((b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-extensions"))
 
 
 class Refused(Exception):
@@ -23,7 +25,7 @@ class Refused(Exception):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """The request line and headers, names in lower case as ASGI has them."""
+    """What the client asks for. ``target`` is the path with the query; header names are in lower case as ASGI has them."""
 
     target: bytes
     headers: Headers
@@ -32,9 +34,9 @@ class Request(msgspec.Struct, frozen=True):
     extensions: str
 
 
-def parse(head: bytes) -> Request:
+def parse(request: bytes) -> Request:
     """Read a complete request head (up to and including the empty line). Raises :class:`Refused`."""
-    lines = head.split(b"\r\n")
+    lines = request.split(b"\r\n")
     try:
         method, target, version = lines[0].split(b" ")
     except ValueError:
@@ -45,19 +47,31 @@ def parse(head: bytes) -> Request:
     for line in lines[1:]:
         if not line:
             break
-        name, colon, value = line.partition(b":")
-        if not colon or not name or name != name.strip():
+        name, _, value = line.partition(b":")
+        if NAME.fullmatch(name) is None or NOT_IN_VALUES.search(value) is not None or len(name) == len(line):
             raise Refused(400, "malformed header")
         headers.append((name.lower(), value.strip(b" \t")))
-    return _checked(target, headers)
+    return _checked(_path(target), headers)
+
+
+def _path(target: bytes) -> bytes:
+    """A client may name the whole URI (4.2.1, 1); scheme and host do not matter here."""
+    if _TARGET.fullmatch(target) is None:
+        raise Refused(400, "malformed request target")
+    if target.startswith(b"/"):
+        return target
+    scheme, _, rest = target.partition(b"://")
+    if scheme.lower() not in (b"http", b"https", b"ws", b"wss"):
+        raise Refused(400, "malformed request target")
+    return b"/" + rest.partition(b"/")[2]
 
 
 def _checked(target: bytes, headers: Headers) -> Request:
     """Section 4.2.1."""
+    if len(_values(headers, b"host")) != 1:
+        raise Refused(400, "Host is missing or ambiguous")  # and RFC 9112, 3.2
     if b"websocket" not in _tokens(headers, b"upgrade") or b"upgrade" not in _tokens(headers, b"connection"):
-        raise Refused(
-            426, "this is a WebSocket endpoint", [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
-        )
+        raise Refused(426, "this is a WebSocket endpoint", [(b"upgrade", b"websocket")])
     versions = _values(headers, b"sec-websocket-version")
     if versions != [VERSION]:
         raise Refused(426, "unknown WebSocket version", [(b"sec-websocket-version", VERSION)])  # 4.4
@@ -92,39 +106,20 @@ def accept(key: bytes) -> bytes:
 
 
 def switching(request: Request, headers: Headers, subprotocol: str | None, extension: str | None) -> bytes:
-    """The response that opens the connection."""
-    lines = [
-        b"HTTP/1.1 101 Switching Protocols",
-        b"Upgrade: websocket",
-        b"Connection: Upgrade",
-        b"Sec-WebSocket-Accept: " + accept(request.key),
+    """The response that opens the connection. Raises ``ValueError`` for headers that may not stand in it."""
+    lines: Headers = [
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"Sec-WebSocket-Accept", accept(request.key)),
     ]
     if subprotocol is not None:
-        lines.append(_line(b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
+        lines.append((b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
     if extension is not None:
-        lines.append(b"Sec-WebSocket-Extensions: " + extension.encode("latin-1"))
-    lines.extend(_line(name, value) for name, value in headers)
-    return b"\r\n".join([*lines, b"", b""])
-
-
-def _line(name: bytes, value: bytes) -> bytes:
-    line = name + b": " + value
-    if b"\r" in line or b"\n" in line:
-        raise ValueError(f"a header may not contain a line break: {line!r}")
-    return line
-
-
-def response(status: int, headers: Headers, body: bytes) -> bytes:
-    """A complete response that opens nothing."""
-    try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = ""
-    names = {name.lower() for name, _ in headers}
-    lines = [f"HTTP/1.1 {status} {phrase}".encode("latin-1")]
-    ours = (b"connection", b"content-length")
-    lines.extend(_line(name, value) for name, value in headers if name.lower() not in ours)
-    if b"date" not in names:
-        lines.append(b"date: " + formatdate(usegmt=True).encode())
-    lines += [b"content-length: " + str(len(body)).encode(), b"connection: close", b"", body]
-    return b"\r\n".join(lines)
+        lines.append((b"Sec-WebSocket-Extensions", extension.encode("latin-1")))
+    for name, value in headers:
+        if name.lower() in _HANDSHAKE:
+            raise ValueError(
+                f"the header {name!r} belongs to the handshake itself; leave it out of 'websocket.accept'"
+            )
+        lines.append((name, value))
+    return head(101, lines)

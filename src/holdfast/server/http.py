@@ -1,6 +1,7 @@
 """Uvicorn's HTTP protocol, with one thing mended for WebSockets."""
 
-from typing import Any, cast
+import asyncio
+import sys
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,23 +14,20 @@ class HttpProtocol(HttpToolsProtocol):
     anything before it has the answer (RFC 6455, 4.1), but some do, and a proxy may hold both back and send them together.
     """
 
+    _received = b""
+
     def data_received(self, data: bytes) -> None:
         self._received = data
-        super().data_received(data)
-        self._received = b""
+        try:
+            super().data_received(data)
+        finally:
+            self._received = b""
 
     def handle_websocket_upgrade(self) -> None:
-        error = cast("Any", _handled())
+        error = sys.exception()  # httptools says with it where the request ended
         super().handle_websocket_upgrade()
-        rest = self._received[error.args[0] :] if error is not None and error.args else b""
-        protocol: Any = self.transport.get_protocol()
-        if rest and protocol is not self:
-            protocol.data_received(rest)
-
-
-def _handled() -> BaseException | None:
-    """The exception that is being handled: httptools says with it where the request ended."""
-    import sys
-
-    error = sys.exc_info()[1]
-    return error if isinstance(error, httptools.HttpParserUpgrade) else None
+        protocol = self.transport.get_protocol()
+        if isinstance(error, httptools.HttpParserUpgrade) and isinstance(protocol, asyncio.Protocol):
+            rest = self._received[error.args[0] :]
+            if rest:
+                protocol.data_received(rest)

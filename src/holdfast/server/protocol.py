@@ -2,40 +2,41 @@
 
 It speaks ASGI 3 (WebSocket spec 2.4, denial responses included) to any application, and offers the extension
 ``holdfast.adopt``: an application that sends ``{"type": "holdfast.adopt", "subprotocol": …, "adopt": …, "binary": …,
-"write_buffer_bytes": …}`` instead of ``websocket.accept`` gives the connection away. The handshake is completed, ``adopt`` is called with the writing end and
-returns the reading end (see :mod:`holdfast.server.adopted`), and the application may return: nothing of the ASGI side is
-kept.
+"write_buffer_bytes": …}`` instead of ``websocket.accept`` gives the connection away. The handshake is completed, ``adopt``
+is called with the writing end and returns the reading end (see :mod:`holdfast.server.adopted`), and the application may
+return: nothing of the ASGI side is kept.
 """
 
 import asyncio
 import logging
-from collections import deque
 from enum import Enum
 from typing import Any, cast
-from urllib.parse import unquote
 
 from uvicorn.config import Config
-from uvicorn.protocols.utils import (
-    ClientDisconnected,
-    get_client_addr,
-    get_local_addr,
-    get_path_with_query_string,
-    get_remote_addr,
-    is_ssl,
-)
+from uvicorn.protocols.utils import ClientDisconnected, get_client_addr, get_path_with_query_string
 from uvicorn.server import ServerState
 
 from . import framing, handshake
-from .adopted import AdoptedProtocol
-from .deflate import RESPONSE, Deflate, negotiate
-from .framing import BINARY, PING, TEXT, CloseCode, Parser, ProtocolError
+from .adopted import COMPRESS_BYTES, AdoptedProtocol
+from .deflate import Deflate, negotiate
+from .framing import BINARY, TEXT, CloseCode, Parser, ProtocolError
+from .inbox import Inbox
+from .keepalive import Keepalive
+from .response import Headers, Response
+from .scope import make_scope
 
 logger = logging.getLogger("uvicorn.error")
 
 HEAD_BYTES = 65536
 EARLY_BYTES = 65536
-QUEUE_HIGH = 32
+
 CLOSE_SECONDS = 10.0
+"""How long a client may take to answer a close, and to read what was written before it."""
+
+SHUTDOWN_SECONDS = 1.0
+"""The same, when the server is stopping."""
+
+_DEFLATE = Deflate()
 
 Message = dict[str, Any]
 
@@ -43,9 +44,9 @@ Message = dict[str, Any]
 class State(Enum):
     CONNECTING = "waiting for the request"
     HANDSHAKE = "waiting for the application's decision"
-    DENYING = "sending a denial response"
+    DENYING = "being denied"
     OPEN = "open"
-    CLOSING = "close sent"
+    CLOSING = "closing"
     CLOSED = "closed"
     ADOPTED = "given away"
 
@@ -68,34 +69,37 @@ class WebSocketProtocol(asyncio.Protocol):
         self._loop = _loop or asyncio.get_event_loop()
         self._transport: asyncio.Transport
         self._state = State.CONNECTING
+        self._ended_by_app = False
         self._early = b""
         self._request: handshake.Request
         self._scope: dict[str, Any] = {}
+        self._denial: Response | None = None
         self._deflate: Deflate | None = None
         self._parser: Parser
-        self._queue: deque[Message] = deque()
-        self._receiver: asyncio.Future[None] | None = None
-        self._reading_paused = False
+        self._inbox: Inbox
         self._writable: asyncio.Future[None] | None = None
-        self._denial: tuple[int, handshake.Headers, list[bytes]] | None = None
-        self._close_timer: asyncio.TimerHandle | None = None
-        self._ping_timer: asyncio.TimerHandle | None = None
-        self._answered = True
+        self._unanswered: bytes | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
+        self._keepalive = Keepalive(
+            self._loop, config.ws_ping_interval, config.ws_ping_timeout, self._ping, self._dead
+        )
 
     # ── the transport ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._inbox = Inbox(self._transport)
         self._server_state.connections.add(cast("Any", self))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(cast("Any", self))
-        self._stop_timers()
-        if self._state is State.ADOPTED:
-            return
-        if self._state is not State.CLOSED:
-            self._state = State.CLOSED
-            self._enqueue({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL, "reason": ""})
+        self._ended_by_app = False  # whatever the application sends now, that the client is gone explains it
+        self._keepalive.stop()
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        if self._state in (State.HANDSHAKE, State.DENYING, State.OPEN):
+            self._inbox.disconnect(CloseCode.ABNORMAL)  # 7.1.5
+        self._state = State.CLOSED
         self.resume_writing()
 
     def pause_writing(self) -> None:
@@ -106,6 +110,9 @@ class WebSocketProtocol(asyncio.Protocol):
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)
+        if self._unanswered is not None and self._state is State.OPEN:
+            self._pong(self._unanswered)
+        self._unanswered = None
 
     def eof_received(self) -> None:
         return None  # the transport closes itself
@@ -118,21 +125,20 @@ class WebSocketProtocol(asyncio.Protocol):
             if self._state is State.CONNECTING:
                 self._begin()
             elif len(self._early) > EARLY_BYTES:
-                self._transport.pause_reading()
-                self._reading_paused = True
+                self._inbox.pause_reading()
 
     def shutdown(self) -> None:
         """The server is stopping."""
         match self._state:
             case State.OPEN:
-                self._enqueue(_disconnect(CloseCode.SERVICE_RESTART))
-                self._close(CloseCode.SERVICE_RESTART)
+                self._inbox.disconnect(CloseCode.SERVICE_RESTART)
+                self._close(CloseCode.SERVICE_RESTART, seconds=SHUTDOWN_SECONDS)
             case State.HANDSHAKE:
                 self._respond(500, [], b"Internal Server Error")
             case State.CLOSING | State.CONNECTING | State.DENYING | State.CLOSED:
                 self._transport.close()
             case State.ADOPTED:
-                pass
+                pass  # the adopted protocol is told itself
 
     # ── the handshake ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,115 +155,98 @@ class WebSocketProtocol(asyncio.Protocol):
             self._respond(refused.status, refused.headers, refused.text.encode())
             return
         self._state = State.HANDSHAKE
-        self._scope = self._make_scope(self._request)
-        self._enqueue({"type": "websocket.connect"})
+        self._scope = make_scope(self._config, self._transport, self._request, self._app_state)
+        self._inbox.connect()
         task = self._loop.create_task(self._run())
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
 
-    def _make_scope(self, request: handshake.Request) -> dict[str, Any]:
-        raw_path, _, query = request.target.partition(b"?")
-        root = self._config.root_path
-        return {
-            "type": "websocket",
-            "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
-            "http_version": "1.1",
-            "scheme": "wss" if is_ssl(self._transport) else "ws",
-            "server": get_local_addr(self._transport),
-            "client": get_remote_addr(self._transport),
-            "root_path": root,
-            "path": root + unquote(raw_path.decode("ascii", "surrogateescape")),
-            "raw_path": root.encode("ascii") + raw_path,
-            "query_string": query,
-            "headers": request.headers,
-            "subprotocols": request.subprotocols,
-            "state": self._app_state.copy(),
-            "extensions": {"websocket.http.response": {}, "holdfast.adopt": {}},
-        }
-
     async def _run(self) -> None:
         """Run the application to its end, and see to it that the connection ends then, unless it was given away."""
+        app: Any = self._config.loaded_app
+        code = CloseCode.INTERNAL_ERROR
         try:
-            result: Any = await self._config.loaded_app(
-                cast("Any", self._scope), self._receive, cast("Any", self._send)
-            )
+            result = await app(self._scope, self._inbox.receive, self._send)
         except ClientDisconnected:
             pass
-        except BaseException as error:
+        except Exception:
             logger.exception("Exception in ASGI application\n")
-            if self._state is State.OPEN:
-                self._close(CloseCode.INTERNAL_ERROR)
-            if not isinstance(error, Exception):
-                self._fail_handshake()
-                raise
         else:
+            code = CloseCode.NORMAL
             if result is not None:
                 logger.error("ASGI callable should return None, but returned '%s'.", result)
-            if self._state is State.HANDSHAKE:
+            if self._state in (State.HANDSHAKE, State.DENYING):
                 logger.error("ASGI callable returned without completing handshake.")
-        self._fail_handshake()
+        finally:
+            self._app_ended(code)
+
+    def _app_ended(self, code: CloseCode) -> None:
         if self._state is State.OPEN:
-            self._close(CloseCode.NORMAL)
-        self._queue.clear()
+            self._close(code)
+        elif self._denial is not None and self._denial.begun and self._state is State.DENYING:
+            self._transport.abort()  # half a response must not look like a whole one
+        elif self._state in (State.HANDSHAKE, State.DENYING):
+            self._respond(500, [], b"Internal Server Error")
         self._scope = {}
 
-    def _fail_handshake(self) -> None:
-        if self._state in (State.HANDSHAKE, State.DENYING):
-            self._respond(500, [], b"Internal Server Error")
-
-    def _respond(self, status: int, headers: handshake.Headers, body: bytes) -> None:
+    def _respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer with an ordinary response, which is the end."""
-        headers = [*self._default_headers(), *headers]
-        if not any(name.lower() == b"content-type" for name, _ in headers):
-            headers.append((b"content-type", b"text/plain; charset=utf-8"))
-        self._state = State.CLOSED
-        self._transport.write(handshake.response(status, headers, body))
-        self._transport.close()
+        self._transport.write(Response(status, [*self._default_headers(), *headers]).part(body))
+        self._refused()
 
-    def _default_headers(self) -> handshake.Headers:
+    def _refused(self) -> None:
+        self._inbox.disconnect(CloseCode.ABNORMAL)
+        self._state = State.CLOSED
+        self._hang_up()
+
+    def _default_headers(self) -> Headers:
         return [(name, value) for name, value in self._server_state.default_headers if name != b"connection"]
 
     def _accept(self, message: Message) -> None:
-        self._log("[accepted]")
-        extension = None
-        if self._config.ws_per_message_deflate and negotiate(self._request.extensions):
-            self._deflate, extension = DEFLATE, RESPONSE
+        deflate = extension = None
+        if self._config.ws_per_message_deflate and (extension := negotiate(self._request.extensions)):
+            deflate = _DEFLATE
         headers = [*self._default_headers(), *message.get("headers", [])]
-        self._transport.write(
-            handshake.switching(self._request, headers, message.get("subprotocol"), extension)
-        )
-        self._parser = Parser(self._config.ws_max_size, self._deflate)
+        subprotocol = message.get("subprotocol") or None
+        response = handshake.switching(self._request, headers, subprotocol, extension)
+        self._log("[accepted]")
+        self._deflate = deflate
+        self._parser = Parser(self._config.ws_max_size, deflate)
+        self._transport.write(response)
 
     def _open(self) -> None:
         self._state = State.OPEN
-        self._schedule_ping()
+        self._keepalive.start()
+        self._inbox.resume_reading()
         early, self._early = self._early, b""
         if early:
             self._read(early)
-        self._resume_reading()
 
     def _adopt(self, message: Message) -> None:
         """Complete the handshake and give the connection away."""
+        adopt, binary, limit = message["adopt"], message["binary"], message["write_buffer_bytes"]
         self._accept(message)
         self._state = State.ADOPTED
-        self._server_state.connections.discard(cast("Any", self))
-        deflates = self._deflate is not None
-        adopted = AdoptedProtocol(self._transport, self._parser, deflates, self._server_state.connections)
+        connections = self._server_state.connections
+        connections.discard(cast("Any", self))
+        adopted = AdoptedProtocol(self._transport, self._parser, self._deflate is not None, connections)
         self._transport.set_protocol(adopted)
-        adopted.begin(
-            message["adopt"], binary=message["binary"], write_buffer_bytes=message["write_buffer_bytes"]
-        )
-        if self._early:
-            adopted.data_received(self._early)
-            self._early = b""
-        self._resume_reading()
+        try:
+            adopted.begin(adopt, binary=binary, write_buffer_bytes=limit)
+        except Exception:
+            adopted.close(CloseCode.INTERNAL_ERROR, "")
+            raise
+        finally:
+            self._inbox.resume_reading()
+        early, self._early = self._early, b""
+        if early:
+            adopted.data_received(early)
 
     def _log(self, outcome: str) -> None:
         if logger.isEnabledFor(logging.INFO):
             scope = cast("Any", self._scope)
-            logger.info(
-                '%s - "WebSocket %s" %s', get_client_addr(scope), get_path_with_query_string(scope), outcome
-            )
+            path = get_path_with_query_string(scope)
+            logger.info('%s - "WebSocket %s" %s', get_client_addr(scope), path, outcome)
 
     # ── from the client to the application ───────────────────────────────────────────────────────────────────────────
 
@@ -265,59 +254,37 @@ class WebSocketProtocol(asyncio.Protocol):
         try:
             messages = self._parser.feed(data)
         except ProtocolError as error:
-            if self._state is State.OPEN:
-                self._enqueue(_disconnect(error.code, error.reason))
-                self._close(error.code, error.reason)
-            self._transport.close()
-            return
+            self._take(error.before)
+            self._fail(error.code, error.reason)
+        else:
+            self._take(messages)
+
+    def _take(self, messages: list[framing.Message]) -> None:
         for message in messages:
             match message.opcode:
-                case framing.TEXT:
-                    self._enqueue({"type": "websocket.receive", "text": message.data})
-                case framing.BINARY:
-                    self._enqueue({"type": "websocket.receive", "bytes": message.data})
-                case framing.PING:
+                case framing.TEXT | framing.BINARY:
                     if self._state is State.OPEN:
-                        self._transport.write(framing.encode(framing.PONG, cast("bytes", message.data)))
+                        self._inbox.put(message)
+                case framing.PING:
+                    self._pong(cast("bytes", message.data))
                 case framing.PONG:
-                    self._answered = True
+                    self._keepalive.answered()
                 case _:
                     self._closed_by_client(message)
 
+    def _pong(self, data: bytes) -> None:
+        if self._writable is not None:
+            self._unanswered = data  # 5.5.3: the most recent one is enough. Others would pile up
+        elif self._state is State.OPEN:
+            self._transport.write(framing.encode(framing.PONG, data))
+
     def _closed_by_client(self, message: framing.Message) -> None:
         if self._state is State.OPEN:
-            self._enqueue(_disconnect(message.code, cast("str", message.data)))
+            self._inbox.disconnect(message.code, cast("str", message.data))
             self._transport.write(framing.encode_close(message.code))  # 5.5.1: echo the code
+        self._keepalive.stop()
         self._state = State.CLOSED
-        self._stop_timers()
-        self._transport.close()
-
-    def _enqueue(self, message: Message) -> None:
-        if self._state is State.CLOSING and message["type"] == "websocket.receive":
-            return  # nobody is interested any more, but reading goes on until the client's close has come
-        self._queue.append(message)
-        if len(self._queue) >= QUEUE_HIGH and not self._reading_paused and self._state is State.OPEN:
-            self._transport.pause_reading()
-            self._reading_paused = True
-        if self._receiver is not None and not self._receiver.done():
-            self._receiver.set_result(None)
-
-    def _resume_reading(self) -> None:
-        if self._reading_paused and not self._transport.is_closing():
-            self._reading_paused = False
-            self._transport.resume_reading()
-
-    async def _receive(self) -> Message:
-        while not self._queue:
-            self._receiver = self._loop.create_future()
-            try:
-                await self._receiver
-            finally:
-                self._receiver = None
-        message = self._queue.popleft()
-        if not self._queue:
-            self._resume_reading()
-        return message
+        self._hang_up()
 
     # ── from the application to the client ───────────────────────────────────────────────────────────────────────────
 
@@ -328,19 +295,13 @@ class WebSocketProtocol(asyncio.Protocol):
         match self._state:
             case State.HANDSHAKE:
                 self._send_decision(kind, message)
-            case State.DENYING:
-                self._send_denial(kind, message)
+            case State.DENYING if kind == "websocket.http.response.body":
+                self._send_denial(message)
             case State.OPEN if kind == "websocket.send":
-                text, data = message.get("text"), message.get("bytes")
-                opcode, payload = (BINARY, data) if data is not None else (TEXT, text.encode())
-                self._transport.write(self._frame(opcode, payload))
+                self._transport.write(self._frame(message))
             case State.OPEN if kind == "websocket.close":
-                code, reason = message.get("code", CloseCode.NORMAL), message.get("reason") or ""
-                self._enqueue(_disconnect(code, reason))
-                self._close(code, reason)
-            case State.CLOSED if kind in ("websocket.send", "websocket.accept", "websocket.close"):
-                raise ClientDisconnected
-            case State.CLOSING if kind == "websocket.send" and self._transport.is_closing():
+                self._send_close(message)
+            case State.CLOSING | State.CLOSED if not self._ended_by_app:
                 raise ClientDisconnected
             case _:
                 raise RuntimeError(
@@ -356,78 +317,78 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._adopt(message)
             case "websocket.close":
                 self._log("403")
-                self._enqueue(_disconnect(CloseCode.ABNORMAL))
+                self._ended_by_app = True
                 self._respond(403, [], b"")
             case "websocket.http.response.start":
+                headers = [*self._default_headers(), *message.get("headers", [])]
+                self._denial = Response(message["status"], headers)
                 self._state = State.DENYING
-                self._denial = (message["status"], list(message.get("headers", [])), [])
+                self._log(str(message["status"]))
             case _:
                 raise RuntimeError(
                     "Expected ASGI message 'websocket.accept', 'websocket.close', 'websocket.http.response.start' or "
                     f"'holdfast.adopt', but got {kind!r}."
                 )
 
-    def _send_denial(self, kind: str, message: Message) -> None:
-        if kind != "websocket.http.response.body":
-            raise RuntimeError(f"Expected ASGI message 'websocket.http.response.body', but got {kind!r}.")
+    def _send_denial(self, message: Message) -> None:
         assert self._denial is not None
-        status, headers, body = self._denial
-        body.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            self._log(str(status))
-            self._enqueue(_disconnect(CloseCode.ABNORMAL))
-            self._respond(status, headers, b"".join(body))
+        more = message.get("more_body", False)
+        self._transport.write(self._denial.part(message.get("body", b""), more=more))
+        if not more:
+            self._ended_by_app = True
+            self._refused()
 
-    def _frame(self, opcode: int, payload: bytes) -> bytes:
-        deflate = self._deflate
-        if deflate is not None and len(payload) >= COMPRESS_BYTES:
-            return framing.encode(opcode, deflate.deflate(payload), compressed=True)
+    def _frame(self, message: Message) -> bytes:
+        text, data = message.get("text"), message.get("bytes")
+        if data is None and text is None:
+            raise ValueError("'websocket.send' needs 'text' or 'bytes', but has neither.")
+        opcode, payload = (TEXT, cast("str", text).encode()) if data is None else (BINARY, data)
+        if self._deflate is not None and len(payload) >= COMPRESS_BYTES:
+            return framing.encode(opcode, self._deflate.deflate(payload), compressed=True)
         return framing.encode(opcode, payload)
 
-    def _close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake, and end it without the client if it must be."""
-        self._stop_timers()
+    def _send_close(self, message: Message) -> None:
+        code, reason = message.get("code") or CloseCode.NORMAL, message.get("reason") or ""
+        if not framing.valid_close_code(code):
+            raise ValueError(f"{code} is no close code that may be sent; use 1000, or one from 3000 to 4999.")
+        self._ended_by_app = True
+        self._inbox.disconnect(code, reason)
+        self._close(code, reason)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _close(self, code: int, reason: str = "", seconds: float = CLOSE_SECONDS) -> None:
+        """Begin the closing handshake (7.1.2), and end it without the client if it must be."""
+        self._keepalive.stop()
         self._state = State.CLOSING
         self._transport.write(framing.encode_close(code, reason))
-        self._resume_reading()
-        self._close_timer = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
+        self._inbox.resume_reading()
+        self._abort_timer = self._loop.call_later(seconds, self._transport.abort)
 
-    # ── keepalive (5.5.2) ────────────────────────────────────────────────────────────────────────────────────────────
+    def _fail(self, code: int, reason: str) -> None:
+        """Give the client up (7.1.7). Only its end is awaited: closing while it still sends could destroy the close frame
+        on its way."""
+        if self._state is State.OPEN:
+            self._inbox.disconnect(code, reason)
+            self._close(code, reason)
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+                return
+        self._hang_up()
 
-    def _schedule_ping(self) -> None:
-        interval = self._config.ws_ping_interval
-        if interval:
-            self._ping_timer = self._loop.call_later(interval, self._ping)
+    def _hang_up(self) -> None:
+        """Close the transport as soon as everything is written, or by force when the client does not read it."""
+        self._inbox.resume_reading()
+        self._transport.close()
+        if self._abort_timer is None:
+            self._abort_timer = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
 
     def _ping(self) -> None:
-        self._answered = False
-        self._transport.write(framing.encode(PING, b"holdfast"))
-        timeout = self._config.ws_ping_timeout
-        if timeout:
-            self._ping_timer = self._loop.call_later(timeout, self._check_pong)
+        if self._writable is None:
+            self._transport.write(framing.encode(framing.PING, b"holdfast"))
+
+    def _dead(self) -> None:
+        if self._inbox.reading_paused:
+            self._keepalive.start()  # its answer could not be read: it is the application that is slow
         else:
-            self._schedule_ping()
-
-    def _check_pong(self) -> None:
-        if self._answered:
-            self._schedule_ping()
-            return
-        self._enqueue(_disconnect(CloseCode.INTERNAL_ERROR, "keepalive ping timeout"))
-        self._close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
-        self._transport.close()
-
-    def _stop_timers(self) -> None:
-        for timer in (self._close_timer, self._ping_timer):
-            if timer is not None:
-                timer.cancel()
-        self._close_timer = self._ping_timer = None
-
-
-COMPRESS_BYTES = 512
-"""Messages smaller than this are sent as they are: deflate would cost more than it saves (docs/benchmarks.md)."""
-
-DEFLATE = Deflate()
-
-
-def _disconnect(code: int, reason: str = "") -> Message:
-    return {"type": "websocket.disconnect", "code": int(code), "reason": reason}
+            self._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")

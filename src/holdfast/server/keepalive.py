@@ -1,0 +1,52 @@
+"""Pings, so that a client that is gone is noticed (RFC 6455, 5.5.2)."""
+
+import asyncio
+from collections.abc import Callable
+
+
+class Keepalive:
+    """Calls ``ping`` every ``interval`` seconds, and ``dead`` when nothing answered for ``timeout`` seconds."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        interval: float | None,
+        timeout: float | None,
+        ping: Callable[[], None],
+        dead: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._interval = interval
+        self._timeout = timeout
+        self._ping = ping
+        self._dead = dead
+        self._answered = True
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        if self._interval:
+            self._timer = self._loop.call_later(self._interval, self._tick)
+
+    def answered(self) -> None:
+        """A pong has come. One that nobody asked for is a sign of life too (5.5.3)."""
+        self._answered = True
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self._answered = False
+        self._ping()
+        if self._timeout:
+            self._timer = self._loop.call_later(self._timeout, self._check)
+        else:
+            self.start()
+
+    def _check(self) -> None:
+        self._timer = None
+        if self._answered:
+            self.start()
+        else:
+            self._dead()

@@ -1,0 +1,34 @@
+"""What the application learns about the connection: ASGI's ``scope``."""
+
+import asyncio
+from typing import Any
+from urllib.parse import unquote
+
+from uvicorn.config import Config
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+
+from .handshake import Request
+
+
+def make_scope(
+    config: Config, transport: asyncio.Transport, request: Request, state: dict[str, Any]
+) -> dict[str, Any]:
+    """ASGI's WebSocket specification 2.4, with the extensions that this server offers."""
+    raw_path, _, query = request.target.partition(b"?")
+    root = config.root_path
+    return {
+        "type": "websocket",
+        "asgi": {"version": config.asgi_version, "spec_version": "2.4"},
+        "http_version": "1.1",
+        "scheme": "wss" if is_ssl(transport) else "ws",
+        "server": get_local_addr(transport),
+        "client": get_remote_addr(transport),
+        "root_path": root,
+        "path": root + unquote(raw_path.decode("ascii")),
+        "raw_path": root.encode("ascii") + raw_path,
+        "query_string": query,
+        "headers": request.headers,
+        "subprotocols": request.subprotocols,
+        "state": state.copy(),
+        "extensions": {"websocket.http.response": {}, "holdfast.adopt": {}},
+    }
