@@ -1,7 +1,8 @@
 """Carrying out calls, each once however often it was sent.
 
 A ``def`` action runs in a worker thread inside one transaction, together with its idempotency record and the events
-that it publishes: they all commit or none does. An ``async def`` action runs on the event loop, where Django has no
+that it publishes: they all commit or none does. If none does, the error becomes the answer in a transaction of its own,
+unless another attempt was carried out meanwhile; then that one's answer is everybody's. An ``async def`` action runs on the event loop, where Django has no
 transactions: its record is made before and answered after, so an attempt that a crash interrupts is not repeated but
 reported as ``outcome_unknown``.
 """
@@ -14,7 +15,7 @@ from typing import Any
 
 import msgspec
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from holdfast.hub.threads import Inline, Threads
 from holdfast.limits.base import Limiter
@@ -33,6 +34,9 @@ from .caller import Caller
 logger = logging.getLogger("holdfast.calls")
 
 UNBOUNDED_CLAIM_SECONDS = 3600.0
+PASSING = frozenset({codes.UNAVAILABLE.name, codes.RATE_LIMITED.name})
+"""Errors that the same call may not meet when it is sent again: they are not its answer for good."""
+
 POLL_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
@@ -53,7 +57,8 @@ class CallFailed(Exception):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One call of one action. ``recheck``: is it time to ask ``may_join`` again?"""
+    """One call of one action. ``recheck``: is it time to ask ``may_join`` again? ``wait``: for how many seconds the
+    caller has to wait before this is within the rate; a call that was carried out before is answered all the same."""
 
     topic: Topic
     caller: Caller
@@ -61,6 +66,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     arguments: dict[str, Any]
     key: str | None
     recheck: bool
+    wait: float = 0.0
 
     @property
     def target(self) -> str:
@@ -95,19 +101,22 @@ class Calls:
             raise CallFailed.of(codes.UNKNOWN_ACTION)
         try:
             arguments = action.decode(payload, "json")
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise CallFailed.of(codes.INVALID_PAYLOAD, detail=str(error)) from None
+        key = key if action.once else None
+        wait = 0.0
         if action.rate is not None:
             wait = self._limiter.take((caller.owner, type(topic), name), action.rate, now)
-            if wait:
-                raise CallFailed.of(codes.RATE_LIMITED, retry_after=round(wait, 3))
+            if wait and key is None:
+                raise _too_fast(wait)
         return Request(
             topic=topic,
             caller=caller,
             action=action,
             arguments=arguments,
-            key=key if action.once else None,
+            key=key,
             recheck=recheck,
+            wait=wait,
         )
 
     async def perform(self, request: Request) -> bytes:
@@ -159,7 +168,7 @@ class Calls:
             if request.action.is_async:
                 return await self._run_on_loop(request)
             for pause in _pauses():
-                outcome = await self._threads.run(self._run_in_transaction, request)
+                outcome = await self._threads.run(self._run_in_thread, request)
                 answer = outcome if isinstance(outcome, bytes) else _verdict(outcome)
                 if answer is not None:
                     return answer
@@ -181,14 +190,29 @@ class Calls:
         if call_here and not await may_call(self._threads, topic, caller, action.name):
             raise CallFailed.of(codes.FORBIDDEN)
 
+    def _run_in_thread(self, request: Request) -> bytes | Claim:
+        """In a worker thread: the answer, or what became of the attempt that has it."""
+        try:
+            return self._run_in_transaction(request)
+        except Exception as error:
+            failure = _failure(request, error)
+            if request.key is None or failure.payload.code in PASSING:
+                raise failure from error
+            claim = self._answer_with(request, failure)
+            if claim is None:
+                raise failure from error
+            return claim
+
     def _run_in_transaction(self, request: Request) -> bytes | Claim:
-        """In a worker thread: the claim, the rules, the action, and the answer, all or nothing."""
+        """The claim, the rules, the action, and the answer, all or nothing."""
         topic, caller, action = request.topic, request.caller, request.action
         with transaction.atomic(using=self._log.alias):
             if request.key is not None:
                 claim = self._claim(request)
                 if not claim.mine:
                     return claim
+                if request.wait:
+                    raise _too_fast(request.wait)
             allowed = may_call_now(topic, caller, action.name, recheck=request.recheck)
             if not allowed:
                 raise CallFailed.of(codes.FORBIDDEN, expelled=allowed is None)
@@ -196,6 +220,19 @@ class Calls:
             if request.key is not None:
                 self._log.answer(caller.owner, request.key, Answer(payload=result))
         return result
+
+    def _answer_with(self, request: Request, failure: CallFailed) -> Claim | None:
+        """Keep an error as the answer; or return what another attempt has come to since this one rolled back."""
+        assert request.key is not None
+        try:
+            with transaction.atomic(using=self._log.alias):
+                claim = self._claim(request)
+                if not claim.mine:
+                    return claim
+                self._log.answer(request.caller.owner, request.key, _failed(failure))
+        except Exception:
+            logger.exception("%s: the error could not be kept as the answer", request.target)
+        return None
 
     async def _run_on_loop(self, request: Request) -> bytes:
         key, caller = request.key, request.caller
@@ -208,13 +245,19 @@ class Calls:
             answer = Answer(payload=request.action.encode_result(value))
         except Exception as error:
             failure = _failure(request, error)
-            if key is not None:
-                answer = Answer(payload=msgspec.json.encode(failure.payload), failed=True)
-                await self._log_threads.run(self._log.answer, caller.owner, key, answer)
+            await self._keep(request, _failed(failure))
             raise failure from error
-        if key is not None:
-            await self._log_threads.run(self._log.answer, caller.owner, key, answer)
+        await self._keep(request, answer)
         return answer.payload
+
+    async def _keep(self, request: Request, answer: Answer) -> None:
+        """Keep the answer. What was done is done: if this fails, who sends the call again is told ``outcome_unknown``."""
+        if request.key is None:
+            return
+        try:
+            await self._log_threads.run(self._log.answer, request.caller.owner, request.key, answer)
+        except Exception:
+            logger.exception("%s: the answer could not be kept", request.target)
 
     def _claim(self, request: Request) -> Claim:
         seconds = request.action.timeout or UNBOUNDED_CLAIM_SECONDS
@@ -226,12 +269,24 @@ class Calls:
         for pause in _pauses():
             claim = await self._log_threads.run(self._claim, request)
             if claim.mine:
+                if request.wait:
+                    assert request.key is not None
+                    await self._log_threads.run(self._log.release, request.caller.owner, request.key)
+                    raise _too_fast(request.wait)
                 return None
             answer = _verdict(claim)
             if answer is not None:
                 return answer
             await asyncio.sleep(pause)
         raise AssertionError("the pauses never end")
+
+
+def _too_fast(wait: float) -> CallFailed:
+    return CallFailed.of(codes.RATE_LIMITED, retry_after=round(wait, 3))
+
+
+def _failed(failure: CallFailed) -> Answer:
+    return Answer(payload=msgspec.json.encode(failure.payload), failed=True)
 
 
 def _pauses() -> Iterator[float]:
@@ -269,7 +324,8 @@ def _failure(request: Request, error: Exception) -> CallFailed:
             )
         case PermissionDenied():
             return CallFailed.of(codes.FORBIDDEN)
-        case LogUnavailable():
+        case LogUnavailable() | OperationalError() | InterfaceError():
+            # The transaction rolled back, or nobody knows: the key will tell.
             logger.warning("%s: %s", request.target, error)
             return CallFailed.of(codes.UNAVAILABLE, retry_after=1.0)
         case SynchronousOnlyOperation():

@@ -13,12 +13,12 @@ from holdfast.hub.hub import Hub, Snapshot
 from holdfast.hub.stream import Subscription
 from holdfast.log.base import LogError
 from holdfast.protocol import codes
-from holdfast.protocol.codec import Codec
+from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
-from holdfast.protocol.frames import JoinedPayload, Reset
+from holdfast.protocol.frames import ErrorPayload, JoinedPayload, Reset
 from holdfast.protocol.positions import Position
 from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
-from holdfast.session.session import Session
+from holdfast.session.session import Phase, Session
 from holdfast.topics.declaration import Mode
 from holdfast.topics.topic import Topic
 
@@ -91,7 +91,7 @@ class Connection:
         )
         self.caller = self._caller_for(user)
         service.connections.add(self)
-        hub.wheel.watch(self, self._session.silent_until())
+        hub.wheel.watch(self, self._next_look(now))
 
     @property
     def client(self) -> str:
@@ -113,12 +113,11 @@ class Connection:
         """The transport cannot take more for now."""
         self.ready = False
         self._paused_since = self._loop.time()
-        self._hub.wheel.watch(self, self._paused_since + self._service.policy.stall_seconds)
 
     def resumed(self) -> None:
         """The transport has passed on all that it was given."""
-        self.ready = True
         self._paused_since = None
+        self.ready = self._session.phase is not Phase.CLOSED
         for place in tuple(self._places.values()):
             if not self.ready:
                 return
@@ -134,10 +133,13 @@ class Connection:
         self.ready = False
         for task in tuple(self._tasks):
             task.cancel()
+        self._leave_all()
+        self._service.connections.discard(self)
+
+    def _leave_all(self) -> None:
         for place in self._places.values():
             self._hub.leave(place.subscription)
         self._places.clear()
-        self._service.connections.discard(self)
 
     # ── what the hub asks ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -148,14 +150,17 @@ class Connection:
         """The wheel's look: has the client been silent, or not reading, for too long?"""
         if self not in self._service.connections:
             return None
-        if self._paused_since is not None:
-            stalled_at = self._paused_since + self._service.policy.stall_seconds
-            if now >= stalled_at:
-                self.hang_up(codes.STALLED)
-                return None
-            return stalled_at
-        self._carry_out(self._session.check(now))
-        return self._session.silent_until()
+        paused = self._paused_since
+        if paused is not None and now >= paused + self._service.policy.stall_seconds:
+            self.hang_up(codes.STALLED)
+        else:
+            self._carry_out(self._session.check(now))
+        return None if self._session.phase is Phase.CLOSED else self._next_look(now)
+
+    def _next_look(self, now: float) -> float:
+        """Often enough that a pause which begins at any time is seen before it has lasted too long."""
+        paused = now if self._paused_since is None else self._paused_since
+        return min(self._session.silent_until(), paused + self._service.policy.stall_seconds)
 
     def hang_up(self, code: Code, after: float | None = None) -> None:
         """End the connection from this side."""
@@ -180,6 +185,7 @@ class Connection:
                     self._spawn(self._authenticate(effect))
                 case Hangup():
                     self.ready = False
+                    self._leave_all()
                     self._sink.close(effect.code.close or 1000, effect.code.message)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -198,7 +204,8 @@ class Connection:
         if found is None:
             self._carry_out(self._session.not_authenticated(effect.ref))
             return
-        self.caller = self._caller_for(user)
+        if effect.ref is None or found == self._session.user:
+            self.caller = self._caller_for(user)
         self._carry_out(self._session.authenticated(found, effect.ref))
 
     async def _admit(self, effect: Admit) -> None:
@@ -248,7 +255,7 @@ class Connection:
             return msgspec.json.encode(taker.snapshot())
 
         async def with_position() -> tuple[Position | None, bytes]:
-            return await runtime.threads.run(runtime.log.exactly, topic.name, take)
+            return await runtime.threads.run(runtime.log.exactly, topic.name, take, runtime.publisher.spread)
 
         async def without_position() -> tuple[Position | None, bytes]:
             if mode is Mode.LOOP:
@@ -265,16 +272,20 @@ class Connection:
         place = self._place(effect.topic)
         now = self._loop.time()
         try:
-            payload = self._codec.payload(effect.payload)
+            arguments = self._codec.payload(effect.payload)
             request = self._service.calls.request(
                 place.topic,
                 self.caller,
                 effect.name,
                 effect.key,
-                payload,
+                arguments,
                 now=now,
                 recheck=now - place.checked >= self._service.policy.recheck_seconds,
             )
+        except BadMessage as bad:
+            payload = ErrorPayload(code=bad.code.name, message=f"{bad.code.message} ({bad.detail})")
+            self._carry_out(self._session.failed(effect.ref, place.topic.name, payload))
+            return
         except CallFailed as failure:
             self._carry_out(self._session.failed(effect.ref, place.topic.name, failure.payload))
             return

@@ -36,8 +36,10 @@ class Codec(Protocol):
         """Write a server's message: ``str`` if the encoding is text."""
 
     def payload(self, raw: bytes) -> bytes:
-        """The payload of a message that was read, as JSON."""
+        """The payload of a message that was read, as JSON. Raises :class:`BadMessage` when it has none."""
 
+
+TOO_DEEP = "nested too deeply"
 
 _KNOWN_TYPES = frozenset(cls.__struct_config__.tag for cls in Inbound.__args__)
 
@@ -50,6 +52,8 @@ def _diagnose(error: msgspec.MsgspecError, gist: Any, data: str | bytes) -> BadM
         read = gist(data)
     except msgspec.MsgspecError:
         return BadMessage(codes.INVALID_MESSAGE, str(error))
+    except RecursionError:
+        return BadMessage(codes.MALFORMED, TOO_DEEP)
     ref = read.ref if read.ref is not None and 0 <= read.ref < 2**53 else None
     if read.type is not None and read.type not in _KNOWN_TYPES:
         return BadMessage(codes.UNKNOWN_TYPE, read.type[:100], ref)
@@ -71,6 +75,8 @@ class JsonCodec:
             frame: Inbound = self._decode(data)
         except UnicodeError as error:  # a text with lone surrogates
             raise BadMessage(codes.MALFORMED, str(error)) from None
+        except RecursionError:
+            raise BadMessage(codes.MALFORMED, TOO_DEEP) from None
         except msgspec.MsgspecError as error:
             raise _diagnose(error, self._gist, data) from None
         return frame
@@ -99,6 +105,8 @@ class MsgpackCodec:
             frame: Inbound = self._decode(data)
         except UnicodeError as error:
             raise BadMessage(codes.MALFORMED, str(error)) from None
+        except RecursionError:
+            raise BadMessage(codes.MALFORMED, TOO_DEEP) from None
         except msgspec.MsgspecError as error:
             raise _diagnose(error, self._gist, data) from None
         return frame
@@ -114,7 +122,16 @@ class MsgpackCodec:
         return self._encode(frame)
 
     def payload(self, raw: bytes) -> bytes:
-        return msgspec.json.encode(msgspec.msgpack.decode(raw))
+        try:
+            return msgspec.json.encode(msgspec.msgpack.decode(raw)) if raw else raw
+        except RecursionError:
+            raise BadMessage(codes.INVALID_PAYLOAD, TOO_DEEP) from None
+        except (
+            TypeError,
+            ValueError,
+            msgspec.MsgspecError,
+        ) as error:  # an extension type, a key that is no text
+            raise BadMessage(codes.INVALID_PAYLOAD, str(error)) from None
 
     def _raw(self, raw: msgspec.Raw) -> msgspec.Raw:
         return msgspec.Raw(self._encode(msgspec.json.decode(raw)))

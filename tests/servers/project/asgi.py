@@ -1,0 +1,15 @@
+"""The short form: consumers beside topics."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.servers.project.settings")
+
+django_application = get_asgi_application()
+
+from holdfast.asgi import application as with_live_topics  # noqa: E402
+
+from .routing import websocket_urlpatterns  # noqa: E402
+
+application = with_live_topics(django_application, websocket=websocket_urlpatterns)

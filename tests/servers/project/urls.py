@@ -1,0 +1,14 @@
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("me/", views.me),
+    path("say/<slug:room>/", views.say),
+    path("say-async/<slug:room>/", views.say_async),
+    path("take-back/<slug:room>/", views.take_back),
+    path("tick/<slug:symbol>/", views.tick),
+    path("group-send/<slug:room>/", views.group_send),
+    path("sayings/<slug:room>/", views.sayings),
+    path("state/", views.state),
+]

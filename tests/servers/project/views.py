@@ -1,0 +1,80 @@
+"""Pages of an ordinary project, and a view that tells the tests how the server is doing."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from holdfast import wiring
+
+from .live import Room, Said, Ticker, Typing
+from .models import Saying
+
+
+def me(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(request.user))
+
+
+def say(request: HttpRequest, room: str) -> HttpResponse:
+    """Publish ``count`` events of ``size`` characters, in one transaction."""
+    count, size = int(request.GET.get("count", 1)), int(request.GET.get("size", 1))
+    texts = [f"{number}:".ljust(size, ".") for number in range(count)]
+    with transaction.atomic():
+        Room(room=room).publish(*(Said(number, text) for number, text in enumerate(texts)))
+    return HttpResponse("said")
+
+
+def take_back(request: HttpRequest, room: str) -> HttpResponse:
+    """Publish, and roll back."""
+    try:
+        with transaction.atomic():
+            Room(room=room).publish(Said(0, "never"), Typing("nobody"))
+            raise ArithmeticError
+    except ArithmeticError:
+        return HttpResponse("taken back")
+
+
+async def say_async(request: HttpRequest, room: str) -> HttpResponse:
+    await Room(room=room).apublish(Said(0, "from an async view"))
+    return HttpResponse("said")
+
+
+def tick(request: HttpRequest, symbol: str) -> HttpResponse:
+    count, size = int(request.GET.get("count", 1)), int(request.GET.get("size", 1))
+    for number in range(count):
+        Ticker(symbol=symbol).publish(Typing(f"{number}:".ljust(size, ".")))
+    return HttpResponse("ticked")
+
+
+def group_send(request: HttpRequest, room: str) -> HttpResponse:
+    """What a project that had Channels before would do, once for every parameter ``type``."""
+    for kind in request.GET.getlist("type"):
+        message: dict[str, Any] = {"type": kind, "id": 7, "text": "by group_send"}
+        async_to_sync(get_channel_layer().group_send)(Room(room=room).group, message)
+    return HttpResponse("sent")
+
+
+def sayings(request: HttpRequest, room: str) -> JsonResponse:
+    return JsonResponse(list(Saying.objects.filter(room=room).values_list("text", flat=True)), safe=False)
+
+
+async def state(request: HttpRequest) -> JsonResponse:
+    """What this process holds."""
+    service = wiring.service()
+    hub = await service.runtime.hub()
+    subscriptions = {
+        name: len(stream.subscriptions) for name, stream in hub._streams.items() if stream.subscriptions
+    }
+    return JsonResponse(
+        {
+            "pid": os.getpid(),
+            "connections": len(service.connections),
+            "subscriptions": subscriptions,
+            "tasks": len(asyncio.all_tasks()),
+            "memory": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+        }
+    )

@@ -1,0 +1,198 @@
+"""The ASGI servers of the suite. Another one is another entry in `SERVERS`."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.services.processes import Server, free_port, start
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BIN = Path(sys.executable).parent
+
+SHORT = "tests.servers.project.asgi:application"
+EXPLICIT = "tests.servers.project.asgi_explicit:application"
+
+#: What the tests are not about must not get in their way.
+GENEROUS = {"MESSAGE_RATE": "100000/s", "MESSAGE_BURST": 100000}
+STRICT = {
+    "HEARTBEAT_SECONDS": 0.4,
+    "TOPICS_PER_CONNECTION": 3,
+    "CALLS_PER_CONNECTION": 2,
+    "MESSAGE_RATE": "5/s",
+    "MESSAGE_BURST": 10,
+}
+
+#: None of these belongs into a server's log.
+TROUBLE = (
+    "Traceback",
+    "was never awaited",
+    "wasn't used with future",
+    "Task was destroyed",
+    "Exception ignored",
+    "never retrieved",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One ASGI server: how it is started, and what it can and cannot do.
+
+    Each capability is a fact that a test holds it to, in both directions: a server that learns something new fails
+    its test here, and `docs/how-to/servers.md` is then to be corrected.
+    """
+
+    name: str
+    command: Callable[[int, str], list[str]]
+    explains_refusals: bool = True
+    """Does it have the ASGI extension `websocket.http.response`, so that a refusal carries a body that says why?"""
+    backpressure: bool = True
+    """Does `send` wait when the client does not read?"""
+    says_goodbye: bool = False
+    """At SIGTERM, does the application hear of it while the connections are still open?"""
+    close_at_shutdown: frozenset[int] = frozenset({1012})
+    """The close codes with which SIGTERM ends a connection; 1006 is a connection that just breaks off."""
+    allowed_in_log: tuple[tuple[str, str], ...] = ()
+    """Regular expressions for what may be in the log in spite of `TROUBLE`, each with the reason."""
+
+
+def _uvicorn(ws: str) -> Callable[[int, str], list[str]]:
+    return lambda port, app: ["uvicorn", "--ws", ws, "--port", str(port), app]
+
+
+SERVERS = (
+    Kind(
+        name="daphne",
+        command=lambda port, app: ["daphne", "-p", str(port), app],
+        explains_refusals=False,
+        backpressure=False,
+    ),
+    Kind(
+        name="uvicorn-sansio",
+        command=_uvicorn("websockets-sansio"),
+        allowed_in_log=(
+            (
+                r"(?s)ERROR:\s+Invalid UTF-8 sequence received from client\.\nTraceback.*?UnicodeDecodeError: [^\n]*",
+                "its own words about a client that breaks RFC 6455",
+            ),
+        ),
+    ),
+    Kind(name="uvicorn-wsproto", command=_uvicorn("wsproto")),
+    Kind(name="uvicorn-websockets", command=_uvicorn("websockets")),
+    Kind(name="hypercorn", command=lambda port, app: ["hypercorn", "-b", f"127.0.0.1:{port}", app]),
+    Kind(
+        name="granian",
+        command=lambda port, app: ["granian", "--interface", "asgi", "--port", str(port), app],
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    id: str
+    cookie: str
+
+
+@dataclass(kw_only=True)
+class Running:
+    """A server that serves the project."""
+
+    kind: Kind
+    port: int
+    process: Server
+    users: dict[str, User]
+    read_to: int = field(default=0)
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def live(self) -> str:
+        return self.socket("live/ws")
+
+    def socket(self, path: str) -> str:
+        return f"ws://127.0.0.1:{self.port}/{path}"
+
+    def get(self, path: str, user: str | None = None) -> str:
+        """Ask for a page."""
+        headers = {"Cookie": self.users[user].cookie} if user else {}
+        request = urllib.request.Request(f"{self.origin}/{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            text: str = response.read().decode()
+            return text
+
+    def state(self) -> dict[str, Any]:
+        """What the serving process holds (`project.views.state`)."""
+        found: dict[str, Any] = json.loads(self.get("state/"))
+        return found
+
+    def ready(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.get("me/") == "AnonymousUser"
+        return False
+
+    def new_output(self) -> str:
+        """What the server has written since this was last asked."""
+        text = self.process.log.read_text(errors="replace")
+        new, self.read_to = text[self.read_to :], len(text)
+        return new
+
+
+def _environment(database: Path, holdfast: dict[str, Any] | None = None) -> dict[str, str]:
+    return {
+        **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
+        "LIVE_DATABASE": str(database),
+        "LIVE_HOLDFAST": json.dumps(holdfast or {}),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A database with users who are signed in, to be copied for each server."""
+
+    database: Path
+    users: dict[str, User]
+
+    @classmethod
+    def make(cls, directory: Path) -> "Prepared":
+        database = directory / "prepared.sqlite3"
+        printed = subprocess.run(
+            [sys.executable, "-m", "tests.servers.project.prepare"],
+            cwd=ROOT,
+            env=_environment(database),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        users = {name: User(**user) for name, user in json.loads(printed.stdout).items()}
+        return cls(database=database, users=users)
+
+
+@contextlib.contextmanager
+def running(
+    kind: Kind, prepared: Prepared, directory: Path, *, app: str = SHORT, holdfast: dict[str, Any]
+) -> Iterator[Running]:
+    """Serve the project, and end the server afterwards."""
+    directory.mkdir(parents=True, exist_ok=True)
+    database = directory / "live.sqlite3"
+    shutil.copy(prepared.database, database)
+    port = free_port()
+    program, *arguments = kind.command(port, app)
+    environment = _environment(database, holdfast)
+    process = start(kind.name, [BIN / program, *arguments], directory=directory, env=environment)
+    server = Running(kind=kind, port=port, process=process, users=prepared.users)
+    try:
+        process.wait_until(server.ready)
+        yield server
+    finally:
+        process.stop(seconds=20)
