@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from holdfast.connections.connection import Connection
@@ -96,10 +96,13 @@ def _binary_message(event: Prepared) -> Message:
 class AsgiSink:
     """Writes to an ASGI server without a task of its own.
 
-    ``await send(…)`` on a server that can take more returns without ever waiting. So the awaitable is stepped right
-    here, once, and only when it does wait is it set aside until its future is done; what comes meanwhile queues up,
-    and the connection is told to hold its events back. A fan-out so costs one function call per member and no switch
-    of tasks. (asyncio's own eager tasks do the same from Python 3.12 on, for the price of a task each.)
+    ``await send(…)`` on most servers returns without ever waiting while the client reads. So the awaitable is stepped
+    right here, once, and only when it does wait is it set aside until its future is done, and what comes meanwhile
+    queues up. A fan-out so costs one function call per member and no switch of tasks. (asyncio's own eager tasks do the
+    same from Python 3.12 on, for the price of a task each.)
+
+    That a send waits says little about the client: Granian's always does, for a moment. Only when more than ``limit``
+    bytes have queued up is the connection told to hold its events back, and it overflows at twice that.
     """
 
     __slots__ = (
@@ -109,6 +112,7 @@ class AsgiSink:
         "_dead",
         "_limit",
         "_loop",
+        "_paused",
         "_queue",
         "_queued",
         "_send",
@@ -124,8 +128,9 @@ class AsgiSink:
         self._limit = limit
         self._loop = asyncio.get_running_loop()
         self._waiting: Iterator[Any] | None = None
-        self._queue: deque[Message] = deque()
+        self._queue: deque[tuple[Message, int]] = deque()
         self._queued = 0
+        self._paused = False
         self._closing = False  # nothing more is accepted
         self._dead = False  # nothing more is sent
         self.given_up = False
@@ -153,12 +158,9 @@ class AsgiSink:
             self._application.cancel()
 
     def end(self) -> None:
-        """The connection is over: give up whatever waits."""
+        """The connection is over. A send that still waits learns of it from the server, and is left to end."""
         self._closing = self._dead = True
-        waiting, self._waiting = self._waiting, None
         self._queue.clear()
-        if isinstance(waiting, Generator):
-            waiting.close()
 
     def _pass_on(self, message: Message, size: int) -> None:
         if self._closing:
@@ -166,11 +168,18 @@ class AsgiSink:
         if self._waiting is None:
             self._step(iter(self._send(message).__await__()))
             return
-        self._queue.append(message)
+        self._queue.append((message, size))
         self._queued += size
         if self._queued > self._limit and self.connection is not None:
-            self._queued = 0
-            self.connection.overflowed()
+            self._fill_up(self.connection)
+
+    def _fill_up(self, connection: Connection) -> None:
+        if not self._paused:
+            self._paused = True
+            connection.paused()
+        elif self._queued > 2 * self._limit:
+            self._queued = 0  # it is told once
+            connection.overflowed()
 
     def _step(self, awaitable: Iterator[Any]) -> bool:
         """Run a send as far as it goes; say whether it is over."""
@@ -183,15 +192,12 @@ class AsgiSink:
             logger.debug("a send failed, so the client has gone: %r", error)
             self._closing = self._dead = True
             return True
-        first = self._waiting is None
         self._waiting = awaitable
         if future is None:  # a bare yield: asks to be stepped again in the next turn
             self._loop.call_soon(self._resume)
         else:
             future._asyncio_future_blocking = False
             future.add_done_callback(self._resume)
-        if first and self.connection is not None:
-            self.connection.paused()
         return False
 
     def _resume(self, _: object = None) -> None:
@@ -199,8 +205,12 @@ class AsgiSink:
         if waiting is None or not self._step(waiting):
             return
         while self._queue and not self._dead:
-            if not self._step(iter(self._send(self._queue.popleft()).__await__())):
+            message, size = self._queue.popleft()
+            self._queued -= size
+            if not self._step(iter(self._send(message).__await__())):
                 return
         self._waiting, self._queued = None, 0
-        if not self._closing and self.connection is not None:
-            self.connection.resumed()
+        if self._paused:
+            self._paused = False
+            if not self._closing and self.connection is not None:
+                self.connection.resumed()
