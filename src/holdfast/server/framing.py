@@ -116,7 +116,7 @@ class _Fragments:
 
 class Parser:
     """Reads what a client sends. ``max_size`` bounds a message in bytes, before and after inflating, and with it what is
-    held: never more than that and the header of one frame, whatever the client declares or how small its portions are."""
+    held: never more than that and one control frame, whatever the client declares or how small its portions are."""
 
     __slots__ = ("_between", "_closed", "_deflate", "_fragments", "_max_size", "_needed", "_rest")
 
