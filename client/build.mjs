@@ -1,4 +1,4 @@
-// Builds what is committed: the bundle and its types.
+// Builds what is committed, the bundle and its types; with a directory as argument, into that one.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -44,15 +44,15 @@ function types() {
 }
 
 /** Every built file: its path and its text. */
-export function built() {
+export function built(directory = STATIC) {
   return new Map([
-    [join(STATIC, "holdfast.js"), bundle()],
-    [join(STATIC, "holdfast.d.ts"), types()],
+    [join(directory, "holdfast.js"), bundle()],
+    [join(directory, "holdfast.d.ts"), types()],
   ]);
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  for (const [path, text] of built()) {
+  for (const [path, text] of built(process.argv[2])) {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text);
     console.log(`wrote ${path}`);
