@@ -1,47 +1,18 @@
 """What every log promises, as tests: a class of tests for a log inherits them and has a fixture ``log``."""
 
-import contextlib
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from holdfast.log.base import Answer, Batch, Claim, Draft, Log, LogError, Trimmed
+from holdfast.log.base import Batch, Draft, Log, Trimmed
 from holdfast.protocol.positions import Position
+from tests.log.contract_calls import ClaimContract
 from tests.log.events import drafts, numbers
+from tests.log.transactions import Reports, rolled_back
 from tests.services.databases import in_threads
-
-
-class Reports:
-    """What ``committed`` was called with."""
-
-    def __init__(self) -> None:
-        self.calls: list[list[Batch]] = []
-
-    def __call__(self, batches: list[Batch]) -> None:
-        self.calls.append(batches)
-
-    @property
-    def offsets(self) -> list[int]:
-        return [entry.offset for batches in self.calls for batch in batches for entry in batch.entries]
-
-
-class Rollback(Exception):
-    """Ends a transaction that is not to be."""
-
-
-@contextlib.contextmanager
-def rolled_back(alias: str) -> Iterator[None]:
-    """A transaction, or a savepoint, that rolls back at its end."""
-    try:
-        with transaction.atomic(using=alias):
-            yield
-            raise Rollback
-    except Rollback:
-        pass
 
 
 class AppendContract:
@@ -232,16 +203,20 @@ class TransactionContract:
         assert numbers(log, topic) == [2]
         assert reports.offsets == [1]
 
+    def test_the_application_s_own_callbacks_do_not_get_in_the_way(self, log: Log, topic: str) -> None:
+        order: list[str] = []
+        with transaction.atomic(using=log.alias):
+            transaction.on_commit(lambda: order.append("application"), using=log.alias)
+            log.enlist(drafts(topic, 1), lambda _: order.append("log"))
+
+        assert order == ["application", "log"]
+        assert numbers(log, topic) == [1]
+
     def test_a_rollback_does_not_spoil_the_next_transaction(self, log: Log, topic: str) -> None:
         reports = Reports()
-        for number, real in enumerate([False, True, False, True]):
-            try:
-                with transaction.atomic(using=log.alias):
-                    log.enlist(drafts(f"{topic}/{number}", number), reports)
-                    if not real:
-                        raise Rollback
-            except Rollback:
-                pass
+        for number in range(4):
+            with (rolled_back if number % 2 == 0 else transaction.atomic)(log.alias):
+                log.enlist(drafts(f"{topic}/{number}", number), reports)
 
         assert [batch.topic for batches in reports.calls for batch in batches] == [f"{topic}/1", f"{topic}/3"]
 
@@ -321,90 +296,6 @@ class TrimContract:
     def test_an_unknown_topic_has_nothing_to_trim(self, log: Log, topic: str) -> None:
         assert log.trim(topic, count=0) == 0
         assert log.trim(topic) == 0
-
-
-MINE, RUNNING, LOST, REUSED = Claim(mine=True), Claim(running=True), Claim(lost=True), Claim(reused=True)
-YES = Answer(payload=b'{"id":7}')
-
-
-class ClaimContract:
-    def test_a_key_is_given_to_one_attempt(self, log: Log) -> None:
-        assert log.claim("ada", "1", "rooms/lobby post", seconds=60) == MINE
-        assert log.claim("ada", "1", "rooms/lobby post", seconds=60) == RUNNING
-        assert log.claim("grace", "1", "rooms/lobby post", seconds=60) == MINE
-        assert log.claim("ada", "2", "rooms/lobby post", seconds=60) == MINE
-
-    @pytest.mark.parametrize("answer", [YES, Answer(payload=b'{"code":"refused"}', failed=True)])
-    def test_a_later_attempt_gets_the_first_answer(self, log: Log, answer: Answer) -> None:
-        log.claim("ada", "1", "post", seconds=60)
-        log.answer("ada", "1", answer)
-
-        assert log.claim("ada", "1", "post", seconds=60) == Claim(answer=answer)
-
-    def test_a_key_that_belongs_to_another_call_is_refused(self, log: Log) -> None:
-        log.claim("ada", "1", "post", seconds=60)
-        assert log.claim("ada", "1", "delete", seconds=60) == REUSED
-        log.answer("ada", "1", YES)
-        assert log.claim("ada", "1", "delete", seconds=60) == REUSED
-
-    def test_an_attempt_that_does_not_answer_in_time_is_lost(self, log: Log) -> None:
-        log.claim("ada", "1", "post", seconds=0)
-
-        assert log.claim("ada", "1", "post", seconds=60) == LOST
-
-    def test_an_answer_that_came_late_is_an_answer(self, log: Log) -> None:
-        log.claim("ada", "1", "post", seconds=0)
-        log.answer("ada", "1", YES)
-
-        assert log.claim("ada", "1", "post", seconds=60) == Claim(answer=YES)
-
-    def test_a_claim_that_is_given_back_can_be_taken_again(self, log: Log) -> None:
-        log.claim("ada", "1", "post", seconds=60)
-        log.release("ada", "1")
-
-        assert log.claim("ada", "1", "delete", seconds=60) == MINE
-
-    def test_an_answer_cannot_be_given_back(self, log: Log) -> None:
-        log.claim("ada", "1", "post", seconds=60)
-        log.answer("ada", "1", YES)
-        log.release("ada", "1")
-
-        assert log.claim("ada", "1", "post", seconds=60) == Claim(answer=YES)
-
-    def test_what_nobody_claimed_cannot_be_answered(self, log: Log) -> None:
-        with pytest.raises(LogError, match="not claimed"):
-            log.answer("ada", "1", YES)
-
-    def test_a_claim_vanishes_with_its_transaction(self, log: Log) -> None:
-        with rolled_back(log.alias):
-            assert log.claim("ada", "1", "post", seconds=60) == MINE
-            log.answer("ada", "1", YES)
-
-        assert log.claim("ada", "1", "post", seconds=60) == MINE
-
-    def test_a_claim_stays_when_its_transaction_commits(self, log: Log) -> None:
-        with transaction.atomic(using=log.alias):
-            log.claim("ada", "1", "post", seconds=60)
-            log.answer("ada", "1", YES)
-
-        assert log.claim("ada", "1", "post", seconds=60) == Claim(answer=YES)
-
-    def test_old_answers_and_lost_claims_are_forgotten_and_running_ones_are_not(self, log: Log) -> None:
-        for key, seconds in [("answered", 60), ("lost", 0), ("running", 60)]:
-            log.claim("ada", key, "post", seconds=seconds)
-        log.answer("ada", "answered", YES)
-
-        assert log.forget_answers(timezone.now() - timedelta(hours=1)) == 0
-        assert log.forget_answers(timezone.now() + timedelta(hours=1)) == 2
-        assert log.claim("ada", "answered", "post", seconds=60) == MINE
-        assert log.claim("ada", "lost", "post", seconds=60) == MINE
-        assert log.claim("ada", "running", "post", seconds=60) == RUNNING
-
-    def test_of_many_attempts_at_once_one_is_carried_out(self, log: Log) -> None:
-        claims = in_threads([lambda: log.claim("ada", "1", "post", seconds=60)] * 8)
-
-        assert claims.count(MINE) == 1
-        assert claims.count(RUNNING) == 7
 
 
 class LogContract(AppendContract, ReadContract, TransactionContract, TrimContract, ClaimContract):

@@ -8,7 +8,8 @@ from django.db import connections, transaction
 from holdfast.log.base import Answer, Claim
 from holdfast.log.database import DatabaseLog
 from tests.log import child
-from tests.log.contract import MINE, YES, Rollback
+from tests.log.contract_calls import MINE, YES
+from tests.log.transactions import Rollback
 from tests.services.databases import in_threads
 
 

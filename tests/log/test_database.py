@@ -14,8 +14,9 @@ from holdfast.log import database as database_module
 from holdfast.log.base import Draft, LogUnavailable
 from holdfast.log.database import DatabaseLog
 from tests.log import child
-from tests.log.contract import LogContract, Reports
+from tests.log.contract import LogContract
 from tests.log.events import drafts, numbers
+from tests.log.transactions import Reports
 from tests.services.postgres import PostgresServer
 
 

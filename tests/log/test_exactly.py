@@ -8,8 +8,8 @@ from django.db import connections, transaction
 
 from holdfast.log import reading
 from holdfast.log.database import DatabaseLog
-from tests.log.contract import Reports
 from tests.log.events import drafts, numbers
+from tests.log.transactions import Reports
 from tests.services.databases import in_threads
 
 

@@ -15,8 +15,8 @@ from holdfast.log.dialects import Moved, PostgreSQL, SQLite
 from holdfast.log.tables import OUTBOX
 from holdfast.protocol.positions import Position
 from tests.log import child
-from tests.log.contract import Reports, rolled_back
 from tests.log.events import drafts, numbers
+from tests.log.transactions import Reports, rolled_back
 from tests.services.databases import in_threads
 
 only_postgres = pytest.mark.django_db(transaction=True, databases=["postgres"])

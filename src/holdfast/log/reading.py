@@ -127,9 +127,8 @@ class Exact:
                 raise
             return None
         finally:
-            if (
-                batches is not None
-            ):  # we had the lock, also if it came to nothing: others rely on us to look again
+            if batches is not None:
+                # We had the lock, even if it came to nothing: others rely on us to look again.
                 self._sequence()
 
     def _number_visible(self) -> list[Batch] | None:
