@@ -115,6 +115,23 @@ async def test_a_burst_beyond_the_core_layer_s_default_capacity_is_not_lost(
     await receiver.backplane.stop()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", REDIS_LAYERS)
+async def test_to_hear_nothing_for_a_while_is_no_trouble(
+    backend: str, settings: Settings, redis_url: str
+) -> None:
+    configure(settings, backend, redis_url)
+    layer = channel_layers["one"]
+    receiver = await Receiver(ChannelsBackplane("one", pulse=60)).start("rooms/lobby")
+    consumer = asyncio.create_task(layer.receive(await layer.new_channel()))
+    done, _ = await asyncio.wait([consumer], timeout=6)  # redis-py gives up reading after 5
+    assert not done
+    assert receiver.interruptions == 0
+    consumer.cancel()
+    await asyncio.wait([consumer])
+    await receiver.backplane.stop()
+
+
 class Spy(InMemoryChannelLayer):
     """Counts, and fails when told to."""
 
@@ -123,12 +140,19 @@ class Spy(InMemoryChannelLayer):
         self.added: list[str] = []
         self.added_again = asyncio.Event()
         self.error: Exception | None = None
+        self.delay = 0.0
 
     async def group_add(self, group: str, channel: str) -> None:
         if group in self.added:
             self.added_again.set()
         self.added.append(group)
-        await super().group_add(group, channel)
+        if self.delay:  # as pub/sub does it: the request is on its way when this returns
+            later = super().group_add(group, channel)
+            self.adding = asyncio.get_running_loop().call_later(
+                self.delay, lambda: asyncio.ensure_future(later)
+            )
+        else:
+            await super().group_add(group, channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         if self.error is not None and message["type"] == "holdfast.news":
@@ -156,6 +180,15 @@ async def test_memberships_are_renewed_after_half_of_their_life(settings: Settin
     assert receiver.interruptions == 0
     await backplane.stop()
     assert layer.added.count("holdfast.rooms.lobby") == 2
+
+
+async def test_a_subscription_is_complete_when_it_says_so(settings: Settings) -> None:
+    layer = spy(settings)
+    layer.delay = 0.03
+    receiver = await Receiver(ChannelsBackplane("one")).start("rooms/lobby")
+    await layer.group_send("holdfast.rooms.lobby", {"type": "hello"})
+    await receiver.until(lambda: receiver.foreign)
+    await receiver.backplane.stop()
 
 
 async def test_a_group_that_the_layer_forgot_is_entered_again_and_that_is_said(settings: Settings) -> None:

@@ -34,7 +34,7 @@ from .base import Backplane, Receive, ReceiveGroup
 from .fork import start_anew_after_fork
 from .groups import group_name
 from .mailbox import Mailbox
-from .receivers import Receiver, make_room, receiver_for
+from .receivers import Receiver, prepare, receiver_for
 
 logger = logging.getLogger("holdfast.backplane")
 
@@ -75,7 +75,7 @@ class ChannelsBackplane(Backplane):
         self._renew_seconds = known.get("group_expiry", 86_400) / 2
         self._hosts: int = known.get("ring_size", 1)
         self._as_text = False
-        make_room(self._layer)
+        prepare(self._layer)
         self._mailbox = Mailbox(self._carry)
         self._forget()
         start_anew_after_fork(self)

@@ -73,12 +73,18 @@ class OneQueue(Receiver):
         self._topics: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
 
+    POLL_SECONDS = 2
+    """How long one blocking request for a message may take. The layer asks for 5 seconds, which is also what redis-py
+    8 has as the time after which it gives up reading: together every idle ``receive``, an ordinary consumer's too,
+    fails every 5 seconds (https://github.com/django/channels_redis/issues/422)."""
+
     @classmethod
-    def make_room(cls, layer: Any) -> None:
-        """Raise the capacity of the queues of this class. It is looked up by the sender, in its own layer object."""
-        room = (re.compile(r"holdfast\."), cls.ROOM)
+    def prepare(cls, layer: Any) -> None:
+        """Give the layer object what receivers, here and elsewhere, need of it."""
+        room = (re.compile(r"holdfast\."), cls.ROOM)  # capacities are looked up where messages are sent
         if room not in layer.channel_capacity:
             layer.channel_capacity.append(room)
+        layer.brpop_timeout = min(layer.brpop_timeout, cls.POLL_SECONDS)
 
     async def close(self) -> None:
         await _end([self._task] if self._task else [])
@@ -204,10 +210,10 @@ def receiver_for(layer: Any, deliver: Deliver, trouble: Trouble) -> Receiver:
     return TaskPerTopic(layer, deliver, trouble)
 
 
-def make_room(layer: Any) -> None:
-    """Prepare ``layer`` for sending: what its receivers need to know of the sender."""
+def prepare(layer: Any) -> None:
+    """Do what ``layer`` needs before anything is sent or received."""
     if _is(layer, "channels_redis.core", "RedisChannelLayer"):
-        OneQueue.make_room(layer)
+        OneQueue.prepare(layer)
 
 
 def _is(layer: Any, module: str, name: str) -> bool:
