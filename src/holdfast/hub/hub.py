@@ -146,6 +146,8 @@ class Hub:
         stream = await self._visit(topic, durable)
         try:
             payload, start = await self._admission(stream, since, snapshot)
+            if stream.closed:
+                raise LogUnavailable("the hub has stopped")
             return self._subscribe(stream, outlet, start) if announce(payload) else None
         finally:
             stream.visitors -= 1

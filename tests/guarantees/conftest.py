@@ -1,0 +1,24 @@
+"""How hard the property tests try: `pytest --hypothesis-profile=long tests/guarantees`, or HOLDFAST_PROPERTIES=long.
+
+When one fails, Hypothesis prints the shortest story that it found, and the seed to run it again with.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_COMMON = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+    ],
+}
+settings.register_profile("quick", max_examples=30, stateful_step_count=40, **_COMMON)  # type: ignore[arg-type]
+settings.register_profile("long", max_examples=1500, stateful_step_count=80, **_COMMON)  # type: ignore[arg-type]
+
+#: What the property tests of this directory run with, unless another profile was chosen on the command line.
+PROFILE = settings.get_profile(os.environ.get("HOLDFAST_PROPERTIES", "quick"))

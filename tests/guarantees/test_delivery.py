@@ -1,0 +1,525 @@
+"""G1 and G2: whatever happens, everybody hears everything that was committed, once and in order, or is told.
+
+Several servers on one database, joined by a backplane that loses, doubles, delays and reorders; publishers on database
+connections of their own, with transactions that overlap, savepoints, rollbacks, and deaths between the commit and the
+numbering; clients that drop, come back elsewhere, read slowly and are excluded; trims, and logs that are lost. In the end
+everything is compared with the log once, and everybody must be complete.
+"""
+
+import asyncio
+import functools
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connections
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from holdfast.backplane.memory import MemoryExchange, faithful
+from holdfast.hub import news, order, replay, stream
+from holdfast.hub.hub import Timing
+from holdfast.hub.prepared import Prepared
+from holdfast.log.base import Draft
+from holdfast.log.database import DatabaseLog
+from holdfast.log.tables import ENTRY, OUTBOX, TOPIC
+from holdfast.protocol.frames import JoinedPayload, Reset
+from holdfast.protocol.positions import Position
+from tests.support.clock import JumpingLoop, turns
+from tests.support.hubs import Server
+
+from .conftest import PROFILE
+from .workers import Beside, Worker
+
+Place = tuple[str, str, int]  # topic, epoch, offset
+
+
+@dataclass
+class Truth:
+    """What the log has held, and what may be said about it."""
+
+    alias: str
+    worker: Worker
+    log: DatabaseLog
+    topics: list[str]
+    entries: dict[Place, tuple[str, str]] = field(default_factory=dict)  # payload and excluded client
+    floors: dict[tuple[str, str], int] = field(default_factory=dict)
+    committed: list[str] = field(default_factory=list)
+    broken: list[BaseException] = field(default_factory=list)
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        def run() -> list[tuple[Any, ...]]:
+            with connections[self.alias].cursor() as cursor:
+                cursor.execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+
+        return self.worker.do(run)
+
+    def look(self) -> None:
+        """Remember what is in the log, before some of it goes."""
+        for topic in self.topics:
+            rows = self.sql(
+                f'SELECT t.epoch, e."offset", e.payload, e.exclude FROM {TOPIC} t'
+                f" JOIN {ENTRY} e ON e.topic_id = t.id WHERE t.name = %s",
+                topic,
+            )
+            for epoch, offset, payload, exclude in rows:
+                known = self.entries.setdefault((topic, epoch, offset), (payload, exclude))
+                assert known == (payload, exclude), "an entry has changed"
+
+    def head(self, topic: str) -> tuple[str, int]:
+        head = self.worker.do(self.log.heads, [topic])[topic]
+        return head.epoch, head.offset
+
+    def trim(self, topic: str, count: int) -> None:
+        self.look()
+        self.worker.do(self.log.trim, topic, count=count)
+        head = self.worker.do(self.log.heads, [topic])[topic]
+        self.floors[topic, head.epoch] = head.floor
+
+    def rebuild(self, topic: str) -> None:
+        self.look()
+        (topic_id,) = self.sql(f"SELECT id FROM {TOPIC} WHERE name = %s", topic)[0]
+        self.sql(f"DELETE FROM {ENTRY} WHERE topic_id = %s", topic_id)
+        self.sql(f"DELETE FROM {TOPIC} WHERE id = %s", topic_id)
+        self.head(topic)
+
+    def gone(self, topic: str, position: Position) -> bool:
+        """Has something after this position been trimmed?"""
+        return self.floors.get((topic, position.epoch), 0) > position.offset
+
+
+def watched(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A broken promise is remembered: whoever calls this may catch and log what is raised."""
+
+    @functools.wraps(method)
+    def watch(client: "Client", *args: Any) -> Any:
+        try:
+            return method(client, *args)
+        except BaseException as error:
+            client.truth.broken.append(error)
+            raise
+
+    return watch
+
+
+class Client:
+    """What a client knows of one topic, by the rules of PROTOCOL.md; and the outlet of its connection."""
+
+    def __init__(self, name: str, topic: str, truth: Truth) -> None:
+        self.client = name
+        self.topic = topic
+        self.truth = truth
+        self.position: Position | None = None
+        self.server: Server | None = None
+        self.subscription: Any = None
+        self.ready = True
+        self.room: int | None = None
+        self.heard: list[str] = []
+
+    @watched
+    def write(self, event: Prepared) -> None:
+        """Every event is the next one that is not for others only."""
+        assert self.ready
+        assert self.position is not None
+        assert event.offset is not None
+        epoch, offset = self.position.epoch, self.position.offset
+        assert event.offset > offset, f"{self} hears {event} again"
+        if (self.topic, epoch, event.offset) not in self.truth.entries:
+            self.truth.look()
+        for passed in range(offset + 1, event.offset):
+            _, exclude = self.truth.entries[self.topic, epoch, passed]
+            assert exclude == self.client, f"{self} misses {passed} before {event}"
+        payload, exclude = self.truth.entries[self.topic, epoch, event.offset]
+        assert (payload, exclude != self.client) == (event.payload.decode(), True), (
+            f"{event} is not what the log says"
+        )
+        self.position = Position(epoch=epoch, offset=event.offset)
+        self.heard.append(payload)
+        if self.room is not None:
+            self.room -= 1
+            self.ready = self.room > 0
+
+    @watched
+    def write_reset(self, reset: Reset) -> None:
+        payload = reset.payload
+        assert self.position is not None
+        assert payload.epoch is not None
+        assert payload.offset is not None
+        if payload.reason == "trimmed":
+            assert payload.epoch == self.position.epoch
+            assert self.truth.gone(self.topic, self.position), (
+                f"{self} is told of a trim that did not concern it"
+            )
+        else:
+            assert payload.reason == "epoch"
+            assert payload.epoch != self.position.epoch, f"{self} is told of another log, and it is the same"
+        self.position = Position(epoch=payload.epoch, offset=payload.offset)
+
+    @watched
+    def announce(self, payload: JoinedPayload) -> bool:
+        assert payload.epoch is not None
+        assert payload.offset is not None
+        if payload.recovered:
+            assert self.position is not None
+            assert payload.epoch == self.position.epoch
+            assert payload.offset >= self.position.offset
+            return True
+        if self.position is not None:
+            assert payload.recovered is False
+            other_log = self.truth.head(self.topic)[0] != self.position.epoch
+            assert other_log or self.truth.gone(self.topic, self.position), (
+                f"{self} was not recovered for no reason"
+            )
+        self.position = Position(epoch=payload.epoch, offset=payload.offset)
+        return True
+
+    def check_complete(self) -> None:
+        assert self.position is not None
+        epoch, head = self.truth.head(self.topic)
+        assert self.position.epoch == epoch, f"{self} follows a log that is gone"
+        for offset in range(self.position.offset + 1, head + 1):
+            _, exclude = self.truth.entries[self.topic, epoch, offset]
+            assert exclude == self.client, f"{self} has not heard {offset}"
+
+    def __repr__(self) -> str:
+        return f"<{self.client} on {self.topic[:3]} at {self.position}>"
+
+
+class Network:
+    """The backplane's weather."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.exchange = MemoryExchange()
+        self.exchange.fault = self.fault
+        self.mood = "fair"
+        self.kept: list[bytes] = []
+
+    def fault(self, topic: str, message: bytes) -> list[bytes]:
+        match self.mood:
+            case "lose":
+                return [] if self.random.random() < 0.6 else [message]
+            case "double":
+                return [message, message]
+            case "delay":
+                self.kept.append(message)
+                return []
+            case "mix":
+                if self.random.random() < 0.4:
+                    self.kept.append(message)
+                    return []
+                late = [self.kept.pop(self.random.randrange(len(self.kept)))] if self.kept else []
+                return [message, *late]
+            case _:
+                return faithful(topic, message)
+
+
+class Delivery(RuleBasedStateMachine):
+    alias: str
+    publishers: list[Worker]
+    loggers: list[Worker]
+
+    @initialize(seed=st.integers(0, 2**16))
+    def begin_story(self, seed: int) -> None:
+        self.loop = JumpingLoop()
+        asyncio.set_event_loop(None)
+        self.errors: list[Any] = []
+        self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
+        run = uuid4().hex
+        self.topics = [f"A/{run}", f"B/{run}"]
+        self.log = DatabaseLog(self.alias)
+        self.truth = Truth(self.alias, self.loggers[-1], self.log, self.topics)
+        self.network = Network(seed)
+        for topic in self.topics:
+            self.truth.head(topic)
+        self.servers = [self.run(self.start(number)) for number in range(2)]
+        self.clients = [Client(name, self.topics[0], self.truth) for name in ("ada", "grace", "linus")]
+        self.clients += [Client("ada", self.topics[1], self.truth)]
+        self.pending: dict[Worker, list[list[str]]] = {}  # payloads by open block
+        self.numbers = iter(range(10**6))
+        self.rolled_back: set[str] = set()
+
+    async def start(self, number: int) -> Server:
+        timing = Timing(compare=1e9, patience=0, linger=1e9)
+        threads = Beside(self.loggers[number])
+        return await Server(self.log, self.network.exchange, threads, timing, uuid4().hex).start()
+
+    def run(self, work: Any) -> Any:
+        result = self.loop.run_until_complete(work)
+        if self.truth.broken:
+            raise self.truth.broken[0]
+        assert not self.errors, self.errors
+        return result
+
+    def settle(self) -> None:
+        self.run(turns(8))
+
+    def draw_drafts(self, topic: int, count: int, exclude: str) -> list[Draft]:
+        names = [self.topics[topic], self.topics[1 - topic]][: 1 + (count > 2)]
+        return [
+            Draft(topic=name, name="said", payload=str(next(self.numbers)).encode(), exclude=exclude)
+            for _ in range(count)
+            for name in names
+        ]
+
+    # SQLite has one writer: while a transaction is open, nobody else can write, and this story does not wait.
+
+    def others_may_write(self, worker: Worker | None = None) -> bool:
+        return self.alias != "sqlite" or not any(
+            other.blocks for other in self.publishers if other is not worker
+        )
+
+    # ── publishers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @rule(
+        who=st.integers(0, 1),
+        server=st.integers(0, 1),
+        topic=st.integers(0, 1),
+        count=st.integers(1, 3),
+        exclude=st.sampled_from(["", "", "ada"]),
+    )
+    def publish(self, who: int, server: int, topic: int, count: int, exclude: str) -> None:
+        worker = self.publishers[who]
+        if not self.others_may_write(worker):
+            return
+        drafts = self.draw_drafts(topic, count, exclude)
+        worker.do(self.servers[server].publisher.publish, drafts, durable=True)
+        payloads = [draft.payload.decode() for draft in drafts]
+        if worker.blocks:
+            self.pending[worker][-1] += payloads
+        else:
+            self.truth.committed += payloads
+        self.settle()
+
+    @rule(server=st.integers(0, 1), topic=st.integers(0, 1), count=st.integers(1, 5))
+    def apublish(self, server: int, topic: int, count: int) -> None:
+        if not self.others_may_write():
+            return
+        publisher = self.servers[server].publisher
+        parts = [self.draw_drafts(topic, 1, "") for _ in range(count)]
+
+        async def together() -> None:
+            await asyncio.gather(*[publisher.apublish(part, durable=True) for part in parts])
+
+        self.servers[server].threads.let_go()
+        self.run(together())
+        self.truth.committed += [draft.payload.decode() for part in parts for draft in part]
+        self.settle()
+
+    @rule(who=st.integers(0, 1))
+    def begin(self, who: int) -> None:
+        worker = self.publishers[who]
+        if len(worker.blocks) < 3 and self.others_may_write(worker):
+            worker.begin(self.alias)
+            self.pending.setdefault(worker, []).append([])
+
+    @rule(who=st.integers(0, 1), how=st.sampled_from(["commit", "commit", "roll back", "die"]))
+    def finish(self, who: int, how: str) -> None:
+        worker = self.publishers[who]
+        if not worker.blocks:
+            return
+        payloads = self.pending[worker].pop()
+        if how == "roll back":
+            self.rolled_back.update(payloads)
+            worker.finish(well=False)
+        elif len(worker.blocks) > 1:
+            self.pending[worker][-1] += payloads
+            worker.finish(well=True)
+        else:
+            self.truth.committed += payloads
+            if how == "die":
+                worker.commit_and_die(self.alias)
+            else:
+                worker.finish(well=True)
+        self.settle()
+
+    # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @rule(which=st.integers(0, 3), server=st.integers(0, 1), room=st.sampled_from([None, None, 0, 1, 2]))
+    def join(self, which: int, server: int, room: int | None) -> None:
+        client = self.clients[which]
+        if client.server is None:
+            self.loop.create_task(self.connect(client, self.servers[server], room))
+            self.settle()
+
+    async def connect(self, client: Client, server: Server, room: int | None) -> None:
+        client.server, client.room, client.ready = server, room, room != 0
+        client.subscription = await server.hub.join(
+            client.topic, client, client.announce, durable=True, since=client.position
+        )
+
+    @rule(which=st.integers(0, 3))
+    def drop(self, which: int) -> None:
+        client = self.clients[which]
+        if client.server is not None and client.subscription is not None:
+            client.server.hub.leave(client.subscription)
+            client.server = client.subscription = None
+
+    @rule(which=st.integers(0, 3), room=st.sampled_from([None, 1, 3]))
+    def read_on(self, which: int, room: int | None) -> None:
+        client = self.clients[which]
+        if client.server is not None:
+            self.run(self.resume(client, room))
+            self.settle()
+
+    async def resume(self, client: Client, room: int | None) -> None:
+        if client.subscription is not None:
+            client.room, client.ready = room, True
+            client.server.hub.resume(client.subscription)
+
+    @rule(which=st.integers(0, 3))
+    def stop_reading(self, which: int) -> None:
+        self.clients[which].ready = False
+
+    # ── misfortunes ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @rule(mood=st.sampled_from(["fair", "lose", "double", "delay", "mix"]))
+    def weather(self, mood: str) -> None:
+        self.network.mood = mood
+
+    @precondition(lambda self: self.network.kept)
+    @rule()
+    def late_messages_arrive(self) -> None:
+        kept, self.network.kept = self.network.kept, []
+        self.network.random.shuffle(kept)
+        mood, self.network.mood = self.network.mood, "fair"
+        for message in kept:
+            for topic in self.topics:
+                if self.belongs(message, topic):
+                    self.network.exchange.carry(topic, message)
+        self.network.mood = mood
+        self.settle()
+
+    def belongs(self, message: bytes, topic: str) -> bool:
+        item = news.decode(message)
+        assert isinstance(item, news.Numbered)
+        self.truth.look()
+        return any(
+            self.truth.entries.get((topic, item.epoch, offset), ("",))[0] == payload.decode()
+            for offset, _, payload, _ in item.entries
+        )
+
+    @rule(server=st.integers(0, 1), lag=st.sampled_from([0, 0, 1, 5]))
+    def log_answers_late(self, server: int, lag: int) -> None:
+        self.servers[server].threads.lag = lag
+
+    @rule(server=st.integers(0, 1))
+    def log_stalls(self, server: int) -> None:
+        self.servers[server].threads.hold()
+
+    @rule(server=st.integers(0, 1))
+    def log_answers(self, server: int) -> None:
+        self.servers[server].threads.let_go()
+        self.settle()
+
+    @rule(server=st.integers(0, 1), old=st.booleans())
+    def compare(self, server: int, old: bool) -> None:
+        if self.others_may_write():
+            if old:
+                self.let_the_unnumbered_grow_old()
+            self.loop.create_task(self.servers[server].hub.compare())
+            self.settle()
+
+    def let_the_unnumbered_grow_old(self) -> None:
+        long_ago = "2020-01-01 00:00:00"
+        self.truth.sql(f"UPDATE {OUTBOX} SET created_at = %s WHERE topic IN (%s, %s)", long_ago, *self.topics)
+
+    @rule(topic=st.integers(0, 1), count=st.integers(0, 3))
+    def trim(self, topic: int, count: int) -> None:
+        if self.others_may_write():
+            self.truth.trim(self.topics[topic], count)
+
+    @precondition(lambda self: len(self.truth.committed) > 5)
+    @rule(topic=st.integers(0, 1))
+    def lose_log(self, topic: int) -> None:
+        if self.others_may_write():
+            self.truth.rebuild(self.topics[topic])
+
+    @rule(server=st.integers(0, 1))
+    def kill_server(self, server: int) -> None:
+        dying = self.servers[server]
+        dying.threads.let_go()
+        self.run(dying.hub.stop())
+        dying.publisher.detach(dying.hub)
+        for client in self.clients:
+            if client.server is dying:
+                client.server = client.subscription = None
+        self.servers[server] = self.run(self.start(server))
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def teardown(self) -> None:
+        if not hasattr(self, "servers"):
+            return
+        try:
+            self.quiesce()
+        finally:
+            for worker in self.publishers:
+                while worker.blocks:
+                    worker.finish(well=False)
+            for server in self.servers:
+                server.threads.let_go()
+                self.loop.run_until_complete(server.hub.stop())
+            self.loop.close()
+
+    def quiesce(self) -> None:
+        for worker in self.publishers:
+            while worker.blocks:
+                self.rolled_back.update(self.pending[worker].pop())
+                worker.finish(well=False)
+        self.network.mood = "fair"
+        for server in self.servers:
+            server.threads.lag = 0
+            server.threads.let_go()
+        self.run(turns(30))
+        self.let_the_unnumbered_grow_old()
+        for client in self.clients:
+            if client.server is None:
+                self.run(self.connect(client, self.servers[0], None))
+            else:
+                self.run(self.resume(client, None))
+        for server in self.servers:
+            self.run(server.hub.compare())
+        self.run(asyncio.sleep(10))
+        self.truth.look()
+        note(f"log: {self.truth.entries}")
+        for client in self.clients:
+            client.check_complete()
+        self.check_log()
+
+    def check_log(self) -> None:
+        """Every committed event got one place, in its publisher's order, and nothing else got any."""
+        logged = [payload for payload, _ in self.truth.entries.values()]
+        assert sorted(logged, key=int) == sorted(self.truth.committed, key=int)
+        assert not self.rolled_back.intersection(logged)
+        for heard in (client.heard for client in self.clients):
+            assert len(heard) == len(set(heard))
+
+
+@pytest.fixture
+def delivery(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Delivery]]:
+    """The machine on one kind of database, with its threads; with so little memory that the log is read often."""
+    for module, name in ((stream, "RECENT_EVENTS"), (stream, "PAGES"), (replay, "PAGE"), (order, "HELD")):
+        monkeypatch.setattr(module, name, 2)
+    workers = [Worker(f"worker-{number}") for number in range(5)]
+    yield type(
+        "Delivery", (Delivery,), {"alias": database, "publishers": workers[:2], "loggers": workers[2:]}
+    )
+    for worker in workers:
+        worker.end()
+
+
+@pytest.mark.timeout(3600)
+def test_everybody_hears_everything_once_and_in_order_or_is_told(delivery: type[Delivery]) -> None:
+    run_state_machine_as_test(delivery, settings=PROFILE)
