@@ -182,7 +182,10 @@ class Person:
         until = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > until:
-                raise AssertionError(f"{self.name} waited {seconds:g} s in vain for {what}")
+                raise AssertionError(
+                    f"{self.name} waited {seconds:g} s in vain for {what}; is {self.status.inner_text()}, shows "
+                    f"{len(self.shown())} messages and {self.pending.count()} pending, heard last {self.heard[-3:]}"
+                )
             self.page.evaluate("() => new Promise(requestAnimationFrame)")
 
     def _noted(self, message: ConsoleMessage) -> None:

@@ -70,6 +70,7 @@ def test_nothing_is_lost_doubled_or_reordered_when_the_server_is_killed_again_an
         harbor.start()
     for person in (ada, grace):
         expect(person.pending).to_have_count(0, timeout=60_000)
+    for person in (ada, grace):
         person.wait_for(lambda person=person: len(person.shown()) >= 50 + 121, "everything to be shown")
 
     stored = harbor.stored()[before:]
