@@ -216,7 +216,7 @@ class Connection:
             if topic is None or not await may_join(self._service.runtime.threads, topic, self.caller.user):
                 effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
             elif not session.admitted(asked, topic.name):
-                effects = session.refused(effect.ref, asked, codes.ALREADY_JOINED)
+                effects = session.refused(effect.ref, asked, codes.ALREADY_JOINED, topic=topic.name)
             else:
                 await self._join(effect, topic)
                 return

@@ -13,8 +13,8 @@ from .positions import Epoch, Offset, Position
 Ref = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 TopicName = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-CallKey = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,100}$")]
+ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+CallKey = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,100}\Z")]
 
 
 class Frame(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", gc=False):

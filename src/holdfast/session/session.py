@@ -195,7 +195,7 @@ class Session:
         if membership is not None:
             if membership.will_be_left:
                 return self._wait(membership, frame)
-            return [self._error(codes.ALREADY_JOINED, ref=frame.ref, topic=frame.topic)]
+            return [self._error(codes.ALREADY_JOINED, ref=frame.ref, topic=self.canonical(asked))]
         if len(self._memberships) >= self._limits.topics:
             return [self._error(codes.TOO_MANY_TOPICS, ref=frame.ref, topic=frame.topic)]
         self._memberships[frame.topic] = Membership()
@@ -247,13 +247,15 @@ class Session:
         waiting, membership.waiting = membership.waiting, []
         return [Send(frames.Joined(ref=ref, topic=canonical, payload=payload)), *self._go_on(waiting)]
 
-    def refused(self, ref: int, asked: str, code: Code, retry_after: float | None = None) -> list[Effect]:
-        """A join was not let in."""
+    def refused(
+        self, ref: int, asked: str, code: Code, *, topic: str | None = None, retry_after: float | None = None
+    ) -> list[Effect]:
+        """A join was not let in; ``topic`` is what the answer names, if not the name that was asked for."""
         if self.phase is Phase.CLOSED:
             return []
         membership = self._memberships.pop(asked)
         self._drop_alias(asked)
-        refusal = self._error(code, ref=ref, topic=asked, retry_after=retry_after)
+        refusal = self._error(code, ref=ref, topic=topic or asked, retry_after=retry_after)
         return [refusal, *self._go_on(membership.waiting)]
 
     def expelled(self, canonical: str, code: Code) -> list[Effect]:
