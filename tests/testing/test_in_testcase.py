@@ -1,5 +1,6 @@
 """The client in Django's TestCase, where nothing ever commits."""
 
+import time
 from typing import Any, ClassVar
 
 import pytest
@@ -166,6 +167,27 @@ class Joining(HarbourTestCase):
             ada.expect("message.posted", body="two")
             ada.expect_nothing()
 
+    def test_what_was_published_before_a_join_is_before_it(self) -> None:
+        with LiveClient(self.ada) as ada:
+            start = LOBBY.position()
+            LOBBY.publish(MessagePosted(1, "test", "before"))
+            position = ada.join(LOBBY).position
+            assert position is not None
+            assert position.offset == start.offset + 1
+            ada.expect_nothing()
+
+    def test_a_long_history_that_was_cut_off_goes_on_where_it_was(self) -> None:
+        start = LOBBY.position()
+        LOBBY.publish(*(MessagePosted(n, "test", str(n)) for n in range(1000)))
+        with LiveClient(self.ada) as ada:
+            ada.join(LOBBY, since=start)
+            ada.drop()
+            assert len(ada.received) < 1000  # else this test tests nothing
+            ada.resume()
+            for n in range(1000):
+                ada.expect("message.posted", id=n)
+            ada.expect_nothing()
+
 
 class Committing(HarbourTestCase):
     def test_what_the_test_publishes_is_delivered(self) -> None:
@@ -175,6 +197,14 @@ class Committing(HarbourTestCase):
             ada.expect("message.posted", body="durable")
             ada.expect("typing", author="test")
             ada.expect_nothing()
+
+    def test_an_event_that_is_there_is_not_waited_for(self) -> None:
+        with LiveClient(self.ada) as ada:
+            ada.join(LOBBY)
+            LOBBY.publish(MessagePosted(1, "test", "here"))
+            began = time.monotonic()
+            ada.expect("message.posted", within=20)
+            assert time.monotonic() - began < 10
 
     def test_what_a_rolled_back_savepoint_published_is_not(self) -> None:
         with LiveClient(self.ada) as ada:

@@ -1,30 +1,24 @@
-"""A live client: the other end of a connection, with what a browser client keeps and what a test wants to know."""
+"""What a test asks of a live client: join, call, expect, come back."""
 
 import asyncio
-import secrets
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import msgspec
 
-from holdfast.connections.connection import Connection
-from holdfast.protocol import codec, codes, frames
+from holdfast.protocol import frames
 from holdfast.protocol.positions import Position
 from holdfast.topics.event import Event
 from holdfast.topics.topic import Topic
 
-from .environment import Environment
-from .errors import CallError, Disconnected, JoinError, LiveError
-from .inbox import Inbox, Mismatch, wanted
-from .line import Line
+from .errors import CallError, JoinError, LiveError
+from .inbox import Mismatch, Wanted, wanted
+from .peer import ANSWER_WITHIN, Peer, position_of
 from .values import Closed, Joined, Left, Received, Reset
 
 E = TypeVar("E", bound=Event)
 N = TypeVar("N", Reset, Left, Closed)
 T = TypeVar("T")
-
-ANSWER_WITHIN = 5.0
-"""Seconds that a join or a call may take."""
 
 EVENT_WITHIN = 1.0
 """Seconds in which an expected event has to come."""
@@ -33,114 +27,9 @@ NOTHING_WITHIN = 0.05
 """Seconds in which nothing may come where nothing is expected. What is published in the test's own process needs far
 less."""
 
-Notice = Reset | Left | Closed
 
-
-class Request(msgspec.Struct):
-    """A message that waits for its answer. ``since`` is the position of a join."""
-
-    answer: asyncio.Future[frames.Outbound]
-    since: Position | None = None
-
-
-class Client:
+class Client(Peer):
     """The methods of ``AsyncLiveClient``, which ``LiveClient`` has too, without the ``await``."""
-
-    def __init__(
-        self,
-        user: Any = None,
-        *,
-        token: str | None = None,
-        scope: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._place: Environment | None = None
-        self._user = user
-        self._token = token
-        self._scope = scope
-        self._id = secrets.token_hex(8)
-        self._line: Line | None = None
-        self._inbox = Inbox()
-        self._notices: list[Notice] = []
-        self._closed: Closed | None = None
-        self._goodbye: frames.GoodbyePayload | None = None
-        self._welcome: asyncio.Future[frames.WelcomePayload] | None = None
-        self._requests: dict[int, Request] = {}
-        self._refs = 0
-        self._keys = 0
-        self._topics: dict[str, None] = {}  # what is joined, by canonical name, in the order of joining
-        self._known: dict[str, Topic] = {}  # what was ever joined
-        self._positions: dict[str, Position] = {}
-        self._changed = asyncio.Event()
-
-    # ── what there is to look at ─────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def id(self) -> str:
-        """The client's id, which it keeps across connections: what ``exclude=`` goes by."""
-        return self._id
-
-    @property
-    def unread(self) -> tuple[Received, ...]:
-        """The events that have come and were not expected yet, in the order in which they came."""
-        return tuple(self._inbox.unread)
-
-    @property
-    def received(self) -> tuple[Received, ...]:
-        """Every event that has ever come, in the order in which they came; doubles too."""
-        return tuple(self._inbox.received)
-
-    @property
-    def connected(self) -> bool:
-        """Is there a connection?"""
-        return self._line is not None and self._closed is None
-
-    def position(self, topic: Topic | str) -> Position | None:
-        """Up to where this client has seen a durable topic, whether the test expected it or not: what it resumes from."""
-        return self._positions.get(self._canonical(topic))
-
-    # ── connecting ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def _environment(self) -> Environment:
-        if self._place is None:
-            raise RuntimeError(f"{self} has not been opened: use it in a with block, or open() it")
-        return self._place
-
-    async def _connect(self) -> None:
-        environment = self._environment
-        await environment.start(self)
-        service = environment.service
-        hub = await service.runtime.hub()
-        self._closed = self._goodbye = None
-        self._requests.clear()
-        self._welcome = asyncio.get_running_loop().create_future()
-        self._line = line = Line(self._take, self._ended, service.policy.write_buffer_bytes)
-        line.connection = Connection(service, hub, line, codec.JSON, user=self._user, scope=self._scope)
-        line.write(frames.Hello(payload=frames.HelloPayload(client=self._id, token=self._token)))
-        await self._answer(self._welcome, f"the hello of {self}", ANSWER_WITHIN)
-
-    def disconnect(self) -> None:
-        """Break the connection, if there is one."""
-        line, self._line = self._line, None
-        if line is not None:
-            line.drop()
-        dropped = Closed(code="dropped", close=1006, message="The test dropped the connection.")
-        for request in self._requests.values():
-            if not request.answer.done():
-                request.answer.set_exception(self._disconnected("the answer", self._closed or dropped))
-        self._requests.clear()
-
-    def _end(self) -> bool:
-        """Disconnect for good; say whether the environment is to be stopped as well."""
-        self.disconnect()
-        return self._place is not None and self._place.release(self)
-
-    async def drop(self) -> None:
-        """Lose the connection, as in a tunnel: the server notices, nothing is said. Positions and unread events stay."""
-        self._line_or_raise("drop()")
-        await self._environment.settle()
-        self.disconnect()
-        await asyncio.sleep(0)
 
     async def resume(self) -> dict[str, Joined]:
         """Come back as the same client and join everything that was joined, each topic from its position.
@@ -178,7 +67,7 @@ class Client:
         payload = answer.payload
         return Joined(
             topic=answer.topic,
-            position=_position(payload.epoch, payload.offset),
+            position=position_of(payload.epoch, payload.offset),
             recovered=payload.recovered,
             snapshot=None if payload.snapshot is msgspec.UNSET else msgspec.json.decode(payload.snapshot),
         )
@@ -223,51 +112,6 @@ class Client:
         )
         assert isinstance(answer, frames.Result)
         return msgspec.json.decode(answer.payload)
-
-    async def _ask(
-        self,
-        frame: Callable[[int], frames.Inbound],
-        what: str,
-        within: float,
-        error: type[LiveError],
-        *,
-        since: Position | None = None,
-    ) -> frames.Outbound:
-        line = self._line_or_raise(what)
-        if not line.reading:
-            raise RuntimeError(
-                f"{what}: {self} reads nothing since stall(), so no answer can come; read() first"
-            )
-        await self._environment.settle()
-        self._refs += 1
-        ref = self._refs
-        request = Request(asyncio.get_running_loop().create_future(), since)
-        self._requests[ref] = request
-        logged = len(self._environment.complaints.records)
-        line.write(frame(ref))
-        try:
-            answer = await self._answer(request.answer, what, within)
-        finally:
-            self._requests.pop(ref, None)
-        if isinstance(answer, frames.Error):
-            self._raise(error.of(what, answer.payload), logged)
-        return answer
-
-    def _raise(self, error: LiveError, logged: int) -> NoReturn:
-        """Raise an error together with what the server logged about it, which no client would get to see."""
-        cause: BaseException | None = None
-        if error.code in (codes.INTERNAL.name, codes.UNAVAILABLE.name):
-            for record in self._environment.complaints.records[logged:]:
-                error.add_note(f"The server logged: {record.getMessage()}")
-                if record.exc_info:
-                    cause = record.exc_info[1]
-        raise error from cause
-
-    async def _answer(self, future: "asyncio.Future[T]", what: str, within: float) -> T:
-        done, _ = await asyncio.wait([future], timeout=within)
-        if not done:
-            raise TimeoutError(f"{what}: no answer within {within:g} s")
-        return future.result()
 
     # ── expecting ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -362,7 +206,7 @@ class Client:
         found = await self._notice(Reset, name, f"reset of {name}", within)
         if reason not in (None, found.reason):
             raise AssertionError(
-                self._story(f"expected a reset for the reason {reason!r}, but there is a {found}")
+                await self._story(f"expected a reset for the reason {reason!r}, but there is a {found}")
             )
         return found
 
@@ -429,120 +273,11 @@ class Client:
             await asyncio.sleep(0)  # let what was just published get as far as it can
         return line.read()
 
-    # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _take(self, frame: frames.Outbound) -> None:
-        match frame:
-            case frames.Event():
-                self._take_event(frame)
-            case frames.Joined():
-                self._take_joined(frame)
-                self._resolve(frame.ref, frame)
-            case frames.Result():
-                self._resolve(frame.ref, frame)
-            case frames.Error():
-                self._resolve(frame.ref, frame)
-            case frames.Left():
-                self._topics.pop(frame.topic, None)
-                if frame.ref is not None:
-                    self._resolve(frame.ref, frame)
-                else:
-                    code = frame.payload.code if frame.payload is not None else ""
-                    self._notices.append(Left(topic=frame.topic, code=code))
-            case frames.Reset():
-                position = _position(frame.payload.epoch, frame.payload.offset)
-                if position is not None:
-                    self._positions[frame.topic] = position
-                self._notices.append(Reset(topic=frame.topic, reason=frame.payload.reason, position=position))
-            case frames.Welcome():
-                if self._welcome is not None and not self._welcome.done():
-                    self._welcome.set_result(frame.payload)
-            case frames.Goodbye():
-                self._goodbye = frame.payload
-            case frames.Pong():
-                pass
-        self._changed.set()
-
-    def _take_event(self, frame: frames.Event) -> None:
-        raw = bytes(frame.payload)
-        payload = msgspec.json.decode(raw)
-        self._inbox.add(
-            Received(topic=frame.topic, name=frame.name, offset=frame.offset, payload=payload, raw=raw)
-        )
-        at = self._positions.get(frame.topic)
-        if frame.offset is not None and at is not None:
-            self._positions[frame.topic] = Position(epoch=at.epoch, offset=max(at.offset, frame.offset))
-
-    def _take_joined(self, frame: frames.Joined) -> None:
-        topic = self._environment.service.registry.by_name(frame.topic)
-        request = self._requests.get(frame.ref)
-        assert topic is not None, (
-            f"the server let a client into {frame.topic!r}, which no topic's route matches"
-        )
-        self._known[frame.topic] = topic
-        self._topics[frame.topic] = None
-        position = _position(frame.payload.epoch, frame.payload.offset)
-        if request is not None and frame.payload.recovered:
-            position = request.since
-        if position is not None:
-            self._positions[frame.topic] = position
-
-    def _resolve(self, ref: int | None, frame: frames.Outbound) -> None:
-        request = self._requests.get(-1 if ref is None else ref)
-        if request is not None and not request.answer.done():
-            request.answer.set_result(frame)
-
-    def _ended(self, close: int, message: str) -> None:
-        code = self._goodbye.code if self._goodbye is not None else ""
-        self._closed = Closed(code=code, close=close, message=message)
-        self._notices.append(self._closed)
-        error = self._disconnected("the answer", self._closed)
-        futures: list[asyncio.Future[Any]] = [request.answer for request in self._requests.values()]
-        if self._welcome is not None:
-            futures.append(self._welcome)
-        for future in futures:
-            if not future.done():
-                future.set_exception(error)
-        self._changed.set()
-
-    # ── names and words ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _wanted(self, event: Any, fields: Mapping[str, Any], topic: Topic | str | None) -> Any:
+    def _wanted(self, event: Any, fields: Mapping[str, Any], topic: Topic | str | None) -> Wanted:
         topics = self._known.values() if topic is None else [self._joined(topic)]
         return wanted(event, fields, topics, who=str(self))
-
-    def _canonical(self, topic: Topic | str) -> str:
-        """The canonical name of a topic that goes by another name for this user (``<me>``)."""
-        name = str(topic)
-        if name in self._known:
-            return name
-        registry = self._environment.service.registry
-        found = registry.resolve(
-            name, str(self._user.pk) if getattr(self._user, "pk", None) is not None else None
-        )
-        return name if found is None else found.name
-
-    def _joined(self, topic: Topic | str) -> Topic:
-        found = self._known.get(self._canonical(topic))
-        if found is None:
-            joined = ", ".join(self._known) or "nothing"
-            raise ValueError(f"{self} has not joined {topic}; it has joined {joined}")
-        return found
-
-    def _line_or_raise(self, what: str) -> Line:
-        if self._line is None or self._closed is not None:
-            if self._closed is not None:
-                raise self._disconnected(what, self._closed)
-            raise self._disconnected(
-                what,
-                Closed(
-                    code="dropped", close=1006, message="There is no connection; open or resume() it first."
-                ),
-            )
-        return self._line
-
-    def _disconnected(self, what: str, closed: Closed) -> Disconnected:
-        return Disconnected(f"{what} for {self}", code=closed.code, message=closed.message)
 
     async def _story(self, failure: str) -> str:
         """What a failed expectation tells its reader."""
@@ -555,14 +290,3 @@ class Client:
                 "Also: the test has a transaction.atomic() open; what is published in it is delivered after its end."
             )
         return "\n".join(lines)
-
-    def __str__(self) -> str:
-        name = "anonymous" if self._user is None else str(self._user)
-        return name if self._token is None else f"holder of token {self._token!r}"
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self} {'connected' if self.connected else 'not connected'}>"
-
-
-def _position(epoch: str | None, offset: int | None) -> Position | None:
-    return None if epoch is None or offset is None else Position(epoch=epoch, offset=offset)

@@ -129,8 +129,8 @@ class Environment:
         """Take a client in. The first one brings things to life."""
         self._clients.add(client)
         if not self._started:
-            self._started = True
             await self._check_thread()
+            self._started = True
             await self._runtime.threads.run(number_what_waits, self.log)
         await self.settle()
         await self._runtime.hub()

@@ -84,7 +84,6 @@ class Line:
 
     def drop(self) -> None:
         """Break the connection, without a word to either side; what was not read is lost."""
-        self._waiting.clear()
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.closed()

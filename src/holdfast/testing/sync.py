@@ -10,9 +10,10 @@ from holdfast.protocol.positions import Position
 from holdfast.topics.event import Event
 from holdfast.topics.topic import Topic
 
-from .client import ANSWER_WITHIN, EVENT_WITHIN, NOTHING_WITHIN, Client
+from .client import EVENT_WITHIN, NOTHING_WITHIN, Client
 from .commits import Commits
 from .environment import Environment
+from .peer import ANSWER_WITHIN
 from .pump import Pump, PumpThreads
 from .values import Joined, Received, Reset
 
