@@ -17,8 +17,8 @@ _COMMON = {
         HealthCheck.filter_too_much,
     ],
 }
-settings.register_profile("quick", max_examples=30, stateful_step_count=40, **_COMMON)  # type: ignore[arg-type]
-settings.register_profile("long", max_examples=1500, stateful_step_count=80, **_COMMON)  # type: ignore[arg-type]
+settings.register_profile("quick", max_examples=40, **_COMMON)  # type: ignore[arg-type]
+settings.register_profile("long", max_examples=3000, **_COMMON)  # type: ignore[arg-type]
 
 #: What the property tests of this directory run with, unless another profile was chosen on the command line.
 PROFILE = settings.get_profile(os.environ.get("HOLDFAST_PROPERTIES", "quick"))
