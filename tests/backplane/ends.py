@@ -7,7 +7,7 @@ from typing import Any
 
 from holdfast.backplane.base import Backplane
 
-WAIT = 10.0
+WAIT = 30.0
 """Seconds that a test waits for what must happen; it goes on as soon as it has."""
 
 

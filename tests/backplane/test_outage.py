@@ -26,7 +26,7 @@ async def until_it_arrives(sender: ChannelsBackplane, receiver: Receiver, topic:
             await asyncio.sleep(0.05)
 
     sending = asyncio.create_task(again())
-    await receiver.until(lambda: (topic, text) in receiver.news, seconds=20)
+    await receiver.until(lambda: (topic, text) in receiver.news)
     sending.cancel()
 
 
@@ -47,14 +47,16 @@ async def test_after_a_restart_it_says_so_and_goes_on(
 
     caplog.set_level(logging.WARNING, "holdfast")
     own_redis.kill()
-    slowest = max(timed(lambda: sender.send("rooms/lobby", b"meanwhile")) for _ in range(1000))
-    slowest = max(slowest, *[timed(lambda: receiver.backplane.send("x", b"meanwhile")) for _ in range(1000)])
-    assert slowest < 0.05
+    for backplane in (sender, receiver.backplane):
+        times = sorted(timed(lambda to=backplane: to.send("rooms/lobby", b"meanwhile")) for _ in range(1000))
+        assert (
+            times[-10] < 0.05
+        )  # in seconds; the rest is left to a machine that does something else meanwhile
     await receiver.backplane.subscribe("rooms/while-away")  # neither raises nor takes long
     assert receiver.interruptions == 0
 
     await asyncio.to_thread(own_redis.start_again)
-    await receiver.until(lambda: receiver.interruptions, seconds=20)
+    await receiver.until(lambda: receiver.interruptions)
     await until_it_arrives(sender, receiver, "rooms/lobby", b"after")
     await until_it_arrives(sender, receiver, "rooms/while-away", b"after")
     warnings = [record.getMessage() for record in caplog.records if record.name == "holdfast.backplane"]
@@ -74,7 +76,7 @@ async def test_a_connection_that_broke_between_two_pulses_is_reported(
     sender = ChannelsBackplane("two")
     receiver = await Receiver(ChannelsBackplane("one", pulse=60)).start("rooms/lobby")
     await asyncio.to_thread(own_redis.disconnect_everyone)
-    await receiver.until(lambda: receiver.interruptions, seconds=20)
+    await receiver.until(lambda: receiver.interruptions)
     await until_it_arrives(sender, receiver, "rooms/lobby", b"after")
     await receiver.backplane.stop()
 
@@ -86,7 +88,7 @@ async def test_it_starts_while_redis_is_away_and_begins_when_it_comes(
     own_redis.kill()
     receiver = await Receiver(ChannelsBackplane("one", pulse=0.5)).start("rooms/lobby")
     await asyncio.to_thread(own_redis.start_again)
-    await receiver.until(lambda: receiver.interruptions, seconds=20)
+    await receiver.until(lambda: receiver.interruptions)
     await until_it_arrives(ChannelsBackplane("two"), receiver, "rooms/lobby", b"after")
     await receiver.backplane.stop()
 

@@ -39,7 +39,7 @@ def run(receiver: Receiver, settings: Settings) -> Run:
             cwd=ROOT,
             stderr=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(170):
             _, errors = await process.communicate()
         assert (process.returncode, errors.decode()) == (0, "")
 
@@ -78,6 +78,7 @@ async def test_a_child_of_multiprocessing_has_sent_when_it_ends(receiver: Receiv
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_twenty_thousand_messages_open_no_more_connections_than_one(
     receiver: Receiver, run: Run
 ) -> None:

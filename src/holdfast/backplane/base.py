@@ -38,7 +38,11 @@ class Backplane(ABC):
 
     @abstractmethod
     async def subscribe(self, topic: str) -> None:
-        """Return when messages for ``topic`` sent from now on will be received here."""
+        """Return when messages for ``topic`` sent from now on will be received here.
+
+        A backplane that cannot be reached does not fail this, nor delay it for more than a few seconds: the
+        subscription is made as soon as it can be, and then ``interrupted`` is called.
+        """
 
     @abstractmethod
     async def unsubscribe(self, topic: str) -> None:
