@@ -107,9 +107,13 @@ class AdoptedProtocol(asyncio.Protocol):
             return
         opcode, payload = (TEXT, data.encode()) if isinstance(data, str) else (BINARY, data)
         if self._deflates and len(payload) >= COMPRESS_BYTES:
-            self._transport.write(framing.encode(opcode, _deflate.deflate(payload), compressed=True))
+            self._answer(framing.encode(opcode, _deflate.deflate(payload), compressed=True))
         else:
-            self._transport.write(framing.encode(opcode, payload))
+            self._answer(framing.encode(opcode, payload))
+
+    def _answer(self, frame: bytes) -> None:
+        """Write what also a client that does not read gets, up to a limit."""
+        self._transport.write(frame)
         if self._paused and self._peer is not None and self._transport.get_write_buffer_size() > self._limit:
             self._peer.overflowed()
 
@@ -135,25 +139,41 @@ class AdoptedProtocol(asyncio.Protocol):
         try:
             messages = self._parser.feed(data)
         except ProtocolError as error:
-            self._end(framing.encode_close(error.code, error.reason))
-            return
+            self._take(error.before)
+            self._fail(error)
+        else:
+            self._take(messages)
+
+    def _take(self, messages: list[framing.Message]) -> None:
         peer = self._peer
         for message in messages:
             opcode = message.opcode
             if opcode == PING:
                 if not self._closing:
-                    self._transport.write(framing.encode(PONG, cast("bytes", message.data)))
+                    self._answer(framing.encode(PONG, cast("bytes", message.data)))
             elif opcode == CLOSE:
-                self._end(framing.encode_close(message.code))
+                if not self._closing:
+                    self._closing = True
+                    self._transport.write(framing.encode_close(message.code))
+                self._hang_up()
             elif opcode != PONG and peer is not None and not self._closing:
                 peer.receive(message.data)
 
-    def _end(self, close: bytes) -> None:
-        """The client has closed, or has to be closed."""
+    def _fail(self, error: ProtocolError) -> None:
+        """Give the client up (7.1.7). Only its end is awaited: closing while it still sends could destroy the close frame
+        on its way."""
         if not self._closing:
-            self._closing = True
-            self._transport.write(close)
+            self.close(error.code, error.reason)
+            if self._transport.can_write_eof() and not self._transport.is_closing():
+                self._transport.write_eof()
+                return
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close the transport as soon as everything is written, or by force when the client does not read it."""
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
 
     def pause_writing(self) -> None:
         self._paused = True

@@ -1,0 +1,293 @@
+"""`holdfast.adopt`: the application gives the connection away, and the peer that takes it reads and writes."""
+
+import asyncio
+import gc
+import weakref
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.hub.prepared import Burst, Prepared
+from holdfast.server import adopted
+from holdfast.server.adopted import AdoptedProtocol
+
+from .frames import BINARY, CONTINUATION, PING, PONG, TEXT, close, frame
+from .wire import Peer, Wire, settle
+
+
+class Hub:
+    """A peer that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.received: list[str | bytes] = []
+        self.told: list[str] = []
+        self.sink: AdoptedProtocol
+
+    def adopt(self, sink: AdoptedProtocol) -> "Hub":
+        self.sink = sink
+        return self
+
+    def receive(self, data: str | bytes) -> None:
+        self.received.append(data)
+
+    def paused(self) -> None:
+        self.told.append("paused")
+
+    def resumed(self) -> None:
+        self.told.append("resumed")
+
+    def overflowed(self) -> None:
+        self.told.append("overflowed")
+        self.sink.close(4000, "too slow")
+
+    def shut_down(self) -> None:
+        self.told.append("shut down")
+
+    def closed(self) -> None:
+        self.told.append("closed")
+
+
+def giving(hub: Hub, *, binary: bool = False, **more: Any) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        adopt = {"type": "holdfast.adopt", "adopt": hub.adopt, "binary": binary, "write_buffer_bytes": 1000}
+        await send({**adopt, **more})
+
+    return app
+
+
+async def given(hub: Hub, *, wire: Wire | None = None, compressed: bool = False, **how: Any) -> Peer:
+    peer = Peer(giving(hub, **how), wire=wire, ws_per_message_deflate=compressed, ws_max_size=2000)
+    return await peer.open(deflate=compressed)
+
+
+def event(number: int, text: str = "") -> Prepared:
+    return Prepared("rooms/lobby", "said", msgspec.json.encode({"n": number, "text": text}), number)
+
+
+class TestGiving:
+    async def test_the_handshake_is_completed(self) -> None:
+        hub = Hub()
+        peer = Peer(giving(hub, subprotocol="a", headers=[(b"x-mine", b"1")]))
+        await peer.open(subprotocols=["a"])
+
+        assert peer.client.subprotocol == "a"
+        assert peer.response is not None
+        assert peer.response.headers["x-mine"] == "1"
+        assert peer.wire.get_protocol() is hub.sink
+        assert peer.state.connections == {hub.sink}
+
+    async def test_nothing_of_the_asgi_side_is_kept(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        before = weakref.ref(peer.server)
+        assert not peer.state.tasks
+        assert peer.clock.pending == 0
+
+        peer.server = None
+        await settle()
+        gc.collect()
+        assert before() is None
+
+    async def test_what_came_with_the_request_reaches_the_peer(self) -> None:
+        hub = Hub()
+        peer = Peer(giving(hub))
+        await peer.open(early=frame(TEXT, "one") + frame(BINARY, b"two") + frame(TEXT, "three")[:5])
+        peer.receive(frame(TEXT, "three")[5:])
+
+        assert hub.received == ["one", b"two", "three"]
+
+    async def test_a_peer_that_cannot_take_it_closes_it(self, caplog: pytest.LogCaptureFixture) -> None:
+        def adopt(sink: AdoptedProtocol) -> Hub:
+            raise LookupError("no room")
+
+        peer = Peer(giving(Hub(), adopt=adopt))
+        await peer.open()
+
+        assert peer.closed == (1011, "")
+        assert "no room" in caplog.text
+        await peer.flush()
+        assert not peer.state.connections
+
+    @pytest.mark.parametrize("missing", ["adopt", "binary", "write_buffer_bytes"])
+    async def test_an_incomplete_message_is_an_error_before_anything_is_sent(self, missing: str) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            message = {
+                "type": "holdfast.adopt",
+                "adopt": Hub().adopt,
+                "binary": False,
+                "write_buffer_bytes": 1000,
+            }
+            del message[missing]
+            await send(message)
+
+        peer = Peer(app)
+        await peer.ask()
+
+        assert peer.status == 500
+
+
+class TestMessages:
+    async def test_what_the_peer_sends_arrives(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        hub.sink.send("Grüße")
+        hub.sink.send(b"\xff")
+        await peer.settle()
+
+        assert peer.received == ["Grüße", b"\xff"]
+
+    async def test_what_the_client_sends_arrives_in_fragments_too(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        peer.receive(frame(TEXT, "Hold", fin=False) + frame(PING, "?") + frame(CONTINUATION, "fast"))
+        await peer.settle()
+
+        assert hub.received == ["Holdfast"]
+        assert [(seen.opcode, bytes(seen.data)) for seen in peer.frames] == [(PONG, b"?")]
+
+    @pytest.mark.parametrize("compressed", [False, True])
+    @pytest.mark.parametrize("binary", [False, True])
+    async def test_events_arrive_in_order_in_the_peers_form(self, binary: bool, compressed: bool) -> None:
+        hub = Hub()
+        peer = await given(hub, binary=binary, compressed=compressed)
+        events = [event(1), event(2, "tide " * 300), event(3)]
+        hub.sink.send_events(Burst(events))
+        await peer.settle()
+
+        assert peer.received == [e.msgpack if binary else e.json.decode() for e in events]
+
+    async def test_a_burst_is_one_write_of_the_same_bytes_for_everybody(self) -> None:
+        hubs = [Hub(), Hub()]
+        peers = [await given(hub) for hub in hubs]
+        written: list[bytes] = []
+        for peer in peers:
+            peer.wire.write = written.append  # type: ignore[method-assign]
+        burst = Burst([event(1), event(2)])
+        for hub in hubs:
+            hub.sink.send_events(burst)
+
+        assert len(written) == 2
+        assert written[0] is written[1]
+
+    async def test_a_large_message_is_compressed_if_that_was_agreed(self) -> None:
+        hub = Hub()
+        peer = await given(hub, compressed=True)
+        hub.sink.send("tide " * 300)
+        assert len(peer.wire.sent) < 100
+
+        await peer.settle()
+        assert peer.received == ["tide " * 300]
+
+
+class TestSlowClients:
+    async def test_the_peer_learns_when_to_stop_and_when_to_go_on(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        assert peer.wire.high == 1000
+        hub.sink.pause_writing()
+        hub.sink.resume_writing()
+
+        assert hub.told == ["paused", "resumed"]
+
+    async def test_answers_are_bounded(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        peer.wire.stuck = True
+        hub.sink.pause_writing()
+        hub.sink.send("x" * 1500)
+        assert hub.told == ["paused"]
+
+        hub.sink.send("x" * 1500)
+        assert hub.told[1:] == ["overflowed", "closed"]
+        assert peer.wire.aborted
+
+    async def test_so_are_pongs(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        peer.wire.stuck = True
+        hub.sink.pause_writing()
+        for _ in range(1000):
+            if not peer.wire.lost:
+                peer.receive(frame(PING, b"x" * 125) * 10)
+
+        assert len(peer.wire.sent) < 3000
+        assert hub.told == ["paused", "overflowed", "closed"]
+
+
+class TestEnding:
+    async def test_the_client_closes(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        peer.receive(frame(TEXT, "last") + close(4001))
+        await peer.settle()
+
+        assert peer.closed == (4001, "")
+        assert hub.received == ["last"]
+        assert hub.told == ["closed"]
+        assert not peer.state.connections
+
+    async def test_the_peer_closes(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        hub.sink.close(4002, "evicted")
+        hub.sink.close(4003, "twice")
+        hub.sink.send("late")
+        hub.sink.send_events(Burst([event(1)]))
+        peer.receive(frame(TEXT, "crossing") + frame(PING))
+        await peer.settle()
+
+        assert peer.closed == (4002, "evicted")
+        assert (peer.received, hub.received) == ([], [])
+        assert hub.told == []
+        await peer.flush()
+        assert hub.told == ["closed"]
+
+    async def test_a_client_that_does_not_answer_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(adopted, "CLOSE_SECONDS", 0.01)
+        hub = Hub()
+        peer = await given(hub)
+        hub.sink.close(4002, "evicted")
+        await asyncio.sleep(0.03)
+
+        assert peer.wire.aborted
+        assert hub.told == ["closed"]
+
+    async def test_so_is_one_that_closes_and_does_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(adopted, "CLOSE_SECONDS", 0.01)
+        hub = Hub()
+        peer = await given(hub)
+        peer.wire.stuck = True
+        peer.receive(close(1000))
+        await asyncio.sleep(0.03)
+
+        assert hub.told == ["closed"]
+
+    async def test_a_lost_connection(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        await peer.lose(ConnectionResetError())
+        hub.sink.send("late")
+
+        assert hub.told == ["closed"]
+        assert not peer.state.connections
+
+    @pytest.mark.parametrize("half_closes", [True, False])
+    async def test_a_client_that_breaks_the_protocol_is_told(self, half_closes: bool) -> None:
+        hub = Hub()
+        peer = await given(hub, wire=Wire(half_closes=half_closes))
+        peer.receive(frame(TEXT, "before") + frame(TEXT, "x" * 2001))
+        await peer.settle()
+
+        assert peer.closed == (1009, "message longer than 2000 bytes")
+        assert hub.received == ["before"]
+        assert peer.wire.eof_written or peer.wire.lost
+
+    async def test_the_server_stops(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        for connection in list(peer.state.connections):
+            connection.shutdown()
+
+        assert hub.told == ["shut down"]
+        assert not peer.wire.is_closing()
