@@ -163,6 +163,9 @@ class Client:
             assert payload.epoch != self.position.epoch, f"{self} is told of another log, and it is the same"
         self.position = Position(epoch=payload.epoch, offset=payload.offset)
 
+    def fail(self) -> None:
+        assert self.truth.broken, "a write failed"
+
     @watched
     def announce(self, payload: JoinedPayload) -> bool:
         assert payload.epoch is not None

@@ -341,6 +341,22 @@ async def test_a_stream_behind_the_trimmed_part_tells_everybody_and_goes_on_from
 
 
 @in_jumping_time
+async def test_who_is_ahead_of_a_stream_that_lost_entries_to_a_trim_is_not_concerned() -> None:
+    world = World()
+    server = await world.server()
+    listener = await server.join()
+    publish(server, 1)
+    world.write(2, 3, 4)
+    world.log.trim(TOPIC, count=1)
+    ahead, slow = await server.join(since=4), await server.join(since=3)
+    await turns()
+    assert listener.resets == [("trimmed", world.head().epoch, 4)]
+    publish(server, 5)
+    assert (ahead.resets, ahead.offsets) == ([], [5])
+    assert (slow.resets, slow.offsets) == ([], [4, 5])
+
+
+@in_jumping_time
 async def test_trimmed_news_of_a_stream_that_moved_meanwhile_do_not_set_it_back() -> None:
     world = World()
     server = await world.server()
@@ -450,3 +466,20 @@ async def test_a_foreign_message_on_the_backplane_is_dropped(caplog: pytest.LogC
     await turns()
     assert listener.heard == []
     assert "not Holdfast's" in caplog.text
+
+
+@in_jumping_time
+@pytest.mark.parametrize("durable", [True, False])
+async def test_an_outlet_that_cannot_write_an_event_keeps_it_from_nobody_else(durable: bool) -> None:
+    def broken(event: object) -> None:
+        raise OverflowError
+
+    server = await World().server()
+    listeners = [await server.join(durable=durable) for _ in range(3)]
+    listeners[1].write = broken  # type: ignore[method-assign]
+    publish(server, 1, durable=durable)
+    publish(server, 2, durable=durable)
+    assert [listener.heard for listener in listeners] == [["1", "2"], [], ["1", "2"]]
+    assert listeners[1].failed
+    again = await server.join(Listener(), since=0) if durable else None
+    assert again is None or again.heard == ["1", "2"]

@@ -31,6 +31,7 @@ class Listener:
         self.offsets: list[int] = []
         self.resets: list[tuple[str, str | None, int | None]] = []
         self.joined: JoinedPayload | None = None
+        self.failed = False
         self.subscription: Subscription | None = None
 
     def write(self, event: Prepared) -> None:
@@ -45,6 +46,9 @@ class Listener:
     def write_reset(self, reset: Reset) -> None:
         payload = reset.payload
         self.resets.append((payload.reason, payload.epoch, payload.offset))
+
+    def fail(self) -> None:
+        self.failed = True
 
     def announce(self, payload: JoinedPayload) -> bool:
         assert not self.offsets, "joined comes before the events"

@@ -146,6 +146,10 @@ class Connection:
     def write_reset(self, reset: Reset) -> None:
         self._sink.send(self._codec.encode(reset))
 
+    def fail(self) -> None:
+        # Not in the middle of a fan-out, which the hang-up would take part in.
+        self._loop.call_soon(self.hang_up, codes.FAILED)
+
     def check(self, now: float) -> float | None:
         """The wheel's look: has the client been silent, or not reading, for too long?"""
         if self not in self._service.connections:

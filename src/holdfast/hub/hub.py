@@ -322,7 +322,10 @@ class Hub:
         for subscription in stream.audience:
             outlet = subscription.outlet
             if subscription.live and outlet.ready and (not event.exclude or event.exclude != outlet.client):
-                outlet.write(event)
+                try:
+                    outlet.write(event)
+                except Exception as error:  # noqa: BLE001 - it is handed on
+                    subscription.fail(event, error)
 
     # ── comparing with the log ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -79,7 +79,10 @@ class Order:
                 if not outlet.ready:
                     stream.fall_behind(subscription, before)
                 elif not exclude or exclude != outlet.client:
-                    outlet.write(event)
+                    try:
+                        outlet.write(event)
+                    except Exception as error:  # noqa: BLE001 - of this outlet: the others shall hear the event
+                        subscription.fail(event, error)
         if stream.ahead:
             for subscription in tuple(stream.ahead):
                 if subscription.offset <= stream.offset:
@@ -176,7 +179,9 @@ class Order:
         """The stream cannot be continued: start at the log's head and tell everybody."""
         stream.begin(head)
         for subscription in tuple(stream.subscriptions):
-            if not subscription.live:
+            stands = subscription.offset
+            misses_nothing = reason == "trimmed" and head.floor <= stands <= head.offset
+            if subscription.live or not misses_nothing:  # where live ones stand, the stream stood
                 subscription.offset = stream.offset
-            subscription.outlet.write_reset(reset(stream, reason))
+                subscription.outlet.write_reset(reset(stream, reason))
             self.replay.advance(subscription)

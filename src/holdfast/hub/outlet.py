@@ -19,7 +19,10 @@ class Outlet(Protocol):
     stood, and whoever owns the outlet calls :meth:`Hub.resume` for each of them when it is true again."""
 
     def write(self, event: Prepared) -> None:
-        """Write an event. Never raises, never blocks; may make :attr:`ready` false."""
+        """Write an event. Never blocks; may make :attr:`ready` false. What it raises ends the connection."""
 
     def write_reset(self, reset: Reset) -> None:
         """Write a reset, ready or not."""
+
+    def fail(self) -> None:
+        """An event could not be written: end the connection, so that the client comes back from its position."""

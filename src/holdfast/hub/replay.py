@@ -94,7 +94,11 @@ class Replay:
             if not outlet.ready:
                 return
             if not event.exclude or event.exclude != outlet.client:
-                outlet.write(event)
+                try:
+                    outlet.write(event)
+                except Exception as error:  # noqa: BLE001 - it is handed on
+                    subscription.fail(event, error)
+                    return
             subscription.offset = offset
         if subscription.offset == limit:
             self.advance(subscription)

@@ -1,5 +1,6 @@
 """One topic as this process sees it: who listens, and up to where it was passed on."""
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from holdfast.protocol.positions import Position
 
 from .outlet import Outlet
 from .prepared import Prepared
+
+logger = logging.getLogger("holdfast.hub")
 
 RECENT_EVENTS = 256
 RECENT_BYTES = 256 * 1024
@@ -36,6 +39,13 @@ class Subscription:
         self.offset = offset
         self.live = False
         self.ended = False
+
+    def fail(self, event: Prepared, error: Exception) -> None:
+        """The event could not be written. Nothing may follow it, so that it is not missed."""
+        logger.error("%r could not be written to %r", event, self.outlet, exc_info=error)
+        self.ended = True
+        self.stream.fall_behind(self, self.offset)
+        self.outlet.fail()
 
 
 class Stream:

@@ -1,0 +1,324 @@
+"""One connection with its session, its hub and its transport, from joining to the end."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from holdfast import Event, Keep, Topic, action
+from holdfast.backplane.memory import MemoryBackplane
+from holdfast.connections.connection import Connection
+from holdfast.connections.service import Policy, Service
+from holdfast.hub import runtime as runtimes
+from holdfast.hub.prepared import Prepared
+from holdfast.hub.runtime import Runtime
+from holdfast.hub.threads import Inline, Threads
+from holdfast.limits.memory import MemoryLimiter
+from holdfast.log.memory import MemoryLog
+from holdfast.protocol import codes
+from holdfast.protocol.codec import JSON
+from holdfast.session.session import Limits
+from holdfast.topics.registry import Registry
+from tests.support.clock import in_jumping_time, turns
+
+
+class Said(Event):
+    n: int
+
+
+class Room(Topic):
+    route = "rooms/<slug:room>"
+    events = [Said]
+    keep = Keep()
+
+    room: str
+    gate: "asyncio.Event | None" = None
+
+    async def may_join(self, user: Any) -> bool:
+        if self.room == "slow" and Room.gate is not None:
+            await Room.gate.wait()
+        if self.room == "broken":
+            raise ZeroDivisionError
+        return self.room != "secret"
+
+    @action
+    async def say(self, caller: Any, n: int) -> int:
+        await self.apublish(Said(n), exclude=caller)
+        return n
+
+
+class Notes(Topic):
+    route = "notes/<me>"
+    events = [Said]
+
+    async def may_join(self, user: Any) -> bool:
+        return True
+
+
+class User:
+    """As much of a user as is needed."""
+
+    is_authenticated = True
+
+    def __init__(self, pk: int) -> None:
+        self.pk = pk
+
+
+class Socket:
+    """A transport that writes down what it is given, and stops taking more when it is told to."""
+
+    def __init__(self, connection_of: Any) -> None:
+        self.frames: list[dict[str, Any]] = []
+        self.closed: int | None = None
+        self.connection: Connection = connection_of(self)
+
+    def send(self, data: str | bytes) -> None:
+        assert self.closed is None, f"{data!r} after the close"
+        self.frames.append(json.loads(data))
+
+    def send_event(self, event: Prepared) -> None:
+        assert self.connection.ready
+        if event.payload == b'{"n":666}':
+            raise OverflowError("a number that this encoding has no room for")
+        self.send(event.json)
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = code
+
+    def say(self, **message: Any) -> None:
+        self.connection.receive(json.dumps(message))
+
+    async def hear(self) -> list[dict[str, Any]]:
+        """What came since this was last asked."""
+        await turns()
+        frames, self.frames = self.frames, []
+        return frames
+
+    def join(self, topic: str, ref: int = 1, **payload: Any) -> None:
+        self.say(type="join", ref=ref, topic=topic, payload=payload)
+
+
+class World:
+    def __init__(self, **policy: Any) -> None:
+        self.runtime = Runtime(
+            log=MemoryLog(), backplane=MemoryBackplane(), threads=Threads(1), log_threads=Inline()
+        )
+        registry = Registry()
+        registry.register(Room, Notes)
+        self.tokens: dict[str, Any] = {}
+        self.service = Service(
+            runtime=self.runtime,
+            registry=registry,
+            limiter=MemoryLimiter(),
+            policy=Policy(**policy),
+            authenticate=self.authenticate,
+        )
+
+    async def authenticate(self, token: str) -> Any:
+        return self.tokens.get(token)
+
+    async def connect(self, user: Any = None, client: str | None = None) -> Socket:
+        hub = await self.runtime.hub()
+        socket = Socket(lambda sink: Connection(self.service, hub, sink, JSON, user=user))
+        socket.say(type="hello", payload={} if client is None else {"client": client})
+        await socket.hear()
+        return socket
+
+
+@asynccontextmanager
+async def world(**policy: Any) -> AsyncIterator[World]:
+    made = World(**policy)
+    with runtimes.using(made.runtime):
+        yield made
+    await made.runtime.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_gate() -> Iterator[None]:
+    yield
+    Room.gate = None
+
+
+def types(frames: list[dict[str, Any]]) -> list[str]:
+    return [frame["type"] for frame in frames]
+
+
+@in_jumping_time
+async def test_a_client_joins_calls_and_another_hears_it() -> None:
+    async with world() as here:
+        ada, grace = await here.connect(User(1)), await here.connect(User(2))
+        for socket in (ada, grace):
+            socket.join("rooms/lobby")
+            assert types(await socket.hear()) == ["joined"]
+        ada.say(type="call", ref=2, topic="rooms/lobby", name="say", payload={"n": 5})
+        assert await ada.hear() == [{"type": "result", "ref": 2, "payload": 5}]
+        (event,) = await grace.hear()
+        assert (event["name"], event["offset"], event["payload"]) == ("said", 1, {"n": 5})
+
+
+@in_jumping_time
+async def test_forbidden_unknown_and_failing_topics_tell_nothing_about_each_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with world() as here:
+        ada = await here.connect()
+        for topic in ("rooms/secret", "rooms/no such", "nothing", "notes/me"):
+            ada.join(topic)
+        errors = await ada.hear()
+        assert [frame["payload"]["code"] for frame in errors] == ["forbidden"] * 4
+        assert len({frame["payload"]["message"] for frame in errors}) == 1
+        ada.join("rooms/broken")
+        assert (await ada.hear())[0]["payload"]["code"] == "internal"
+        ada.join("rooms/lobby")
+        assert types(await ada.hear()) == ["joined"]
+
+
+@in_jumping_time
+async def test_a_join_by_me_answers_by_the_canonical_name_and_is_one_topic() -> None:
+    async with world() as here:
+        ada = await here.connect(User(7))
+        ada.join("notes/me", 1)
+        ada.join("notes/7", 2)
+        frames = await ada.hear()
+        assert sorted(types(frames)) == ["error", "joined"]
+        assert next(frame["topic"] for frame in frames if frame["type"] == "joined") == "notes/7"
+
+
+@in_jumping_time
+async def test_leaving_and_joining_again_while_the_first_join_is_decided() -> None:
+    async with world() as here:
+        Room.gate = asyncio.Event()
+        ada = await here.connect()
+        ada.join("rooms/slow", 1)
+        await turns()
+        ada.say(type="leave", ref=2, topic="rooms/slow")
+        ada.join("rooms/slow", 3)
+        await turns()
+        Room.gate.set()
+        assert [(frame["type"], frame["ref"]) for frame in await ada.hear()] == [
+            ("joined", 1),
+            ("left", 2),
+            ("joined", 3),
+        ]
+        await Room(room="slow").apublish(Said(1))
+        assert types(await ada.hear()) == ["event"]
+        assert len((await here.runtime.hub())._streams["rooms/slow"].subscriptions) == 1
+
+
+@in_jumping_time
+async def test_a_connection_that_closes_while_it_joins_leaves_nothing_behind() -> None:
+    async with world() as here:
+        Room.gate = asyncio.Event()
+        ada = await here.connect()
+        ada.join("rooms/slow")
+        ada.join("rooms/lobby", 2)
+        await turns()
+        ada.connection.closed()
+        Room.gate.set()
+        await turns()
+        hub = await here.runtime.hub()
+        assert not any(stream.subscriptions for stream in hub._streams.values())
+        assert not here.service.connections
+
+
+@in_jumping_time
+async def test_after_the_goodbye_nothing_of_a_topic_is_written() -> None:
+    async with world() as here:
+        Room.gate = asyncio.Event()
+        ada = await here.connect()
+        ada.join("rooms/lobby")
+        ada.join("rooms/slow", 2)
+        await ada.hear()
+        ada.connection.hang_up(codes.DRAINING)
+        Room.gate.set()
+        await Room(room="lobby").apublish(Said(1))
+        ada.connection.resumed()
+        (await here.runtime.hub()).interrupted()
+        assert types(await ada.hear()) == ["goodbye"]
+        assert ada.closed == 4000
+
+
+@in_jumping_time
+async def test_a_client_that_does_not_read_is_served_from_the_log_when_it_does() -> None:
+    async with world() as here:
+        ada = await here.connect()
+        ada.join("rooms/lobby")
+        await ada.hear()
+        ada.connection.paused()
+        for n in range(5):
+            await Room(room="lobby").apublish(Said(n))
+        assert await ada.hear() == []
+        ada.connection.resumed()
+        assert [frame["offset"] for frame in await ada.hear()] == [1, 2, 3, 4, 5]
+
+
+@in_jumping_time
+async def test_a_client_that_does_not_read_for_too_long_is_closed() -> None:
+    async with world(stall_seconds=10, limits=Limits(heartbeat=25)) as here:
+        ada = await here.connect()
+        await asyncio.sleep(7)
+        ada.connection.paused()
+        await asyncio.sleep(9)
+        assert ada.closed is None
+        await asyncio.sleep(3)
+        assert ada.closed == codes.STALLED.close
+
+
+@in_jumping_time
+async def test_a_client_that_pauses_often_costs_one_look_at_a_time() -> None:
+    async with world(stall_seconds=10) as here:
+        ada = await here.connect()
+        for _ in range(1000):
+            ada.connection.paused()
+            ada.connection.resumed()
+        assert len((await here.runtime.hub()).wheel) == 1
+        await asyncio.sleep(60)
+        assert len((await here.runtime.hub()).wheel) == 1
+        assert ada.closed is None
+
+
+@in_jumping_time
+async def test_a_silent_client_is_closed_and_watched_no_more() -> None:
+    async with world(limits=Limits(heartbeat=10)) as here:
+        ada = await here.connect()
+        await asyncio.sleep(27)
+        assert (ada.closed, types(await ada.hear())) == (codes.HEARTBEAT_MISSED.close, ["goodbye"])
+        assert len((await here.runtime.hub()).wheel) == 0
+
+
+@in_jumping_time
+async def test_an_event_that_cannot_be_written_ends_the_connection_and_is_not_skipped() -> None:
+    async with world() as here:
+        ada = await here.connect()
+        ada.join("rooms/lobby")
+        await ada.hear()
+        for n in (1, 666, 2):
+            await Room(room="lobby").apublish(Said(n))
+        assert types(await ada.hear()) == ["event", "goodbye"]
+        assert ada.closed == codes.FAILED.close
+
+
+@in_jumping_time
+async def test_a_refresh_by_another_user_never_becomes_the_caller() -> None:
+    async with world() as here:
+        here.tokens["eve's"] = User(2)
+        ada = await here.connect(User(1))
+        ada.say(type="refresh", ref=1, payload={"token": "eve's"})
+        assert types(await ada.hear()) == ["goodbye"]
+        assert ada.connection.caller.user_id == "1"
+
+
+@in_jumping_time
+async def test_a_hello_with_a_token_speaks_for_its_user() -> None:
+    async with world() as here:
+        here.tokens["t"] = User(9)
+        hub = await here.runtime.hub()
+        ada = Socket(lambda sink: Connection(here.service, hub, sink, JSON))
+        ada.say(type="hello", payload={"token": "t", "client": "c1"})
+        ada.join("notes/me")
+        welcome, joined = await ada.hear()
+        assert (welcome["payload"]["user"], joined["topic"]) == ("9", "notes/9")
+        assert ada.connection.caller.owner == "user:9"
