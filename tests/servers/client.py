@@ -48,6 +48,7 @@ class Live:
             open_timeout=SECONDS,
             close_timeout=SECONDS,
             max_size=None,
+            max_queue=None,
             **options,
         )
         self._kept: deque[Message] = deque()

@@ -55,10 +55,12 @@ class Kind:
     """Does it have the ASGI extension `websocket.http.response`, so that a refusal carries a body that says why?"""
     backpressure: bool = True
     """Does `send` wait when the client does not read?"""
+    largest_message: int | None = None
+    """Beyond how many bytes does it refuse to send what the application gives it?"""
     says_goodbye: bool = False
     """At SIGTERM, does the application hear of it while the connections are still open?"""
-    close_at_shutdown: frozenset[int] = frozenset({1012})
-    """The close codes with which SIGTERM ends a connection; 1006 is a connection that just breaks off."""
+    close_at_shutdown: int = 1012
+    """The close code with which SIGTERM ends a connection; 1006 is a connection that just breaks off."""
     allowed_in_log: tuple[tuple[str, str], ...] = ()
     """Regular expressions for what may be in the log in spite of `TROUBLE`, each with the reason."""
 
@@ -73,6 +75,8 @@ SERVERS = (
         command=lambda port, app: ["daphne", "-p", str(port), app],
         explains_refusals=False,
         backpressure=False,
+        largest_message=1 << 20,
+        close_at_shutdown=1006,
     ),
     Kind(
         name="uvicorn-sansio",
@@ -86,10 +90,21 @@ SERVERS = (
     ),
     Kind(name="uvicorn-wsproto", command=_uvicorn("wsproto")),
     Kind(name="uvicorn-websockets", command=_uvicorn("websockets")),
-    Kind(name="hypercorn", command=lambda port, app: ["hypercorn", "-b", f"127.0.0.1:{port}", app]),
+    Kind(
+        name="hypercorn",
+        command=lambda port, app: ["hypercorn", "-b", f"127.0.0.1:{port}", app],
+        close_at_shutdown=1011,
+        allowed_in_log=(
+            (
+                r"(?s)Exception in callback StreamReaderProtocol\.connection_made.*?exceptions\.CancelledError",
+                "asyncio of Python 3.11 asks a connection's task that was cancelled at SIGTERM for its exception",
+            ),
+        ),
+    ),
     Kind(
         name="granian",
         command=lambda port, app: ["granian", "--interface", "asgi", "--port", str(port), app],
+        close_at_shutdown=1006,
     ),
 )
 

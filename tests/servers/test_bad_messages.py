@@ -50,7 +50,7 @@ BAD: dict[str, tuple[str | bytes, str, int | None]] = {
         10,
     ),
     "a bad client": ('{"type":"hello","payload":{"client":"a b"}}', "invalid_message", None),
-    "depth": ('{"type":"ping","x":%s%s}' % ("[" * DEEP, "]" * DEEP), "malformed", None),
+    "depth": ('{"type":"ping","x":' + "[" * DEEP + "]" * DEEP + "}", "malformed", None),
     "a call before a join": ('{"type":"call","ref":11,"topic":"rooms/a","name":"say"}', "not_joined", 11),
     "a leave before a join": ('{"type":"leave","ref":12,"topic":"rooms/a"}', "not_joined", 12),
     "bytes that are not JSON": (b"\x00\xff\xfe", "malformed", None),

@@ -18,6 +18,9 @@ logger = logging.getLogger("holdfast.websocket")
 CLOSE_SECONDS = 5.0
 """How long a client may take to answer a close."""
 
+NEWS_SECONDS = 1.0
+"""How long a server may take to say that a client has gone, after a send to it failed."""
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -112,6 +115,7 @@ class AsgiSink:
         "_dead",
         "_limit",
         "_loop",
+        "_over",
         "_paused",
         "_queue",
         "_queued",
@@ -133,6 +137,7 @@ class AsgiSink:
         self._paused = False
         self._closing = False  # nothing more is accepted
         self._dead = False  # nothing more is sent
+        self._over = False  # the application has ended
         self.given_up = False
         self.connection: Connection | None = None
 
@@ -151,15 +156,32 @@ class AsgiSink:
         self._closing = True
         self._loop.call_later(CLOSE_SECONDS, self._give_up)
 
+    def _fail(self, error: Exception) -> None:
+        """The server did not take a message, and the client is still there."""
+        if self._over:
+            return
+        logger.warning(
+            "%r: the server did not send a message; its connection is closed: %r", self.connection, error
+        )
+        code = codes.FAILED
+        self._step(
+            iter(
+                self._send(
+                    {"type": "websocket.close", "code": code.close, "reason": code.message}
+                ).__await__()
+            )
+        )
+        self._loop.call_later(CLOSE_SECONDS, self._give_up)
+
     def _give_up(self) -> None:
         """The other side does not take the close. Let go of it: the server ends a connection whose application has."""
-        if not self._dead:
+        if not self._over:
             self.given_up = True
             self._application.cancel()
 
     def end(self) -> None:
         """The connection is over. A send that still waits learns of it from the server, and is left to end."""
-        self._closing = self._dead = True
+        self._closing = self._dead = self._over = True
         self._queue.clear()
 
     def _pass_on(self, message: Message, size: int) -> None:
@@ -188,9 +210,11 @@ class AsgiSink:
         except StopIteration:
             return True
         except Exception as error:  # noqa: BLE001 - each server has its own error for "the client has gone"
-            # The server tells the receiving side too, and that is where the connection ends.
-            logger.debug("a send failed, so the client has gone: %r", error)
-            self._closing = self._dead = True
+            # Then the server tells the receiving side too, and that is where the connection ends. If it does not, it
+            # was this message that it did not take (Daphne: above 1 MiB), and one message must not be missing.
+            if not self._dead:
+                self._closing = self._dead = True
+                self._loop.call_later(NEWS_SECONDS, self._fail, error)
             return True
         self._waiting = awaitable
         if future is None:  # a bare yield: asks to be stepped again in the next turn

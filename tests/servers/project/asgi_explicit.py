@@ -11,6 +11,7 @@ django_application = get_asgi_application()
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+
 from holdfast.asgi import lifespan, live_urlpatterns  # noqa: E402
 
 from .routing import websocket_urlpatterns  # noqa: E402

@@ -4,8 +4,9 @@ import asyncio
 import time
 from typing import Annotated, Any
 
-from holdfast import Event, Keep, Refuse, Topic, action
 from msgspec import Meta
+
+from holdfast import Event, Keep, Refuse, Topic, action
 
 from .models import Membership, Saying
 

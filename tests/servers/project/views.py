@@ -9,6 +9,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
+
 from holdfast import wiring
 
 from .live import Room, Said, Ticker, Typing
@@ -62,6 +63,11 @@ def sayings(request: HttpRequest, room: str) -> JsonResponse:
     return JsonResponse(list(Saying.objects.filter(room=room).values_list("text", flat=True)), safe=False)
 
 
+def _memory() -> int:
+    """Bytes that are resident."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 async def state(request: HttpRequest) -> JsonResponse:
     """What this process holds."""
     service = wiring.service()
@@ -75,6 +81,6 @@ async def state(request: HttpRequest) -> JsonResponse:
             "connections": len(service.connections),
             "subscriptions": subscriptions,
             "tasks": len(asyncio.all_tasks()),
-            "memory": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+            "memory": _memory(),
         }
     )
