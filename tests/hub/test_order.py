@@ -9,7 +9,7 @@ from holdfast.hub.hub import Timing
 from holdfast.hub.order import HELD
 from holdfast.log.base import Batch, Entry, LogUnavailable
 from tests.support.clock import in_jumping_time, turns
-from tests.support.hubs import TOPIC, Listener, Server, World, publish
+from tests.support.hubs import TOPIC, Listener, Server, World, draft, publish
 
 
 def tell(server: Server, epoch: str, *offsets: int) -> None:
@@ -421,6 +421,17 @@ async def test_ephemeral_events_are_heard_in_the_order_of_their_publisher() -> N
         publish(there, n, durable=False, exclude="ada")
     await turns()
     assert [listener.heard for listener in listeners] == [list("01234"), list("01234"), []]
+
+
+@in_jumping_time
+async def test_news_that_the_backplane_brings_back_to_their_sender_are_heard_once() -> None:
+    server = await World().server()
+    listener = await server.join(durable=False)
+    publish(server, 1, durable=False)
+    own = news.Passing.of([draft(1)], origin="server-0")
+    server.backplane.deliver(TOPIC, news.encode(own))
+    await turns()
+    assert listener.heard == ["1"]
 
 
 @in_jumping_time
