@@ -760,6 +760,13 @@ class TestBackpressure:
         assert peer.wire.reading
         assert len(app.events) == 1 + most
 
+    async def test_what_was_received_does_not_count_any_more(self) -> None:
+        peer = await Peer(Recorder(ACCEPT)).open()
+        for _ in range(20):
+            peer.receive(frame(BINARY, b"x" * 10_000))
+            assert peer.wire.reading
+            await peer.settle()
+
     async def test_reading_goes_on_after_a_close_so_that_its_answer_is_read(self) -> None:
         app = Slow(ACCEPT)
         peer = await Peer(app).open()

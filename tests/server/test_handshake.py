@@ -113,6 +113,7 @@ class TestRequest:
             KEY.decode()[:-1],
             base64.b64encode(b"x" * 17).decode(),
             "*" * 24,
+            KEY.decode() + "*",
             "dGhl\xff",
         ],
     )

@@ -105,11 +105,11 @@ class _Fragments:
         checks_text = opcode == TEXT and not compressed
         self.decoder = codecs.getincrementaldecoder("utf-8")() if checks_text else None
 
-    def add(self, payload: bytes, final: bool) -> None:
+    def add(self, payload: bytes) -> None:
         self.data += payload
         if self.decoder is not None:
             try:
-                self.decoder.decode(payload, final)
+                self.decoder.decode(payload)
             except UnicodeDecodeError:
                 raise ProtocolError(CloseCode.INVALID_DATA, "text is not UTF-8") from None  # 8.1
 
@@ -247,7 +247,7 @@ class Parser:
         fragments = self._fragments
         if fragments is None:
             fragments = self._fragments = _Fragments(opcode, bool(first & RSV1))
-        fragments.add(payload, final)
+        fragments.add(payload)
         if not final:
             return None
         self._fragments = None
@@ -275,8 +275,8 @@ class Parser:
         self._closed = True
         if not payload:
             return Message(CLOSE, "", CloseCode.NO_STATUS)  # 7.1.5
-        code = int.from_bytes(payload[:2], "big")
-        if len(payload) == 1 or not valid_close_code(code):
+        code = int.from_bytes(payload[:2], "big")  # half of one is none either
+        if not valid_close_code(code):
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "close code is not valid")  # 7.4
         try:
             return Message(CLOSE, payload[2:].decode(), code)
