@@ -35,6 +35,7 @@ from .fork import start_anew_after_fork
 from .groups import group_name
 from .mailbox import Mailbox
 from .receivers import Receiver, prepare, receiver_for
+from .tasks import end
 
 logger = logging.getLogger("holdfast.backplane")
 
@@ -162,8 +163,7 @@ class ChannelsBackplane(Backplane):
         await self._mailbox.drained(LAYER_SECONDS)
         self._mailbox.bind(None)
         self._receive = self._receive_group = self._interrupted = None
-        keeper.cancel()
-        await asyncio.wait([keeper])
+        await end([keeper])
         try:
             async with asyncio.timeout(SUBSCRIBE_SECONDS):
                 if self._leaving:
@@ -223,6 +223,7 @@ class ChannelsBackplane(Backplane):
     async def _hear(self, topic: str) -> None:
         """Send something to the topic's group until it comes back."""
         number = uuid.uuid4().hex
+        deadline = time.monotonic() + 2 * BACKLOG * self._patience  # should the caller's timeout be swallowed
         heard = self._echoes[number] = asyncio.Event()
         patience = 0.02
         try:
@@ -232,6 +233,8 @@ class ChannelsBackplane(Backplane):
                     async with asyncio.timeout(patience):
                         await heard.wait()
                 except TimeoutError:
+                    if time.monotonic() > deadline:
+                        raise
                     patience = min(1.0, patience * 2)
         finally:
             del self._echoes[number]
@@ -295,7 +298,7 @@ class ChannelsBackplane(Backplane):
         except Exception as error:  # noqa: BLE001 - whatever a layer raises
             self._trouble(f"{type(error).__name__}: {error}")
         finally:
-            felt.cancel()
+            await end([felt])
 
     async def _recover(self) -> None:
         """Try until every group has been entered again and messages come through; then say what happened."""

@@ -26,15 +26,13 @@ from typing import Any
 
 from .backoff import full_jitter
 from .groups import group_name
+from .tasks import STOP_SECONDS, end
 
 Deliver = Callable[[str, dict[str, Any]], None]
 """Called with a topic and a message that came to its group."""
 
 Trouble = Callable[[str], None]
 """Called with a reason when messages may be getting lost, or were."""
-
-STOP_SECONDS = 2.0
-"""How long to wait for a layer to let go."""
 
 
 class Receiver(ABC):
@@ -87,7 +85,7 @@ class OneQueue(Receiver):
         layer.brpop_timeout = min(layer.brpop_timeout, cls.POLL_SECONDS)
 
     async def close(self) -> None:
-        await _end([self._task] if self._task else [])
+        await end([self._task] if self._task else [])
         async with asyncio.timeout(STOP_SECONDS):
             await self._layer.wait_received()
 
@@ -141,7 +139,7 @@ class TaskPerTopic(Receiver):
         tasks = list(self._tasks.values())
         self._tasks.clear()
         self._channels.clear()
-        await _end(tasks)
+        await end(tasks)
 
     async def join(self, topic: str) -> None:
         lock = self._making.setdefault(topic, asyncio.Lock())
@@ -166,7 +164,7 @@ class TaskPerTopic(Receiver):
         try:
             await self._layer.group_discard(group_name(topic), channel)
         finally:
-            await _end([task])
+            await end([task])
 
     async def _receive(self, topic: str, channel: str) -> None:
         failures = 0
@@ -219,10 +217,3 @@ def prepare(layer: Any) -> None:
 def _is(layer: Any, module: str, name: str) -> bool:
     """Is it an instance of that class? Without importing the module, which need not be installed."""
     return any((kind.__module__, kind.__name__) == (module, name) for kind in type(layer).__mro__)
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=STOP_SECONDS)
