@@ -20,11 +20,11 @@ class TestMemoryLog(LogContract):
         interval = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)
         try:
-            in_threads([lambda: [log.append(drafts("rooms/lobby", 1, 2)) for _ in range(500)]] * 4)
+            in_threads([lambda: [log.append(drafts("rooms/lobby", 1, 2)) for _ in range(1500)]] * 4)
         finally:
             sys.setswitchinterval(interval)
 
-        assert numbers(log, "rooms/lobby", page=1000) == [1, 2] * 2000
+        assert numbers(log, "rooms/lobby", page=1000) == [1, 2] * 6000
 
     def test_it_may_be_used_on_the_event_loop(self, log: MemoryLog) -> None:
         assert not log.blocking
