@@ -78,9 +78,21 @@ _FORMS = {
 class AdoptedProtocol(asyncio.Protocol):
     """The transport's protocol and the peer's sink in one object, since there are very many of them."""
 
-    __slots__ = ("_closing", "_connections", "_deflates", "_form", "_limit", "_parser", "_paused", "_peer", "_transport")
+    __slots__ = (
+        "_closing",
+        "_connections",
+        "_deflates",
+        "_form",
+        "_limit",
+        "_parser",
+        "_paused",
+        "_peer",
+        "_transport",
+    )
 
-    def __init__(self, transport: asyncio.Transport, parser: Parser, deflates: bool, connections: set[Any]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, parser: Parser, deflates: bool, connections: set[Any]
+    ) -> None:
         self._transport = transport
         self._parser = parser
         self._connections = connections
