@@ -49,6 +49,7 @@ class TestDatabaseLog(LogContract):
     ) -> None:
         a, b = f"{topic}/a", f"{topic}/b"
         no_text = Draft(topic=b, name="number.said", payload=b"\xff")
+        log.heads([a, b])
 
         with pytest.raises(UnicodeDecodeError):
             log.append([*drafts(a, 1), no_text])
