@@ -157,6 +157,24 @@ async def test_a_client_that_knows_the_new_log_before_this_process_does_is_recov
 
 
 @in_jumping_time
+async def test_what_a_join_found_out_counts_though_the_stream_began_again_meanwhile() -> None:
+    world = World()
+    server = await world.server()
+    await server.join()
+    world.rebuild()
+    world.write(1)
+    server.threads.hold("heads")
+    comparison = asyncio.ensure_future(server.hub.compare())  # finds the new log at 1
+    await turns()
+    world.write(2)
+    joining = asyncio.ensure_future(server.join(since=Position(epoch=world.head().epoch, offset=2)))
+    await turns()
+    server.threads.let_go("heads")
+    await comparison
+    assert told(await joining) == (2, True)
+
+
+@in_jumping_time
 async def test_a_log_rebuilt_while_a_join_waits_is_not_mixed_with_the_old() -> None:
     world = World()
     world.write(*range(10))
@@ -190,6 +208,7 @@ async def test_a_page_of_the_old_log_is_not_given_to_those_who_wait_on_the_new_o
     world.write(*range(11))
     await server.hub.compare()
     publish(server, "new")
+    server.hub._streams[TOPIC]._recent.clear()
     server.resume(stands)
     server.threads.let_go("read")
     await turns()

@@ -163,10 +163,10 @@ class Order:
 
     def match(self, stream: Stream, head: Head, asked: Mark) -> None:
         """The log, asked when the stream stood at ``asked``, is at ``head``."""
-        if stream.generation != asked.generation:
-            return  # it has begun again since then: the next comparison will tell
-        if head.epoch != stream.epoch or head.offset < asked.offset:
-            self._begin_again(stream, head, "epoch")
+        same_life = stream.generation == asked.generation
+        if head.epoch != stream.epoch or (same_life and head.offset < asked.offset):
+            if same_life:  # else it has begun again since then, and the next comparison will tell
+                self._begin_again(stream, head, "epoch")
         elif head.offset > stream.offset:
             self.catch_up(stream, head.offset)
 
