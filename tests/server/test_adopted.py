@@ -231,10 +231,12 @@ class TestEnding:
         hub = Hub()
         peer = await given(hub)
         hub.sink.close(4002, "evicted")
+        written = bytes(peer.wire.sent)
         hub.sink.close(4003, "twice")
         hub.sink.send("late")
         hub.sink.send_events(Burst([event(1)]))
         peer.receive(frame(TEXT, "crossing") + frame(PING))
+        assert peer.wire.sent == written
         await peer.settle()
 
         assert peer.closed == (4002, "evicted")

@@ -429,6 +429,14 @@ class TestDeflate:
 
         assert app.events[-1]["size"] < 100
 
+    async def test_what_is_short_is_sent_as_it_is(self) -> None:
+        app = Slow(ACCEPT)
+        peer = Peer(app, ws_per_message_deflate=True)
+        await peer.open(deflate=True)
+        await app.send(send("short"))
+
+        assert peer.wire.sent == b"\x81\x05short"
+
     @pytest.mark.parametrize(("offered", "on"), [(False, True), (True, False)])
     async def test_it_needs_both_sides(self, offered: bool, on: bool) -> None:
         app = Recorder(ACCEPT, send("tide " * 1000))
@@ -479,6 +487,30 @@ class TestClosingByTheClient:
         assert app.ended
         assert peer.server not in peer.state.connections
 
+    @pytest.mark.parametrize("end", ["client", "application", "lost", "shut down", "broken"])
+    async def test_there_is_one_disconnect_however_it_ends(self, end: str) -> None:
+        app = Slow(ACCEPT)
+        peer = await Peer(app).open()
+        match end:
+            case "client":
+                await peer.close()
+            case "application":
+                await app.send({"type": "websocket.close"})
+            case "shut down":
+                peer.server.shutdown()
+            case "broken":
+                peer.receive(frame(3))
+        await peer.settle()
+        await peer.lose()
+        app.go_on.set()
+        await peer.settle()
+        assert app.disconnect
+
+        more = asyncio.ensure_future(app.receive())
+        await peer.settle()
+        assert not more.done()
+        more.cancel()
+
     async def test_what_came_before_the_close_is_received_first(self) -> None:
         app = Recorder(ACCEPT)
         peer = await Peer(app).open()
@@ -500,23 +532,28 @@ class TestClosingByTheClient:
     async def test_an_application_that_fails_because_the_client_is_gone_is_not_reported(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        app = Slow(ACCEPT)
-        peer = await Peer(app).open()
-        await peer.close()
+        closed = asyncio.Event()
 
-        async def serve() -> None:
+        async def say_late(app: Doing) -> None:
+            await closed.wait()
             await app.send(send("late"))
 
-        app.serve = serve  # type: ignore[method-assign]
-        app.go_on.set()
+        app = Doing(say_late)
+        peer = await Peer(app).open()
+        await peer.close()
+        closed.set()
         await peer.settle()
+        assert isinstance(app.errors[0], ClientDisconnected)
         assert "Exception" not in caplog.text
 
     async def test_a_client_that_does_not_read_the_echo_is_cut_off(self) -> None:
-        peer = await Peer(Recorder(ACCEPT)).open()
+        peer = await Peer(Recorder(ACCEPT), ws_ping_interval=1).open()
         peer.wire.stuck = True
         await peer.close()
+        written = bytes(peer.wire.sent)
+        await peer.clock.advance(9)
         assert not peer.wire.lost
+        assert peer.wire.sent == written
 
         await peer.clock.advance(10)
         assert peer.wire.aborted
@@ -561,6 +598,15 @@ class TestClosingByTheApplication:
 
         await peer.clock.advance(0.2)
         assert peer.wire.aborted
+
+    async def test_sending_after_the_client_has_answered_says_that_it_is_gone(self) -> None:
+        app = Slow(ACCEPT, {"type": "websocket.close"})
+        peer = await Peer(app).open()
+        await peer.flush()
+        assert peer.wire.lost
+
+        with pytest.raises(ClientDisconnected):
+            await app.send(send("late"))
 
     async def test_what_the_client_still_sends_is_read_and_dropped(self) -> None:
         app = Recorder(ACCEPT, {"type": "websocket.close", "code": 4000})
