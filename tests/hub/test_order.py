@@ -357,6 +357,25 @@ async def test_who_is_ahead_of_a_stream_that_lost_entries_to_a_trim_is_not_conce
 
 
 @in_jumping_time
+async def test_who_is_ahead_of_what_the_log_said_of_a_trim_is_not_concerned_either() -> None:
+    world = World()
+    server = await world.server()
+    await server.join()
+    world.write(1, 2)
+    world.log.trim(TOPIC, count=0)
+    server.threads.hold("read")
+    await server.hub.compare()
+    await turns()
+    world.write(3, 4)
+    ahead = await server.join(since=4)
+    server.threads.let_go("read")
+    await turns()
+    publish(server, 5)
+    await turns()
+    assert (ahead.resets, ahead.offsets) == ([], [5])
+
+
+@in_jumping_time
 async def test_trimmed_news_of_a_stream_that_moved_meanwhile_do_not_set_it_back() -> None:
     world = World()
     server = await world.server()

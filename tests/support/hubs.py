@@ -80,10 +80,11 @@ class Scripted:
         await asyncio.sleep(0)
         if self.errors.get(name):
             raise self.errors[name].pop(0)
-        result = function(*args, **kwargs)
-        if name in self._held:
-            await self._held[name].wait()
-        return result
+        try:
+            return function(*args, **kwargs)
+        finally:
+            if name in self._held:
+                await self._held[name].wait()
 
     def close(self) -> None:
         pass

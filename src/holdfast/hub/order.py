@@ -179,9 +179,11 @@ class Order:
         """The stream cannot be continued: start at the log's head and tell everybody."""
         stream.begin(head)
         for subscription in tuple(stream.subscriptions):
-            stands = subscription.offset
-            misses_nothing = reason == "trimmed" and head.floor <= stands <= head.offset
-            if subscription.live or not misses_nothing:  # where live ones stand, the stream stood
+            # Where live ones stand, the stream stood. Others may be ahead, even of what the log said a moment ago.
+            misses_nothing = (
+                reason == "trimmed" and not subscription.live and subscription.offset >= head.floor
+            )
+            if not misses_nothing:
                 subscription.offset = stream.offset
                 subscription.outlet.write_reset(reset(stream, reason))
             self.replay.advance(subscription)
