@@ -13,7 +13,7 @@ from holdfast.backplane.memory import MemoryBackplane
 from holdfast.connections.connection import Connection
 from holdfast.connections.service import Policy, Service
 from holdfast.hub import runtime as runtimes
-from holdfast.hub.prepared import Prepared
+from holdfast.hub.prepared import Burst
 from holdfast.hub.runtime import Runtime
 from holdfast.hub.threads import Inline, Threads
 from holdfast.limits.memory import MemoryLimiter
@@ -79,11 +79,12 @@ class Socket:
         assert self.closed is None, f"{data!r} after the close"
         self.frames.append(json.loads(data))
 
-    def send_event(self, event: Prepared) -> None:
+    def send_events(self, burst: Burst) -> None:
         assert self.connection.ready
-        if event.payload == b'{"n":666}':
-            raise OverflowError("a number that this encoding has no room for")
-        self.send(event.json)
+        for event in burst.events:
+            if event.payload == b'{"n":666}':
+                raise OverflowError("a number that this encoding has no room for")
+            self.send(event.json)
 
     def close(self, code: int, reason: str) -> None:
         self.closed = code

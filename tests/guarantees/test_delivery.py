@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from holdfast.backplane.memory import MemoryExchange, faithful
 from holdfast.hub import news, order, replay, stream
 from holdfast.hub.hub import Timing
-from holdfast.hub.prepared import Prepared
+from holdfast.hub.prepared import Burst, Prepared
 from holdfast.log.base import Draft, LogError
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import ENTRY, OUTBOX, TOPIC
@@ -125,9 +125,16 @@ class Client:
         self.heard: list[str] = []
 
     @watched
-    def write(self, event: Prepared) -> None:
-        """Every event is the next one that is not for others only."""
+    def write(self, burst: Burst) -> None:
         assert self.ready
+        for event in burst.events:
+            self.hear(event)
+        if self.room is not None:
+            self.room -= len(burst.events)
+            self.ready = self.room > 0
+
+    def hear(self, event: Prepared) -> None:
+        """Every event is the next one that is not for others only."""
         assert self.position is not None
         assert event.offset is not None
         epoch, offset = self.position.epoch, self.position.offset
@@ -143,9 +150,6 @@ class Client:
         )
         self.position = Position(epoch=epoch, offset=event.offset)
         self.heard.append(payload)
-        if self.room is not None:
-            self.room -= 1
-            self.ready = self.room > 0
 
     @watched
     def write_reset(self, reset: Reset) -> None:

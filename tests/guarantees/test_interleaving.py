@@ -96,7 +96,7 @@ def test_nothing_is_lost_doubled_or_reordered_while_everything_happens_at_once(d
             await work
             await until(lambda: len(offsets) + len(moves.offsets) >= 100)
             await until(lambda: all(len(listener.offsets) >= 100 for listener in stays))
-            moves.heard, moves.offsets = heard + moves.heard, offsets + moves.offsets
+            moves._heard, moves._offsets = heard + moves.heard, offsets + moves.offsets
             for listener in (*stays, moves):
                 assert listener.offsets == list(range(1, 101))
                 assert listener.resets == []

@@ -513,3 +513,61 @@ async def test_an_outlet_that_cannot_write_an_event_keeps_it_from_nobody_else(du
     assert listeners[1].failed
     again = await server.join(Listener(), since=0) if durable else None
     assert again is None or again.heard == ["1", "2"]
+
+
+@in_jumping_time
+async def test_what_is_said_in_one_turn_is_written_once() -> None:
+    world = World()
+    server = await world.server()
+    bursts: list[list[int | None]] = []
+    listener = await server.join()
+    listener.write = lambda burst: bursts.append([event.offset for event in burst.events])  # type: ignore[method-assign]
+    for n in range(3):
+        server.publisher.publish([draft(n)], durable=True)
+    server.publisher.publish([draft("typing")], durable=False)
+    assert bursts == []
+    await turns()
+    assert bursts == [[1, 2, 3, None]]
+
+
+@in_jumping_time
+async def test_who_joins_in_the_turn_in_which_something_is_said_hears_it_once_or_starts_behind_it() -> None:
+    world = World()
+    server = await world.server()
+    early = await server.join()
+    server.publisher.publish([draft("a")], durable=True)
+    late = Listener()
+    late.subscription = server.hub._subscribe(server.hub._streams[TOPIC], late, server.hub._streams[TOPIC].offset)
+    server.publisher.publish([draft("b")], durable=True)
+    await turns()
+    assert early.heard == ["a", "b"]
+    assert late.heard == ["b"]
+
+
+@in_jumping_time
+async def test_a_burst_is_joined_once_for_all_who_need_the_same_events() -> None:
+    world = World()
+    server = await world.server()
+    await server.join()
+    publish(server, *range(10))
+    bursts: list[object] = []
+    for _ in range(3):
+        back = Listener()
+        back.write = bursts.append  # type: ignore[method-assign, assignment]
+        await server.join(back, since=4)
+    await turns()
+    assert len(bursts) == 3
+    assert len(set(map(id, bursts))) == 1
+
+
+@in_jumping_time
+async def test_so_much_said_in_one_turn_is_written_in_portions() -> None:
+    world = World()
+    server = await world.server()
+    sizes: list[int] = []
+    listener = await server.join()
+    listener.write = lambda burst: sizes.append(len(burst.events))  # type: ignore[method-assign]
+    server.publisher.publish([draft("x" * 1000) for _ in range(200)], durable=True)
+    await turns()
+    assert sum(sizes) == 200
+    assert max(sizes) == 66

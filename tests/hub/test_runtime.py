@@ -29,8 +29,9 @@ def runtime() -> Iterator[Runtime]:
 
 async def hear(runtime: Runtime) -> Listener:
     hub, listener = await runtime.hub(), Listener()
-    await hub.join(TOPIC, listener, listener.announce, durable=True)
+    listener.subscription = await hub.join(TOPIC, listener, listener.announce, durable=True)
     await runtime.publisher.apublish([draft(1)], durable=True)
+    assert listener.heard
     return listener
 
 

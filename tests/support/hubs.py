@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.hub.hub import Hub, Snapshot, Timing
-from holdfast.hub.prepared import Prepared
+from holdfast.hub.prepared import Burst
 from holdfast.hub.publisher import Publisher
 from holdfast.hub.stream import Subscription
 from holdfast.log.base import Draft, Log
@@ -27,20 +27,37 @@ class Listener:
         self.client = client
         self.ready = True
         self.room = room
-        self.heard: list[str] = []
-        self.offsets: list[int] = []
+        self._heard: list[str] = []
+        self._offsets: list[int] = []
         self.resets: list[tuple[str, str | None, int | None]] = []
         self.joined: JoinedPayload | None = None
         self.failed = False
         self.subscription: Subscription | None = None
 
-    def write(self, event: Prepared) -> None:
-        assert self.ready, "an event was written to an outlet that is not ready"
-        self.heard.append(event.payload.decode())
-        if event.offset is not None:
-            self.offsets.append(event.offset)
+    @property
+    def heard(self) -> list[str]:
+        """What was heard, as it is at the end of the turn of the loop."""
+        self._settle()
+        return self._heard
+
+    @property
+    def offsets(self) -> list[int]:
+        self._settle()
+        return self._offsets
+
+    def _settle(self) -> None:
+        if self.subscription is not None:
+            self.subscription.stream.settle()
+
+    def write(self, burst: Burst) -> None:
+        assert self.ready, "events were written to an outlet that is not ready"
+        assert burst.events, "a write of nothing"
+        for event in burst.events:
+            self._heard.append(event.payload.decode())
+            if event.offset is not None:
+                self._offsets.append(event.offset)
         if self.room is not None:
-            self.room -= 1
+            self.room -= len(burst.events)
             self.ready = self.room > 0
 
     def write_reset(self, reset: Reset) -> None:
@@ -51,7 +68,7 @@ class Listener:
         self.failed = True
 
     def announce(self, payload: JoinedPayload) -> bool:
-        assert not self.offsets, "joined comes before the events"
+        assert not self._offsets, "joined comes before the events"
         self.joined = payload
         return True
 
@@ -169,5 +186,8 @@ def draft(payload: int | str, topic: str = TOPIC, exclude: str = "") -> Draft:
 def publish(
     server: Server, *payloads: int | str, topic: str = TOPIC, exclude: str = "", durable: bool = True
 ) -> None:
-    """Publish as ``def`` code of that server does."""
-    server.publisher.publish([draft(payload, topic, exclude) for payload in payloads], durable=durable)
+    """Publish as ``def`` code of that server does, each in a turn of the loop of its own."""
+    for payload in payloads:
+        server.publisher.publish([draft(payload, topic, exclude)], durable=durable)
+        for stream in server.hub._streams.values():
+            stream.settle()

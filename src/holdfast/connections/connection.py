@@ -83,7 +83,7 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] = set()
         self._paused_since: float | None = None
         self.ready = True
-        self.write = sink.send_event
+        self.write = sink.send_events
         user = user or AnonymousUser()
         now = self._loop.time()
         self._session = Session(

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from holdfast.hub.prepared import Prepared
+from holdfast.hub.prepared import Burst
 
 
 class Sink(Protocol):
@@ -15,8 +15,8 @@ class Sink(Protocol):
     def send(self, data: str | bytes) -> None:
         """Write a message of the session."""
 
-    def send_event(self, event: Prepared) -> None:
-        """Write an event, in the form that this connection speaks."""
+    def send_events(self, burst: Burst) -> None:
+        """Write events, in the form that this connection speaks."""
 
     def close(self, code: int, reason: str) -> None:
         """Close after everything that was sent."""

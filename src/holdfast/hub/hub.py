@@ -305,27 +305,17 @@ class Hub:
         )
         if stream is not None and event is not None:
             name, payload = event
-            self._write_passing(stream, Prepared(topic, name, payload))
+            stream.say([Prepared(topic, name, payload)])
 
     def _take(self, topic: str, item: news.News) -> None:
         stream = self._streams.get(topic)
         if isinstance(item, news.Passing):
             if stream is not None:
-                for name, payload, exclude in item.events:
-                    self._write_passing(stream, Prepared(topic, name, payload, exclude=exclude))
+                stream.say([Prepared(topic, name, payload, exclude=x) for name, payload, x in item.events])
         elif stream is not None:
             self._order.take(stream, item.batch(topic))
         elif topic in self._early:
             self._early[topic].append(item.batch(topic))
-
-    def _write_passing(self, stream: Stream, event: Prepared) -> None:
-        for subscription in stream.audience:
-            outlet = subscription.outlet
-            if subscription.live and outlet.ready and (not event.exclude or event.exclude != outlet.client):
-                try:
-                    outlet.write(event)
-                except Exception as error:  # noqa: BLE001 - it is handed on
-                    subscription.fail(event, error)
 
     # ── comparing with the log ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -346,6 +336,7 @@ class Hub:
         """The backplane may have lost messages: say so where nothing can repair it, and repair the rest."""
         for stream in self._streams.values():
             if not stream.durable:
+                stream.settle()
                 for subscription in stream.audience:
                     subscription.outlet.write_reset(reset(stream, "interrupted"))
         self._spawn(self._compare_quietly())

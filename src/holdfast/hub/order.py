@@ -67,22 +67,12 @@ class Order:
         """Write the next events of a stream to everybody who is live."""
         if not events:
             return
+        first, last = events[0].offset, events[-1].offset
+        assert last is not None
+        assert (first, last - stream.offset) == (stream.offset + 1, len(events))
         stream.remember(events)
-        for event in events:
-            before, exclude = stream.offset, event.exclude
-            assert event.offset == before + 1
-            stream.offset = event.offset
-            for subscription in stream.audience:
-                if not subscription.live:
-                    continue
-                outlet = subscription.outlet
-                if not outlet.ready:
-                    stream.fall_behind(subscription, before)
-                elif not exclude or exclude != outlet.client:
-                    try:
-                        outlet.write(event)
-                    except Exception as error:  # noqa: BLE001 - of this outlet: the others shall hear the event
-                        subscription.fail(event, error)
+        stream.offset = last
+        stream.say(events)
         if stream.ahead:
             for subscription in tuple(stream.ahead):
                 if subscription.offset <= stream.offset:

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from holdfast.protocol.frames import Reset
 
-from .prepared import Prepared
+from .prepared import Burst
 
 
 class Outlet(Protocol):
@@ -18,8 +18,8 @@ class Outlet(Protocol):
     """May events be written now? Once this is false, events are not buffered: the subscriptions remember where they
     stood, and whoever owns the outlet calls :meth:`Hub.resume` for each of them when it is true again."""
 
-    def write(self, event: Prepared) -> None:
-        """Write an event. Never blocks; may make :attr:`ready` false. What it raises ends the connection."""
+    def write(self, burst: Burst) -> None:
+        """Write events, all of them. Never blocks; may make :attr:`ready` false. What it raises ends the connection."""
 
     def write_reset(self, reset: Reset) -> None:
         """Write a reset, ready or not."""

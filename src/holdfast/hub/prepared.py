@@ -88,3 +88,6 @@ class Burst:
     def without(self, client: str) -> "Burst":
         """The events that ``client`` may receive."""
         return Burst([event for event in self.events if event.exclude != client])
+
+    def __repr__(self) -> str:
+        return f"<Burst of {list(self.events)!r}>"

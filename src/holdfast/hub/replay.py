@@ -16,7 +16,7 @@ from holdfast.protocol.frames import Reset, ResetPayload
 from holdfast.protocol.positions import Position
 
 from .prepared import Prepared
-from .stream import Mark, Stream, Subscription
+from .stream import CHUNK_BYTES, Mark, Stream, Subscription
 from .threads import Inline, Threads
 
 logger = logging.getLogger("holdfast.hub")
@@ -85,21 +85,29 @@ class Replay:
 
     def _write(self, subscription: Subscription, page: list[Prepared]) -> None:
         """One page at a time, so that a long replay does not keep everybody else waiting."""
-        outlet, limit = subscription.outlet, subscription.stream.offset
+        stream, outlet, limit = subscription.stream, subscription.outlet, subscription.stream.offset
+        if not outlet.ready:
+            return
+        size, upto = 0, 0
         for event in page:
             offset = event.offset
             assert offset is not None
-            if offset > limit:
+            if offset > limit or size > CHUNK_BYTES:
                 break
-            if not outlet.ready:
-                return
-            if not event.exclude or event.exclude != outlet.client:
-                try:
-                    outlet.write(event)
-                except Exception as error:  # noqa: BLE001 - it is handed on
-                    subscription.fail(event, error)
-                    return
-            subscription.offset = offset
+            size += len(event.payload)
+            upto += 1
+        burst = stream.burst(page[:upto])
+        try:
+            if any(event.exclude == outlet.client for event in burst.events if event.exclude):
+                subscription.write(burst.without(outlet.client))
+            else:
+                outlet.write(burst)
+        except Exception as error:  # noqa: BLE001 - it is handed on
+            subscription.fail(burst, error)
+            return
+        last = burst.events[-1].offset
+        assert last is not None
+        subscription.offset = last
         if subscription.offset == limit:
             self.advance(subscription)
         else:

@@ -1,6 +1,7 @@
 """One topic as this process sees it: who listens, and up to where it was passed on."""
 
 import logging
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -9,13 +10,15 @@ from holdfast.log.base import Entry, Head
 from holdfast.protocol.positions import Position
 
 from .outlet import Outlet
-from .prepared import Prepared
+from .prepared import Burst, Prepared
 
 logger = logging.getLogger("holdfast.hub")
 
 RECENT_EVENTS = 256
 RECENT_BYTES = 256 * 1024
 PAGES = 16
+CHUNK_BYTES = 64 * 1024
+"""How much is written to a connection at once, give or take one event."""
 
 
 class Mark(NamedTuple):
@@ -40,9 +43,14 @@ class Subscription:
         self.live = False
         self.ended = False
 
-    def fail(self, event: Prepared, error: Exception) -> None:
-        """The event could not be written. Nothing may follow it, so that it is not missed."""
-        logger.error("%r could not be written to %r", event, self.outlet, exc_info=error)
+    def write(self, burst: Burst) -> None:
+        """Write what there is, if there is anything."""
+        if burst.events:
+            self.outlet.write(burst)
+
+    def fail(self, burst: Burst, error: Exception) -> None:
+        """The events could not be written. Nothing may follow them, so that they are not missed."""
+        logger.error("%r could not be written to %r", burst, self.outlet, exc_info=error)
         self.ended = True
         self.stream.fall_behind(self, self.offset)
         self.outlet.fail()
@@ -70,6 +78,10 @@ class Stream:
         self.visitors = 0  # joins under way
         self.idle_since: float | None = None
         self._audience: tuple[Subscription, ...] | None = None
+        self._said: list[Prepared] = []  # what is to be written at the end of this turn of the loop
+        self._said_bytes = 0
+        self._told = 0  # up to where the live subscriptions have been told
+        self._bursts: OrderedDict[tuple[int, int], Burst] = OrderedDict()
         self._recent: list[Prepared] = []
         self._recent_bytes = 0
         self._pages: OrderedDict[int, list[Prepared]] = OrderedDict()
@@ -88,7 +100,8 @@ class Stream:
 
     def begin(self, head: Head) -> None:
         """Start (again) at the log's head: forget what was read, and what was held back."""
-        self.epoch, self.offset = head.epoch, head.offset
+        self.settle()
+        self.epoch, self.offset, self._told = head.epoch, head.offset, head.offset
         self.generation += 1
         self.wanted = head.offset
         self.ahead.clear()
@@ -96,6 +109,7 @@ class Stream:
         self._recent.clear()
         self._recent_bytes = 0
         self._pages.clear()
+        self._bursts.clear()
 
     # ── who listens ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -114,6 +128,8 @@ class Stream:
         self.idle_since = None if self.subscriptions or self.visitors else now
 
     def go_live(self, subscription: Subscription) -> None:
+        """From now on the subscription hears what the stream says. What was said before it has had already."""
+        self.settle()
         subscription.live = True
         self.live.add(subscription)
         self._audience = None
@@ -131,6 +147,47 @@ class Stream:
         self.ahead.discard(subscription)
         self.subscriptions.discard(subscription)
         self.rest(now)
+
+    # ── what is said now ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def say(self, events: Sequence[Prepared]) -> None:
+        """Let everybody who is live hear these events, the next in order, or in no log.
+
+        They are written at the end of this turn of the loop, with all else that is said in it: joined once, and then
+        with one write for each connection. Nobody waits for that longer than for the turn.
+        """
+        if not self._said:
+            asyncio.get_running_loop().call_soon(self.settle)
+        for event in events:
+            self._said.append(event)
+            self._said_bytes += len(event.payload)
+            if self._said_bytes >= CHUNK_BYTES:
+                self.settle()  # so that whoever cannot follow is noticed in time
+
+    def settle(self) -> None:
+        """Write what was said in this turn so far. To be called before anything that depends on who has heard what."""
+        if not self._said:
+            return
+        events, self._said, self._said_bytes = self._said, [], 0
+        told = self._told
+        self._told = next((event.offset for event in reversed(events) if event.offset is not None), told)
+        burst = Burst(events)
+        excluded = {event.exclude for event in events if event.exclude}
+        for subscription in self.audience:
+            if not subscription.live:
+                continue
+            outlet = subscription.outlet
+            if not outlet.ready:
+                if self.durable:
+                    self.fall_behind(subscription, told)
+                continue
+            try:
+                if excluded and outlet.client in excluded:
+                    subscription.write(burst.without(outlet.client))
+                else:
+                    outlet.write(burst)
+            except Exception as error:  # noqa: BLE001 - of this outlet: the others shall hear the events
+                subscription.fail(burst, error)
 
     # ── what was said ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -169,6 +226,18 @@ class Stream:
                 start = offset + 1 - first
                 return recent[start : start + limit]
         return self._pages.get(offset)
+
+    def burst(self, page: Sequence[Prepared]) -> Burst:
+        """Neighbouring events of the log as one burst, the same one for everybody who needs just these."""
+        first, last = page[0].offset, page[-1].offset
+        assert first is not None
+        assert last is not None
+        burst = self._bursts.get((first, last))
+        if burst is None:
+            burst = self._bursts[first, last] = Burst(page)
+            if len(self._bursts) > PAGES:
+                self._bursts.popitem(last=False)
+        return burst
 
     def close(self) -> None:
         """The stream is not part of its hub any more: whatever is still under way for it ends."""

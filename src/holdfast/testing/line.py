@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from holdfast.connections.connection import Connection
-from holdfast.hub.prepared import Prepared
+from holdfast.hub.prepared import Burst
 from holdfast.protocol import frames
 
 decode = msgspec.json.Decoder(frames.Outbound).decode
@@ -49,8 +49,9 @@ class Line:
             self._queued = 0
             self.connection.overflowed()
 
-    def send_event(self, event: Prepared) -> None:
-        self.send(event.json.decode())
+    def send_events(self, burst: Burst) -> None:
+        for event in burst.events:
+            self.send(event.json.decode())
 
     def close(self, code: int, reason: str) -> None:
         if self._close is None:

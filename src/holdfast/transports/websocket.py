@@ -8,7 +8,7 @@ from typing import Any
 
 from holdfast.connections.connection import Connection
 from holdfast.connections.service import Service
-from holdfast.hub.prepared import Prepared
+from holdfast.hub.prepared import Burst, Prepared
 from holdfast.protocol import codec as codecs
 from holdfast.protocol import codes
 from holdfast.protocol.codec import Codec
@@ -146,8 +146,10 @@ class AsgiSink:
             {"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data}, len(data)
         )
 
-    def send_event(self, event: Prepared) -> None:
-        self._pass_on(event.form(_binary_message if self._binary else _text_message), len(event.payload))
+    def send_events(self, burst: Burst) -> None:
+        form = _binary_message if self._binary else _text_message
+        for event in burst.events:
+            self._pass_on(event.form(form), len(event.payload))
 
     def close(self, code: int, reason: str) -> None:
         if self._closing:
