@@ -537,7 +537,9 @@ async def test_who_joins_in_the_turn_in_which_something_is_said_hears_it_once_or
     early = await server.join()
     server.publisher.publish([draft("a")], durable=True)
     late = Listener()
-    late.subscription = server.hub._subscribe(server.hub._streams[TOPIC], late, server.hub._streams[TOPIC].offset)
+    late.subscription = server.hub._subscribe(
+        server.hub._streams[TOPIC], late, server.hub._streams[TOPIC].offset
+    )
     server.publisher.publish([draft("b")], durable=True)
     await turns()
     assert early.heard == ["a", "b"]

@@ -46,6 +46,7 @@ class Process:
     def __init__(self) -> None:
         self.published: list[tuple[bool, list[Draft]]] = []
         self.publisher = self
+        self.spread = None
         self.log = MemoryLog()
         self.threads, self.log_threads = Threads(1), Inline()
 

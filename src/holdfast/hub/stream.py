@@ -1,7 +1,7 @@
 """One topic as this process sees it: who listens, and up to where it was passed on."""
 
-import logging
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

@@ -215,12 +215,14 @@ class Topic:
         """
         self._need_log("consistent")
         self._forbid_event_loop("consistent(…)", "aconsistent(…)")
-        return runtime.current().log.exactly(self._name, take)
+        parts = runtime.current()
+        return parts.log.exactly(self._name, take, parts.publisher.spread)
 
     async def aconsistent(self, take: Callable[[], T]) -> tuple[Position, T]:
         """As :meth:`consistent`, for ``async`` code; ``take`` is an ordinary function and runs in a thread."""
         self._need_log("aconsistent")
-        return await runtime.current().threads.run(runtime.current().log.exactly, self._name, take)
+        parts = runtime.current()
+        return await parts.threads.run(parts.log.exactly, self._name, take, parts.publisher.spread)
 
     def _head(self) -> Position:
         return runtime.current().log.heads([self._name])[self._name].position
