@@ -15,6 +15,8 @@ from holdfast.server.adopted import AdoptedProtocol
 from .frames import BINARY, CONTINUATION, PING, PONG, TEXT, close, frame
 from .wire import Peer, Wire, settle
 
+pytestmark = pytest.mark.usefixtures("peers_end")
+
 
 class Hub:
     """A peer that notes what it is told."""

@@ -10,6 +10,8 @@ from uvicorn.protocols.utils import ClientDisconnected
 from .frames import BINARY, CONTINUATION, PING, PONG, TEXT, close, frame
 from .wire import ACCEPT, Doing, Peer, Recorder, Slow, Wire
 
+pytestmark = pytest.mark.usefixtures("peers_end")
+
 
 def send(text: str) -> dict[str, Any]:
     return {"type": "websocket.send", "text": text}
@@ -175,7 +177,7 @@ class TestConnecting:
         await Peer(Recorder(ACCEPT)).ask()
         await Peer(Recorder({"type": "websocket.close"})).ask()
 
-        lines = [record.getMessage() for record in caplog.records]
+        lines = [record.getMessage() for record in caplog.records if record.name == "uvicorn.error"]
         assert lines == [
             '192.0.2.7:50123 - "WebSocket /live/?x=1" [accepted]',
             '192.0.2.7:50123 - "WebSocket /live/?x=1" 403',

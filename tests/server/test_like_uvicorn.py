@@ -14,6 +14,8 @@ from holdfast.server import WebSocketProtocol
 from .frames import TEXT, close, frame
 from .wire import ACCEPT, Doing, Peer, Recorder, Slow, Wire
 
+pytestmark = pytest.mark.usefixtures("peers_end")
+
 Story = Callable[[type[Any]], Awaitable[tuple[Peer, Recorder]]]
 
 STORIES: dict[str, Story] = {}

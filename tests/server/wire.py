@@ -127,6 +127,10 @@ class Wire(asyncio.Transport):
             self._protocol.connection_lost(error)
 
 
+peers: list["Peer"] = []
+"""Those of this test."""
+
+
 class Peer:
     """A client, by the websockets library's own state machine, and the server's end of the wire."""
 
@@ -147,6 +151,7 @@ class Peer:
         )
         self.wire.set_protocol(self.server)
         self.server.connection_made(self.wire)
+        peers.append(self)
         self.client: Any = None
         self.response: Response | None = None
         self.frames: list[Frame] = []
