@@ -12,7 +12,7 @@ Importing this file starts and creates nothing: where the databases are is fille
 from typing import Any
 
 #: A run creates only what it needs, so no database waits for `default` to be created first, as Django has it.
-_ALONE = {"DEPENDENCIES": []}
+_ALONE: dict[str, list[str]] = {"DEPENDENCIES": []}
 
 
 def _sqlite() -> dict[str, Any]:

@@ -83,10 +83,6 @@ class Room(Topic):
         """Asks the database as async code does."""
         return await Group.objects.acount()
 
-    @action(once=False)
-    async def header(self, caller: Any, name: str) -> Any:
-        return caller.scope.get(name)
-
 
 class Inbox(Topic):
     route = "inbox/<me>"

@@ -121,11 +121,6 @@ class Calling(HarbourTestCase):
                 ada.call(LOBBY, "post", body=str(number))
             assert [r.payload["body"] for r in ada.unread] == [str(n) for n in range(150)]
 
-    def test_the_scope_reaches_actions(self) -> None:
-        with LiveClient(self.ada, scope={"path": "/live/ws"}) as ada:
-            ada.join(LOBBY)
-            assert ada.call(LOBBY, "header", name="path") == "/live/ws"
-
 
 class Joining(HarbourTestCase):
     def test_who_is_not_admitted_is_told_forbidden(self) -> None:

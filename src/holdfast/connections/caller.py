@@ -1,6 +1,5 @@
 """Who is calling: what an action learns about the connection that it runs for."""
 
-from collections.abc import Mapping
 from typing import Any
 
 
@@ -8,17 +7,16 @@ class Caller:
     """Handed to every action and to ``may_call``.
 
     ``user`` is Django's user, or ``AnonymousUser``. ``client`` is the id that the client keeps across its connections
-    (what ``exclude`` goes by), ``session`` the id of this one connection. ``scope`` is the ASGI scope of the handshake
-    (headers, path, session), empty for a connection that was made without one.
+    (what ``exclude`` goes by), ``session`` the id of this one connection. The handshake's scope is not kept: it would be
+    most of what a connection costs.
     """
 
-    __slots__ = ("client", "scope", "session", "user")
+    __slots__ = ("client", "session", "user")
 
-    def __init__(self, *, user: Any, client: str, session: str, scope: Mapping[str, Any]) -> None:
+    def __init__(self, *, user: Any, client: str, session: str) -> None:
         self.user = user
         self.client = client
         self.session = session
-        self.scope = scope
 
     @property
     def owner(self) -> str:

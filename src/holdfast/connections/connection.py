@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable
 from typing import Any, cast
 
 import msgspec
@@ -53,7 +53,6 @@ class Connection:
         "_loop",
         "_paused_since",
         "_places",
-        "_scope",
         "_service",
         "_session",
         "_sink",
@@ -71,14 +70,12 @@ class Connection:
         codec: Codec,
         *,
         user: Any = None,
-        scope: Mapping[str, Any] | None = None,
     ) -> None:
         self._service = service
         self._hub = hub
         self._loop = hub.loop
         self._sink = sink
         self._codec = codec
-        self._scope = scope or {}
         self._places: dict[str, Place] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._paused_since: float | None = None
@@ -98,7 +95,7 @@ class Connection:
         return self._session.client
 
     def _caller_for(self, user: Any) -> Caller:
-        return Caller(user=user, client=self._session.client, session=self._session.id, scope=self._scope)
+        return Caller(user=user, client=self._session.client, session=self._session.id)
 
     # ── what the transport tells ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -126,6 +123,10 @@ class Connection:
     def overflowed(self) -> None:
         """Even the answers of the session do not fit any more."""
         self.hang_up(codes.STALLED)
+
+    def shut_down(self) -> None:
+        """The server is stopping."""
+        self.hang_up(codes.DRAINING)
 
     def closed(self) -> None:
         """The connection is gone. Calls that run go on; joins do not."""

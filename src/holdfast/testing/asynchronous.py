@@ -1,7 +1,6 @@
 """The face for ``async def`` tests."""
 
 import threading
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -50,19 +49,16 @@ class AsyncLive(Environment):
         finally:
             self.close()
 
-    async def connect(
-        self, user: Any = None, *, token: str | None = None, scope: Mapping[str, Any] | None = None
-    ) -> "AsyncLiveClient":
+    async def connect(self, user: Any = None, *, token: str | None = None) -> "AsyncLiveClient":
         """A new client, connected. The arguments are those of :class:`AsyncLiveClient`."""
-        return await AsyncLiveClient(user, token=token, scope=scope, live=self).open()
+        return await AsyncLiveClient(user, token=token, live=self).open()
 
 
 class AsyncLiveClient(Client):
     """A live client for ``async def`` tests, in Django's test cases and with pytest-asyncio.
 
     ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_USER"]``
-    instead; ``scope`` is what actions find in ``caller.scope``. Use it in ``async with``, or :meth:`open` and
-    :meth:`close` it.
+    instead. Use it in ``async with``, or :meth:`open` and :meth:`close` it.
     """
 
     def __init__(
@@ -70,10 +66,9 @@ class AsyncLiveClient(Client):
         user: Any = None,
         *,
         token: str | None = None,
-        scope: Mapping[str, Any] | None = None,
         live: AsyncLive | None = None,
     ) -> None:
-        super().__init__(user, token=token, scope=scope)
+        super().__init__(user, token=token)
         self._live = live
 
     async def open(self) -> Self:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -41,12 +41,10 @@ class Peer:
         user: Any = None,
         *,
         token: str | None = None,
-        scope: Mapping[str, Any] | None = None,
     ) -> None:
         self._place: Environment | None = None
         self._user = user
         self._token = token
-        self._scope = scope
         self._id = secrets.token_hex(8)
         self._line: Line | None = None
         self._inbox = Inbox()
@@ -105,7 +103,7 @@ class Peer:
         self._requests.clear()
         self._welcome = asyncio.get_running_loop().create_future()
         self._line = line = Line(self._take, self._ended, service.policy.write_buffer_bytes)
-        line.connection = Connection(service, hub, line, codec.JSON, user=self._user, scope=self._scope)
+        line.connection = Connection(service, hub, line, codec.JSON, user=self._user)
         line.write(frames.Hello(payload=frames.HelloPayload(client=self._id, token=self._token)))
         await self._answer(self._welcome, f"the hello of {self}", ANSWER_WITHIN)
 

@@ -74,18 +74,16 @@ class Live(Environment):
             self.close()
             self._pump.close()
 
-    def connect(
-        self, user: Any = None, *, token: str | None = None, scope: Mapping[str, Any] | None = None
-    ) -> "LiveClient":
+    def connect(self, user: Any = None, *, token: str | None = None) -> "LiveClient":
         """A new client, connected. The arguments are those of :class:`LiveClient`."""
-        return LiveClient(user, token=token, scope=scope, live=self).open()
+        return LiveClient(user, token=token, live=self).open()
 
 
 class LiveClient:
     """A live client for ``def`` tests, in Django's test cases and in pytest.
 
     ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_USER"]``
-    instead; ``scope`` is what actions find in ``caller.scope``. Use it in ``with``, or :meth:`open` and :meth:`close` it.
+    instead. Use it in ``with``, or :meth:`open` and :meth:`close` it.
     """
 
     def __init__(
@@ -93,10 +91,9 @@ class LiveClient:
         user: Any = None,
         *,
         token: str | None = None,
-        scope: Mapping[str, Any] | None = None,
         live: Live | None = None,
     ) -> None:
-        self._client = Client(user, token=token, scope=scope)
+        self._client = Client(user, token=token)
         self._live = live
 
     # ── connecting ───────────────────────────────────────────────────────────────────────────────────────────────────

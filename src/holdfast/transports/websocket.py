@@ -6,8 +6,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
+from channels.sessions import InstanceSessionWrapper
+from django.utils.functional import empty
+
 from holdfast.connections.connection import Connection
 from holdfast.connections.service import Service
+from holdfast.connections.sink import Sink
 from holdfast.hub.prepared import Burst, Prepared
 from holdfast.protocol import codec as codecs
 from holdfast.protocol import codes
@@ -44,15 +48,37 @@ class LiveWebSocket:
         if codec is None:
             await _refuse(scope, send)
             return
-        await send({"type": "websocket.accept", "subprotocol": codec.name if offered else None})
+        subprotocol = codec.name if offered else None
+        if "holdfast.adopt" in scope.get("extensions", {}):
+            await self._give_away(scope, send, codec, subprotocol)
+            return
+        await send({"type": "websocket.accept", "subprotocol": subprotocol})
         await self._serve(scope, receive, send, codec)
+
+    async def _give_away(self, scope: Scope, send: Send, codec: Codec, subprotocol: str | None) -> None:
+        """Let the server and the hub deal with each other: this application ends here (:mod:`holdfast.server`)."""
+        service = self._service()
+        hub, user = await service.runtime.hub(), _user_of(scope)
+
+        def adopt(sink: Sink) -> Connection:
+            return Connection(service, hub, sink, codec, user=user)
+
+        await send(
+            {
+                "type": "holdfast.adopt",
+                "subprotocol": subprotocol,
+                "adopt": adopt,
+                "binary": codec.binary,
+                "write_buffer_bytes": service.policy.write_buffer_bytes,
+            }
+        )
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, codec: Codec) -> None:
         service = self._service()
-        sink = AsgiSink(send, codec.binary, service.policy.write_buffer_bytes, _current_task())
-        connection = Connection(
-            service, await service.runtime.hub(), sink, codec, user=scope.get("user"), scope=scope
+        sink = AsgiSink(
+            _past_sessions(send), codec.binary, service.policy.write_buffer_bytes, _current_task()
         )
+        connection = Connection(service, await service.runtime.hub(), sink, codec, user=_user_of(scope))
         sink.connection = connection
         try:
             while True:
@@ -69,6 +95,20 @@ class LiveWebSocket:
         finally:
             sink.end()
             connection.closed()
+
+
+def _user_of(scope: Scope) -> Any:
+    """The user that the authentication middleware found, without the lazy wrapping that it comes in."""
+    user = scope.get("user")
+    found = getattr(user, "_wrapped", user)
+    return user if found is empty else found
+
+
+def _past_sessions(send: Send) -> Send:
+    """Channels' session middleware looks at every message, whether it is the start of a response, which could carry the
+    session's cookie. After the accept none is, and looking costs as much as a quarter of a delivery."""
+    wrapper: Any = getattr(send, "__self__", None)
+    return _past_sessions(wrapper.real_send) if type(wrapper) is InstanceSessionWrapper else send
 
 
 def _current_task() -> "asyncio.Task[Any]":
