@@ -157,6 +157,26 @@ async def test_a_client_that_knows_the_new_log_before_this_process_does_is_recov
 
 
 @in_jumping_time
+async def test_who_shares_a_read_does_not_take_its_answer_for_a_newer_one() -> None:
+    world = World()
+    server = await world.server()
+    early = await server.join()
+    publish(server, *range(10))
+    server.hub._streams[TOPIC]._recent.clear()
+    world.log.trim(TOPIC, count=1)
+    server.threads.hold("read")
+    first = asyncio.ensure_future(server.join(since=2))
+    await turns()
+    publish(server, 11)
+    server.hub._streams[TOPIC]._recent.clear()
+    second = asyncio.ensure_future(server.join(since=2))
+    await turns()
+    server.threads.let_go("read")
+    assert told(await first) == told(await second) == (11, False)
+    assert early.resets == []
+
+
+@in_jumping_time
 async def test_what_a_join_found_out_counts_though_the_stream_began_again_meanwhile() -> None:
     world = World()
     server = await world.server()

@@ -207,11 +207,9 @@ class Hub:
                 return False
         if since.offset >= stream.offset:
             return True
-        asked = stream.mark
         try:
             page = await self._order.replay.page(stream, since.offset)
-        except Trimmed as gone:
-            self._order.match(stream, gone.head, asked)
+        except Trimmed:
             return False
         return bool(page) and since.epoch == stream.epoch
 

@@ -137,7 +137,11 @@ class Replay:
     async def _read_page(self, stream: Stream, after: int) -> list[Prepared]:
         self.reads += 1
         asked, position = stream.mark, Position(epoch=stream.epoch, offset=after)
-        entries = await self._threads.run(self._log.read, stream.name, position, PAGE)
+        try:
+            entries = await self._threads.run(self._log.read, stream.name, position, PAGE)
+        except Trimmed as gone:
+            self._match(stream, gone.head, asked)  # here, because who shares the read may have come later
+            raise
         page = stream.prepare(entries)
         if page and stream.generation == asked.generation:
             stream.keep_page(after, page)
@@ -182,8 +186,7 @@ class Replay:
                 await self._examine(stream)  # the log does not hold what was passed on: is it another one?
                 if stream.generation != wait.asked.generation:
                     return []
-            except Trimmed as gone:
-                self._match(stream, gone.head, wait.asked)
+            except Trimmed:
                 if stream.generation == wait.asked.generation:
                     self._give_up(wait)
                 return []
