@@ -1,0 +1,3 @@
+"""No pages: only the WebSockets are measured."""
+
+urlpatterns: list[object] = []
