@@ -63,10 +63,15 @@ class Kind:
     """The close code with which SIGTERM ends a connection; 1006 is a connection that just breaks off."""
     allowed_in_log: tuple[tuple[str, str], ...] = ()
     """Regular expressions for what may be in the log in spite of `TROUBLE`, each with the reason."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """What the project is told besides (`project.adoption`)."""
 
 
-def _uvicorn(ws: str) -> Callable[[int, str], list[str]]:
-    return lambda port, app: ["uvicorn", "--ws", ws, "--port", str(port), app]
+def _uvicorn(ws: str, *more: str) -> Callable[[int, str], list[str]]:
+    return lambda port, app: ["uvicorn", "--ws", ws, *more, "--port", str(port), app]
+
+
+_holdfast = _uvicorn("holdfast.server:WebSocketProtocol", "--http", "holdfast.server:HttpProtocol")
 
 
 SERVERS = (
@@ -88,6 +93,8 @@ SERVERS = (
             ),
         ),
     ),
+    Kind(name="holdfast", command=_holdfast, says_goodbye=True, close_at_shutdown=4000),
+    Kind(name="holdfast-asgi", command=_holdfast, environment={"LIVE_ADOPTION": "no"}),
     Kind(name="uvicorn-wsproto", command=_uvicorn("wsproto")),
     Kind(name="uvicorn-websockets", command=_uvicorn("websockets")),
     Kind(
@@ -203,7 +210,7 @@ def running(
     shutil.copy(prepared.database, database)
     port = free_port()
     program, *arguments = kind.command(port, app)
-    environment = _environment(database, holdfast)
+    environment = {**_environment(database, holdfast), **kind.environment}
     process = start(kind.name, [BIN / program, *arguments], directory=directory, env=environment)
     server = Running(kind=kind, port=port, process=process, users=prepared.users)
     try:

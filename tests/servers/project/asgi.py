@@ -13,3 +13,9 @@ from holdfast.asgi import application as with_live_topics  # noqa: E402
 from .routing import websocket_urlpatterns  # noqa: E402
 
 application = with_live_topics(django_application, websocket=websocket_urlpatterns)
+
+# ── for the tests only ──
+
+from .adoption import if_wanted  # noqa: E402
+
+application = if_wanted(application)

@@ -25,3 +25,9 @@ application = ProtocolTypeRouter(
         "lifespan": lifespan,
     }
 )
+
+# ── for the tests only ──
+
+from .adoption import if_wanted  # noqa: E402
+
+application = if_wanted(application)
