@@ -1,5 +1,6 @@
 """The encodings of the wire: the same messages as JSON text or as MessagePack."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -44,7 +45,18 @@ TOO_DEEP = "nested too deeply"
 _KNOWN_TYPES = frozenset(cls.__struct_config__.tag for cls in Inbound.__args__)
 
 
-def _diagnose(error: msgspec.MsgspecError, gist: Any, data: str | bytes) -> BadMessage:
+def _read(decode: Callable[[Any], Inbound], gist: Callable[[Any], _Gist], data: str | bytes) -> Inbound:
+    try:
+        return decode(data)
+    except UnicodeError as error:  # a text with lone surrogates
+        raise BadMessage(codes.MALFORMED, str(error)) from None
+    except RecursionError:
+        raise BadMessage(codes.MALFORMED, TOO_DEEP) from None
+    except msgspec.MsgspecError as error:
+        raise _diagnose(error, gist, data) from None
+
+
+def _diagnose(error: msgspec.MsgspecError, gist: Callable[[Any], _Gist], data: str | bytes) -> BadMessage:
     """Say what is wrong with a message that did not decode."""
     if not isinstance(error, msgspec.ValidationError):
         return BadMessage(codes.MALFORMED, str(error))
@@ -71,15 +83,7 @@ class JsonCodec:
     _encode = msgspec.json.Encoder().encode
 
     def decode(self, data: str | bytes) -> Inbound:
-        try:
-            frame: Inbound = self._decode(data)
-        except UnicodeError as error:  # a text with lone surrogates
-            raise BadMessage(codes.MALFORMED, str(error)) from None
-        except RecursionError:
-            raise BadMessage(codes.MALFORMED, TOO_DEEP) from None
-        except msgspec.MsgspecError as error:
-            raise _diagnose(error, self._gist, data) from None
-        return frame
+        return _read(self._decode, self._gist, data)
 
     def encode(self, frame: Outbound) -> str | bytes:
         return self._encode(frame).decode()
@@ -101,15 +105,7 @@ class MsgpackCodec:
     def decode(self, data: str | bytes) -> Inbound:
         if isinstance(data, str):
             raise BadMessage(codes.MALFORMED, "a text message on a MessagePack connection")
-        try:
-            frame: Inbound = self._decode(data)
-        except UnicodeError as error:
-            raise BadMessage(codes.MALFORMED, str(error)) from None
-        except RecursionError:
-            raise BadMessage(codes.MALFORMED, TOO_DEEP) from None
-        except msgspec.MsgspecError as error:
-            raise _diagnose(error, self._gist, data) from None
-        return frame
+        return _read(self._decode, self._gist, data)
 
     def encode(self, frame: Outbound) -> str | bytes:
         """Payloads are kept as JSON inside the server; here they change their clothes."""
