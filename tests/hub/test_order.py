@@ -376,6 +376,25 @@ async def test_who_is_ahead_of_what_the_log_said_of_a_trim_is_not_concerned_eith
 
 
 @in_jumping_time
+async def test_what_is_known_of_the_log_outlives_an_older_answer_about_a_trim() -> None:
+    world = World(timing=Timing(compare=1e9, patience=0))
+    server = await world.server()
+    listener = await server.join()
+    world.write(1, 2)
+    epoch = world.head().epoch
+    world.log.trim(TOPIC, count=0)
+    server.threads.hold("read")
+    await server.hub.compare()
+    await turns()
+    world.write(3, 4)
+    tell(server, epoch, 3, 4)
+    server.threads.let_go("read")
+    await turns()
+    assert listener.resets == [("trimmed", epoch, 2)]
+    assert listener.offsets == [3, 4]
+
+
+@in_jumping_time
 async def test_trimmed_news_of_a_stream_that_moved_meanwhile_do_not_set_it_back() -> None:
     world = World()
     server = await world.server()

@@ -167,7 +167,11 @@ class Order:
 
     def _begin_again(self, stream: Stream, head: Head, reason: str) -> None:
         """The stream cannot be continued: start at the log's head and tell everybody."""
+        known = (
+            stream.wanted if reason == "trimmed" else 0
+        )  # of the same log more may be known than this head
         stream.begin(head)
+        stream.wanted = max(stream.wanted, known)
         for subscription in tuple(stream.subscriptions):
             # Where live ones stand, the stream stood. Others may be ahead, even of what the log said a moment ago.
             misses_nothing = (
