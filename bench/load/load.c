@@ -6,11 +6,19 @@
  *   rate     the first connection publishes R events a second, whatever comes back
  *   calls    every connection keeps W requests in flight and counts the answers
  *   idle     nothing: holds the connections until its standard input ends
+ *   storm    everybody but the first drops, the first publishes E events, and all come back with --rejoin, in which %e and
+ *            %o stand for the position of the first's "joined"; ends when each has got the E events. Their ages are the
+ *            times from the first reconnection to a client's having caught up
  *
  * An event's body carries "@<sequence>:<nanoseconds>@", so that whatever a server wraps around it, or joins it with, the
- * marks of what arrived can be counted (two for each event), and its age be read.
+ * marks of what arrived can be counted (two for each event), and its age be read. With a rate, an event's time is the one
+ * at which it was due: that the generator itself came late does not make the server look faster.
  *
- * Prints one line of JSON. "busy" is the share of one core that this program itself used while measuring.
+ * It says "start", "joined", "measure" and "measured" at these moments (in mode idle "idle" instead of the last two), and
+ * each time waits for a line on its standard input, so that the server's CPU and memory can be read there.
+ *
+ * Prints one line of JSON. "busy" is the share of one core that this program itself used while measuring, "joining_busy"
+ * the same while the connections were opened.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -34,6 +42,7 @@ enum { CONNECTING, SHAKING, SPEAKING, MEMBER, GONE };
 #define MAX_SAYS 4
 #define BUFFER (256 * 1024)
 #define SAMPLES 4000000
+#define PATIENCE_SECONDS 180
 
 struct connection {
     int fd, state, heard, stalled;
@@ -43,17 +52,21 @@ struct connection {
 };
 
 static struct {
-    const char *host, *path, *protocol, *cookie, *origin, *mode, *publish, *says[MAX_SAYS], *cookies_file, *mark;
+    const char *host, *path, *protocol, *cookie, *origin, *mode, *publish, *says[MAX_SAYS], *cookies_file, *rejoin, *ping, *answer;
     int port, members, window, says_count, expects, payload, concurrency, stalled, warmup_ms;
     double seconds, rate;
     long events;
 } option = {.host = "127.0.0.1", .path = "/live/ws", .mode = "fanout", .members = 1, .window = 1, .payload = 128,
-            .seconds = 5, .concurrency = 200, .expects = 1, .mark = "@", .warmup_ms = 500};
+            .seconds = 5, .concurrency = 200, 
+            .expects = 1, .warmup_ms = 500};
 
 static struct connection *connections;
 static int epoll_fd, opened, joined, gone;
 static long marks, published, answers, bytes;
-static int measuring;
+static int measuring, reconnecting, behind;
+static int64_t storm_began;
+static char ping_frame[130];
+static int ping_size;
 static uint32_t *ages; /* microseconds */
 static long ages_count;
 static char **cookies;
@@ -106,16 +119,31 @@ static void say(struct connection *c, const char *text, size_t size) {
     write_all(c, frame, head + 4 + size);
 }
 
-static void pong(struct connection *c) { write_all(c, "\x8a\x80\0\0\0\0", 6); }
+/* The next line of the greeting; of those who come back the last one says where they were. */
+static void say_next(struct connection *c) {
+    int last = c->heard == option.says_count - 1;
+    const char *text = reconnecting && last ? option.rejoin : option.says[c->heard];
+    say(c, text, strlen(text));
+}
+
+/* RFC 6455, 5.5.3: a pong carries what the ping did. */
+static void pong(struct connection *c, const unsigned char *ping) {
+    char frame[6 + 125] = "\x8a";
+    int size = ping[1] & 127;
+    if (size > 125) return;
+    frame[1] = (char)(0x80 | size);
+    memcpy(frame + 6, ping + 2, size);
+    write_all(c, frame, 6 + size);
+}
 
 /* In the template %b is a body of the wanted size with the mark in it, %n a number that is new each time. */
-static void publish(struct connection *c) {
+static void publish_at(struct connection *c, int64_t when) {
     static char text[66000];
     size_t at = 0;
     long number = ++c->sent;
     for (const char *p = option.publish; *p; p++) {
         if (p[0] == '%' && p[1] == 'b') {
-            int n = sprintf(text + at, "@%ld:%lld@", number, (long long)now_ns());
+            int n = sprintf(text + at, "@%ld:%lld@", number, (long long)when);
             at += n;
             for (; n < option.payload; n++) text[at++] = 'x';
             p++;
@@ -130,29 +158,33 @@ static void publish(struct connection *c) {
     published++;
 }
 
-static void open_next(void) {
+static void publish(struct connection *c) { publish_at(c, now_ns()); }
+
+static void open_one(struct connection *c) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(option.port)};
     inet_pton(AF_INET, option.host, &address.sin_addr);
-    while (opened < option.members && opened - joined < option.concurrency) {
-        struct connection *c = &connections[opened];
-        c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        if (c->fd < 0) die("socket");
-        int one = 1;
-        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        c->stalled = opened > 0 && opened <= option.stalled;
-        if (c->stalled) {
-            int small = 4096;
-            setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-        }
-        /* more connections to one address than there are ports: 127.0.0.x are all this machine */
-        struct sockaddr_in from = {.sin_family = AF_INET};
-        from.sin_addr.s_addr = htonl(0x7f000001 + opened / 20000);
-        if (bind(c->fd, (struct sockaddr *)&from, sizeof from)) die("bind");
-        if (connect(c->fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS) die("connect");
-        struct epoll_event event = {.events = EPOLLOUT, .data.ptr = c};
-        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event);
-        opened++;
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (c->fd < 0) die("socket");
+    int one = 1, number = (int)(c - connections);
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    c->stalled = number > 0 && number <= option.stalled;
+    if (c->stalled) {
+        int small = 4096;
+        setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     }
+    /* More connections to one address than there are ports: 127.0.0.x are all this machine. The port is chosen by
+     * connect, which may take one that still waits for the end of a connection to another server's port. */
+    setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    from.sin_addr.s_addr = htonl(0x7f000001 + number / 20000);
+    if (bind(c->fd, (struct sockaddr *)&from, sizeof from)) die("bind");
+    if (connect(c->fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS) die("connect");
+    struct epoll_event event = {.events = EPOLLOUT, .data.ptr = c};
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event);
+}
+
+static void open_next(void) {
+    while (opened < option.members && opened - joined < option.concurrency) open_one(&connections[opened++]);
 }
 
 static void shake(struct connection *c) {
@@ -192,6 +224,25 @@ static void member(struct connection *c) {
     open_next();
 }
 
+/* Where the log stood when the first connection joined: from there the others will want to be served. */
+static void note_position(const char *text, int size) {
+    static char line[1000];
+    const char *epoch = memmem(text, size, "\"epoch\":\"", 9), *offset = memmem(text, size, "\"offset\":", 9);
+    if (!epoch || !offset) return;
+    int at = 0;
+    for (const char *p = option.rejoin; *p && at < 900; p++) {
+        if (p[0] == '%' && p[1] == 'e') {
+            at += sprintf(line + at, "%.*s", (int)strcspn(epoch + 9, "\""), epoch + 9), p++;
+        } else if (p[0] == '%' && p[1] == 'o') {
+            at += sprintf(line + at, "%ld", strtol(offset + 9, NULL, 10)), p++;
+        } else {
+            line[at++] = *p;
+        }
+    }
+    line[at] = 0;
+    option.rejoin = line;
+}
+
 /* Count the frames that arrive while a connection becomes a member; returns the bytes used. */
 static int listen_frames(struct connection *c, const unsigned char *data, int size) {
     int at = 0;
@@ -207,14 +258,15 @@ static int listen_frames(struct connection *c, const unsigned char *data, int si
         }
         if ((uint64_t)(size - at) < head + length) break;
         if ((data[at] & 15) == 9) {
-            pong(c);
+            pong(c, data + at);
         } else if ((data[at] & 15) == 8) {
             fprintf(stderr, "closed while joining: %.*s\n", (int)length, data + at + head);
             exit(1);
         } else {
             if (getenv("LOAD_SHOW")) fprintf(stderr, "%.*s\n", (int)length, data + at + head);
+            if (option.rejoin && c == connections) note_position((const char *)data + at + head, (int)length);
             c->heard++;
-            if (c->heard < option.says_count) say(c, option.says[c->heard], strlen(option.says[c->heard]));
+            if (c->heard < option.says_count) say_next(c);
             if (c->heard == option.expects) member(c);
         }
         at += head + (int)length;
@@ -244,6 +296,13 @@ static void count(struct connection *c, const char *data, int size) {
     c->received += mine;
     if (measuring) marks += mine;
     long whole = c->received / 2 - before;
+    if (reconnecting && c != connections) {
+        if (before < option.events && c->received / 2 >= option.events) {
+            ages[ages_count++] = (uint32_t)((now_ns() - storm_began) / 1000);
+            behind--;
+        }
+        return;
+    }
     if (!strcmp(option.mode, "calls")) {
         if (measuring) answers += whole;
         while (whole-- > 0 && measuring >= 0) publish(c);
@@ -278,7 +337,7 @@ static void readable(struct connection *c) {
                 memmove(c->rest, c->rest + head, c->rest_size - head);
                 c->rest_size -= head;
                 c->state = SPEAKING;
-                if (option.says_count) say(c, option.says[0], strlen(option.says[0]));
+                if (option.says_count) say_next(c);
                 if (!option.expects) member(c);
             }
             if (c->state == SPEAKING) {
@@ -293,8 +352,10 @@ static void readable(struct connection *c) {
             }
         } else {
             count(c, data, size);
-            /* servers that ping by frames of their own: an empty ping alone in a read is enough to tell */
-            if (size <= 16 && (unsigned char)data[0] == 0x89) pong(c);
+            /* A ping alone in a read is found; to see all of them every frame would have to be read. */
+            if ((unsigned char)data[0] == 0x89 && size == 2 + (data[1] & 127)) pong(c, (unsigned char *)data);
+            /* Servers that ping by messages of their own close what does not answer, so these are found anywhere. */
+            if (ping_size && memmem(data, size, ping_frame, ping_size)) say(c, option.answer, strlen(option.answer));
         }
         if (n < (ssize_t)sizeof buffer) return;
     }
@@ -315,7 +376,9 @@ static void pump(int timeout_ms) {
                 exit(1);
             }
             shake(c);
-        } else if (!(c->stalled && c->state == MEMBER)) {
+        } else if (c->stalled && c->state == MEMBER) {
+            epoll_ctl(epoll_fd, EPOLL_CTL_DEL, c->fd, NULL); /* it was closed, which epoll never stops to say */
+        } else {
             readable(c);
         }
     }
@@ -348,7 +411,8 @@ static void options(int argc, char **argv) {
         {"cookie", 1, 0, 'c'},     {"mode", 1, 0, 'm'},   {"members", 1, 0, 'n'}, {"window", 1, 0, 'w'},
         {"say", 1, 0, 's'},        {"expect", 1, 0, 'e'}, {"publish", 1, 0, 'b'}, {"payload", 1, 0, 'l'},
         {"seconds", 1, 0, 't'},    {"rate", 1, 0, 'r'},   {"cookies", 1, 0, 'k'}, {"concurrency", 1, 0, 'C'},
-        {"stalled", 1, 0, 'S'},    {"events", 1, 0, 'E'}, {"warmup-ms", 1, 0, 'W'}, {0, 0, 0, 0}};
+        {"stalled", 1, 0, 'S'},    {"events", 1, 0, 'E'}, {"warmup-ms", 1, 0, 'W'}, {"rejoin", 1, 0, 'R'},
+        {"ping", 1, 0, 'i'},       {"pong", 1, 0, 'o'},   {0, 0, 0, 0}};
     int o;
     while ((o = getopt_long(argc, argv, "", names, NULL)) != -1) switch (o) {
         case 'h': option.host = optarg; break;
@@ -373,9 +437,13 @@ static void options(int argc, char **argv) {
         case 'S': option.stalled = atoi(optarg); break;
         case 'E': option.events = atol(optarg); break;
         case 'W': option.warmup_ms = atoi(optarg); break;
+        case 'R': option.rejoin = optarg; break;
+        case 'i': option.ping = optarg; break;
+        case 'o': option.answer = optarg; break;
         default: exit(2);
         }
     if (option.cookies_file) read_cookies();
+    if (option.ping) ping_size = sprintf(ping_frame, "\x81%c%s", (char)strlen(option.ping), option.ping);
 }
 
 /* The marks of the moments between which the server's CPU is read, for whoever started this program. */
@@ -391,13 +459,47 @@ static void run_for(int64_t until, int64_t start) {
     while (now_ns() < until && gone < option.members) {
         if (option.rate > 0) {
             double due = option.rate * (now_ns() - start) / 1e9;
-            for (; sent < due; sent++) publish(&connections[0]);
+            for (; sent < due; sent++) publish_at(&connections[0], start + (int64_t)(1e9 * sent / option.rate));
             pump(1);
         } else {
             pump(50);
         }
         if (option.events && published >= option.events) break;
     }
+}
+
+static void wait_for(int *counter, int wanted) {
+    int64_t until = now_ns() + PATIENCE_SECONDS * 1000000000LL;
+    while (*counter != wanted) {
+        pump(1000);
+        if (now_ns() > until) {
+            fprintf(stderr, "only %d of %d after %d seconds\n", *counter, wanted, PATIENCE_SECONDS);
+            exit(1);
+        }
+    }
+}
+
+static double storm(void) {
+    for (struct connection *c = connections + 1; c < connections + option.members; c++) {
+        close(c->fd);
+        *c = (struct connection){0};
+    }
+    struct connection *first = connections;
+    for (long i = 0, got = first->received / 2; i < option.events; i++) {
+        publish(first);
+        while (first->received / 2 < got + i + 1 - option.window) pump(1000);
+    }
+    while (first->received / 2 < first->sent) pump(1000);
+    tell("measure");
+    reconnecting = 1;
+    behind = option.members - 1;
+    joined = opened = 1;
+    storm_began = now_ns();
+    open_next();
+    wait_for(&behind, 0);
+    double elapsed = (now_ns() - storm_began) / 1e9;
+    tell("measured");
+    return elapsed;
 }
 
 int main(int argc, char **argv) {
@@ -408,28 +510,29 @@ int main(int argc, char **argv) {
     epoll_fd = epoll_create1(0);
     tell("start");
     int64_t begun = now_ns();
+    double used = cpu_seconds();
     open_next();
-    while (joined < option.members) pump(1000);
-    double joining = (now_ns() - begun) / 1e9;
+    wait_for(&joined, option.members);
+    double joining = (now_ns() - begun) / 1e9, joining_cpu = cpu_seconds() - used;
     tell("joined");
     double elapsed = 0, cpu = 0;
     long deliveries = 0;
     if (!strcmp(option.mode, "idle")) {
         tell("idle");
+    } else if (!strcmp(option.mode, "storm")) {
+        used = cpu_seconds();
+        elapsed = storm();
+        cpu = cpu_seconds() - used;
     } else {
         int64_t start = now_ns();
         if (option.rate <= 0)
             for (int c = 0; c < (!strcmp(option.mode, "calls") ? option.members : 1); c++)
                 for (int i = 0; i < option.window; i++) publish(&connections[c]);
-        if (option.rate > 0) {
-            run_for(start + option.warmup_ms * 1000000LL, start);
-        } else {
-            run_for(start + option.warmup_ms * 1000000LL, start);
-        }
+        run_for(start + option.warmup_ms * 1000000LL, start);
         tell("measure");
         measuring = 1;
         long before = published;
-        double used = cpu_seconds();
+        used = cpu_seconds();
         start = now_ns();
         run_for(start + (int64_t)(option.seconds * 1e9), start);
         elapsed = (now_ns() - start) / 1e9;
@@ -440,9 +543,9 @@ int main(int argc, char **argv) {
         tell("measured");
     }
     qsort(ages, ages_count, sizeof *ages, by_size);
-    printf("{\"members\":%d,\"joining_seconds\":%.4f,\"seconds\":%.4f,\"published\":%ld,\"deliveries\":%ld,\"answers\":%ld,"
+    printf("{\"members\":%d,\"joining_seconds\":%.4f,\"joining_busy\":%.3f,\"seconds\":%.4f,\"published\":%ld,\"deliveries\":%ld,\"answers\":%ld,"
            "\"bytes\":%ld,\"busy\":%.3f,\"gone\":%d,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f,\"max_ms\":%.3f}\n",
-           option.members, joining, elapsed, published, deliveries, answers, bytes, elapsed ? cpu / elapsed : 0, gone,
+           option.members, joining, joining_cpu / joining, elapsed, published, deliveries, answers, bytes, elapsed ? cpu / elapsed : 0, gone,
            percentile(.5), percentile(.99), percentile(.999), percentile(1));
     return 0;
 }
