@@ -54,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     message_bytes: Count = 65536
     """The largest message that a client may send, in bytes."""
 
+    event_bytes: Count = 1_000_000
+    """The largest event that may be published, in bytes of JSON. Every subscriber's server has to be able to send it."""
+
     topics_per_connection: Count = 100
     """How many topics one connection may have joined at once."""
 

@@ -57,6 +57,7 @@ def build_runtime() -> Runtime:
         else Inline(),
         timing=Timing(compare=chosen.compare_seconds),
         group_events=group_event if chosen.group_events else None,
+        event_bytes=chosen.event_bytes,
     )
 
 

@@ -323,3 +323,18 @@ async def test_a_hello_with_a_token_speaks_for_its_user() -> None:
         welcome, joined = await ada.hear()
         assert (welcome["payload"]["user"], joined["topic"]) == ("9", "notes/9")
         assert ada.connection.caller.owner == "user:9"
+
+
+@in_jumping_time
+async def test_a_message_that_the_server_fails_to_handle_ends_the_connection_and_brings_the_client_back() -> (
+    None
+):
+    async with world() as here:
+        socket = await here.connect(User(1))
+        socket.join("rooms/lobby")
+        assert types(await socket.hear()) == ["joined"]
+        here.service.calls.request = None  # type: ignore[method-assign, assignment]
+        socket.say(type="call", ref=2, topic="rooms/lobby", name="say", payload={"n": 5})
+        (goodbye,) = await socket.hear()
+        assert goodbye["payload"] == {"code": "failed", "reconnect": True}
+        assert socket.closed == 4050

@@ -47,6 +47,7 @@ class Process:
         self.published: list[tuple[bool, list[Draft]]] = []
         self.publisher = self
         self.spread = None
+        self.event_bytes = 1000
         self.log = MemoryLog()
         self.threads, self.log_threads = Threads(1), Inline()
 
@@ -314,3 +315,10 @@ class Holder(Event):
 def test_a_mistake_in_a_class_is_named_with_the_way_out(attributes: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         make(**attributes)
+
+
+def test_an_event_that_is_too_large_is_refused_with_the_way_out(process: Process) -> None:
+    process.event_bytes = 5
+    with pytest.raises(ValueError, match=r"Posted is 9 bytes of JSON, .* may have 5; .*EVENT_BYTES"):
+        Room(room="lobby").publish(Posted(17))
+    assert process.published == []

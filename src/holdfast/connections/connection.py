@@ -101,6 +101,13 @@ class Connection:
 
     def receive(self, data: str | bytes) -> None:
         """A message has arrived."""
+        try:
+            self._receive(data)
+        except Exception:
+            logger.exception("%r could not handle a message, and is closed", self)
+            self.hang_up(codes.FAILED)
+
+    def _receive(self, data: str | bytes) -> None:
         effects = self._session.receive(data, self._loop.time())
         if self.caller.client is not self._session.client:  # a hello has said who this is
             self.caller = self._caller_for(self.caller.user)

@@ -18,6 +18,10 @@ from .publisher import Publisher
 from .threads import Inline, Threads
 
 
+EVENT_BYTES = 1_000_000
+"""The largest event, as JSON. Daphne cannot send a message of more than 1 MiB."""
+
+
 class Runtime:
     """One process's log, backplane, threads, publisher, and its hub on each event loop that has connections."""
 
@@ -30,11 +34,13 @@ class Runtime:
         log_threads: Threads | Inline,
         timing: Timing | None = None,
         group_events: GroupEvents | None = None,
+        event_bytes: int = EVENT_BYTES,
     ) -> None:
         self.log = log
         self.backplane = backplane
         self.threads = threads
         self.log_threads = log_threads
+        self.event_bytes = event_bytes
         self.origin = secrets.token_hex(8)
         self.publisher = Publisher(log, backplane, log_threads, origin=self.origin)
         self._timing = timing

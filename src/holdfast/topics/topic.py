@@ -157,7 +157,13 @@ class Topic:
         ]
 
     def _draft(self, event: Event, excluded: str) -> Draft:
-        return Draft(topic=self._name, name=event.__wire_name__, payload=event.encode(), exclude=excluded)
+        payload, limit = event.encode(), runtime.current().event_bytes
+        if len(payload) > limit:
+            raise ValueError(
+                f"{self!r}: {type(event).__name__} is {len(payload)} bytes of JSON, and an event may have {limit}; publish "
+                'where the data can be fetched instead, or raise HOLDFAST["EVENT_BYTES"]'
+            )
+        return Draft(topic=self._name, name=event.__wire_name__, payload=payload, exclude=excluded)
 
     def _stores(self, method: str, event: Any) -> bool:
         """Does this event go into the log? Raises ``TypeError`` when the topic does not know it."""
