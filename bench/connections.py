@@ -1,0 +1,128 @@
+"""Being there: what an idle connection weighs, how fast new ones come, how fast they are answered, how they come back."""
+
+import json
+import time
+import urllib.request
+
+from bench import lineup
+from bench.fanout import BYTES
+from bench.figures import Scale, Table, by_turns
+from bench.machine import memory_bytes
+from bench.progress import Progress
+from bench.servers import Served, Surroundings
+
+IDLE = 10_000
+ARRIVING = 5_000
+CALLERS, CALLS_EACH = 100, 8
+RETURNING, MISSED = 5_000, 100
+
+
+def memory(around: Surroundings, scale: Scale, progress: Progress) -> Table:
+    """Memory of the server's processes for each connection that has joined and is silent."""
+    table = Table(workload="memory")
+    members = scale.members(IDLE)
+
+    def measure(server: Served) -> None:
+        found: dict[str, dict[str, int]] = {}
+
+        def look(moment: str) -> None:
+            if moment == "idle":
+                time.sleep(2)  # what the handshakes left behind is given back
+            found[moment] = memory_bytes(server.pid)
+
+        server.load("--mode", "idle", "--members", "50")  # what is loaded at first need is loaded
+        time.sleep(0.5)
+        server.load("--mode", "idle", "--members", str(members), at=look)
+        grown = {name: found["idle"][name] - found["start"][name] for name in ("pss", "rss")}
+        table.add(
+            (server.peer.key, members),
+            kb=grown["pss"] / members / 1024,
+            kb_rss=grown["rss"] / members / 1024,
+            total_mb=found["idle"]["pss"] / 1e6,
+        )
+
+    by_turns(table, lineup.PEERS, around, scale, progress, measure)
+    return table
+
+
+def arrivals(around: Surroundings, scale: Scale, progress: Progress) -> Table:
+    """New connections a second, until they have joined; where Django serves them, also with a user's session."""
+    table = Table(workload="arrivals")
+    members = scale.members(ARRIVING)
+
+    def arrive(server: Served, who: str, *options: str) -> None:
+        run = server.load("--mode", "idle", "--members", str(members), *options)
+        seconds = run.report["joining_seconds"]
+        table.add(
+            (server.peer.key, who),
+            per_second=members / seconds,
+            us=1e6 * run.joining_cpu / members,
+            server_busy=run.joining_cpu / seconds,
+            load_busy=run.report["joining_busy"],
+        )
+
+    def measure(server: Served) -> None:
+        server.load("--mode", "idle", "--members", "50")
+        arrive(server, "anonymous")
+        if server.peer.django:
+            cookies = around.directory / "cookies"
+            cookies.write_text(server.manage("sessions", str(members)))
+            arrive(server, "with a session", "--cookies", str(cookies))
+
+    by_turns(table, lineup.PEERS, around, scale, progress, measure)
+    return table
+
+
+def calls(around: Surroundings, scale: Scale, progress: Progress) -> Table:
+    """Requests a second that are validated, authorized, carried out by an async handler, and answered."""
+    table = Table(workload="calls")
+
+    def measure(server: Served) -> None:
+        run = server.load(
+            "--mode", "calls", "--members", str(CALLERS), "--window", str(CALLS_EACH), "--payload", str(BYTES),
+            "--seconds", str(scale.seconds), "--warmup-ms", "1000", calls=True,
+        )  # fmt: skip
+        report = run.report
+        table.add(
+            (server.peer.key,),
+            per_second=report["answers"] / report["seconds"],
+            us=1e6 * run.cpu / report["answers"],
+            server_busy=run.cpu / report["seconds"],
+            load_busy=report["busy"],
+            p50_ms=report["p50_ms"],
+            p99_ms=report["p99_ms"],
+        )
+
+    by_turns(table, [peer for peer in lineup.PEERS if peer.speech.echo], around, scale, progress, measure)
+    return table
+
+
+def storm(around: Surroundings, scale: Scale, progress: Progress) -> Table:
+    """All members of a room drop and come back together, each having missed the same number of events."""
+    table = Table(workload="storm")
+    members = scale.members(RETURNING)
+
+    def measure(server: Served) -> None:
+        reads: dict[str, int] = {}
+
+        def look(moment: str) -> None:
+            if moment in ("measure", "measured"):
+                with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/counters", timeout=20) as answer:
+                    reads[moment] = json.load(answer)["log_reads"]
+
+        run = server.load(
+            "--mode", "storm", "--members", str(members), "--events", str(MISSED), "--payload", str(BYTES),
+            "--rejoin", lineup.rejoin(lineup.ROOM), at=look,
+        )  # fmt: skip
+        table.add(
+            (server.peer.key, members),
+            seconds=run.report["seconds"],
+            cpu=run.cpu,
+            load_busy=run.report["busy"],
+            log_reads=reads["measured"] - reads["measure"],
+            p50_ms=run.report["p50_ms"],
+            p99_ms=run.report["p99_ms"],
+        )
+
+    by_turns(table, (lineup.HOLDFAST, lineup.HOLDFAST_SQLITE), around, scale, progress, measure)
+    return table

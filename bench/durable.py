@@ -1,0 +1,40 @@
+"""How fast events get into the log: bench/publish.py, its figures read."""
+
+import re
+import subprocess
+import sys
+
+from bench.figures import Scale, Table
+from bench.machine import ROOT
+from bench.progress import Progress
+from bench.servers import Surroundings
+
+LINE = re.compile(
+    r"(?P<database>sqlite|postgres) +(?P<writers>\d+) (?P<way>\S[\w ]*?) {2,}(?P<rate>[\d,]+) +(?P<p50>[\d.]+) +(?P<p95>[\d.]+)"
+    r" +(?P<p99>[\d.]+) *(?P<goal>[\d,]+)?"
+)
+
+
+def publish(around: Surroundings, scale: Scale, progress: Progress) -> Table:
+    """Events a second into the log, on SQLite and on PostgreSQL; the median of its own runs."""
+    table = Table(workload="publish")
+    progress.begin("publish: SQLite, then PostgreSQL")
+    command = ["taskset", "-c", "0,1", sys.executable, str(ROOT / "bench" / "publish.py")]
+    command += ["--seconds", str(scale.seconds), "--runs", str(scale.runs)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    for line in done.stdout.splitlines():
+        if found := LINE.match(line):
+            table.add(
+                (found["database"], int(found["writers"]), found["way"]),
+                per_second=_number(found["rate"]),
+                goal=_number(found["goal"] or "0"),
+                **{f"{part}_ms": float(found[part]) for part in ("p50", "p95", "p99")},
+            )
+    if not table.cases:
+        table.missing["publish.py"] = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    progress.done()
+    return table
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))

@@ -1,0 +1,143 @@
+"""Delivering: to rooms of two sizes as fast as it goes, and at half of that for the latency, with clients that stall."""
+
+import time
+
+from bench import lineup
+from bench.figures import Scale, Table, by_turns
+from bench.generator import Run
+from bench.machine import memory_bytes
+from bench.progress import Progress
+from bench.servers import Served, Surroundings
+
+BYTES = 128
+SIZES = (1_000, 5_000)
+WINDOWS = (1, 4, 16)
+STALLED = 100
+LONG_RUN = 100_000
+
+
+def sizes(scale: Scale) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(scale.members(size) for size in SIZES))
+
+
+def fanout(around: Surroundings, scale: Scale, progress: Progress) -> Table:
+    """CPU for each delivery, and deliveries a second, with 1, 4 and 16 events in flight."""
+    table = Table(workload="fanout")
+
+    def measure(server: Served) -> None:
+        for members in sizes(scale):
+            for window in WINDOWS:
+                if server.peer.slow and members > 1_000 and window == 4:
+                    continue  # minutes for a figure between its neighbours
+                run = flood(server, members, window, scale.seconds)
+                table.add((server.peer.key, members, window), **_delivery(run))
+
+    by_turns(table, lineup.PEERS, around, scale, progress, measure)
+    return table
+
+
+def flood(server: Served, members: int, window: int, seconds: float, *more: str) -> Run:
+    return server.load(
+        "--members", str(members), "--window", str(window), "--payload", str(BYTES),
+        "--seconds", str(seconds), "--warmup-ms", "1000", *more,
+    )  # fmt: skip
+
+
+def _delivery(run: Run) -> dict[str, float]:
+    report = run.report
+    deliveries = report["deliveries"]
+    if not deliveries:
+        raise ValueError("nothing was delivered")
+    return {
+        "us": 1e6 * run.cpu / deliveries,
+        "per_second": deliveries / report["seconds"],
+        "server_busy": run.cpu / report["seconds"],
+        "load_busy": report["busy"],
+        **_ages(run),
+    }
+
+
+def _ages(run: Run) -> dict[str, float]:
+    return {name: run.report[name] for name in ("p50_ms", "p99_ms", "p999_ms", "max_ms")}
+
+
+def latency(around: Surroundings, scale: Scale, progress: Progress) -> Table:
+    """How old events are on arrival, at half the rate that a server manages with one event in flight."""
+    table = Table(workload="latency")
+    members = scale.members(1_000)
+    rates: dict[str, float] = {}
+
+    def measure(server: Served) -> None:
+        if server.peer.key not in rates:  # every run at the same rate
+            rates[server.peer.key] = _saturating(server, members, scale) / 2
+        rate = rates[server.peer.key]
+        run = flood(server, members, 1, scale.seconds, "--mode", "rate", "--rate", str(rate))
+        table.add((server.peer.key, members), rate=rate, **_delivery(run))
+
+    by_turns(table, lineup.PEERS, around, scale, progress, measure)
+    return table
+
+
+def _saturating(server: Served, members: int, scale: Scale) -> float:
+    """Events a second."""
+    report = flood(server, members, 1, min(scale.seconds, 2)).report
+    return float(report["published"] / report["seconds"])
+
+
+def stalled(around: Surroundings, scale: Scale, progress: Progress) -> Table:
+    """What clients that never read do to the others, and the server's memory over a long run with them."""
+    table = Table(workload="stalled")
+    members = scale.members(1_000)
+    rates: dict[str, float] = {}
+
+    def measure(server: Served) -> None:
+        if server.peer.key not in rates:
+            rates[server.peer.key] = _saturating(server, members, scale) / 2
+        rate = rates[server.peer.key]
+        for silent in (0, members // 10):
+            run = flood(
+                server,
+                members,
+                1,
+                scale.seconds,
+                "--mode",
+                "rate",
+                "--rate",
+                str(rate),
+                "--stalled",
+                str(silent),
+            )
+            table.add((server.peer.key, members, silent), rate=rate, **_delivery(run))
+
+    by_turns(table, (lineup.HOLDFAST_SQLITE, lineup.WS), around, scale, progress, measure)
+    return table
+
+
+def endurance(around: Surroundings, scale: Scale, progress: Progress) -> Table:
+    """The server's memory before, while and after very many events go past clients that never read."""
+    table = Table(workload="endurance")
+    members = scale.members(1_000)
+    events = 2_000 if scale.quick else LONG_RUN
+
+    def measure(server: Served) -> None:
+        sizes: dict[str, float] = {}
+        began = time.monotonic()
+
+        def look(moment: str) -> None:
+            sizes[moment] = memory_bytes(server.pid)["pss"]
+
+        server.load(
+            "--members", str(members), "--window", "16", "--payload", str(BYTES), "--stalled", str(members // 10),
+            "--seconds", "300", "--events", str(events), "--warmup-ms", "3000", at=look,
+        )  # fmt: skip
+        table.add(
+            (server.peer.key, members, members // 10),
+            events=events,
+            seconds=time.monotonic() - began,
+            joined_mb=sizes["joined"] / 1e6,
+            warm_mb=sizes["measure"] / 1e6,
+            after_mb=sizes["measured"] / 1e6,
+        )
+
+    by_turns(table, (lineup.HOLDFAST_SQLITE,), around, scale, progress, measure)
+    return table

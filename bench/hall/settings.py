@@ -1,0 +1,51 @@
+"""As a project would have them, but for the limits on one connection's messages: one connection publishes everything.
+
+BENCH_DATABASE: the SQLite file. BENCH_LOG: where durable topics are kept, ``memory`` or ``database``. BENCH_REDIS: the URL
+of the Redis for sessions. BENCH_LAYER: the class of the channel layer there; without it there is none.
+"""
+
+import os
+
+DEBUG = False
+SECRET_KEY = "nothing is signed here"
+ALLOWED_HOSTS = ["127.0.0.1"]
+SILENCED_SYSTEM_CHECKS = ["holdfast.W005"]  # the log is in memory on purpose
+ROOT_URLCONF = "bench.hall.urls"
+INSTALLED_APPS = [
+    "holdfast",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "bench.hall",
+]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ["BENCH_DATABASE"],
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # nobody signs in
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": os.environ.get("BENCH_REDIS", "redis://127.0.0.1:6379/0"),
+    }
+}
+SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+HOLDFAST = {
+    "LOG": os.environ.get("BENCH_LOG", "memory"),
+    "MESSAGE_RATE": "1000000/s",
+    "MESSAGE_BURST": 1000000,
+    "STALL_SECONDS": 600,  # stalled clients shall stay while they are measured
+}
+if layer := os.environ.get("BENCH_LAYER"):
+    # redis-py's pool has 100 connections at most, which Channels' core layer exceeds as soon as 100 clients come at once.
+    host = {"address": os.environ["BENCH_REDIS"], "max_connections": 5000}
+    CHANNEL_LAYERS = {"default": {"BACKEND": layer, "CONFIG": {"hosts": [host]}}}

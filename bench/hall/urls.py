@@ -1,0 +1,18 @@
+"""One page, for the bench itself: what the server has counted."""
+
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.urls import path
+
+from holdfast import wiring
+
+
+async def counters(request: HttpRequest) -> JsonResponse:
+    """``log_reads``: how often events were read from the log for those who were behind."""
+    service = wiring.service()
+    hub: Any = await service.runtime.hub()
+    return JsonResponse({"log_reads": hub._order.replay.reads, "connections": len(service.connections)})
+
+
+urlpatterns = [path("counters", counters)]

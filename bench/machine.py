@@ -1,0 +1,96 @@
+"""This machine: its two cores, what a server's processes have used of it, and how quiet it is."""
+
+import datetime as dt
+import os
+import platform
+import resource
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVER_CORE, LOAD_CORE = 0, 1
+TICKS = os.sysconf("SC_CLK_TCK")
+QUIET_LOAD = 1.5
+OPEN_FILES = 20_000
+
+
+def pinned(core: int, *command: str | Path) -> list[str]:
+    return ["taskset", "-c", str(core), *map(str, command)]
+
+
+def settle_in() -> None:
+    """Leave the server's core alone (what is started from here inherits that), and allow many open files."""
+    os.sched_setaffinity(0, {LOAD_CORE})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def processes(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*"):
+            try:
+                found += map(int, (task / "children").read_text().split())
+            except OSError:  # it has just ended
+                continue
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and all below it."""
+    total = 0
+    for process in processes(pid):
+        try:
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+def memory_bytes(pid: int) -> dict[str, int]:
+    """Resident and proportional set size of a process and all below it. The kernel's socket buffers are in neither."""
+    sizes = {"rss": 0, "pss": 0}
+    for process in processes(pid):
+        try:
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, size = line.partition(":")
+            if name.lower() in sizes:
+                sizes[name.lower()] += int(size.split()[0]) * 1024
+    return sizes
+
+
+def described() -> dict[str, Any]:
+    """What to know about figures from here. ``quiet`` is whether other programs were at work when they were begun."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    git = ["git", "-C", str(ROOT)]
+    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    dirty = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=no", "src", "bench"],
+        capture_output=True,
+        text=True,
+    )
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_average": os.getloadavg()[0],
+        "quiet": os.getloadavg()[0] < QUIET_LOAD,
+        "begun": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip() + (" with changes" if dirty.stdout.strip() else ""),
+    }
