@@ -312,7 +312,7 @@ def test_nothing_comes_after_the_goodbye() -> None:
 
 # ── 3 what a bad message does ────────────────────────────────────────────────────────────────────────────────────────
 
-DEEP = '{"type":"ping","x":' + "[" * 5000 + "]" * 5000 + "}"
+DEEP = '{"type":"ping","x":' + "[" * 30000 + "]" * 30000 + "}"  # deeper than any supported Python follows
 
 
 @pytest.mark.parametrize(

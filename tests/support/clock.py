@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import selectors
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
@@ -39,6 +40,13 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._clock.now
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads themselves: a time limit, as Python 3.12 sets one, would be over at once."""
+        if sys.version_info >= (3, 12):
+            await super().shutdown_default_executor(None)
+        else:
+            await super().shutdown_default_executor()
 
 
 def in_jumping_time(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
