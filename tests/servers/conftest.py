@@ -1,6 +1,7 @@
 """One process of each server for the whole run, on first use; its log is read after every test and at its end."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ class Pool:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._prepared = Prepared.make(directory)
+        self.prepared = Prepared.make(directory)
         self._running: dict[tuple[str, str], Running] = {}
         self._stack = ExitStack()
 
@@ -32,7 +33,11 @@ class Pool:
         holdfast = STRICT if variant == "strict" else GENEROUS
         app = {"app": EXPLICIT} if variant == "explicit" else {}
         directory = self._directory / f"{kind.name}-{variant}{name}"
-        return running(kind, self._prepared, directory, holdfast=holdfast, **app)
+        return running(kind, self.prepared, directory, holdfast=holdfast, **app)
+
+    def copy(self, directory: Path) -> Path:
+        """A database for a process that the test starts itself."""
+        return Path(shutil.copy(self.prepared.database, directory / "live.sqlite3"))
 
     def close(self) -> list[str]:
         """End all of them; what was wrong in their last output."""

@@ -168,7 +168,7 @@ class Running:
         return new
 
 
-def _environment(database: Path, holdfast: dict[str, Any] | None = None) -> dict[str, str]:
+def environment_for(database: Path, holdfast: dict[str, Any] | None = None) -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
         "LIVE_DATABASE": str(database),
@@ -191,7 +191,7 @@ class Prepared:
         printed = subprocess.run(
             [sys.executable, "-m", "tests.servers.project.prepare"],
             cwd=ROOT,
-            env=_environment(database),
+            env=environment_for(database),
             check=True,
             capture_output=True,
             text=True,
@@ -210,7 +210,7 @@ def running(
     shutil.copy(prepared.database, database)
     port = free_port()
     program, *arguments = kind.command(port, app)
-    environment = {**_environment(database, holdfast), **kind.environment}
+    environment = {**environment_for(database, holdfast), **kind.environment}
     process = start(kind.name, [BIN / program, *arguments], directory=directory, env=environment)
     server = Running(kind=kind, port=port, process=process, users=prepared.users)
     try:

@@ -1,10 +1,11 @@
 """Writes a line per request, as Django's own development server does."""
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
 logger = logging.getLogger("django.server")
 
@@ -21,14 +22,31 @@ class RequestLog:
             return
         line = _Line(scope)
 
-        async def noting(event: ASGISendEvent) -> None:
+        async def noting(event: Any) -> None:
             line.note(event)
+            if event["type"] == "holdfast.adopt":
+                event = {**event, "adopt": line.following(event["adopt"])}
             await send(event)
 
         try:
             await self._application(scope, receive, noting)
         finally:
-            line.end()
+            line.application_ended()
+
+
+class _Followed:
+    """A connection's reading end (:class:`holdfast.server.adopted.Peer`), and who wants to know when it is over."""
+
+    def __init__(self, peer: Any, ended: Callable[[], None]) -> None:
+        self._peer = peer
+        self._ended = ended
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._peer, name)
+
+    def closed(self) -> None:
+        self._peer.closed()
+        self._ended()
 
 
 class _Line:
@@ -38,7 +56,7 @@ class _Line:
         self._target = f"{path}{scope['path']}{'?' + query if query else ''}"
         self._method = scope.get("method", "WebSocket")
         self._version = scope.get("http_version", "1.1")
-        self._status, self._size, self._open = 0, 0, False
+        self._status, self._size, self._open, self._adopted = 0, 0, False, False
 
     def note(self, event: Any) -> None:
         match event["type"]:
@@ -50,12 +68,21 @@ class _Line:
                     self._write(
                         f'"{self._method} {self._target} HTTP/{self._version}" {self._status} {self._size}'
                     )
-            case "websocket.accept":
+            case "websocket.accept" | "holdfast.adopt":
                 self._open, self._status = True, 101
                 self._write(f'"WebSocket {self._target}" connected')
             case "websocket.close" if not self._open:
                 self._status = 403
                 self._write(f'"WebSocket {self._target}" refused')
+
+    def following(self, adopt: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """A connection that is given away ends when its peer is told so, not with the application."""
+        self._adopted = True
+        return lambda sink: _Followed(adopt(sink), self.end)
+
+    def application_ended(self) -> None:
+        if not self._adopted:
+            self.end()
 
     def end(self) -> None:
         if self._open:

@@ -243,7 +243,7 @@ class WebSocketProtocol(asyncio.Protocol):
             adopted.data_received(early)
 
     def _log(self, outcome: str) -> None:
-        if logger.isEnabledFor(logging.INFO):
+        if self._config.access_log and logger.isEnabledFor(logging.INFO):
             scope = cast("Any", self._scope)
             path = get_path_with_query_string(scope)
             logger.info('%s - "WebSocket %s" %s', get_client_addr(scope), path, outcome)

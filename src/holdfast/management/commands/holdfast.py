@@ -1,4 +1,4 @@
-"""``manage.py holdfast trim | sweep | topics``: looking after the log, and looking at what there is."""
+"""``manage.py holdfast serve | trim | sweep | topics``: serving, looking after the log, looking at what there is."""
 
 from argparse import ArgumentParser
 from datetime import timedelta
@@ -9,15 +9,19 @@ from django.utils import timezone
 
 from holdfast import conf
 from holdfast.hub import runtime
+from holdfast.management import serve
 from holdfast.topics.registry import registry
 from holdfast.topics.topic import Topic
 
 
 class Command(BaseCommand):
-    help = "Looks after live topics."
+    help = "Serves live topics, and looks after them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+        serve.add_arguments(
+            commands.add_parser("serve", help="Serve HTTP and live topics, for production; see --help.")
+        )
         commands.add_parser(
             "trim", help="Forget what is past each topic's keep, and old answers. Run it hourly or so."
         )
@@ -27,7 +31,14 @@ class Command(BaseCommand):
         commands.add_parser("topics", help="List the topics of this project.")
 
     def handle(self, *args: Any, command: str, **options: Any) -> None:
-        {"trim": self.trim, "sweep": self.sweep, "topics": self.topics}[command]()
+        if command == "serve":
+            serve.serve(options, self._say)
+        else:
+            {"trim": self.trim, "sweep": self.sweep, "topics": self.topics}[command]()
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text, ending="")
+        self.stdout.flush()
 
     def trim(self) -> None:
         log, now = runtime.current().log, timezone.now()

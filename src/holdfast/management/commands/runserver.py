@@ -1,6 +1,5 @@
 """``manage.py runserver``: Django's own, with an ASGI server inside, so that pages and live topics share one port."""
 
-import importlib.util
 import signal
 import socket
 import sys
@@ -11,12 +10,11 @@ import uvicorn
 from asgiref.typing import ASGI3Application
 from django.apps import apps
 from django.conf import settings
-from django.core.asgi import get_asgi_application
-from django.core.management.base import CommandError
-from django.utils.module_loading import import_string
 
 from holdfast import conf
+from holdfast.management.application import largest_message, load
 from holdfast.management.request_log import RequestLog
+from holdfast.server import HttpProtocol, WebSocketProtocol
 
 if apps.is_installed("django.contrib.staticfiles"):
     from django.contrib.staticfiles.management.commands.runserver import Command as Runserver
@@ -46,7 +44,10 @@ class UvicornServer:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         config = uvicorn.Config(
             self._application,
-            ws=_websocket_implementation(),
+            ws=WebSocketProtocol,
+            http=HttpProtocol,
+            ws_max_size=largest_message(),
+            ws_per_message_deflate=False,
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -62,8 +63,7 @@ class Command(Runserver):
     server_cls = UvicornServer  # type: ignore[assignment]
 
     def get_handler(self, *args: Any, **options: Any) -> Any:
-        _websocket_implementation()
-        application = _application()
+        application = load()
         if options.get("use_static_handler") and (settings.DEBUG or options.get("insecure_serving")):
             from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 
@@ -75,27 +75,3 @@ class Command(Runserver):
         url = f"/{conf.settings().path}ws"
         self.stdout.write(f"Uvicorn {uvicorn.__version__} serves HTTP, and live topics at {url}\n\n")
         self.stdout.flush()
-
-
-def _application() -> Any:
-    path = getattr(settings, "ASGI_APPLICATION", None)
-    if path is None:
-        from holdfast.asgi import application
-
-        return application(get_asgi_application())
-    try:
-        return import_string(path)
-    except ImportError as error:
-        raise CommandError(
-            f"ASGI_APPLICATION = {path!r} cannot be loaded: {error}. Name the application of your asgi.py, such as "
-            "'mysite.asgi.application', or leave the setting out."
-        ) from error
-
-
-def _websocket_implementation() -> Any:
-    for module, name in (("websockets", "websockets-sansio"), ("wsproto", "wsproto")):
-        if importlib.util.find_spec(module):
-            return name
-    raise CommandError(
-        "Uvicorn needs a WebSocket library to serve live topics. Install one: pip install websockets"
-    )

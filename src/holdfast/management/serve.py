@@ -1,0 +1,237 @@
+"""``manage.py holdfast serve``: Uvicorn with :mod:`holdfast.server`, set up for very many connections."""
+
+import contextlib
+import gc
+import importlib.util
+import signal
+import socket
+import stat
+import sys
+from argparse import ArgumentParser, BooleanOptionalAction
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from django.conf import settings as django_settings
+from django.core.management.base import CommandError
+from uvicorn.supervisors import Multiprocess
+
+from holdfast import __version__, conf
+from holdfast.management.application import largest_message, load
+
+APPLICATION = "holdfast.management.application:load"
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted: after a deploy everybody comes at once."""
+
+SHUTDOWN_SECONDS = 30
+"""How long requests that are running may take at the end."""
+
+GC_THRESHOLDS = (10_000, 20, 50)
+"""See :class:`Config`."""
+
+OPEN_FILES = 1 << 20
+FEW_FILES = 8192
+
+Say = Callable[[str], object]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Uvicorn's own options, as far as they make sense here, under Uvicorn's own names."""
+    add = parser.add_argument
+    where = parser.add_argument_group("where")
+    where.add_argument("--host", default="127.0.0.1", help="Address to listen on. Default: %(default)s")
+    where.add_argument("--port", type=int, default=8000, help="Default: %(default)s")
+    where.add_argument("--uds", metavar="PATH", help="Listen on this UNIX socket instead.")
+    where.add_argument("--fd", type=int, help="Listen on this open socket instead (systemd).")
+    where.add_argument("--root-path", default="", help="The path under which a proxy shows this server.")
+    add("--workers", type=int, default=1, metavar="N", help="Processes; about one per core. Default: 1")
+    add("--backlog", type=int, default=BACKLOG, help="Connections that may wait. Default: %(default)s")
+    add("--limit-concurrency", type=int, metavar="N", help="Beyond this many, HTTP requests get a 503.")
+    add("--limit-max-requests", type=int, metavar="N", help="Start a worker afresh after so many requests.")
+    add(
+        "--timeout-keep-alive", type=int, default=5, metavar="SECONDS", help="Idle HTTP. Default: %(default)s"
+    )
+    add(
+        "--timeout-graceful-shutdown",
+        type=int,
+        default=SHUTDOWN_SECONDS,
+        metavar="SECONDS",
+        help="How long running requests may take when the server stops. Default: %(default)s",
+    )
+    add(
+        "--proxy-headers",
+        action=BooleanOptionalAction,
+        default=True,
+        help="Believe X-Forwarded-For and -Proto of those in --forwarded-allow-ips. On by default.",
+    )
+    add(
+        "--forwarded-allow-ips",
+        metavar="IPS",
+        help="Proxies to believe, with commas, or '*'. Default: $FORWARDED_ALLOW_IPS, or 127.0.0.1; on a UNIX socket "
+        "whoever may open it.",
+    )
+    add(
+        "--access-log",
+        action=BooleanOptionalAction,
+        default=False,
+        help="A line per request. Off by default.",
+    )
+    add("--log-level", choices=[*uvicorn.config.LOG_LEVELS], help="Of Uvicorn's own messages. Default: info")
+    add("--ws-max-size", type=int, metavar="BYTES", help="The largest message. Default: at least 1 MiB")
+    add(
+        "--ws-per-message-deflate",
+        action=BooleanOptionalAction,
+        default=False,
+        help="Compress messages of 512 bytes and more, once for everybody. Off by default: it costs CPU.",
+    )
+    tls = parser.add_argument_group("TLS")
+    for option in ("keyfile", "certfile", "keyfile-password", "ca-certs", "ciphers"):
+        tls.add_argument(f"--ssl-{option}", default="TLSv1" if option == "ciphers" else None)
+
+
+class Config(uvicorn.Config):
+    """Uvicorn's, in every worker; when everything is loaded it also settles the garbage collector.
+
+    The collector walks through all objects that may be part of a cycle, again and again. What the project has loaded
+    stays for ever, so it is taken out of the walk (``gc.freeze``); and since a connection is a handful of objects that
+    live for hours, the walks are made rare: the young ones every 10,000 new objects instead of 700.
+    """
+
+    def load(self) -> None:
+        super().load()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+
+
+def serve(options: dict[str, Any], say: Say) -> None:
+    """Serve until a signal comes. Raises ``CommandError`` for what cannot work; exits with 3 if the server cannot start."""
+    workers = options["workers"]
+    _check(options)
+    say(f"Holdfast {__version__} serves HTTP, and live topics at /{conf.settings().path}ws\n")
+    for line in (*_raised_open_files(), *_between(workers)):
+        say(f"{line}\n")
+    # Uvicorn stops in good order and then raises the signal again, which would leave the socket's file behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config = _config(options)
+    with _unix_socket(options["uds"]), contextlib.suppress(KeyboardInterrupt):
+        if workers > 1:
+            Multiprocess(config, sockets=[config.bind_socket()]).run()
+            return
+        server = uvicorn.Server(config)
+        server.run()
+        if not server.started:
+            sys.exit(uvicorn.config.STARTUP_FAILURE)
+
+
+def _config(options: dict[str, Any]) -> Config:
+    passed = {
+        "host", "port", "uds", "fd", "root_path", "workers", "backlog", "limit_concurrency", "limit_max_requests",
+        "timeout_keep_alive", "timeout_graceful_shutdown", "proxy_headers", "access_log", "log_level",
+        "ws_per_message_deflate", "ssl_keyfile", "ssl_certfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers",
+    }  # fmt: skip
+    believed = options["forwarded_allow_ips"]
+    if believed is None and options["uds"]:
+        believed = "*"  # there is no address on it to go by
+    return Config(
+        APPLICATION,
+        factory=True,
+        loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
+        forwarded_allow_ips=believed,
+        ws_max_size=options["ws_max_size"] or largest_message(),
+        ws_ping_interval=None,  # Holdfast's heartbeats do that, and without a timer for each connection
+        server_header=False,
+        log_config=None if _logs_uvicorn_itself() else uvicorn.config.LOGGING_CONFIG,
+        ws="holdfast.server:WebSocketProtocol",
+        http="holdfast.server:HttpProtocol",
+        **{name: options[name] for name in passed},
+    )
+
+
+def _logs_uvicorn_itself() -> bool:
+    """Does the project's ``LOGGING`` say what to do with Uvicorn's messages?"""
+    loggers = getattr(django_settings, "LOGGING", {}).get("loggers", {})
+    return any(name.partition(".")[0] == "uvicorn" for name in loggers)
+
+
+def _check(options: dict[str, Any]) -> None:
+    if options["workers"] < 1:
+        raise CommandError(f"--workers {options['workers']}: expected at least 1.")
+    if options["uds"] and options["fd"] is not None:
+        raise CommandError("--uds and --fd exclude each other.")
+    if bool(options["ssl_keyfile"]) > bool(options["ssl_certfile"]):
+        raise CommandError("--ssl-keyfile needs --ssl-certfile as well.")
+    if options["workers"] > 1 and conf.settings().log == "memory":
+        raise CommandError(
+            f'HOLDFAST["LOG"] is "memory", so each of the {options["workers"]} workers would have a log of its own, and '
+            "clients would miss what the others publish. Leave LOG out, which keeps it in the database, or use --workers 1."
+        )
+    load()  # what is wrong with it is said once, here, and not again and again by workers that start afresh
+
+
+def _between(workers: int) -> Iterator[str]:
+    """What connects several workers, if that is only the database."""
+    if workers == 1:
+        return
+    chosen = conf.settings()
+    layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
+    in_memory = not layer or "InMemory" in str(layer.get("BACKEND"))
+    if chosen.backplane == "memory" or (chosen.backplane in ("auto", "channels") and in_memory):
+        yield (
+            f"Only the database connects the {workers} workers: durable events reach the clients of other workers up to "
+            f"{chosen.compare_seconds:g} s late (COMPARE_SECONDS), ephemeral ones not at all. Set CHANNEL_LAYERS to a layer "
+            "on Redis to have both at once."
+        )
+
+
+def _raised_open_files() -> Iterator[str]:
+    """Let this process and its workers have as many connections as the system allows."""
+    try:
+        import resource
+    except ImportError:  # not a UNIX system
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (ValueError, OSError) as error:
+            wanted = soft
+            yield f"The limit for open files stays at {soft}: {error}"
+        else:
+            yield f"Open files: the limit was {soft} and is now {wanted}; each connection is one."
+    if soft != resource.RLIM_INFINITY and wanted < FEW_FILES:
+        yield (
+            f"That is few: raise the hard limit (LimitNOFILE= in systemd, ulimit -Hn in a shell) for more than {wanted} "
+            "connections in each worker."
+        )
+
+
+@contextlib.contextmanager
+def _unix_socket(path: str | None) -> Iterator[None]:
+    """See to it that no file of a server that was killed is in the way, and that none stays behind."""
+    if path is None:
+        yield
+        return
+    if _is_abandoned(path):
+        Path(path).unlink()
+    try:
+        yield
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+def _is_abandoned(path: str) -> bool:
+    try:
+        if not stat.S_ISSOCK(Path(path).stat().st_mode):
+            raise CommandError(f"--uds {path}: there is a file of that name that is no socket.")
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+    raise CommandError(f"--uds {path}: another server listens there.")

@@ -1,0 +1,150 @@
+"""manage.py holdfast serve: what it is set up with, and what it refuses. It runs in tests/servers/test_serve.py."""
+
+import gc
+import resource
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from holdfast.management import serve
+from holdfast.management.application import load
+
+
+def options(**given: Any) -> dict[str, Any]:
+    """The command's options, with these among them."""
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser()
+    serve.add_arguments(parser)
+    return {**vars(parser.parse_args([])), **given}
+
+
+def refuses(*arguments: str) -> str:
+    with pytest.raises(CommandError) as refusal:
+        call_command("holdfast", "serve", *arguments)
+    return str(refusal.value)
+
+
+@override_settings(HOLDFAST={"LOG": "memory"})
+def test_several_workers_with_a_log_in_memory_are_refused() -> None:
+    assert "each of the 2 workers would have a log of its own" in refuses("--workers", "2")
+
+
+def test_less_than_one_worker_is_refused() -> None:
+    assert "--workers 0: expected at least 1" in refuses("--workers", "0")
+
+
+def test_a_key_without_its_certificate_is_refused() -> None:
+    assert "--ssl-keyfile needs --ssl-certfile" in refuses("--ssl-keyfile", "key.pem")
+
+
+def test_two_places_to_listen_are_refused() -> None:
+    assert "exclude each other" in refuses("--uds", "s", "--fd", "3")
+
+
+@override_settings(ASGI_APPLICATION="nowhere.application")
+def test_an_application_that_cannot_be_loaded_is_named() -> None:
+    assert "ASGI_APPLICATION = 'nowhere.application' cannot be loaded" in refuses()
+
+
+def test_a_socket_on_which_somebody_listens_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        assert "another server listens there" in refuses("--uds", str(path))
+    assert path.exists()
+
+
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_text("precious")
+    assert "no socket" in refuses("--uds", str(path))
+    assert path.read_text() == "precious"
+
+
+def test_the_defaults_are_made_for_many_connections_behind_a_proxy() -> None:
+    config = serve._config(options())
+
+    assert config.loop == "uvloop"
+    assert (config.backlog, config.ws_ping_interval, config.access_log) == (4096, None, False)
+    assert (config.proxy_headers, config.ws_per_message_deflate) == (True, False)
+    assert config.ws_max_size == 1 << 20, "room for an answer to a message that is too large"
+
+
+@override_settings(HOLDFAST={"MESSAGE_BYTES": 1 << 20})
+def test_larger_messages_can_be_received_where_they_are_allowed() -> None:
+    assert serve._config(options()).ws_max_size == 4 << 20
+
+
+@pytest.mark.parametrize(
+    ("given", "believed"),
+    [
+        ({}, uvicorn.Config("x").forwarded_allow_ips),
+        ({"uds": "s"}, "*"),
+        ({"uds": "s", "forwarded_allow_ips": "10.0.0.1"}, "10.0.0.1"),
+    ],
+)
+def test_on_a_unix_socket_whoever_connects_is_the_proxy(given: dict[str, str], believed: str) -> None:
+    assert serve._config(options(**given)).forwarded_allow_ips == believed
+
+
+def test_a_project_that_logs_for_uvicorn_is_left_its_way() -> None:
+    with override_settings(LOGGING={"version": 1, "loggers": {"uvicorn.error": {}}}):
+        assert serve._config(options()).log_config is None
+    assert serve._config(options()).log_config is not None
+
+
+def test_what_was_loaded_is_taken_out_of_the_garbage_collectors_walks() -> None:
+    before = gc.get_threshold()
+    try:
+        config = serve._config(options(log_level="error"))
+        config.load()
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold() == serve.GC_THRESHOLDS
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "alone"),
+    [
+        ({"CHANNEL_LAYERS": {}}, True),
+        ({"CHANNEL_LAYERS": {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}}, True),
+        ({"CHANNEL_LAYERS": {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}}, False),
+        ({"HOLDFAST": {"BACKPLANE": "memory"}, "CHANNEL_LAYERS": {"default": {"BACKEND": "x.Redis"}}}, True),
+    ],
+)
+def test_several_workers_are_told_when_only_the_database_connects_them(
+    settings: dict[str, Any], alone: bool
+) -> None:
+    with override_settings(**settings):
+        assert bool(list(serve._between(2))) is alone
+        assert not list(serve._between(1))
+
+
+def test_the_limit_for_open_files_is_raised_as_far_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[Any] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
+
+    first, second = serve._raised_open_files()
+
+    assert raised == [(4096, 4096)]
+    assert "the limit was 256 and is now 4096" in first
+    assert "LimitNOFILE=" in second
+
+
+def test_a_limit_that_is_high_enough_is_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (65536, 65536))
+    assert not list(serve._raised_open_files())
+
+
+def test_without_a_setting_django_and_live_topics_are_served() -> None:
+    assert callable(load())
