@@ -1,6 +1,9 @@
 """Delivering: to rooms of two sizes as fast as it goes, and at half of that for the latency, with clients that stall."""
 
+import contextlib
+import threading
 import time
+from collections.abc import Iterator
 
 from bench import lineup
 from bench.figures import Scale, Table, by_turns
@@ -62,7 +65,7 @@ def _ages(run: Run) -> dict[str, float]:
 
 
 def latency(around: Surroundings, scale: Scale, progress: Progress) -> Table:
-    """How old events are on arrival, at half the rate that a server manages with one event in flight."""
+    """How old events are on arrival, at half the rate that a server manages at most."""
     table = Table(workload="latency")
     members = scale.members(1_000)
     rates: dict[str, float] = {}
@@ -80,7 +83,7 @@ def latency(around: Surroundings, scale: Scale, progress: Progress) -> Table:
 
 def _saturating(server: Served, members: int, scale: Scale) -> float:
     """Events a second."""
-    report = flood(server, members, 1, min(scale.seconds, 2)).report
+    report = flood(server, members, WINDOWS[-1], min(scale.seconds, 2)).report
     return float(report["published"] / report["seconds"])
 
 
@@ -114,30 +117,57 @@ def stalled(around: Surroundings, scale: Scale, progress: Progress) -> Table:
 
 
 def endurance(around: Surroundings, scale: Scale, progress: Progress) -> Table:
-    """The server's memory before, while and after very many events go past clients that never read."""
+    """The server's memory while very many events go past clients that never read."""
     table = Table(workload="endurance")
     members = scale.members(1_000)
     events = 2_000 if scale.quick else LONG_RUN
 
     def measure(server: Served) -> None:
-        sizes: dict[str, float] = {}
         began = time.monotonic()
-
-        def look(moment: str) -> None:
-            sizes[moment] = memory_bytes(server.pid)["pss"]
-
-        server.load(
-            "--members", str(members), "--window", "16", "--payload", str(BYTES), "--stalled", str(members // 10),
-            "--seconds", "300", "--events", str(events), "--warmup-ms", "3000", at=look,
-        )  # fmt: skip
+        with watched(server.pid) as seen:
+            server.load(
+                "--members", str(members), "--window", "16", "--payload", str(BYTES), "--stalled", str(members // 10),
+                "--seconds", "300", "--events", str(events), "--warmup-ms", "0", at=seen.look,
+            )  # fmt: skip
         table.add(
             (server.peer.key, members, members // 10),
             events=events,
             seconds=time.monotonic() - began,
-            joined_mb=sizes["joined"] / 1e6,
-            warm_mb=sizes["measure"] / 1e6,
-            after_mb=sizes["measured"] / 1e6,
+            joined_mb=seen.at["joined"] / 1e6,
+            fifth_mb=seen.sizes[len(seen.sizes) // 5] / 1e6,
+            half_mb=seen.sizes[len(seen.sizes) // 2] / 1e6,
+            after_mb=seen.at["measured"] / 1e6,
         )
 
     by_turns(table, (lineup.HOLDFAST_SQLITE,), around, scale, progress, measure)
     return table
+
+
+class Seen:
+    """A server's memory at the moments that the generator names, and regularly between two of them."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.at: dict[str, int] = {}
+        self.sizes: list[int] = []
+        self.over = threading.Event()
+
+    def look(self, moment: str) -> None:
+        self.at[moment] = memory_bytes(self._pid)["pss"]
+
+    def watch(self) -> None:
+        while not self.over.wait(0.2):
+            if "measure" in self.at and "measured" not in self.at:
+                self.sizes.append(memory_bytes(self._pid)["pss"])
+
+
+@contextlib.contextmanager
+def watched(pid: int) -> Iterator[Seen]:
+    seen = Seen(pid)
+    thread = threading.Thread(target=seen.watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        seen.over.set()
+        thread.join()

@@ -116,11 +116,11 @@ def endurance(table: Table) -> list[View]:
         [
             NAMES[case[0]],
             one(table.spread(case, "events")),
-            *(span(table.spread(case, name)) for name in ("joined_mb", "warm_mb", "after_mb")),
+            *(span(table.spread(case, name)) for name in ("joined_mb", "fifth_mb", "half_mb", "after_mb")),
         ]
         for case in _in_order(table)
     ]
-    heads = ["server's memory, MB", "events", "joined", "warm", "after them all"]
+    heads = ["server's memory, MB", "events", "joined", "after a fifth", "after half", "after all"]
     return [View(title="Memory with stalled clients", heads=heads, rows=rows)]
 
 
