@@ -57,11 +57,6 @@ def main() -> int:
         return page.publish(options.publish)
     machine.settle_in()
     about = machine.described()
-    if not about["quiet"]:
-        print(
-            f"Other programs are at work (load {about['load_average']:.1f}): figures will not hold.",
-            file=sys.stderr,
-        )
     peers = tuple(peer for peer in lineup.PEERS if not options.peer or peer.key in options.peer)
     scale = Scale(
         quick=options.quick,
@@ -75,8 +70,15 @@ def main() -> int:
     )
     results = RESULTS / f"{about['begun'].replace(':', '')}{'-quick' if options.quick else ''}.json"
     tables: dict[str, Table] = {}
+    others: dict[str, float] = {}
+    about["others"] = others
     with surroundings({peer.needs for peer in peers}) as around:
         for name in names:
+            others[name] = machine.busy()
+            if others[name] > machine.QUIET:
+                progress.note(
+                    f"{name}: other programs use {others[name]:.0%} of this machine: its figures will not hold."
+                )
             tables[name] = WORKLOADS[name](around, scale, progress)
             save(results, about, scale, tables)  # so that what is cut short keeps what it has
             progress.end()

@@ -5,13 +5,16 @@ import os
 import platform
 import resource
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_CORE, LOAD_CORE = 0, 1
 TICKS = os.sysconf("SC_CLK_TCK")
-QUIET_LOAD = 1.5
+QUIET = 0.1
+"""What share of the two cores others may use while figures are made that shall hold."""
+
 OPEN_FILES = 20_000
 
 
@@ -67,8 +70,22 @@ def memory_bytes(pid: int) -> dict[str, int]:
     return sizes
 
 
+def busy(seconds: float = 2) -> float:
+    """What share of all cores is being used, now, while nothing of ours is."""
+
+    def ticks() -> tuple[int, int]:
+        first, *_ = Path("/proc/stat").read_text().splitlines()
+        user, nice, system, idle, wait, *rest = map(int, first.split()[1:9])
+        return idle + wait, user + nice + system + idle + wait + sum(rest)
+
+    idle, total = ticks()
+    time.sleep(seconds)
+    idle_then, total_then = ticks()
+    return 1 - (idle_then - idle) / (total_then - total)
+
+
 def described() -> dict[str, Any]:
-    """What to know about figures from here. ``quiet`` is whether other programs were at work when they were begun."""
+    """What to know about figures from here."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -89,8 +106,6 @@ def described() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "load_average": os.getloadavg()[0],
-        "quiet": os.getloadavg()[0] < QUIET_LOAD,
         "begun": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "commit": commit.stdout.strip() + (" with changes" if dirty.stdout.strip() else ""),
     }

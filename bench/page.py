@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.figures import Table
 from bench.goals import goals
-from bench.machine import ROOT
+from bench.machine import QUIET, ROOT
 from bench.plots import plots
 from bench.views import NAMES, View, views
 
@@ -22,8 +22,11 @@ def publish(file: Path) -> int:
     if result["scale"]["quick"]:
         print(f"{file} was made with --quick: its figures say only that everything works.", file=sys.stderr)
         return 1
-    if not result["machine"]["quiet"]:
-        print(f"{file} was measured while other programs were at work; measure again.", file=sys.stderr)
+    if loud := [name for name, share in result["machine"]["others"].items() if share > QUIET]:
+        print(
+            f"{file}: other programs were at work when it measured {', '.join(loud)}; measure again.",
+            file=sys.stderr,
+        )
         return 1
     PLOTS.mkdir(exist_ok=True)
     text = PAGE.read_text()
