@@ -23,6 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from holdfast.hub.slow import Slow
     from holdfast.protocol.positions import Position
     from holdfast.topics.action import action
     from holdfast.topics.caller import Caller
@@ -40,11 +41,12 @@ _DEFINED_IN: dict[str, str] = {
     "Keep": "holdfast.topics.keep",
     "Position": "holdfast.protocol.positions",
     "Refuse": "holdfast.topics.refuse",
+    "Slow": "holdfast.hub.slow",
     "Topic": "holdfast.topics.topic",
     "action": "holdfast.topics.action",
 }
 
-__all__ = ["Caller", "Event", "Keep", "Position", "Refuse", "Topic", "__version__", "action"]
+__all__ = ["Caller", "Event", "Keep", "Position", "Refuse", "Slow", "Topic", "__version__", "action"]
 
 
 def __getattr__(name: str) -> Any:

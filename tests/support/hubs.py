@@ -8,6 +8,7 @@ from holdfast.backplane.memory import MemoryExchange
 from holdfast.hub.hub import Hub, Snapshot, Timing
 from holdfast.hub.prepared import Burst
 from holdfast.hub.publisher import Publisher
+from holdfast.hub.slow import Slow
 from holdfast.hub.stream import Subscription
 from holdfast.log.base import Draft, Log
 from holdfast.log.memory import MemoryLog
@@ -32,6 +33,7 @@ class Listener:
         self.resets: list[tuple[str, str | None, int | None]] = []
         self.joined: JoinedPayload | None = None
         self.failed = False
+        self.stalled = False
         self.subscription: Subscription | None = None
 
     @property
@@ -66,6 +68,9 @@ class Listener:
 
     def fail(self) -> None:
         self.failed = True
+
+    def stall(self) -> None:
+        self.stalled = True
 
     def announce(self, payload: JoinedPayload) -> bool:
         assert not self._offsets, "joined comes before the events"
@@ -136,13 +141,20 @@ class Server:
         since: int | Position | None = None,
         topic: str = TOPIC,
         durable: bool = True,
+        slow: Slow | None = None,
         snapshot: Snapshot | None = None,
     ) -> Listener:
         listener = listener or Listener()
         if isinstance(since, int):
             since = Position(epoch=self.log.heads([topic])[topic].epoch, offset=since)
         listener.subscription = await self.hub.join(
-            topic, listener, listener.announce, durable=durable, since=since, snapshot=snapshot
+            topic,
+            listener,
+            listener.announce,
+            durable=durable,
+            slow=slow or Slow.drop(),
+            since=since,
+            snapshot=snapshot,
         )
         return listener
 

@@ -129,7 +129,7 @@ class Connection:
 
     def overflowed(self) -> None:
         """Even the answers of the session do not fit any more."""
-        self.hang_up(codes.STALLED)
+        self._stalled()
 
     def shut_down(self) -> None:
         """The server is stopping."""
@@ -158,13 +158,20 @@ class Connection:
         # Not in the middle of a fan-out, which the hang-up would take part in.
         self._loop.call_soon(self.hang_up, codes.FAILED)
 
+    def stall(self) -> None:
+        self._loop.call_soon(self.hang_up, codes.STALLED)
+
+    def _stalled(self) -> None:
+        self._hub.counters.stalled += self._session.phase is not Phase.CLOSED
+        self.hang_up(codes.STALLED)
+
     def check(self, now: float) -> float | None:
         """The wheel's look: has the client been silent, or not reading, for too long?"""
         if self not in self._service.connections:
             return None
         paused = self._paused_since
         if paused is not None and now >= paused + self._service.policy.stall_seconds:
-            self.hang_up(codes.STALLED)
+            self._stalled()
         else:
             self._carry_out(self._session.check(now))
         return None if self._session.phase is Phase.CLOSED else self._next_look(now)
@@ -252,6 +259,7 @@ class Connection:
             self,
             announce,
             durable=topic.declared.durable,
+            slow=topic.declared.slow,
             since=effect.since,
             snapshot=self._snapshot_of(topic),
         )

@@ -23,6 +23,7 @@ from .order import Order
 from .outlet import Outlet
 from .prepared import Prepared
 from .replay import reset
+from .slow import Counters, Slow
 from .stream import Stream, Subscription
 from .threads import Inline, Threads
 from .wheel import Wheel
@@ -30,6 +31,7 @@ from .wheel import Wheel
 logger = logging.getLogger("holdfast.hub")
 
 SNAPSHOT_TRIES = 5
+DROP = Slow.drop()
 
 GroupEvents = Callable[[str, dict[str, object]], "tuple[str, bytes] | None"]
 """Makes an event (name and JSON payload) of a message that other code sent to a topic's group, or refuses it."""
@@ -74,6 +76,7 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._order = Order(log, threads, patience=self._timing.patience, spawn=self._spawn)
         self.wheel = Wheel()
+        self.counters = Counters()
         self.loop = asyncio.get_running_loop()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -133,6 +136,7 @@ class Hub:
         announce: Callable[[JoinedPayload], bool],
         *,
         durable: bool,
+        slow: Slow = DROP,
         since: Position | None = None,
         snapshot: Snapshot | None = None,
     ) -> Subscription | None:
@@ -140,10 +144,11 @@ class Hub:
 
         ``announce`` is called with what the client is to be told; what it returns says whether the client is still
         there. Then come the events from the client's position on, and then live ones. ``snapshot`` is awaited when there
-        is no position, or none that can be honoured.
+        is no position, or none that can be honoured. ``slow`` says what the topic does, if it has no log, about a client
+        that does not read.
         Raises :class:`LogError` when the log does not answer.
         """
-        stream = await self._visit(topic, durable)
+        stream = await self._visit(topic, durable, slow)
         try:
             payload, start = await self._admission(stream, since, snapshot)
             if stream.closed:
@@ -198,6 +203,11 @@ class Hub:
         """The outlet is ready again: go on where the subscription stands."""
         if not subscription.live:
             self._order.replay.advance(subscription)
+        elif subscription.backlog is not None:
+            if subscription.backlog.lost:
+                subscription.backlog.lost = False
+                subscription.outlet.write_reset(reset(subscription.stream, "interrupted"))
+            subscription.release()
 
     async def _can_follow(self, stream: Stream, since: Position) -> bool:
         """Is everything after ``since`` still there? Reads the log only when memory cannot tell."""
@@ -215,20 +225,20 @@ class Hub:
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _visit(self, topic: str, durable: bool) -> Stream:
+    async def _visit(self, topic: str, durable: bool, slow: Slow) -> Stream:
         """The topic's stream, which stays open at least until its ``visitors`` are counted down again."""
         while (stream := self._streams.get(topic)) is None:
             task = self._opening.get(topic)
             if task is None:
-                task = self._opening[topic] = self.loop.create_task(self._open(topic, durable))
+                task = self._opening[topic] = self.loop.create_task(self._open(topic, durable, slow))
             await asyncio.shield(task)
         stream.visitors += 1
         stream.rest(self.loop.time())
         return stream
 
-    async def _open(self, topic: str, durable: bool) -> None:
+    async def _open(self, topic: str, durable: bool, slow: Slow) -> None:
         """Listen first and then read the head: what is published in between is in one of the two."""
-        stream = Stream(topic)
+        stream = Stream(topic, slow, self.counters)
         stream.rest(self.loop.time())
         self._early[topic] = []
         try:

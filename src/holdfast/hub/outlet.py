@@ -15,8 +15,9 @@ class Outlet(Protocol):
         """What ``exclude`` goes by."""
 
     ready: bool
-    """May events be written now? Once this is false, events are not buffered: the subscriptions remember where they
-    stood, and whoever owns the outlet calls :meth:`Hub.resume` for each of them when it is true again."""
+    """May events be written now? Once this is false, events of a log are not buffered: the subscriptions remember where
+    they stood; others wait within a bound (:mod:`holdfast.hub.slow`). Whoever owns the outlet calls :meth:`Hub.resume`
+    for each subscription when it is true again."""
 
     def write(self, burst: Burst) -> None:
         """Write events, all of them. Never blocks; may make :attr:`ready` false. What it raises ends the connection."""
@@ -26,3 +27,6 @@ class Outlet(Protocol):
 
     def fail(self) -> None:
         """An event could not be written: end the connection, so that the client comes back from its position."""
+
+    def stall(self) -> None:
+        """More events wait than the topic lets wait for a client: end the connection."""

@@ -17,7 +17,6 @@ from .hub import GroupEvents, Hub, Timing
 from .publisher import Publisher
 from .threads import Inline, Threads
 
-
 EVENT_BYTES = 1_000_000
 """The largest event, as JSON. Daphne cannot send a message of more than 1 MiB."""
 

@@ -11,6 +11,7 @@ from holdfast.protocol.positions import Position
 
 from .outlet import Outlet
 from .prepared import Burst, Prepared
+from .slow import Backlog, Counters, Slow
 
 logger = logging.getLogger("holdfast.hub")
 
@@ -32,9 +33,10 @@ class Subscription:
     """One outlet's place in one stream.
 
     Either ``live`` (its offset is the stream's), or catching up: then everything up to ``offset`` has been written.
+    ``backlog`` is what waits, on a topic without a log, for an outlet that is not ready.
     """
 
-    __slots__ = ("ended", "live", "offset", "outlet", "stream")
+    __slots__ = ("backlog", "ended", "live", "offset", "outlet", "stream")
 
     def __init__(self, stream: "Stream", outlet: Outlet, offset: int) -> None:
         self.stream = stream
@@ -42,6 +44,7 @@ class Subscription:
         self.offset = offset
         self.live = False
         self.ended = False
+        self.backlog: Backlog | None = None
 
     def write(self, burst: Burst) -> None:
         """Write what there is, if there is anything."""
@@ -51,9 +54,39 @@ class Subscription:
     def fail(self, burst: Burst, error: Exception) -> None:
         """The events could not be written. Nothing may follow them, so that they are not missed."""
         logger.error("%r could not be written to %r", burst, self.outlet, exc_info=error)
-        self.ended = True
-        self.stream.fall_behind(self, self.offset)
+        self._end()
         self.outlet.fail()
+
+    def hold(self, events: Iterable[Prepared]) -> None:
+        """Let events wait until the outlet is ready, as the topic has it (:mod:`holdfast.hub.slow`)."""
+        stream, client = self.stream, self.outlet.client
+        backlog = self.backlog
+        if backlog is None:
+            backlog = self.backlog = Backlog(stream.slow, stream.counters)
+        for event in events:
+            if (not event.exclude or event.exclude != client) and not backlog.add(event):
+                stream.counters.disconnected += 1
+                self._end()
+                self.outlet.stall()
+                return
+
+    def release(self) -> None:
+        """Write what has waited, as far as the outlet takes it."""
+        backlog = self.backlog
+        while backlog and self.outlet.ready:
+            burst = backlog.take(CHUNK_BYTES)
+            try:
+                self.outlet.write(burst)
+            except Exception as error:  # noqa: BLE001 - it is handed on
+                self.fail(burst, error)
+                return
+        if not backlog:
+            self.backlog = None
+
+    def _end(self) -> None:
+        self.ended = True
+        self.backlog = None
+        self.stream.fall_behind(self, self.offset)
 
 
 class Stream:
@@ -62,8 +95,10 @@ class Stream:
     ``offset`` is the last one passed on to the live subscribers. ``epoch`` is ``""`` for a topic without a log.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, slow: Slow, counters: Counters) -> None:
         self.name = name
+        self.slow = slow
+        self.counters = counters
         self.epoch = ""
         self.offset = 0
         self.generation = 0
@@ -143,6 +178,7 @@ class Stream:
 
     def remove(self, subscription: Subscription, now: float) -> None:
         subscription.ended = True
+        subscription.backlog = None
         self.fall_behind(subscription, subscription.offset)
         self.ahead.discard(subscription)
         self.subscriptions.discard(subscription)
@@ -173,6 +209,8 @@ class Stream:
         self._told = next((event.offset for event in reversed(events) if event.offset is not None), told)
         burst = Burst(events)
         excluded = {event.exclude for event in events if event.exclude}
+        passing = sum(event.offset is None for event in events) if self.durable else 0
+        self.counters.dropped += passing * (len(self.subscriptions) - len(self.live))
         for subscription in self.audience:
             if not subscription.live:
                 continue
@@ -180,6 +218,10 @@ class Stream:
             if not outlet.ready:
                 if self.durable:
                     self.fall_behind(subscription, told)
+                    self.counters.fell_behind += 1
+                    self.counters.dropped += passing
+                else:
+                    subscription.hold(events)
                 continue
             try:
                 if excluded and outlet.client in excluded:
@@ -244,4 +286,5 @@ class Stream:
         self.closed = True
         for subscription in tuple(self.subscriptions):
             subscription.ended = True
+            subscription.backlog = None
             self.fall_behind(subscription, subscription.offset)

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from holdfast.hub.slow import Kind, Slow
+
 from .action import Action, options_of
 from .event import Event, check_event
 from .keep import Keep
@@ -25,13 +27,14 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     """A topic's class, read.
 
     ``events`` and ``actions`` go by their names on the wire. ``may_join``, ``may_call`` and ``snapshot`` say how these
-    methods are written, and are ``None`` where the class has none.
+    methods are written, and are ``None`` where the class has none. ``slow`` matters only without a ``keep``.
     """
 
     route: Route
     events: Mapping[str, type[Event]]
     actions: Mapping[str, Action]
     keep: Keep | None
+    slow: Slow
     may_join: Mode | None
     may_call: Mode | None
     snapshot: Mode | None
@@ -48,6 +51,7 @@ def read(topic: type, base: type) -> Declaration:
         events=_events(topic),
         actions=_actions(topic, base),
         keep=_keep(topic),
+        slow=_slow(topic),
         may_join=_hook(topic, "may_join", "self, user"),
         may_call=_hook(topic, "may_call", "self, caller, action"),
         snapshot=_hook(topic, "snapshot", "self"),
@@ -106,6 +110,36 @@ def _keep(topic: Any) -> Keep | None:
             "or leave it out for one that stores nothing"
         )
     return keep
+
+
+def _slow(topic: Any) -> Slow:
+    slow, owner = topic.slow, topic.__name__
+    if slow is None:
+        return Slow.drop()
+    if not isinstance(slow, Slow):
+        raise TypeError(
+            f'{owner}.slow: {slow!r} is not a Slow; write slow = Slow.drop(), Slow.latest("symbol") or Slow.disconnect()'
+        )
+    if topic.keep is not None:
+        raise TypeError(
+            f"{owner}.slow: a topic with a keep serves slow clients from its log, so there is nothing to choose; leave slow "
+            "out, or leave keep out for a topic that stores nothing"
+        )
+    if slow.kind is Kind.LATEST:
+        for field in slow.key:
+            _check_field(topic, field)
+    return slow
+
+
+def _check_field(topic: Any, field: str) -> None:
+    """Is this the name of a field on the wire?"""
+    fields = [(event, found) for event in topic.events for found in msgspec.structs.fields(event)]
+    if any(found.encode_name == field for _, found in fields):
+        return
+    renamed = next((found.encode_name for _, found in fields if found.name == field), None)
+    known = ", ".join(dict.fromkeys(repr(found.encode_name) for _, found in fields)) or "none"
+    way_out = f"it is called {renamed!r} on the wire" if renamed else f"their fields are: {known}"
+    raise TypeError(f"{topic.__name__}.slow: Slow.latest({field!r}): no event has such a field; {way_out}")
 
 
 def _actions(topic: type, base: type) -> Mapping[str, Action]:

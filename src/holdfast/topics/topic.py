@@ -14,6 +14,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from holdfast.backplane.groups import group_name
 from holdfast.hub import runtime
+from holdfast.hub.slow import Slow
 from holdfast.log.base import Draft
 from holdfast.protocol.positions import Position
 
@@ -47,12 +48,16 @@ class Topic:
     - ``snapshot(self)``: the topic's state, sent to a client that does not come back from a known position. On a
       durable topic it is a ``def``, because it is read together with the position.
 
+    ``slow`` says what becomes of events that are in no log for a client that does not read (:class:`Slow`); without it the
+    oldest are dropped.
+
     A subclass without a ``route`` is abstract, for sharing rules and actions.
     """
 
     route: ClassVar[str]
     events: ClassVar[Sequence[type[Event]]] = ()
     keep: ClassVar[Keep | None] = None
+    slow: ClassVar[Slow | None] = None
 
     declared: ClassVar[Declaration]
     """What the class says, as read when it was made."""

@@ -1,0 +1,153 @@
+"""What becomes of events that are in no log while a client does not read: dropped, conflated, or the end of it.
+
+Events of a durable topic need none of this: a client that falls behind there is served from the log.
+"""
+
+import enum
+from collections import OrderedDict
+from typing import Self
+
+import msgspec
+
+from .prepared import Burst, Prepared
+
+BUFFER_BYTES = 64 * 1024
+
+EVENT_BYTES = 128
+"""What an event that waits costs besides its payload, give or take."""
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Kind(enum.Enum):
+    DROP = "drop"
+    LATEST = "latest"
+    DISCONNECT = "disconnect"
+
+
+class Slow(msgspec.Struct, frozen=True):
+    """What a topic that stores nothing does about a client that does not read as fast as events come::
+
+        class Ticker(Topic):
+            slow = Slow.latest("symbol")
+
+    Made by :meth:`drop`, :meth:`latest` or :meth:`disconnect`. Each lets at most ``buffer_bytes`` of events (64 KiB, if
+    nothing else is said) wait for one client and one topic, beyond the connection's own write buffer.
+    """
+
+    kind: Kind
+    key: tuple[str, ...] = ()
+    buffer_bytes: int = BUFFER_BYTES
+
+    @classmethod
+    def drop(cls, *, buffer_bytes: int = BUFFER_BYTES) -> Self:
+        """The newest events wait; older ones are dropped, and the client is told (``reset``: ``interrupted``)."""
+        return cls(Kind.DROP, (), _checked("drop", buffer_bytes))
+
+    @classmethod
+    def latest(cls, *key: str, buffer_bytes: int = BUFFER_BYTES) -> Self:
+        """Of all events of one name whose fields ``key`` are the same only the latest waits.
+
+        Without a key that is one event of each name. Events that have none of the fields wait as with :meth:`drop`. A
+        client reads what is left in the order of publishing. ``key`` are fields as they are called on the wire.
+        """
+        given: tuple[object, ...] = key
+        for field in given:
+            if not isinstance(field, str) or not field:
+                raise TypeError(
+                    f'Slow.latest({field!r}): expected names of fields, such as Slow.latest("symbol")'
+                )
+        return cls(Kind.LATEST, key, _checked("latest", buffer_bytes))
+
+    @classmethod
+    def disconnect(cls, *, buffer_bytes: int = BUFFER_BYTES) -> Self:
+        """The connection is closed (4002, ``stalled``) when more would have to wait; the client comes back and joins anew."""
+        return cls(Kind.DISCONNECT, (), _checked("disconnect", buffer_bytes))
+
+    def key_of(self, event: Prepared) -> tuple[str, ...] | None:
+        """What the latest event takes the place by; ``None`` for an event that never takes another's place."""
+        if not self.key:
+            return (event.name,)
+        try:
+            fields = _fields.decode(event.payload)
+        except msgspec.MsgspecError:
+            return None
+        values = [bytes(fields[field]).decode() if field in fields else "" for field in self.key]
+        return (event.name, *values) if any(values) else None
+
+
+def _checked(method: str, buffer_bytes: object) -> int:
+    if isinstance(buffer_bytes, bool) or not isinstance(buffer_bytes, int) or buffer_bytes < 1:
+        raise ValueError(
+            f"Slow.{method}(buffer_bytes={buffer_bytes!r}): expected a number of bytes, such as buffer_bytes={BUFFER_BYTES}"
+        )
+    return buffer_bytes
+
+
+class Counters(msgspec.Struct):
+    """What slow clients led to, in one hub.
+
+    ``fell_behind``: how often a client of a durable topic was left to the log. ``dropped``: events that a client did not
+    get. ``conflated``: events that a later one took the place of. ``disconnected``: connections closed because a topic
+    wants it so. ``stalled``: connections closed because nothing was read for too long, or because not even answers fit.
+    """
+
+    fell_behind: int = 0
+    dropped: int = 0
+    conflated: int = 0
+    disconnected: int = 0
+    stalled: int = 0
+
+
+class Backlog:
+    """The events that wait for one subscription, in the order of publishing."""
+
+    __slots__ = ("_bytes", "_counters", "_next", "_slow", "_waiting", "lost")
+
+    def __init__(self, slow: Slow, counters: Counters) -> None:
+        self._slow = slow
+        self._counters = counters
+        self._waiting: OrderedDict[object, Prepared] = OrderedDict()
+        self._bytes = 0
+        self._next = 0  # numbers are the keys of events that never take another's place
+        self.lost = False
+        """Was anything dropped?"""
+
+    def add(self, event: Prepared) -> bool:
+        """Let an event wait. ``False`` says that the topic wants the connection ended instead."""
+        key: object = event.form(self._slow.key_of) if self._slow.kind is Kind.LATEST else None
+        if key is None:
+            key, self._next = self._next, self._next + 1
+        replaced = self._waiting.pop(key, None)
+        if replaced is not None:
+            self._bytes -= _size(replaced)
+            self._counters.conflated += 1
+        self._waiting[key] = event  # at the end, so that the order stays that of publishing
+        self._bytes += _size(event)
+        if self._bytes <= self._slow.buffer_bytes:
+            return True
+        if self._slow.kind is Kind.DISCONNECT:
+            return False
+        while self._bytes > self._slow.buffer_bytes:
+            _, dropped = self._waiting.popitem(last=False)
+            self._bytes -= _size(dropped)
+            self._counters.dropped += 1
+            self.lost = True
+        return True
+
+    def take(self, size: int) -> Burst:
+        """Take out the first events, up to about ``size`` bytes of them."""
+        events: list[Prepared] = []
+        while self._waiting and size > 0:
+            _, event = self._waiting.popitem(last=False)
+            self._bytes -= _size(event)
+            size -= _size(event)
+            events.append(event)
+        return Burst(events)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+
+def _size(event: Prepared) -> int:
+    return len(event.payload) + EVENT_BYTES
