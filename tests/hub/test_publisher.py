@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from holdfast.hub.hub import Timing
 from holdfast.log.base import LogUnavailable
@@ -28,6 +28,7 @@ def test_in_a_transaction_nothing_is_heard_before_the_commit_and_nothing_of_a_ro
                     publish(server, 2, topic="rooms/passing", durable=False)
                     transaction.set_rollback(True)
                 seen.append([*durable.heard, *passing.heard])
+            connection.close()
 
         seen: list[list[str]] = []
         await asyncio.to_thread(work)
