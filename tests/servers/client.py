@@ -132,7 +132,13 @@ class Raw:
     """A WebSocket client that does what no library would: wrong bytes, no reading, breaking off."""
 
     def __init__(
-        self, server: Running, *, user: str | None = "ada", path: str = "/live/ws", buffer: int | None = None
+        self,
+        server: Running,
+        *,
+        user: str | None = "ada",
+        path: str = "/live/ws",
+        buffer: int | None = None,
+        early: bytes = b"",
     ) -> None:
         self.socket = socket.socket()
         if buffer is not None:
@@ -144,6 +150,7 @@ class Raw:
             f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nOrigin: {server.origin}\r\n{cookie}"
             "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+            + early
         )
         self._arrived = b""
         self.head = self._head()
@@ -165,17 +172,7 @@ class Raw:
         return head.decode()
 
     def frame(self, data: bytes, opcode: int = 1) -> None:
-        """Send one frame, masked."""
-        mask = os.urandom(4)
-        size = len(data)
-        if size < 126:
-            head = struct.pack("!BB", 0x80 | opcode, 0x80 | size)
-        elif size < 65536:
-            head = struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, size)
-        else:
-            head = struct.pack("!BBQ", 0x80 | opcode, 0x80 | 127, size)
-        masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
-        self.socket.sendall(head + mask + masked)
+        self.socket.sendall(masked(data, opcode))
 
     def send(self, **message: Any) -> None:
         self.frame(json.dumps(message).encode())
@@ -218,3 +215,16 @@ class Raw:
         """Send RST instead of FIN, as a machine that crashed and came back would."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
+
+
+def masked(data: bytes, opcode: int = 1) -> bytes:
+    """One frame of a client."""
+    mask = os.urandom(4)
+    size = len(data)
+    if size < 126:
+        head = struct.pack("!BB", 0x80 | opcode, 0x80 | size)
+    elif size < 65536:
+        head = struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, size)
+    else:
+        head = struct.pack("!BBQ", 0x80 | opcode, 0x80 | 127, size)
+    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .servers import EXPLICIT, GENEROUS, SERVERS, STRICT, TROUBLE, Kind, Prepared, Running, running
+from .servers import EXPLICIT, GENEROUS, IMPATIENT, SERVERS, STRICT, TROUBLE, Kind, Prepared, Running, running
 
 EACH = [pytest.param(kind, id=kind.name) for kind in SERVERS]
 
@@ -30,7 +30,7 @@ class Pool:
 
     def fresh(self, kind: Kind, variant: str, name: str = "") -> "running":
         """A server of a test's own."""
-        holdfast = STRICT if variant == "strict" else GENEROUS
+        holdfast = {"strict": STRICT, "impatient": IMPATIENT}.get(variant, GENEROUS)
         app = {"app": EXPLICIT} if variant == "explicit" else {}
         directory = self._directory / f"{kind.name}-{variant}{name}"
         return running(kind, self.prepared, directory, holdfast=holdfast, **app)
@@ -79,6 +79,12 @@ def server(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
 def strict(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
     """Each server, with low limits and short heartbeats."""
     yield from _lent(pool, request, "strict")
+
+
+@pytest.fixture(params=EACH)
+def impatient(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """Each server, closing after a second who does not read."""
+    yield from _lent(pool, request, "impatient")
 
 
 @pytest.fixture(params=EACH)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ STRICT = {
     "MESSAGE_RATE": "5/s",
     "MESSAGE_BURST": 10,
 }
+IMPATIENT = {**GENEROUS, "STALL_SECONDS": 1}
 
 #: None of these belongs into a server's log.
 TROUBLE = (
@@ -218,3 +220,13 @@ def running(
         yield server
     finally:
         process.stop(seconds=20)
+
+
+def soon(holds: Callable[[], bool], seconds: float = 10) -> bool:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -3,28 +3,18 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from .client import Live, Raw
-from .servers import Running
+from .servers import Running, soon
 
 
 @pytest.fixture
 def room() -> str:
     return f"r{uuid4().hex[:12]}"
-
-
-def soon(holds: Callable[[], bool], seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_a_client_that_vanishes_leaves_nothing_behind(server: Running, room: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from holdfast import Event, Keep, Refuse, Topic, action
+from holdfast import Event, Keep, Refuse, Slow, Topic, action
 
 from .models import Membership, Saying
 
@@ -79,6 +79,34 @@ class Ticker(Topic):
         """Publishes everything in one turn of the event loop."""
         await self.apublish(*(Typing(f"{number:06}") for number in range(count)))
         return count
+
+
+class Price(Event):
+    symbol: str
+    amount: int
+    note: str
+
+
+class Prices(Topic):
+    """Of each symbol only the latest price waits for a slow client."""
+
+    route = "prices/<slug:market>"
+    events = [Price]
+    slow = Slow.latest("symbol")
+
+    async def may_join(self, user: Any) -> bool:
+        return True
+
+
+class Feed(Topic):
+    """Nothing may be missing in it, so a slow client has to begin anew."""
+
+    route = "feeds/<slug:symbol>"
+    events = [Typing]
+    slow = Slow.disconnect()
+
+    async def may_join(self, user: Any) -> bool:
+        return True
 
 
 class Inbox(Topic):

@@ -8,6 +8,7 @@ urlpatterns = [
     path("say-async/<slug:room>/", views.say_async),
     path("take-back/<slug:room>/", views.take_back),
     path("tick/<slug:symbol>/", views.tick),
+    path("price/<slug:market>/", views.price),
     path("group-send/<slug:room>/", views.group_send),
     path("sayings/<slug:room>/", views.sayings),
     path("state/", views.state),

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
@@ -12,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from holdfast import wiring
 
-from .live import Room, Said, Ticker, Typing
+from .live import Feed, Price, Prices, Room, Said, Ticker, Typing
 from .models import Saying
 
 
@@ -46,9 +47,19 @@ async def say_async(request: HttpRequest, room: str) -> HttpResponse:
 
 def tick(request: HttpRequest, symbol: str) -> HttpResponse:
     count, size = int(request.GET.get("count", 1)), int(request.GET.get("size", 1))
-    for number in range(count):
-        Ticker(symbol=symbol).publish(Typing(f"{number}:".ljust(size, ".")))
+    start = int(request.GET.get("start", 0))
+    topic = (Feed if "feed" in request.GET else Ticker)(symbol=symbol)
+    for number in range(start, start + count):
+        topic.publish(Typing(f"{number}:".ljust(size, ".")))
     return HttpResponse("ticked")
+
+
+def price(request: HttpRequest, market: str) -> HttpResponse:
+    """``count`` prices of three symbols in turn, in messages of more than ``size`` characters."""
+    start, count, size = (int(request.GET[key]) for key in ("start", "count", "size"))
+    for number in range(start, start + count):
+        Prices(market=market).publish(Price("abc"[number % 3], number, "." * size))
+    return HttpResponse("priced")
 
 
 def group_send(request: HttpRequest, room: str) -> HttpResponse:
@@ -82,5 +93,6 @@ async def state(request: HttpRequest) -> JsonResponse:
             "subscriptions": subscriptions,
             "tasks": len(asyncio.all_tasks()),
             "memory": _memory(),
+            "counters": msgspec.to_builtins(hub.counters),
         }
     )

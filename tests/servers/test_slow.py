@@ -1,0 +1,120 @@
+"""Clients that do not read, on topics that store nothing, and what each server lets Holdfast do about them."""
+
+import asyncio
+import contextlib
+from uuid import uuid4
+
+import pytest
+
+from .client import Live, Message, Raw, masked
+from .servers import SERVERS, Running, soon
+
+COUNT, SIZE = 900, 16_000
+"""More than the buffers of both sides take."""
+
+AT_ONCE = 15
+"""What one write buffer takes, so that the quick client misses nothing on a machine that is busy."""
+
+OURS = [pytest.param(kind, id=kind.name) for kind in SERVERS if kind.name.startswith("holdfast")]
+HOLDING_BACK = [pytest.param(kind, id=kind.name) for kind in SERVERS if kind.backpressure]
+
+
+@pytest.fixture
+def name() -> str:
+    return f"r{uuid4().hex[:12]}"
+
+
+def counters(server: Running) -> dict[str, int]:
+    found: dict[str, int] = server.state()["counters"]
+    return found
+
+
+def counted(server: Running, before: dict[str, int]) -> dict[str, int]:
+    """What has happened since."""
+    return {key: value - before[key] for key, value in counters(server).items() if value != before[key]}
+
+
+async def overrun(server: Running, topic: str, page: str) -> Raw:
+    """A client that has joined and reads nothing, while another one gets everything that the page publishes."""
+    slow = Raw(server, buffer=4096)
+    slow.send(type="join", ref=1, topic=topic)
+    slow.until("joined")
+    async with Live(server, user="grace") as quick:
+        await quick.join(topic)
+        for start in range(0, COUNT, AT_ONCE):
+            await asyncio.to_thread(server.get, f"{page}start={start}&count={AT_ONCE}&size={SIZE}")
+            await quick.events(AT_ONCE)
+    return slow
+
+
+def reads_on(slow: Raw, last: str) -> list[Message]:
+    """Everything up to the event in whose payload `last` stands."""
+    messages: list[Message] = []
+    with slow:
+        while not messages or last not in str(messages[-1].get("payload")):
+            messages.append(slow.receive())
+    return messages
+
+
+@pytest.mark.parametrize("server", HOLDING_BACK, indirect=True)
+async def test_drop_loses_the_oldest_and_says_so(server: Running, name: str) -> None:
+    before = counters(server)
+    slow = await overrun(server, f"tickers/{name}", f"tick/{name}/?")
+    messages = await asyncio.to_thread(reads_on, slow, f"'{COUNT - 1}:")
+
+    kinds = [message["type"] for message in messages]
+    numbers = [int(m["payload"]["author"].partition(":")[0]) for m in messages if m["type"] == "event"]
+    gap = kinds.index("reset")
+    assert messages[gap]["payload"] == {"reason": "interrupted"}
+    assert numbers[:gap] == list(range(gap))
+    assert numbers[gap:] == list(range(numbers[gap], COUNT))
+    assert counted(server, before) == {"dropped": COUNT - len(numbers)}
+
+
+@pytest.mark.parametrize("server", OURS, indirect=True)
+async def test_latest_ends_with_the_latest_of_each_key(server: Running, name: str) -> None:
+    before = counters(server)
+    slow = await overrun(server, f"prices/{name}", f"price/{name}/?")
+    messages = await asyncio.to_thread(reads_on, slow, f"'amount': {COUNT - 1},")
+
+    assert {message["type"] for message in messages} == {"event"}
+    amounts = [message["payload"]["amount"] for message in messages]
+    assert amounts == sorted(amounts)
+    assert amounts[-3:] == [COUNT - 3, COUNT - 2, COUNT - 1]
+    assert counted(server, before) == {"conflated": COUNT - len(amounts)}
+
+
+@pytest.mark.parametrize("server", OURS, indirect=True)
+async def test_disconnect_ends_the_connection(server: Running, name: str) -> None:
+    before = counters(server)
+    slow = await overrun(server, f"feeds/{name}", f"tick/{name}/?feed&")
+
+    def reads_to_the_end() -> None:
+        with slow, contextlib.suppress(ConnectionError):
+            while True:
+                slow.receive()
+
+    await asyncio.to_thread(reads_to_the_end)
+    assert counted(server, before) == {"disconnected": 1}
+
+
+@pytest.mark.parametrize("impatient", OURS, indirect=True)
+async def test_a_client_that_reads_nothing_for_too_long_is_closed(impatient: Running, name: str) -> None:
+    before = counters(impatient)
+    slow = await overrun(impatient, f"tickers/{name}", f"tick/{name}/?")
+
+    def is_let_go() -> bool:
+        return not impatient.state()["subscriptions"].get(f"tickers/{name}")
+
+    with slow:
+        assert await asyncio.to_thread(soon, is_let_go)
+    assert counted(impatient, before)["stalled"] == 1
+
+
+@pytest.mark.parametrize("server", OURS, indirect=True)
+async def test_what_comes_with_the_handshake_is_answered(server: Running) -> None:
+    def early() -> list[str]:
+        with Raw(server, early=masked(b'{"type":"hello"}') + masked(b'{"type":"ping"}')) as raw:
+            return [raw.receive()["type"], raw.receive()["type"]]
+
+    assert await asyncio.to_thread(early) == ["welcome", "pong"]
