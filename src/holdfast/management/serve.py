@@ -96,7 +96,8 @@ class Config(uvicorn.Config):
 
     The collector walks through all objects that may be part of a cycle, again and again. What the project has loaded
     stays for ever, so it is taken out of the walk (``gc.freeze``); and since a connection is a handful of objects that
-    live for hours, the walks are made rare: the young ones every 10,000 new objects instead of 700.
+    live for hours, the walks are made rare: the young ones every 10,000 new objects instead of 700. What that does is in
+    docs/architecture.md.
     """
 
     def load(self) -> None:
