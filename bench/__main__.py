@@ -11,6 +11,7 @@ Servers run on core 0, the load on core 1. Results go to var/bench/, which git i
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def main() -> int:
     options = arguments()
     if options.publish:
         return page.publish(options.publish)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and folders go too
     machine.settle_in()
     about = machine.described()
     peers = tuple(peer for peer in lineup.PEERS if not options.peer or peer.key in options.peer)
