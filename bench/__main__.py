@@ -81,7 +81,9 @@ def main() -> int:
                 progress.note(
                     f"{name}: other programs use {others[name]:.0%} of this machine: its figures will not hold."
                 )
+            watch = machine.Watch()
             tables[name] = WORKLOADS[name](around, scale, progress)
+            others[name] = max(others[name], watch.others())
             save(results, about, scale, tables)  # so that what is cut short keeps what it has
             progress.end()
             terminal.show(tables[name])

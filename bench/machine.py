@@ -84,6 +84,28 @@ def busy(seconds: float = 2) -> float:
     return 1 - (idle_then - idle) / (total_then - total)
 
 
+class Watch:
+    """What others use of this machine while something of ours runs, whose processes are waited for before the end."""
+
+    def __init__(self) -> None:
+        self._began, self._used, self._ours = time.monotonic(), _used_seconds(), _our_seconds()
+
+    def others(self) -> float:
+        """Their share of all cores since the beginning."""
+        used = _used_seconds() - self._used - (_our_seconds() - self._ours)
+        return max(used, 0) / (time.monotonic() - self._began) / (os.cpu_count() or 1)
+
+
+def _used_seconds() -> float:
+    user, nice, system = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:4])
+    return (user + nice + system) / TICKS
+
+
+def _our_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 def described() -> dict[str, Any]:
     """What to know about figures from here."""
     model = next(
