@@ -83,6 +83,11 @@ class Room(Topic):
         """Asks the database as async code does."""
         return await Group.objects.acount()
 
+    @action
+    async def careless(self, caller: Any) -> int:
+        """Asks the database as only synchronous code may."""
+        return Group.objects.count()
+
 
 class Inbox(Topic):
     route = "inbox/<me>"

@@ -107,6 +107,15 @@ class Calling(HarbourTestCase):
             with pytest.raises(CallError, match="rate_limited, retry after"):
                 ada.call(LOBBY, "knock")
 
+    def test_the_synchronous_orm_in_an_async_action_is_an_error_with_the_way_out(self) -> None:
+        with LiveClient(self.ada) as ada, self.assertLogs("holdfast.calls", "ERROR") as logs:
+            ada.join(LOBBY)
+            with pytest.raises(CallError) as raised:
+                ada.call(LOBBY, "careless")
+        assert raised.value.code == "internal"
+        assert ".careless is an async def but used the database" in logs.output[0]
+        assert "Make it a plain def" in logs.output[0]
+
     def test_rates_can_be_lifted(self) -> None:
         with Live(rates=False) as live:
             ada = live.connect(self.ada)
