@@ -82,6 +82,8 @@ def start(project: Path) -> Iterator[Start]:
                 },
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                # As a terminal starts it: what a shell runs in the background ignores Ctrl-C, and hands that down.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         server = Server(name="runserver", process=process, log=output)
         started.append(server)
