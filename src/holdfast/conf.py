@@ -19,6 +19,7 @@ from django.core.signals import setting_changed
 from msgspec import Meta
 
 from holdfast.limits.base import Rate
+from holdfast.stores.address import BadUrl, RedisAddress
 from holdfast.topics.schema import Misfit
 
 NAME = "HOLDFAST"
@@ -39,6 +40,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: Annotated[str, Meta(min_length=1)] = "database"
     """Where durable topics are kept: ``"database"``, ``"memory"`` (lost when the process ends: for tests), or the dotted
     path of a subclass of ``holdfast.log.base.Log``."""
+
+    redis: Annotated[str, Meta(min_length=1)] | None = None
+    """The URL of a Redis or Valkey: ``"redis://localhost:6379/0"``; with TLS, of sentinels or of a cluster, as
+    ``holdfast/stores/address.py`` tells. ``None``: nothing is kept there."""
 
     backplane: Annotated[str, Meta(min_length=1)] = "auto"
     """How processes reach each other: ``"memory"`` (one process), ``"channels"`` (through ``CHANNEL_LAYERS``), the dotted
@@ -131,6 +136,10 @@ def read(given: Any) -> tuple[Settings, list[Problem]]:
             checked = msgspec.convert(value, _FIELDS[key].type)
             if key == "MESSAGE_RATE":
                 Rate.parse(checked)
+            elif key == "REDIS" and checked is not None:
+                RedisAddress.parse(checked)
+        except BadUrl as error:  # what it says names no password; the value would
+            problems.append(Problem(what=f'{NAME}["{key}"] {error.what}', hint=error.hint))
         except (msgspec.ValidationError, ValueError) as error:
             problems.append(_misfit(key, value, error))
         else:
@@ -146,8 +155,11 @@ def _unknown(key: object) -> Problem:
 
 def _misfit(key: str, value: object, error: Exception) -> Problem:
     default = _FIELDS[key].default
+    shown = (
+        f"of the type {type(value).__name__}" if key == "REDIS" else repr(value)
+    )  # it may have a password in it
     return Problem(
-        what=f'{NAME}["{key}"] is {value!r}: {Misfit.of(error).what}.',
+        what=f'{NAME}["{key}"] is {shown}: {Misfit.of(error).what}.',
         hint=f'Leave it out for the default, "{key}": {default!r}, or give it a value of that kind.',
     )
 

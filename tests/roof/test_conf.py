@@ -81,3 +81,19 @@ def test_settings_with_mistakes_name_all_of_them_when_they_are_used() -> None:
         pytest.raises(ImproperlyConfigured, match=r"'PATHS'.*Did you mean \"PATH\"\?.*STALL_SECONDS"),
     ):
         settings()
+
+
+def test_the_url_of_redis_is_read_when_the_settings_are() -> None:
+    value, problems = read({"REDIS": "rediss://localhost/1"})
+    assert (value.redis, problems) == ("rediss://localhost/1", [])
+    _, [problem] = read({"REDIS": "redis://one,two"})
+    assert problem.what == 'HOLDFAST["REDIS"] names several hosts.'
+    assert "redis+sentinel://" in problem.hint
+
+
+@pytest.mark.parametrize(
+    "url", ["http://:hunter2@localhost", ["redis://:hunter2@localhost"], b"redis://:hunter2@a"]
+)
+def test_what_is_said_about_redis_shows_no_password(url: object) -> None:
+    _, [problem] = read({"REDIS": url})
+    assert "hunter2" not in problem.what + problem.hint

@@ -29,9 +29,10 @@ from channels.exceptions import ChannelFull
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.core.exceptions import ImproperlyConfigured
 
+from holdfast.stores.fork import start_anew_after_fork
+
 from .backoff import full_jitter
 from .base import Backplane, Receive, ReceiveGroup
-from .fork import start_anew_after_fork
 from .groups import group_name
 from .mailbox import Mailbox
 from .receivers import Receiver, prepare, receiver_for

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .fork import start_anew_after_fork
+from holdfast.stores.fork import start_anew_after_fork
 
 EXIT_SECONDS = 3.0
 """How long a process that ends waits, at most, for what is still queued."""

@@ -16,9 +16,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
+from holdfast.stores.fork import start_anew_after_fork
+
 from .backoff import full_jitter
 from .courier import courier, flush_at_exit
-from .fork import start_anew_after_fork
 
 logger = logging.getLogger("holdfast.backplane")
 

@@ -1,0 +1,142 @@
+"""Clients of the Redis that the settings name, for every part that keeps something there.
+
+A :class:`RedisStore` is made once for each process, and shared. What it promises of its clients, blocking and
+asynchronous, whatever the URL (:mod:`.address`) says:
+
+- **They answer in time.** Connecting takes at most ``timeout`` seconds, and so does an answer; then they raise
+  ``redis.exceptions.TimeoutError``. A command that waits in Redis (``BLPOP``, ``XREAD BLOCK``) has to wait for less.
+- **A command is sent once.** redis-py would send it again after an error, but the first one may have been carried out.
+  So every ``redis.exceptions.RedisError`` reaches the caller, who knows whether trying again does harm. Only what Redis
+  itself refused to do here (``MOVED``, ``ASK`` in a cluster) is sent again, to where it belongs.
+- **They survive a fork:** a child has clients of its own.
+- Answers are bytes (``decode_responses`` is off), in the shapes of RESP 2.
+"""
+
+import threading
+from typing import Any
+
+import redis
+import redis.asyncio
+import redis.asyncio.cluster
+import redis.asyncio.sentinel
+import redis.cluster
+import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from .address import Kind, RedisAddress
+from .fork import start_anew_after_fork
+
+Client = redis.Redis | redis.cluster.RedisCluster
+"""What blocks. Both kinds have the same methods for commands."""
+
+AsyncClient = redis.asyncio.Redis | redis.asyncio.cluster.RedisCluster
+"""What is awaited. Both kinds have the same methods for commands."""
+
+# Without types in redis-py.
+_Sentinel: Any = redis.sentinel.Sentinel
+_AsyncSentinel: Any = redis.asyncio.sentinel.Sentinel
+_ClusterNode: Any = redis.cluster.ClusterNode
+
+
+class RedisStore:
+    """One Redis, by its URL. Raises :class:`~.address.BadUrl`; connects to nothing before a client is used."""
+
+    def __init__(self, url: str) -> None:
+        self.address = RedisAddress.parse(url)
+        self._begin()
+        self._inherited: list[Client] = []
+        start_anew_after_fork(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+
+    def start_anew(self) -> None:
+        """In a forked child: the parent's client is kept, so that nothing closes it, and never used."""
+        if self._client is not None:
+            self._inherited.append(self._client)
+        self._begin()
+
+    @property
+    def prefix(self) -> str:
+        """What the names of all keys and channels begin with."""
+        return self.address.prefix
+
+    @property
+    def clustered(self) -> bool:
+        """Is it a cluster? Then all keys of one command or script must share a ``{hash tag}``."""
+        return self.address.kind is Kind.CLUSTER
+
+    def client(self) -> Client:
+        """This process's blocking client, which any thread may use. It stays open until :meth:`close`.
+
+        Raises ``redis.exceptions.RedisError`` if it is a cluster and none of the nodes in the URL answers.
+        """
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def aclient(self, *, timeout: float | None = None) -> AsyncClient:
+        """A new client for the running event loop. Whoever asked for it closes it: ``await client.aclose()``.
+
+        ``timeout``, in seconds, takes the place of the URL's.
+        """
+        address = self.address
+        options = self._options(timeout) | {"retry": AsyncRetry(NoBackoff(), 0)}
+        if address.kind is Kind.CLUSTER:
+            nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in address.hosts]
+            return redis.asyncio.cluster.RedisCluster(startup_nodes=nodes, **options)
+        if address.kind is Kind.SENTINEL:
+            sentinel = _AsyncSentinel(
+                address.hosts, sentinel_kwargs=options | self._sentinel_login(), **options
+            )
+            primary: redis.asyncio.Redis = sentinel.master_for(address.service, db=address.db)
+            return primary
+        return redis.asyncio.Redis(**self._place(), **options)
+
+    def close(self) -> None:
+        """Close the blocking client. The next :meth:`client` is a new one."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _connect(self) -> Client:
+        address = self.address
+        options = self._options(None) | {"retry": Retry(NoBackoff(), 0)}
+        if address.kind is Kind.CLUSTER:
+            nodes: list[Any] = [_ClusterNode(host, port) for host, port in address.hosts]
+            return redis.cluster.RedisCluster(startup_nodes=nodes, **options)
+        if address.kind is Kind.SENTINEL:
+            sentinel = _Sentinel(address.hosts, sentinel_kwargs=options | self._sentinel_login(), **options)
+            primary: redis.Redis = sentinel.master_for(address.service, db=address.db)
+            return primary
+        return redis.Redis(**self._place(), **options)
+
+    # ── arguments of redis-py ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _place(self) -> dict[str, Any]:
+        address = self.address
+        if address.socket is not None:
+            return {"unix_socket_path": address.socket, "db": address.db}
+        [(host, port)] = address.hosts
+        return {"host": host, "port": port, "db": address.db}
+
+    def _options(self, timeout: float | None) -> dict[str, Any]:
+        address = self.address
+        seconds = address.timeout if timeout is None else timeout
+        return {
+            "username": address.username,
+            "password": address.password,
+            "client_name": "holdfast",
+            "protocol": 2,
+            "socket_timeout": seconds,
+            "socket_connect_timeout": seconds,
+            **({"ssl": True, **address.ssl} if address.tls else {}),
+        }
+
+    def _sentinel_login(self) -> dict[str, Any]:
+        return {"username": self.address.sentinel_username, "password": self.address.sentinel_password}
