@@ -10,7 +10,7 @@ In the project's ``asgi.py``::
 
     application = with_live_topics(django_application)
 
-That is short for Channels' own parts, which you can write out to put something of your own in between::
+With Channels' own parts you can write out something like it, to put something of your own in between::
 
     from channels.auth import AuthMiddlewareStack
     from channels.routing import ProtocolTypeRouter, URLRouter
@@ -27,7 +27,7 @@ That is short for Channels' own parts, which you can write out to put something 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -36,6 +36,7 @@ from django.conf import settings as django_settings
 from django.urls import URLPattern, URLResolver, path, re_path
 
 from . import wiring
+from .authentication import SessionAuthentication
 from .conf import settings
 from .protocol import codes
 from .transports.websocket import LiveWebSocket
@@ -58,20 +59,24 @@ def application(
     ``websocket`` are URL patterns of Channels consumers of your own (``path("ws/old/", OldConsumer.as_asgi())``); they
     work as always, beside the topics.
     """
-    nothing_there: Any = _not_found
-    routes: list[Any] = [*live_urlpatterns(), *websocket, re_path("", nothing_there)]
+    rest: Any = AuthMiddlewareStack(URLRouter([*websocket, re_path("", cast("Any", _not_found))]))
     return ProtocolTypeRouter(  # type: ignore[no-any-return]
         {
             "http": django_application,
-            "websocket": origin_checked(AuthMiddlewareStack(URLRouter(routes))),
+            "websocket": origin_checked(URLRouter([*live_urlpatterns(), re_path("", rest)])),
             "lifespan": lifespan,
         }
     )
 
 
 def live_urlpatterns() -> list[Any]:
-    """The URL patterns of live topics, for a ``URLRouter``."""
-    live: Any = LiveWebSocket(wiring.service)
+    """The URL patterns of live topics, for a ``URLRouter``.
+
+    Who connects is the user whom a middleware around it has put into the scope, or without one that of the session.
+    """
+    live: Any = SessionAuthentication(
+        LiveWebSocket(wiring.service), lambda: wiring.service().runtime.session_threads
+    )
     return [path(f"{settings().path}ws", live)]
 
 

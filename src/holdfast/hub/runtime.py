@@ -21,6 +21,10 @@ EVENT_BYTES = 1_000_000
 """The largest event, as JSON. Daphne cannot send a message of more than 1 MiB."""
 
 
+SESSION_THREADS = 2
+"""How many sessions may be read at once, for connections that are being opened."""
+
+
 class Runtime:
     """One process's log, backplane, threads, publisher, and its hub on each event loop that has connections."""
 
@@ -31,6 +35,7 @@ class Runtime:
         backplane: Backplane,
         threads: Threads,
         log_threads: Threads | Inline,
+        session_threads: Threads | None = None,
         timing: Timing | None = None,
         group_events: GroupEvents | None = None,
         event_bytes: int = EVENT_BYTES,
@@ -39,6 +44,9 @@ class Runtime:
         self.backplane = backplane
         self.threads = threads
         self.log_threads = log_threads
+        self.session_threads = session_threads or Threads(
+            SESSION_THREADS, name="holdfast-session", keep_connections=True
+        )
         self.event_bytes = event_bytes
         self.origin = secrets.token_hex(8)
         self.publisher = Publisher(log, backplane, log_threads, origin=self.origin)
@@ -90,6 +98,7 @@ class Runtime:
                 await hub.stop()
         await loop.run_in_executor(None, self.threads.close)
         await loop.run_in_executor(None, self.log_threads.close)
+        await loop.run_in_executor(None, self.session_threads.close)
 
 
 _build: Callable[[], Runtime] | None = None

@@ -19,22 +19,24 @@ class Threads:
 
     Work beyond ``size`` waits in a queue. With ``keep_connections`` a thread keeps its connections from one piece of
     work to the next and drops those that broke; without, Django's rule for the end of a request holds
-    (``CONN_MAX_AGE``), which is what application code expects.
+    (``CONN_MAX_AGE``), which is what application code expects, and the work sees the caller's context variables. (Django
+    keeps connections to caches in a context variable, so whoever wants to keep those needs the thread's own context.)
     """
 
     def __init__(self, size: int, *, name: str = "holdfast", keep_connections: bool = False) -> None:
         self._size = size
         self._name = name
+        self._keeps = keep_connections
         self._tidy = _drop_broken_connections if keep_connections else close_old_connections
         self._pool: ThreadPoolExecutor | None = None
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call ``function`` in a worker thread with the caller's context variables, and return what it returns."""
+        """Call ``function`` in a worker thread and return what it returns."""
+        loop, work = asyncio.get_running_loop(), partial(function, *args, **kwargs)
+        if self._keeps:
+            return await loop.run_in_executor(self._executor(), self._work, work)
         context = contextvars.copy_context()
-        work = partial(function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._executor(), lambda: context.run(self._work, work)
-        )
+        return await loop.run_in_executor(self._executor(), context.run, self._work, work)
 
     def _work(self, work: Callable[[], T]) -> T:
         self._tidy()

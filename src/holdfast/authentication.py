@@ -1,0 +1,106 @@
+"""Who opens a connection: the user of the session that the handshake's cookie names.
+
+The same answer as Channels' ``AuthMiddlewareStack`` gives, for a fraction of the work: a handshake without a session cookie
+asks nobody, and those that come at the same time share one visit to a worker thread, which keeps its connections to the
+session store and to the database. Channels' stack goes there twice for each, and opens a new connection to the cache.
+
+A handshake only reads. Where a request would flush a session that does not verify any more, or give it a new key because
+the secret key has changed (``SECRET_KEY_FALLBACKS``), here nothing is written: the response to a WebSocket's handshake has
+been sent by whoever accepts it, without the new cookie.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http.cookies import CookieError
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.http import parse_cookie
+
+from . import sessions
+from .hub.runtime import SESSION_THREADS
+from .hub.threads import Threads
+
+Scope = MutableMapping[str, Any]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+AT_ONCE = 64
+"""Sessions that are read together at most: more would keep the first ones waiting."""
+
+
+class SessionAuthentication:
+    """ASGI middleware: puts ``session`` and ``user`` into the scope, unless something outside of it has put a user there."""
+
+    def __init__(self, inner: Application, threads: Callable[[], Threads]) -> None:
+        self._inner = inner
+        self._threads = threads
+        self._readers: dict[asyncio.AbstractEventLoop, Reader] = {}
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if "user" not in scope:
+            key = session_key(scope["headers"])
+            if key is None:
+                scope = {**scope, "session": None, "user": AnonymousUser()}
+            else:
+                session, user = await self._reader().find(key)
+                scope = {**scope, "session": session, "user": user}
+        await self._inner(scope, receive, send)
+
+    def _reader(self) -> "Reader":
+        loop = asyncio.get_running_loop()
+        reader = self._readers.get(loop)
+        if reader is None:
+            self._readers = {
+                other: reader for other, reader in self._readers.items() if not other.is_closed()
+            }
+            reader = self._readers[loop] = Reader(self._threads)
+        return reader
+
+
+class Reader:
+    """Reads the sessions that are asked for on one event loop: while some are read, the next ones gather."""
+
+    def __init__(self, threads: Callable[[], Threads]) -> None:
+        self._threads = threads
+        self._asked: list[tuple[str, asyncio.Future[sessions.Found]]] = []
+        self._reading: set[asyncio.Task[None]] = set()
+
+    async def find(self, key: str) -> sessions.Found:
+        """The session and its user. Raises what reading it raises."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[sessions.Found] = loop.create_future()
+        self._asked.append((key, answer))
+        if len(self._reading) < SESSION_THREADS:
+            task = loop.create_task(self._read())
+            self._reading.add(task)
+            task.add_done_callback(self._reading.discard)
+        return await answer
+
+    async def _read(self) -> None:
+        while self._asked:
+            group, self._asked = self._asked[:AT_ONCE], self._asked[AT_ONCE:]
+            try:
+                found = await self._threads().run(sessions.find, [key for key, _ in group])
+            except Exception as error:  # noqa: BLE001 - it is handed to everybody who asked
+                found = [error] * len(group)
+            for (_, answer), one in zip(group, found, strict=True):
+                if answer.done():
+                    continue  # who asked has gone
+                if isinstance(one, Exception):
+                    answer.set_exception(one)
+                else:
+                    answer.set_result(one)
+
+
+def session_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The session that the cookies name, or ``None``."""
+    name = settings.SESSION_COOKIE_NAME
+    raw = name.encode()
+    for header, value in headers:
+        if header == b"cookie" and raw in value:
+            try:
+                return parse_cookie(value.decode("latin-1")).get(name) or None
+            except CookieError:
+                return None
+    return None

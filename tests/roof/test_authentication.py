@@ -1,0 +1,276 @@
+"""Who opens a connection, by the session that the handshake's cookie names."""
+
+import asyncio
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import AnonymousUser
+from django.core.cache import caches
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext, override_settings
+
+from holdfast import sessions
+from holdfast.authentication import SessionAuthentication, session_key
+from holdfast.hub.threads import Threads
+
+ENGINES = ("db", "cache", "cached_db", "file", "signed_cookies")
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+class Picky(ModelBackend):
+    """A backend with a rule of its own."""
+
+    def get_user(self, user_id: Any) -> Any:
+        if user_id == 13:
+            raise LookupError("there is no thirteenth")
+        return super().get_user(user_id)
+
+
+PICKY = f"{__name__}.Picky"
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, tmp_path: Any, db: None) -> Iterator[str]:
+    name = f"django.contrib.sessions.backends.{request.param}"
+    with override_settings(SESSION_ENGINE=name, SESSION_FILE_PATH=str(tmp_path)):
+        yield name
+    caches["default"].clear()
+
+
+def make_user(name: str = "ada", **more: Any) -> Any:
+    return get_user_model().objects.create_user(name, password="first", **more)
+
+
+def sign_in(user: Any, *, backend: str = MODEL_BACKEND, expiry: int | None = None) -> str:
+    """A session of the user's, in the store; its key."""
+    session = import_module(settings.SESSION_ENGINE).SessionStore()
+    session[SESSION_KEY] = user._meta.pk.value_to_string(user)
+    session[BACKEND_SESSION_KEY] = backend
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    if expiry is not None:
+        session.set_expiry(expiry)
+    session.save()
+    key: str = session.session_key
+    return key
+
+
+def users(*keys: str) -> list[Any]:
+    return [found if isinstance(found, Exception) else found.user for found in sessions.find(keys)]
+
+
+# ── sessions and users ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_session_is_its_users(engine: str, together: int) -> None:
+    ada, ben = make_user(), make_user("ben")
+    keys = [sign_in(ada), sign_in(ben), sign_in(ada)][:together]
+    assert users(*keys) == [ada, ben, ada][:together]
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_an_unknown_session_is_nobodys(engine: str, together: int) -> None:
+    found = sessions.find(["nosuchsession0000000000000000000", sign_in(make_user())][:together])[0]
+    assert isinstance(found, sessions.Found)
+    assert found.user == AnonymousUser()
+
+
+def test_an_expired_session_is_nobodys(engine: str) -> None:
+    if "signed_cookies" in engine:
+        pytest.skip("it has one age for all sessions, that of their cookie")
+    ada = make_user()
+    assert users(sign_in(ada, expiry=-10), sign_in(ada))[0] == AnonymousUser()
+
+
+def test_a_new_password_ends_the_session_and_nothing_is_written(engine: str) -> None:
+    ada = make_user()
+    key = sign_in(ada)
+    ada.set_password("second")
+    ada.save()
+    assert users(key, key) == [AnonymousUser(), AnonymousUser()]
+    if "signed_cookies" not in engine:
+        assert import_module(engine).SessionStore(key)[SESSION_KEY] == str(ada.pk)
+
+
+def test_a_session_from_before_the_secret_key_changed_still_holds_under_its_old_key(engine: str) -> None:
+    if "signed_cookies" in engine:
+        pytest.skip("the key is the signature there")
+    ada = make_user()
+    key = sign_in(ada)
+    with override_settings(SECRET_KEY="a new one", SECRET_KEY_FALLBACKS=[settings.SECRET_KEY]):
+        found = sessions.find([key])[0]
+        assert isinstance(found, sessions.Found)
+        assert (found.user, found.session.session_key) == (ada, key)
+    with override_settings(SECRET_KEY="a new one"):
+        assert users(key) == [AnonymousUser()]
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_deactivated_user_is_nobody(engine: str, together: int) -> None:
+    ada = make_user()
+    key = sign_in(ada)
+    ada.is_active = False
+    ada.save()
+    assert set(users(*[key] * together)) == {AnonymousUser()}
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_deleted_user_is_nobody(engine: str, together: int) -> None:
+    ada = make_user()
+    key = sign_in(ada)
+    ada.delete()
+    assert set(users(*[key] * together)) == {AnonymousUser()}
+
+
+def test_a_session_of_a_backend_that_was_removed_is_nobodys(db: None) -> None:
+    assert users(sign_in(make_user(), backend=PICKY)) == [AnonymousUser()]
+
+
+def test_sessions_in_the_database_are_read_together(db: None) -> None:
+    keys = [sign_in(make_user(f"user{number}")) for number in range(10)]
+    with CaptureQueriesContext(connection) as queries:
+        found = users(*keys)
+    assert [user.username for user in found] == [f"user{number}" for number in range(10)]
+    assert len(queries) == 2
+
+
+@override_settings(AUTHENTICATION_BACKENDS=[PICKY])
+def test_a_backend_with_a_rule_of_its_own_is_asked_and_its_error_is_one_sessions_only(db: None) -> None:
+    ada, thirteenth = make_user(), make_user("mallory", pk=13)
+    found = users(sign_in(thirteenth, backend=PICKY), sign_in(ada, backend=PICKY))
+    assert isinstance(found[0], LookupError)
+    assert found[1] == ada
+
+
+def test_a_connection_that_the_database_closed_is_opened_again(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = make_user()
+    key = sign_in(ada)
+    closed: list[bool] = []
+    failures = iter([OperationalError("server closed the connection unexpectedly")])
+    read = sessions._sessions
+
+    def fails_once(keys: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return read(keys)
+
+    monkeypatch.setattr(sessions, "_sessions", fails_once)
+    monkeypatch.setattr(sessions.connections, "close_all", lambda: closed.append(True))
+    assert users(key) == [ada]
+    assert closed == [True]
+
+
+# ── the handshake ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def headers(cookie: str) -> list[tuple[bytes, bytes]]:
+    return [(b"host", b"testserver"), (b"cookie", cookie.encode("latin-1"))]
+
+
+@pytest.mark.parametrize(
+    ("cookie", "key"),
+    [
+        ("sessionid=abc", "abc"),
+        ('a=1; sessionid="abc"; b=2', "abc"),
+        ("sessionid=", None),
+        ("mysessionid=abc", None),
+        ("theme=sessionid", None),
+        ("sessionid\xff; =;;=", None),
+    ],
+)
+def test_the_sessions_cookie_is_found_among_others(cookie: str, key: str | None) -> None:
+    assert session_key(headers(cookie)) == key
+
+
+def test_no_cookie_is_no_session() -> None:
+    assert session_key([(b"host", b"testserver")]) is None
+
+
+class Door:
+    """The middleware, and what reached the application behind it."""
+
+    def __init__(self) -> None:
+        self.threads = Threads(2, keep_connections=True)
+        self.visits = 0
+        self.scopes: list[dict[str, Any]] = []
+        self._middleware = SessionAuthentication(self._application, self._counted)
+
+    def _counted(self) -> Threads:
+        self.visits += 1
+        return self.threads
+
+    async def _application(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+
+    async def come(self, cookie: str, **more: Any) -> Any:
+        scope = {"type": "websocket", "headers": headers(cookie), **more}
+        await self._middleware(scope, None, None)
+        return self.scopes[-1]["user"]
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    made = Door()
+    yield made
+    made.threads.close()
+
+
+async def test_who_brings_no_session_is_anonymous_and_costs_no_thread(door: Door) -> None:
+    assert await door.come("theme=dark") == AnonymousUser()
+    assert door.visits == 0
+
+
+async def test_a_user_whom_another_middleware_found_stays(door: Door) -> None:
+    assert await door.come("sessionid=abc", user="robot") == "robot"
+    assert door.visits == 0
+
+
+@pytest.mark.django_db(transaction=True, databases=["default"])
+def test_those_who_come_together_are_read_together(door: Door) -> None:
+    keys = [sign_in(make_user(f"user{number}")) for number in range(30)]
+
+    async def come() -> None:
+        await asyncio.gather(*(door.come(f"sessionid={key}") for key in keys))
+
+    asyncio.run(come())
+    assert sorted(scope["user"].username for scope in door.scopes) == sorted(
+        f"user{number}" for number in range(30)
+    )
+    assert {scope["session"].session_key for scope in door.scopes} == set(keys)
+    assert door.visits <= 2
+
+
+@pytest.mark.django_db(transaction=True, databases=["default"])
+def test_one_who_leaves_during_the_handshake_disturbs_nobody(door: Door) -> None:
+    key = sign_in(make_user())
+
+    async def come() -> Any:
+        leaving = asyncio.create_task(door.come(f"sessionid={key}"))
+        staying = asyncio.create_task(door.come(f"sessionid={key}"))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        return await staying
+
+    assert asyncio.run(come()).username == "ada"
+
+
+def test_a_store_that_does_not_answer_is_an_error_for_everybody_who_asked(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(keys: Any) -> Any:
+        raise ConnectionError("no route to the cache")
+
+    monkeypatch.setattr(sessions, "find", broken)
+
+    async def come() -> list[Any]:
+        return await asyncio.gather(*(door.come("sessionid=x") for _ in range(3)), return_exceptions=True)
+
+    assert [type(outcome) for outcome in asyncio.run(come())] == [ConnectionError] * 3
+    assert door.scopes == []
