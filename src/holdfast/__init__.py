@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.topics.caller import Caller
     from holdfast.topics.event import Event
     from holdfast.topics.keep import Keep
+    from holdfast.topics.presence import Member, Presence
     from holdfast.topics.refuse import Refuse
     from holdfast.topics.topic import Topic
 
@@ -39,14 +40,28 @@ _DEFINED_IN: dict[str, str] = {
     "Caller": "holdfast.topics.caller",
     "Event": "holdfast.topics.event",
     "Keep": "holdfast.topics.keep",
+    "Member": "holdfast.topics.presence",
     "Position": "holdfast.protocol.positions",
+    "Presence": "holdfast.topics.presence",
     "Refuse": "holdfast.topics.refuse",
     "Slow": "holdfast.hub.slow",
     "Topic": "holdfast.topics.topic",
     "action": "holdfast.topics.action",
 }
 
-__all__ = ["Caller", "Event", "Keep", "Position", "Refuse", "Slow", "Topic", "__version__", "action"]
+__all__ = [
+    "Caller",
+    "Event",
+    "Keep",
+    "Member",
+    "Position",
+    "Presence",
+    "Refuse",
+    "Slow",
+    "Topic",
+    "__version__",
+    "action",
+]
 
 
 def __getattr__(name: str) -> Any:

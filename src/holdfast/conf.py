@@ -50,6 +50,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     path of a subclass of ``holdfast.backplane.base.Backplane``, or ``"auto"``: Channels if ``CHANNEL_LAYERS`` is set,
     else memory."""
 
+    presence: Annotated[str, Meta(min_length=1)] = "auto"
+    """Where it is kept who is in topics with a ``presence``: ``"redis"`` (in the one that ``REDIS`` names), ``"memory"`` (of
+    each process for itself), the dotted path of a subclass of ``holdfast.presence.base.PresenceStore``, or ``"auto"``:
+    Redis if ``REDIS`` is set, else memory."""
+
+    presence_lease_seconds: Seconds = 15.0
+    """After how long of silence the members of a server are taken for gone. Servers say three times as often that they
+    live."""
+
     compare_seconds: Seconds = 2.0
     """How often a process compares its durable topics with the log: the longest that a lost wake-up delays an event."""
 

@@ -20,6 +20,7 @@ from .hub.threads import Inline, Threads
 from .limits.base import Limiter
 from .limits.memory import MemoryLimiter
 from .log.base import Log
+from .presence.base import PresenceStore
 from .session.session import Limits
 from .topics.registry import registry
 
@@ -55,9 +56,10 @@ def build_runtime() -> Runtime:
         log_threads=Threads(LOG_THREADS, name="holdfast-log", keep_connections=True)
         if log.blocking
         else Inline(),
-        timing=Timing(compare=chosen.compare_seconds),
+        timing=Timing(compare=chosen.compare_seconds, lease=chosen.presence_lease_seconds),
         group_events=group_event if chosen.group_events else None,
         event_bytes=chosen.event_bytes,
+        presence=build_presence(chosen),
     )
 
 
@@ -88,6 +90,28 @@ def build_backplane(chosen: Settings) -> Backplane:
         return ChannelsBackplane()
     backplane: Backplane = _made_from("BACKPLANE", kind, Backplane)
     return backplane
+
+
+def build_presence(chosen: Settings) -> PresenceStore:
+    kind = chosen.presence
+    if kind == "auto":
+        kind = "memory" if chosen.redis is None else "redis"
+    if kind == "memory":
+        from .presence.memory import MemoryPresence
+
+        return MemoryPresence()
+    if kind == "redis":
+        from .presence.redis import RedisPresence
+        from .stores.redis import RedisStore
+
+        if chosen.redis is None:
+            raise ImproperlyConfigured(
+                f'{NAME}["PRESENCE"] is "redis", but {NAME}["REDIS"] names none: give it a URL, such as '
+                '"redis://localhost:6379/0".'
+            )
+        return RedisPresence(RedisStore(chosen.redis))
+    presence: PresenceStore = _made_from("PRESENCE", kind, PresenceStore)
+    return presence
 
 
 def _made_from(setting: str, path: str, base: type) -> Any:

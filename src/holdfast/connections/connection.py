@@ -23,6 +23,7 @@ from holdfast.topics.declaration import Mode
 from holdfast.topics.topic import Topic
 
 from .admission import may_join
+from .attending import attending
 from .caller import Caller, user_id
 from .calls import CallFailed, Request
 from .service import Service
@@ -262,6 +263,7 @@ class Connection:
             slow=topic.declared.slow,
             since=effect.since,
             snapshot=self._snapshot_of(topic),
+            attending=await attending(self._service.runtime.threads, topic, self.caller),
         )
         if subscription is not None:
             self._places[topic.name] = Place(topic, subscription, checked)

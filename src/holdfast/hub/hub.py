@@ -15,6 +15,8 @@ import msgspec
 
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Log, LogError, LogUnavailable, Trimmed
+from holdfast.presence.base import Change, PresenceStore
+from holdfast.presence.memory import MemoryPresence
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
 
@@ -22,7 +24,9 @@ from . import news
 from .order import Order
 from .outlet import Outlet
 from .prepared import Prepared
+from .presence import Presence
 from .replay import reset
+from .room import Attending
 from .slow import Counters, Slow
 from .stream import Stream, Subscription
 from .threads import Inline, Threads
@@ -41,11 +45,13 @@ Snapshot = Callable[[], Awaitable[tuple[Position | None, bytes]]]
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """In seconds. ``patience``: how long news may overtake one another before the log is asked."""
+    """In seconds. ``patience``: how long news may overtake one another before the log is asked. ``lease``: after how long
+    of silence the members of this server are taken for gone."""
 
     compare: float = 2.0
     patience: float = 0.01
     linger: float = 10.0
+    lease: float = 15.0
 
 
 class Hub:
@@ -61,6 +67,7 @@ class Hub:
         timing: Timing | None = None,
         group_events: GroupEvents | None = None,
         batches_found: Callable[[list[Batch]], None] | None = None,
+        presence: PresenceStore | None = None,
     ) -> None:
         self._log = log
         self._backplane = backplane
@@ -75,6 +82,11 @@ class Hub:
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._order = Order(log, threads, patience=self._timing.patience, spawn=self._spawn)
+        store = presence or MemoryPresence()
+        self._tells_presence = store.shared and backplane.shared
+        self.presence = Presence(
+            store, seconds=self._timing.lease, send=self._send_presence, spawn=self._spawn
+        )
         self.wheel = Wheel()
         self.counters = Counters()
         self.loop = asyncio.get_running_loop()
@@ -95,6 +107,7 @@ class Hub:
         for stream in self._streams.values():
             stream.close()
         self._streams.clear()
+        await self.presence.stop()
         await self._backplane.stop()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -116,6 +129,7 @@ class Hub:
         while True:
             await asyncio.sleep(self._timing.compare)
             await self._compare_quietly()
+            await self.presence.compare_quietly()
             await self._close_idle_streams()
 
     async def _compare_quietly(self) -> None:
@@ -139,21 +153,31 @@ class Hub:
         slow: Slow = DROP,
         since: Position | None = None,
         snapshot: Snapshot | None = None,
+        attending: Attending | None = None,
     ) -> Subscription | None:
         """Subscribe ``outlet`` to ``topic``.
 
         ``announce`` is called with what the client is to be told; what it returns says whether the client is still
         there. Then come the events from the client's position on, and then live ones. ``snapshot`` is awaited when there
         is no position, or none that can be honoured. ``slow`` says what the topic does, if it has no log, about a client
-        that does not read.
+        that does not read, ``attending`` how the client takes part in the topic's presence, if it has one.
         Raises :class:`LogError` when the log does not answer.
         """
         stream = await self._visit(topic, durable, slow)
         try:
+            if attending is not None:
+                await self.presence.visit(topic, attending.limit)
             payload, start = await self._admission(stream, since, snapshot)
             if stream.closed:
                 raise LogUnavailable("the hub has stopped")
-            return self._subscribe(stream, outlet, start) if announce(payload) else None
+            if attending is not None:
+                payload = self.presence.greet(topic, payload)
+            if not announce(payload):
+                return None
+            subscription = self._subscribe(stream, outlet, start)
+            if attending is not None:
+                self.presence.enter(subscription, attending)
+            return subscription
         finally:
             stream.visitors -= 1
             stream.rest(self.loop.time())
@@ -197,6 +221,7 @@ class Hub:
 
     def leave(self, subscription: Subscription) -> None:
         """Nothing more is written for this subscription."""
+        self.presence.leave(subscription)
         subscription.stream.remove(subscription, self.loop.time())
 
     def resume(self, subscription: Subscription) -> None:
@@ -208,6 +233,7 @@ class Hub:
                 subscription.backlog.lost = False
                 subscription.outlet.write_reset(reset(subscription.stream, "interrupted"))
             subscription.release()
+        self.presence.resume(subscription)
 
     async def _can_follow(self, stream: Stream, since: Position) -> bool:
         """Is everything after ``since`` still there? Reads the log only when memory cannot tell."""
@@ -266,6 +292,7 @@ class Hub:
 
     async def _close(self, stream: Stream) -> None:
         stream.close()
+        self.presence.close(stream.name)
         del self._streams[stream.name]
         closing = self._closing[stream.name] = self.loop.create_future()
         await self._unsubscribe(stream.name)
@@ -317,13 +344,24 @@ class Hub:
 
     def _take(self, topic: str, item: news.News) -> None:
         stream = self._streams.get(topic)
-        if isinstance(item, news.Passing):
+        if isinstance(item, news.Present):
+            self.presence.take(topic, item.change())
+        elif isinstance(item, news.Passing):
             if stream is not None:
                 stream.say([Prepared(topic, name, payload, exclude=x) for name, payload, x in item.events])
         elif stream is not None:
             self._order.take(stream, item.batch(topic))
         elif topic in self._early:
             self._early[topic].append(item.batch(topic))
+
+    def _send_presence(self, topic: str, change: Change) -> None:
+        """Tell the other processes; if that fails, their comparison with the store finds it."""
+        if not self._tells_presence:
+            return
+        try:
+            self._backplane.send(topic, news.encode(news.Present.of(change, self._origin)))
+        except Exception:
+            logger.exception("news of who is in topic %r did not reach everybody", topic)
 
     # ── comparing with the log ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -348,3 +386,4 @@ class Hub:
                 for subscription in stream.audience:
                     subscription.outlet.write_reset(reset(stream, "interrupted"))
         self._spawn(self._compare_quietly())
+        self.presence.interrupted()

@@ -3,6 +3,7 @@
 import msgspec
 
 from holdfast.log.base import Batch, Draft, Entry
+from holdfast.presence.base import Change
 
 
 class Numbered(msgspec.Struct, frozen=True, array_like=True, tag="n"):
@@ -33,8 +34,29 @@ class Passing(msgspec.Struct, frozen=True, array_like=True, tag="p"):
         return cls(origin, tuple((draft.name, draft.payload, draft.exclude) for draft in drafts))
 
 
-News = Numbered | Passing
+class Present(msgspec.Struct, frozen=True, array_like=True, tag="m"):
+    """A change of who is here (:class:`~holdfast.presence.base.Change`)."""
+
+    origin: str
+    before: str
+    mark: str
+    count: int
+    joined: dict[str, bytes] | None
+    left: tuple[str, ...]
+
+    @classmethod
+    def of(cls, change: Change, origin: str) -> "Present":
+        joined = None if change.joined is None else dict(change.joined)
+        return cls(origin, change.before, change.mark, change.count, joined, change.left)
+
+    def change(self) -> Change:
+        return Change(
+            before=self.before, mark=self.mark, count=self.count, joined=self.joined, left=self.left
+        )
+
+
+News = Numbered | Passing | Present
 
 encode = msgspec.msgpack.Encoder().encode
-_decoder: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(Numbered | Passing)
+_decoder: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
 decode = _decoder.decode

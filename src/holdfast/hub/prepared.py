@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from holdfast.protocol.frames import Event
+from holdfast.protocol.frames import Event, Presence
 
 Form = TypeVar("Form")
 
@@ -50,7 +50,7 @@ class Prepared:
         """The message in MessagePack."""
         return self.form(_as_msgpack)
 
-    def frame(self, payload: bytes) -> Event:
+    def frame(self, payload: bytes) -> Event | Presence:
         return Event(topic=self.topic, name=self.name, offset=self.offset, payload=msgspec.Raw(payload))
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Draft, Log, LogError
+from holdfast.presence.base import Change
 
 from . import news
 from .hub import Hub
@@ -68,6 +69,11 @@ class Publisher:
         for batch in batches:
             item = news.Numbered.of(batch, self._origin)
             self._tell(batch.topic, item)
+
+    def spread_presence(self, topic: str, change: Change) -> None:
+        """Tell everybody of a change of who is here that was not made by a hub."""
+        if change.mark != change.before:
+            self._tell(topic, news.Present.of(change, self._origin))
 
     def _when_committed(self, drafts: Sequence[Draft]) -> None:
         if self._log.in_transaction():

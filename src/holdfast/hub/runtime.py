@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Log
+from holdfast.presence.base import PresenceStore, Roster
+from holdfast.presence.memory import MemoryPresence
 
 from .hub import GroupEvents, Hub, Timing
 from .publisher import Publisher
@@ -39,6 +41,7 @@ class Runtime:
         timing: Timing | None = None,
         group_events: GroupEvents | None = None,
         event_bytes: int = EVENT_BYTES,
+        presence: PresenceStore | None = None,
     ) -> None:
         self.log = log
         self.backplane = backplane
@@ -48,6 +51,7 @@ class Runtime:
             SESSION_THREADS, name="holdfast-session", keep_connections=True
         )
         self.event_bytes = event_bytes
+        self.presence = presence or MemoryPresence()
         self.origin = secrets.token_hex(8)
         self.publisher = Publisher(log, backplane, log_threads, origin=self.origin)
         self._timing = timing
@@ -76,6 +80,7 @@ class Runtime:
             timing=self._timing,
             group_events=self._group_events,
             batches_found=self._found,
+            presence=self.presence,
         )
         await hub.start()
         self.publisher.attach(hub)
@@ -84,6 +89,10 @@ class Runtime:
 
     def _found(self, batches: list[Batch]) -> None:
         self.publisher.spread(batches)
+
+    def roster(self, topic: str, limit: int) -> Roster:
+        """Who is in a topic, if they are not more than ``limit``. For any thread; blocks."""
+        return self.presence.members(topic, limit, self.publisher.spread_presence)
 
     async def stop(self) -> None:
         """Stop the hub of the running event loop, if it has one, and end the threads. The runtime can be used again."""

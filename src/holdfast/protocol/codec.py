@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from . import codes
-from .frames import Event, Inbound, Joined, Outbound, Result
+from .frames import Event, Inbound, Joined, JoinedPayload, Outbound, Presence, Result
 
 
 class BadMessage(Exception):
@@ -109,13 +109,16 @@ class MsgpackCodec:
 
     def encode(self, frame: Outbound) -> str | bytes:
         """Payloads are kept as JSON inside the server; here they change their clothes."""
-        if isinstance(frame, Event | Result):
+        if isinstance(frame, Event | Result | Presence):
             frame = msgspec.structs.replace(frame, payload=self._raw(frame.payload))
-        elif isinstance(frame, Joined) and frame.payload.snapshot is not msgspec.UNSET:
-            snapshot = self._raw(frame.payload.snapshot)
-            payload = msgspec.structs.replace(frame.payload, snapshot=snapshot)
-            frame = msgspec.structs.replace(frame, payload=payload)
+        elif isinstance(frame, Joined):
+            frame = msgspec.structs.replace(frame, payload=self._joined(frame.payload))
         return self._encode(frame)
+
+    def _joined(self, payload: JoinedPayload) -> JoinedPayload:
+        texts = {"snapshot": payload.snapshot, "members": payload.members}
+        packed = {name: self._raw(text) for name, text in texts.items() if text is not msgspec.UNSET}
+        return msgspec.structs.replace(payload, **packed) if packed else payload
 
     def payload(self, raw: bytes) -> bytes:
         try:

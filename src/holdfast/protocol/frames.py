@@ -108,12 +108,18 @@ class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
 
 
 class JoinedPayload(Payload, frozen=True, kw_only=True):
-    """``epoch`` and ``offset`` (the log's head) are there on durable topics, ``recovered`` when ``since`` was sent."""
+    """``epoch`` and ``offset`` (the log's head) are there on durable topics, ``recovered`` when ``since`` was sent.
+
+    On topics with presence there are the ``members`` (a list of :class:`Member`) or, where they are too many, their
+    ``count``; neither while they are not known, and then a :class:`Presence` follows.
+    """
 
     epoch: Epoch | None = None
     offset: Offset | None = None
     recovered: bool | None = None
     snapshot: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    members: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    count: int | None = None
 
 
 class Joined(Frame, frozen=True, kw_only=True, tag="joined"):
@@ -174,6 +180,31 @@ class Reset(Frame, frozen=True, kw_only=True, tag="reset"):
     payload: ResetPayload
 
 
+class Member(Payload, frozen=True, kw_only=True):
+    """Somebody who is here. ``since`` is in seconds since 1970; ``meta`` is what the application tells of the member."""
+
+    id: str
+    since: int
+    meta: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class PresencePayload(Payload, frozen=True, kw_only=True):
+    """What a :class:`Presence` carries: either who came, or was told of anew, and who left, by their ids; or all
+    ``members`` in place of those known before; or only how many they are."""
+
+    joined: tuple[Member, ...] = ()
+    left: tuple[str, ...] = ()
+    members: tuple[Member, ...] | None = None
+    count: int | None = None
+
+
+class Presence(Frame, frozen=True, kw_only=True, tag="presence"):
+    """Who is here has changed. ``payload`` is a :class:`PresencePayload`, as the text that everybody gets."""
+
+    topic: TopicName
+    payload: msgspec.Raw
+
+
 class GoodbyePayload(Payload, frozen=True, kw_only=True):
     """Sent before the server closes; ``after`` is how many seconds to wait before reconnecting."""
 
@@ -190,7 +221,7 @@ class Pong(Frame, frozen=True, kw_only=True, tag="pong"):
     pass
 
 
-Outbound = Welcome | Joined | Left | Event | Result | Error | Reset | Goodbye | Pong
+Outbound = Welcome | Joined | Left | Event | Result | Error | Reset | Presence | Goodbye | Pong
 
 
 def raw_json(value: Any) -> msgspec.Raw:

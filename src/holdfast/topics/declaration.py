@@ -13,6 +13,7 @@ from holdfast.hub.slow import Kind, Slow
 from .action import Action, options_of
 from .event import Event, check_event
 from .keep import Keep
+from .presence import Presence
 from .routes import Route
 
 
@@ -26,8 +27,9 @@ class Mode(enum.Enum):
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     """A topic's class, read.
 
-    ``events`` and ``actions`` go by their names on the wire. ``may_join``, ``may_call`` and ``snapshot`` say how these
-    methods are written, and are ``None`` where the class has none. ``slow`` matters only without a ``keep``.
+    ``events`` and ``actions`` go by their names on the wire. ``may_join``, ``may_call``, ``snapshot`` and
+    ``presence_meta`` say how these methods are written, and are ``None`` where the class has none. ``slow`` matters only
+    without a ``keep``.
     """
 
     route: Route
@@ -35,9 +37,11 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     actions: Mapping[str, Action]
     keep: Keep | None
     slow: Slow
+    presence: Presence | None
     may_join: Mode | None
     may_call: Mode | None
     snapshot: Mode | None
+    presence_meta: Mode | None
 
     @property
     def durable(self) -> bool:
@@ -52,9 +56,11 @@ def read(topic: type, base: type) -> Declaration:
         actions=_actions(topic, base),
         keep=_keep(topic),
         slow=_slow(topic),
+        presence=_presence(topic),
         may_join=_hook(topic, "may_join", "self, user"),
         may_call=_hook(topic, "may_call", "self, caller, action"),
         snapshot=_hook(topic, "snapshot", "self"),
+        presence_meta=_hook(topic, "presence_meta", "self, user"),
     )
 
 
@@ -110,6 +116,21 @@ def _keep(topic: Any) -> Keep | None:
             "or leave it out for one that stores nothing"
         )
     return keep
+
+
+def _presence(topic: Any) -> Presence | None:
+    presence, owner = topic.presence, topic.__name__
+    if presence is not None and not isinstance(presence, Presence):
+        raise TypeError(
+            f"{owner}.presence: {presence!r} is not a Presence; write presence = Presence() for a topic that knows who is "
+            "there, or leave it out"
+        )
+    if presence is None and inspect.getattr_static(topic, "presence_meta", None) is not None:
+        raise TypeError(
+            f"{owner}.presence_meta: nobody would be told, since {owner} has no presence; write presence = Presence(), or "
+            "remove the method"
+        )
+    return presence
 
 
 def _slow(topic: Any) -> Slow:

@@ -22,9 +22,13 @@ from .caller import Caller
 from .declaration import Declaration, read
 from .event import Event
 from .keep import Keep
+from .presence import Member, Presence
 from .routes import Match
 
 T = TypeVar("T")
+
+ALL = 2**53
+"""More members than there are people."""
 
 
 class Topic:
@@ -45,11 +49,13 @@ class Topic:
 
     - ``may_join(self, user) -> bool``: who may subscribe and call. Without it nobody may.
     - ``may_call(self, caller, action: str) -> bool``: who of those may call which action. Without it all may.
+    - ``presence_meta(self, user)``: what members of a topic with a ``presence`` are told of each other, small and plain
+      enough for JSON.
     - ``snapshot(self)``: the topic's state, sent to a client that does not come back from a known position. On a
       durable topic it is a ``def``, because it is read together with the position.
 
     ``slow`` says what becomes of events that are in no log for a client that does not read (:class:`Slow`); without it the
-    oldest are dropped.
+    oldest are dropped. ``presence`` makes the topic know who has joined it (:class:`Presence`).
 
     A subclass without a ``route`` is abstract, for sharing rules and actions.
     """
@@ -58,6 +64,7 @@ class Topic:
     events: ClassVar[Sequence[type[Event]]] = ()
     keep: ClassVar[Keep | None] = None
     slow: ClassVar[Slow | None] = None
+    presence: ClassVar[Presence | None] = None
 
     declared: ClassVar[Declaration]
     """What the class says, as read when it was made."""
@@ -187,7 +194,7 @@ class Topic:
             )
         return self.declared.durable and kind.__durable__
 
-    def _forbid_event_loop(self, method: str, instead: str) -> None:
+    def _forbid_event_loop(self, method: str, instead: str, waits_for: str = "the log") -> None:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -195,8 +202,50 @@ class Topic:
         if os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
             return  # as Django's own check; notebooks set it
         raise SynchronousOnlyOperation(
-            f"{self!r}: {method} waits for the log and cannot be used on an event loop; write: await {instead}"
+            f"{self!r}: {method} waits for {waits_for} and cannot be used on an event loop; write: await {instead}"
         )
+
+    # ── who is here ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def members(self) -> list[Member]:
+        """Who has joined, on all servers, in no particular order; all of them, however many.
+
+        Somebody who has just come or gone may be missing or still there for some milliseconds, and the members of a
+        server that was killed for as long as its lease lasts. Raises ``TypeError`` on a topic without a ``presence``, and
+        ``PresenceUnavailable`` (``holdfast.presence.base``) when the store does not answer.
+        """
+        self._need_presence("members")
+        self._forbid_event_loop("members()", "amembers()", waits_for="the presence store")
+        return self._members()
+
+    async def amembers(self) -> list[Member]:
+        """As :meth:`members`, for ``async`` code."""
+        self._need_presence("amembers")
+        return await runtime.current().threads.run(self._members)
+
+    def member_count(self) -> int:
+        """How many have joined, as :meth:`members` would list them."""
+        self._need_presence("member_count")
+        self._forbid_event_loop("member_count()", "amember_count()", waits_for="the presence store")
+        return self._member_count()
+
+    async def amember_count(self) -> int:
+        """As :meth:`member_count`, for ``async`` code."""
+        self._need_presence("amember_count")
+        return await runtime.current().threads.run(self._member_count)
+
+    def _members(self) -> list[Member]:
+        found = runtime.current().roster(self._name, ALL).members or {}
+        return [Member.read(info) for info in found.values()]
+
+    def _member_count(self) -> int:
+        return runtime.current().roster(self._name, -1).count
+
+    def _need_presence(self, method: str) -> None:
+        if self.declared.presence is None:
+            raise TypeError(
+                f"{type(self).__name__}.{method}: the topic does not know who is there; write presence = Presence()"
+            )
 
     # ── positions ────────────────────────────────────────────────────────────────────────────────────────────────────
 

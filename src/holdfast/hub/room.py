@@ -1,0 +1,204 @@
+"""One topic's presence in one hub: which members its own connections are, and what each client was told of the list."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from holdfast.presence.base import Change, Roster, Write
+from holdfast.protocol import frames
+
+from .mirror import Asked, Mirror, Taken
+from .prepared import Burst, Prepared
+from .stream import Subscription
+
+TELL_SECONDS = 0.005
+SECONDS_PER_CLIENT = 40e-6
+"""Ten times what telling one client costs: so that telling takes no more than a tenth of the processor, however many
+come and go. Who listens alone hears of it after ``TELL_SECONDS``."""
+
+
+class Attending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a client takes part in a topic's presence. ``member`` is ``None`` for one that only watches; ``info`` is what
+    clients are told of the member, as JSON. Lists longer than ``limit`` are not told."""
+
+    member: str | None
+    info: bytes
+    limit: int
+
+
+class Told(Prepared):
+    """A message about who is here, which takes the way of an event."""
+
+    __slots__ = ()
+
+    def frame(self, payload: bytes) -> frames.Presence:
+        return frames.Presence(topic=self.topic, payload=msgspec.Raw(payload))
+
+
+class Member(msgspec.Struct):
+    """Somebody who is here through this server, with so many connections."""
+
+    info: bytes
+    connections: int = 0
+
+
+class Client(msgspec.Struct):
+    """A subscription, as presence sees it. ``state`` is the mirror's that the client was told of last."""
+
+    member: str | None
+    state: int
+
+
+class Room:
+    """``members`` are those that the store should hold for this server, ``written`` those that it does hold, as far as
+    that is known. A room that is not :attr:`open` has no list; it goes when the store holds nothing for it.
+    """
+
+    __slots__ = (
+        "_timer",
+        "_told_at",
+        "clients",
+        "limit",
+        "loaded",
+        "members",
+        "mirror",
+        "open",
+        "reading",
+        "strange",
+        "topic",
+        "written",
+    )
+
+    def __init__(self, topic: str, limit: int) -> None:
+        self.topic = topic
+        self.limit = limit
+        self.begin()
+        self.clients: dict[Subscription, Client] = {}
+        self.members: dict[str, Member] = {}
+        self.written: set[str] | None = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._told_at = 0.0
+
+    def begin(self) -> None:
+        """From now on the topic is listened to. Nothing is known of its list."""
+        self.open = True
+        self.mirror = Mirror(self.limit)
+        self.loaded = asyncio.Event()
+        self.reading = False  # the list is being read, or will be in a moment
+        self.strange = False  # there were changes that do not go with the list
+
+    @property
+    def over(self) -> bool:
+        return not self.open and not self.members and self.written is not None and not self.written
+
+    def close(self) -> None:
+        self.open = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # ── this server's own members ────────────────────────────────────────────────────────────────────────────────────
+
+    def enter(self, subscription: Subscription, who: Attending) -> bool:
+        """Say whether that makes somebody a member here."""
+        self.clients[subscription] = Client(who.member, self.mirror.state)
+        if who.member is None:
+            return False
+        member = self.members.setdefault(who.member, Member(who.info))
+        member.connections += 1
+        return member.connections == 1
+
+    def leave(self, subscription: Subscription) -> bool:
+        """Say whether that makes somebody a member here no longer."""
+        client = self.clients.pop(subscription, None)
+        if client is None or client.member is None:
+            return False
+        member = self.members[client.member]
+        member.connections -= 1
+        if member.connections:
+            return False
+        del self.members[client.member]
+        return True
+
+    def writes(self, chunk: int) -> Iterator[Write]:
+        """What is to be written now, in parts of at most so many members."""
+        assert self.written is not None
+        entering = [member for member in self.members if member not in self.written]
+        leaving = [member for member in self.written if member not in self.members]
+        for start in range(0, max(len(entering), len(leaving)), chunk):
+            part = entering[start : start + chunk]
+            yield Write(
+                topic=self.topic,
+                entering={member: self.members[member].info for member in part},
+                leaving=tuple(leaving[start : start + chunk]),
+            )
+
+    def wrote(self, write: Write) -> None:
+        """It has been written."""
+        if self.written is not None:
+            self.written.difference_update(write.leaving)
+            self.written.update(write.entering)
+
+    # ── the list ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def doubtful(self) -> bool:
+        """Does the list have to be read?"""
+        return self.strange or self.mirror.waiting or not self.mirror.known
+
+    def take(self, change: Change) -> None:
+        """Apply a change of the list, if it is the next one."""
+        before = self.mirror.state
+        if self.mirror.take(change) is Taken.STRANGE:
+            self.strange = True
+        if self.mirror.state != before:
+            self._tell_soon()
+
+    def replace(self, roster: Roster, asked: Asked) -> bool:
+        """The list was read. ``False``: it has to be read again."""
+        before = self.mirror.state
+        done = self.mirror.replace(roster, asked)
+        self.loaded.set()
+        if self.mirror.state != before:
+            self._tell_soon()
+        return done and not self.strange
+
+    # ── telling ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _tell_soon(self) -> None:
+        if self._timer is not None or not self.clients:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        at = max(now + TELL_SECONDS, self._told_at + len(self.clients) * SECONDS_PER_CLIENT)
+        self._timer = loop.call_at(at, self._tell)
+
+    def _tell(self) -> None:
+        self._timer = None
+        self._told_at = asyncio.get_running_loop().time()
+        self.tell(tuple(self.clients))
+
+    def tell(self, subscriptions: Iterable[Subscription]) -> None:
+        """Tell clients what is different from what they know. One that is not ready knows it later, at once."""
+        mirror = self.mirror
+        if not mirror.known:
+            return
+        now = mirror.state
+        bursts: dict[int, Burst | None] = {}
+        for subscription in subscriptions:
+            client, outlet = self.clients.get(subscription), subscription.outlet
+            if client is None or client.state == now or subscription.ended or not outlet.ready:
+                continue
+            if client.state not in bursts:
+                payload = mirror.since(client.state)
+                bursts[client.state] = (
+                    None if payload is None else Burst([Told(self.topic, "presence", payload)])
+                )
+            burst, client.state = bursts[client.state], now
+            if burst is None:
+                continue
+            try:
+                outlet.write(burst)
+            except Exception as error:  # noqa: BLE001 - of this outlet: the others shall hear of it
+                subscription.fail(burst, error)

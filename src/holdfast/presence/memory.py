@@ -1,0 +1,147 @@
+"""Members in this process's memory: for one process, and for tests of several servers in one."""
+
+import secrets
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+from .base import Change, PresenceStore, Refreshed, Roster, Tell, Write
+
+FORGET_SECONDS = 3600.0
+"""For how long the mark of a topic is kept that nobody is in any more: news of it may be late."""
+
+
+class Topic:
+    """One topic's members, and which leases hold them."""
+
+    def __init__(self) -> None:
+        self.mark = ""
+        self.number = 0
+        self.members: dict[str, bytes] = {}
+        self.held: defaultdict[str, set[str]] = defaultdict(set)  # by lease
+
+    def change(self, lease: str, write: Write) -> Change:
+        own, joined = self.held[lease], {}
+        for member, info in write.entering.items():
+            if member not in self.members:
+                joined[member] = self.members[member] = info
+            own.add(member)
+        left = []
+        for member in own.intersection(write.leaving):
+            own.discard(member)
+            if not any(member in members for members in self.held.values()):
+                del self.members[member]
+                left.append(member)
+        if not own:
+            del self.held[lease]
+        before = self.mark
+        if joined or left:
+            self.number += 1
+            self.mark = f"{self.number}-{secrets.token_hex(4)}"
+        return Change(before=before, mark=self.mark, count=len(self.members), joined=joined, left=tuple(left))
+
+    def roster(self, limit: int) -> Roster:
+        count = len(self.members)
+        return Roster(mark=self.mark, count=count, members=dict(self.members) if count <= limit else None)
+
+
+class MemoryPresence(PresenceStore):
+    """``clock`` is in seconds."""
+
+    shared = False
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._topics: dict[str, Topic] = {}
+        self._empty: dict[str, float] = {}  # since when
+        self._leases: dict[str, float] = {}  # until when
+        self._ended: dict[str, float] = {}  # until when it is somebody's to clear
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    async def open(self, lease: str, seconds: float) -> None:
+        with self._lock:
+            self._leases[lease] = self._clock() + seconds
+
+    async def refresh(self, lease: str, seconds: float) -> Refreshed:
+        with self._lock:
+            alive = lease in self._leases
+            if alive:
+                self._leases[lease] = self._clock() + seconds
+            self._forget_empty()
+            return Refreshed(alive=alive, ended=tuple(self._claim(seconds)))
+
+    def _claim(self, seconds: float) -> Iterator[str]:
+        now = self._clock()
+        for lease in [lease for lease, until in self._leases.items() if until <= now]:
+            del self._leases[lease]
+            self._ended[lease] = now
+        for lease, until in self._ended.items():
+            if until <= now:
+                self._ended[lease] = now + seconds
+                yield lease
+
+    async def change(self, lease: str, writes: Sequence[Write]) -> Sequence[Change | None]:
+        with self._lock:
+            return [self._change(lease, write) for write in writes]
+
+    def _change(self, lease: str, write: Write) -> Change | None:
+        if lease not in self._leases:
+            return None
+        topic = self._topics.setdefault(write.topic, Topic())
+        return self._noted(write.topic, topic.change(lease, write))
+
+    def _noted(self, name: str, change: Change) -> Change:
+        self._empty.pop(name, None)
+        if not change.count:
+            self._empty[name] = self._clock()
+        return change
+
+    def _forget_empty(self) -> None:
+        before = self._clock() - FORGET_SECONDS
+        while self._empty and next(iter(self._empty.values())) < before:
+            name = next(iter(self._empty))
+            del self._empty[name], self._topics[name]
+
+    async def held(self, lease: str, topics: Sequence[str]) -> Sequence[frozenset[str]]:
+        with self._lock:
+            found = [self._topics.get(topic) for topic in topics]
+            return [
+                frozenset(topic.held.get(lease, ())) if topic is not None else frozenset() for topic in found
+            ]
+
+    async def forget(self, lease: str, topics: Sequence[str]) -> None:
+        pass
+
+    async def clear(self, lease: str, tell: Tell) -> None:
+        self._clear(lease, tell)
+
+    def _clear(self, lease: str, tell: Tell) -> None:
+        with self._lock:
+            self._leases.pop(lease, None)
+            self._ended.pop(lease, None)
+            for name, topic in list(self._topics.items()):
+                if lease in topic.held:
+                    leaving = tuple(topic.held[lease])
+                    change = topic.change(lease, Write(topic=name, leaving=leaving))
+                    tell(name, self._noted(name, change))
+
+    async def read(self, topic: str, limit: int) -> Roster:
+        with self._lock:
+            return self._topics.get(topic, Topic()).roster(limit)
+
+    async def marks(self, topics: Sequence[str]) -> Sequence[str]:
+        with self._lock:
+            return [self._topics[name].mark if name in self._topics else "" for name in topics]
+
+    def members(self, topic: str, limit: int, tell: Tell) -> Roster:
+        with self._lock:
+            for lease in list(self._claim(0.0)):
+                self._clear(lease, tell)
+            return self._topics.get(topic, Topic()).roster(limit)

@@ -1,0 +1,289 @@
+"""Members in Redis, or Valkey, one server, behind Sentinel, or a cluster.
+
+All that has to happen at once happens in a script (:mod:`.scripts`). In a cluster a topic and the leases may be on different
+nodes, so the fencing has two parts: a topic is noted under a living lease before it is first written to, and clearing a
+lease leaves a refusal behind in each topic that is noted. The refusals last for :data:`KEPT_SECONDS`; a server that slept
+for longer clears its old lease itself, after whatever it still wrote.
+
+Calls of one kind go out in one round trip, in a cluster in parallel.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections import defaultdict
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
+
+from redis.exceptions import NoScriptError, RedisError
+
+from holdfast.stores.redis import AsyncClient, Client, RedisStore
+
+from .base import Change, PresenceStore, PresenceUnavailable, Refreshed, Roster, Tell, Write
+from .scripts import CHANGE, CLEAR, END, ENROL, LEAVE, OPEN, READ, REFRESH, Script
+
+KEPT_SECONDS = 3600
+"""For how long the mark of an empty topic is kept, and for how long an ended lease is refused there."""
+
+CLEARED_AT_ONCE = 500
+"""Members that one call of a script takes away."""
+
+TOPICS_AT_ONCE = 500
+CLUSTER_CALLS_AT_ONCE = 32
+CLEAR_SECONDS = 5.0
+"""How long somebody who ends a lease has to clear it before others do."""
+
+
+class Call(NamedTuple):
+    """One call of a script."""
+
+    script: Script
+    keys: tuple[str, ...]
+    arguments: tuple[Any, ...]
+
+
+class RedisPresence(PresenceStore):
+    """Keeps its names under ``<prefix>:presence:``."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+        self._names = Names(store.prefix)
+        self._client: AsyncClient | None = None
+        self._enrolled: defaultdict[str, set[str]] = defaultdict(set)  # topics that are noted, by lease
+
+    async def start(self) -> None:
+        self._client = self._store.aclient()
+
+    async def stop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(RedisError, OSError):
+                await client.aclose()
+
+    # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def open(self, lease: str, seconds: float) -> None:
+        await self._one(OPEN, (self._names.leases,), lease, _milliseconds(seconds))
+
+    async def refresh(self, lease: str, seconds: float) -> Refreshed:
+        keys = (self._names.leases, self._names.ended)
+        alive, ended = await self._one(REFRESH, keys, lease, _milliseconds(seconds))
+        return Refreshed(alive=bool(alive), ended=tuple(name.decode() for name in ended))
+
+    async def clear(self, lease: str, tell: Tell) -> None:
+        names = self._names
+        await self._one(END, (names.leases, names.ended), lease, _milliseconds(CLEAR_SECONDS))
+        with _answering():
+            noted = {name.decode() for name in await self._aclient.smembers(names.topics(lease))}
+        topics = sorted(noted | self._enrolled[lease])
+        for start in range(0, max(len(topics), 1), TOPICS_AT_ONCE):
+            part = topics[start : start + TOPICS_AT_ONCE]
+            await self._clear(lease, part, tell)
+            await self._one(LEAVE, (names.topics(lease), names.ended), lease, *part)
+        del self._enrolled[lease]
+
+    async def _clear(self, lease: str, topics: Sequence[str], tell: Tell) -> None:
+        while topics:
+            answers = await self._all([self._clearing(lease, topic) for topic in topics])
+            for topic, answer in zip(topics, answers, strict=True):
+                tell(topic, _change(answer, Write(topic=topic)))
+            topics = [topic for topic, answer in zip(topics, answers, strict=True) if answer[5]]
+
+    def _clearing(self, lease: str, topic: str) -> Call:
+        return Call(CLEAR, self._names.change(topic, lease), (_nonce(), KEPT_SECONDS, CLEARED_AT_ONCE))
+
+    # ── members ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def change(self, lease: str, writes: Sequence[Write]) -> Sequence[Change | None]:
+        if not await self._enrol(lease, {write.topic for write in writes}):
+            return [None] * len(writes)
+        calls = [self._changing(lease, write) for write in writes]
+        answers = await self._all(calls)
+        return [
+            _change(answer, write) if answer else None for write, answer in zip(writes, answers, strict=True)
+        ]
+
+    def _changing(self, lease: str, write: Write) -> Call:
+        pairs = (text for pair in write.entering.items() for text in pair)
+        arguments = (_nonce(), KEPT_SECONDS, len(write.entering), *pairs, *write.leaving)
+        return Call(CHANGE, self._names.change(write.topic, lease), arguments)
+
+    async def _enrol(self, lease: str, topics: set[str]) -> bool:
+        """Note the topics under the lease. ``False``: it has ended."""
+        new = sorted(topics - self._enrolled[lease])
+        names = self._names
+        for start in range(0, len(new), TOPICS_AT_ONCE):
+            part = new[start : start + TOPICS_AT_ONCE]
+            if not await self._one(ENROL, (names.leases, names.topics(lease)), lease, *part):
+                return False
+            self._enrolled[lease].update(part)
+        return True
+
+    async def forget(self, lease: str, topics: Sequence[str]) -> None:
+        self._enrolled[lease].difference_update(topics)
+        await self._one(LEAVE, (self._names.topics(lease), self._names.ended), lease, *topics)
+
+    async def held(self, lease: str, topics: Sequence[str]) -> Sequence[frozenset[str]]:
+        keys = [self._names.by(topic, lease) for topic in topics]
+        found = await self._plain("smembers", keys)
+        return [frozenset(member.decode() for member in members) for members in found]
+
+    async def read(self, topic: str, limit: int) -> Roster:
+        return _roster(await self._one(READ, self._names.read(topic), limit))
+
+    async def marks(self, topics: Sequence[str]) -> Sequence[str]:
+        keys = [self._names.mark(topic) for topic in topics]
+        if self._store.clustered:
+            found = await self._plain("get", keys)
+        else:
+            with _answering():
+                parts = [
+                    keys[start : start + TOPICS_AT_ONCE] for start in range(0, len(keys), TOPICS_AT_ONCE)
+                ]
+                found = [mark for part in parts for mark in await self._aclient.mget(part)]
+        return [mark.decode() if mark else "" for mark in found]
+
+    # ── for any thread ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def members(self, topic: str, limit: int, tell: Tell) -> Roster:
+        names = self._names
+        with _answering():
+            client = self._store.client()
+            dead = _eval(client, REFRESH, (names.leases, names.ended), "", _milliseconds(CLEAR_SECONDS))[1]
+            for lease in dead:
+                self._clear_blocking(client, lease.decode(), tell)
+            return _roster(_eval(client, READ, names.read(topic), limit))
+
+    def _clear_blocking(self, client: Client, lease: str, tell: Tell) -> None:
+        names = self._names
+        found: Any = client.smembers(names.topics(lease))
+        for topic in (name.decode() for name in found):
+            more = 1
+            while more:
+                script, keys, arguments = self._clearing(lease, topic)
+                answer = _eval(client, script, keys, *arguments)
+                tell(topic, _change(answer, Write(topic=topic)))
+                more = answer[5]
+            _eval(client, LEAVE, (names.topics(lease), names.ended), lease, topic)
+        _eval(client, LEAVE, (names.topics(lease), names.ended), lease)
+
+    # ── speaking to Redis ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _aclient(self) -> Any:
+        if self._client is None:
+            raise PresenceUnavailable("the presence store was stopped")
+        return self._client
+
+    async def _one(self, script: Script, keys: tuple[str, ...], *arguments: Any) -> Any:
+        [answer] = await self._all([Call(script, keys, arguments)])
+        return answer
+
+    async def _all(self, calls: Sequence[Call]) -> list[Any]:
+        """Call scripts: by their hashes, and those that Redis does not know (any more) by their text."""
+        with _answering():
+            answers = await self._many([("EVALSHA", call.script.hash, *_tail(call)) for call in calls])
+            unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if unknown:
+                again = await self._many([("EVAL", calls[p].script.text, *_tail(calls[p])) for p in unknown])
+                for place, answer in zip(unknown, again, strict=True):
+                    answers[place] = answer
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+            return answers
+
+    async def _plain(self, command: str, keys: Sequence[str]) -> list[Any]:
+        with _answering():
+            answers = await self._many([(command.upper(), key) for key in keys])
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+            return answers
+
+    async def _many(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Carry out commands: in a pipeline, or in a cluster, whose pipelines take no scripts, side by side."""
+        client = self._aclient
+        if not self._store.clustered:
+            pipeline = client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(await pipeline.execute(raise_on_error=False))
+        places = asyncio.Semaphore(CLUSTER_CALLS_AT_ONCE)
+
+        async def one(command: tuple[Any, ...]) -> Any:
+            async with places:
+                return await client.execute_command(*command)
+
+        return list(await asyncio.gather(*map(one, commands), return_exceptions=True))
+
+
+class Names:
+    """What the keys are called. What stands in braces decides where a cluster keeps a key."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = f"{prefix}:presence:"
+        self.leases = f"{prefix}:leases:{{leases}}"
+        self.ended = f"{self.leases}:ended"
+
+    def topics(self, lease: str) -> str:
+        return f"{self.leases}:{lease}"
+
+    def mark(self, topic: str) -> str:
+        name = topic.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+        return f"{self._prefix}{{{name}}}"
+
+    def by(self, topic: str, lease: str) -> str:
+        return f"{self.mark(topic)}:by:{lease}"
+
+    def read(self, topic: str) -> tuple[str, ...]:
+        mark = self.mark(topic)
+        return mark, f"{mark}:members"
+
+    def change(self, topic: str, lease: str) -> tuple[str, ...]:
+        mark = self.mark(topic)
+        return mark, f"{mark}:members", f"{mark}:held", f"{mark}:by:{lease}", f"{mark}:ended:{lease}"
+
+
+@contextlib.contextmanager
+def _answering() -> Generator[None]:
+    """Whatever Redis, or the way to it, did wrong: it could not be asked."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise PresenceUnavailable(f"Redis: {type(error).__name__}: {error}") from error
+
+
+def _tail(call: Call) -> tuple[Any, ...]:
+    return (len(call.keys), *call.keys, *call.arguments)
+
+
+def _eval(client: Client, script: Script, keys: tuple[str, ...], *arguments: Any) -> Any:
+    return client.eval(script.text, len(keys), *keys, *arguments)
+
+
+def _nonce() -> str:
+    return secrets.token_hex(4)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(round(seconds * 1000), 1)
+
+
+def _change(answer: Any, write: Write) -> Change:
+    before, mark, count, joined, left, _ = answer
+    return Change(
+        before=before.decode(),
+        mark=mark.decode(),
+        count=count,
+        joined={member: write.entering[member] for member in (name.decode() for name in joined)},
+        left=tuple(member.decode() for member in left),
+    )
+
+
+def _roster(answer: Any) -> Roster:
+    mark, count, found = answer
+    members = None
+    if not isinstance(found, int):
+        members = {member.decode(): info for member, info in zip(found[::2], found[1::2], strict=True)}
+    return Roster(mark=mark.decode(), count=count, members=members)
