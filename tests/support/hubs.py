@@ -12,6 +12,7 @@ from holdfast.hub.slow import Slow
 from holdfast.hub.stream import Subscription
 from holdfast.log.base import Draft, Log
 from holdfast.log.memory import MemoryLog
+from holdfast.presence.base import PresenceStore
 from holdfast.protocol.frames import JoinedPayload, Reset
 from holdfast.protocol.positions import Position
 
@@ -115,7 +116,15 @@ class Scripted:
 class Server:
     """One process: a hub and a publisher."""
 
-    def __init__(self, log: Log, exchange: MemoryExchange, threads: Any, timing: Timing, origin: str) -> None:
+    def __init__(
+        self,
+        log: Log,
+        exchange: MemoryExchange,
+        threads: Any,
+        timing: Timing,
+        origin: str,
+        presence: PresenceStore | None = None,
+    ) -> None:
         self.log, self.threads = log, threads
         self.backplane = exchange.backplane()
         self.publisher = Publisher(log, self.backplane, threads, origin=origin)
@@ -127,6 +136,7 @@ class Server:
             timing=timing,
             batches_found=self.publisher.spread,
             group_events=lambda topic, message: (str(message["type"]), str(message["n"]).encode()),
+            presence=presence,
         )
 
     async def start(self) -> "Server":
