@@ -78,7 +78,9 @@ class Connection:
         self._sink = sink
         self._codec = codec
         self._places: dict[str, Place] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] | None = (
+            None  # an empty set weighs as much as all this connection's fields
+        )
         self._paused_since: float | None = None
         self.ready = True
         self.write = sink.send_events
@@ -140,7 +142,7 @@ class Connection:
         """The connection is gone. Calls that run go on; joins do not."""
         self._session.closed()
         self.ready = False
-        for task in tuple(self._tasks):
+        for task in tuple(self._tasks or ()):
             task.cancel()
         self._leave_all()
         self._service.connections.discard(self)
@@ -210,8 +212,16 @@ class Connection:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
+        if self._tasks is None:
+            self._tasks = set()
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if self._tasks is not None:
+            self._tasks.discard(task)
+            if not self._tasks:
+                self._tasks = None
 
     async def _authenticate(self, effect: Authenticate) -> None:
         authenticate = self._service.authenticate

@@ -10,7 +10,9 @@ out, and whoever drives it carries them out and reports back. ``tests/session`` 
       └──hello with a token──▶ AUTHENTICATING ──▲   (messages that come meanwhile wait)
 """
 
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 
 import msgspec
 
@@ -51,11 +53,15 @@ MOVES = 32
 """Joins and leaves of one topic that wait for its join to be decided."""
 
 
+NO_ALIASES: Mapping[str, str] = MappingProxyType({})
+"""What every connection has most of the time; a dict of its own would weigh 80 bytes."""
+
+
 class Membership(msgspec.Struct):
     """Of one topic. What the client asks while the join is not decided waits for that, and keeps its order."""
 
     joined: bool = False
-    waiting: list["frames.Join | frames.Leave"] = msgspec.field(default_factory=list)
+    waiting: tuple["frames.Join | frames.Leave", ...] = ()
 
     @property
     def will_be_left(self) -> bool:
@@ -93,8 +99,8 @@ class Session:
         self._flood = 0
         self._calls = 0
         self._memberships: dict[str, Membership] = {}  # by the name that was asked for
-        self._by_alias: dict[str, str] = {}  # canonical name -> the one that was asked for, where they differ
-        self._waiting: list[frames.Inbound | Send] = []
+        self._by_alias = NO_ALIASES  # canonical name -> the one that was asked for, where they differ
+        self._waiting: tuple[frames.Inbound | Send, ...] = ()
 
     # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -116,7 +122,7 @@ class Session:
         if self._flood > FLOOD:
             return self.hang_up(codes.FLOODING, after=self._limits.heartbeat)
         if self.phase is Phase.AUTHENTICATING:
-            self._waiting.append(frame)  # no more than the bucket and the flood limit let through
+            self._waiting = (*self._waiting, frame)  # no more than the bucket and the flood limit let through
             return []
         if self.phase is Phase.FRESH and isinstance(frame, frames.Hello):
             return self._hello(frame)
@@ -178,7 +184,7 @@ class Session:
             return [Send(frames.Result(ref=ref, payload=raw_json({"user": user})))]
         self.user = user
         self.phase = Phase.FRESH
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, ()
         return self._greeted([effect for frame in waiting for effect in self._handle(frame)])
 
     def not_authenticated(self, ref: int | None, code: Code = codes.INVALID_TOKEN) -> list[Effect]:
@@ -215,10 +221,10 @@ class Session:
     def _wait(self, membership: Membership, frame: frames.Join | frames.Leave) -> list[Effect]:
         if len(membership.waiting) >= MOVES:
             return [self._error(codes.RATE_LIMITED, ref=frame.ref, topic=frame.topic, retry_after=1.0)]
-        membership.waiting.append(frame)
+        membership.waiting = (*membership.waiting, frame)
         return []
 
-    def _go_on(self, waiting: list[frames.Join | frames.Leave]) -> list[Effect]:
+    def _go_on(self, waiting: tuple[frames.Join | frames.Leave, ...]) -> list[Effect]:
         """The join before them is decided."""
         effects: list[Effect] = []
         for place, frame in enumerate(waiting, 1):
@@ -233,7 +239,7 @@ class Session:
         if canonical != asked:
             if canonical in self._memberships or canonical in self._by_alias:
                 return False
-            self._by_alias[canonical] = asked
+            self._by_alias = {**self._by_alias, canonical: asked}
         elif canonical in self._by_alias:
             return False
         return True
@@ -244,7 +250,7 @@ class Session:
             return []
         membership = self._memberships[asked]
         membership.joined = True
-        waiting, membership.waiting = membership.waiting, []
+        waiting, membership.waiting = membership.waiting, ()
         return [Send(frames.Joined(ref=ref, topic=canonical, payload=payload)), *self._go_on(waiting)]
 
     def refused(
@@ -272,7 +278,8 @@ class Session:
         """Forget the canonical name that an asked one stood for, and return it."""
         for canonical, alias in self._by_alias.items():
             if alias == asked:
-                del self._by_alias[canonical]
+                rest = {name: other for name, other in self._by_alias.items() if name != canonical}
+                self._by_alias = rest or NO_ALIASES
                 return canonical
         return asked
 
