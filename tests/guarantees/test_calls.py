@@ -103,9 +103,21 @@ class Process:
             request = self.calls.request(
                 Work(run="1"), caller, name, key, msgspec.json.encode(arguments), now=0.0, recheck=False
             )
-            return "result " + (await self.calls.perform(request)).decode()
         except CallFailed as failure:
             return f"error {failure.payload.code}"
+        answered: asyncio.Future[bytes | CallFailed] = asyncio.get_running_loop().create_future()
+        self.calls.perform(request, answered.set_result)
+        ended = asyncio.create_task(self.calls.finish())
+        await asyncio.wait([answered, ended], return_when=asyncio.FIRST_COMPLETED)
+        if not answered.done():
+            raise Died
+        ended.cancel()
+        outcome = answered.result()
+        return (
+            f"error {outcome.payload.code}"
+            if isinstance(outcome, CallFailed)
+            else f"result {outcome.decode()}"
+        )
 
     async def end(self) -> None:
         await asyncio.to_thread(self.threads.close)

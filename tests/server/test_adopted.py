@@ -159,24 +159,58 @@ class TestMessages:
 
         assert peer.received == [e.msgpack if binary else e.json.decode() for e in events]
 
-    async def test_a_burst_is_one_write_of_the_same_bytes_for_everybody(self) -> None:
+    @pytest.mark.parametrize("compressed", [False, True])
+    async def test_a_burst_is_one_write_of_the_same_bytes_for_everybody(
+        self, compressed: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deflated: list[bytes] = []
+        deflate = adopted._deflate.deflate
+        monkeypatch.setattr(adopted._deflate, "deflate", lambda data: deflated.append(data) or deflate(data))
         hubs = [Hub(), Hub()]
-        peers = [await given(hub) for hub in hubs]
+        peers = [await given(hub, compressed=compressed) for hub in hubs]
         written: list[bytes] = []
         for peer in peers:
             peer.wire.write = written.append  # type: ignore[method-assign]
-        burst = Burst([event(1), event(2)])
+        burst = Burst([event(1, "tide " * 300), event(2, "ebb " * 300)])
         for hub in hubs:
             hub.sink.send_events(burst)
 
         assert len(written) == 2
         assert written[0] is written[1]
+        assert len(deflated) == (2 if compressed else 0)  # each event once, not once for each client
+        assert (len(written[0]) < 300) is compressed
+
+    async def test_the_answers_of_one_turn_are_one_write(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        written: list[bytes] = []
+        write = peer.wire.write
+        peer.wire.write = lambda data: (written.append(data), write(data))  # type: ignore[method-assign, func-returns-value]
+        for answer in ("first", "second", "third"):
+            hub.sink.send(answer)
+        await peer.settle()
+
+        assert peer.received == ["first", "second", "third"]
+        assert len(written) == 1
+
+    async def test_answers_and_events_keep_their_order(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        hub.sink.send("joined")
+        hub.sink.send_events(Burst([event(1)]))
+        hub.sink.send("result")
+        hub.sink.close(4000, "so long")
+        await peer.settle()
+
+        assert peer.received == ["joined", event(1).json.decode(), "result"]
+        assert bytes(peer.frames[-1].data) == (4000).to_bytes(2, "big") + b"so long"
 
     async def test_a_large_message_is_compressed_if_that_was_agreed(self) -> None:
         hub = Hub()
         peer = await given(hub, compressed=True)
         hub.sink.send("tide " * 300)
-        assert len(peer.wire.sent) < 100
+        await asyncio.sleep(0)
+        assert 0 < len(peer.wire.sent) < 100
 
         await peer.settle()
         assert peer.received == ["tide " * 300]

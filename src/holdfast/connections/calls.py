@@ -9,7 +9,7 @@ reported as ``outcome_unknown``.
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 from typing import Any
 
@@ -73,6 +73,42 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.topic.name} {self.action.name}"
 
 
+Answered = Callable[[bytes | CallFailed], None]
+"""Is told how a call ended: the result as JSON text, or the failure."""
+
+
+class Waiting:
+    """Somebody who is to be told how an attempt ends, or that it takes too long. (``asyncio.timeout`` and ``shield`` would need
+    a task for each.)"""
+
+    __slots__ = ("_answered", "timer")
+
+    def __init__(self, answered: Answered) -> None:
+        self._answered: Answered | None = answered
+        self.timer: asyncio.TimerHandle | None = None
+
+    def ended(self, attempt: "asyncio.Task[bytes]") -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        if attempt.cancelled():
+            return  # the process is ending
+        error = attempt.exception()
+        if error is None:
+            self._tell(attempt.result())
+        elif isinstance(
+            error, CallFailed
+        ):  # every Exception was made one; what else there is ends the process
+            self._tell(error)
+
+    def expire(self) -> None:
+        self._tell(CallFailed.of(codes.TIMEOUT))
+
+    def _tell(self, outcome: bytes | CallFailed) -> None:
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered(outcome)
+
+
 class Calls:
     """Runs the calls of one process's connections."""
 
@@ -119,17 +155,17 @@ class Calls:
             wait=wait,
         )
 
-    async def perform(self, request: Request) -> bytes:
-        """Carry out a call, or find out how it was answered before. Return the result as JSON text.
+    def perform(self, request: Request, answered: Answered) -> None:
+        """Carry out a call, or find out how it was answered before.
 
-        The call goes on when whoever waits for it is cancelled. Raises :class:`CallFailed`.
+        ``answered`` is called once, in a later turn of the loop. Nobody needs to wait: a call that was begun goes on, also
+        when its answer is "timeout" meanwhile, or its client has gone.
         """
-        attempt = self._attempt(request)
-        try:
-            async with asyncio.timeout(request.action.timeout):
-                return await asyncio.shield(attempt)
-        except TimeoutError:
-            raise CallFailed.of(codes.TIMEOUT) from None
+        waiting = Waiting(answered)
+        if request.action.timeout is not None:
+            loop = asyncio.get_running_loop()
+            waiting.timer = loop.call_later(request.action.timeout, waiting.expire)
+        self._attempt(request).add_done_callback(waiting.ended)
 
     def _attempt(self, request: Request) -> "asyncio.Task[bytes]":
         """Start the attempt, or find the one that runs here under the same key already."""

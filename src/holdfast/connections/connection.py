@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Coroutine, Iterable
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -25,7 +26,7 @@ from holdfast.topics.topic import Topic
 from .admission import may_join
 from .attending import attending
 from .caller import Caller, user_id
-from .calls import CallFailed, Request
+from .calls import CallFailed
 from .service import Service
 from .sink import Sink
 
@@ -321,19 +322,20 @@ class Connection:
         except CallFailed as failure:
             self._carry_out(self._session.failed(effect.ref, place.topic.name, failure.payload))
             return
-        self._spawn(self._run(effect, request, place, now))
+        self._service.calls.perform(request, partial(self._answered, effect.ref, place, request.recheck, now))
 
-    async def _run(self, effect: Perform, request: Request, place: Place, now: float) -> None:
-        try:
-            result = await self._service.calls.perform(request)
-        except CallFailed as failure:
-            self._carry_out(self._session.failed(effect.ref, place.topic.name, failure.payload))
-            if failure.expelled:
-                self._carry_out(self._session.expelled(place.topic.name, codes.FORBIDDEN))
+    def _answered(
+        self, ref: int | None, place: Place, rechecked: bool, now: float, outcome: bytes | CallFailed
+    ) -> None:
+        session, topic = self._session, place.topic.name
+        if isinstance(outcome, CallFailed):
+            self._carry_out(session.failed(ref, topic, outcome.payload))
+            if outcome.expelled:
+                self._carry_out(session.expelled(topic, codes.FORBIDDEN))
             return
-        if request.recheck:
+        if rechecked:
             place.checked = now
-        self._carry_out(self._session.performed(effect.ref, result))
+        self._carry_out(session.performed(ref, outcome))
 
     def _place(self, asked: str) -> Place:
         return self._places[self._session.canonical(asked)]

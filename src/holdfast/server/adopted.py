@@ -79,6 +79,7 @@ class AdoptedProtocol(asyncio.Protocol):
     """The transport's protocol and the peer's sink in one object, since there are very many of them."""
 
     __slots__ = (
+        "_answers",
         "_closing",
         "_connections",
         "_deflates",
@@ -98,6 +99,7 @@ class AdoptedProtocol(asyncio.Protocol):
         self._connections = connections
         self._deflates = deflates
         self._form = text_frame
+        self._answers: list[bytes] | None = None  # written at the end of this turn of the loop
         self._limit = 0
         self._paused = False
         self._closing = False
@@ -124,14 +126,32 @@ class AdoptedProtocol(asyncio.Protocol):
             self._answer(framing.encode(opcode, payload))
 
     def _answer(self, frame: bytes) -> None:
-        """Write what also a client that does not read gets, up to a limit."""
-        self._transport.write(frame)
-        if self._paused and self._peer is not None and self._transport.get_write_buffer_size() > self._limit:
-            self._peer.overflowed()
+        """Write what also a client that does not read gets, up to a limit.
+
+        The answers of one turn of the loop are written together at its end: a client that has several calls under way
+        gets several answers at once, and a write costs as much as all the rest of an answer.
+        """
+        if self._answers is not None:
+            self._answers.append(frame)
+        elif self._paused:
+            self._transport.write(frame)
+            if self._peer is not None and self._transport.get_write_buffer_size() > self._limit:
+                self._peer.overflowed()
+        else:
+            self._answers = [frame]
+            asyncio.get_running_loop().call_soon(self._settle)
+
+    def _settle(self) -> None:
+        """Write the answers of this turn. To be called before anything else is written."""
+        answers, self._answers = self._answers, None
+        if answers is not None and not self._transport.is_closing():
+            self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
 
     def send_events(self, burst: Burst) -> None:
         """Write events, joined once for everybody who takes the same form, in one write."""
         if not self._closing:
+            if self._answers is not None:
+                self._settle()
             self._transport.write(burst.joined(self._form))
 
     def close(self, code: int, reason: str) -> None:
@@ -139,6 +159,7 @@ class AdoptedProtocol(asyncio.Protocol):
         if self._closing:
             return
         self._closing = True
+        self._settle()
         self._transport.write(framing.encode_close(code, reason))
         if self._paused:
             self._transport.abort()  # it would never be read
@@ -166,6 +187,7 @@ class AdoptedProtocol(asyncio.Protocol):
             elif opcode == CLOSE:
                 if not self._closing:
                     self._closing = True
+                    self._settle()
                     self._transport.write(framing.encode_close(message.code))
                 self._hang_up()
             elif opcode != PONG and peer is not None and not self._closing:

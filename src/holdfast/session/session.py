@@ -290,6 +290,8 @@ class Session:
 
     def canonical(self, asked: str) -> str:
         """The canonical name of a topic that was joined by this name."""
+        if not self._by_alias:
+            return asked
         return next((name for name, alias in self._by_alias.items() if alias == asked), asked)
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
