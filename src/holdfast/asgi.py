@@ -38,7 +38,6 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from . import wiring
 from .authentication import SessionAuthentication
 from .conf import settings
-from .protocol import codes
 from .transports.websocket import LiveWebSocket
 
 logger = logging.getLogger("holdfast.asgi")
@@ -114,8 +113,8 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
 async def shut_down() -> None:
     """End what this process has running, in order: connections, calls, hub, threads."""
     service = wiring.service()
-    for connection in tuple(service.connections):
-        connection.hang_up(codes.DRAINING)
+    for connection in tuple(service.connections):  # on most servers there is none left by now
+        connection.shut_down()
     try:
         async with asyncio.timeout(CALLS_MAY_TAKE_SECONDS):
             await service.calls.finish()

@@ -103,6 +103,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stall_seconds: Seconds = 30.0
     """How long a slow client may read nothing at all before its connection is closed."""
 
+    drain_seconds: Annotated[float, Meta(ge=0)] = 20.0
+    """How long a server that stops takes to hand its connections off to others, a few at a time. 0: all at once."""
+
     recheck_seconds: Annotated[float, Meta(ge=0)] = 1.0
     """For how long the answer of ``may_join`` is trusted before a call asks again. 0: every call asks."""
 

@@ -155,6 +155,7 @@ def policy_of(chosen: Settings) -> Policy:
         limits=limits,
         recheck_seconds=chosen.recheck_seconds,
         stall_seconds=chosen.stall_seconds,
+        drain_seconds=chosen.drain_seconds,
         write_buffer_bytes=chosen.write_buffer_bytes,
     )
 

@@ -135,9 +135,15 @@ class Connection:
         """Even the answers of the session do not fit any more."""
         self._stalled()
 
-    def shut_down(self) -> None:
-        """The server is stopping."""
-        self.hang_up(codes.DRAINING)
+    @property
+    def busy(self) -> bool:
+        """Are calls of this connection's under way?"""
+        return self._session.calls > 0
+
+    def shut_down(self, after: float | None = None) -> None:
+        """The server is stopping. The client may come back ``after`` so many seconds; without them it gets a turn of its
+        own among all of this process."""
+        self.hang_up(codes.DRAINING, self._service.turn(self._loop.time()) if after is None else after)
 
     def closed(self) -> None:
         """The connection is gone. Calls that run go on; joins do not."""

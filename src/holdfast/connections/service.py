@@ -1,5 +1,6 @@
 """What all connections of a process share."""
 
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from holdfast.session.session import Limits
 from holdfast.topics.registry import Registry
 
 from .calls import Calls
+from .pacing import Farewell, Pace
 
 Authenticate = Callable[[str], Awaitable[Any]]
 """Finds the user whom a token belongs to; ``None`` if nobody."""
@@ -21,13 +23,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     ``recheck_seconds``: for how long a user who was admitted to a topic is trusted before a call asks again.
     ``stall_seconds``: how long a client may not read before it is closed. ``write_buffer_bytes``: how much may wait
-    for such a client.
+    for such a client. ``drain_seconds``: over how long the connections of a server that stops are spread.
     """
 
     limits: Limits = Limits()
     recheck_seconds: float = 1.0
     stall_seconds: float = 30.0
     write_buffer_bytes: int = 262_144
+    drain_seconds: float = 20.0
 
 
 class Service:
@@ -48,3 +51,11 @@ class Service:
         self.authenticate = authenticate
         self.calls = Calls(runtime.log, runtime.threads, runtime.log_threads, limiter)
         self.connections: set[Any] = set()
+        self._farewell: Farewell | None = None
+
+    def turn(self, now: float) -> float:
+        """When the server stops and leaves no time for draining: how long one more client is to wait before it comes
+        back, in seconds."""
+        if self._farewell is None:
+            self._farewell = Farewell(Pace.of(len(self.connections), self.policy.drain_seconds), now)
+        return self._farewell.after(now, random.random())  # noqa: S311 - nothing secret depends on it

@@ -5,5 +5,6 @@
 
 from .http import HttpProtocol
 from .protocol import WebSocketProtocol
+from .server import Server
 
-__all__ = ["HttpProtocol", "WebSocketProtocol"]
+__all__ = ["HttpProtocol", "Server", "WebSocketProtocol"]

@@ -34,8 +34,12 @@ class Peer(Protocol):
     def overflowed(self) -> None:
         """Not even answers fit any more."""
 
-    def shut_down(self) -> None:
-        """The server is stopping."""
+    @property
+    def busy(self) -> bool:
+        """Are calls of the client's under way?"""
+
+    def shut_down(self, after: float | None = None) -> None:
+        """The server is stopping. The client may come back after so many seconds; ``None``: the peer decides."""
 
     def closed(self) -> None:
         """The connection is gone. Called once, last."""
@@ -235,3 +239,18 @@ class AdoptedProtocol(asyncio.Protocol):
             self._peer.shut_down()
         else:
             self._transport.close()
+
+    # ── draining ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def drainable(self) -> bool:
+        return self._peer is not None and not self._closing
+
+    @property
+    def busy(self) -> bool:
+        return self._peer is not None and self._peer.busy
+
+    def drain(self, after: float) -> None:
+        """Have the peer say goodbye; the client may come back after so many seconds."""
+        if self._peer is not None:
+            self._peer.shut_down(after)

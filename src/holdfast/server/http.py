@@ -1,10 +1,10 @@
-"""Uvicorn's HTTP protocol, with one thing mended for WebSockets."""
+"""Uvicorn's HTTP protocol, with one thing mended for WebSockets, and one question answered for draining."""
 
 import asyncio
 import sys
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -15,6 +15,12 @@ class HttpProtocol(HttpToolsProtocol):
     """
 
     _received = b""
+
+    @property
+    def idle(self) -> bool:
+        """Is there no request on it that still has to be answered?"""
+        cycle: RequestResponseCycle | None = self.cycle  # there is none before the first request
+        return cycle is None or cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
         self._received = data

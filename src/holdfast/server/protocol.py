@@ -9,7 +9,6 @@ return: nothing of the ASGI side is kept.
 
 import asyncio
 import logging
-from enum import Enum
 from typing import Any, cast
 
 from uvicorn.config import Config
@@ -24,6 +23,7 @@ from .inbox import Inbox
 from .keepalive import Keepalive
 from .response import Headers, Response
 from .scope import make_scope
+from .state import State
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -39,16 +39,6 @@ SHUTDOWN_SECONDS = 1.0
 _DEFLATE = Deflate()
 
 Message = dict[str, Any]
-
-
-class State(Enum):
-    CONNECTING = "waiting for the request"
-    HANDSHAKE = "waiting for the application's decision"
-    DENYING = "being denied"
-    OPEN = "open"
-    CLOSING = "closing"
-    CLOSED = "closed"
-    ADOPTED = "given away"
 
 
 class WebSocketProtocol(asyncio.Protocol):
@@ -139,6 +129,22 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._transport.close()
             case State.ADOPTED:
                 pass  # the adopted protocol is told itself
+
+    @property
+    def drainable(self) -> bool:
+        """Is it an open connection of an ASGI application's, such as a Channels consumer?"""
+        return self._state is State.OPEN
+
+    busy = False
+    """What its application is doing is not known."""
+
+    def drain(self, after: float) -> None:
+        self.shutdown()  # its code means "come back"; there is no way to say when
+
+    @property
+    def undecided(self) -> bool:
+        """Has the application not answered the handshake yet?"""
+        return self._state in (State.CONNECTING, State.HANDSHAKE)
 
     # ── the handshake ────────────────────────────────────────────────────────────────────────────────────────────────
 

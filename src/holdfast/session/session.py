@@ -74,12 +74,12 @@ class Session:
     __slots__ = (
         "_bucket",
         "_by_alias",
-        "_calls",
         "_codec",
         "_flood",
         "_limits",
         "_memberships",
         "_waiting",
+        "calls",
         "client",
         "heard",
         "id",
@@ -97,7 +97,7 @@ class Session:
         self._limits = limits
         self._bucket = Bucket(limits.burst, limits.messages_per_second, now)
         self._flood = 0
-        self._calls = 0
+        self.calls = 0
         self._memberships: dict[str, Membership] = {}  # by the name that was asked for
         self._by_alias = NO_ALIASES  # canonical name -> the one that was asked for, where they differ
         self._waiting: tuple[frames.Inbound | Send, ...] = ()
@@ -302,9 +302,9 @@ class Session:
             asked = self._by_alias.get(asked, asked)
         if not self.has_joined(asked):
             return self._not_called(frame, codes.NOT_JOINED)
-        if self._calls >= self._limits.calls:
+        if self.calls >= self._limits.calls:
             return self._not_called(frame, codes.TOO_MANY_CALLS, retry_after=1.0)
-        self._calls += 1
+        self.calls += 1
         return [Perform(frame.ref, asked, frame.name, frame.key, bytes(frame.payload))]
 
     def _not_called(self, frame: frames.Call, code: Code, retry_after: float | None = None) -> list[Effect]:
@@ -314,14 +314,14 @@ class Session:
 
     def performed(self, ref: int | None, result: bytes) -> list[Effect]:
         """A call was carried out; ``result`` is JSON text."""
-        self._calls -= 1
+        self.calls -= 1
         if ref is None or self.phase is Phase.CLOSED:
             return []
         return [Send(frames.Result(ref=ref, payload=msgspec.Raw(result)))]
 
     def failed(self, ref: int | None, topic: str, payload: ErrorPayload) -> list[Effect]:
         """A call was not carried out."""
-        self._calls -= 1
+        self.calls -= 1
         if ref is None or self.phase is Phase.CLOSED:
             return []
         return [Send(frames.Error(ref=ref, topic=topic, payload=payload))]
@@ -344,7 +344,9 @@ class Session:
             return []
         greeting = () if self.phase is Phase.OPEN else self._greeted([])
         self.phase = Phase.CLOSED
-        goodbye = frames.GoodbyePayload(code=code.name, reconnect=code.retry, after=after)
+        goodbye = frames.GoodbyePayload(
+            code=code.name, reconnect=code.retry, after=None if after is None else round(after, 3)
+        )
         return [*greeting, Send(frames.Goodbye(payload=goodbye)), Hangup(code, after)]
 
     def closed(self) -> None:

@@ -1,0 +1,205 @@
+"""A Uvicorn that drains: at its end it hands its connections off to other servers before it does what Uvicorn does."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from .draining import TICK_SECONDS, Drain
+from .http import HttpProtocol
+
+logger = logging.getLogger("uvicorn.error")
+
+PATIENCE_SECONDS = 10.0
+"""For how long connections with calls under way are left for later, also when there are no others."""
+
+LINGER_SECONDS = 1.0
+"""For how long a connection without a request is kept at least: its request may be on the way."""
+
+HURRY_SECONDS = 2.0
+"""How long everything may take after a second signal."""
+
+GOODBYE_SECONDS = 0.5
+"""Of these: for how long clients may answer the goodbye, so that it is not destroyed on its way."""
+
+APPLICATION_SECONDS = 20.0
+"""How long the application may take at the end: calls that run (ten seconds), the lease, the backplane, threads."""
+
+Ended = Callable[[], object]
+
+
+def _exit() -> None:
+    """End the process, whatever its threads are doing."""
+    logging.shutdown()
+    os._exit(1)
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's, with an end of its own.
+
+    SIGTERM, or :meth:`stop`: it accepts no new connections, hands those that it has off over ``drain_seconds``, finishes
+    requests and calls that run, and ends; all in :attr:`seconds_at_most`. A second signal, or :meth:`hurry`: everything is
+    closed at once, and the process ends within two seconds.
+
+    ``ready`` is called when it serves, ``stopping`` when it begins to drain. With ``supervised`` only SIGTERM is heeded, and
+    only once: a terminal sends its Ctrl-C to the whole group, and systemd may signal all processes of a service; what the
+    supervisor wants besides it says with :meth:`hurry`.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        drain_seconds: float,
+        ready: Callable[[], object] | None = None,
+        stopping: Callable[[], object] | None = None,
+        supervised: bool = False,
+        last_resort: Callable[[], None] = _exit,
+    ) -> None:
+        super().__init__(config)
+        self.drain_seconds = drain_seconds
+        self.hurried = False
+        self._ready = ready
+        self._stopping = stopping
+        self._supervised = supervised
+        self._last_resort = last_resort
+
+    @property
+    def seconds_at_most(self) -> float:
+        """When the process has ended after a first signal, at the latest."""
+        requests = self.config.timeout_graceful_shutdown or 0
+        return max(self.drain_seconds, PATIENCE_SECONDS) + requests + APPLICATION_SECONDS
+
+    # ── being asked to end ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def stop(self) -> None:
+        """Drain and end."""
+        self.should_exit = True
+
+    def hurry(self) -> None:
+        """End now."""
+        if not self.hurried:
+            self.hurried = self.should_exit = self.force_exit = True
+            self._end_within(HURRY_SECONDS)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As Uvicorn's, but the signals are not raised again at the end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        heeded: dict[str, Any] = dict.fromkeys(("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"), self.handle_exit)
+        if self._supervised:
+            heeded |= {"SIGINT": signal.SIG_IGN, "SIGHUP": signal.SIG_IGN}
+        before = {
+            number: signal.signal(number, handler)
+            for name, handler in heeded.items()
+            if (number := getattr(signal, name, None)) is not None
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit and not self._supervised:
+            self.hurry()
+        else:
+            self.stop()
+
+    def _end_within(self, seconds: float) -> None:
+        """A thread that cannot be ended must not keep the process."""
+        timer = threading.Timer(seconds, self._last_resort)
+        timer.daemon = True
+        timer.start()
+
+    # ── beginning and end ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._ready is not None:
+            self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._stopping is not None:
+            self._stopping()
+        self._end_within(self.seconds_at_most)
+        for server in self.servers:
+            server.close()
+        for sock in sockets or []:
+            sock.close()
+        await self._hand_off()
+        ending = asyncio.create_task(super().shutdown(sockets))
+        while not ending.done() and not self.hurried:
+            await asyncio.wait([ending], timeout=TICK_SECONDS)
+        if not self.hurried:
+            return await ending
+        logger.warning("Told to hurry: what still runs is cut off.")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HURRY_SECONDS / 2):
+                await ending  # it may be past the point at which it looks whether it has to hurry
+                await self.lifespan.shutdown()
+        return None
+
+    async def _hand_off(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self._close_after_requests()
+        drain = Drain(self._drainable, seconds=self.drain_seconds, patience=PATIENCE_SECONDS, now=began)
+        if drain.count:
+            logger.info(
+                "Draining: %d connections are handed off, %.0f a second.", drain.count, drain.per_second
+            )
+        told: float | None = None
+        while not self.hurried:
+            now = loop.time()
+            await self._renew_headers()
+            if not drain.tick(now):
+                told = None
+            elif told is None:
+                told = now
+            if told is not None and not self._unfinished(now - began, now - told):
+                return
+            await asyncio.sleep(TICK_SECONDS)
+        hurried = loop.time()
+        drain.hurry(hurried)
+        while self.server_state.connections and loop.time() - hurried < GOODBYE_SECONDS:  # noqa: ASYNC110 - see Uvicorn
+            await asyncio.sleep(TICK_SECONDS / 4)
+
+    def _close_after_requests(self) -> None:
+        for connection in tuple(self.server_state.connections):
+            if isinstance(connection, HttpProtocol) and not connection.idle:
+                connection.shutdown()  # when its response has been sent
+
+    async def _renew_headers(self) -> None:
+        """Uvicorn's main loop does that, and has ended. Whoever still sends a request is told that it is the last one."""
+        await self.on_tick(0)
+        self.server_state.default_headers.append((b"connection", b"close"))
+
+    def _drainable(self) -> Iterator[Any]:
+        return (
+            connection for connection in self.server_state.connections if hasattr(connection, "drainable")
+        )
+
+    def _unfinished(self, since_beginning: float, since_told: float) -> bool:
+        """Is there a connection that should not be cut yet: without a request so far, just being opened, or with a
+        goodbye that the client has not answered?"""
+        for connection in self.server_state.connections:
+            if isinstance(connection, HttpProtocol):
+                if connection.idle and since_beginning < LINGER_SECONDS:
+                    return True
+            elif getattr(connection, "undecided", False):
+                if since_beginning < PATIENCE_SECONDS:
+                    return True
+            elif since_told < LINGER_SECONDS:
+                return True
+        return False
