@@ -175,7 +175,7 @@ def environment_for(database: Path, holdfast: dict[str, Any] | None = None) -> d
         **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
         "LIVE_DATABASE": str(database),
         "LIVE_HOLDFAST": json.dumps(holdfast or {}),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -78,6 +78,7 @@ async def test_sigterm_says_goodbye_on_every_worker(served: Running) -> None:
         served.process.process.send_signal(signal.SIGTERM)
         for client in clients:
             goodbye = await client.until(lambda message: message["type"] == "goodbye")
+            assert 0 <= goodbye["payload"].pop("after") < 0.3
             assert goodbye["payload"] == {"code": "draining", "reconnect": True}
             assert (await client.closed())[0] == 4000
         assert await asyncio.to_thread(served.process.process.wait, 20) == 0

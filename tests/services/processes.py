@@ -94,6 +94,7 @@ def start(
     user: str | None = None,
     dies_by: signal.Signals = signal.SIGTERM,
     env: dict[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Server:
     """Start `command` in `directory`, as `user` if one is named.
 
@@ -116,6 +117,7 @@ def start(
             stderr=subprocess.STDOUT,
             env=env,
             user=user,
+            pass_fds=pass_fds,
             start_new_session=True,  # Ctrl-C at the terminal is for pytest, which then tears down in order
         )
     return Server(name=name, process=process, log=log)

@@ -15,10 +15,11 @@ from typing import Any
 import uvicorn
 from django.conf import settings as django_settings
 from django.core.management.base import CommandError
-from uvicorn.supervisors import Multiprocess
 
 from holdfast import __version__, conf
+from holdfast.management import systemd
 from holdfast.management.application import largest_message, load
+from holdfast.server.server import Server
 
 APPLICATION = "holdfast.management.application:load"
 
@@ -27,6 +28,9 @@ BACKLOG = 4096
 
 SHUTDOWN_SECONDS = 30
 """How long requests that are running may take at the end."""
+
+SUPERVISED_SECONDS = 5.0
+"""After how much more than a worker may take at most its supervisor kills it."""
 
 GC_THRESHOLDS = (10_000, 20, 50)
 """See :class:`Config`."""
@@ -46,7 +50,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     where.add_argument("--uds", metavar="PATH", help="Listen on this UNIX socket instead.")
     where.add_argument("--fd", type=int, help="Listen on this open socket instead (systemd).")
     where.add_argument("--root-path", default="", help="The path under which a proxy shows this server.")
-    add("--workers", type=int, default=1, metavar="N", help="Processes; about one per core. Default: 1")
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="Processes, about one per core, under a supervisor: SIGHUP replaces them one by one, and one that dies is "
+        "replaced. Left out: one process without a supervisor.",
+    )
     add("--backlog", type=int, default=BACKLOG, help="Connections that may wait. Default: %(default)s")
     add("--limit-concurrency", type=int, metavar="N", help="Beyond this many, HTTP requests get a 503.")
     add("--limit-max-requests", type=int, metavar="N", help="Start a worker afresh after so many requests.")
@@ -110,26 +120,59 @@ class Config(uvicorn.Config):
 def serve(options: dict[str, Any], say: Say) -> None:
     """Serve until a signal comes. Raises ``CommandError`` for what cannot work; exits with 3 if the server cannot start."""
     workers = options["workers"]
+    drain_seconds = conf.settings().drain_seconds
     _check(options)
     say(f"Holdfast {__version__} serves HTTP, and live topics at /{conf.settings().path}ws\n")
-    for line in (*_raised_open_files(), *_between(workers)):
+    for line in (*_raised_open_files(), *_between(workers or 1)):
         say(f"{line}\n")
-    # Uvicorn stops in good order and then raises the signal again, which would leave the socket's file behind.
+    # Before there is a server to be drained, SIGTERM must not leave the socket's file behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = _config(options)
+    server = Server(
+        config,
+        drain_seconds=drain_seconds,
+        ready=lambda: systemd.ready("Serving"),
+        stopping=systemd.stopping,
+    )
+    say(f"SIGTERM drains for up to {drain_seconds:g} s, and ends it within {server.seconds_at_most:g} s.\n")
     with _unix_socket(options["uds"]), contextlib.suppress(KeyboardInterrupt):
-        if workers > 1:
-            Multiprocess(config, sockets=[config.bind_socket()]).run()
-            return
-        server = uvicorn.Server(config)
-        server.run()
-        if not server.started:
-            sys.exit(uvicorn.config.STARTUP_FAILURE)
+        if workers is None:
+            server.run(None if options["fd"] is None else [_passed_socket(options["fd"])])
+            status = 0 if server.started else uvicorn.config.STARTUP_FAILURE
+        else:
+            status = _supervised(config, options, drain_seconds, server.seconds_at_most + SUPERVISED_SECONDS)
+    if status:
+        sys.exit(status)
+
+
+def _supervised(
+    config: uvicorn.Config, options: dict[str, Any], drain_seconds: float, leaving_seconds: float
+) -> int:
+    from holdfast.management.supervisor import Supervisor  # not to be had on Windows
+
+    fd = options["fd"]
+    return Supervisor(
+        config,
+        [config.bind_socket() if fd is None else _passed_socket(fd)],
+        options["workers"],
+        drain_seconds=drain_seconds,
+        leaving_seconds=leaving_seconds,
+    ).run()
+
+
+def _passed_socket(fd: int) -> socket.socket:
+    """A socket that was opened by whoever started this process (systemd)."""
+    try:
+        return socket.socket(fileno=fd)
+    except OSError as error:
+        raise CommandError(
+            f"--fd {fd}: {error}. Expected a socket that listens; systemd's first is 3."
+        ) from error
 
 
 def _config(options: dict[str, Any]) -> Config:
     passed = {
-        "host", "port", "uds", "fd", "root_path", "workers", "backlog", "limit_concurrency", "limit_max_requests",
+        "host", "port", "uds", "root_path", "backlog", "limit_concurrency", "limit_max_requests",
         "timeout_keep_alive", "timeout_graceful_shutdown", "proxy_headers", "access_log", "log_level",
         "ws_per_message_deflate", "ssl_keyfile", "ssl_certfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers",
     }  # fmt: skip
@@ -158,15 +201,18 @@ def _logs_uvicorn_itself() -> bool:
 
 
 def _check(options: dict[str, Any]) -> None:
-    if options["workers"] < 1:
-        raise CommandError(f"--workers {options['workers']}: expected at least 1.")
+    workers = options["workers"]
+    if workers is not None and workers < 1:
+        raise CommandError(f"--workers {workers}: expected at least 1.")
+    if workers is not None and sys.platform == "win32":
+        raise CommandError("--workers: on Windows there is only the one process that you get without it.")
     if options["uds"] and options["fd"] is not None:
         raise CommandError("--uds and --fd exclude each other.")
     if bool(options["ssl_keyfile"]) > bool(options["ssl_certfile"]):
         raise CommandError("--ssl-keyfile needs --ssl-certfile as well.")
-    if options["workers"] > 1 and conf.settings().log == "memory":
+    if workers is not None and workers > 1 and conf.settings().log == "memory":
         raise CommandError(
-            f'HOLDFAST["LOG"] is "memory", so each of the {options["workers"]} workers would have a log of its own, and '
+            f'HOLDFAST["LOG"] is "memory", so each of the {workers} workers would have a log of its own, and '
             "clients would miss what the others publish. Leave LOG out, which keeps it in the database, or use --workers 1."
         )
     load()  # what is wrong with it is said once, here, and not again and again by workers that start afresh

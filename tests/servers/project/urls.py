@@ -11,5 +11,9 @@ urlpatterns = [
     path("price/<slug:market>/", views.price),
     path("group-send/<slug:room>/", views.group_send),
     path("sayings/<slug:room>/", views.sayings),
+    path("doze/<str:seconds>/", views.doze),
+    path("client/", views.client),
+    path("live/pour/<int:megabytes>/", views.pour),
+    path("live/drip/", views.drip),
     path("state/", views.state),
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 
 from holdfast import wiring
 
@@ -74,6 +75,49 @@ def sayings(request: HttpRequest, room: str) -> JsonResponse:
     return JsonResponse(list(Saying.objects.filter(room=room).values_list("text", flat=True)), safe=False)
 
 
+dozing = 0
+
+
+async def doze(request: HttpRequest, seconds: str) -> HttpResponse:
+    """A request that takes a while."""
+    global dozing
+    dozing += 1
+    await asyncio.sleep(float(seconds))
+    dozing -= 1
+    return HttpResponse("awake")
+
+
+def client(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.META["REMOTE_ADDR"])
+
+
+poured = 0
+
+
+async def pour(request: HttpRequest, megabytes: int) -> StreamingHttpResponse:
+    """A long response, as fast as it is taken."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        global poured
+        poured = 0
+        for _ in range(megabytes):
+            yield bytes(1 << 20)
+            poured += 1
+
+    return StreamingHttpResponse(stream())
+
+
+async def drip(request: HttpRequest) -> StreamingHttpResponse:
+    """A response that comes in parts."""
+
+    async def drops() -> AsyncIterator[bytes]:
+        for seconds in request.GET.getlist("after"):
+            await asyncio.sleep(float(seconds))
+            yield f"after {seconds}\n".encode()
+
+    return StreamingHttpResponse(drops())
+
+
 def _memory() -> int:
     """Bytes that are resident."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -89,6 +133,8 @@ async def state(request: HttpRequest) -> JsonResponse:
     return JsonResponse(
         {
             "pid": os.getpid(),
+            "dozing": dozing,
+            "poured": poured,
             "connections": len(service.connections),
             "subscriptions": subscriptions,
             "tasks": len(asyncio.all_tasks()),

@@ -1,0 +1,176 @@
+"""Runs the workers of ``holdfast serve --workers``: processes, signals and sockets around :mod:`.crew`'s decisions.
+
+Each worker is a fresh interpreter (``spawn``), so that a replaced one has the new code. What is to be done is said to it
+over a socket and not by signals: a worker cannot mistake what a terminal or systemd sends to the whole group for it, and
+it notices when its supervisor is gone. As process 1 of a container it also takes leave of orphans.
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import selectors
+import signal
+import socket
+import time
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+import uvicorn
+
+from . import systemd
+from .crew import Crew, Drain, Hurry, Kill, Order, Ready, Say, Start, Worker
+from .worker import DRAIN, HURRY, SERVES, work
+
+logger = logging.getLogger("uvicorn.error")
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+HEEDED = (*STOPPING, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Supervisor:
+    """``leaving_seconds``: after how long a worker that was told to drain is killed."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        sockets: list[socket.socket],
+        size: int,
+        *,
+        drain_seconds: float,
+        leaving_seconds: float,
+    ) -> None:
+        self._config = config
+        self._sockets = sockets
+        self._drain_seconds = drain_seconds
+        self._crew = Crew(size, self._do, leaving_seconds=leaving_seconds)
+        self._size = size
+        self._processes: dict[int, tuple[Worker, SpawnProcess]] = {}
+        self._lines: dict[Worker, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> int:
+        """Until a signal ends it; return the exit status."""
+        logger.info("Supervisor %d starts %d workers.", os.getpid(), self._size)
+        with self._signals() as signals:
+            self._selector.register(signals, selectors.EVENT_READ, None)
+            self._crew.begin(time.monotonic())
+            while not self._crew.over:
+                at = self._crew.next_time()
+                events = self._selector.select(None if at is None else max(0.0, at - time.monotonic()))
+                for key, _ in events:
+                    if key.data is None:
+                        self._signalled(signals.recv(4096))
+                    else:
+                        self._heard(key.data)
+                self._take_leave()
+                self._crew.tick(time.monotonic())
+        logger.info("Supervisor %d has ended.", os.getpid())
+        return self._crew.status
+
+    @contextlib.contextmanager
+    def _signals(self) -> Any:
+        """A socket on which the numbers of signals arrive (``signal.set_wakeup_fd``)."""
+        reads, writes = socket.socketpair()
+        with reads, writes:
+            writes.setblocking(False)
+            before = {number: signal.signal(number, lambda *_: None) for number in HEEDED}
+            fd = signal.set_wakeup_fd(writes.fileno())
+            try:
+                yield reads
+            finally:
+                signal.set_wakeup_fd(fd)
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    def _signalled(self, numbers: bytes) -> None:
+        now = time.monotonic()
+        for number in numbers:
+            if number in STOPPING:
+                systemd.stopping()
+                self._crew.stop(now)
+            elif number == signal.SIGHUP:
+                logger.info("SIGHUP: the workers are replaced one by one.")
+                systemd.reloading()
+                self._crew.reload(now)
+
+    def _take_leave(self) -> None:
+        """Of every process that has ended: of workers, and, as process 1, of any orphan."""
+        for pid, (worker, process) in tuple(self._processes.items()):
+            status = process.exitcode
+            if status is not None:
+                del self._processes[pid]
+                self._hang_up(worker)
+                self._crew.ended(worker, _how(status, pid), time.monotonic())
+        with contextlib.suppress(ChildProcessError):
+            while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if found.si_pid in self._processes:
+                    return  # it has just ended, and a signal says so
+                os.waitpid(found.si_pid, 0)
+
+    def _heard(self, worker: Worker) -> None:
+        line = self._lines.get(worker)
+        if line is None:
+            return
+        try:
+            said = line.recv(16)
+        except OSError:
+            said = b""
+        if said.startswith(SERVES):
+            self._crew.serves(worker, time.monotonic())
+        elif not said:
+            self._hang_up(worker)  # SIGCHLD tells the rest
+
+    def _hang_up(self, worker: Worker) -> None:
+        line = self._lines.pop(worker, None)
+        if line is not None:
+            self._selector.unregister(line)
+            line.close()
+
+    # ── carrying orders out ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _do(self, order: Order) -> None:
+        match order:
+            case Start():
+                self._start(order.worker)
+            case Drain():
+                self._tell(order.worker, DRAIN)
+            case Hurry():
+                self._tell(order.worker, HURRY)
+            case Kill():
+                for worker, process in self._processes.values():
+                    if worker is order.worker:
+                        process.kill()
+            case Say():
+                logger.log(logging.ERROR if order.bad else logging.INFO, order.text)
+            case Ready():
+                systemd.ready(f"{self._size} workers serve")
+
+    def _start(self, worker: Worker) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = multiprocessing.get_context("spawn").Process(
+                target=work,
+                args=(self._config, self._sockets, theirs, self._drain_seconds),
+                name=f"holdfast-{worker.number}",
+            )
+            process.start()
+        assert process.pid is not None
+        self._processes[process.pid] = worker, process
+        self._lines[worker] = ours
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+
+    def _tell(self, worker: Worker, what: bytes) -> None:
+        line = self._lines.get(worker)
+        if line is not None:
+            with contextlib.suppress(OSError):
+                line.sendall(what)
+
+
+def _how(status: int, pid: int) -> str:
+    if status < 0:
+        try:
+            return f"(process {pid}) was killed by {signal.Signals(-status).name}"
+        except ValueError:
+            pass
+    return f"(process {pid}) ended with status {status}"

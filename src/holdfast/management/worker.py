@@ -1,0 +1,45 @@
+"""One worker of ``holdfast serve --workers``: a process of its own, which the supervisor talks to over a socket."""
+
+import contextlib
+import socket
+import sys
+import threading
+
+import uvicorn
+
+from holdfast.server.server import Server
+
+SERVES = b"s"
+DRAIN = b"d"
+HURRY = b"h"
+
+
+def work(
+    config: uvicorn.Config, sockets: list[socket.socket], line: socket.socket, drain_seconds: float
+) -> None:
+    """Serve on ``sockets`` until the supervisor says otherwise, or is gone. Exits with 3 if it cannot start."""
+    config.configure_logging()
+
+    def ready() -> None:
+        with contextlib.suppress(OSError):
+            line.sendall(SERVES)
+
+    server = Server(config, drain_seconds=drain_seconds, ready=ready, supervised=True)
+    threading.Thread(target=_listen, args=(line, server), daemon=True).start()
+    server.run(sockets)
+    if not server.started:
+        sys.exit(uvicorn.config.STARTUP_FAILURE)
+
+
+def _listen(line: socket.socket, server: Server) -> None:
+    while True:
+        try:
+            said = line.recv(1)
+        except OSError:
+            said = b""
+        if said == HURRY:
+            server.hurry()
+        else:
+            server.stop()
+        if not said:
+            return
