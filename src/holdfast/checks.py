@@ -18,7 +18,7 @@ from .topics.topic import Topic
 
 TAG = "holdfast"
 LOGS = ("database", "memory")
-BACKPLANES = ("auto", "channels", "memory")
+BACKPLANES = ("auto", "channels", "memory", "redis")
 
 SQLITE_OPTIONS = (
     '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, '
@@ -154,10 +154,20 @@ def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
                 id="holdfast.E004",
             )
         )
+    messages += [
+        Error(
+            f'{conf.NAME}["{key}"] is "redis", but {conf.NAME} has no "REDIS".',
+            hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or leave {key} out.',
+            id="holdfast.E007",
+        )
+        for key in ("BACKPLANE", "PRESENCE", "LOG")
+        if getattr(settings, key.lower()) == "redis" and settings.redis is None
+    ]
     if not django_settings.DEBUG:
-        if settings.backplane in ("auto", "channels") and "InMemoryChannelLayer" in str(
-            layer.get("BACKEND", "")
-        ):
+        uses_layer = settings.backplane == "channels" or (
+            settings.backplane == "auto" and settings.redis is None
+        )
+        if uses_layer and "InMemoryChannelLayer" in str(layer.get("BACKEND", "")):
             messages.append(
                 Warning(
                     'CHANNEL_LAYERS["default"] is the in-memory layer, which reaches no other process.',

@@ -42,13 +42,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     path of a subclass of ``holdfast.log.base.Log``."""
 
     redis: Annotated[str, Meta(min_length=1)] | None = None
-    """The URL of a Redis or Valkey: ``"redis://localhost:6379/0"``; with TLS, of sentinels or of a cluster, as
-    ``holdfast/stores/address.py`` tells. ``None``: nothing is kept there."""
+    """The URL of a Redis or Valkey: ``"redis://localhost:6379/0"``; with TLS, of sentinels or of a cluster, see
+    ``docs/how-to/redis.md``. ``None``: nothing is kept there."""
 
     backplane: Annotated[str, Meta(min_length=1)] = "auto"
-    """How processes reach each other: ``"memory"`` (one process), ``"channels"`` (through ``CHANNEL_LAYERS``), the dotted
-    path of a subclass of ``holdfast.backplane.base.Backplane``, or ``"auto"``: Channels if ``CHANNEL_LAYERS`` is set,
-    else memory."""
+    """How processes reach each other: ``"memory"`` (one process), ``"redis"`` (through ``REDIS``), ``"channels"`` (through
+    ``CHANNEL_LAYERS``), the dotted path of a subclass of ``holdfast.backplane.base.Backplane``, or ``"auto"``: Redis if
+    ``REDIS`` is set, else Channels if ``CHANNEL_LAYERS`` is, else memory."""
 
     presence: Annotated[str, Meta(min_length=1)] = "auto"
     """Where it is kept who is in topics with a ``presence``: ``"redis"`` (in the one that ``REDIS`` names), ``"memory"`` (of

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from django.conf import settings as django_settings
@@ -23,6 +23,9 @@ from .log.base import Log
 from .presence.base import PresenceStore
 from .session.session import Limits
 from .topics.registry import registry
+
+if TYPE_CHECKING:
+    from .stores.redis import RedisStore
 
 logger = logging.getLogger("holdfast.wiring")
 
@@ -79,11 +82,16 @@ def build_log(chosen: Settings) -> Log:
 def build_backplane(chosen: Settings) -> Backplane:
     kind = chosen.backplane
     if kind == "auto":
-        kind = "channels" if "default" in getattr(django_settings, "CHANNEL_LAYERS", {}) else "memory"
+        layers = getattr(django_settings, "CHANNEL_LAYERS", {})
+        kind = "redis" if chosen.redis is not None else "channels" if "default" in layers else "memory"
     if kind == "memory":
         from .backplane.memory import MemoryBackplane
 
         return MemoryBackplane()
+    if kind == "redis":
+        from .backplane.redis import RedisBackplane
+
+        return RedisBackplane(redis_store(chosen, "BACKPLANE"))
     if kind == "channels":
         from .backplane.channels import ChannelsBackplane
 
@@ -102,16 +110,22 @@ def build_presence(chosen: Settings) -> PresenceStore:
         return MemoryPresence()
     if kind == "redis":
         from .presence.redis import RedisPresence
-        from .stores.redis import RedisStore
 
-        if chosen.redis is None:
-            raise ImproperlyConfigured(
-                f'{NAME}["PRESENCE"] is "redis", but {NAME}["REDIS"] names none: give it a URL, such as '
-                '"redis://localhost:6379/0".'
-            )
-        return RedisPresence(RedisStore(chosen.redis))
+        return RedisPresence(redis_store(chosen, "PRESENCE"))
     presence: PresenceStore = _made_from("PRESENCE", kind, PresenceStore)
     return presence
+
+
+def redis_store(chosen: Settings, key: str) -> "RedisStore":
+    """The Redis that the settings name; ``key`` is the setting for which it is needed."""
+    from .stores.redis import RedisStore
+
+    if chosen.redis is None:
+        raise ImproperlyConfigured(
+            f'{NAME}["{key}"] is "redis", but {NAME}["REDIS"] names none: give it a URL, such as '
+            '"redis://localhost:6379/0".'
+        )
+    return RedisStore(chosen.redis)
 
 
 def _made_from(setting: str, path: str, base: type) -> Any:

@@ -11,6 +11,8 @@ from pytest_django import Settings
 from holdfast.backplane.base import Backplane
 from holdfast.backplane.channels import ChannelsBackplane
 from holdfast.backplane.memory import MemoryExchange
+from holdfast.backplane.redis import RedisBackplane
+from holdfast.stores.redis import RedisStore
 
 from .ends import Receiver
 
@@ -32,11 +34,17 @@ def configure(settings: Settings, backend: str, url: str | None, **options: Any)
     return config
 
 
-@pytest.fixture(params=["memory", "in-memory-layer", "core", "pubsub"])
+@pytest.fixture(params=["memory", "in-memory-layer", "core", "pubsub", "redis", "redis-cluster"])
 def make(request: pytest.FixtureRequest, settings: Settings) -> Callable[[], Backplane]:
     """Makes one end; each call as if in another process."""
     if request.param == "memory":
         return MemoryExchange().backplane
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_url")
+        return lambda: RedisBackplane(RedisStore(url))
+    if request.param == "redis-cluster":
+        url = request.getfixturevalue("redis_cluster").url
+        return lambda: RedisBackplane(RedisStore(url))
     backend = {"in-memory-layer": IN_MEMORY, "core": CORE, "pubsub": PUBSUB}[request.param]
     configure(settings, backend, None if backend == IN_MEMORY else request.getfixturevalue("redis_url"))
     aliases = iter(["one", "two", "one", "two"])

@@ -58,7 +58,7 @@ def test_e002_a_setting_of_a_wrong_type() -> None:
     [
         ("LOG", "databse", '"database", "memory", the dotted path of a subclass of holdfast.log.base.Log'),
         ("LOG", "builtins.dict", "a subclass of holdfast.log.base.Log"),
-        ("BACKPLANE", "redis.nowhere", '"auto", "channels", "memory", the dotted path'),
+        ("BACKPLANE", "redis.nowhere", '"auto", "channels", "memory", "redis", the dotted path'),
         ("BACKPLANE", "holdfast.log.memory.MemoryLog", "a subclass of holdfast.backplane.base.Backplane"),
         ("TOKEN_USER", "tests.roof.nowhere.user", "the dotted path of a function"),
         ("TOKEN_USER", "tests.settings.DATABASES", "the dotted path of a function"),
@@ -154,6 +154,23 @@ def test_w004_a_layer_that_reaches_no_other_process_outside_of_debug() -> None:
 def test_w005_a_log_that_forgets_outside_of_debug() -> None:
     assert "durable topics forget" in only(found(HOLDFAST={"LOG": "memory"}), "holdfast.W005").msg
     assert found(HOLDFAST={"LOG": "memory"}, DEBUG=True) == []
+
+
+@pytest.mark.parametrize("key", ["BACKPLANE", "PRESENCE"])
+def test_e007_redis_is_wanted_but_not_named(key: str) -> None:
+    message = only(found(HOLDFAST={key: "redis"}), "holdfast.E007")
+    assert f'HOLDFAST["{key}"] is "redis"' in message.msg
+    assert found(HOLDFAST={key: "redis", "REDIS": "redis://localhost"}) == []
+
+
+def test_e002_a_url_of_redis_that_cannot_be_read() -> None:
+    message = only(found(HOLDFAST={"REDIS": "redis://:hunter2@a,b"}), "holdfast.E002")
+    assert "names several hosts" in message.msg
+    assert "hunter2" not in f"{message.msg} {message.hint}"
+
+
+def test_with_redis_the_channel_layer_is_not_the_backplane() -> None:
+    assert found(CHANNEL_LAYERS=MEMORY_LAYER, HOLDFAST={"REDIS": "redis://localhost"}) == []
 
 
 # ── the project around it ────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,8 @@ from tests.services.databases import EACH_DATABASE, aliases_of
 from tests.services.postgres import PostgresServer, find_initdb, running_postgres
 from tests.services.processes import MissingProgram, find_program
 from tests.services.redis import RedisServer, running_redis
+from tests.services.redis_cluster import Cluster, running_cluster
+from tests.services.redis_sentinel import Watched, running_sentinels
 
 LEFT_OUT = pytest.StashKey[str]()
 
@@ -104,6 +106,36 @@ def own_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     try:
         with running_redis() as server:
             yield server
+    except MissingProgram as error:
+        missing(request.config, error)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A Redis Cluster of three nodes for the whole run: not to be changed."""
+    try:
+        with running_cluster() as cluster:
+            yield cluster
+    except MissingProgram as error:
+        missing(request.config, error)
+
+
+@pytest.fixture
+def own_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A Redis Cluster of this test's own, three primaries and a replica each."""
+    try:
+        with running_cluster(replicas=True) as cluster:
+            yield cluster
+    except MissingProgram as error:
+        missing(request.config, error)
+
+
+@pytest.fixture
+def own_sentinels(request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """A primary, its replica and three sentinels of this test's own."""
+    try:
+        with running_sentinels() as watched:
+            yield watched
     except MissingProgram as error:
         missing(request.config, error)
 

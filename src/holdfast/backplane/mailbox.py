@@ -19,7 +19,8 @@ from collections.abc import Awaitable, Callable
 from holdfast.stores.fork import start_anew_after_fork
 
 from .backoff import full_jitter
-from .courier import courier, flush_at_exit
+from .courier import flush_at_exit
+from .place import Place
 
 logger = logging.getLogger("holdfast.backplane")
 
@@ -53,7 +54,7 @@ class Mailbox:
         self.lost: Counter[str] = Counter()
         """How many messages were lost, and why: ``overflow``, ``expired``, ``failed``."""
         self._warned = -WARN_SECONDS
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._place = Place()
         self._empty_out()
         start_anew_after_fork(self)
         flush_at_exit(self)
@@ -73,7 +74,7 @@ class Mailbox:
         self._idle.set()
 
     def start_anew(self) -> None:
-        self._loop = None
+        self._place.loop = None
         self._empty_out()
         self.lost.clear()
 
@@ -126,26 +127,14 @@ class Mailbox:
 
     def bind(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Carry on ``loop`` from now on; ``None``: on the courier's."""
-        self._loop = loop
+        self._place.loop = loop
 
     @property
     def bound(self) -> bool:
-        return self._loop is not None and not self._loop.is_closed()
+        return self._place.bound
 
     def _wake(self) -> None:
-        loop = self._loop
-        try:
-            if loop is not None:
-                if _running_loop() is loop:
-                    loop.call_soon(self._start_lanes)
-                else:
-                    loop.call_soon_threadsafe(self._start_lanes)
-                return
-        except RuntimeError:  # closed without stop()
-            self._loop = None
-        try:
-            courier.call_soon(self._start_lanes, used_by=self._carry)
-        except RuntimeError:  # the interpreter is ending, and no thread can be started any more
+        if not self._place.call_soon(self._start_lanes, used_by=self._carry):
             self._give_up()
 
     def _give_up(self) -> None:
@@ -224,7 +213,7 @@ class Mailbox:
         """This lane was cancelled, because its loop is being shut down; the courier carries the rest."""
         with self._lock:
             self._lanes -= 1
-            self._loop = None
+            self._place.loop = None
             self.lost["failed"] += 1
         self._release(topic)
 
@@ -248,14 +237,14 @@ class Mailbox:
 
     def flush(self, timeout: float) -> bool:
         """Wait until nothing is queued or being carried, for at most ``timeout`` seconds; say whether it is so."""
-        if self._loop is not None and not self._loop.is_running():
+        if self._place.stopped:
             self._move_to_courier()
         return self._idle.wait(timeout)
 
     def _move_to_courier(self) -> None:
         """The loop stopped running, and what was to wake up there never will."""
         with self._lock:
-            self._loop = None
+            self._place.loop = None
             self._waking = bool(self._ready)
             wake = self._waking
         if wake:
@@ -282,10 +271,3 @@ class Mailbox:
 
 
 _running: set[asyncio.Task[None]] = set()  # a loop alone holds its tasks only weakly
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

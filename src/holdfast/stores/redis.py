@@ -40,6 +40,16 @@ _AsyncSentinel: Any = redis.asyncio.sentinel.Sentinel
 _ClusterNode: Any = redis.cluster.ClusterNode
 
 
+class _WatchedPrimary(redis.asyncio.Redis):
+    """Closes its connections to the sentinels too, which redis-py leaves to whoever made them."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        pool: Any = self.connection_pool
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
+
+
 class RedisStore:
     """One Redis, by its URL. Raises :class:`~.address.BadUrl`; connects to nothing before a client is used."""
 
@@ -93,7 +103,9 @@ class RedisStore:
             sentinel = _AsyncSentinel(
                 address.hosts, sentinel_kwargs=options | self._sentinel_login(), **options
             )
-            primary: redis.asyncio.Redis = sentinel.master_for(address.service, db=address.db)
+            primary: redis.asyncio.Redis = sentinel.master_for(
+                address.service, redis_class=_WatchedPrimary, db=address.db
+            )
             return primary
         return redis.asyncio.Redis(**self._place(), **options)
 

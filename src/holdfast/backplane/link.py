@@ -1,0 +1,101 @@
+"""One connection to Redis that is written to and read from at the same time.
+
+redis-py makes the connection (TLS, password, database, the primary that sentinels name) and reads from it, with hiredis.
+But its clients answer one command after the other; here a task reads whatever comes, so that a connection that breaks is
+noticed at once, messages of subscriptions cost little each, and commands are written without waiting for answers.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
+
+TURN = 200
+"""How many replies are handled before the event loop may do something else."""
+
+Reply = Any
+"""Bytes, an int, a list of these, or the ``ResponseError`` with which Redis refused a command."""
+
+
+def pack(*command: bytes) -> bytes:
+    """A command as Redis reads it."""
+    words: Any = command  # hiredis' types know commands of one word only
+    packed: bytes = hiredis.pack_command(words)
+    return packed
+
+
+class Link:
+    """A connected ``connection``.
+
+    ``receive`` gets every reply, in order; ``ended`` is called once, with a reason, when the connection broke or was
+    closed. Neither may raise. Belongs to the event loop that it is made on.
+    """
+
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        *,
+        receive: Callable[[Reply], None],
+        ended: Callable[[str], None],
+    ) -> None:
+        self.connection = connection
+        self.replies = 0
+        self.open = True
+        self.heard = asyncio.get_running_loop().time()
+        self._receive, self._ended = receive, ended
+        self._outgoing: list[bytes] = []
+        self._writing: asyncio.Task[None] | None = None
+        # Silence is no error here; whoever owns the link asks with a PING, and knows how long to wait.
+        connection.socket_timeout = None
+        self._reading = asyncio.create_task(self._read())
+
+    def write(self, data: bytes) -> None:
+        """Write packed commands, soon. What is written in one turn of the event loop goes out together."""
+        self._outgoing.append(data)
+        if self._writing is None and self.open:
+            self._writing = asyncio.create_task(self._write())
+
+    def close(self, reason: str = "closed") -> None:
+        """Close it, without waiting for anything."""
+        if self.open:
+            self.open = False
+            self._reading.cancel()
+            if self._writing is not None:
+                self._writing.cancel()
+            self._ended(reason)
+
+    async def closed(self) -> None:
+        """Return when nothing of it is left."""
+        await asyncio.wait([task for task in (self._reading, self._writing) if task is not None])
+
+    async def _write(self) -> None:
+        try:
+            while self._outgoing:
+                data, self._outgoing = b"".join(self._outgoing), []
+                await self.connection.send_packed_command(data, check_health=False)
+        except Exception as error:  # noqa: BLE001 - whatever redis-py and the system raise
+            self.close(f"{type(error).__name__}: {error}")
+        finally:
+            self._writing = None
+
+    async def _read(self) -> None:
+        time = asyncio.get_running_loop().time
+        read = self.connection.read_response
+        try:
+            while True:
+                for _ in range(TURN):
+                    try:
+                        reply = await read(disable_decoding=True, disconnect_on_error=False)
+                    except ResponseError as error:
+                        reply = error
+                    self.heard = time()
+                    self.replies += 1
+                    self._receive(reply)
+                await asyncio.sleep(0)
+        except Exception as error:  # noqa: BLE001 - whatever redis-py and the system raise
+            self.close(f"{type(error).__name__}: {error}")
+        finally:
+            await self.connection.disconnect(nowait=True)

@@ -1,0 +1,138 @@
+"""The servers behind the URL, and which of them a channel belongs to.
+
+One server and sentinels: every channel belongs to the one node, the primary. A cluster: sharded pub/sub, where a channel
+belongs to a slot as a key does, and the slot to a node.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, cast
+
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.exceptions import RedisError
+
+from holdfast.stores.redis import RedisStore
+
+PRIMARY = "primary"
+
+
+class Nodes(ABC):
+    """Belongs to one event loop. Every error of redis-py may be raised by what is awaited."""
+
+    publish: bytes
+    subscribe: bytes
+    unsubscribe: bytes
+    """The commands that are right there."""
+    known: bool
+    """Is it known what belongs to which node?"""
+
+    @abstractmethod
+    def node_of(self, channel: bytes) -> str:
+        """The name of the node; raises ``RedisError`` if that is not known at present."""
+
+    @abstractmethod
+    async def learn(self) -> None:
+        """Ask anew which nodes there are, and what belongs to them."""
+
+    def doubt(self) -> None:  # noqa: B027 - where there is one node there is nothing to doubt
+        """What is known may not be true any more."""
+
+    @abstractmethod
+    async def connect(self, node: str) -> AbstractConnection:
+        """A new connection, for whoever asked alone."""
+
+    @abstractmethod
+    async def moved(self, connection: AbstractConnection) -> bool:
+        """Is another node responsible now for what goes through this connection, which itself may be in order?"""
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+
+class OneNode(Nodes):
+    """A server, or the primary that sentinels name."""
+
+    publish, subscribe, unsubscribe = b"PUBLISH", b"SUBSCRIBE", b"UNSUBSCRIBE"
+    known = True
+
+    def __init__(self, store: RedisStore) -> None:
+        self._client: Any = store.aclient()
+        self._service = store.address.service
+
+    def node_of(self, channel: bytes) -> str:
+        return PRIMARY
+
+    async def learn(self) -> None:
+        """Nothing to learn: sentinels are asked at each connection."""
+
+    async def connect(self, node: str) -> AbstractConnection:
+        connection: Any = self._client.connection_pool.make_connection()
+        await connection.connect()
+        return cast("AbstractConnection", connection)
+
+    async def moved(self, connection: AbstractConnection) -> bool:
+        """Sentinels cut the connections to a primary that they replace; but not to one that they cannot reach."""
+        pool = self._client.connection_pool
+        if not isinstance(pool, SentinelConnectionPool):
+            return False
+        try:
+            primary = await pool.sentinel_manager.discover_master(self._service)
+        except Exception:  # noqa: BLE001 - whatever redis-py raises
+            return False  # nobody knows better
+        return bool(primary != (getattr(connection, "host", None), getattr(connection, "port", None)))
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+class ClusterNodes(Nodes):
+    """The primaries of a cluster. Needs Redis 7 or Valkey, which have sharded pub/sub."""
+
+    publish, subscribe, unsubscribe = b"SPUBLISH", b"SSUBSCRIBE", b"SUNSUBSCRIBE"
+    known = False
+
+    def __init__(self, store: RedisStore) -> None:
+        self._client: Any = store.aclient()
+
+    def node_of(self, channel: bytes) -> str:
+        if not self.known:
+            raise RedisError("The nodes of the cluster are not known yet.")
+        name: str = self._client.nodes_manager.get_node_from_slot(self._client.keyslot(channel)).name
+        return name
+
+    async def learn(self) -> None:
+        self.known = False
+        await self._client.aclose()
+        await self._client.initialize()
+        self.known = True
+
+    def doubt(self) -> None:
+        self.known = False
+
+    async def connect(self, node: str) -> AbstractConnection:
+        found = self._client.get_node(node_name=node)
+        if found is None:
+            raise RedisError(f"{node} is not in the cluster any more.")
+        connection: Any = found.connection_class(**found.connection_kwargs)
+        await connection.connect()
+        return cast("AbstractConnection", connection)
+
+    async def moved(self, connection: AbstractConnection) -> bool:
+        """A node that loses a slot ends its subscriptions and refuses its messages by itself."""
+        return False
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def nodes_of(store: RedisStore) -> Nodes:
+    return ClusterNodes(store) if store.clustered else OneNode(store)
+
+
+async def _connected(connection: Any) -> AbstractConnection:
+    try:
+        await connection.connect()
+    except BaseException:  # cancelled: redis-py closes it after its own errors only
+        await connection.disconnect(nowait=True)
+        raise
+    return cast("AbstractConnection", connection)

@@ -1,0 +1,298 @@
+"""What one process listens to in Redis: one subscription per channel, on one connection for each node.
+
+**Confirmed.** A subscription is made when Redis has said so, and only then does :meth:`Subscriptions.subscribe` return.
+
+**Kept.** A connection that ends is noticed at once; one that is silent is asked with a ``PING`` every few seconds, and
+closed if nothing comes back in time. Then all subscriptions are made anew on a new connection, tried again and again with
+growing, random pauses, and after the last one is confirmed ``interrupted`` is called, once. So it is when a node of a
+cluster loses a slot (it says ``sunsubscribe`` for each channel), refuses a channel (``MOVED``), or when sentinels name
+another primary.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from .backoff import full_jitter
+from .link import Link, Reply, pack
+from .nodes import Nodes
+from .tasks import end
+
+logger = logging.getLogger("holdfast.backplane")
+
+SUBSCRIBE_SECONDS = 2.0
+"""How long a subscription is waited for before it is left to be made later."""
+
+TOGETHER = 1000
+"""How many subscriptions are made at once after an interruption."""
+
+MESSAGES = (b"message", b"smessage")
+UNSUBSCRIBED = (b"unsubscribe", b"sunsubscribe")
+
+Awaited = asyncio.Future[bool]
+"""Done with True when Redis confirmed, with False when it never will."""
+
+
+class Subscription:
+    """One channel that is listened to."""
+
+    __slots__ = ("channel", "line", "made", "topic")
+
+    def __init__(self, channel: bytes, topic: str) -> None:
+        self.channel, self.topic = channel, topic
+        self.line: Line | None = None
+        """Where it was asked for; None when it has to be asked for (again)."""
+        self.made: Awaited | None = None
+
+
+class Question(NamedTuple):
+    """What a line was asked, and who waits for the answer."""
+
+    answer: Awaited
+    subscription: Subscription | None = None
+    leaves: bytes | None = None
+    """The channel that is to be left."""
+
+
+class Line:
+    """The link to one node, and which answers are still to come on it, in the order of the questions."""
+
+    __slots__ = ("asked", "link", "node")
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.link: Link
+        self.asked: deque[Question] = deque()
+
+    def ask(
+        self, *command: bytes, subscription: Subscription | None = None, leaves: bytes | None = None
+    ) -> Awaited:
+        answer: Awaited = asyncio.get_running_loop().create_future()
+        self.asked.append(Question(answer, subscription, leaves))
+        self.link.write(pack(*command))
+        return answer
+
+    def answered(self, result: bool) -> Subscription | None:
+        """The next question has its answer; says which subscription it was about."""
+        if not self.asked:
+            return None
+        question = self.asked.popleft()
+        if not question.answer.done():
+            question.answer.set_result(result)
+        return question.subscription
+
+    def is_leaving(self, channel: bytes) -> bool:
+        """Is it what was asked next, that ``channel`` be left?"""
+        return bool(self.asked) and self.asked[0].leaves == channel
+
+
+class Subscriptions:
+    """Belongs to one event loop. ``receive`` gets the topic and the bytes of each message; neither it nor
+    ``interrupted`` may raise.
+
+    Every ``pulse`` seconds the connections are asked whether they live, and given ``patience`` seconds to show it.
+    """
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        *,
+        receive: Callable[[str, bytes], None],
+        interrupted: Callable[[], None],
+        pulse: float,
+        patience: float,
+    ) -> None:
+        self._nodes, self._receive, self._interrupted = nodes, receive, interrupted
+        self._pulse, self._patience = pulse, patience
+        self._wanted: dict[bytes, Subscription] = {}
+        self._lines: dict[str, Line] = {}
+        self._learning = asyncio.Lock()
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._reason = ""  # why messages may be getting lost; "" if all is well
+        self._alarm = asyncio.Event()
+        self._closed = False
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def subscribe(self, channel: bytes, topic: str) -> None:
+        """Return when Redis has confirmed it, or after :data:`SUBSCRIBE_SECONDS`; then it is made later."""
+        subscription = self._wanted.get(channel)
+        if subscription is None:
+            subscription = self._wanted[channel] = Subscription(channel, topic)
+        if self._reason:
+            return  # the keeper is at it, and will call `interrupted`
+        try:
+            async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                await self._make([subscription])
+        except TimeoutError:
+            self._trouble(f"a subscription was not confirmed within {SUBSCRIBE_SECONDS:g} s")
+        except Exception as error:  # noqa: BLE001 - whatever redis-py raises
+            self._trouble(f"{type(error).__name__}: {error}")
+
+    def unsubscribe(self, channel: bytes) -> None:
+        """From now on nothing of ``channel`` is received; Redis is told soon."""
+        subscription = self._wanted.pop(channel, None)
+        if subscription is not None and subscription.line is not None:
+            _ = subscription.line.ask(self._nodes.unsubscribe, channel, leaves=channel)  # nobody waits for it
+
+    async def close(self) -> None:
+        self._closed = True
+        await end([self._keeper])
+        lines, self._lines = list(self._lines.values()), {}
+        for line in lines:
+            line.link.close()
+        for line in lines:
+            await line.link.closed()
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _make(self, subscriptions: Iterable[Subscription]) -> None:
+        """Have them confirmed; raises when one of them cannot be asked for, or is refused."""
+        await self._know()
+        asked = [subscription for subscription in subscriptions if self._is_wanted(subscription)]
+        for subscription in asked:
+            if subscription.line is None:
+                self._ask(subscription, await self._line(self._nodes.node_of(subscription.channel)))
+        answers = [subscription.made for subscription in asked if subscription.made is not None]
+        if answers:
+            await asyncio.wait(answers)
+        if not all(answer.result() for answer in answers):
+            raise ConnectionError(self._reason or "a subscription was refused")
+
+    def _ask(self, subscription: Subscription, line: Line) -> None:
+        if subscription.line is None and self._is_wanted(
+            subscription
+        ):  # else somebody was faster, or it was left
+            subscription.line = line
+            subscription.made = line.ask(
+                self._nodes.subscribe, subscription.channel, subscription=subscription
+            )
+
+    async def _know(self) -> None:
+        async with self._learning:
+            if not self._nodes.known:
+                await self._nodes.learn()
+
+    def _is_wanted(self, subscription: Subscription) -> bool:
+        return self._wanted.get(subscription.channel) is subscription
+
+    async def _line(self, node: str) -> Line:
+        async with self._opening.setdefault(node, asyncio.Lock()):
+            line = self._lines.get(node)
+            if line is None:
+                connection = await self._nodes.connect(node)
+                line = Line(node)
+                line.link = Link(
+                    connection,
+                    receive=lambda reply: self._reply(line, reply),
+                    ended=lambda reason: self._ended(line, reason),
+                )
+                if self._closed:
+                    line.link.close()
+                    raise ConnectionError("the backplane is being stopped")
+                self._lines[node] = line
+            return line
+
+    # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _reply(self, line: Line, reply: Reply) -> None:
+        if isinstance(reply, list) and reply[0] in MESSAGES:
+            subscription = self._wanted.get(reply[1])
+            if subscription is not None:
+                self._receive(subscription.topic, reply[2])
+        elif isinstance(reply, list) and reply[0] in UNSUBSCRIBED and not line.is_leaving(reply[1]):
+            subscription = self._wanted.get(reply[1])  # a node that gives a slot away ends its subscriptions
+            if subscription is not None and subscription.line is line:
+                self._lost(subscription, "a node of the cluster gave a slot away")
+        elif isinstance(reply, Exception):
+            refused = line.answered(False)
+            if refused is not None:
+                self._lost(refused, str(reply))
+        else:
+            line.answered(True)
+
+    def _lost(self, subscription: Subscription, reason: str) -> None:
+        if self._is_wanted(subscription):
+            subscription.line = subscription.made = None
+            self._trouble(reason)
+
+    def _ended(self, line: Line, reason: str) -> None:
+        if self._lines.get(line.node) is line:
+            del self._lines[line.node]
+        while line.asked:
+            line.answered(False)
+        for subscription in self._wanted.values():
+            if subscription.line is line:
+                subscription.line = subscription.made = None
+        if not self._closed:
+            self._trouble(reason)
+
+    # ── keeping it alive ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _trouble(self, reason: str) -> None:
+        """Messages may be getting lost, or were."""
+        if not self._reason:
+            self._reason = reason or "unknown"
+            logger.warning("The backplane may have missed messages (%s).", self._reason)
+        self._alarm.set()
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._pulse):
+                    await self._alarm.wait()
+            except TimeoutError:
+                await self._feel_all()
+            if self._reason:
+                await self._recover()
+
+    async def _feel_all(self) -> None:
+        await asyncio.gather(*[self._feel(line) for line in self._lines.values()])
+
+    async def _feel(self, line: Line) -> None:
+        """Close the line if nothing comes from there any more, or if it leads to the wrong server."""
+        link = line.link
+        pong = line.ask(b"PING")
+        while not pong.done():
+            before = link.replies
+            await asyncio.wait([pong], timeout=self._patience)
+            if (
+                not pong.done() and link.replies == before
+            ):  # whatever arrives shows that it lives: a pong may queue
+                link.close(f"nothing was heard from Redis for {self._patience:g} s")
+        if link.open and await self._nodes.moved(link.connection):
+            link.close("another server is the primary now")
+
+    async def _recover(self) -> None:
+        """Try until every subscription is made again; then say what happened."""
+        for attempt in range(2**31):
+            self._alarm.clear()
+            try:
+                await self._feel_all()
+                async with self._learning:
+                    await self._nodes.learn()
+                await self._make_all()
+                if not self._alarm.is_set():
+                    break
+            except Exception as error:  # noqa: BLE001 - whatever redis-py raises
+                logger.debug("The backplane is not back yet: %s: %s", type(error).__name__, error)
+            await asyncio.sleep(full_jitter(attempt))
+        self._reason = ""
+        logger.warning("The backplane receives again.")
+        self._interrupted()
+
+    async def _make_all(self) -> None:
+        # A line at least, even if nothing is wanted: that is what shows that Redis is back.
+        if not self._wanted:
+            await self._line(self._nodes.node_of(b""))
+        missing = [subscription for subscription in self._wanted.values() if not _is_made(subscription)]
+        for start in range(0, len(missing), TOGETHER):
+            async with asyncio.timeout(2 * self._patience):
+                await self._make(missing[start : start + TOGETHER])
+        if any(not _is_made(subscription) for subscription in self._wanted.values()):
+            raise ConnectionError("more subscriptions were lost meanwhile")
+
+
+def _is_made(subscription: Subscription) -> bool:
+    return subscription.made is not None and subscription.made.done() and subscription.made.result()
