@@ -9,12 +9,15 @@ from bench.fanout import BYTES
 from bench.figures import Scale, Table, by_turns
 from bench.machine import memory_bytes
 from bench.progress import Progress
-from bench.servers import Served, Surroundings
+from bench.servers import Peer, Served, Surroundings, served
 
+ANONYMOUS, WITH_SESSION = "anonymous", "with a session"
 IDLE = 10_000
 ARRIVING = 5_000
 CALLERS, CALLS_EACH = 100, 8
-RETURNING, MISSED = 5_000, 100
+RETURNING = 5_000
+MISSED = (100, 1_000)
+"""Events. The newest 256 of a topic are in memory, so the first is answered from there and the second from the log."""
 
 
 def memory(around: Surroundings, scale: Scale, progress: Progress) -> Table:
@@ -22,7 +25,8 @@ def memory(around: Surroundings, scale: Scale, progress: Progress) -> Table:
     table = Table(workload="memory")
     members = scale.members(IDLE)
 
-    def measure(server: Served) -> None:
+    def weigh(peer: Peer, who: str) -> None:
+        """Each in a server of its own: what one leaves behind the next would be given."""
         found: dict[str, dict[str, int]] = {}
 
         def look(moment: str) -> None:
@@ -30,19 +34,35 @@ def memory(around: Surroundings, scale: Scale, progress: Progress) -> Table:
                 time.sleep(2)  # what the handshakes left behind is given back
             found[moment] = memory_bytes(server.pid)
 
-        server.load("--mode", "idle", "--members", "50")  # what is loaded at first need is loaded
-        time.sleep(0.5)
-        server.load("--mode", "idle", "--members", str(members), at=look)
+        with served(peer, around) as server:
+            options = [] if who == ANONYMOUS else ["--cookies", sessions(server, members)]
+            server.load(
+                "--mode", "idle", "--members", "50", *options
+            )  # what is loaded at first need is loaded
+            time.sleep(0.5)
+            server.load("--mode", "idle", "--members", str(members), *options, at=look)
         grown = {name: found["idle"][name] - found["start"][name] for name in ("pss", "rss")}
         table.add(
-            (server.peer.key, members),
+            (peer.key, members, who),
             kb=grown["pss"] / members / 1024,
             kb_rss=grown["rss"] / members / 1024,
             total_mb=found["idle"]["pss"] / 1e6,
         )
 
+    def measure(server: Served) -> None:
+        weigh(server.peer, ANONYMOUS)
+        if server.peer.django:
+            weigh(server.peer, WITH_SESSION)
+
     by_turns(table, lineup.PEERS, around, scale, progress, measure)
     return table
+
+
+def sessions(server: Served, count: int) -> str:
+    """A file with the cookies of as many signed-in users."""
+    cookies = server.around.directory / "cookies"
+    cookies.write_text(server.manage("sessions", str(count)))
+    return str(cookies)
 
 
 def arrivals(around: Surroundings, scale: Scale, progress: Progress) -> Table:
@@ -63,11 +83,9 @@ def arrivals(around: Surroundings, scale: Scale, progress: Progress) -> Table:
 
     def measure(server: Served) -> None:
         server.load("--mode", "idle", "--members", "50")
-        arrive(server, "anonymous")
+        arrive(server, ANONYMOUS)
         if server.peer.django:
-            cookies = around.directory / "cookies"
-            cookies.write_text(server.manage("sessions", str(members)))
-            arrive(server, "with a session", "--cookies", str(cookies))
+            arrive(server, WITH_SESSION, "--cookies", sessions(server, members))
 
     by_turns(table, lineup.PEERS, around, scale, progress, measure)
     return table
@@ -103,6 +121,10 @@ def storm(around: Surroundings, scale: Scale, progress: Progress) -> Table:
     members = scale.members(RETURNING)
 
     def measure(server: Served) -> None:
+        for missed in MISSED:
+            come_back(server, missed)
+
+    def come_back(server: Served, missed: int) -> None:
         reads: dict[str, int] = {}
 
         def look(moment: str) -> None:
@@ -111,11 +133,11 @@ def storm(around: Surroundings, scale: Scale, progress: Progress) -> Table:
                     reads[moment] = json.load(answer)["log_reads"]
 
         run = server.load(
-            "--mode", "storm", "--members", str(members), "--events", str(MISSED), "--payload", str(BYTES),
+            "--mode", "storm", "--members", str(members), "--events", str(missed), "--payload", str(BYTES),
             "--rejoin", lineup.rejoin(lineup.ROOM), at=look,
         )  # fmt: skip
         table.add(
-            (server.peer.key, members),
+            (server.peer.key, members, missed),
             seconds=run.report["seconds"],
             cpu=run.cpu,
             load_busy=run.report["busy"],

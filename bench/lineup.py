@@ -46,11 +46,14 @@ def _environment(**more: str) -> dict[str, str]:
     }
 
 
-def _holdfast(key: str, name: str, ws: str, log: str) -> Peer:
+SERVE = ("{python}", "-m", "django", "holdfast", "serve", "--port", "{port}", "--log-level", "warning")
+
+
+def _holdfast(key: str, name: str, command: tuple[str, ...], log: str) -> Peer:
     return Peer(
         key=key,
         name=name,
-        command=(*UVICORN, "--ws", ws, *NO_PINGS, APPLICATION),
+        command=command,
         environment=_environment(BENCH_LOG=log),
         speech=topic(ROOM),
         django=True,
@@ -59,11 +62,14 @@ def _holdfast(key: str, name: str, ws: str, log: str) -> Peer:
 
 _CONSUMER = Speech(path="/ws/chat/lobby/", publish='{"body":"%b"}', echo='{"ref":%n,"echo":"%b"}')
 
-HOLDFAST = _holdfast("holdfast", "Holdfast", "holdfast.server:WebSocketProtocol", "memory")
-HOLDFAST_SQLITE = _holdfast(
-    "holdfast-sqlite", "Holdfast, log in SQLite", "holdfast.server:WebSocketProtocol", "database"
+HOLDFAST = _holdfast("holdfast", "Holdfast", SERVE, "memory")
+HOLDFAST_SQLITE = _holdfast("holdfast-sqlite", "Holdfast, log in SQLite", SERVE, "database")
+PORTABLE = _holdfast(
+    "portable",
+    "Holdfast on Uvicorn's own WebSockets",
+    (*UVICORN, "--ws", "websockets-sansio", *NO_PINGS, APPLICATION),
+    "memory",
 )
-PORTABLE = _holdfast("portable", "Holdfast on Uvicorn's own WebSockets", "websockets-sansio", "memory")
 FLOOR = Peer(
     key="floor",
     name="C, one write() each (the floor)",

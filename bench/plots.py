@@ -25,7 +25,8 @@ def plots(table: Table) -> Iterator[tuple[str, str, str]]:
         case "memory":
             members = next(iter(table.cases))[1]
             title = f"Memory for each of {members:,} idle connections"
-            yield "memory", title, drawn(title, "KB", [_group(table, "PSS", "kb", members)])
+            groups = [_group(table, who, "kb", members, who) for who in ("anonymous", "with a session")]
+            yield "memory", title, drawn(title, "KB", [group for group in groups if group.bars])
         case "arrivals":
             groups = [_group(table, who, "per_second", who) for who in ("anonymous", "with a session")]
             title = "New connections a second"

@@ -126,10 +126,10 @@ def endurance(table: Table) -> list[View]:
 
 def memory(table: Table) -> list[View]:
     rows = [
-        [NAMES[case[0]], *(span(table.spread(case, name)) for name in ("kb", "kb_rss", "total_mb"))]
+        [NAMES[case[0]], case[2], *(span(table.spread(case, name)) for name in ("kb", "kb_rss", "total_mb"))]
         for case in _in_order(table)
     ]
-    heads = ["", "KB each (PSS)", "KB each (RSS)", "server in all, MB"]
+    heads = ["", "who", "KB each (PSS)", "KB each (RSS)", "server in all, MB"]
     return [View(title=f"Memory for each of {_members(table)} idle connections", heads=heads, rows=rows)]
 
 
@@ -168,6 +168,7 @@ def storm(table: Table) -> list[View]:
         [
             NAMES[case[0]],
             f"{case[1] - 1:,}",
+            f"{case[2]:,}",
             span(table.spread(case, "seconds"), 2),
             *(span(table.spread(case, name), 0) for name in ("p50_ms", "p99_ms", "log_reads")),
             span(table.spread(case, "cpu"), 2),
@@ -178,6 +179,7 @@ def storm(table: Table) -> list[View]:
     heads = [
         "",
         "clients",
+        "events missed",
         "s until all caught up",
         "p50, ms",
         "p99, ms",

@@ -10,6 +10,7 @@ DEBUG = False
 SECRET_KEY = "nothing is signed here"
 ALLOWED_HOSTS = ["127.0.0.1"]
 SILENCED_SYSTEM_CHECKS = ["holdfast.W005"]  # the log is in memory on purpose
+ASGI_APPLICATION = "bench.hall.asgi.application"
 ROOT_URLCONF = "bench.hall.urls"
 INSTALLED_APPS = [
     "holdfast",
