@@ -65,11 +65,27 @@ export interface Welcome {
   };
 }
 
+/** Somebody who is in a topic. */
+export interface Member<Meta = unknown> {
+  /** The user's id, or one that begins with `~` for an anonymous client. */
+  readonly id: string;
+  /** Seconds since 1970. */
+  readonly since: number;
+  /** What the topic's `presence_meta` said. */
+  readonly meta?: Meta;
+}
+
+/** All who are here, or how many they are; neither while that is not known. */
+export interface Known {
+  readonly members?: readonly Member[];
+  readonly count?: number;
+}
+
 export interface Joined {
   readonly type: "joined";
   readonly ref: number;
   readonly topic: string;
-  readonly payload: {
+  readonly payload: Known & {
     readonly epoch?: string;
     readonly offset?: number;
     readonly recovered?: boolean;
@@ -121,6 +137,17 @@ export interface Reset {
   readonly payload: { readonly reason: ResetReason; readonly epoch?: string; readonly offset?: number };
 }
 
+export interface PresenceNews extends Known {
+  readonly joined?: readonly Member[];
+  readonly left?: readonly string[];
+}
+
+export interface PresenceFrame {
+  readonly type: "presence";
+  readonly topic: string;
+  readonly payload: PresenceNews;
+}
+
 export interface Goodbye {
   readonly type: "goodbye";
   /** `after` is in seconds. */
@@ -131,7 +158,7 @@ export interface Pong {
   readonly type: "pong";
 }
 
-export type ServerFrame = Welcome | Joined | Left | Event | Result | Failure | Reset | Goodbye | Pong;
+export type ServerFrame = Welcome | Joined | Left | Event | Result | Failure | Reset | PresenceFrame | Goodbye | Pong;
 
 /** What can answer a request. */
 export type Answer = Joined | Left | Result | Failure;

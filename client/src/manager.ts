@@ -141,8 +141,9 @@ export class Manager implements Live {
   }
 
   #received(frame: ServerFrame): void {
-    if (frame.type === "event" || frame.type === "reset" || frame.type === "left") this.#topics.received(frame);
-    else if (frame.type === "error") this.#events.emit("error", errorFrom(frame.payload));
+    const { type } = frame;
+    if (type === "event" || type === "reset" || type === "presence" || type === "left") this.#topics.received(frame);
+    else if (type === "error") this.#events.emit("error", errorFrom(frame.payload));
     // A pong has done its work by arriving; what a newer server may say besides is not for us.
   }
 

@@ -4,8 +4,9 @@ import type { Cancel, Clock } from "./clock.js";
 import type { Connection } from "./connection.js";
 import { Emitter, type Off } from "./emitter.js";
 import { errorFrom, LiveError } from "./errors.js";
-import { Json, type Event, type Joined, type Reset } from "./frames.js";
+import { Json, type Event, type Joined, type PresenceNews, type Reset } from "./frames.js";
 import { positionIn, type Position } from "./position.js";
+import { MemberList } from "./presence.js";
 import { Ready } from "./ready.js";
 import type { CallOptions, EventHandler, EventInfo, JoinedInfo, Topic, TopicLifecycle, TopicStatus } from "./topic.js";
 
@@ -32,6 +33,7 @@ type Wire = "out" | "joining" | "in" | "leaving";
 export class Subscription implements Topic {
   readonly name: string;
   readonly lifecycle = new Emitter<TopicLifecycle>();
+  readonly presence = new MemberList();
   readonly #host: SubscriptionHost;
   readonly #backoff: Backoff;
   readonly #events = new Emitter<Record<string, [payload: unknown, info: EventInfo]>>();
@@ -128,6 +130,7 @@ export class Subscription implements Topic {
     if (this.#canonical === this.name) return;
     this.#canonical = this.name;
     this.#position = undefined;
+    this.presence.clear();
   }
 
   joined({ topic, payload }: Joined): void {
@@ -154,6 +157,7 @@ export class Subscription implements Topic {
     this.#snapshots ||= "snapshot" in info;
     this.#ready.resolve(info);
     this.lifecycle.emit("joined", info);
+    this.presenceNews(payload);
     this.#host.calls.flush();
   }
 
@@ -166,6 +170,10 @@ export class Subscription implements Topic {
     this.#events.emit("*", payload, info);
     // Handlers may have left the topic, or lost it; what they saw, they saw.
     if (offset !== undefined && position) this.#position = { epoch: position.epoch, offset };
+  }
+
+  presenceNews(news: PresenceNews): void {
+    if (this.#status === "joined" && !this.#stale) this.presence.take(news);
   }
 
   reset({ payload }: Reset): void {
@@ -184,6 +192,7 @@ export class Subscription implements Topic {
     if (!this.wanted) return;
     this.#status = status;
     this.#clearRetry();
+    this.presence.clear();
     const reason = error ?? new LiveError("left");
     this.#ready.reject(reason);
     this.#host.calls.reject(reason, this);
@@ -226,8 +235,8 @@ export class Subscription implements Topic {
     });
   }
 
-  #joinTwin({ canonical, position }: Subscription, ref: number): void {
-    this.joined({ type: "joined", ref, topic: canonical, payload: { ...position } });
+  #joinTwin({ canonical, position, presence }: Subscription, ref: number): void {
+    this.joined({ type: "joined", ref, topic: canonical, payload: { ...position, ...presence.known } });
   }
 
   #notJoined(error: LiveError): void {

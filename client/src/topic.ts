@@ -2,6 +2,7 @@ import type { Emitter, Off } from "./emitter.js";
 import type { LiveError } from "./errors.js";
 import type { ResetReason } from "./frames.js";
 import type { Position } from "./position.js";
+import type { Presence } from "./presence.js";
 
 /**
  * - `joining`: asked for, or about to be; also while the connection is away;
@@ -81,6 +82,8 @@ export interface Topic<Events extends object = Record<string, unknown>> {
   /** Settles at the first join: rejected with a LiveError when there will be none. */
   readonly ready: Promise<JoinedInfo>;
   readonly lifecycle: Pick<Emitter<TopicLifecycle>, "on">;
+  /** Who is here, on topics that know it. */
+  readonly presence: Presence;
 
   /**
    * Handle events of one name, or of all (`"*"`). On a durable topic handlers see every event once and in order;

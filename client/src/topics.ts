@@ -1,7 +1,7 @@
 import { Subscription, type SubscriptionHost } from "./subscription.js";
 import type { LiveError } from "./errors.js";
 import { errorFrom } from "./errors.js";
-import type { Event, Joined, Left, Reset } from "./frames.js";
+import type { Event, Joined, Left, PresenceFrame, Reset } from "./frames.js";
 import type { Position } from "./position.js";
 
 /** What the topics need from outside; the rest of a subscription's host are the topics themselves. */
@@ -46,11 +46,12 @@ export class Topics {
   }
 
   /** A message about a topic that answers no request. */
-  received(frame: Event | Reset | Left): void {
+  received(frame: Event | Reset | PresenceFrame | Left): void {
     for (const topic of this.#all) {
       if (topic.canonical !== frame.topic) continue;
       if (frame.type === "event") topic.event(frame);
       else if (frame.type === "reset") topic.reset(frame);
+      else if (frame.type === "presence") topic.presenceNews(frame.payload);
       else if (frame.payload) topic.ended(errorFrom(frame.payload));
     }
   }

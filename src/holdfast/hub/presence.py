@@ -163,11 +163,11 @@ class Presence:
 
     async def _refresh(self) -> None:
         """One command for all the members of this server; and a look for servers that have died."""
-        if not self._lease:
+        if not self._rooms and not self._lease:
             return
         lease = self._lease
         found = await self._store.refresh(lease, self._seconds)
-        if not found.alive and lease == self._lease:
+        if lease and not found.alive and lease == self._lease:
             self._lose_lease()
         if self._troubled:
             self._recover()
@@ -189,7 +189,8 @@ class Presence:
         self._lease = ""
         for room in self._rooms.values():
             room.written = set()
-            self._write_soon(room)
+            self._changed[room.topic] = room
+        self._wake_writer()
         self.interrupted()
 
     def _complain(self, error: Exception) -> None:
@@ -206,6 +207,9 @@ class Presence:
 
     def _write_soon(self, room: Room) -> None:
         self._changed[room.topic] = room
+        self._wake_writer()
+
+    def _wake_writer(self) -> None:
         if not self._writing and not self._stopped:
             self._writing = True
             self._spawn(self._write_all())
@@ -213,7 +217,7 @@ class Presence:
     async def _write_all(self) -> None:
         """Write until there is nothing left to be written. One at a time, so that the store sees things in order."""
         try:
-            while self._changed:
+            while self._changed or self._old:
                 if self._store.shared:
                     await asyncio.sleep(GATHER_SECONDS)
                 rooms, self._changed = tuple(self._changed.values()), {}

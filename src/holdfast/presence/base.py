@@ -92,7 +92,8 @@ class PresenceStore(ABC):
 
     @abstractmethod
     async def refresh(self, lease: str, seconds: float) -> Refreshed:
-        """Let the lease last for ``seconds`` from now, unless it has ended, and look for those of others that have.
+        """Let the lease last for ``seconds`` from now, unless it has ended, and look for those of others that have. Who
+        has no lease, ``""``, only looks.
 
         An ended lease is given to one caller at a time, and to another if that one does not clear it in ``seconds``.
         """

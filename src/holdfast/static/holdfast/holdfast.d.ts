@@ -19,6 +19,15 @@ export interface Position {
 	readonly epoch: string;
 	readonly offset: number;
 }
+/** Somebody who is in a topic. */
+export interface Member<Meta = unknown> {
+	/** The user's id, or one that begins with `~` for an anonymous client. */
+	readonly id: string;
+	/** Seconds since 1970. */
+	readonly since: number;
+	/** What the topic's `presence_meta` said. */
+	readonly meta?: Meta;
+}
 export type ResetReason = "trimmed" | "epoch" | "interrupted";
 /** What the client itself finds; everything else comes from the server's catalogue. */
 export type LocalCode = "closed" | "connection_lost" | "connect_timeout" | "invalid_url" | "left" | "queue_full" | "user_changed";
@@ -60,6 +69,30 @@ export interface WebSocketLike {
 	close(code?: number): void;
 }
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
+export interface PresenceEvents<Meta = unknown> {
+	/** Something is different: all who are here now. Also when only how many they are has changed; look at `count` then. */
+	change: [
+		members: readonly Member<Meta>[]
+	];
+	/** Somebody came who had not been here. Not for those in the first list. */
+	joined: [
+		member: Member<Meta>
+	];
+	/** Somebody is not here any more. */
+	left: [
+		member: Member<Meta>
+	];
+}
+/** Who is in a topic. While the connection is away it stays as it was; after that, what is different is told. */
+export interface Presence<Meta = unknown> {
+	/** In the order in which they came, as far as that is known; empty where they are only counted. */
+	readonly members: readonly Member<Meta>[];
+	/** How many are here; undefined until that is known, and on topics without presence. */
+	readonly count: number | undefined;
+	/** Whether `members` is the list: false before it is known, and where there are too many to be listed. */
+	readonly listed: boolean;
+	on<Name extends keyof PresenceEvents>(name: Name, handler: (...args: PresenceEvents<Meta>[Name]) => void): Off;
+}
 /**
  * - `joining`: asked for, or about to be; also while the connection is away;
  * - `joined`: events come;
@@ -136,6 +169,8 @@ export interface Topic<Events extends object = Record<string, unknown>> {
 	/** Settles at the first join: rejected with a LiveError when there will be none. */
 	readonly ready: Promise<JoinedInfo>;
 	readonly lifecycle: Pick<Emitter<TopicLifecycle>, "on">;
+	/** Who is here, on topics that know it. */
+	readonly presence: Presence;
 	/**
 	 * Handle events of one name, or of all (`"*"`). On a durable topic handlers see every event once and in order;
 	 * the position moves on when the handlers of an event have returned, and also when one throws.
