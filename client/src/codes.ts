@@ -19,6 +19,7 @@ export const CODES: Readonly<Record<CodeName, Code>> = {
   unexpected_hello: { message: "A hello is only allowed as the first message.", retry: false, close: null },
   forbidden: { message: "There is no such topic, or you may not use it.", retry: false, close: null },
   already_joined: { message: "This connection has already joined the topic.", retry: false, close: null },
+  evicted: { message: "The application has ended this subscription.", retry: false, close: null },
   not_joined: { message: "Join the topic first.", retry: false, close: null },
   too_many_topics: { message: "This connection has joined as many topics as it may.", retry: false, close: null },
   unknown_action: { message: "The topic has no action of this name.", retry: false, close: null },
@@ -50,6 +51,7 @@ export type CodeName =
   | "unexpected_hello"
   | "forbidden"
   | "already_joined"
+  | "evicted"
   | "not_joined"
   | "too_many_topics"
   | "unknown_action"

@@ -22,13 +22,13 @@ export function isFinal(close: number): boolean {
 /** What a close means, given what the server said before. A goodbye outranks the close code that follows it. */
 export function endingOf(close: number, reason: string, goodbye: Goodbye["payload"] | undefined): Ending {
   const final = goodbye ? !goodbye.reconnect : isFinal(close);
-  const error = errorOf(close, reason, goodbye?.code);
+  const error = errorOf(close, reason, goodbye);
   const after = goodbye?.after;
   return after === undefined || final ? { error, final } : { error, final, after: after * 1_000 };
 }
 
-function errorOf(close: number, reason: string, code: string | undefined): LiveError {
-  const name = code ?? Object.entries(CODES).find(([, entry]) => entry.close === close)?.[0];
-  if (name !== undefined) return new LiveError(name);
+function errorOf(close: number, reason: string, goodbye: Goodbye["payload"] | undefined): LiveError {
+  const name = goodbye?.code ?? Object.entries(CODES).find(([, entry]) => entry.close === close)?.[0];
+  if (name !== undefined) return new LiveError(name, undefined, { reason: goodbye?.reason });
   return new LiveError("connection_lost", `The connection was lost (close code ${close}${reason && `: ${reason}`}).`);
 }

@@ -41,7 +41,7 @@ export class LiveError extends Error {
   readonly retry: boolean;
   /** How many seconds the server asks to wait first. */
   readonly retryAfter: number | undefined;
-  /** The application's own word, with code `refused`. */
+  /** The application's own word, with codes `refused`, `evicted` and `disconnected`. */
   readonly reason: string | undefined;
 
   constructor(code: ErrorCode, message?: string, details: LiveErrorDetails = {}) {

@@ -150,8 +150,13 @@ export interface PresenceFrame {
 
 export interface Goodbye {
   readonly type: "goodbye";
-  /** `after` is in seconds. */
-  readonly payload: { readonly code: string; readonly reconnect: boolean; readonly after?: number };
+  /** `after` is in seconds; `reason` is the application's own word. */
+  readonly payload: {
+    readonly code: string;
+    readonly reconnect: boolean;
+    readonly after?: number;
+    readonly reason?: string;
+  };
 }
 
 export interface Pong {

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from holdfast.hub.slow import Slow
     from holdfast.protocol.positions import Position
+    from holdfast.topics.access import adisconnect, arecheck, disconnect, recheck
     from holdfast.topics.action import action
     from holdfast.topics.caller import Caller
     from holdfast.topics.event import Event
@@ -47,6 +48,10 @@ _DEFINED_IN: dict[str, str] = {
     "Slow": "holdfast.hub.slow",
     "Topic": "holdfast.topics.topic",
     "action": "holdfast.topics.action",
+    "adisconnect": "holdfast.topics.access",
+    "arecheck": "holdfast.topics.access",
+    "disconnect": "holdfast.topics.access",
+    "recheck": "holdfast.topics.access",
 }
 
 __all__ = [
@@ -61,6 +66,10 @@ __all__ = [
     "Topic",
     "__version__",
     "action",
+    "adisconnect",
+    "arecheck",
+    "disconnect",
+    "recheck",
 ]
 
 

@@ -14,10 +14,11 @@ class HoldfastConfig(AppConfig):
 
     def ready(self) -> None:
         # Django forbids what these import any earlier.
-        from . import checks, wiring  # noqa: F401 - importing the checks registers them
+        from . import checks, signals, wiring  # noqa: F401 - importing the checks registers them
         from .log.functions import complete
         from .topics.registry import registry
 
         post_migrate.connect(complete, sender=self)
         wiring.install()
+        signals.connect()
         registry.discover()

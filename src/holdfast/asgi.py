@@ -98,7 +98,9 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             try:
-                await wiring.service().runtime.hub()
+                service = wiring.service()
+                await service.runtime.hub()
+                service.revocation.started_before_anybody_came()
             except Exception as error:
                 logger.exception("Holdfast could not start")
                 await send({"type": "lifespan.startup.failed", "message": str(error)})

@@ -109,6 +109,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     recheck_seconds: Annotated[float, Meta(ge=0)] = 1.0
     """For how long the answer of ``may_join`` is trusted before a call asks again. 0: every call asks."""
 
+    reauthorize_seconds: Annotated[float, Meta(ge=0)] = 300.0
+    """How often a process asks again about everybody who stays: is the session still good, the user still active, what
+    does ``may_join`` say? Finds what nothing told of. 0: never."""
+
+    watch_users: bool = True
+    """Do logouts, new passwords, deactivated and deleted users, and changes of groups and permissions count at once for
+    live connections? (By Django's signals.)"""
+
     group_events: bool = True
     """Does what other code sends to a topic's group with ``group_send`` reach the topic's subscribers?"""
 

@@ -5,6 +5,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -12,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
+from .connections.reauthorize import Identify, believe
 from .connections.service import Authenticate, Policy, Service
 from .hub import runtime as runtimes
 from .hub.hub import Timing
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("holdfast.wiring")
 
 LOG_THREADS = 4
+
+FRESH_SECONDS = 5.0
+"""How long a handshake may have been under way when the hub was started. Servers that speak the lifespan protocol start it
+before they let anybody in."""
 
 _service: Service | None = None
 
@@ -153,6 +159,7 @@ def build_service(
         limiter=limiter or MemoryLimiter(),
         policy=policy or policy_of(chosen),
         authenticate=_authenticator(chosen.token_user, runtime),
+        identify=_identifier(),
     )
 
 
@@ -171,7 +178,17 @@ def policy_of(chosen: Settings) -> Policy:
         stall_seconds=chosen.stall_seconds,
         drain_seconds=chosen.drain_seconds,
         write_buffer_bytes=chosen.write_buffer_bytes,
+        reauthorize_seconds=chosen.reauthorize_seconds,
+        fresh_seconds=FRESH_SECONDS,
     )
+
+
+def _identifier() -> Identify:
+    if not apps.is_installed("django.contrib.auth"):
+        return believe
+    from .identity import identify
+
+    return identify
 
 
 def _authenticator(path: str | None, runtime: Runtime) -> Authenticate | None:

@@ -15,7 +15,8 @@ from django.db import transaction
 from holdfast import Event, Keep, Refuse, Topic, action
 from holdfast.backplane.memory import MemoryBackplane
 from holdfast.connections.caller import Caller
-from holdfast.connections.calls import CallFailed, Calls
+from holdfast.connections.calls import Calls
+from holdfast.connections.request import CallFailed
 from holdfast.hub import runtime as runtimes
 from holdfast.hub.runtime import Runtime
 from holdfast.hub.threads import Threads

@@ -1,12 +1,20 @@
 """Asking a topic's own rules. No rule, no entry."""
 
-from typing import Any
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from holdfast.hub.threads import Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.topic import Topic
 
 from .caller import Caller
+
+PAIRS = 50
+"""Rules that are asked in one visit to a worker thread, which others wait for meanwhile."""
+
+RULES_SECONDS = 20.0
+"""How long one visit may take."""
 
 
 async def may_join(threads: Threads, topic: Topic, user: Any) -> bool:
@@ -19,6 +27,56 @@ async def may_join(threads: Threads, topic: Topic, user: Any) -> bool:
             return bool(await threads.run(rule.may_join, user))
         case None:
             return False
+
+
+class Pair(NamedTuple):
+    """A topic and somebody who may or may not be let in."""
+
+    topic: Topic
+    user: Any
+
+
+async def may_all_join(threads: Threads, pairs: Sequence[Pair]) -> list[bool | Exception]:
+    """As :func:`may_join`, for many at once: the rules that are a ``def`` are asked in few visits to a worker thread. In
+    place of an answer that a rule did not give, its error; ``TimeoutError`` if it took too long."""
+    answers: dict[int, bool | Exception] = {}
+    in_thread = [place for place, pair in enumerate(pairs) if pair.topic.declared.may_join is Mode.THREAD]
+    for start in range(0, len(in_thread), PAIRS):
+        some = in_thread[start : start + PAIRS]
+        answers.update(
+            zip(some, await _ask_in_thread(threads, [pairs[place] for place in some]), strict=True)
+        )
+    for place, pair in enumerate(pairs):
+        if place not in answers:
+            answers[place] = await _ask_one(threads, pair)
+    return [answers[place] for place in range(len(pairs))]
+
+
+async def _ask_in_thread(threads: Threads, pairs: Sequence[Pair]) -> list[bool | Exception]:
+    try:
+        async with asyncio.timeout(RULES_SECONDS):
+            return await threads.run(_ask_all, pairs)
+    except Exception as error:  # noqa: BLE001 - it is the answer, for all of them
+        return [error] * len(pairs)
+
+
+def _ask_all(pairs: Sequence[Pair]) -> list[bool | Exception]:
+    answers: list[bool | Exception] = []
+    for pair in pairs:
+        rule: Any = pair.topic
+        try:
+            answers.append(bool(rule.may_join(pair.user)))
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            answers.append(error)
+    return answers
+
+
+async def _ask_one(threads: Threads, pair: Pair) -> bool | Exception:
+    try:
+        async with asyncio.timeout(RULES_SECONDS):
+            return await may_join(threads, pair.topic, pair.user)
+    except Exception as error:  # noqa: BLE001 - it is the answer
+        return error
 
 
 async def may_call(threads: Threads, topic: Topic, caller: Caller, action: str) -> bool:

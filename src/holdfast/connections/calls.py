@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
-from typing import Any
 
 import msgspec
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
@@ -21,15 +20,15 @@ from holdfast.hub.threads import Inline, Threads
 from holdfast.limits.base import Limiter
 from holdfast.log.base import Answer, Claim, Log, LogUnavailable
 from holdfast.protocol import codes
-from holdfast.protocol.codes import Code
 from holdfast.protocol.frames import ErrorPayload
-from holdfast.topics.action import Action
 from holdfast.topics.declaration import Mode
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
 from .admission import may_call, may_call_now, may_join
 from .caller import Caller
+from .place import Place
+from .request import CallFailed, Request
 
 logger = logging.getLogger("holdfast.calls")
 
@@ -38,39 +37,6 @@ PASSING = frozenset({codes.UNAVAILABLE.name, codes.RATE_LIMITED.name})
 """Errors that the same call may not meet when it is sent again: they are not its answer for good."""
 
 POLL_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5)
-
-
-class CallFailed(Exception):
-    """A call that is answered with an error. ``expelled``: the caller has no right to the topic any more."""
-
-    def __init__(self, payload: ErrorPayload, *, expelled: bool = False) -> None:
-        super().__init__(payload.code)
-        self.payload = payload
-        self.expelled = expelled
-
-    @classmethod
-    def of(
-        cls, code: Code, *, detail: str = "", retry_after: float | None = None, expelled: bool = False
-    ) -> "CallFailed":
-        message = f"{code.message} ({detail})" if detail else code.message
-        return cls(ErrorPayload(code=code.name, message=message, retry_after=retry_after), expelled=expelled)
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One call of one action. ``recheck``: is it time to ask ``may_join`` again? ``wait``: for how many seconds the
-    caller has to wait before this is within the rate; a call that was carried out before is answered all the same."""
-
-    topic: Topic
-    caller: Caller
-    action: Action
-    arguments: dict[str, Any]
-    key: str | None
-    recheck: bool
-    wait: float = 0.0
-
-    @property
-    def target(self) -> str:
-        return f"{self.topic.name} {self.action.name}"
 
 
 Answered = Callable[[bytes | CallFailed], None]
@@ -130,6 +96,7 @@ class Calls:
         *,
         now: float,
         recheck: bool,
+        place: Place | None = None,
     ) -> Request:
         """Check what can be checked at once. ``payload`` is JSON. Raises :class:`CallFailed`."""
         action = topic.declared.actions.get(name)
@@ -153,6 +120,7 @@ class Calls:
             key=key,
             recheck=recheck,
             wait=wait,
+            place=place,
         )
 
     def perform(self, request: Request, answered: Answered) -> None:
@@ -219,7 +187,8 @@ class Calls:
         """Ask the rules that cannot be asked inside the action's own transaction."""
         topic, caller, action = request.topic, request.caller, request.action
         declared = topic.declared
-        join_here = request.recheck and (action.is_async or declared.may_join is Mode.LOOP)
+        request.check_place()
+        join_here = request.rechecks and (action.is_async or declared.may_join is Mode.LOOP)
         if join_here and not await may_join(self._threads, topic, caller.user):
             raise CallFailed.of(codes.FORBIDDEN, expelled=True)
         call_here = action.is_async or declared.may_call is Mode.LOOP
@@ -249,7 +218,8 @@ class Calls:
                     return claim
                 if request.wait:
                     raise _too_fast(request.wait)
-            allowed = may_call_now(topic, caller, action.name, recheck=request.recheck)
+            request.check_place()
+            allowed = may_call_now(topic, caller, action.name, recheck=request.rechecks)
             if not allowed:
                 raise CallFailed.of(codes.FORBIDDEN, expelled=allowed is None)
             result = action.encode_result(action.function(topic, caller, **request.arguments))
@@ -277,6 +247,7 @@ class Calls:
             if earlier is not None:
                 return earlier
         try:
+            request.check_place()  # the claim may have waited for long
             value = await request.action.function(request.topic, caller, **request.arguments)
             answer = Answer(payload=request.action.encode_result(value))
         except Exception as error:

@@ -3,45 +3,32 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine, Iterable
+from collections.abc import Collection, Coroutine, Iterable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 from django.contrib.auth.models import AnonymousUser
 
-from holdfast.hub.hub import Hub, Snapshot
-from holdfast.hub.stream import Subscription
+from holdfast.hub.hub import Hub
 from holdfast.log.base import LogError
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
 from holdfast.protocol.frames import ErrorPayload, JoinedPayload, Reset
-from holdfast.protocol.positions import Position
 from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
 from holdfast.session.session import Phase, Session
-from holdfast.topics.declaration import Mode
 from holdfast.topics.topic import Topic
 
 from .admission import may_join
 from .attending import attending
 from .caller import Caller, user_id
-from .calls import CallFailed
+from .place import NOT_TRUSTED, Place
+from .request import CallFailed
 from .service import Service
 from .sink import Sink
+from .snapshot import snapshot_of
 
 logger = logging.getLogger("holdfast.connections")
-
-
-class Place:
-    """A topic that this connection has joined."""
-
-    __slots__ = ("checked", "subscription", "topic")
-
-    def __init__(self, topic: Topic, subscription: Subscription, checked: float) -> None:
-        self.topic = topic
-        self.subscription = subscription
-        self.checked = checked  # when may_join last said yes
 
 
 class Connection:
@@ -61,6 +48,7 @@ class Connection:
         "_tasks",
         "caller",
         "ready",
+        "session_key",
         "write",
     )
 
@@ -72,6 +60,7 @@ class Connection:
         codec: Codec,
         *,
         user: Any = None,
+        session_key: str | None = None,
     ) -> None:
         self._service = service
         self._hub = hub
@@ -91,7 +80,9 @@ class Connection:
             id=secrets.token_hex(8), user=user_id(user), codec=codec, limits=service.policy.limits, now=now
         )
         self.caller = self._caller_for(user)
+        self.session_key = session_key
         service.connections.add(self)
+        service.revocation.registered(self, now)
         hub.wheel.watch(self, self._next_look(now))
 
     @property
@@ -191,9 +182,41 @@ class Connection:
         paused = now if self._paused_since is None else self._paused_since
         return min(self._session.silent_until(), paused + self._service.policy.stall_seconds)
 
-    def hang_up(self, code: Code, after: float | None = None) -> None:
+    def hang_up(self, code: Code, after: float | None = None, reason: str | None = None) -> None:
         """End the connection from this side."""
-        self._carry_out(self._session.hang_up(code, after))
+        self._carry_out(self._session.hang_up(code, after, reason))
+
+    # ── what is revoked ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def user_id(self) -> str | None:
+        """The user's primary key as text; ``None`` for an anonymous one."""
+        return self._session.user
+
+    @property
+    def owner(self) -> str:
+        """As :attr:`Caller.owner`, without a look at the user."""
+        session = self._session
+        return f"client:{session.client}" if session.user is None else f"user:{session.user}"
+
+    def places(self) -> Collection[Place]:
+        """The topics that this connection has joined, as they are now."""
+        return tuple(self._places.values())
+
+    def is_at(self, place: Place) -> bool:
+        """Is it still there since it joined?"""
+        return self._places.get(place.topic.name) is place
+
+    def evict(self, topic: str, code: Code, reason: str | None = None) -> None:
+        """End the subscription to a topic, if there is one; calls of it that still wait are refused."""
+        place = self._places.get(topic)
+        if place is not None:
+            place.revoked = True
+            self._carry_out(self._session.expelled(topic, code, reason))
+
+    def renew(self, user: Any) -> None:
+        """This is what the same user is now."""
+        self.caller = self._caller_for(user)
 
     # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -231,32 +254,36 @@ class Connection:
                 self._tasks = None
 
     async def _authenticate(self, effect: Authenticate) -> None:
-        authenticate = self._service.authenticate
-        try:
-            user = None if authenticate is None else await authenticate(effect.token)
-        except Exception:
-            logger.exception("the project's TOKEN_USER failed")
-            user = None
+        user = await self._service.user_of(effect.token)
         found = user_id(user)
         if found is None:
             self._carry_out(self._session.not_authenticated(effect.ref))
             return
         if effect.ref is None or found == self._session.user:
-            self.caller = self._caller_for(user)
+            self.caller, self.session_key = self._caller_for(user), None
         self._carry_out(self._session.authenticated(found, effect.ref))
 
     async def _admit(self, effect: Admit) -> None:
         """Decide on a join. Unknown topics and forbidden ones look the same from outside."""
         session, asked = self._session, effect.topic
+        effects: list[Effect] = []
+        revocation, named = self._service.revocation, False
         try:
             topic = self._service.registry.resolve(asked, session.user)
-            if topic is None or not await may_join(self._service.runtime.threads, topic, self.caller.user):
-                effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
-            elif not session.admitted(asked, topic.name):
-                effects = session.refused(effect.ref, asked, codes.ALREADY_JOINED, topic=topic.name)
-            else:
-                await self._join(effect, topic)
-                return
+            while True:
+                await revocation.settled(self)
+                begun = revocation.recent.newest
+                if topic is None or not await may_join(
+                    self._service.runtime.threads, topic, self.caller.user
+                ):
+                    effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
+                    break
+                if not named and not session.admitted(asked, topic.name):
+                    effects = session.refused(effect.ref, asked, codes.ALREADY_JOINED, topic=topic.name)
+                    break
+                named = True
+                if await self._join(effect, topic, begun):
+                    return
         except LogError as error:
             logger.warning("a join of %r failed: %s", asked, error)
             effects = session.refused(effect.ref, asked, codes.UNAVAILABLE, retry_after=1.0)
@@ -265,10 +292,16 @@ class Connection:
             effects = session.refused(effect.ref, asked, codes.INTERNAL)
         self._carry_out(effects)
 
-    async def _join(self, effect: Admit, topic: Topic) -> None:
-        checked = self._loop.time()
+    async def _join(self, effect: Admit, topic: Topic, begun: int) -> bool:
+        """Subscribe; ``False``: the rule has to be asked again, as something has been ordered since ``begun``."""
+        checked, recent = self._loop.time(), self._service.revocation.recent
+        overtaken = False
 
         def announce(payload: JoinedPayload) -> bool:
+            nonlocal overtaken
+            overtaken = recent.concern(self.owner, topic.name, topic.declared.route.text, begun)
+            if overtaken:
+                return False
             self._carry_out(self._session.joined(effect.ref, effect.topic, topic.name, payload))
             return self._session.has_joined(effect.topic)
 
@@ -279,31 +312,12 @@ class Connection:
             durable=topic.declared.durable,
             slow=topic.declared.slow,
             since=effect.since,
-            snapshot=self._snapshot_of(topic),
+            snapshot=snapshot_of(self._service.runtime, topic),
             attending=await attending(self._service.runtime.threads, topic, self.caller),
         )
         if subscription is not None:
             self._places[topic.name] = Place(topic, subscription, checked)
-
-    def _snapshot_of(self, topic: Topic) -> Snapshot | None:
-        """How the hub gets the topic's state: on a durable topic together with the position that agrees with it."""
-        mode, taker = topic.declared.snapshot, cast("Any", topic)
-        runtime = self._service.runtime
-
-        def take() -> bytes:
-            return msgspec.json.encode(taker.snapshot())
-
-        async def with_position() -> tuple[Position | None, bytes]:
-            return await runtime.threads.run(runtime.log.exactly, topic.name, take, runtime.publisher.spread)
-
-        async def without_position() -> tuple[Position | None, bytes]:
-            if mode is Mode.LOOP:
-                return None, msgspec.json.encode(await taker.snapshot())
-            return None, await runtime.threads.run(take)
-
-        if mode is None:
-            return None
-        return with_position if topic.declared.durable else without_position
+        return not overtaken
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -320,6 +334,7 @@ class Connection:
                 arguments,
                 now=now,
                 recheck=now - place.checked >= self._service.policy.recheck_seconds,
+                place=place,
             )
         except BadMessage as bad:
             payload = ErrorPayload(code=bad.code.name, message=f"{bad.code.message} ({bad.detail})")
@@ -336,10 +351,10 @@ class Connection:
         session, topic = self._session, place.topic.name
         if isinstance(outcome, CallFailed):
             self._carry_out(session.failed(ref, topic, outcome.payload))
-            if outcome.expelled:
-                self._carry_out(session.expelled(topic, codes.FORBIDDEN))
+            if outcome.expelled and self.is_at(place):
+                self.evict(topic, codes.FORBIDDEN)
             return
-        if rechecked:
+        if rechecked and place.checked != NOT_TRUSTED:  # else something was ordered since it was asked
             place.checked = now
         self._carry_out(session.performed(ref, outcome))
 

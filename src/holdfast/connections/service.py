@@ -1,5 +1,6 @@
 """What all connections of a process share."""
 
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,8 +12,13 @@ from holdfast.limits.base import Limiter
 from holdfast.session.session import Limits
 from holdfast.topics.registry import Registry
 
+from .caller import user_id
 from .calls import Calls
 from .pacing import Farewell, Pace
+from .reauthorize import Identify, Reauthorization, believe
+from .revocation import Revocation
+
+logger = logging.getLogger("holdfast.connections")
 
 Authenticate = Callable[[str], Awaitable[Any]]
 """Finds the user whom a token belongs to; ``None`` if nobody."""
@@ -24,6 +30,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     ``recheck_seconds``: for how long a user who was admitted to a topic is trusted before a call asks again.
     ``stall_seconds``: how long a client may not read before it is closed. ``write_buffer_bytes``: how much may wait
     for such a client. ``drain_seconds``: over how long the connections of a server that stops are spread.
+
+    ``reauthorize_seconds``: how often users, sessions and rules are asked again about whoever stays; 0: never.
+    ``handshake_seconds``: how long after an order to leave a connection may still begin that was authenticated before
+    it; ``fresh_seconds``: the same after the start of the hub.
     """
 
     limits: Limits = Limits()
@@ -31,6 +41,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     stall_seconds: float = 30.0
     write_buffer_bytes: int = 262_144
     drain_seconds: float = 20.0
+    reauthorize_seconds: float = 300.0
+    handshake_seconds: float = 60.0
+    fresh_seconds: float = 0.0
 
 
 class Service:
@@ -44,6 +57,7 @@ class Service:
         limiter: Limiter,
         policy: Policy | None = None,
         authenticate: Authenticate | None = None,
+        identify: Identify = believe,
     ) -> None:
         self.runtime = runtime
         self.registry = registry
@@ -52,6 +66,15 @@ class Service:
         self.calls = Calls(runtime.log, runtime.threads, runtime.log_threads, limiter)
         self.connections: set[Any] = set()
         self._farewell: Farewell | None = None
+        self.revocation = Revocation(
+            self.connections,
+            Reauthorization(
+                self.connections, runtime.threads, identify, period=self.policy.reauthorize_seconds
+            ),
+            handshake_seconds=self.policy.handshake_seconds,
+            fresh_seconds=self.policy.fresh_seconds,
+        )
+        runtime.control.attach(self.revocation)
 
     def turn(self, now: float) -> float:
         """When the server stops and leaves no time for draining: how long one more client is to wait before it comes
@@ -59,3 +82,18 @@ class Service:
         if self._farewell is None:
             self._farewell = Farewell(Pace.of(len(self.connections), self.policy.drain_seconds), now)
         return self._farewell.after(now, random.random())  # noqa: S311 - nothing secret depends on it
+
+    async def user_of(self, token: str) -> Any:
+        """Whose a token is, ``None`` if nobody's. Asked again if something was ordered about that user meanwhile."""
+        recent = self.revocation.recent
+        while self.authenticate is not None:
+            begun = recent.newest
+            try:
+                user = await self.authenticate(token)
+                found = user_id(user)
+            except Exception:
+                logger.exception("the project's TOKEN_USER failed")
+                return None
+            if found is None or not recent.concern_owner(f"user:{found}", begun):
+                return user
+        return None

@@ -15,6 +15,7 @@ from holdfast.log.base import Batch, Log
 from holdfast.presence.base import PresenceStore, Roster
 from holdfast.presence.memory import MemoryPresence
 
+from .control import Control
 from .hub import GroupEvents, Hub, Timing
 from .publisher import Publisher
 from .threads import Inline, Threads
@@ -54,6 +55,7 @@ class Runtime:
         self.presence = presence or MemoryPresence()
         self.origin = secrets.token_hex(8)
         self.publisher = Publisher(log, backplane, log_threads, origin=self.origin)
+        self.control = Control(log, self.publisher)
         self._timing = timing
         self._group_events = group_events
         self._hub: Hub | None = None
@@ -72,6 +74,7 @@ class Runtime:
     async def _start_hub(self) -> Hub:
         if self._hub is not None:
             self.publisher.detach(self._hub)  # its event loop has ended without stopping it
+            self.control.forget_hub()
         hub = Hub(
             self.log,
             self.backplane,
@@ -84,6 +87,7 @@ class Runtime:
         )
         await hub.start()
         self.publisher.attach(hub)
+        await self.control.follow(hub)
         self._hub = hub
         return hub
 
@@ -104,7 +108,10 @@ class Runtime:
         if hub is not None:
             self.publisher.detach(hub)
             if hub.loop is loop:
+                await self.control.stop()
                 await hub.stop()
+            else:
+                self.control.forget_hub()
         await loop.run_in_executor(None, self.threads.close)
         await loop.run_in_executor(None, self.log_threads.close)
         await loop.run_in_executor(None, self.session_threads.close)

@@ -48,9 +48,10 @@ UNKNOWN_TYPE: Final = _code("unknown_type", "The message's type is not part of t
 TOO_LARGE: Final = _code("too_large", "The message is larger than this server accepts.")
 UNEXPECTED_HELLO: Final = _code("unexpected_hello", "A hello is only allowed as the first message.")
 
-# ── a join that was not let in ───────────────────────────────────────────────────────────────────────────────────────
+# ── a join that was not let in, a subscription that was ended ────────────────────────────────────────────────────────
 FORBIDDEN: Final = _code("forbidden", "There is no such topic, or you may not use it.")
 ALREADY_JOINED: Final = _code("already_joined", "This connection has already joined the topic.")
+EVICTED: Final = _code("evicted", "The application has ended this subscription.")
 NOT_JOINED: Final = _code("not_joined", "Join the topic first.")
 TOO_MANY_TOPICS: Final = _code("too_many_topics", "This connection has joined as many topics as it may.")
 

@@ -129,7 +129,7 @@ class Joined(Frame, frozen=True, kw_only=True, tag="joined"):
 
 
 class ErrorPayload(Payload, frozen=True, kw_only=True):
-    """``code`` is a name of the catalogue; ``reason`` is the application's own word, with ``refused`` only."""
+    """``code`` is a name of the catalogue; ``reason`` is the application's own word, with ``refused`` and ``evicted``."""
 
     code: str
     message: str
@@ -206,11 +206,13 @@ class Presence(Frame, frozen=True, kw_only=True, tag="presence"):
 
 
 class GoodbyePayload(Payload, frozen=True, kw_only=True):
-    """Sent before the server closes; ``after`` is how many seconds to wait before reconnecting."""
+    """Sent before the server closes; ``after`` is how many seconds to wait before reconnecting, ``reason`` the
+    application's own word, with ``disconnected`` only."""
 
     code: str
     reconnect: bool
     after: float | None = None
+    reason: str | None = None
 
 
 class Goodbye(Frame, frozen=True, kw_only=True, tag="goodbye"):

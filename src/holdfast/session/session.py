@@ -264,14 +264,14 @@ class Session:
         refusal = self._error(code, ref=ref, topic=topic or asked, retry_after=retry_after)
         return [refusal, *self._go_on(membership.waiting)]
 
-    def expelled(self, canonical: str, code: Code) -> list[Effect]:
+    def expelled(self, canonical: str, code: Code, reason: str | None = None) -> list[Effect]:
         """The right to a joined topic has ended."""
         asked = self._by_alias.get(canonical, canonical)
         if self.phase is Phase.CLOSED or not self.has_joined(asked):
             return []
         del self._memberships[asked]
         self._drop_alias(asked)
-        payload = ErrorPayload(code=code.name, message=code.message)
+        payload = ErrorPayload(code=code.name, message=code.message, reason=reason)
         return [Release(canonical), Send(frames.Left(topic=canonical, payload=payload))]
 
     def _drop_alias(self, asked: str) -> str:
@@ -338,14 +338,17 @@ class Session:
             return []
         return self.hang_up(codes.HEARTBEAT_MISSED)
 
-    def hang_up(self, code: Code, after: float | None = None) -> list[Effect]:
+    def hang_up(self, code: Code, after: float | None = None, reason: str | None = None) -> list[Effect]:
         """End the connection from this side. A client that is still being authenticated is not welcomed before."""
         if self.phase is Phase.CLOSED:
             return []
         greeting = () if self.phase is Phase.OPEN else self._greeted([])
         self.phase = Phase.CLOSED
         goodbye = frames.GoodbyePayload(
-            code=code.name, reconnect=code.retry, after=None if after is None else round(after, 3)
+            code=code.name,
+            reconnect=code.retry,
+            after=None if after is None else round(after, 3),
+            reason=reason,
         )
         return [*greeting, Send(frames.Goodbye(payload=goodbye)), Hangup(code, after)]
 

@@ -49,16 +49,19 @@ class AsyncLive(Environment):
         finally:
             self.close()
 
-    async def connect(self, user: Any = None, *, token: str | None = None) -> "AsyncLiveClient":
+    async def connect(
+        self, user: Any = None, *, token: str | None = None, browser: Any = None
+    ) -> "AsyncLiveClient":
         """A new client, connected. The arguments are those of :class:`AsyncLiveClient`."""
-        return await AsyncLiveClient(user, token=token, live=self).open()
+        return await AsyncLiveClient(user, token=token, browser=browser, live=self).open()
 
 
 class AsyncLiveClient(Client):
     """A live client for ``async def`` tests, in Django's test cases and with pytest-asyncio.
 
     ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_USER"]``
-    instead. Use it in ``async with``, or :meth:`open` and :meth:`close` it.
+    instead. ``browser`` is one of Django's test clients: then it connects with that one's session, at each ``resume()`` anew,
+    and the session's end is its own. Use it in ``async with``, or :meth:`open` and :meth:`close` it.
     """
 
     def __init__(
@@ -66,9 +69,10 @@ class AsyncLiveClient(Client):
         user: Any = None,
         *,
         token: str | None = None,
+        browser: Any = None,
         live: AsyncLive | None = None,
     ) -> None:
-        super().__init__(user, token=token)
+        super().__init__(user, token=token, browser=browser)
         self._live = live
 
     async def open(self) -> Self:

@@ -158,6 +158,10 @@ class Environment:
         """Run what would have run by now if the transaction of the ``TestCase`` were not there."""
         await self._runtime.threads.run(self._commits.run)
 
+    async def look(self, work: Callable[[], T]) -> T:
+        """Do blocking work where the test's database connection is."""
+        return await self._runtime.threads.run(work)
+
     async def held_back(self) -> bool:
         """Does anything wait for the end of an ``atomic()`` that the test has open?"""
         return await self._runtime.threads.run(held_back)
@@ -188,4 +192,11 @@ def _without_loop(function: Callable[[], T]) -> T:
 
 def _lenient(policy: Policy) -> Policy:
     limits = msgspec.structs.replace(policy.limits, messages_per_second=1e9, burst=1e9, heartbeat=NEVER)
-    return msgspec.structs.replace(policy, limits=limits, recheck_seconds=0.0, stall_seconds=NEVER)
+    return msgspec.structs.replace(
+        policy,
+        limits=limits,
+        recheck_seconds=0.0,
+        stall_seconds=NEVER,
+        reauthorize_seconds=0.0,
+        fresh_seconds=0.0,
+    )

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
+from django.conf import settings
 
+from holdfast import sessions
 from holdfast.connections.connection import Connection
 from holdfast.protocol import codec, codes, frames
 from holdfast.protocol.positions import Position
@@ -41,10 +43,14 @@ class Peer:
         user: Any = None,
         *,
         token: str | None = None,
+        browser: Any = None,
     ) -> None:
+        if browser is not None and not (user is None and token is None):
+            raise TypeError("a browser brings its own user: leave out user and token")
         self._place: Environment | None = None
         self._user = user
         self._token = token
+        self._browser = browser
         self._id = secrets.token_hex(8)
         self._line: Line | None = None
         self._inbox = Inbox()
@@ -103,9 +109,22 @@ class Peer:
         self._requests.clear()
         self._welcome = asyncio.get_running_loop().create_future()
         self._line = line = Line(self._take, self._ended, service.policy.write_buffer_bytes)
-        line.connection = Connection(service, hub, line, codec.JSON, user=self._user)
+        key = await environment.look(self._find_session) if self._browser is not None else None
+        line.connection = Connection(service, hub, line, codec.JSON, user=self._user, session_key=key)
         line.write(frames.Hello(payload=frames.HelloPayload(client=self._id, token=self._token)))
         await self._answer(self._welcome, f"the hello of {self}", ANSWER_WITHIN)
+
+    def _find_session(self) -> str | None:
+        """As a handshake with the browser's cookie would: set the user, and return the key of the session."""
+        cookie = self._browser.cookies.get(settings.SESSION_COOKIE_NAME)
+        if cookie is None or not cookie.value:
+            self._user = None
+            return None
+        (found,) = sessions.find([cookie.value])
+        if isinstance(found, Exception):
+            raise found
+        self._user = found.user if found.user.is_authenticated else None
+        return None if self._user is None else str(cookie.value)
 
     def disconnect(self) -> None:
         """Break the connection, if there is one."""
@@ -195,8 +214,10 @@ class Peer:
                 if frame.ref is not None:
                     self._resolve(frame.ref, frame)
                 else:
-                    code = frame.payload.code if frame.payload is not None else ""
-                    self._notices.append(Left(topic=frame.topic, code=code))
+                    code, reason = (
+                        ("", None) if frame.payload is None else (frame.payload.code, frame.payload.reason)
+                    )
+                    self._notices.append(Left(topic=frame.topic, code=code, reason=reason))
             case frames.Reset():
                 position = position_of(frame.payload.epoch, frame.payload.offset)
                 if position is not None:
@@ -241,8 +262,8 @@ class Peer:
             request.answer.set_result(frame)
 
     def _ended(self, close: int, message: str) -> None:
-        code = self._goodbye.code if self._goodbye is not None else ""
-        self._closed = Closed(code=code, close=close, message=message)
+        code, reason = ("", None) if self._goodbye is None else (self._goodbye.code, self._goodbye.reason)
+        self._closed = Closed(code=code, close=close, message=message, reason=reason)
         self._notices.append(self._closed)
         error = self._disconnected("the answer", self._closed)
         futures: list[asyncio.Future[Any]] = [request.answer for request in self._requests.values()]

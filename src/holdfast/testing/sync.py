@@ -74,16 +74,17 @@ class Live(Environment):
             self.close()
             self._pump.close()
 
-    def connect(self, user: Any = None, *, token: str | None = None) -> "LiveClient":
+    def connect(self, user: Any = None, *, token: str | None = None, browser: Any = None) -> "LiveClient":
         """A new client, connected. The arguments are those of :class:`LiveClient`."""
-        return LiveClient(user, token=token, live=self).open()
+        return LiveClient(user, token=token, browser=browser, live=self).open()
 
 
 class LiveClient:
     """A live client for ``def`` tests, in Django's test cases and in pytest.
 
     ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_USER"]``
-    instead. Use it in ``with``, or :meth:`open` and :meth:`close` it.
+    instead. ``browser`` is one of Django's test clients: then it connects with that one's session, at each ``resume()`` anew,
+    and the session's end is its own. Use it in ``with``, or :meth:`open` and :meth:`close` it.
     """
 
     def __init__(
@@ -91,9 +92,10 @@ class LiveClient:
         user: Any = None,
         *,
         token: str | None = None,
+        browser: Any = None,
         live: Live | None = None,
     ) -> None:
-        self._client = Client(user, token=token)
+        self._client = Client(user, token=token, browser=browser)
         self._live = live
 
     # ── connecting ───────────────────────────────────────────────────────────────────────────────────────────────────

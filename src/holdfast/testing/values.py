@@ -53,9 +53,10 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
 
     topic: str
     code: str
+    reason: str | None = None
 
     def __str__(self) -> str:
-        return f"the server ended the subscription to {self.topic}: {self.code}"
+        return f"the server ended the subscription to {self.topic}: {self.code}{_because(self.reason)}"
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,11 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     close: int
     message: str
+    reason: str | None = None
 
     def __str__(self) -> str:
-        return f"the server closed the connection: {self.close} {self.code}"
+        return f"the server closed the connection: {self.close} {self.code}{_because(self.reason)}"
+
+
+def _because(reason: str | None) -> str:
+    return "" if reason is None else f" ({reason})"

@@ -18,6 +18,7 @@ from holdfast.hub.slow import Slow
 from holdfast.log.base import Draft
 from holdfast.protocol.positions import Position
 
+from .access import Access
 from .caller import Caller
 from .declaration import Declaration, read
 from .event import Event
@@ -31,7 +32,7 @@ ALL = 2**53
 """More members than there are people."""
 
 
-class Topic:
+class Topic(Access):
     """Subclass it in an app's ``live.py``::
 
         class Room(Topic):

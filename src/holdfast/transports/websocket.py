@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from channels.sessions import InstanceSessionWrapper
+from django.contrib.auth import SESSION_KEY
 from django.utils.functional import empty
 
+from holdfast.connections.caller import user_id
 from holdfast.connections.connection import Connection
 from holdfast.connections.service import Service
 from holdfast.connections.sink import Sink
@@ -21,6 +23,9 @@ logger = logging.getLogger("holdfast.websocket")
 
 CLOSE_SECONDS = 5.0
 """How long a client may take to answer a close."""
+
+LONGEST_KEY = 100
+"""Characters. Django's own keys have 32."""
 
 NEWS_SECONDS = 1.0
 """How long a server may take to say that a client has gone, after a send to it failed."""
@@ -59,9 +64,10 @@ class LiveWebSocket:
         """Let the server and the hub deal with each other: this application ends here (:mod:`holdfast.server`)."""
         service = self._service()
         hub, user = await service.runtime.hub(), _user_of(scope)
+        key = _session_key_of(scope, user)
 
         def adopt(sink: Sink) -> Connection:
-            return Connection(service, hub, sink, codec, user=user)
+            return Connection(service, hub, sink, codec, user=user, session_key=key)
 
         await send(
             {
@@ -78,7 +84,9 @@ class LiveWebSocket:
         sink = AsgiSink(
             _past_sessions(send), codec.binary, service.policy.write_buffer_bytes, _current_task()
         )
-        connection = Connection(service, await service.runtime.hub(), sink, codec, user=_user_of(scope))
+        hub, user = await service.runtime.hub(), _user_of(scope)
+        key = _session_key_of(scope, user)
+        connection = Connection(service, hub, sink, codec, user=user, session_key=key)
         sink.connection = connection
         try:
             while True:
@@ -102,6 +110,18 @@ def _user_of(scope: Scope) -> Any:
     user = scope.get("user")
     found = getattr(user, "_wrapped", user)
     return user if found is empty else found
+
+
+def _session_key_of(scope: Scope, user: Any) -> str | None:
+    """The key of the session that said who the user is; ``None`` if something else said it, or if the session is kept by
+    the client (then it has no key, but is the cookie)."""
+    session: Any = scope.get("session")
+    session = getattr(session, "_wrapped", session)
+    said: Any = getattr(session, "_session_cache", None)
+    if not said or user is None or str(said.get(SESSION_KEY)) != user_id(user):
+        return None
+    key: str | None = session.session_key
+    return key if key is not None and len(key) <= LONGEST_KEY else None
 
 
 def _past_sessions(send: Send) -> Send:

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from holdfast import conf
-from holdfast.hub import runtime
+from holdfast.hub import control, runtime
 from holdfast.management import serve
 from holdfast.topics.registry import registry
 from holdfast.topics.topic import Topic
@@ -44,6 +44,9 @@ class Command(BaseCommand):
         log, now = runtime.current().log, timezone.now()
         removed, touched, unknown = 0, 0, []
         for name in log.topics():
+            if name == control.TOPIC:
+                log.trim(name, before=now - timedelta(seconds=control.KEPT_SECONDS))
+                continue
             topic = registry.by_name(name)
             keep = topic.declared.keep if topic else None
             if keep is None:

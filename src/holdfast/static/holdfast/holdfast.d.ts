@@ -12,7 +12,7 @@ export interface Clock {
 	now(): number;
 	after(ms: number, run: () => void): Cancel;
 }
-export type CodeName = "malformed" | "invalid_message" | "unknown_type" | "too_large" | "unexpected_hello" | "forbidden" | "already_joined" | "not_joined" | "too_many_topics" | "unknown_action" | "invalid_payload" | "refused" | "key_reused" | "outcome_unknown" | "timeout" | "too_many_calls" | "rate_limited" | "invalid_token" | "internal" | "unavailable" | "draining" | "heartbeat_missed" | "stalled" | "flooding" | "failed" | "unsupported_protocol" | "unauthenticated" | "disconnected";
+export type CodeName = "malformed" | "invalid_message" | "unknown_type" | "too_large" | "unexpected_hello" | "forbidden" | "already_joined" | "evicted" | "not_joined" | "too_many_topics" | "unknown_action" | "invalid_payload" | "refused" | "key_reused" | "outcome_unknown" | "timeout" | "too_many_calls" | "rate_limited" | "invalid_token" | "internal" | "unavailable" | "draining" | "heartbeat_missed" | "stalled" | "flooding" | "failed" | "unsupported_protocol" | "unauthenticated" | "disconnected";
 /** A place in one topic's log: everything up to and including `offset` has been seen. */
 export interface Position {
 	/** The life of the log. Offsets of different epochs cannot be compared. */
@@ -46,7 +46,7 @@ export declare class LiveError extends Error {
 	readonly retry: boolean;
 	/** How many seconds the server asks to wait first. */
 	readonly retryAfter: number | undefined;
-	/** The application's own word, with code `refused`. */
+	/** The application's own word, with codes `refused`, `evicted` and `disconnected`. */
 	readonly reason: string | undefined;
 	constructor(code: ErrorCode, message?: string, details?: LiveErrorDetails);
 }

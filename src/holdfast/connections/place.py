@@ -1,0 +1,23 @@
+"""A topic that a connection has joined."""
+
+from holdfast.hub.stream import Subscription
+from holdfast.topics.topic import Topic
+
+NOT_TRUSTED = float("-inf")
+"""In place of the time of an answer: ask again before anything is done on the strength of it."""
+
+
+class Place:
+    """What a connection keeps of a topic that it has joined.
+
+    ``checked`` is when ``may_join`` last said yes. ``revoked``: the right to it has been taken away, also for calls that
+    still wait; who leaves by himself keeps his calls.
+    """
+
+    __slots__ = ("checked", "revoked", "subscription", "topic")
+
+    def __init__(self, topic: Topic, subscription: Subscription, checked: float) -> None:
+        self.topic = topic
+        self.subscription = subscription
+        self.checked = checked
+        self.revoked = False

@@ -1,0 +1,301 @@
+"""Asking again: is a connection still the user's whose it was, and may that user be where it is?
+
+At once when something was ordered, and on a schedule for everybody. Many are asked about together: users and sessions are
+read for a whole chunk of connections, each pair of a topic and a user is asked about once, and rules that are a ``def``
+run for many pairs in one visit to a worker thread.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from holdfast.hub.hub import Hub
+from holdfast.hub.threads import Threads
+from holdfast.protocol import codes
+
+from .admission import Pair, may_all_join
+from .place import NOT_TRUSTED, Place
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+logger = logging.getLogger("holdfast.connections")
+
+CHUNK = 200
+"""Connections that are asked about together."""
+
+AT_ONCE = 4
+"""Chunks that may be under way at the same time, so that a rule that hangs does not keep all others waiting."""
+
+IDENTIFY_SECONDS = 10.0
+PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)
+"""In seconds, between attempts. When none is left, what could not be answered counts as a no."""
+
+
+class Claim(NamedTuple):
+    """Whose a connection says it is: the user as found when it began, and the key of the session that said so, if one
+    did."""
+
+    user: Any
+    session_key: str | None
+
+
+Identify = Callable[[Sequence[Claim]], Sequence[Any]]
+"""Finds out in a worker thread what has become of claims: for each the user as he is now, ``None`` if the claim does not
+hold any more, or the exception that kept from finding out."""
+
+
+def believe(claims: Sequence[Claim]) -> Sequence[Any]:
+    """Where users are not kept anywhere: whoever it was, it still is."""
+    return [claim.user for claim in claims]
+
+
+class Question:
+    """What is to be asked about one connection: first about its user (while ``whole``), since rules are asked about the
+    user as he is now and not as he was read long ago; then about which places, ``None``: all."""
+
+    __slots__ = ("connection", "places", "settled", "whole")
+
+    def __init__(
+        self,
+        connection: "Connection",
+        places: Iterable[Place] | None,
+        settled: "asyncio.Future[None] | None" = None,
+    ) -> None:
+        self.connection = connection
+        self.whole = True
+        self.places = None if places is None else dict.fromkeys(places)
+        self.settled = settled
+
+    def settle(self) -> None:
+        """Whose connection it is has been answered."""
+        self.whole = False
+        if self.settled is not None and not self.settled.done():
+            self.settled.set_result(None)
+
+    def standing(self) -> list[Place]:
+        """The places that there still are to ask about."""
+        connection = self.connection
+        if self.places is None:
+            return list(connection.places())
+        return [place for place in self.places if connection.is_at(place)]
+
+
+class Reauthorization:
+    """Asks about the connections of one service. For the event loop."""
+
+    def __init__(
+        self, connections: "set[Connection]", threads: Threads, identify: Identify, *, period: float
+    ) -> None:
+        self._connections = connections
+        self._threads = threads
+        self._identify = identify
+        self._period = period
+        self._hub: Hub | None = None
+        self._due: dict[Connection, Question] = {}
+        self._open: dict[Connection, asyncio.Future[None]] = {}  # the newest question about a user
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._workers = 0
+
+    def start(self, hub: Hub) -> None:
+        self._hub = hub
+        if self._period:
+            self._spawn(self._patrol(hub))
+
+    def stop(self) -> None:
+        self._hub = None
+        self._due.clear()
+        for settled in tuple(self._open.values()):
+            settled.cancel()
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._hub is not None
+        task = self._hub.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ── at once ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def doubt(self, connection: "Connection") -> None:
+        """Ask about the connection's user, and then about every topic that it has joined."""
+        self._question(connection).places = None
+        for place in connection.places():
+            place.checked = NOT_TRUSTED
+
+    def doubt_user(self, connection: "Connection") -> None:
+        """Ask about the connection's user."""
+        self._question(connection)
+
+    def doubt_place(self, connection: "Connection", place: Place) -> None:
+        """Ask about the connection's user, and then one topic's rule."""
+        place.checked = NOT_TRUSTED
+        question = self._question(connection)
+        if question.places is not None:
+            question.places[place] = None
+
+    async def settled(self, connection: "Connection") -> None:
+        """Return when no question about the connection's user is open: until then nothing new is decided on the strength
+        of what he was before."""
+        while (settled := self._open.get(connection)) is not None:
+            await asyncio.shield(settled)
+
+    def _question(self, connection: "Connection") -> Question:
+        assert self._hub is not None
+        question = self._due.get(connection)
+        if question is None:
+            if not self._due:
+                self._hub.loop.call_soon(self._begin)
+            settled = self._open[connection] = self._hub.loop.create_future()
+            settled.add_done_callback(partial(self._closed, connection))
+            question = self._due[connection] = Question(connection, (), settled)
+        return question
+
+    def _closed(self, connection: "Connection", settled: "asyncio.Future[None]") -> None:
+        if self._open.get(connection) is settled:
+            del self._open[connection]
+
+    def _begin(self) -> None:
+        if self._due and self._workers < AT_ONCE and self._hub is not None:
+            self._workers += 1
+            self._spawn(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while self._due:
+                some = list(self._due)[:CHUNK]
+                await self._ask_until_answered([self._due.pop(connection) for connection in some])
+        finally:
+            self._workers -= 1
+
+    async def _ask_until_answered(self, questions: list[Question]) -> None:
+        for pause in PAUSES:
+            questions = await self.ask(questions)
+            if not questions:
+                return
+            await asyncio.sleep(pause)
+        for question in await self.ask(questions):
+            self._give_up(question)
+
+    def _give_up(self, question: Question) -> None:
+        """There is no answer. The client may come back and be answered anew; here it is out."""
+        connection = question.connection
+        logger.error("%r: there is no answer whether it may stay; it may not", connection)
+        if question.whole:
+            connection.hang_up(codes.FAILED)
+            question.settle()
+        for place in question.standing():
+            connection.evict(place.topic.name, codes.INTERNAL)
+
+    # ── on a schedule ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _patrol(self, hub: Hub) -> None:
+        """Ask about everybody once in a period, a chunk at a time. What cannot be answered now is asked the next time."""
+        while True:
+            begun = hub.loop.time()
+            # One user's connections stand together, so that one answer serves them all.
+            everybody = sorted(self._connections, key=lambda connection: connection.owner)
+            chunks = [everybody[at : at + CHUNK] for at in range(0, len(everybody), CHUNK)]
+            for number, chunk in enumerate(chunks, 1):
+                await asyncio.sleep(begun + self._period * number / len(chunks) - hub.loop.time())
+                try:
+                    await self.ask([self._routine(connection, hub.loop.time()) for connection in chunk])
+                except Exception:
+                    logger.exception("some connections could not be asked about; they will be, the next time")
+            if not chunks:
+                await asyncio.sleep(self._period)
+
+    def _routine(self, connection: "Connection", now: float) -> Question:
+        """The scheduled question: about the user, and about what was not asked about lately anyway."""
+        stale = [place for place in connection.places() if now - place.checked >= self._period / 2]
+        return Question(connection, stale)
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def ask(self, questions: Iterable[Question]) -> list[Question]:
+        """Ask, and act upon the answers. Return what could not be answered."""
+        questions = [question for question in questions if self._is_there(question)]
+        unknown = await self._ask_about_users([question for question in questions if question.whole])
+        return unknown + await self._ask_rules([question for question in questions if not question.whole])
+
+    def _is_there(self, question: Question) -> bool:
+        if question.connection in self._connections:
+            return True
+        question.settle()
+        return False
+
+    async def _ask_about_users(self, questions: Sequence[Question]) -> list[Question]:
+        """Nobody in particular stays nobody in particular; each pair of a user and a session is asked about once."""
+        claims: dict[tuple[str, str | None], Claim] = {}
+        for question in questions:
+            connection = question.connection
+            if connection.user_id is not None:
+                claim = Claim(connection.caller.user, connection.session_key)
+                claims[connection.user_id, connection.session_key] = claim
+        found = dict(zip(claims, await self._identified(list(claims.values())), strict=True))
+        unknown = []
+        for question in questions:
+            connection = question.connection
+            if connection.user_id is None:
+                question.settle()
+                continue
+            key = connection.user_id, connection.session_key
+            if key not in found or isinstance(
+                found[key], Exception
+            ):  # not in: a token has been taken meanwhile
+                logger.warning("%r: could not find out whose it is now: %r", connection, found.get(key))
+                unknown.append(question)
+                continue
+            self._take_answer(connection, claims[key].user, found[key])
+            question.settle()
+        return unknown
+
+    async def _identified(self, claims: Sequence[Claim]) -> Sequence[Any]:
+        if not claims:
+            return []
+        try:
+            async with asyncio.timeout(IDENTIFY_SECONDS):
+                return await self._threads.run(self._identify, claims)
+        except Exception as error:  # noqa: BLE001 - it is the answer, for all of them
+            return [error] * len(claims)
+
+    def _take_answer(self, connection: "Connection", asked: Any, user: Any) -> None:
+        if user is None:
+            connection.hang_up(codes.UNAUTHENTICATED)
+        else:
+            connection.renew(user)
+
+    async def _ask_rules(self, questions: Sequence[Question]) -> list[Question]:
+        """Ask each rule once about each user, and once about all who are anonymous."""
+        assert self._hub is not None
+        asked = self._hub.loop.time()
+        pairs: dict[tuple[str, str | None], Pair] = {}
+        places: dict[tuple[str, str | None], list[tuple[Question, Place]]] = {}
+        for question in questions:
+            connection = question.connection
+            for place in question.standing():
+                key = place.topic.name, connection.user_id
+                pairs.setdefault(key, Pair(place.topic, connection.caller.user))
+                places.setdefault(key, []).append((question, place))
+        unanswered: dict[Question, list[Place]] = {}
+        answers = await may_all_join(self._threads, list(pairs.values()))
+        for (key, pair), answer in zip(pairs.items(), answers, strict=True):
+            if isinstance(answer, Exception):
+                logger.error("%r.may_join failed for %r", pair.topic, pair.user, exc_info=answer)
+            for question, place in places[key]:
+                if isinstance(answer, Exception):
+                    unanswered.setdefault(question, []).append(place)
+                elif question.connection.is_at(place):
+                    self._judge(question.connection, place, answer, asked)
+        for question, left in unanswered.items():
+            question.places = dict.fromkeys(left)
+        return list(unanswered)
+
+    def _judge(self, connection: "Connection", place: Place, admitted: bool, asked: float) -> None:
+        if admitted:
+            place.checked = max(place.checked, asked)
+        else:
+            connection.evict(place.topic.name, codes.FORBIDDEN)

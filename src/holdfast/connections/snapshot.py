@@ -1,0 +1,32 @@
+"""How the hub gets a topic's state for somebody who joins."""
+
+from typing import Any, cast
+
+import msgspec
+
+from holdfast.hub.hub import Snapshot
+from holdfast.hub.runtime import Runtime
+from holdfast.protocol.positions import Position
+from holdfast.topics.declaration import Mode
+from holdfast.topics.topic import Topic
+
+
+def snapshot_of(runtime: Runtime, topic: Topic) -> Snapshot | None:
+    """What takes the topic's state, on a durable topic together with the position that agrees with it; ``None`` if the
+    topic offers none."""
+    mode, taker = topic.declared.snapshot, cast("Any", topic)
+
+    def take() -> bytes:
+        return msgspec.json.encode(taker.snapshot())
+
+    async def with_position() -> tuple[Position | None, bytes]:
+        return await runtime.threads.run(runtime.log.exactly, topic.name, take, runtime.publisher.spread)
+
+    async def without_position() -> tuple[Position | None, bytes]:
+        if mode is Mode.LOOP:
+            return None, msgspec.json.encode(await taker.snapshot())
+        return None, await runtime.threads.run(take)
+
+    if mode is None:
+        return None
+    return with_position if topic.declared.durable else without_position

@@ -1,0 +1,201 @@
+"""What Django tells of users counts at once for their live connections, unless ``HOLDFAST["WATCH_USERS"]`` is off.
+
+A logout ends the connections of that session; a deleted user's all end; a new password, a deactivation and a change of
+rights make every server look again at the connections of those whom it concerns. What goes past the signals (``update()``
+on a queryset, a session deleted by hand) the scheduled look finds.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.contrib.auth.signals import user_logged_out
+from django.db import transaction
+from django.db.models import Model
+from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete
+
+from .conf import settings
+from .connections.revocation import fingerprint
+from .hub import runtime
+from .hub.control import Disconnect, EndSession, Order, Recheck
+from .log.base import LogError
+
+logger = logging.getLogger("holdfast.signals")
+
+WATCHED = ("password", "is_active", "is_staff", "is_superuser")
+"""Fields of a user whose change may end a connection or a right."""
+
+REMEMBERED = "_holdfast_watched"
+
+MANY = 1000
+"""With more members than this in a group, everybody is asked about instead of each of them."""
+
+COOKIES = "django.contrib.sessions.backends.signed_cookies"
+
+
+def connect() -> None:
+    """Listen to the signals. Only those of the models that matter: a listener to all deletions would make every
+    ``delete()`` of the project slower."""
+    if not apps.is_installed("django.contrib.auth"):
+        return
+    from django.contrib.auth import get_user_model
+    from django.contrib.auth.models import Group, PermissionsMixin
+
+    user_logged_out.connect(logged_out, dispatch_uid="holdfast")
+    user_model = get_user_model()
+    for model in apps.get_models():
+        if issubclass(model, user_model):
+            for signal, receiver in ((post_init, remember), (post_save, saved), (post_delete, deleted)):
+                _listen(signal, receiver, model)
+    if issubclass(user_model, PermissionsMixin):
+        _listen(m2m_changed, rights_changed, user_model.groups.through)
+        _listen(m2m_changed, rights_changed, user_model.user_permissions.through)
+        _listen(m2m_changed, group_changed, Group.permissions.through)
+        _listen(pre_delete, group_goes, Group)
+
+
+def _listen(signal: ModelSignal, receiver: Callable[..., None], sender: type[Model]) -> None:
+    signal.connect(receiver, sender=sender, dispatch_uid="holdfast")
+
+
+# ── users ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def logged_out(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
+    """The session ends with this, and its connections. Other devices of the user stay."""
+    session = getattr(request, "session", None)
+    if user is None or session is None:
+        return
+    owner = f"user:{user.pk}"
+    if django_settings.SESSION_ENGINE == COOKIES:
+        _order(
+            Disconnect(owner=owner, gone=True)
+        )  # nothing on the server tells one such session from another
+    elif session.session_key is not None:
+        _order(EndSession(owner=owner, session=fingerprint(session.session_key)))
+
+
+def remember(sender: Any, instance: Model, **kwargs: Any) -> None:
+    """Note what the user was like when the row was read."""
+    instance.__dict__[REMEMBERED] = _watched(instance)
+
+
+def saved(
+    sender: Any,
+    instance: Model,
+    created: bool,
+    update_fields: Iterable[str] | None,
+    using: str,
+    **kwargs: Any,
+) -> None:
+    before, now = instance.__dict__.get(REMEMBERED, {}), _watched(instance)
+    written = {name for name in WATCHED if update_fields is None or name in update_fields}
+    changed = {name for name in written if before.get(name) != now.get(name)}
+    instance.__dict__[REMEMBERED] = before | {name: now[name] for name in written if name in now}
+    if created or not changed:
+        return
+    owner = f"user:{instance.pk}"
+    if "password" in changed and django_settings.SESSION_ENGINE == COOKIES:
+        _order(Disconnect(owner=owner, gone=True), using=using)
+    else:
+        _order(Recheck(owners=(owner,)), using=using)
+
+
+def deleted(sender: Any, instance: Model, using: str, **kwargs: Any) -> None:
+    _order(Disconnect(owner=f"user:{instance.pk}", gone=True), using=using)
+
+
+def _watched(user: Model) -> dict[str, Any]:
+    """The fields as they are on the instance; those that were not read are left out."""
+    values = user.__dict__
+    return {name: values[name] for name in WATCHED if name in values}
+
+
+# ── rights ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def rights_changed(
+    sender: Any,
+    instance: Model,
+    action: str,
+    reverse: bool,
+    pk_set: set[Any] | None,
+    using: str,
+    **kwargs: Any,
+) -> None:
+    """A user's groups or permissions, seen from either end."""
+    if not reverse:
+        if action in ("post_add", "post_remove", "post_clear"):
+            _recheck([instance.pk], using)
+    elif action in ("post_add", "post_remove"):
+        _recheck(pk_set or (), using)
+    elif action == "pre_clear":  # afterwards nobody knows who it was; the order waits for the same commit
+        members: Any = instance
+        _recheck(members.user_set.using(using).values_list("pk", flat=True)[: MANY + 1], using)
+
+
+def group_changed(
+    sender: Any,
+    instance: Any,
+    action: str,
+    reverse: bool,
+    pk_set: set[Any] | None,
+    using: str,
+    **kwargs: Any,
+) -> None:
+    """A group's permissions, seen from either end."""
+    if action not in ("post_add", "post_remove", "pre_clear" if reverse else "post_clear"):
+        return
+    from django.contrib.auth.models import Group
+
+    if not reverse:
+        groups: Any = [instance.pk]
+    elif pk_set is not None:
+        groups = pk_set
+    else:
+        groups = instance.group_set.using(using).values_list("pk", flat=True)
+    _recheck_members(Group, list(groups), using)
+
+
+def group_goes(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
+    _recheck_members(sender, [instance.pk], using)
+
+
+def _recheck_members(group: Any, groups: list[Any], using: str) -> None:
+    from django.contrib.auth import get_user_model
+
+    users: Any = get_user_model()
+    members = users._base_manager.using(using).filter(groups__in=groups)
+    _recheck(members.values_list("pk", flat=True).distinct()[: MANY + 1], using)
+
+
+def _recheck(users: Iterable[Any], using: str) -> None:
+    owners = tuple(f"user:{pk}" for pk in users)
+    if owners:
+        _order(Recheck(owners=None if len(owners) > MANY else owners), using=using)
+
+
+# ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _order(order: Order, *, using: str | None = None) -> None:
+    """Give the order with the transaction of the log's database, or after that of another one."""
+    if not settings().watch_users:
+        return
+    if using is None or using == runtime.current().log.alias:
+        _give(order)
+    else:
+        transaction.on_commit(partial(_give, order), using=using, robust=True)
+
+
+def _give(order: Order) -> None:
+    """A logout must not fail because the log does not answer: this process does what it can, the schedule the rest."""
+    control = runtime.current().control
+    try:
+        control.give(order)
+    except LogError as error:
+        logger.error("%r reaches no other server before its scheduled look: %s", order, error)
+        control.carry_out_here([order])

@@ -1,0 +1,146 @@
+"""Taking away what was granted: evictions, disconnections, and asking the rules again. On every server, at once.
+
+All of it may be done anywhere: in a view, a task, a command, an action. Inside ``atomic()`` it takes effect if that
+commits. Each of these raises :class:`~holdfast.log.base.LogError` when the log does not answer, and then nothing was done.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from django.core.exceptions import SynchronousOnlyOperation
+
+from holdfast.hub import runtime
+from holdfast.hub.control import Disconnect, Evict, Order, Recheck
+
+R = TypeVar("R")
+
+
+def disconnect(user: Any, *, reason: str | None = None) -> None:
+    """Close all connections of a user, on every server.
+
+    ``user`` is a user, a primary key, or a caller. The clients are told ``disconnected``, with ``reason`` if one is given,
+    and do not come back by themselves. They may come back when their page is loaded anew: whoever is to stay out needs
+    his right taken away as well (``is_active``, a rule, a session).
+    """
+    _give(Disconnect(owner=owner_of("disconnect", user), reason=reason), instead="adisconnect(…)")
+
+
+async def adisconnect(user: Any, *, reason: str | None = None) -> None:
+    """As :func:`disconnect`, for ``async`` code."""
+    await _agive(Disconnect(owner=owner_of("adisconnect", user), reason=reason))
+
+
+def recheck(user: Any) -> None:
+    """Look again at the connections of a user, on every server: is the session still good, the user still active? If not
+    they are closed; if so each topic's ``may_join`` is asked again. For changes that no signal tells of."""
+    _give(Recheck(owners=(owner_of("recheck", user),)), instead="arecheck(…)")
+
+
+async def arecheck(user: Any) -> None:
+    """As :func:`recheck`, for ``async`` code."""
+    await _agive(Recheck(owners=(owner_of("arecheck", user),)))
+
+
+class Rechecking(Generic[R]):
+    """A method of a topic's class, about all its topics, and of each topic, about that one."""
+
+    def __init__(self, ask: Callable[[Order], R], doc: str) -> None:
+        self._ask = ask
+        self.__doc__ = doc
+
+    def __get__(self, topic: Any, owner: Any) -> Callable[[], R]:
+        if topic is not None:
+            return lambda: self._ask(Recheck(topic=topic.name))
+        if not hasattr(owner, "declared"):
+            raise TypeError(f"{owner.__name__} has no route, so nobody has joined it; ask its subclasses")
+        return lambda: self._ask(Recheck(route=owner.declared.route.text))
+
+
+def _recheck(order: Order) -> None:
+    _give(order, instead="arecheck()")
+
+
+def _arecheck(order: Order) -> Awaitable[None]:
+    return _agive(order)
+
+
+class Access:
+    """What a topic can do about those who are in it."""
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+        raise NotImplementedError
+
+    def evict(self, *users: Any, reason: str | None = None) -> None:
+        """End the subscriptions of some users to this topic, on every server; nothing of it reaches them any more.
+
+        Each is a user, a primary key, or a caller (for somebody anonymous). Their clients are told ``evicted``, with
+        ``reason`` if one is given; calls of this topic that still wait are refused. Whether they may join again is what
+        ``may_join`` says: take the right away first.
+        """
+        _give(self._eviction("evict", users, reason), instead="aevict(…)")
+
+    async def aevict(self, *users: Any, reason: str | None = None) -> None:
+        """As :meth:`evict`, for ``async`` code. On return this process has done it."""
+        await _agive(self._eviction("aevict", users, reason))
+
+    def evict_all(self, *, reason: str | None = None) -> None:
+        """As :meth:`evict`, for everybody who has joined."""
+        _give(Evict(topic=self.name, reason=reason), instead="aevict_all(…)")
+
+    async def aevict_all(self, *, reason: str | None = None) -> None:
+        """As :meth:`evict_all`, for ``async`` code."""
+        await _agive(Evict(topic=self.name, reason=reason))
+
+    recheck = Rechecking(
+        _recheck,
+        """Ask ``may_join`` again about everybody who has joined, on every server, and end the subscriptions of those whom
+        it does not admit any more (they are told ``forbidden``). ``Room.recheck()``: in all rooms;
+        ``Room(room="lobby").recheck()``: in one.""",
+    )
+    arecheck = Rechecking(_arecheck, "As :meth:`recheck`, for ``async`` code.")
+
+    def _eviction(self, method: str, users: tuple[Any, ...], reason: str | None) -> Evict:
+        where = f"{type(self).__name__}.{method}"
+        if not users:
+            raise TypeError(f"{where}: whom? Give users, or end everybody's subscription with evict_all()")
+        return Evict(topic=self.name, owners=tuple(owner_of(where, user) for user in users), reason=reason)
+
+
+def owner_of(method: str, user: Any) -> str:
+    """How orders call a user: given as one, by the primary key, or as a caller."""
+    if not hasattr(user, "pk") and hasattr(user, "client"):  # a caller
+        pk = getattr(user.user, "pk", None)
+        return f"client:{user.client}" if pk is None else f"user:{pk}"
+    pk = getattr(user, "pk", user)
+    if pk is None or pk == "" or isinstance(pk, bool):
+        raise TypeError(
+            f"{method}: {user!r} is nobody in particular; expected a user that has been saved, a primary key, or the "
+            "caller of an action"
+        )
+    return f"user:{pk}"
+
+
+def _give(order: Order, *, instead: str) -> None:
+    parts = runtime.current()
+    if parts.log.blocking:
+        _forbid_event_loop(instead)
+    parts.control.give(order)
+
+
+async def _agive(order: Order) -> None:
+    await runtime.current().control.agive(order)
+
+
+def _forbid_event_loop(instead: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):  # as Django's own check; notebooks set it
+        raise SynchronousOnlyOperation(
+            f"this waits for the log and cannot be used on an event loop; write: await {instead}"
+        )

@@ -1,0 +1,552 @@
+"""Who was evicted, disconnected or signed out hears nothing more, on any server, however things fall together."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast import Event, Keep, Slow, Topic, action
+from holdfast.connections.revocation import fingerprint
+from holdfast.hub import runtime as runtimes
+from holdfast.hub.control import TOPIC, EndSession
+from holdfast.log.base import LogUnavailable
+from holdfast.protocol import codes
+from holdfast.topics.access import owner_of
+from tests.support.clock import in_jumping_time, turns
+from tests.support.connected import Fleet, Process, Socket, User, fleet
+
+
+class Said(Event):
+    n: int
+
+
+class Room(Topic):
+    route = "rooms/<slug:room>"
+    events = [Said]
+    keep = Keep()
+
+    room: str
+    banned: set[int] = set()
+    asked: list[Any] = []
+    gate: "asyncio.Event | None" = None
+    done: list[int] = []
+
+    async def may_join(self, user: Any) -> bool:
+        Room.asked.append(user)
+        if self.room == "broken" and 0 in Room.banned:
+            raise ZeroDivisionError
+        return getattr(user, "pk", None) not in Room.banned
+
+    @action
+    def work(self, caller: Any, n: int) -> int:
+        Room.done.append(n)
+        return n
+
+    @action
+    async def wait(self, caller: Any) -> str:
+        assert Room.gate is not None
+        await Room.gate.wait()
+        return "done"
+
+
+class Board(Topic):
+    """With a state that may take a while to be read."""
+
+    route = "boards/<int:board>"
+    events = [Said]
+    slow = Slow.drop()
+
+    def may_join(self, user: Any) -> bool:
+        return getattr(user, "pk", None) not in Room.banned
+
+    async def snapshot(self) -> list[int]:
+        if Room.gate is not None:
+            await Room.gate.wait()
+        return [1]
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    yield
+    Room.gate = None
+    for kept in (Room.banned, Room.asked, Room.done):
+        kept.clear()
+
+
+LOBBY = Room(room="lobby")
+
+
+async def said(n: int, topic: Topic = LOBBY) -> None:
+    await topic.apublish(Said(n))
+
+
+def left(frame: dict[str, Any]) -> str | None:
+    return frame["payload"]["code"] if frame["type"] == "left" else None
+
+
+async def offsets(socket: Socket) -> list[int]:
+    return [frame["offset"] for frame in await socket.hear() if frame["type"] == "event"]
+
+
+async def in_rooms(here: Fleet, *, server: int = 0, pk: int = 1, topic: str = "rooms/lobby") -> Socket:
+    socket = await here.processes[server].connect(User(pk))
+    answer = await socket.join(topic)
+    assert answer["type"] == "joined", answer
+    return socket
+
+
+# ── evictions ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@in_jumping_time
+async def test_an_evicted_user_is_told_and_hears_nothing_more_on_any_server() -> None:
+    async with fleet(Room, count=2) as here:
+        mine = [await in_rooms(here, server=server) for server in (0, 1, 1)]
+        others = [await in_rooms(here, server=server, pk=2) for server in (0, 1)]
+        await LOBBY.aevict(User(1), reason="spam")
+        await said(1)
+        for socket in mine:
+            (frame,) = await socket.hear()
+            assert frame["type"] == "left"
+            assert frame["topic"] == "rooms/lobby"
+            assert frame["payload"] == {
+                "code": "evicted",
+                "message": codes.EVICTED.message,
+                "reason": "spam",
+            }
+        for socket in others:
+            assert await offsets(socket) == [1]
+
+
+@in_jumping_time
+async def test_this_process_has_evicted_on_return_whatever_the_stream_waits_for() -> None:
+    async with fleet(Room) as here:
+        socket = await in_rooms(here)
+        hub = await here.processes[0].runtime.hub()
+        here.log.append([_order_of_somebody_else()])  # a gap, which this process has yet to hear of
+        here.processes[0].log_threads.hold("read")
+        await LOBBY.aevict(1)
+        assert [left(frame) for frame in socket.frames] == ["evicted"]
+        here.processes[0].log_threads.let_go("read")
+        await asyncio.sleep(5)
+        assert hub._streams[TOPIC].offset == 2
+
+
+def _order_of_somebody_else() -> Any:
+    from holdfast.hub.control import _draft
+
+    return _draft(EndSession(owner="user:9", session="none"))
+
+
+@in_jumping_time
+async def test_an_eviction_spares_other_topics_and_everybody_else_with_them() -> None:
+    async with fleet(Room, count=2) as here:
+        socket = await in_rooms(here)
+        await socket.join("rooms/other")
+        await LOBBY.aevict(1)
+        assert await socket.types() == ["left"]
+        await said(1, Room(room="other"))
+        assert await socket.types() == ["event"]
+        assert socket.closed is None
+
+
+@in_jumping_time
+async def test_who_was_evicted_may_come_back_if_the_rule_says_so_and_is_not_evicted_twice() -> None:
+    async with fleet(Room, count=2) as here:
+        socket = await in_rooms(here, server=1)
+        await LOBBY.aevict(1)
+        assert await socket.types() == ["left"]
+        assert (await socket.join("rooms/lobby", 2))["type"] == "joined"
+        await asyncio.sleep(30)
+        await said(1)
+        assert await socket.types() == ["event"]
+
+
+@in_jumping_time
+async def test_an_order_is_carried_out_once_where_it_was_given() -> None:
+    async with fleet(Room) as here:
+        socket = await in_rooms(here)
+        here.log.append([_order_of_somebody_else()])
+        here.processes[0].log_threads.hold("read")
+        await LOBBY.aevict(1)
+        await socket.hear()
+        await socket.join("rooms/lobby", 2)
+        here.processes[0].log_threads.let_go("read")
+        await asyncio.sleep(5)  # the order comes by the log as well
+        await said(1)
+        assert await socket.types() == ["event"]
+
+
+@in_jumping_time
+async def test_several_are_evicted_with_one_order_and_everybody_with_one() -> None:
+    async with fleet(Room, count=2) as here:
+        sockets = {pk: await in_rooms(here, server=pk % 2, pk=pk) for pk in range(1, 5)}
+        await LOBBY.aevict(User(1), 2)
+        assert [await sockets[pk].types() for pk in (1, 2, 3, 4)] == [["left"], ["left"], [], []]
+        await LOBBY.aevict_all(reason="closed")
+        assert [await sockets[pk].types() for pk in (1, 2, 3, 4)] == [[], [], ["left"], ["left"]]
+        assert here.log.heads([TOPIC])[TOPIC].offset == 2
+
+
+@in_jumping_time
+async def test_somebody_anonymous_is_evicted_as_a_caller() -> None:
+    async with fleet(Room, count=2) as here:
+        nobody = await here.processes[1].connect(client="tab-1")
+        another = await here.processes[1].connect(client="tab-2")
+        impostor = await here.processes[1].connect(User(5), client="tab-1")
+        for socket in (nobody, another, impostor):
+            await socket.join("rooms/lobby")
+        await LOBBY.aevict(nobody.connection.caller)
+        assert [await socket.types() for socket in (nobody, another, impostor)] == [["left"], [], []]
+
+
+@pytest.mark.parametrize("whom", [None, "", True])
+def test_nobody_in_particular_cannot_be_evicted(whom: Any) -> None:
+    with pytest.raises(TypeError, match="nobody in particular"):
+        owner_of("Room.evict", whom)
+
+
+@in_jumping_time
+async def test_an_eviction_of_nobody_at_all_says_what_to_write() -> None:
+    async with fleet(Room):
+        with pytest.raises(TypeError, match="evict_all"):
+            LOBBY.evict()
+
+
+# ── those who are just coming in ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@in_jumping_time
+async def test_a_join_whose_rule_said_yes_before_the_eviction_is_asked_again() -> None:
+    async with fleet(Board, count=2) as here:
+        Room.gate = asyncio.Event()
+        socket = await here.processes[1].connect(User(1))
+        socket.say(type="join", ref=1, topic="boards/1")
+        await wait_for(lambda: "boards/1" in here.processes[1].runtime._hub._streams)  # type: ignore[union-attr]
+        await turns()
+        Room.banned.add(1)
+        await Board(board=1).aevict(1)
+        await turns()
+        Room.gate.set()
+        await wait_for(lambda: bool(socket.frames))
+        (answer,) = await socket.hear()
+        assert (answer["type"], answer["payload"]["code"]) == ("error", "forbidden")
+
+
+@in_jumping_time
+async def test_a_join_that_is_asked_again_is_let_in_if_the_rule_still_says_yes() -> None:
+    async with fleet(Room, Board, count=2) as here:
+        Room.gate = asyncio.Event()
+        socket = await here.processes[1].connect(User(1))
+        socket.say(type="join", ref=1, topic="boards/1")
+        await wait_for(lambda: "boards/1" in here.processes[1].runtime._hub._streams)  # type: ignore[union-attr]
+        await Board.arecheck()
+        await turns()
+        Room.gate.set()
+        await wait_for(lambda: bool(socket.frames))
+        assert await socket.types() == ["joined"]
+
+
+@in_jumping_time
+async def test_an_eviction_elsewhere_does_not_keep_others_waiting_at_the_door() -> None:
+    async with fleet(Room) as here:
+        here.processes[0].log_threads.hold("heads")
+        socket = await here.processes[0].connect(User(1))
+        socket.say(type="join", ref=1, topic="rooms/lobby")
+        await turns()
+        await LOBBY.aevict(2)
+        await Room(room="other").aevict(1)
+        here.processes[0].log_threads.let_go("heads")
+        assert await socket.types() == ["joined"]
+        assert len(Room.asked) == 1
+
+
+@in_jumping_time
+async def test_a_connection_that_was_authenticated_before_the_logout_and_begins_after_it_gets_in_nowhere() -> (
+    None
+):
+    async with fleet(Room, count=2) as here:
+        here.ended.add("s1")
+        await runtimes.current().control.agive(EndSession(owner="user:1", session=fingerprint("s1")))
+        await asyncio.sleep(20)  # a slow handshake
+        hub = await here.processes[1].runtime.hub()
+        late = await begin(here.processes[1], hub, User(1), "s1")
+        late.say(type="join", ref=1, topic="rooms/lobby")
+        await wait_for(lambda: late.closed is not None)
+        assert (late.closed, await late.types()) == (4401, ["welcome", "goodbye"])
+        again = await begin(here.processes[1], hub, User(1), "s2")
+        again.say(type="join", ref=1, topic="rooms/lobby")
+        await wait_for(lambda: len(again.frames) > 1)
+        assert await again.types() == ["welcome", "joined"]
+
+
+@in_jumping_time
+async def test_orders_of_long_ago_concern_nobody_who_comes() -> None:
+    async with fleet(Room) as here:
+        await holdfast.adisconnect(1)
+        await asyncio.sleep(200)
+        await in_rooms(here)
+        assert here.identified == []
+
+
+@in_jumping_time
+async def test_who_comes_right_after_the_start_is_looked_at_as_orders_were_not_heard_before() -> None:
+    async with fleet(Room, fresh_seconds=5.0) as here:
+        here.ended.add("s1")
+        hub = await here.processes[0].runtime.hub()
+        early = await begin(here.processes[0], hub, User(1), "s1")
+        await wait_for(lambda: early.closed is not None)
+        assert early.closed == 4401
+        await asyncio.sleep(10)
+        await in_rooms(here)
+        assert len(here.identified) == 1
+
+
+@in_jumping_time
+async def test_a_server_that_was_ready_before_anybody_came_looks_at_nobody() -> None:
+    async with fleet(Room, fresh_seconds=5.0) as here:
+        here.processes[0].service.revocation.started_before_anybody_came()
+        await in_rooms(here)
+        assert here.identified == []
+
+
+@in_jumping_time
+async def test_a_token_that_is_being_looked_at_meanwhile_is_looked_at_again() -> None:
+    async with fleet(Room) as here:
+        gate, answers = asyncio.Event(), [User(1), None]
+
+        async def authenticate(token: str) -> Any:
+            await gate.wait()
+            return answers.pop(0)
+
+        process = here.processes[0]
+        process.service.authenticate = authenticate
+        hub = await process.runtime.hub()
+        socket = await begin(process, hub, None, None, token="t")
+        await turns()
+        await holdfast.adisconnect(1)
+        gate.set()
+        assert await socket.types() == ["goodbye"]
+        assert (answers, socket.closed) == ([], 4401)
+
+
+async def begin(process: Process, hub: Any, user: User | None, session: str | None, **hello: str) -> Socket:
+    from holdfast.connections.connection import Connection
+    from holdfast.protocol.codec import JSON
+
+    socket = Socket(lambda sink: Connection(process.service, hub, sink, JSON, user=user, session_key=session))
+    socket.say(type="hello", payload=hello)
+    return socket
+
+
+async def wait_for(look: Any) -> None:
+    """Until something is so that threads bring about, who know nothing of this loop's clock."""
+    deadline = time.monotonic() + 20
+    while not look():
+        assert time.monotonic() < deadline, "it never came about"
+        await asyncio.sleep(0)
+
+
+# ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_call_that_waits_for_a_thread_is_refused_when_its_caller_is_evicted() -> None:
+    async with fleet(Room) as here:
+        socket, other = await in_rooms(here), await in_rooms(here, pk=2)
+        threads, gate = here.processes[0].runtime.threads, threading.Event()
+        busy = asyncio.ensure_future(threads.run(gate.wait, 30))
+        await turns()
+        socket.ask("rooms/lobby", "work", n=1)
+        other.ask("rooms/lobby", "work", n=2)
+        await turns()
+        await LOBBY.aevict(1)
+        gate.set()
+        await busy
+        await wait_for(lambda: len(socket.frames) == 2 and other.frames)
+        gone, error = await socket.hear()
+        assert (left(gone), error["type"], error["payload"]["code"]) == ("evicted", "error", "forbidden")
+        assert await other.types() == ["result"]
+        assert Room.done == [2]
+
+
+@in_jumping_time
+async def test_a_call_that_has_begun_is_answered_after_the_eviction() -> None:
+    async with fleet(Room) as here:
+        Room.gate = asyncio.Event()
+        socket = await in_rooms(here)
+        socket.ask("rooms/lobby", "wait")
+        await turns()
+        await LOBBY.aevict(1)
+        Room.gate.set()
+        assert await socket.types() == ["left", "result"]
+        socket.ask("rooms/lobby", "wait")
+        (error,) = await socket.hear()
+        assert error["payload"]["code"] == "not_joined"
+
+
+@in_jumping_time
+async def test_a_late_refusal_of_a_call_does_not_end_a_newer_subscription() -> None:
+    async with fleet(Room, recheck_seconds=0.0) as here:
+        socket = await in_rooms(here)
+        place = socket.connection.places()[0]  # type: ignore[index]
+        Room.banned.add(1)
+        socket.ask("rooms/lobby", "wait")
+        socket.connection.evict("rooms/lobby", codes.EVICTED)
+        Room.banned.clear()
+        socket.say(type="join", ref=2, topic="rooms/lobby")
+        assert await socket.types() == ["left", "joined", "error"]
+        assert not socket.connection.is_at(place)
+        await said(1)
+        assert await socket.types() == ["event"]
+
+
+# ── those who are behind ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@in_jumping_time
+async def test_a_client_that_did_not_read_is_not_served_what_it_missed() -> None:
+    async with fleet(Room, count=2) as here:
+        socket = await in_rooms(here, server=1)
+        socket.connection.paused()
+        await said(1)
+        await LOBBY.aevict(1)
+        await said(2)
+        await turns()
+        socket.connection.resumed()
+        assert await socket.types() == ["left"]
+
+
+@in_jumping_time
+async def test_a_replay_that_is_under_way_ends_where_it_is() -> None:
+    async with fleet(Room, count=2) as here:
+        for n in range(300):
+            await said(n)
+        epoch = here.log.heads(["rooms/lobby"])["rooms/lobby"].epoch
+        socket = await here.processes[1].connect(User(1))
+        here.processes[1].log_threads.hold("read")
+        socket.say(type="join", ref=1, topic="rooms/lobby", payload={"since": {"epoch": epoch, "offset": 0}})
+        await turns()
+        here.processes[1].log_threads.let_go("read")
+        here.processes[1].log_threads.hold("read")  # the first page arrives, the second is read
+        await turns(60)
+        assert await offsets(socket) == list(range(1, 201))
+        await LOBBY.aevict(1)
+        await turns()
+        here.processes[1].log_threads.let_go("read")
+        assert await socket.types() == ["left"]
+
+
+# ── disconnections ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@in_jumping_time
+async def test_disconnect_closes_all_of_a_users_connections_for_good_and_nobody_elses() -> None:
+    async with fleet(Room, count=2) as here:
+        mine = [await in_rooms(here, server=server) for server in (0, 1)]
+        other = await in_rooms(here, server=1, pk=11)
+        await holdfast.adisconnect(User(1), reason="banned")
+        for socket in mine:
+            (goodbye,) = await socket.hear()
+            assert goodbye["payload"] == {"code": "disconnected", "reconnect": False, "reason": "banned"}
+            assert socket.closed == 4403
+        await said(1)
+        assert await other.types() == ["event"]
+
+
+@in_jumping_time
+async def test_the_end_of_a_session_closes_its_connections_and_no_other_device() -> None:
+    async with fleet(Room, count=2) as here:
+        phone = await here.processes[1].connect(User(1), session="phone")
+        laptop = await here.processes[1].connect(User(1), session="laptop")
+        stranger = await here.processes[1].connect(User(2), session="phone")
+        await runtimes.current().control.agive(EndSession(owner="user:1", session=fingerprint("phone")))
+        await turns()
+        assert [socket.closed for socket in (phone, laptop, stranger)] == [4401, None, None]
+
+
+# ── a backplane that loses, a log that is lost ───────────────────────────────────────────────────────────────────────
+
+
+@in_jumping_time
+async def test_an_order_that_the_backplane_lost_is_carried_out_by_the_next_comparison() -> None:
+    async with fleet(Room, count=2) as here:
+        socket = await in_rooms(here, server=1)
+        here.exchange.fault = lambda topic, message: []
+        await LOBBY.aevict(1)
+        await holdfast.adisconnect(2)
+        assert await socket.types() == []
+        await asyncio.sleep(here.timing.compare + 0.1)
+        assert await socket.types() == ["left"]
+
+
+@in_jumping_time
+async def test_when_orders_may_be_lost_everybody_is_asked_again() -> None:
+    async with fleet(Room, count=2) as here:
+        out, stays, ended = [await in_rooms(here, server=1, pk=pk) for pk in (1, 2, 3)]
+        here.exchange.fault = lambda topic, message: []
+        Room.banned.add(1)
+        here.gone.add(3)
+        await LOBBY.aevict(1)
+        del here.log._streams[TOPIC]  # type: ignore[attr-defined]  # what was ordered is gone with it
+        await asyncio.sleep(here.timing.compare + 0.1)
+        await wait_for(lambda: ended.closed is not None)
+        assert [left(frame) for frame in await out.hear()] == ["forbidden"]
+        assert (await stays.types(), stays.closed, ended.closed) == ([], None, 4401)
+
+
+@in_jumping_time
+async def test_a_process_that_starts_without_its_log_asks_about_everybody_when_it_answers() -> None:
+    async with fleet(Room) as here:
+        late = here.processes[0]
+        await late.stop()
+        late.log_threads.fail("heads", *[LogUnavailable("away")] * 8)
+        await late.runtime.hub()
+        nobody = await late.connect(User(1))
+        here.gone.add(1)
+        await asyncio.sleep(20)
+        await wait_for(lambda: nobody.closed is not None)
+        assert nobody.closed == 4401
+
+
+@in_jumping_time
+async def test_an_order_of_a_newer_version_makes_everybody_be_asked_about() -> None:
+    from holdfast.log.base import Draft
+
+    async with fleet(Room) as here:
+        socket = await in_rooms(here)
+        Room.banned.add(1)
+        payload = b'{"order":"banish","id":"1","to":"Elba"}'
+        here.processes[0].runtime.publisher.publish(
+            [Draft(topic=TOPIC, name="banish", payload=payload)], durable=True
+        )
+        await wait_for(lambda: bool(socket.frames))
+        assert [left(frame) for frame in await socket.hear()] == ["forbidden"]
+
+
+@pytest.mark.parametrize("name", [TOPIC, "!anything"])
+@in_jumping_time
+async def test_no_client_joins_the_orders(name: str) -> None:
+    class Anything(Topic):
+        route = "<path:anything>"
+
+        async def may_join(self, user: Any) -> bool:
+            return True
+
+    async with fleet(Anything) as here:
+        socket = await here.processes[0].connect()
+        assert (await socket.join(name))["payload"]["code"] == "forbidden"
+        assert (await socket.join("anything"))["type"] == "joined"
+        with pytest.raises(ValueError, match="only Holdfast's own"):
+            Anything(anything=name)
+
+
+def test_no_route_begins_as_holdfasts_own_names_do() -> None:
+    with pytest.raises(TypeError, match="only names of Holdfast's own"):
+
+        class Bad(Topic):
+            route = "!rooms"

@@ -1,0 +1,309 @@
+"""What Django tells of users counts at once for their live connections."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, ClassVar
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.db import transaction
+from django.test import Client as Browser
+from django.test import TestCase, TransactionTestCase, override_settings
+
+import holdfast
+from holdfast import Event, Topic
+from holdfast.hub import runtime as runtimes
+from holdfast.hub.control import TOPIC
+from holdfast.log.base import LogUnavailable
+from holdfast.testing import Live, LiveClient
+from holdfast.topics.registry import registry
+
+PASSWORD = "correct horse"
+
+
+class Rung(Event):
+    n: int
+
+
+class Bridge(Topic):
+    """For those who may see groups."""
+
+    route = "bridge"
+    events = [Rung]
+
+    def may_join(self, user: Any) -> bool:
+        return bool(user.has_perm("auth.view_group"))
+
+
+class Deck(Topic):
+    """For everybody."""
+
+    route = "deck"
+    events = [Rung]
+
+    def may_join(self, user: Any) -> bool:
+        return True
+
+
+def permission() -> Permission:
+    return Permission.objects.get(codename="view_group", content_type__app_label="auth")
+
+
+class Aboard(TestCase):
+    """Ada is a captain, and captains may be on the bridge."""
+
+    ada: ClassVar[User]
+    grace: ClassVar[User]
+    captains: ClassVar[Group]
+    watch_users = True
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.ada = User.objects.create_user("ada", password=PASSWORD)
+        cls.grace = User.objects.create_user("grace", password=PASSWORD)
+        cls.captains = Group.objects.create(name="captains")
+        cls.captains.permissions.add(permission())
+        cls.ada.groups.add(cls.captains)
+        cls.grace.user_permissions.add(permission())
+
+    def setUp(self) -> None:
+        self.numbers = count()
+        self.enterContext(override_settings(HOLDFAST={"WATCH_USERS": self.watch_users}))
+        self.enterContext(registry.override([Bridge, Deck]))
+        self.live = self.enterContext(Live())
+
+    def browse(self, name: str) -> Browser:
+        browser = Browser()
+        assert browser.login(username=name, password=PASSWORD)
+        return browser
+
+    def aboard(self, browser: Browser) -> LiveClient:
+        client = self.live.connect(browser=browser)
+        client.join("bridge")
+        client.join("deck")
+        return client
+
+    def fetch(self, name: str = "ada") -> User:
+        return User.objects.get(username=name)
+
+    def assert_nothing_happened(self, client: LiveClient) -> None:
+        client.expect_nothing("rung", n=-1)  # time for what must not happen
+        assert self.hears(client, Bridge())
+
+    def hears(self, client: LiveClient, topic: Topic) -> bool:
+        n = next(self.numbers)
+        topic.publish(Rung(n))
+        while client.expect(Rung, topic=topic).n != n:
+            pass
+        return True
+
+
+class Sessions(Aboard):
+    def test_a_logout_closes_the_connections_of_that_session_and_no_other_device(self) -> None:
+        phone, laptop = self.browse("ada"), self.browse("ada")
+        on_phone, another_tab, on_laptop = self.aboard(phone), self.aboard(phone), self.aboard(laptop)
+        phone.logout()
+        assert on_phone.expect_closed() == "unauthenticated"
+        assert another_tab.expect_closed() == "unauthenticated"
+        self.assert_nothing_happened(on_laptop)
+
+    def test_a_new_password_closes_what_was_opened_with_the_old_one(self) -> None:
+        ada, grace = self.aboard(self.browse("ada")), self.aboard(self.browse("grace"))
+        user = self.fetch()
+        user.set_password("battery staple")
+        user.save()
+        assert ada.expect_closed() == "unauthenticated"
+        self.assert_nothing_happened(grace)
+
+    def test_a_deactivated_user_is_closed(self) -> None:
+        ada = self.aboard(self.browse("ada"))
+        by_token = self.live.connect(self.fetch())
+        by_token.join("deck")
+        user = self.fetch()
+        user.is_active = False
+        user.save(update_fields=["is_active"])
+        assert ada.expect_closed() == "unauthenticated"
+        assert by_token.expect_closed() == "unauthenticated"
+
+    def test_a_deleted_user_is_closed(self) -> None:
+        ada = self.aboard(self.browse("ada"))
+        self.fetch().delete()
+        assert ada.expect_closed() == "unauthenticated"
+
+    def test_users_deleted_by_a_queryset_are_closed(self) -> None:
+        ada = self.aboard(self.browse("ada"))
+        User.objects.filter(username="ada").delete()
+        assert ada.expect_closed() == "unauthenticated"
+
+    def test_what_is_rolled_back_closes_nobody(self) -> None:
+        ada = self.aboard(self.browse("ada"))
+        try:
+            with transaction.atomic():
+                user = self.fetch()
+                user.is_active = False
+                user.save()
+                holdfast.disconnect(user)
+                Bridge().evict(user)
+                raise LookupError
+        except LookupError:
+            pass
+        self.assert_nothing_happened(ada)
+
+    def test_within_a_transaction_it_happens_with_the_commit(self) -> None:
+        ada = self.aboard(self.browse("ada"))
+        with transaction.atomic():
+            Bridge().evict(self.ada, reason="storm")
+            ada.expect_nothing()
+        assert ada.expect_left("bridge") == "evicted"
+        with transaction.atomic():
+            holdfast.disconnect(self.ada)
+        assert ada.expect_closed() == "disconnected"
+
+    def test_a_save_that_changes_nothing_that_matters_orders_nothing(self) -> None:
+        before = self.orders()
+        user = self.fetch()
+        user.first_name = "Ada"
+        user.save()
+        user.save(update_fields=["last_login"])
+        self.aboard(self.browse("ada"))
+        assert self.orders() == before
+
+    def test_somebody_new_orders_nothing(self) -> None:
+        before = self.orders()
+        User.objects.create_user("linus", password=PASSWORD)
+        assert self.orders() == before
+
+    def test_a_field_that_was_not_read_counts_as_changed(self) -> None:
+        before = self.orders()
+        user = User.objects.defer("is_active").get(username="ada")
+        user.is_active = False
+        user.save()
+        assert self.orders() == before + 1
+
+    def test_sessions_that_are_cookies_end_all_together(self) -> None:
+        ada, grace = self.live.connect(self.ada), self.live.connect(self.grace)
+        with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"):
+            browser = Browser()
+            browser.login(username="ada", password=PASSWORD)
+            browser.logout()
+        assert ada.expect_closed() == "unauthenticated"
+        assert grace.connected
+
+    def orders(self) -> int:
+        log = runtimes.current().log
+        log.sequence([TOPIC])
+        return log.heads([TOPIC])[TOPIC].offset
+
+
+class Rights(Aboard):
+    def assert_ada_loses_the_bridge(self, client: LiveClient, other: LiveClient) -> None:
+        assert client.expect_left("bridge") == "forbidden"
+        assert self.hears(client, Deck())
+        self.assert_nothing_happened(other)
+
+    def both(self) -> tuple[LiveClient, LiveClient]:
+        return self.aboard(self.browse("ada")), self.aboard(self.browse("grace"))
+
+    def test_who_leaves_a_group(self) -> None:
+        ada, grace = self.both()
+        self.fetch().groups.remove(self.captains)
+        self.assert_ada_loses_the_bridge(ada, grace)
+
+    def test_who_is_taken_out_of_a_group(self) -> None:
+        ada, grace = self.both()
+        self.captains.user_set.remove(self.fetch())
+        self.assert_ada_loses_the_bridge(ada, grace)
+
+    def test_who_leaves_all_groups(self) -> None:
+        ada, grace = self.both()
+        self.fetch().groups.clear()
+        self.assert_ada_loses_the_bridge(ada, grace)
+
+    def test_whose_group_is_emptied(self) -> None:
+        ada, grace = self.both()
+        self.captains.user_set.clear()
+        self.assert_ada_loses_the_bridge(ada, grace)
+
+    def test_whose_group_loses_a_permission(self) -> None:
+        ada, grace = self.both()
+        self.captains.permissions.remove(permission())
+        self.assert_ada_loses_the_bridge(ada, grace)
+
+    def test_whose_group_loses_all_permissions(self) -> None:
+        ada, grace = self.both()
+        self.captains.permissions.clear()
+        self.assert_ada_loses_the_bridge(ada, grace)
+
+    def test_whose_permission_is_taken_from_all_groups(self) -> None:
+        ada, grace = self.both()
+        permission().group_set.clear()
+        self.assert_ada_loses_the_bridge(ada, grace)
+
+    def test_whose_group_is_deleted(self) -> None:
+        ada, grace = self.both()
+        self.captains.delete()
+        self.assert_ada_loses_the_bridge(ada, grace)
+
+    def test_who_loses_a_permission_of_his_own(self) -> None:
+        ada, grace = self.both()
+        self.fetch("grace").user_permissions.remove(permission())
+        self.assert_ada_loses_the_bridge(grace, ada)
+
+    def test_who_is_no_superuser_any_more(self) -> None:
+        User.objects.filter(username="ada").update(is_superuser=True)  # of which no signal tells
+        self.captains.user_set.clear()
+        ada, grace = self.both()
+        user = self.fetch()
+        user.is_superuser = False
+        user.save()
+        self.assert_ada_loses_the_bridge(ada, grace)
+
+    def test_what_no_signal_tells_can_be_told(self) -> None:
+        ada, grace = self.both()
+        User.groups.through.objects.filter(user=self.ada).delete()
+        self.assert_nothing_happened(ada)
+        holdfast.recheck(self.ada)
+        self.assert_ada_loses_the_bridge(ada, grace)
+
+    def test_a_topic_and_a_class_of_topics_can_be_rechecked(self) -> None:
+        for recheck in (Bridge.recheck, Bridge().recheck):
+            ada, grace = self.both()
+            User.groups.through.objects.filter(user=self.ada).delete()
+            recheck()
+            self.assert_ada_loses_the_bridge(ada, grace)
+            self.fetch().groups.add(self.captains)
+
+
+class Unwatched(Aboard):
+    watch_users = False
+
+    def test_a_project_that_does_not_want_it_is_left_alone(self) -> None:
+        browser = self.browse("ada")
+        ada = self.aboard(browser)
+        self.fetch().groups.clear()
+        browser.logout()
+        self.assert_nothing_happened(ada)
+
+
+class Unavailable(TransactionTestCase):
+    def test_a_logout_does_not_fail_with_the_log_and_counts_in_this_process(self) -> None:
+        user = User.objects.create_user("ada", password=PASSWORD)
+        with registry.override([Deck]), Live() as live:
+            browser = Browser()
+            browser.login(username="ada", password=PASSWORD)
+            client = live.connect(browser=browser)
+            with pytest.MonkeyPatch.context() as patch, self.assertLogs("holdfast.signals", "ERROR"):
+                patch.setattr(live.log, "append", _unavailable)
+                browser.logout()
+            assert client.expect_closed() == "unauthenticated"
+            assert user.pk
+
+
+def _unavailable(drafts: Any) -> Any:
+    raise LogUnavailable("away")
+
+
+@pytest.fixture(autouse=True)
+def _no_other_topics() -> Iterator[None]:
+    with registry.override([]):
+        yield

@@ -1,0 +1,167 @@
+"""Servers with connections, on one loop and one log, joined by an exchange: what a fleet is, without its sockets."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from holdfast import Topic
+from holdfast.backplane.memory import MemoryExchange
+from holdfast.connections.connection import Connection
+from holdfast.connections.reauthorize import Claim
+from holdfast.connections.service import Policy, Service
+from holdfast.hub import runtime as runtimes
+from holdfast.hub.hub import Timing
+from holdfast.hub.prepared import Burst
+from holdfast.hub.runtime import Runtime
+from holdfast.hub.threads import Threads
+from holdfast.limits.memory import MemoryLimiter
+from holdfast.log.base import Log
+from holdfast.log.memory import MemoryLog
+from holdfast.protocol.codec import JSON
+from holdfast.topics.registry import Registry
+
+from .clock import turns
+from .hubs import Scripted
+
+Frame = dict[str, Any]
+
+
+class User:
+    """As much of a user as is needed."""
+
+    is_authenticated = True
+
+    def __init__(self, pk: int) -> None:
+        self.pk = pk
+
+
+class Socket:
+    """A transport that writes down what it is given."""
+
+    def __init__(self, connection_of: Any) -> None:
+        self.frames: list[Frame] = []
+        self.closed: int | None = None
+        self.connection: Connection = connection_of(self)
+
+    def send(self, data: str | bytes) -> None:
+        assert self.closed is None, f"{data!r} after the close"
+        self.frames.append(json.loads(data))
+
+    def send_events(self, burst: Burst) -> None:
+        assert self.connection.ready
+        for event in burst.events:
+            self.send(event.json)
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = code
+
+    # ── the client's side ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def say(self, **message: Any) -> None:
+        self.connection.receive(json.dumps(message))
+
+    async def hear(self) -> list[Frame]:
+        """What came since this was last asked."""
+        await turns()
+        frames, self.frames = self.frames, []
+        return frames
+
+    async def types(self) -> list[str]:
+        return [frame["type"] for frame in await self.hear()]
+
+    async def join(self, topic: str, ref: int = 1, **payload: Any) -> Frame:
+        """Join, and return the answer."""
+        self.say(type="join", ref=ref, topic=topic, payload=payload)
+        (answer,) = await self.hear()
+        return answer
+
+    def ask(self, topic: str, name: str, ref: int = 9, **arguments: Any) -> None:
+        self.say(type="call", ref=ref, topic=topic, name=name, payload=arguments)
+
+
+class Process:
+    """One server."""
+
+    def __init__(self, fleet: "Fleet", policy: Policy, threads: int) -> None:
+        self.fleet = fleet
+        self.log_threads = Scripted()
+        self.runtime = Runtime(
+            log=fleet.log,
+            backplane=fleet.exchange.backplane(),
+            threads=Threads(threads),
+            log_threads=self.log_threads,  # type: ignore[arg-type]  # it runs work as threads do
+            timing=fleet.timing,
+        )
+        self.service = Service(
+            runtime=self.runtime,
+            registry=fleet.registry,
+            limiter=MemoryLimiter(),
+            policy=policy,
+            authenticate=fleet.authenticate,
+            identify=fleet.identify,
+        )
+
+    async def connect(
+        self, user: User | None = None, client: str | None = None, session: str | None = None
+    ) -> Socket:
+        hub = await self.runtime.hub()
+        socket = Socket(
+            lambda sink: Connection(self.service, hub, sink, JSON, user=user, session_key=session)
+        )
+        socket.say(type="hello", payload={} if client is None else {"client": client})
+        await socket.hear()
+        return socket
+
+    async def stop(self) -> None:
+        await self.runtime.stop()
+
+
+class Fleet:
+    """The servers, and what is true for all of them: who is who (``gone`` users, ended ``sessions``), whose a token is."""
+
+    def __init__(
+        self, topics: Sequence[type[Topic]], *, log: Log | None = None, timing: Timing | None = None
+    ) -> None:
+        self.log = log or MemoryLog()
+        self.timing = timing or Timing(patience=0)
+        self.exchange = MemoryExchange()
+        self.registry = Registry()
+        self.registry.register(*topics)
+        self.processes: list[Process] = []
+        self.tokens: dict[str, Any] = {}
+        self.gone: set[int] = set()
+        self.ended: set[str] = set()
+        self.identified: list[Claim] = []
+        self.broken: Exception | None = None
+
+    async def process(self, *, threads: int = 1, **policy: Any) -> Process:
+        policy.setdefault("fresh_seconds", 0.0)
+        made = Process(self, Policy(**policy), threads)
+        await made.runtime.hub()
+        self.processes.append(made)
+        return made
+
+    async def authenticate(self, token: str) -> Any:
+        return self.tokens.get(token)
+
+    def identify(self, claims: Sequence[Claim]) -> list[Any]:
+        self.identified += claims
+        if self.broken is not None:
+            raise self.broken
+        return [
+            None if claim.user.pk in self.gone or claim.session_key in self.ended else User(claim.user.pk)
+            for claim in claims
+        ]
+
+
+@asynccontextmanager
+async def fleet(*topics: type[Topic], count: int = 1, **options: Any) -> AsyncIterator[Fleet]:
+    """A fleet of ``count`` servers, of which the first is where code runs that publishes and evicts."""
+    made = Fleet(topics, **{name: options.pop(name) for name in ("log", "timing") if name in options})
+    for _ in range(count):
+        await made.process(**options)
+    with runtimes.using(made.processes[0].runtime):
+        yield made
+    for process in made.processes:
+        await process.stop()
