@@ -68,6 +68,8 @@ class Work(Topic):
         self._meet(value, fate)
         if fate == "refuse":
             raise Refuse("not_today")
+        if fate == "away":
+            raise LogUnavailable("away")
         return f"{value} is done"
 
     @action(rate="1/h")
@@ -310,3 +312,14 @@ def test_a_database_that_is_away_is_no_answer_for_good(
 
     installation.run(run())
     assert rows(installation.alias) == ["a"]
+
+
+def test_a_database_that_leaves_an_async_action_leaves_its_outcome_unknown(installation: Installation) -> None:
+    async def run() -> None:
+        here, there = installation.processes
+        assert await here.call("touch", "k", value="a", fate="away") == "error outcome_unknown"
+        assert await there.call("touch", "k", value="a", fate="away") == "error outcome_unknown"
+        assert await here.call("touch", None, value="b", fate="away") == "error unavailable"
+
+    installation.run(run())
+    assert Work.done == {"a": 1, "b": 1}

@@ -252,6 +252,10 @@ class Calls:
             answer = Answer(payload=request.action.encode_result(value))
         except Exception as error:
             failure = _failure(request, error)
+            if key is not None and failure.payload.code in PASSING:
+                # The claim is committed, and nobody knows what the action had done by then. "Try again" would be
+                # answered by what is kept under the key, for ever.
+                failure = CallFailed.of(codes.OUTCOME_UNKNOWN)
             await self._keep(request, _failed(failure))
             raise failure from error
         await self._keep(request, answer)
