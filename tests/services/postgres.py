@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class PostgresServer:
     server: Server
     host: str
     port: int
+    command: tuple[str | Path, ...] = ()
 
     def dsn(self, database: str = "postgres") -> str:
         """A libpq URL for `database`, over TCP, so that processes of any user can connect."""
@@ -62,6 +63,17 @@ class PostgresServer:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
             )
+
+    def crash(self) -> None:
+        """An immediate shutdown: nothing is written out, nobody is told, and the next start recovers from the journal."""
+        self.server.stop(signal.SIGQUIT)
+
+    def start_again(self) -> None:
+        """On the same port with the same data, as far as it was committed. Wait for it with :meth:`wait`."""
+        self.server = _start(Path(self.host), self.command)
+
+    def wait(self) -> None:
+        self.server.wait_until(self.answers)
 
     def answers(self) -> bool:
         try:
@@ -127,14 +139,18 @@ def running_postgres(**settings: str) -> Iterator[PostgresServer]:
         command: list[str | Path] = [postgres, "-D", data]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to leave.
-        server = start("postgres", command, directory=directory, user=user, dies_by=signal.SIGINT)
+        server = _start(directory, command)
+        running = PostgresServer(server=server, host=str(directory), port=port, command=tuple(command))
         try:
-            running = PostgresServer(server=server, host=str(directory), port=port)
-            server.wait_until(running.answers)
+            running.wait()
             yield running
         finally:
-            server.stop(signal.SIGINT)
+            running.server.stop(signal.SIGINT)
+
+
+def _start(directory: Path, command: Sequence[str | Path]) -> Server:
+    # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to leave.
+    return start("postgres", command, directory=directory, user=_unprivileged_user(), dies_by=signal.SIGINT)
 
 
 def _unprivileged_user() -> str | None:
