@@ -176,13 +176,13 @@ def served(peer: Peer, around: Surroundings) -> Iterator[Served]:
     command = [around.filled_in(part, port, directory) for part in peer.command]
     server = start(peer.key, pinned(SERVER_CORE, *command), directory=directory, env=environment)
     try:
-        server.wait_until(lambda: _listens(port))
+        server.wait_until(lambda: listens(port))
         yield Served(peer=peer, pid=server.process.pid, port=port, environment=environment, around=around)
     finally:
         server.stop(seconds=15)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

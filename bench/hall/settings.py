@@ -1,7 +1,7 @@
 """As a project would have them, but for the limits on one connection's messages: one connection publishes everything.
 
 BENCH_DATABASE: the SQLite file. BENCH_LOG: where durable topics are kept, ``memory`` or ``database``. BENCH_REDIS: the URL
-of the Redis for sessions. BENCH_LAYER: the class of the channel layer there; without it there is none.
+of the Redis for sessions; with BENCH_FLEET also for what several servers tell each other. BENCH_LAYER: the class of the channel layer there; without it there is none.
 """
 
 import os
@@ -50,3 +50,5 @@ if layer := os.environ.get("BENCH_LAYER"):
     # redis-py's pool has 100 connections at most, which Channels' core layer exceeds as soon as 100 clients come at once.
     host = {"address": os.environ["BENCH_REDIS"], "max_connections": 5000}
     CHANNEL_LAYERS = {"default": {"BACKEND": layer, "CONFIG": {"hosts": [host]}}}
+if os.environ.get("BENCH_FLEET"):
+    HOLDFAST |= {"REDIS": os.environ["BENCH_REDIS"]}

@@ -9,6 +9,8 @@
  *   storm    everybody but the first drops, the first publishes E events, and all come back with --rejoin, in which %e and
  *            %o stand for the position of the first's "joined"; ends when each has got the E events. Their ages are the
  *            times from the first reconnection to a client's having caught up
+ *   audience holds the connections, each saying --ping once in --heartbeat seconds; when a line with a number comes on its
+ *            standard input it waits for so many events of other publishers at every connection, reports, and holds on
  *
  * An event's body carries "@<sequence>:<nanoseconds>@", so that whatever a server wraps around it, or joins it with, the
  * marks of what arrived can be counted (two for each event), and its age be read. With a rate, an event's time is the one
@@ -27,6 +29,7 @@
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -54,16 +57,16 @@ struct connection {
 static struct {
     const char *host, *path, *protocol, *cookie, *origin, *mode, *publish, *says[MAX_SAYS], *cookies_file, *rejoin, *ping, *answer;
     int port, members, window, says_count, expects, payload, concurrency, stalled, warmup_ms;
-    double seconds, rate;
+    double seconds, rate, heartbeat;
     long events;
 } option = {.host = "127.0.0.1", .path = "/live/ws", .mode = "fanout", .members = 1, .window = 1, .payload = 128,
             .seconds = 5, .concurrency = 200, 
-            .expects = 1, .warmup_ms = 500};
+            .expects = 1, .warmup_ms = 500, .heartbeat = 25};
 
 static struct connection *connections;
 static int epoll_fd, opened, joined, gone;
 static long marks, published, answers, bytes;
-static int measuring, reconnecting, behind;
+static int measuring, reconnecting, behind, audience;
 static int64_t storm_began;
 static char ping_frame[130];
 static int ping_size;
@@ -286,7 +289,7 @@ static void note_age(const char *text, const char *end) {
 static void count(struct connection *c, const char *data, int size) {
     bytes += size;
     long mine = 0;
-    int sampled = (c - connections) % 97 == 0;
+    int sampled = audience || (c - connections) % 97 == 0;
     const char *end = data + size, *p = data;
     while ((p = memchr(p, '@', end - p))) {
         if ((c->received + mine) % 2 == 0 && sampled && measuring) note_age(p, end);
@@ -412,7 +415,7 @@ static void options(int argc, char **argv) {
         {"say", 1, 0, 's'},        {"expect", 1, 0, 'e'}, {"publish", 1, 0, 'b'}, {"payload", 1, 0, 'l'},
         {"seconds", 1, 0, 't'},    {"rate", 1, 0, 'r'},   {"cookies", 1, 0, 'k'}, {"concurrency", 1, 0, 'C'},
         {"stalled", 1, 0, 'S'},    {"events", 1, 0, 'E'}, {"warmup-ms", 1, 0, 'W'}, {"rejoin", 1, 0, 'R'},
-        {"ping", 1, 0, 'i'},       {"pong", 1, 0, 'o'},   {0, 0, 0, 0}};
+        {"ping", 1, 0, 'i'},       {"pong", 1, 0, 'o'},   {"heartbeat", 1, 0, 'H'}, {0, 0, 0, 0}};
     int o;
     while ((o = getopt_long(argc, argv, "", names, NULL)) != -1) switch (o) {
         case 'h': option.host = optarg; break;
@@ -440,10 +443,12 @@ static void options(int argc, char **argv) {
         case 'R': option.rejoin = optarg; break;
         case 'i': option.ping = optarg; break;
         case 'o': option.answer = optarg; break;
+        case 'H': option.heartbeat = atof(optarg); break;
         default: exit(2);
         }
     if (option.cookies_file) read_cookies();
-    if (option.ping) ping_size = sprintf(ping_frame, "\x81%c%s", (char)strlen(option.ping), option.ping);
+    audience = !strcmp(option.mode, "audience");
+    if (option.ping && !audience) ping_size = sprintf(ping_frame, "\x81%c%s", (char)strlen(option.ping), option.ping);
 }
 
 /* The marks of the moments between which the server's CPU is read, for whoever started this program. */
@@ -479,6 +484,50 @@ static void wait_for(int *counter, int wanted) {
     }
 }
 
+/* Let every member say its ping once in a heartbeat, spread over it. */
+static void keep_alive(void) {
+    static int64_t begun;
+    static long said;
+    if (!begun) begun = now_ns();
+    long due = (long)((now_ns() - begun) / 1e9 / option.heartbeat * option.members);
+    for (; said < due; said++) {
+        struct connection *c = &connections[said % option.members];
+        if (c->state == MEMBER) say(c, option.ping, strlen(option.ping));
+    }
+}
+
+static void answer_for(const char *what, double seconds) {
+    qsort(ages, ages_count, sizeof *ages, by_size);
+    printf("{\"%s\":%d,\"seconds\":%.4f,\"gone\":%d,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f}\n", what, joined, seconds, gone,
+           percentile(.5), percentile(.99), percentile(1));
+    fflush(stdout);
+}
+
+/* Hold the connections until the standard input ends. */
+static void attend(void) {
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    char line[32];
+    int64_t begun = now_ns();
+    while (joined < option.members) pump(20), keep_alive();
+    answer_for("joined", (now_ns() - begun) / 1e9);
+    for (;;) {
+        pump(20), keep_alive();
+        if (poll(&input, 1, 0) <= 0) continue;
+        ssize_t n = read(0, line, sizeof line - 1);
+        if (n <= 0) return;
+        line[n] = 0;
+        ages_count = 0, marks = 0, measuring = 1;
+        long wanted = 2 * atol(line) * option.members;
+        int64_t until = now_ns() + PATIENCE_SECONDS * 1000000000LL;
+        begun = now_ns();
+        printf("listening\n");
+        fflush(stdout);
+        while (marks < wanted && now_ns() < until && !gone) pump(20), keep_alive();
+        measuring = 0;
+        answer_for("heard", (now_ns() - begun) / 1e9);
+    }
+}
+
 static double storm(void) {
     for (struct connection *c = connections + 1; c < connections + option.members; c++) {
         close(c->fd);
@@ -508,6 +557,11 @@ int main(int argc, char **argv) {
     connections = calloc(option.members, sizeof *connections);
     ages = malloc(SAMPLES * sizeof *ages);
     epoll_fd = epoll_create1(0);
+    if (audience) {
+        open_next();
+        attend();
+        return 0;
+    }
     tell("start");
     int64_t begun = now_ns();
     double used = cpu_seconds();
