@@ -1,0 +1,9 @@
+"""Was a promise broken? Compares what everybody saw with what the database holds.
+
+Nothing here reads a clock, a socket or a file: :func:`check` is a function from a :class:`Case` to violations.
+"""
+
+from .case import Case, Kind, Violation
+from .judge import check
+
+__all__ = ["Case", "Kind", "Violation", "check"]

@@ -1,0 +1,125 @@
+"""What the checker is given, and what it finds."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..records import (
+    Answered,
+    Asked,
+    Closed,
+    Ended,
+    Finished,
+    Got,
+    Injected,
+    Joined,
+    Left,
+    Opened,
+    Presence,
+    Readmitted,
+    Record,
+    Refused,
+    Reset,
+    Revoked,
+    Tried,
+    Truth,
+)
+
+
+class Kind(Enum):
+    """How a promise can be broken."""
+
+    LOST = "lost"
+    """An event of the log never reached a subscriber who was admitted."""
+
+    DOUBLED = "doubled"
+    """An event reached a subscriber twice, or stands in the log twice."""
+
+    REORDERED = "reordered"
+    """An event came after a later one."""
+
+    GHOST = "ghost"
+    """What was delivered, or stands in the log, was never committed."""
+
+    ALTERED = "altered"
+    """Another event was delivered than the one that the log has at that offset."""
+
+    MISSING_COMMIT = "missing commit"
+    """A transaction committed, and its event is not in the log."""
+
+    FALSE_ALARM = "false alarm"
+    """A client was told of a hole although the log is whole."""
+
+    STRAY = "stray"
+    """An event of a topic that this connection has not joined, or has left; or one that excludes this client."""
+
+    TWICE = "carried out twice"
+    """A call had two effects, two answers, or an effect and an error."""
+
+    UNDONE = "answered but not done"
+    """A call has a result and no effect."""
+
+    AFTER_REVOCATION = "after revocation"
+    """Something was delivered to a user who had been shut out."""
+
+    PRESENCE = "presence contradiction"
+    """The list of those who are here says what is not so."""
+
+    STRANDED = "stranded"
+    """When all was well again a client, a call or an event was still left hanging."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    kind: Kind
+    what: str
+    at: float | None = None
+    client: str = ""
+    topic: str = ""
+
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.client, self.topic) if part)
+        return f"{self.kind.value}: {where + ': ' if where else ''}{self.what}"
+
+
+History = Opened | Closed | Joined | Refused | Got | Reset | Left | Presence | Asked | Answered | Finished
+
+
+@dataclass(kw_only=True)
+class Case:
+    """All that is known of a run. ``users`` says whose each client is."""
+
+    truth: Truth
+    histories: dict[str, list[History]] = field(default_factory=dict)
+    tries: list[Tried] = field(default_factory=list)
+    ends: list[Ended] = field(default_factory=list)
+    revocations: list[Revoked] = field(default_factory=list)
+    readmissions: list[Readmitted] = field(default_factory=list)
+    faults: list[Injected] = field(default_factory=list)
+    revocation_seconds: float = 2.0
+    """How long a revocation may take to reach a server from which neither the log nor the processor is kept away."""
+
+    presence_topics: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, truth: Truth, records: Iterable[Record], **options: object) -> "Case":
+        """Sort the records of a run. Each client's are in the order in which it wrote them."""
+        case = cls(truth=truth, **options)  # type: ignore[arg-type]
+        histories: defaultdict[str, list[History]] = defaultdict(list)
+        for record in records:
+            match record:
+                case Tried():
+                    case.tries.append(record)
+                case Ended():
+                    case.ends.append(record)
+                case Revoked():
+                    case.revocations.append(record)
+                case Readmitted():
+                    case.readmissions.append(record)
+                case Injected():
+                    case.faults.append(record)
+                case _:
+                    histories[record.client].append(record)
+        case.histories = dict(histories)
+        return case

@@ -1,0 +1,79 @@
+"""Did anything reach a user who had been shut out?
+
+Judged by when an event was *published*, not by when it arrived: what a stalled link still holds was written before. So
+nothing that was published after a revocation may arrive, as soon as the revocation must have reached the server: a short
+time after it was made, and after the end of whatever kept the log from that server, or the server from running.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from ..records import Closed, Got, Injected, Opened, Revoked
+from .case import Case, Kind, Violation
+
+
+def revocation(case: Case) -> Iterator[Violation]:
+    published = {
+        (topic, entry.offset): entry.at for topic, log in case.truth.logs.items() for entry in log.entries
+    }
+    by_user: dict[str, list[Revoked]] = {}
+    for revoked in case.revocations:
+        by_user.setdefault(revoked.user, []).append(revoked)
+    if by_user:
+        for client, history in case.histories.items():
+            opened: Opened | None = None
+            for record in history:
+                if isinstance(record, Opened):
+                    opened = record
+                elif isinstance(record, Closed):
+                    opened = None
+                elif isinstance(record, Got) and record.offset is not None and opened is not None:
+                    when = published.get((record.topic, record.offset))
+                    if when is not None:
+                        yield from _judge(case, by_user.get(opened.user, ()), client, opened, record, when)
+
+
+def _judge(
+    case: Case, revocations: Iterable[Revoked], client: str, opened: Opened, got: Got, published: float
+) -> Iterator[Violation]:
+    for revoked in revocations:
+        if revoked.topic and revoked.topic != got.topic:
+            continue
+        if revoked.client and revoked.client != client:
+            continue
+        if not revoked.topic and opened.at > revoked.began:
+            continue  # a new connection, which was let in anew
+        if got.at >= _readmitted(case, revoked):
+            continue
+        known = known_by(case, revoked.at, opened.server)
+        if published > known:
+            what = (
+                f"{got.offset} ({got.value}) was published {published - revoked.at:.2f} s after the {revoked.act},"
+                f" and delivered on connection {got.link} by server {opened.server}"
+            )
+            yield Violation(kind=Kind.AFTER_REVOCATION, what=what, at=got.at, client=client, topic=got.topic)
+
+
+def _readmitted(case: Case, revoked: Revoked) -> float:
+    """When the user was let in again, at the earliest."""
+    times = [
+        back.at
+        for back in case.readmissions
+        if back.user == revoked.user and back.topic == revoked.topic and back.at >= revoked.began
+    ]
+    return min(times, default=float("inf"))
+
+
+def known_by(case: Case, revoked: float, server: int) -> float:
+    """When a revocation must have reached a server: no fault kept it away any more, and then some time went by."""
+    known = revoked + case.revocation_seconds
+    moved = True
+    while moved:
+        moved = False
+        for fault in case.faults:
+            if _deafens(fault, server) and fault.began < known and fault.at + case.revocation_seconds > known:
+                known, moved = fault.at + case.revocation_seconds, True
+    return known
+
+
+def _deafens(fault: Injected, server: int) -> bool:
+    return fault.target in (f"server-{server}", f"postgres-{server}", "postgres")
