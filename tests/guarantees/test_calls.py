@@ -314,7 +314,9 @@ def test_a_database_that_is_away_is_no_answer_for_good(
     assert rows(installation.alias) == ["a"]
 
 
-def test_a_database_that_leaves_an_async_action_leaves_its_outcome_unknown(installation: Installation) -> None:
+def test_a_database_that_leaves_an_async_action_leaves_its_outcome_unknown(
+    installation: Installation,
+) -> None:
     async def run() -> None:
         here, there = installation.processes
         assert await here.call("touch", "k", value="a", fate="away") == "error outcome_unknown"

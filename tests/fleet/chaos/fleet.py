@@ -1,0 +1,262 @@
+"""The fleet: servers, writers, nginx, Redis and PostgreSQL as real processes, and a proxy on every way between them."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from tests.services.postgres import USER, PostgresServer, running_postgres
+from tests.services.processes import Server, find_program, free_port, start
+from tests.services.redis import RedisServer, running_redis
+
+from .proxy import Proxy
+
+ROOT = Path(__file__).resolve().parents[3]
+BIN = Path(sys.executable).parent
+DATABASE = "fleet"
+READY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """How large a fleet is, and what connects it."""
+
+    servers: int = 3
+    writers: int = 3
+    rooms: int = 6
+    backplane: str = "redis"
+    daphne: bool = False
+    """Is the last server Daphne instead of ``manage.py holdfast serve``?"""
+    sabotage: str = ""
+    holdfast: dict[str, Any] = field(default_factory=dict)
+
+
+class Node:
+    """A process that can be killed, paused, and started anew. Whoever does something to it holds its ``lock``."""
+
+    def __init__(
+        self, name: str, command: list[str | Path], directory: Path, environment: dict[str, str]
+    ) -> None:
+        self.name = name
+        self.lock = asyncio.Lock()
+        self._command = command
+        self._directory = directory
+        self._environment = environment
+        self._server: Server | None = None
+
+    @property
+    def runs(self) -> bool:
+        return self._server is not None and self._server.process.poll() is None
+
+    def start(self) -> None:
+        if not self.runs:
+            self._server = start(self.name, self._command, directory=self._directory, env=self._environment)
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._server is not None and self.runs:
+            with contextlib.suppress(ProcessLookupError):
+                self._server.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        if self._server is not None:
+            self._server.process.wait()
+
+    async def terminate(self, seconds: float) -> bool:
+        """SIGTERM. ``False`` if it had to be killed after so many seconds."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self.runs and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.05)
+        if not self.runs:
+            return True
+        self.kill()
+        return False
+
+
+class ServerNode(Node):
+    """A server, which can be asked whether it is ready."""
+
+    port: int
+
+    async def wait_until_ready(self) -> None:
+        async with asyncio.timeout(READY_SECONDS):
+            while not await asyncio.to_thread(self._is_ready):
+                if not self.runs:
+                    raise RuntimeError(f"{self.name} ended while it started:\n{self.output()}")
+                await asyncio.sleep(0.05)
+
+    def output(self) -> str:
+        return self._server.output() if self._server else ""
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready/", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+@dataclass(kw_only=True)
+class Services:
+    """What a fleet stands on. Started before it, and for several of them one after the other."""
+
+    postgres: PostgresServer
+    redis: RedisServer
+    nginx: Path
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls) -> Iterator[Self]:
+        nginx = find_program("nginx", package="nginx")
+        with running_postgres() as postgres, running_redis() as redis:
+            yield cls(postgres=postgres, redis=redis, nginx=nginx)
+
+
+class Fleet:
+    """All processes of one run. Their logs and journals are in ``directory``."""
+
+    def __init__(self, setup: Setup, services: Services, directory: Path, seed: int) -> None:
+        self.setup = setup
+        self.services = services
+        self.directory = directory
+        self.seed = seed
+        self.proxies: dict[str, Proxy] = {}
+        self.servers: list[ServerNode] = []
+        self.writers: list[Node] = []
+        self.nginx: Node
+        self.nginx_port = free_port()
+        self._ports = [free_port() for _ in range(setup.servers)]
+
+    @contextlib.asynccontextmanager
+    async def standing(self) -> AsyncIterator[Self]:
+        """Proxies and processes are made; nothing runs yet. All that was started ends with the block."""
+        async with contextlib.AsyncExitStack() as stack:
+            postgres = ("127.0.0.1", self.services.postgres.port)
+            redis = ("127.0.0.1", self.services.redis.port)
+            ways = {f"web-{n}": ("127.0.0.1", port) for n, port in enumerate(self._ports)}
+            ways |= {f"redis-{n}": redis for n in range(self.setup.servers)}
+            ways |= {f"postgres-{n}": postgres for n in range(self.setup.servers)}
+            ways |= {f"postgres-w{n}": postgres for n in range(self.setup.writers)}
+            for name, target in ways.items():
+                self.proxies[name] = await stack.enter_async_context(Proxy(name, target, seed=self.seed))
+            self.servers = [self._server(number) for number in range(self.setup.servers)]
+            self.writers = [self._writer(number) for number in range(self.setup.writers)]
+            self.nginx = self._nginx()
+            try:
+                yield self
+            finally:
+                for node in (*self.writers, *self.servers, self.nginx):
+                    node.kill()
+
+    def environment(self, *, postgres: int, redis: int) -> dict[str, str]:
+        """For a process that reaches PostgreSQL and Redis at these ports."""
+        database = {"NAME": DATABASE, "USER": USER, "HOST": "127.0.0.1", "PORT": str(postgres)}
+        return {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.fleet.project.settings",
+            "FLEET_DATABASE": json.dumps(database),
+            "FLEET_REDIS": f"redis://127.0.0.1:{redis}/0",
+            "FLEET_BACKPLANE": self.setup.backplane,
+            "FLEET_HOLDFAST": json.dumps(self.setup.holdfast),
+            "FLEET_ROOMS": str(self.setup.rooms),
+            "FLEET_SABOTAGE": self.setup.sabotage,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    @property
+    def direct(self) -> dict[str, str]:
+        """The environment of what no fault comes between."""
+        return self.environment(postgres=self.services.postgres.port, redis=self.services.redis.port)
+
+    def _server(self, number: int) -> ServerNode:
+        port = self._ports[number]
+        if self.setup.daphne and number == self.setup.servers - 1:
+            command: list[str | Path] = [
+                BIN / "daphne",
+                "-p",
+                str(port),
+                "tests.fleet.project.asgi:application",
+            ]
+        else:
+            command = [sys.executable, "-m", "django", "holdfast", "serve", "--port", str(port)]
+        environment = self.environment(
+            postgres=self.proxies[f"postgres-{number}"].port, redis=self.proxies[f"redis-{number}"].port
+        )
+        node = ServerNode(f"server-{number}", command, self.directory, environment)
+        node.port = port
+        return node
+
+    def _writer(self, number: int) -> Node:
+        name = f"writer-{number}"
+        # Each life of a writer has values of its own: the shell gives it its process id.
+        command: list[str | Path] = [
+            "/bin/sh", "-c",
+            f'exec "{sys.executable}" -m tests.fleet.chaos.writer w{number}-$$ {self.seed} "{self.directory}/{name}.jsonl" 8',
+        ]  # fmt: skip
+        environment = self.environment(
+            postgres=self.proxies[f"postgres-w{number}"].port, redis=self.services.redis.port
+        )
+        return Node(name, command, self.directory, environment)
+
+    def _nginx(self) -> Node:
+        directory = self.directory / "nginx"
+        directory.mkdir()
+        upstreams = "\n".join(
+            f"    server 127.0.0.1:{self.proxies[f'web-{n}'].port} max_fails=1 fail_timeout=1s;"
+            for n in range(self.setup.servers)
+        )
+        text = NGINX % {
+            "user": "user root;" if os.geteuid() == 0 else "",
+            "directory": directory,
+            "upstreams": upstreams,
+            "port": self.nginx_port,
+        }
+        (directory / "nginx.conf").write_text(text)
+        command: list[str | Path] = [
+            self.services.nginx, "-p", directory, "-c", directory / "nginx.conf", "-g", "daemon off;",
+        ]  # fmt: skip
+        return Node("nginx", command, self.directory, dict(os.environ))
+
+
+NGINX = """%(user)s
+worker_processes 1;
+error_log stderr warn;
+pid %(directory)s/nginx.pid;
+events { worker_connections 8192; }
+http {
+  access_log off;
+  client_body_temp_path %(directory)s/body;
+  proxy_temp_path %(directory)s/proxy;
+  fastcgi_temp_path %(directory)s/fastcgi;
+  uwsgi_temp_path %(directory)s/uwsgi;
+  scgi_temp_path %(directory)s/scgi;
+  map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+  upstream fleet {
+    least_conn;
+%(upstreams)s
+  }
+  server {
+    listen 127.0.0.1:%(port)s backlog=4096;
+    location / {
+      proxy_pass http://fleet;
+      proxy_http_version 1.1;
+      proxy_set_header Host $host:$server_port;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection $connection_upgrade;
+      proxy_connect_timeout 2s;
+      proxy_read_timeout 60s;
+      add_header X-Upstream $upstream_addr always;
+    }
+  }
+}
+"""

@@ -1,0 +1,250 @@
+"""One run: a fleet, a crowd, a schedule, and the verdict."""
+
+import asyncio
+import contextlib
+import re
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from .checker import Case, Kind, Violation, check
+from .client import Character, Way
+from .crowd import Plan
+from .fleet import DATABASE, ROOT, Fleet, Services, Setup
+from .injector import Injector
+from .orders import Orders, taking_orders
+from .records import Answered, Got, Injected, Journal, Opened, Record, Truth, read
+from .schedule import Schedule, Size, make
+
+CROWDS = 2
+ARRIVAL_SECONDS = 2.5
+PATIENCE_SECONDS = 25.0
+"""How long everybody may take to get to the end of every topic once all is well again."""
+
+BEGINNING = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", re.MULTILINE)
+REST_SECONDS = 5.0
+"""After which nobody is listed any more who was held by a server that was killed: 1.5 leases, and a little. What comes
+although it should not, comes by then."""
+
+AWAY = re.compile(r"^ ERROR channels_redis|^(django\.db\.utils\.\w+|[\w.]+LogUnavailable): ", re.MULTILINE)
+TROUBLE = re.compile(r"Traceback|was never awaited|Task was destroyed|Exception ignored|never retrieved")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a run is made of. ``mean_gap`` is the mean time between two faults, in seconds."""
+
+    seed: int = 1
+    seconds: float = 30.0
+    clients: int = 120
+    mean_gap: float = 0.9
+    setup: Setup = field(default_factory=Setup)
+
+    def schedule(self) -> Schedule:
+        size = Size(
+            servers=self.setup.servers,
+            writers=self.setup.writers,
+            users=self.users,
+            topics=self.setup.rooms,
+            redis=self.setup.backplane != "none",
+            revocation=revocation_is_there(),
+        )
+        return make(self.seed, self.seconds, size, mean_gap=self.mean_gap)
+
+    @property
+    def users(self) -> int:
+        """Some have several devices."""
+        return max(self.clients // 3, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run came to. ``counts`` say how much went on in it, ``trouble`` what the servers' logs say."""
+
+    options: Options
+    schedule: Schedule
+    directory: Path
+    began: float
+    violations: list[Violation]
+    counts: dict[str, int]
+    trouble: dict[str, int]
+    records: list[Record]
+
+    @property
+    def by_kind(self) -> Counter[Kind]:
+        return Counter(violation.kind for violation in self.violations)
+
+
+def revocation_is_there() -> bool:
+    """Does this version of Holdfast have what shuts users out?"""
+    import holdfast
+
+    return hasattr(holdfast, "disconnect")
+
+
+def presence_topics(setup: Setup) -> frozenset[str]:
+    """Without Redis each server knows of its own members only, and says so at its start."""
+    there = setup.backplane != "none"
+    return frozenset(f"rooms/r{number}" for number in range(setup.rooms)) if there else frozenset()
+
+
+async def run(options: Options, services: Services, parent: Path) -> Outcome:
+    """Carry a schedule out, and check it. The run's journals and logs stay in a directory below ``parent``."""
+    directory = parent / "-".join(filter(None, ["seed", str(options.seed), options.setup.sabotage]))
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    services.postgres.drop_database(DATABASE)
+    services.postgres.create_database(DATABASE)
+    services.redis.flush()
+    schedule = options.schedule()
+    (directory / "schedule").write_text(f"{schedule}\n")
+    async with contextlib.AsyncExitStack() as stack:
+        fleet = await stack.enter_async_context(
+            Fleet(options.setup, services, directory, options.seed).standing()
+        )
+        bailiff = await stack.enter_async_context(
+            taking_orders(
+                "bailiff", "tests.fleet.chaos.bailiff", str(directory / "bailiff.jsonl"),
+                directory=directory, environment=fleet.direct,
+            )
+        )  # fmt: skip
+        users = await bailiff.ask("migrate", options.users)
+        for server in fleet.servers:
+            server.start()
+        fleet.nginx.start()
+        for server in fleet.servers:
+            await server.wait_until_ready()
+        crowds = [
+            await stack.enter_async_context(_crowd(fleet, plan, directory, number))
+            for number, plan in enumerate(_plans(options, fleet))
+        ]
+        await asyncio.sleep(ARRIVAL_SECONDS)
+        for writer in fleet.writers:
+            writer.start()
+        began = time.monotonic()
+        journal = Journal(directory / "faults.jsonl")
+        stack.callback(journal.close)
+        injector = Injector(fleet, bailiff, users, journal)
+        await injector.carry_out(schedule)
+        await _come_to_rest(fleet, bailiff, crowds, directory / "truth.json")
+    return _judge(options, schedule, directory, began)
+
+
+# ── the crowd ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def characters(options: Options) -> list[Character]:
+    """Who is there: each seventh reads rarely, each fifth speaks MessagePack, each user has about three devices."""
+    rooms, made = options.setup.rooms, []
+    for number in range(options.clients):
+        topics = {f"rooms/r{number % rooms}", f"rooms/r{(number // rooms + 2 * number) % rooms}"}
+        if number % 4 == 0:
+            topics.add(f"tickers/t{number // 4 % 2}")
+        character = Character(
+            client=f"c{number:03}",
+            user=f"user-{number % options.users}",
+            topics=sorted(topics),
+            slow=number % 7 == 3,
+            msgpack=number % 5 == 1,
+            calls_per_second=0.1 if number % 3 == 0 else 0.0,
+        )
+        made.append(character)
+    return made
+
+
+def _plans(options: Options, fleet: Fleet) -> list[Plan]:
+    servers = range(options.setup.servers)
+    direct = [Way(name=f"web-{n}", port=fleet.proxies[f"web-{n}"].port, server=n) for n in servers]
+    upstreams = {f"127.0.0.1:{way.port}": way.server for way in direct}
+    ways = [*direct, *[Way(name="nginx", port=fleet.nginx_port)] * (2 * len(direct))]
+    everybody = characters(options)
+    return [
+        Plan(
+            characters=everybody[number::CROWDS],
+            ways=ways,
+            upstreams=upstreams,
+            journal=str(fleet.directory / f"crowd-{number}.jsonl"),
+            patience=PATIENCE_SECONDS,
+            arrive_within=ARRIVAL_SECONDS,
+        )
+        for number in range(CROWDS)
+    ]
+
+
+def _crowd(
+    fleet: Fleet, plan: Plan, directory: Path, number: int
+) -> contextlib.AbstractAsyncContextManager[Orders]:
+    path = directory / f"plan-{number}.json"
+    path.write_bytes(msgspec.json.encode(plan))
+    return taking_orders(
+        f"crowd-{number}", "tests.fleet.chaos.crowd", str(path), directory=directory, environment=fleet.direct
+    )
+
+
+# ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _come_to_rest(fleet: Fleet, bailiff: Orders, crowds: list[Orders], truth: Path) -> None:
+    """Stop writing, let everybody in, and give them time to get to the end of every topic."""
+    for node in (*fleet.servers, fleet.nginx):
+        node.start()
+    await asyncio.gather(*[writer.terminate(10) for writer in fleet.writers])
+    await bailiff.ask("pardon")
+    await asyncio.gather(*[crowd.say("hush") for crowd in crowds])
+    heads = await bailiff.ask("curtain", fleet.setup.rooms)
+    order = f"catch-up {msgspec.json.encode(heads).decode()}"
+    await asyncio.gather(*[crowd.say(order) for crowd in crowds])
+    await asyncio.sleep(REST_SECONDS)
+    await asyncio.gather(*[crowd.say("finish") for crowd in crowds])
+    await bailiff.ask("truth", str(truth))
+
+
+def _judge(options: Options, schedule: Schedule, directory: Path, began: float) -> Outcome:
+    truth = msgspec.json.decode((directory / "truth.json").read_bytes(), type=Truth)
+    records = list(read(sorted(directory.glob("*.jsonl"))))
+    case = Case.of(truth, records, presence_topics=presence_topics(options.setup))
+    return Outcome(
+        options=options,
+        schedule=schedule,
+        directory=directory,
+        began=began,
+        violations=check(case),
+        counts=_counts(case, records),
+        trouble=trouble(directory),
+        records=records,
+    )
+
+
+def _counts(case: Case, records: list[Record]) -> dict[str, int]:
+    kinds = Counter(type(record) for record in records)
+    outcomes = Counter(end.outcome for end in case.ends)
+    return {
+        "committed": outcomes["committed"],
+        "rolled back": outcomes["rolled back"],
+        "unsure": outcomes["unsure"],
+        "log entries": sum(log.head for log in case.truth.logs.values()),
+        "deliveries": kinds[Got],
+        "connections": kinds[Opened],
+        "answers": kinds[Answered],
+        "faults": kinds[Injected],
+        "revocations": len(case.revocations),
+    }
+
+
+def trouble(directory: Path) -> dict[str, int]:
+    """What does not belong into a server's log, even when everything around it breaks: how often, by file.
+
+    ``channels_redis`` logs a traceback whenever Redis leaves it, and so does a handshake that needs a database that is
+    away: these are what broke.
+    """
+    found = {}
+    for log in sorted(directory.glob("server-*.log")):
+        messages = BEGINNING.split(log.read_text(errors="replace"))
+        count = sum(bool(TROUBLE.search(text)) and not AWAY.search(text) for text in messages)
+        if count:
+            found[str(log.relative_to(ROOT)) if log.is_relative_to(ROOT) else str(log)] = count
+    return found

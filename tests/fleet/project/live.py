@@ -1,0 +1,79 @@
+"""Rooms, which are durable, and tickers, which are not."""
+
+import time
+from typing import Any
+
+from holdfast import Event, Keep, Presence, Topic, action
+
+from .models import Ban, Fact
+
+
+class Said(Event):
+    """``value`` is unlike every other one of the run; ``at`` is when its publisher began to publish it."""
+
+    value: str
+    at: float
+    pad: str = ""
+
+
+class Shouted(Event):
+    """Published outside of a transaction."""
+
+    value: str
+    at: float
+
+
+class Curtain(Event):
+    """The last event of a room, which everybody waits for at the end."""
+
+    value: str
+    at: float
+
+
+class Tick(Event, durable=False):
+    value: str
+    at: float
+
+
+class Room(Topic):
+    """Anybody who is signed in may enter, but for those who are banned."""
+
+    route = "rooms/<slug:room>"
+    events = [Said, Shouted, Curtain]
+    keep = Keep(days=1)
+    presence = Presence()
+
+    def may_join(self, user: Any) -> bool:
+        return bool(
+            user.is_authenticated and not Ban.objects.filter(user_id=user.pk, topic=self.name).exists()
+        )
+
+    @action
+    def post(self, caller: Any, value: str, pad: int = 0) -> str:
+        self._say(value, pad, None)
+        return value
+
+    @action
+    def post_to_others(self, caller: Any, value: str, pad: int = 0) -> str:
+        self._say(value, pad, caller)
+        return value
+
+    @action(timeout=5)
+    async def shout(self, caller: Any, value: str) -> str:
+        await self.apublish(Shouted(value, time.monotonic()))
+        return value
+
+    def _say(self, value: str, pad: int, exclude: Any) -> None:
+        at = time.monotonic()
+        Fact.objects.create(topic=self.name, value=value)
+        self.publish(Said(value, at, "x" * pad), exclude=exclude)
+
+
+class Ticker(Topic):
+    """Passes on and stores nothing."""
+
+    route = "tickers/<slug:symbol>"
+    events = [Tick]
+
+    async def may_join(self, user: Any) -> bool:
+        return bool(user.is_authenticated)

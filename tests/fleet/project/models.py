@@ -1,0 +1,23 @@
+"""What the application writes beside its events."""
+
+from django.db import models
+
+
+class Fact(models.Model):
+    """The effect of one event: a row that is written in the same transaction."""
+
+    topic = models.CharField(max_length=255)
+    value = models.CharField(max_length=100)
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.value}"
+
+
+class Ban(models.Model):
+    """A user who may not enter a topic for now."""
+
+    user_id = models.BigIntegerField()
+    topic = models.CharField(max_length=255)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.topic}"

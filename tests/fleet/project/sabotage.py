@@ -1,0 +1,138 @@
+"""Promises broken on purpose, to see that the checker says so. FLEET_SABOTAGE names one; unset, nothing is touched.
+
+Each is a change that somebody could make to Holdfast by mistake.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+WANTED = os.environ.get("FLEET_SABOTAGE", "")
+
+Break = Callable[[], None]
+
+
+def skip_gaps() -> None:
+    """What lies beyond a gap is passed on at once, and the gap is forgotten."""
+    from holdfast.hub.order import Order
+
+    take = Order.take
+
+    def careless(self: Any, stream: Any, batch: Any) -> None:
+        if batch.epoch == stream.epoch and batch.entries[0].offset > stream.offset + 1:
+            stream.offset = batch.entries[0].offset - 1
+        take(self, stream, batch)
+
+    Order.take = careless  # type: ignore[method-assign]
+
+
+def deliver_twice() -> None:
+    """Now and then an event goes out twice."""
+    from holdfast.hub.stream import Stream
+
+    say = Stream.say
+    said = [0]
+
+    def twice(self: Any, events: Sequence[Any]) -> None:
+        say(self, events)
+        said[0] += 1
+        if said[0] % 20 == 0:
+            say(self, events)
+
+    Stream.say = twice  # type: ignore[method-assign]
+
+
+def no_sweep() -> None:
+    """Nobody finishes what the dead have left; and all die between their commit and the numbering."""
+    from holdfast.log.database import DatabaseLog
+
+    DatabaseLog.sweep = lambda self: []  # type: ignore[method-assign]
+    DatabaseLog.sequence = lambda self, topics: []  # type: ignore[method-assign]
+
+
+def no_comparison() -> None:
+    """A wake-up that was lost stays lost."""
+    from holdfast.hub.order import Order
+
+    Order.match = lambda self, stream, head, asked: None  # type: ignore[method-assign]
+
+
+def tell_before_commit() -> None:
+    """Ephemeral events go out before their transaction commits."""
+    from holdfast.hub.publisher import Publisher
+
+    Publisher._when_committed = lambda self, drafts: self._pass(drafts)  # type: ignore[method-assign]
+
+
+def forget_keys() -> None:
+    """A call that is sent again is carried out again."""
+    from holdfast.log import calls
+    from holdfast.log.tables import CALL
+
+    claim = calls.claim
+
+    def forgetful(connection: Any, owner: str, key: str, target: str, seconds: float) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(f'DELETE FROM {CALL} WHERE owner = %s AND "key" = %s', (owner, key))
+        return claim(connection, owner, key, target, seconds)
+
+    calls.claim = forgetful
+
+
+def skip_the_slow() -> None:
+    """Who falls behind goes on with the newest event."""
+    from holdfast.hub.replay import Replay
+
+    def skip(self: Any, subscription: Any) -> None:
+        subscription.offset = subscription.stream.offset
+        self.advance(subscription)
+
+    Replay.advance = _skipping(Replay.advance)  # type: ignore[method-assign]
+    Replay._wait_for_page = skip  # type: ignore[method-assign]
+
+
+def _skipping(advance: Any) -> Any:
+    def careless(self: Any, subscription: Any) -> None:
+        if not subscription.live and subscription.outlet.ready and not subscription.ended:
+            subscription.offset = max(subscription.offset, subscription.stream.offset)
+        advance(self, subscription)
+
+    return careless
+
+
+def no_lock() -> None:
+    """The functions that give out offsets take no lock. Done in the database, see :func:`break_the_database`."""
+
+
+BREAKS: dict[str, Break] = {
+    "skip-gaps": skip_gaps,
+    "deliver-twice": deliver_twice,
+    "no-sweep": no_sweep,
+    "no-comparison": no_comparison,
+    "tell-before-commit": tell_before_commit,
+    "forget-keys": forget_keys,
+    "skip-the-slow": skip_the_slow,
+    "no-lock": no_lock,
+}
+
+
+def break_what_was_asked() -> None:
+    if WANTED:
+        BREAKS[WANTED]()
+
+
+def break_the_database() -> None:
+    """After ``migrate``: without the lock two may give out one offset, if no key forbids that."""
+    if WANTED != "no-lock":
+        return
+    from django.db import connection
+
+    from holdfast.log import functions
+
+    with connection.cursor() as cursor:
+        for function in (functions.PLACE, functions.MOVE):
+            # A moment between reading the head and writing it, so that a short run need not be lucky.
+            careless = function.replace("FOR NO KEY UPDATE SKIP LOCKED;", "; PERFORM pg_sleep(0.03);")
+            assert careless != function
+            cursor.execute(careless.replace("IF FOUND AND NOT EXISTS", "IF _id IS NOT NULL AND NOT EXISTS"))
+        cursor.execute("ALTER TABLE holdfast_entry DROP CONSTRAINT holdfast_entry_pkey")

@@ -1,0 +1,17 @@
+"""Signing in, and being asked whether the server is up."""
+
+from django.contrib.auth import login
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+
+
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Sign a user in on one device, which is a client of the crowd."""
+    user = User.objects.get(username=request.GET["user"])
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    request.session["client"] = request.GET["client"]
+    return HttpResponse("signed in")
+
+
+async def ready(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("ready")
