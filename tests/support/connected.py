@@ -19,6 +19,7 @@ from holdfast.limits.memory import MemoryLimiter
 from holdfast.log.base import Log
 from holdfast.log.memory import MemoryLog
 from holdfast.protocol.codec import JSON
+from holdfast.session.session import Limits
 from holdfast.topics.registry import Registry
 
 from .clock import turns
@@ -135,10 +136,13 @@ class Fleet:
         self.identified: list[Claim] = []
         self.broken: Exception | None = None
 
-    async def process(self, *, threads: int = 1, **policy: Any) -> Process:
-        policy.setdefault("fresh_seconds", 0.0)
+    async def process(self, *, threads: int = 1, start: bool = True, **policy: Any) -> Process:
+        policy.setdefault(
+            "limits", Limits(heartbeat=1e9)
+        )  # nobody is closed for being silent while the clock jumps
         made = Process(self, Policy(**policy), threads)
-        await made.runtime.hub()
+        if start:
+            await made.runtime.hub()
         self.processes.append(made)
         return made
 

@@ -199,14 +199,13 @@ class Reauthorization:
             # One user's connections stand together, so that one answer serves them all.
             everybody = sorted(self._connections, key=lambda connection: connection.owner)
             chunks = [everybody[at : at + CHUNK] for at in range(0, len(everybody), CHUNK)]
-            for number, chunk in enumerate(chunks, 1):
+            for number, chunk in enumerate(chunks):
                 await asyncio.sleep(begun + self._period * number / len(chunks) - hub.loop.time())
                 try:
                     await self.ask([self._routine(connection, hub.loop.time()) for connection in chunk])
                 except Exception:
                     logger.exception("some connections could not be asked about; they will be, the next time")
-            if not chunks:
-                await asyncio.sleep(self._period)
+            await asyncio.sleep(max(begun + self._period - hub.loop.time(), 1.0))
 
     def _routine(self, connection: "Connection", now: float) -> Question:
         """The scheduled question: about the user, and about what was not asked about lately anyway."""

@@ -1,0 +1,305 @@
+"""Whoever stays is asked about again: on a schedule, and when something was ordered."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast import Event, Topic
+from holdfast.connections import reauthorize
+from holdfast.connections.reauthorize import PAUSES
+from tests.support.clock import in_jumping_time, turns
+from tests.support.connected import Socket, User, fleet
+from tests.support.hubs import Scripted
+
+PERIOD = 300.0
+
+
+class Said(Event):
+    n: int
+
+
+class Rules:
+    """What the rules say, and whom they were asked about."""
+
+    def __init__(self) -> None:
+        self.out: set[Any] = set()
+        self.asked: list[tuple[str, Any]] = []
+        self.error: Exception | None = None
+        self.hangs = False
+
+    def answer(self, topic: Topic, user: Any) -> bool:
+        self.asked.append((topic.name, user))
+        if self.error is not None:
+            raise self.error
+        return getattr(user, "pk", None) not in self.out
+
+
+rules = Rules()
+
+
+class Hall(Topic):
+    """Its rule is a ``def``."""
+
+    route = "halls/<int:hall>"
+    events = [Said]
+
+    def may_join(self, user: Any) -> bool:
+        return rules.answer(self, user)
+
+
+class Room(Topic):
+    """Its rule is an ``async def``."""
+
+    route = "rooms/<int:room>"
+    events = [Said]
+
+    async def may_join(self, user: Any) -> bool:
+        if rules.hangs:
+            await asyncio.Event().wait()
+        return rules.answer(self, user)
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    yield
+    rules.__init__()  # type: ignore[misc]
+
+
+def inline(here: Any) -> None:
+    """Let handlers' work run where it stands, so that nothing waits for threads while the clock jumps."""
+    for process in here.processes:
+        process.runtime.threads.run = Scripted().run
+
+
+async def joined(here: Any, pk: int | None, *topics: str, **more: Any) -> Socket:
+    socket: Socket = await here.processes[0].connect(None if pk is None else User(pk), **more)
+    for ref, topic in enumerate(topics):
+        assert (await socket.join(topic, ref))["type"] == "joined"
+    rules.asked.clear()
+    return socket
+
+
+@in_jumping_time
+async def test_a_right_that_ended_without_a_word_ends_within_the_period() -> None:
+    async with fleet(Hall, Room, reauthorize_seconds=PERIOD) as here:
+        inline(here)
+        socket = await joined(here, 1, "halls/1", "rooms/1")
+        other = await joined(here, 2, "halls/1", "rooms/1")
+        rules.out.add(1)
+        await asyncio.sleep(1.5 * PERIOD)
+        frames = await socket.hear()
+        assert [(frame["type"], frame["topic"], frame["payload"]["code"]) for frame in frames] == [
+            ("left", "halls/1", "forbidden"),
+            ("left", "rooms/1", "forbidden"),
+        ]
+        assert (await other.hear(), other.closed) == ([], None)
+
+
+@in_jumping_time
+async def test_a_session_or_a_user_that_ended_without_a_word_ends_its_connections() -> None:
+    async with fleet(Hall, reauthorize_seconds=PERIOD) as here:
+        inline(here)
+        gone, ended, stays = [
+            await joined(here, pk, session=session) for pk, session in ((1, "a"), (2, "b"), (2, "c"))
+        ]
+        here.gone.add(1)
+        here.ended.add("b")
+        await asyncio.sleep(1.5 * PERIOD)
+        assert [socket.closed for socket in (gone, ended, stays)] == [4401, 4401, None]
+
+
+@in_jumping_time
+async def test_the_callers_user_is_the_one_that_was_just_read() -> None:
+    async with fleet(Room, reauthorize_seconds=PERIOD) as here:
+        inline(here)
+        socket = await joined(here, 1, "rooms/1")
+        before = socket.connection.caller.user
+        await asyncio.sleep(1.5 * PERIOD)
+        after = socket.connection.caller.user
+        assert before is not after
+        assert rules.asked[-1] == ("rooms/1", after)
+        assert socket.connection.caller.session == socket.connection._session.id
+
+
+@in_jumping_time
+async def test_many_connections_of_one_user_and_all_who_are_anonymous_are_asked_about_once() -> None:
+    async with fleet(Hall, Room, reauthorize_seconds=PERIOD) as here:
+        inline(here)
+        for number in range(6):
+            await joined(here, 1, "halls/1", "rooms/1", session=f"s{number % 2}")
+            await joined(here, None, "halls/1")
+        here.identified.clear()
+        await asyncio.sleep(1.5 * PERIOD)
+        assert sorted(name for name, _ in rules.asked) == ["halls/1", "halls/1", "rooms/1"]
+        assert sorted(str(claim.session_key) for claim in here.identified) == ["s0", "s1"]
+
+
+@in_jumping_time
+async def test_a_right_that_was_asked_about_lately_is_left_alone() -> None:
+    async with fleet(Room, reauthorize_seconds=PERIOD) as here:
+        inline(here)
+        socket = await joined(here, 1, "rooms/1")
+        await asyncio.sleep(0.9 * PERIOD)
+        socket.connection.places()[0].checked = here.processes[0].runtime._hub.loop.time()  # type: ignore[index, union-attr]
+        await asyncio.sleep(0.2 * PERIOD)
+        assert rules.asked == []
+
+
+@in_jumping_time
+async def test_the_questions_are_spread_over_the_period() -> None:
+    async with fleet(Room, reauthorize_seconds=PERIOD) as here:
+        inline(here)
+        times: list[float] = []
+        process = here.processes[0]
+        identify = process.service.revocation._reauthorization._identify
+
+        def note(claims: Any) -> Any:
+            times.append(process.runtime._hub.loop.time())  # type: ignore[union-attr]
+            return identify(claims)
+
+        process.service.revocation._reauthorization._identify = note
+        for pk in range(2 * reauthorize.CHUNK + 1):
+            await process.connect(User(pk))
+        await asyncio.sleep(2 * PERIOD)
+        first, second, third = times[:3]
+        assert (second - first, third - second) == (PERIOD / 3, PERIOD / 3)
+
+
+@pytest.mark.parametrize("period", [0.0])
+@in_jumping_time
+async def test_without_a_period_nobody_is_asked(period: float) -> None:
+    async with fleet(Room, reauthorize_seconds=period) as here:
+        inline(here)
+        await joined(here, 1, "rooms/1")
+        await asyncio.sleep(10 * PERIOD)
+        assert (rules.asked, here.identified) == ([], [])
+
+
+# ── what cannot be answered ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@in_jumping_time
+async def test_on_the_schedule_no_answer_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with fleet(Hall, Room, reauthorize_seconds=PERIOD) as here:
+        inline(here)
+        socket = await joined(here, 1, "halls/1", "rooms/1")
+        rules.error, here.broken = ZeroDivisionError(), None
+        await asyncio.sleep(1.5 * PERIOD)
+        rules.error, here.broken = None, ConnectionError("away")
+        await asyncio.sleep(1.5 * PERIOD)
+        assert (await socket.hear(), socket.closed) == ([], None)
+        here.broken = None
+        rules.out.add(1)
+        await asyncio.sleep(1.5 * PERIOD)
+        assert await socket.types() == ["left", "left"]
+        assert "may_join failed" in caplog.text
+
+
+@in_jumping_time
+async def test_an_order_is_asked_about_until_there_is_an_answer() -> None:
+    async with fleet(Hall, Room) as here:
+        inline(here)
+        out, stays = await joined(here, 1, "halls/1", "rooms/1"), await joined(here, 2, "halls/1")
+        here.broken = ConnectionError("away")
+        rules.out.add(1)
+        await holdfast.arecheck(1)
+        await Hall.arecheck()
+        await asyncio.sleep(PAUSES[0] / 2)
+        assert (await out.hear(), await stays.hear()) == ([], [])
+        here.broken, rules.error = None, OSError("away")
+        await asyncio.sleep(PAUSES[0])
+        assert await out.hear() == []
+        rules.error = None
+        await asyncio.sleep(sum(PAUSES))
+        assert (await out.types(), await stays.types()) == (["left", "left"], [])
+
+
+@in_jumping_time
+async def test_whose_connection_it_is_and_nobody_can_say_does_not_stay_but_may_come_back() -> None:
+    async with fleet(Hall) as here:
+        inline(here)
+        socket, other = await joined(here, 1, "halls/1"), await joined(here, 2, "halls/1")
+        here.broken = ConnectionError("away")
+        await holdfast.arecheck(1)
+        await asyncio.sleep(sum(PAUSES) + 1)
+        (goodbye,) = await socket.hear()
+        assert goodbye["payload"] == {"code": "failed", "reconnect": True}
+        assert other.closed is None
+
+
+@in_jumping_time
+async def test_a_rule_that_fails_ends_the_subscription_that_was_ordered_to_be_asked_about() -> None:
+    async with fleet(Hall, Room) as here:
+        inline(here)
+        socket = await joined(here, 1, "halls/1", "rooms/1")
+        rules.error = ZeroDivisionError()
+        await Hall(hall=1).arecheck()
+        await asyncio.sleep(sum(PAUSES) + 1)
+        (frame,) = await socket.hear()
+        assert (frame["topic"], frame["payload"]["code"]) == ("halls/1", "internal")
+
+
+@in_jumping_time
+async def test_a_rule_that_hangs_keeps_nobody_else_waiting() -> None:
+    async with fleet(Hall, Room) as here:
+        inline(here)
+        hanging, other = await joined(here, 1, "rooms/1"), await joined(here, 2, "halls/1")
+        rules.hangs = True
+        await holdfast.arecheck(1)
+        await turns()
+        rules.out.add(2)
+        await holdfast.arecheck(2)
+        assert await other.types() == ["left"]
+        assert await hanging.hear() == []
+
+
+# ── a user who changes while he joins ────────────────────────────────────────────────────────────────────────────────
+
+
+@in_jumping_time
+async def test_whoever_joins_while_his_user_is_read_again_is_judged_by_what_he_is_now() -> None:
+    """A rule may look at what is kept on the user object, as ``has_perm`` does."""
+
+    class Bridge(Topic):
+        route = "bridge"
+
+        async def may_join(self, user: Any) -> bool:
+            return bool(getattr(user, "is_captain", False))
+
+    async with fleet(Bridge) as here:
+        slow = Scripted()
+        here.processes[0].runtime.threads.run = slow.run  # type: ignore[method-assign]
+        captain = User(1)
+        captain.is_captain = True  # type: ignore[attr-defined]
+        socket = await here.processes[0].connect(captain)
+        slow.hold("identify")
+        await holdfast.arecheck(1)
+        socket.say(type="join", ref=1, topic="bridge")
+        assert await socket.hear() == []
+        slow.let_go("identify")
+        (answer,) = await socket.hear()
+        assert answer["payload"]["code"] == "forbidden"
+
+
+@in_jumping_time
+async def test_an_evicted_user_comes_back_only_as_what_he_is_now() -> None:
+    class Bridge(Topic):
+        route = "bridge"
+
+        async def may_join(self, user: Any) -> bool:
+            return bool(getattr(user, "is_captain", False))
+
+    async with fleet(Bridge) as here:
+        inline(here)
+        captain = User(1)
+        captain.is_captain = True  # type: ignore[attr-defined]
+        socket = await here.processes[0].connect(captain)
+        assert (await socket.join("bridge"))["type"] == "joined"
+        await Bridge().aevict(1)
+        socket.say(type="join", ref=2, topic="bridge")
+        await turns()
+        left, answer = await socket.hear()
+        assert (left["payload"]["code"], answer["payload"]["code"]) == ("evicted", "forbidden")

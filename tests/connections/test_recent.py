@@ -1,0 +1,71 @@
+"""What was ordered a short while ago is remembered for long enough, and not for ever."""
+
+import pytest
+
+from holdfast.connections.recent import Recent
+from holdfast.hub.control import Disconnect, EndSession, Evict, Order, Recheck
+
+ROOM, ROUTE = "rooms/lobby", "rooms/<slug:room>"
+
+
+@pytest.mark.parametrize(
+    ("order", "here", "elsewhere", "at_all"),
+    [
+        (Evict(topic=ROOM, owners=("user:1", "user:2")), True, False, False),
+        (Evict(topic=ROOM), True, False, False),
+        (Evict(topic="rooms/other", owners=("user:1",)), False, False, False),
+        (Disconnect(owner="user:1"), True, True, True),
+        (Disconnect(owner="user:2"), False, False, False),
+        (EndSession(owner="user:1", session="s"), True, True, True),
+        (Recheck(owners=("user:1",)), True, True, True),
+        (Recheck(topic=ROOM), True, False, False),
+        (Recheck(route=ROUTE), True, False, False),
+        (Recheck(route="rooms/lobby"), False, False, False),
+        (Recheck(), True, True, True),
+    ],
+)
+def test_an_order_concerns_those_whom_it_is_about(
+    order: Order, here: bool, elsewhere: bool, at_all: bool
+) -> None:
+    recent = Recent(60)
+    recent.add(order, 0.0)
+    assert recent.concern("user:1", ROOM, ROUTE, 0) is here
+    assert recent.concern("user:1", "files/1", "files/<int:file>", 0) is elsewhere
+    assert recent.concern_owner("user:1", 0) is at_all
+    assert recent.remember("user:1", 0.0) is at_all
+    assert not recent.concern("user:1", ROOM, ROUTE, recent.newest)
+
+
+def test_an_order_is_remembered_for_its_time_and_forgotten_after_twice_that() -> None:
+    for begun in range(0, 60, 7):
+        recent = Recent(60)
+        recent.add(Recheck(topic="begins the clock"), 0.0)
+        recent.add(Disconnect(owner="user:1"), begun)
+        for second in range(begun, begun + 60):
+            recent.add(Disconnect(owner="user:2"), second)
+            assert recent.remember("user:1", second), (begun, second)
+        assert not recent.remember("user:1", begun + 120)
+
+
+def test_who_began_before_what_is_forgotten_is_asked_again_to_be_sure() -> None:
+    recent = Recent(60)
+    begun = recent.newest
+    recent.add(Evict(topic=ROOM, owners=("user:1",)), 0.0)
+    recent.add(Evict(topic=ROOM, owners=("user:2",)), 70.0)
+    recent.add(Evict(topic=ROOM, owners=("user:2",)), 140.0)
+    assert recent.concern("user:1", ROOM, ROUTE, begun)
+    assert recent.concern_owner("user:1", begun)
+
+
+def test_when_orders_were_missed_everybody_is_concerned() -> None:
+    recent = Recent(60)
+    recent.miss(0.0)
+    assert recent.concern("client:x", ROOM, ROUTE, 0)
+    assert recent.remember("user:1", 1.0)
+
+
+def test_what_is_remembered_does_not_grow_for_ever() -> None:
+    recent = Recent(60)
+    for second in range(10_000):
+        recent.add(Disconnect(owner=f"user:{second}"), float(second))
+    assert len(recent._young) + len(recent._old) <= 120
