@@ -8,21 +8,33 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
+from holdfast.backplane.base import Backplane
 from holdfast.backplane.channels import ChannelsBackplane
+from holdfast.backplane.redis import RedisBackplane
+from holdfast.stores.redis import RedisStore
+from tests.services.redis import RedisServer
 
 from .conftest import REDIS_LAYERS, configure
 from .ends import Receiver
 
 ROOT = Path(__file__).parents[2]
-Run = Callable[[str], Awaitable[None]]
+Run = Callable[..., Awaitable[str]]
 
 
-@pytest.fixture(params=REDIS_LAYERS)
+@pytest.fixture(params=[*REDIS_LAYERS, "redis"])
 async def receiver(
     request: pytest.FixtureRequest, settings: Settings, redis_url: str
 ) -> AsyncIterator[Receiver]:
-    configure(settings, request.param, redis_url)
-    receiver = await Receiver(ChannelsBackplane("one")).start("rooms/lobby")
+    backplane: Backplane
+    if request.param == "redis":
+        settings.CHANNEL_LAYERS = {
+            "one": {"BACKEND": "redis", "CONFIG": {"hosts": [redis_url], "prefix": ""}}
+        }
+        backplane = RedisBackplane(RedisStore(redis_url))
+    else:
+        configure(settings, request.param, redis_url)
+        backplane = ChannelsBackplane("one")
+    receiver = await Receiver(backplane).start("rooms/lobby")
     yield receiver
     await receiver.backplane.stop()
 
@@ -32,16 +44,18 @@ def run(receiver: Receiver, settings: Settings) -> Run:
     """Runs tests/backplane/program.py to its end."""
     layer = settings.CHANNEL_LAYERS["one"]
 
-    async def run(how: str) -> None:
+    async def run(how: str, *arguments: str) -> str:
         process = await asyncio.create_subprocess_exec(
             *[sys.executable, "-W", "ignore::DeprecationWarning", "-m", "tests.backplane.program", how],
-            *[layer["BACKEND"], layer["CONFIG"]["hosts"][0], layer["CONFIG"]["prefix"]],
+            *[layer["BACKEND"], layer["CONFIG"]["hosts"][0], layer["CONFIG"]["prefix"], *arguments],
             cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(170):
-            _, errors = await process.communicate()
+            output, errors = await process.communicate()
         assert (process.returncode, errors.decode()) == (0, "")
+        return output.decode()
 
     return run
 
@@ -83,4 +97,33 @@ async def test_twenty_thousand_messages_open_no_more_connections_than_one(
     receiver: Receiver, run: Run
 ) -> None:
     await run("many")
+    await receiver.until(lambda: b"done" in receiver.of("rooms/lobby"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("receiver", ["redis"], indirect=True)
+async def test_a_hundred_thousand_messages_are_sent_by_one_connection(
+    receiver: Receiver, run: Run, redis_server: RedisServer
+) -> None:
+    with redis_server.client() as client:
+        client.config_resetstat()
+
+        def ours() -> int:
+            return sum(found["name"] == "holdfast" for found in client.client_list())
+
+        counts = [ours()]
+
+        async def watch() -> None:
+            while True:
+                counts.append(await asyncio.to_thread(ours))
+                await asyncio.sleep(0.05)
+
+        watching = asyncio.create_task(watch())
+        print(await run("many", "100000"))
+        watching.cancel()
+        await asyncio.wait([watching])
+        assert max(counts) == counts[0] + 1
+        # Each of our connections names itself once: there never was a second one.
+        assert client.info("commandstats")["cmdstat_client|setname"]["calls"] == 1
     await receiver.until(lambda: b"done" in receiver.of("rooms/lobby"))
