@@ -1,0 +1,300 @@
+"""What carries events between processes, and what that costs: python -m bench.backplane
+
+Three questions, to Redis spoken with directly and to both layers of channels_redis, by turns, on one Redis:
+
+receiving   How many events can one core receive? One process publishes 128 bytes again and again, without a log; the other
+            has a hub with a subscriber of each topic, which counts. Only the CPU of the receiving process counts.
+publishing  How long does ``publish`` keep a process without an event loop? Without a log, with the log in SQLite and with
+            the log in PostgreSQL (both as in bench/publish.py).
+latency     How long after ``publish`` does the subscriber's outlet in another process have the event, at 1,000 a second?
+
+Nothing is pinned but the receiver, to core 0; the publisher and Redis share core 1.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bench.machine import LOAD_CORE, ROOT, SERVER_CORE, busy, described, pinned
+from bench.publish import running
+
+WAYS = {
+    "redis": "Redis",
+    "channels_redis.core.RedisChannelLayer": "channels_redis, core",
+    "channels_redis.pubsub.RedisPubSubChannelLayer": "channels_redis, pub/sub",
+}
+EVENT = b'{"padding":"' + b"x" * 114 + b'"}'
+GOAL_PER_SECOND, GOAL_PUBLISH, GOAL_LATENCY = 15_000, 300.0, 15.0
+
+
+# ── in the processes that are measured ───────────────────────────────────────────────────────────────────────────────
+
+
+def set_up(way: str, url: str, database: dict[str, Any] | None = None) -> Any:
+    """Django and a runtime, as a project with this backplane has them."""
+    import django
+    from django.conf import settings
+
+    layers = {"default": {"BACKEND": way, "CONFIG": {"hosts": [url], "prefix": "bench"}}}
+    settings.configure(
+        CHANNEL_LAYERS={} if way == "redis" else layers,
+        HOLDFAST={
+            "LOG": "database" if database else "memory",
+            "BACKPLANE": "redis" if way == "redis" else "channels",
+            "REDIS": url,
+            "PRESENCE": "memory",
+        },
+        DATABASES={"default": database} if database else {},
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "holdfast"],
+        SECRET_KEY="nothing is signed here",
+        USE_TZ=True,
+    )
+    django.setup()
+    from holdfast.hub import runtime
+
+    return runtime.current()
+
+
+class Counting:
+    """A subscriber that only counts, and notes how long each event took if its payload says when it was published."""
+
+    client = ""
+    ready = True
+
+    def __init__(self, *, timed: bool) -> None:
+        self.count = 0
+        self.resets = 0
+        self.timed = timed
+        self.late: list[float] = []
+
+    def write(self, burst: Any) -> None:
+        self.count += len(burst.events)
+        if self.timed:
+            now = time.monotonic_ns()
+            self.late += [(now - int(event.payload[12:28])) / 1e6 for event in burst.events]
+
+    def write_reset(self, reset: Any) -> None:
+        self.resets += 1
+
+    def fail(self) -> None: ...
+
+    def stall(self) -> None: ...
+
+
+async def receive(way: str, url: str, topics: int, timed: bool) -> None:
+    """Until the parent closes our input. Each line of it asks how it stands."""
+    runtime = set_up(way, url)
+    hub = await runtime.hub()
+    outlet = Counting(timed=timed)
+    for number in range(topics):
+        await hub.join(f"bench/{number}", outlet, lambda payload: True, durable=False)
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    print("ready", flush=True)
+    while await reader.readline():
+        used = time.process_time()
+        print(json.dumps([outlet.count, used, outlet.resets, sorted(outlet.late)]), flush=True)
+        outlet.late.clear()
+    await runtime.stop()
+
+
+def send(way: str, url: str, topics: int, seconds: float, window: int, pause: float) -> None:
+    """``window`` events at once, then as many again when they are on their way; or one every ``pause`` seconds."""
+    from holdfast.log.base import Draft
+
+    runtime = set_up(way, url)
+    publish = runtime.publisher.publish
+    sent = 0
+    ends = time.perf_counter() + seconds
+    due = time.perf_counter()
+    while time.perf_counter() < ends:
+        for _ in range(window):
+            payload = b'{"padding":"%016d' % time.monotonic_ns() + b"x" * 98 + b'"}' if pause else EVENT
+            publish(
+                [Draft(topic=f"bench/{sent % topics}", name="bench.event", payload=payload)], durable=False
+            )
+            sent += 1
+        if pause:
+            due += pause
+            time.sleep(max(0.0, due - time.perf_counter()))
+        else:
+            runtime.backplane.flush(10)
+    runtime.backplane.flush(10)
+    print(json.dumps([sent, dict(runtime.backplane.lost)]), flush=True)
+
+
+def publish(way: str, url: str, database: str, count: int) -> None:
+    """How long each of ``count`` calls took, in microseconds."""
+    from holdfast.log.base import Draft
+
+    runtime = set_up(way, url, json.loads(database))
+    took = []
+    for number in range(count + 50):
+        began = time.perf_counter()
+        draft = Draft(topic="bench/0", name="bench.event", payload=EVENT)
+        runtime.publisher.publish([draft], durable=database != "null")
+        if number >= 50:
+            took.append((time.perf_counter() - began) * 1e6)
+        time.sleep(0.0005)  # as a view does something else in between
+    runtime.backplane.flush(10)
+    print(json.dumps(sorted(took)), flush=True)
+
+
+# ── the bench ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def child(core: int, *arguments: object) -> subprocess.Popen[str]:
+    command = pinned(core, sys.executable, "-m", "bench.backplane", *map(str, arguments))
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> Any:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"a process of the bench ended with {process.wait()}")
+    return json.loads(line)
+
+
+@contextmanager
+def receiver(way: str, url: str, topics: int, *, timed: bool = False) -> Iterator[Callable[[], Any]]:
+    process = child(SERVER_CORE, "--receive", way, url, topics, int(timed))
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.readline()
+
+    def ask() -> Any:
+        process.stdin.write("\n")  # type: ignore[union-attr]
+        process.stdin.flush()  # type: ignore[union-attr]
+        return said(process)
+
+    try:
+        yield ask
+    finally:
+        process.stdin.close()
+        process.wait(20)
+
+
+def receiving(way: str, url: str, seconds: float, topics: int, window: int) -> float:
+    """Events for each second of the receiver's CPU."""
+    with receiver(way, url, topics) as ask:
+        before, used_before, *_ = ask()
+        sent, lost = said(child(LOAD_CORE, "--send", way, url, topics, seconds, window, 0))
+        count, used, resets, _ = ask()
+        for _ in range(100):
+            if count - before >= sent:
+                break
+            time.sleep(0.05)
+            count, used, resets, _ = ask()
+        if count - before != sent or lost or resets:
+            print(f"    {way}: {sent} sent, {count - before} received, lost: {lost}, resets: {resets}")
+        return float((count - before) / (used - used_before))
+
+
+def latency(way: str, url: str, seconds: float) -> tuple[float, float]:
+    """Median and 99th percentile, in milliseconds, of one event every millisecond."""
+    with receiver(way, url, 1, timed=True) as ask:
+        said(child(LOAD_CORE, "--send", way, url, 1, 0.5, 1, 0.001))
+        ask()  # what came while everything was new
+        said(child(LOAD_CORE, "--send", way, url, 1, seconds, 1, 0.001))
+        time.sleep(0.3)
+        late = ask()[3]
+        return statistics.median(late), late[int(len(late) * 0.99)]
+
+
+def publishing(way: str, url: str, database: dict[str, Any] | None, count: int) -> tuple[float, float]:
+    """Median and 99th percentile, in microseconds."""
+    took = said(child(LOAD_CORE, "--publish", way, url, json.dumps(database), count))
+    return statistics.median(took), took[int(len(took) * 0.99)]
+
+
+def migrate(database: dict[str, Any]) -> None:
+    source = "import json,sys; from bench.publish import set_up; set_up(json.loads(sys.argv[1])); "
+    source += "from django.core.management import call_command; call_command('migrate', verbosity=0)"
+    subprocess.run([sys.executable, "-c", source, json.dumps(database)], cwd=ROOT, check=True)
+
+
+def by_turns(runs: int, measure: Callable[[str], Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {way: [] for way in WAYS}
+    for _ in range(runs):
+        for way in WAYS:
+            found[way].append(measure(way))
+    return found
+
+
+def middle(values: list[Any]) -> Any:
+    if isinstance(values[0], tuple):
+        return tuple(statistics.median(part) for part in zip(*values, strict=True))
+    return statistics.median(values)
+
+
+def main(seconds: float, runs: int, only: str) -> None:
+    from tests.services.redis import running_redis
+
+    os.sched_setaffinity(0, {LOAD_CORE})
+    print(described(), f"others use {busy(1):.0%} of the cores")
+    with running_redis() as server:
+        if only in ("", "receiving"):
+            for topics, window in ((1, 100), (100, 100), (1, 1)):
+                print(f"\nreceiving, {topics} topics, {window} events at once")
+                found = by_turns(runs, lambda way: receiving(way, server.url, seconds, topics, window))  # noqa: B023
+                for way, values in found.items():
+                    spread = f"({min(values):,.0f} to {max(values):,.0f})"
+                    print(f"  {WAYS[way]:26} {middle(values):10,.0f} events/s of CPU {spread}")
+        if only in ("", "publishing"):
+            for kind in ("none", "sqlite", "postgres"):
+                print(f"\npublishing, log: {kind}")
+                with running(kind) if kind != "none" else no_database() as database:
+                    if database is not None:
+                        migrate(database)
+                    found = by_turns(runs, lambda way: publishing(way, server.url, database, 2000))
+                for way, values in found.items():
+                    print(
+                        f"  {WAYS[way]:26} p50 {middle(values)[0]:7,.0f} µs   p99 {middle(values)[1]:7,.0f} µs"
+                    )
+        if only in ("", "latency"):
+            print("\nlatency at 1,000 events/s")
+            for way, values in by_turns(runs, lambda way: latency(way, server.url, seconds)).items():
+                print(f"  {WAYS[way]:26} p50 {middle(values)[0]:6.2f} ms   p99 {middle(values)[1]:6.2f} ms")
+    print(f"\nothers used {busy(1):.0%} of the cores in the end")
+    print(f"goals: {GOAL_PER_SECOND:,}/s received, {GOAL_PUBLISH:g} µs p50, {GOAL_LATENCY:g} ms p99")
+
+
+@contextmanager
+def no_database() -> Iterator[None]:
+    yield None
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", choices=["", "receiving", "publishing", "latency"], default="")
+    parser.add_argument("--receive", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--send", nargs=6, help=argparse.SUPPRESS)
+    parser.add_argument("--publish", nargs=4, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.receive:
+        way, url, topics, timed = given.receive
+        asyncio.run(receive(way, url, int(topics), timed == "1"))
+    elif given.send:
+        way, url, topics, seconds, window, pause = given.send
+        send(way, url, int(topics), float(seconds), int(window), float(pause))
+    elif given.publish:
+        way, url, database, count = given.publish
+        publish(way, url, database, int(count))
+    else:
+        main(given.seconds, given.runs, given.only)
