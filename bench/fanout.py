@@ -65,38 +65,45 @@ def _ages(run: Run) -> dict[str, float]:
 
 
 def latency(around: Surroundings, scale: Scale, progress: Progress) -> Table:
-    """How old events are on arrival, at half the rate that a server manages at most."""
+    """How old events are on arrival, at half the rate that saturates a server.
+
+    There are two such rates where events that come together are written together: with one event in flight the server is
+    busy all the time, and with sixteen it manages many more, since it writes several at once. At half of the first it is
+    half idle; at half of the second it is still always busy, and what grows is how much it writes at once.
+    """
     table = Table(workload="latency")
     members = scale.members(1_000)
-    rates: dict[str, float] = {}
+    rates: dict[tuple[str, int], float] = {}
 
     def measure(server: Served) -> None:
-        if server.peer.key not in rates:  # every run at the same rate
-            rates[server.peer.key] = _saturating(server, members, scale) / 2
-        rate = rates[server.peer.key]
-        run = flood(server, members, 1, scale.seconds, "--mode", "rate", "--rate", str(rate))
-        table.add((server.peer.key, members), rate=rate, **_delivery(run))
+        for window in (WINDOWS[0], WINDOWS[-1]):
+            rate = _half(rates, server, members, window, scale)
+            run = flood(server, members, 1, scale.seconds, "--mode", "rate", "--rate", str(rate))
+            table.add((server.peer.key, members, window), rate=rate, **_delivery(run))
 
     by_turns(table, lineup.PEERS, around, scale, progress, measure)
     return table
 
 
-def _saturating(server: Served, members: int, scale: Scale) -> float:
-    """Events a second."""
-    report = flood(server, members, WINDOWS[-1], min(scale.seconds, 2)).report
-    return float(report["published"] / report["seconds"])
+def _half(
+    rates: dict[tuple[str, int], float], server: Served, members: int, window: int, scale: Scale
+) -> float:
+    """Half of the events a second that go round with so many in flight; the same one for every run."""
+    place = server.peer.key, window
+    if place not in rates:
+        report = flood(server, members, window, min(scale.seconds, 2)).report
+        rates[place] = report["published"] / report["seconds"] / 2
+    return rates[place]
 
 
 def stalled(around: Surroundings, scale: Scale, progress: Progress) -> Table:
     """What clients that never read do to the others, and the server's memory over a long run with them."""
     table = Table(workload="stalled")
     members = scale.members(1_000)
-    rates: dict[str, float] = {}
+    rates: dict[tuple[str, int], float] = {}
 
     def measure(server: Served) -> None:
-        if server.peer.key not in rates:
-            rates[server.peer.key] = _saturating(server, members, scale) / 2
-        rate = rates[server.peer.key]
+        rate = _half(rates, server, members, WINDOWS[0], scale)
         for silent in (0, members // 10):
             run = flood(
                 server,

@@ -19,8 +19,8 @@ def plots(table: Table) -> Iterator[tuple[str, str, str]]:
         case "latency":
             members = next(iter(table.cases))[1]
             names = {"p50_ms": "p50", "p99_ms": "p99", "p999_ms": "p99.9"}
-            groups = [_group(table, title, name, members) for name, title in names.items()]
-            title = "Latency at half the saturating rate"
+            groups = [_group(table, title, name, members, 1) for name, title in names.items()]
+            title = "Latency at half the rate with one event in flight"
             yield "latency", title, drawn(title, "ms", groups)
         case "memory":
             members = next(iter(table.cases))[1]

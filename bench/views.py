@@ -73,6 +73,7 @@ def latency(table: Table) -> list[View]:
     rows = [
         [
             NAMES[case[0]],
+            str(case[2]),
             one(table.spread(case, "rate")),
             *(span(table.spread(case, name), 2) for name in ("p50_ms", "p99_ms", "p999_ms", "max_ms")),
             share([table.spread(case, "server_busy")]),
@@ -82,6 +83,7 @@ def latency(table: Table) -> list[View]:
     ]
     heads = [
         "ms from when an event was due",
+        "half the rate with … in flight",
         "events/s",
         "p50",
         "p99",
