@@ -1,8 +1,6 @@
 """Being there: what an idle connection weighs, how fast new ones come, how fast they are answered, how they come back."""
 
-import json
 import time
-import urllib.request
 
 from bench import lineup
 from bench.fanout import BYTES
@@ -129,8 +127,7 @@ def storm(around: Surroundings, scale: Scale, progress: Progress) -> Table:
 
         def look(moment: str) -> None:
             if moment in ("measure", "measured"):
-                with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/counters", timeout=20) as answer:
-                    reads[moment] = json.load(answer)["log_reads"]
+                reads[moment] = server.counters()["log_reads"]
 
         run = server.load(
             "--mode", "storm", "--members", str(members), "--events", str(missed), "--payload", str(BYTES),

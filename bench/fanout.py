@@ -15,7 +15,8 @@ from bench.servers import Served, Surroundings
 BYTES = 128
 SIZES = (1_000, 5_000)
 WINDOWS = (1, 4, 16)
-STALLED = 100
+FILL_BYTES = 4_000_000
+"""Published before stalled clients are measured: more than sockets and servers buffer, so that they are known to be slow."""
 LONG_RUN = 100_000
 
 
@@ -105,18 +106,13 @@ def stalled(around: Surroundings, scale: Scale, progress: Progress) -> Table:
     def measure(server: Served) -> None:
         rate = _half(rates, server, members, WINDOWS[0], scale)
         for silent in (0, members // 10):
+            before = server.counters()["fell_behind"] if server.peer.django else 0
             run = flood(
-                server,
-                members,
-                1,
-                scale.seconds,
-                "--mode",
-                "rate",
-                "--rate",
-                str(rate),
-                "--stalled",
-                str(silent),
-            )
+                server, members, 1, scale.seconds, "--mode", "rate", "--rate", str(rate),
+                "--stalled", str(silent), "--fill", str(FILL_BYTES),
+            )  # fmt: skip
+            if server.peer.django and server.counters()["fell_behind"] - before < silent:
+                raise ValueError("the clients that were to stall did not")
             table.add((server.peer.key, members, silent), rate=rate, **_delivery(run))
 
     by_turns(table, (lineup.HOLDFAST_SQLITE, lineup.WS), around, scale, progress, measure)

@@ -1,6 +1,7 @@
 """Starting one server of a peer: pinned to its core, on a free port, with an empty database, ended with the block."""
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +145,12 @@ class Served:
         """Run the load generator against it; ``at`` is called at each moment that the generator names."""
         spoken = (speech or self.peer.speech).options(calls=calls)
         return drive(self.around.load, self.pid, self.port, [*spoken, *options], at)
+
+    def counters(self) -> dict[str, int]:
+        """What a Holdfast server has counted (bench/hall/urls.py)."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/counters", timeout=20) as answer:
+            counted: dict[str, int] = json.load(answer)
+        return counted
 
     def manage(self, *arguments: str) -> str:
         """Run a management command of a Django peer."""

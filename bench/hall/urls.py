@@ -9,10 +9,17 @@ from holdfast import wiring
 
 
 async def counters(request: HttpRequest) -> JsonResponse:
-    """``log_reads``: how often events were read from the log for those who were behind."""
+    """``log_reads``: how often events were read from the log for those who were behind; ``fell_behind``: how often somebody
+    did not read and was left to the log."""
     service = wiring.service()
     hub: Any = await service.runtime.hub()
-    return JsonResponse({"log_reads": hub._order.replay.reads, "connections": len(service.connections)})
+    return JsonResponse(
+        {
+            "log_reads": hub._order.replay.reads,
+            "fell_behind": hub.counters.fell_behind,
+            "connections": len(service.connections),
+        }
+    )
 
 
 urlpatterns = [path("counters", counters)]

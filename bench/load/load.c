@@ -46,6 +46,7 @@ enum { CONNECTING, SHAKING, SPEAKING, MEMBER, GONE };
 #define BUFFER (256 * 1024)
 #define SAMPLES 4000000
 #define PATIENCE_SECONDS 180
+#define FILL_PAYLOAD 8192
 
 struct connection {
     int fd, state, heard, stalled;
@@ -58,7 +59,7 @@ static struct {
     const char *host, *path, *protocol, *cookie, *origin, *mode, *publish, *says[MAX_SAYS], *cookies_file, *rejoin, *ping, *answer;
     int port, members, window, says_count, expects, payload, concurrency, stalled, warmup_ms;
     double seconds, rate, heartbeat;
-    long events;
+    long events, fill;
 } option = {.host = "127.0.0.1", .path = "/live/ws", .mode = "fanout", .members = 1, .window = 1, .payload = 128,
             .seconds = 5, .concurrency = 200, 
             .expects = 1, .warmup_ms = 500, .heartbeat = 25};
@@ -414,7 +415,7 @@ static void options(int argc, char **argv) {
         {"cookie", 1, 0, 'c'},     {"mode", 1, 0, 'm'},   {"members", 1, 0, 'n'}, {"window", 1, 0, 'w'},
         {"say", 1, 0, 's'},        {"expect", 1, 0, 'e'}, {"publish", 1, 0, 'b'}, {"payload", 1, 0, 'l'},
         {"seconds", 1, 0, 't'},    {"rate", 1, 0, 'r'},   {"cookies", 1, 0, 'k'}, {"concurrency", 1, 0, 'C'},
-        {"stalled", 1, 0, 'S'},    {"events", 1, 0, 'E'}, {"warmup-ms", 1, 0, 'W'}, {"rejoin", 1, 0, 'R'},
+        {"stalled", 1, 0, 'S'},    {"events", 1, 0, 'E'}, {"warmup-ms", 1, 0, 'W'}, {"fill", 1, 0, 'F'}, {"rejoin", 1, 0, 'R'},
         {"ping", 1, 0, 'i'},       {"pong", 1, 0, 'o'},   {"heartbeat", 1, 0, 'H'}, {0, 0, 0, 0}};
     int o;
     while ((o = getopt_long(argc, argv, "", names, NULL)) != -1) switch (o) {
@@ -439,6 +440,7 @@ static void options(int argc, char **argv) {
         case 'C': option.concurrency = atoi(optarg); break;
         case 'S': option.stalled = atoi(optarg); break;
         case 'E': option.events = atol(optarg); break;
+        case 'F': option.fill = atol(optarg); break;
         case 'W': option.warmup_ms = atoi(optarg); break;
         case 'R': option.rejoin = optarg; break;
         case 'i': option.ping = optarg; break;
@@ -528,17 +530,30 @@ static void attend(void) {
     }
 }
 
+/* Events one after the other, with no more in flight than the window, until all have come back. */
+static void publish_many(struct connection *c, long events) {
+    for (long i = 0, got = c->received / 2; i < events; i++) {
+        publish(c);
+        while (c->received / 2 < got + i + 1 - option.window) pump(1000);
+    }
+    while (c->received / 2 < c->sent) pump(1000);
+}
+
+/* Large events, until whoever does not read must have been noticed. */
+static void fill(void) {
+    int payload = option.payload;
+    option.payload = FILL_PAYLOAD;
+    publish_many(connections, option.fill / FILL_PAYLOAD);
+    option.payload = payload;
+}
+
 static double storm(void) {
     for (struct connection *c = connections + 1; c < connections + option.members; c++) {
         close(c->fd);
         *c = (struct connection){0};
     }
     struct connection *first = connections;
-    for (long i = 0, got = first->received / 2; i < option.events; i++) {
-        publish(first);
-        while (first->received / 2 < got + i + 1 - option.window) pump(1000);
-    }
-    while (first->received / 2 < first->sent) pump(1000);
+    publish_many(first, option.events);
     tell("measure");
     reconnecting = 1;
     behind = option.members - 1;
@@ -578,6 +593,7 @@ int main(int argc, char **argv) {
         elapsed = storm();
         cpu = cpu_seconds() - used;
     } else {
+        fill();
         int64_t start = now_ns();
         if (option.rate <= 0)
             for (int c = 0; c < (!strcmp(option.mode, "calls") ? option.members : 1); c++)

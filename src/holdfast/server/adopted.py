@@ -1,6 +1,7 @@
 """A WebSocket connection that belongs to the hub: no task, no scope, no queue, only the socket and a peer."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -46,6 +47,20 @@ class Peer(Protocol):
 
 
 Adopt = Callable[["AdoptedProtocol"], Peer]
+
+
+def _bound_kernel_buffer(transport: asyncio.Transport, size: int) -> None:
+    """Let at most so many bytes that were not sent yet wait in the kernel (tcp(7), TCP_NOTSENT_LOWAT).
+
+    Linux lets a socket's own buffer grow to megabytes: so much would be kept for a client that does not read, and so much
+    later would it be known to be slow.
+    """
+    made: Any = transport.get_extra_info("socket")
+    if made is not None and made.family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
+        except (AttributeError, OSError):
+            pass  # not every system has it
 
 
 # ── the forms of an event on this wire ───────────────────────────────────────────────────────────────────────────────
@@ -114,6 +129,7 @@ class AdoptedProtocol(asyncio.Protocol):
         self._form = _FORMS[binary, self._deflates]
         self._limit = 2 * write_buffer_bytes
         self._transport.set_write_buffer_limits(high=write_buffer_bytes)
+        _bound_kernel_buffer(self._transport, write_buffer_bytes)
         self._connections.add(self)
         self._peer = adopt(self)
 
