@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 from . import conf
 from .backplane.base import Backplane
 from .log.base import Log
+from .presence.base import PresenceStore
 from .topics.declaration import Mode
 from .topics.registry import registry
 from .topics.topic import Topic
@@ -19,6 +20,7 @@ from .topics.topic import Topic
 TAG = "holdfast"
 LOGS = ("database", "memory")
 BACKPLANES = ("auto", "channels", "memory", "redis")
+PRESENCES = ("auto", "memory", "redis")
 
 SQLITE_OPTIONS = (
     '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, '
@@ -43,6 +45,10 @@ def check_settings(**kwargs: Any) -> Sequence[CheckMessage]:
         messages += _loads(
             "BACKPLANE", settings.backplane, BACKPLANES, lambda found: _is_subclass(found, Backplane)
         )
+    if settings.presence not in PRESENCES:
+        messages += _loads(
+            "PRESENCE", settings.presence, PRESENCES, lambda found: _is_subclass(found, PresenceStore)
+        )
     if settings.token_user is not None:
         messages += _loads("TOKEN_USER", settings.token_user, (), callable)
     return messages
@@ -58,6 +64,7 @@ def _loads(
     kinds = {
         "LOG": "a subclass of holdfast.log.base.Log",
         "BACKPLANE": "a subclass of holdfast.backplane.base.Backplane",
+        "PRESENCE": "a subclass of holdfast.presence.base.PresenceStore",
     }
     expected = ", ".join(
         [*(f'"{name}"' for name in names), f"the dotted path of {kinds.get(key, 'a function')}"]
@@ -184,7 +191,23 @@ def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
                     id="holdfast.W005",
                 )
             )
+        messages += _presence(settings)
     return messages
+
+
+def _presence(settings: conf.Settings) -> Iterator[CheckMessage]:
+    """Without Redis each process knows only its own members. Who writes PRESENCE = "memory" knows that."""
+    if settings.presence != "auto" or settings.redis is not None:
+        return
+    topics = [topic.__qualname__ for topic in registry.topics() if topic.declared.presence is not None]
+    if topics:
+        yield Warning(
+            f"{' and '.join(topics)} {'have' if len(topics) > 1 else 'has'} presence, but there is no Redis: each process "
+            "knows only of the members that are connected to itself.",
+            hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or, if there is only one process, "PRESENCE": '
+            '"memory".',
+            id="holdfast.W008",
+        )
 
 
 # ── the project around it ────────────────────────────────────────────────────────────────────────────────────────────

@@ -273,7 +273,10 @@ THREE, TEN = [0, 1, 2], list(range(10))
 KINDS: list[tuple[Any, ...]] = [
     (Story.join, THREE, MEMBERS),
     (Story.join, THREE, MEMBERS),
+    (Story.join, THREE, MEMBERS),
+    (Story.join, THREE, MEMBERS),
     (Story.join, THREE, [*MEMBERS, None]),
+    (Story.leave, TEN),
     (Story.leave, TEN),
     (Story.leave, TEN),
     (Story.reload, TEN, THREE),
@@ -294,9 +297,10 @@ KINDS: list[tuple[Any, ...]] = [
     (Story.end_of_outage, THREE),
     (Story.lose_memory,),
     (Story.wait, [0, 0.001, 0.02, 0.3]),
-    (Story.wait, [0.001, 0.02, 0.3, 3]),
-    (Story.wait, [0.02, 1, 5, 20, 40]),
-    (Story.wait, [5, 10, 20, 60]),
+    (Story.wait, [0, 0.001, 0.02, 0.3]),
+    (Story.wait, [0.001, 0.02, 0.3, 1]),
+    (Story.wait, [0.3, 1, 3, 5]),
+    (Story.wait, [3, 6, 20, 40]),
 ]
 
 STEPS = st.one_of(

@@ -320,6 +320,63 @@ async def test_presence_stands_still_while_the_store_is_away(
 
 
 @in_jumping_time
+async def test_who_came_and_went_while_the_store_did_not_say_what_it_did_is_gone() -> None:
+    coast = Coast()
+    here, there = await coast.server(), await coast.server()
+    watcher = await there.join("watcher")
+    await here.join("ada")
+    await soon()
+    here.reach.away = "after"
+    grace = await here.join("grace")
+    await soon()
+    here.leave(grace)
+    here.reach.away = ""
+    await asyncio.sleep(3)
+    assert watcher.sees == {"watcher", "ada"} == coast.place.here()
+
+
+@in_jumping_time
+async def test_what_was_written_under_a_lease_that_was_lost_meanwhile_is_written_again() -> None:
+    coast = Coast()
+    here, there = await coast.server(), await coast.server()
+    watcher = await there.join("watcher")
+    await here.join("ada")
+    await soon()
+    lease = here.presence._lease
+    change = here.reach.change
+
+    async def slow(lease: str, writes: object) -> object:
+        found = await change(lease, writes)  # type: ignore[arg-type]
+        here.presence._lose_lease()  # a refresh has found out, while the answer was on its way
+        here.reach.change = change  # type: ignore[method-assign]
+        return found
+
+    here.reach.change = slow  # type: ignore[method-assign,assignment]
+    await here.join("grace")
+    await soon()
+    assert here.presence._lease not in ("", lease)
+    assert watcher.sees == {"watcher", "ada", "grace"} == coast.place.here()
+
+
+@in_jumping_time
+async def test_a_topic_that_is_opened_again_does_not_show_its_old_list() -> None:
+    coast = Coast()
+    here, there = await coast.server(), await coast.server()
+    ada = await here.join("ada")
+    await soon()
+    here.reach.away = "before"
+    here.leave(ada)
+    await asyncio.sleep(10)
+    assert here.presence._rooms[TOPIC].open is False
+    await there.join("grace")
+    await soon()
+    here.reach.away = ""
+    late = await here.join("late")
+    assert late.sees is not None
+    assert "grace" in late.sees
+
+
+@in_jumping_time
 async def test_a_join_does_not_wait_for_a_store_that_does_not_answer() -> None:
     coast = Coast()
     server = await coast.server()

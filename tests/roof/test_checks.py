@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, run_checks
 from django.db import connection
 from django.test import override_settings
 
-from holdfast import Keep, Topic, checks
+from holdfast import Keep, Presence, Topic, checks
 from holdfast.topics.registry import registry
 
 OPEN = {"may_join": lambda self, user: True}
@@ -58,6 +58,7 @@ def test_e002_a_setting_of_a_wrong_type() -> None:
     [
         ("LOG", "databse", '"database", "memory", the dotted path of a subclass of holdfast.log.base.Log'),
         ("LOG", "builtins.dict", "a subclass of holdfast.log.base.Log"),
+        ("PRESENCE", "builtins.dict", "a subclass of holdfast.presence.base.PresenceStore"),
         ("BACKPLANE", "redis.nowhere", '"auto", "channels", "memory", "redis", the dotted path'),
         ("BACKPLANE", "holdfast.log.memory.MemoryLog", "a subclass of holdfast.backplane.base.Backplane"),
         ("TOKEN_USER", "tests.roof.nowhere.user", "the dotted path of a function"),
@@ -154,6 +155,15 @@ def test_w004_a_layer_that_reaches_no_other_process_outside_of_debug() -> None:
 def test_w005_a_log_that_forgets_outside_of_debug() -> None:
     assert "durable topics forget" in only(found(HOLDFAST={"LOG": "memory"}), "holdfast.W005").msg
     assert found(HOLDFAST={"LOG": "memory"}, DEBUG=True) == []
+
+
+def test_w008_presence_that_each_process_has_for_itself() -> None:
+    made = type("Room", (Topic,), {"route": "rooms/<slug:room>", **OPEN, "presence": Presence()})
+    with registry.override([made]):
+        assert "Room has presence" in only(found(), "holdfast.W008").msg
+        assert found(DEBUG=True) == []
+        assert found(HOLDFAST={"REDIS": "redis://localhost"}) == []
+        assert found(HOLDFAST={"PRESENCE": "memory"}) == []
 
 
 @pytest.mark.parametrize("key", ["BACKPLANE", "PRESENCE"])

@@ -9,10 +9,12 @@ import msgspec
 from holdfast.protocol import frames
 from holdfast.protocol.positions import Position
 from holdfast.topics.event import Event
+from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic
 
 from .errors import CallError, JoinError, LiveError
 from .inbox import Mismatch, Wanted, wanted
+from .members import member_id
 from .peer import ANSWER_WITHIN, Peer, position_of
 from .values import Closed, Joined, Left, Received, Reset
 
@@ -196,6 +198,26 @@ class Client(Peer):
         if found is not None:
             nothing = "nothing" if expected is None else f"no {expected}"
             raise AssertionError(await self._story(f"expected {nothing}, but there is {found}"))
+
+    async def expect_members(
+        self, topic: Topic | str, *who: Any, within: float = EVENT_WITHIN
+    ) -> list[Member]:
+        """Wait until exactly these are in a joined topic, as this client is told; return them. Each is a user, a live
+        client, or a member's id."""
+        expected, seen = {member_id(one) for one in who}, self._present[self._joined(topic).name]
+        await self._prepare("expect_members")
+
+        def look() -> list[Member] | None:
+            members = seen.members
+            return list(members.values()) if members is not None and members.keys() == expected else None
+
+        found = await self._until(look, within)
+        if found is None:
+            wanted = ", ".join(sorted(expected)) or "nobody"
+            raise AssertionError(
+                await self._story(f"expected {wanted} in {topic} within {within:g} s, but {seen}")
+            )
+        return found
 
     async def expect_reset(
         self, topic: Topic | str, reason: str | None = None, *, within: float = EVENT_WITHIN

@@ -12,12 +12,14 @@ from holdfast import sessions
 from holdfast.connections.connection import Connection
 from holdfast.protocol import codec, codes, frames
 from holdfast.protocol.positions import Position
+from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic
 
 from .environment import Environment
 from .errors import Disconnected, LiveError
 from .inbox import Inbox
 from .line import Line
+from .members import MemberList
 from .values import Closed, Left, Received, Reset
 
 T = TypeVar("T")
@@ -64,6 +66,7 @@ class Peer:
         self._topics: dict[str, None] = {}  # what is joined, by canonical name, in the order of joining
         self._known: dict[str, Topic] = {}  # what was ever joined
         self._positions: dict[str, Position] = {}
+        self._present: dict[str, MemberList] = {}
         self._changed = asyncio.Event()
 
     # ── what there is to look at ─────────────────────────────────────────────────────────────────────────────────────
@@ -91,6 +94,14 @@ class Peer:
     def position(self, topic: Topic | str) -> Position | None:
         """Up to where this client has seen a durable topic, whether the test expected it or not: what it resumes from."""
         return self._positions.get(self._canonical(topic))
+
+    def members(self, topic: Topic | str) -> list[Member]:
+        """Who is in a joined topic, as far as this client was told."""
+        return list((self._present[self._joined(topic).name].members or {}).values())
+
+    def member_count(self, topic: Topic | str) -> int | None:
+        """How many are in a joined topic, as far as this client was told; ``None`` if it was not."""
+        return self._present[self._joined(topic).name].count
 
     # ── connecting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,6 +234,8 @@ class Peer:
                 if position is not None:
                     self._positions[frame.topic] = position
                 self._notices.append(Reset(topic=frame.topic, reason=frame.payload.reason, position=position))
+            case frames.Presence():
+                self._present[frame.topic].take(frame)
             case frames.Welcome():
                 if self._welcome is not None and not self._welcome.done():
                     self._welcome.set_result(frame.payload)
@@ -250,6 +263,7 @@ class Peer:
         )
         self._known[frame.topic] = topic
         self._topics[frame.topic] = None
+        self._present.setdefault(frame.topic, MemberList()).begin(frame.payload)
         position = position_of(frame.payload.epoch, frame.payload.offset)
         if request is not None and frame.payload.recovered:
             position = request.since

@@ -8,6 +8,7 @@ from holdfast.backplane.base import Backplane
 from holdfast.log.base import Log
 from holdfast.protocol.positions import Position
 from holdfast.topics.event import Event
+from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic
 
 from .client import EVENT_WITHIN, NOTHING_WITHIN, Client
@@ -270,6 +271,19 @@ class LiveClient:
         With a name (or class) and values only such an event counts, with ``topic`` only one of that topic.
         """
         self._run(self._client.expect_nothing(event, fields, topic=topic, within=within, **more))
+
+    def expect_members(self, topic: Topic | str, *who: Any, within: float = EVENT_WITHIN) -> list[Member]:
+        """Wait until exactly these are in a joined topic, as this client is told; return them. Each is a user, a live
+        client, or a member's id."""
+        return self._run(self._client.expect_members(topic, *who, within=within))
+
+    def members(self, topic: Topic | str) -> list[Member]:
+        """Who is in a joined topic, as far as this client was told."""
+        return self._client.members(topic)
+
+    def member_count(self, topic: Topic | str) -> int | None:
+        """How many are in a joined topic, as far as this client was told; ``None`` if it was not."""
+        return self._client.member_count(topic)
 
     def expect_reset(
         self, topic: Topic | str, reason: str | None = None, *, within: float = EVENT_WITHIN

@@ -1,0 +1,72 @@
+"""Who is in a topic, as a client is told: the list that a browser client keeps."""
+
+from typing import Any
+
+import msgspec
+
+from holdfast.connections.attending import anonymous_id
+from holdfast.protocol import frames
+from holdfast.topics.presence import Member
+
+
+class _News(msgspec.Struct):
+    """What ``joined`` and ``presence`` say, each member as it stands there."""
+
+    members: list[msgspec.Raw] | None = None
+    count: int | None = None
+    joined: list[msgspec.Raw] = []
+    left: list[str] = []
+
+
+class MemberList:
+    """The list of one topic. ``members`` is ``None`` while it is not known, or only ``count`` is."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, Member] | None = None
+        self.count: int | None = None
+
+    def begin(self, payload: frames.JoinedPayload) -> None:
+        """The topic was joined (again)."""
+        if payload.members is not msgspec.UNSET:
+            self._become(_read(msgspec.json.decode(payload.members, type=list[msgspec.Raw])))
+        elif payload.count is not None:
+            self._become(None, payload.count)
+
+    def take(self, frame: frames.Presence) -> None:
+        """Something has changed."""
+        news = msgspec.json.decode(frame.payload, type=_News)
+        if news.members is not None:
+            self._become(_read(news.members))
+        elif news.count is not None:
+            self._become(None, news.count)
+        else:
+            assert self.members is not None, "the server told a difference to a list that it never told"
+            kept = {one: member for one, member in self.members.items() if one not in news.left}
+            self._become(kept | _read(news.joined))
+
+    def _become(self, members: dict[str, Member] | None, count: int | None = None) -> None:
+        self.members = members
+        self.count = count if members is None else len(members)
+
+    def __str__(self) -> str:
+        if self.members is not None:
+            return f"here are {', '.join(sorted(self.members)) or 'none'}"
+        return "who is here is not known" if self.count is None else f"{self.count} are here, without a list"
+
+
+def _read(infos: list[msgspec.Raw]) -> dict[str, Member]:
+    members = [Member.read(bytes(info)) for info in infos]
+    return {member.id: member for member in members}
+
+
+def member_id(who: Any) -> str:
+    """The id of a user, of a client, or the id itself."""
+    if isinstance(who, str):
+        return who
+    client = getattr(who, "_client", who)
+    user = getattr(client, "_user", who)
+    if getattr(user, "pk", None) is not None:
+        return str(user.pk)
+    if hasattr(client, "_user"):
+        return anonymous_id(client.id)
+    raise TypeError(f"expected a user, a live client or a member's id, got {who!r}")
