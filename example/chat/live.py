@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from holdfast import Event, Keep, Refuse, Topic, action
+from holdfast import Event, Keep, Presence, Refuse, Topic, action
 from msgspec import Meta
 
 from chat import models
@@ -30,11 +30,16 @@ class Room(Topic):
     route = "rooms/<slug:room>"
     events = [MessagePosted, Typing]
     keep = Keep(days=30)
+    presence = Presence()
 
     room: str
 
     def may_join(self, user: Any) -> bool:
         return user.is_authenticated and models.Room.objects.open_to(user).filter(slug=self.room).exists()
+
+    def presence_meta(self, user: Any) -> dict[str, str]:
+        """What those in the room are told of each other."""
+        return {"name": user.get_username()}
 
     @action
     def post(

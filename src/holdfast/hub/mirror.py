@@ -108,10 +108,10 @@ class Mirror:
                 return False
         self._stand_at(roster)
         self._go_on()
-        for (
-            before
-        ) in asked.held:  # what was kept back before the list was read is in it, or the store has lost it
-            self._held.pop(before, None)
+        for before, change in tuple(self._held.items()):
+            # What was kept back before the list was read is in it, or the store has lost it.
+            if before in asked.held or change.mark in self._marks:
+                del self._held[before]
         return not self.waiting
 
     def _stand_at(self, roster: Roster) -> None:

@@ -4,6 +4,7 @@ import { connect } from "holdfast";
 
 import { countUnread } from "./badges.js";
 import { Composer } from "./composer.js";
+import { Here } from "./here.js";
 import { History } from "./history.js";
 import { MessageList } from "./messages.js";
 import { Outbox } from "./outbox.js";
@@ -39,6 +40,7 @@ const outbox = new Outbox({
   template: $("pending-template"),
 });
 const typing = new Typing($("typing"), () => topic.send("typing", {}));
+const here = new Here($("here"), $("who"), { template: $("message-template"), me });
 const status = new Status($("status"), $("notice"), { reconnect: () => live.reconnect() });
 
 new Composer($("composer"), {
@@ -82,6 +84,7 @@ async function catchUp() {
 
 topic.on("message.posted", show);
 topic.on("typing", ({ author }) => typing.heardOf(author));
+topic.presence.on("change", (members) => here.show(members, topic.presence.count));
 topic.lifecycle.on("reset", () => void catchUp());
 topic.lifecycle.on("joined", ({ recovered }) => void (recovered || catchUp()));
 topic.lifecycle.on("left", end);
@@ -96,6 +99,7 @@ live.on("status", (now, detail) => {
   outbox.online = now === "online";
   status.show(now, detail);
   if (now !== "online") typing.clear();
+  here.stale(now !== "online");
 });
 outbox.online = live.status === "online";
 status.show(live.status);

@@ -1,0 +1,184 @@
+"""What Redis adds: scripts that it may have forgotten, a memory that it may lose, and hubs that live through it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from holdfast.backplane.memory import MemoryExchange
+from holdfast.hub.hub import Timing
+from holdfast.hub.threads import Inline
+from holdfast.log.memory import MemoryLog
+from holdfast.presence.base import PresenceUnavailable, Write
+from holdfast.presence.redis import RedisPresence
+from holdfast.stores.redis import RedisStore
+from tests.services.redis import RedisServer
+from tests.support.hubs import TOPIC, Server
+from tests.support.presence import Watcher, attending
+
+from .test_contract import Heard, enter, here, info, lease
+
+SECONDS = 30.0
+
+
+def store_at(url: str) -> RedisPresence:
+    return RedisPresence(RedisStore(url))
+
+
+@pytest_asyncio.fixture
+async def store(redis_url: str) -> AsyncIterator[RedisPresence]:
+    made = store_at(redis_url)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def test_scripts_that_redis_has_forgotten_are_sent_again(
+    store: RedisPresence, redis_server: RedisServer
+) -> None:
+    one = await lease(store, "one")
+    await enter(store, one, "ada")
+    with redis_server.client() as client:
+        client.script_flush()
+    writes = [Write(topic=f"rooms/{number}", entering={"ada": info("ada")}) for number in range(5)]
+    assert all(await store.change(one, writes))
+
+
+async def test_nothing_is_left_behind_but_marks_that_end(
+    store: RedisPresence, redis_server: RedisServer
+) -> None:
+    one, topic = await lease(store, "one"), "rooms/lobby"
+    await enter(store, one, "ada", "grace")
+    await store.clear(one, Heard())
+    with redis_server.client() as client:
+        left: Any = client.keys("holdfast:*")
+        assert sorted(left) == [
+            f"holdfast:presence:{{{topic}}}".encode(),
+            f"holdfast:presence:{{{topic}}}:ended:one".encode(),
+        ]
+        assert all(0 < client.ttl(key) <= 3600 for key in left)
+
+
+async def test_all_keys_of_a_script_are_in_one_slot(store: RedisPresence, redis_server: RedisServer) -> None:
+    names = store._names
+    with redis_server.client() as client:
+        for topic in ("rooms/lobby", "a{b}c", "}{", "{}", "räume/küche", "100%7D"):
+            keys = [*names.change(topic, "one"), *names.read(topic), names.by(topic, "one")]
+            assert len({client.cluster("KEYSLOT", key) for key in keys}) == 1, topic
+    marks = {names.mark(topic) for topic in ("a{", "a%7B", "a%257B")}
+    assert len(marks) == 3
+
+
+async def test_a_member_that_a_very_late_write_left_behind_is_cleared_by_its_own_server(
+    store: RedisPresence, redis_server: RedisServer
+) -> None:
+    """Redis lost everything, also that the lease has ended; the server writes before it finds out."""
+    one = await lease(store, "one")
+    await enter(store, one, "ada")
+    redis_server.flush()
+    await enter(store, one, "grace")
+    assert not (await store.refresh(one, SECONDS)).alive
+    assert await here(store) == {"grace"}
+    heard = Heard()
+    await store.clear(one, heard)
+    assert (heard.left, await here(store)) == (["grace"], set())
+
+
+async def test_many_members_are_cleared_in_parts(store: RedisPresence) -> None:
+    one = await lease(store, "one")
+    await enter(store, one, *[str(number) for number in range(1200)])
+    heard = Heard()
+    await store.clear(one, heard)
+    assert [len(change.left) for _, change in heard.changes] == [500, 500, 200]
+    assert await here(store) == set()
+
+
+async def test_a_redis_that_is_away_is_named(own_redis: RedisServer) -> None:
+    store = store_at(own_redis.url)
+    await store.start()
+    try:
+        own_redis.kill()
+        with pytest.raises(PresenceUnavailable, match="Redis: ConnectionError"):
+            await store.refresh("one", SECONDS)
+        with pytest.raises(PresenceUnavailable):
+            await asyncio.to_thread(store.members, TOPIC, 10, Heard())
+    finally:
+        await store.stop()
+
+
+# ── hubs on Redis ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Fleet:
+    """Servers of one process on one Redis."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.exchange = MemoryExchange()
+        self.servers: list[Server] = []
+
+    async def server(self, lease: float = 1.5) -> Server:
+        timing = Timing(compare=0.3, lease=lease)
+        name = f"server-{len(self.servers)}"
+        made = Server(MemoryLog(), self.exchange, Inline(), timing, name, store_at(self.url))
+        self.servers.append(await made.start())
+        return made
+
+    async def join(self, server: Server, member: str) -> Watcher:
+        watcher = Watcher(member)
+        watcher.subscription = await server.hub.join(
+            TOPIC, watcher, watcher.announce, durable=False, attending=attending(member)
+        )
+        return watcher
+
+
+async def until(expected: set[str], *watchers: Watcher, within: float = 5.0) -> None:
+    """Poll, since what is waited for happens in Redis."""
+    for _ in range(round(within / 0.01)):
+        if all(watcher.sees == expected for watcher in watchers):
+            return
+        await asyncio.sleep(0.01)
+    assert [watcher.sees for watcher in watchers] == [expected] * len(watchers)
+
+
+@pytest_asyncio.fixture
+async def fleet(own_redis: RedisServer) -> AsyncIterator[Fleet]:
+    made = Fleet(own_redis.url)
+    yield made
+    for server in made.servers:
+        await server.hub.stop()
+
+
+async def test_servers_see_each_others_members(fleet: Fleet) -> None:
+    one, two = await fleet.server(), await fleet.server()
+    ada, grace = await fleet.join(one, "ada"), await fleet.join(two, "grace")
+    await until({"ada", "grace"}, ada, grace)
+    assert grace.subscription is not None
+    two.hub.leave(grace.subscription)
+    await until({"ada"}, ada)
+
+
+async def test_a_redis_that_was_restarted_empty_is_filled_again(fleet: Fleet, own_redis: RedisServer) -> None:
+    one, two = await fleet.server(), await fleet.server()
+    ada, grace = await fleet.join(one, "ada"), await fleet.join(two, "grace")
+    await until({"ada", "grace"}, ada, grace)
+    own_redis.kill()
+    linus = await fleet.join(one, "linus")
+    assert linus.sees == {"ada", "grace"}
+    own_redis.start_again()
+    await until({"ada", "grace", "linus"}, ada, grace, linus)
+    store = store_at(own_redis.url)
+    roster = await asyncio.to_thread(store.members, TOPIC, 10, Heard())
+    assert set(roster.members or ()) == {"ada", "grace", "linus"}
+    store._store.close()
+
+
+async def test_connections_that_are_cut_do_no_harm(fleet: Fleet, own_redis: RedisServer) -> None:
+    one, two = await fleet.server(), await fleet.server()
+    ada, grace = await fleet.join(one, "ada"), await fleet.join(two, "grace")
+    await until({"ada", "grace"}, ada, grace)
+    own_redis.disconnect_everyone()
+    linus = await fleet.join(two, "linus")
+    await until({"ada", "grace", "linus"}, ada, grace, linus)
