@@ -1,6 +1,5 @@
 """The stores that the contract suite runs over."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from holdfast.presence.base import PresenceStore
 from holdfast.presence.memory import MemoryPresence
 from holdfast.presence.redis import RedisPresence
 from holdfast.stores.redis import RedisStore
+from tests.services.redis_cluster import Cluster
 
 
 class Stores:
@@ -28,7 +28,7 @@ class Stores:
         return store
 
 
-@pytest_asyncio.fixture(params=["memory", "redis"])
+@pytest_asyncio.fixture(params=["memory", "redis", "redis-cluster"])
 async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     """``expire()`` lets all leases that were opened or refreshed up to now end."""
     if request.param == "memory":
@@ -40,18 +40,29 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
 
         found = Stores(lambda: shared, forward)
     else:
-        server = request.getfixturevalue("redis_server")
-        url = request.getfixturevalue("redis_url")
+        url = _empty_redis(request)
+        place = RedisStore(url)
 
         def overdue() -> None:
-            with server.client() as client:
-                for lease in client.zrange("holdfast:leases:{leases}", 0, -1):
-                    client.zadd("holdfast:leases:{leases}", {lease: 1})
-                for lease in client.zrange("holdfast:leases:{leases}:ended", 0, -1):
-                    client.zadd("holdfast:leases:{leases}:ended", {lease: 1})
+            client: Any = place.client()
+            for key in ("holdfast:leases:{leases}", "holdfast:leases:{leases}:ended"):
+                for lease in client.zrange(key, 0, -1):
+                    client.zadd(key, {lease: 1})
 
         found = Stores(lambda: RedisPresence(RedisStore(url)), overdue)
+        request.addfinalizer(place.close)
     yield found
     for store in found.made:
         await store.stop()
-    await asyncio.sleep(0)
+        if isinstance(store, RedisPresence):
+            store._store.close()
+
+
+def _empty_redis(request: pytest.FixtureRequest) -> str:
+    if request.param == "redis":
+        url: str = request.getfixturevalue("redis_url")
+        return url
+    cluster: Cluster = request.getfixturevalue("redis_cluster")
+    for server in cluster.servers:
+        server.flush()
+    return cluster.url
