@@ -391,6 +391,19 @@ async def test_a_join_does_not_wait_for_a_store_that_does_not_answer() -> None:
 
 
 @in_jumping_time
+async def test_joins_do_not_wait_again_and_again_for_a_store_that_is_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = await Coast().server()
+    server.reach.away = "before"
+    clients = [await server.join(str(number)) for number in range(20)]
+    assert asyncio.get_running_loop().time() < 1
+    server.reach.away = ""
+    await asyncio.sleep(4)
+    assert all(len(client.sees or ()) == 20 for client in clients)
+
+
+@in_jumping_time
 async def test_a_lost_message_is_made_good_by_the_comparison() -> None:
     coast = Coast()
     here, there = await coast.server(), await coast.server()

@@ -356,7 +356,7 @@ class Hub:
 
     def _send_presence(self, topic: str, change: Change) -> None:
         """Tell the other processes; if that fails, their comparison with the store finds it."""
-        if not self._tells_presence:
+        if not self._tells_presence or change.mark == change.before:
             return
         try:
             self._backplane.send(topic, news.encode(news.Present.of(change, self._origin)))

@@ -346,6 +346,7 @@ class Presence:
                 await asyncio.sleep(PATIENCE_SECONDS if again else 0)
         except PresenceUnavailable as error:
             self._complain(error)
+            room.loaded.set()  # there is nothing to wait for; a comparison reads it when the store is back
         finally:
             if room.mirror is mirror:
                 room.reading = False
