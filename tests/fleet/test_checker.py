@@ -346,7 +346,7 @@ def change(joined: Iterable[str] = (), left: Iterable[str] = (), at: float = 2.0
 
 
 def present(*story: Record) -> list[Kind]:
-    return kinds(truth(), opened(user="7"), *story, finished(), presence_topics=frozenset([ROOM]))
+    return kinds(truth(), opened(user="7"), *story, finished(5.0), presence_topics=frozenset([ROOM]))
 
 
 def test_a_list_and_its_changes_that_end_at_the_truth_are_no_contradiction() -> None:
@@ -391,3 +391,35 @@ def test_who_is_gone_in_the_end_is_not_on_the_list() -> None:
 def test_a_new_connection_begins_with_a_new_list() -> None:
     again = joined(3.0, since=0, link=2, members=["7"])
     assert present(joined(members=["7", "8"]), opened(3.0, link=2), again) == []
+
+
+def two(
+    *seen: Record, until: float = 40.0, away: float | None = None, faults: Iterable[Record] = ()
+) -> list[Kind]:
+    """What this client, on server 0, has seen while another user was there, on server 1, all the time or until ``away``."""
+    other: dict[str, Any] = {"client": "d", "link": 1}
+    story: list[Record] = [opened(client="d", user="8", server=1), joined(members=["7", "8"], **other)]
+    if away is not None:
+        story.append(Closed(at=away, code=1006, why="", **other))
+    story += [opened(), joined(members=["7", "8"]), *seen, finished(until)]
+    if away is None:
+        story.append(finished(until, client="d"))
+    held = Case.of(truth(), [*story, *faults], presence_topics=frozenset([ROOM]))
+    return [violation.kind for violation in check(held)]
+
+
+def test_nobody_who_is_connected_is_missing_for_long() -> None:
+    assert two(change(left=["8"], at=10.0), change(joined=["8"], at=16.0)) == []
+    assert two(change(left=["8"], at=10.0), change(joined=["8"], at=18.0)) == [Kind.PRESENCE]
+
+
+def test_who_is_gone_is_not_listed_for_long() -> None:
+    assert two(change(left=["8"], at=30.0), away=10.0) == []
+    assert two(change(left=["8"], at=32.0), away=10.0) == [Kind.PRESENCE]
+
+
+@pytest.mark.parametrize("target", ["redis", "redis-1", "server-0"])
+def test_lists_may_be_wrong_while_something_is_and_as_long_as_healing_takes(target: str) -> None:
+    fault = Injected(at=20.0, began=9.0, kind="pause", target=target)
+    assert two(change(left=["8"], at=10.0), change(joined=["8"], at=33.0), faults=[fault]) == []
+    assert two(change(left=["8"], at=10.0), change(joined=["8"], at=35.0), faults=[fault]) == [Kind.PRESENCE]

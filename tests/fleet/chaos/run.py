@@ -206,7 +206,8 @@ async def _come_to_rest(fleet: Fleet, bailiff: Orders, crowds: list[Orders], tru
 def _judge(options: Options, schedule: Schedule, directory: Path, began: float) -> Outcome:
     truth = msgspec.json.decode((directory / "truth.json").read_bytes(), type=Truth)
     records = list(read(sorted(directory.glob("*.jsonl"))))
-    case = Case.of(truth, records, presence_topics=presence_topics(options.setup))
+    slow = frozenset(character.client for character in characters(options) if character.slow)
+    case = Case.of(truth, records, presence_topics=presence_topics(options.setup), slow=slow)
     return Outcome(
         options=options,
         schedule=schedule,

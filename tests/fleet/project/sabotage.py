@@ -100,6 +100,23 @@ def _skipping(advance: Any) -> Any:
     return careless
 
 
+def ignore_evictions() -> None:
+    """Nobody is shut out before the next time that the rule is asked."""
+    from holdfast.connections.revocation import Revocation
+
+    Revocation._carry_out = lambda self, order, connection: None  # type: ignore[method-assign]
+
+
+def keep_the_dead() -> None:
+    """What a server held that is gone stays on the lists."""
+    from holdfast.hub.presence import Presence
+
+    async def nothing(self: Any, dead: str) -> None:
+        pass
+
+    Presence._clear = nothing  # type: ignore[method-assign]
+
+
 def no_lock() -> None:
     """The functions that give out offsets take no lock. Done in the database, see :func:`break_the_database`."""
 
@@ -112,6 +129,8 @@ BREAKS: dict[str, Break] = {
     "tell-before-commit": tell_before_commit,
     "forget-keys": forget_keys,
     "skip-the-slow": skip_the_slow,
+    "ignore-evictions": ignore_evictions,
+    "keep-the-dead": keep_the_dead,
     "no-lock": no_lock,
 }
 

@@ -101,6 +101,14 @@ class Case:
     """How long a revocation may take to reach a server from which neither the log nor the processor is kept away."""
 
     presence_topics: frozenset[str] = frozenset()
+    presence_seconds: float = 7.0
+    """How long lists may say what is not so after something went wrong: 1.5 leases, and then some."""
+
+    silence_seconds: float = 14.0
+    """How long a server may take a connection that is gone for a living one: 2.5 heartbeats, and then some."""
+
+    slow: frozenset[str] = frozenset()
+    """Clients that read so rarely that what they have seen is old."""
 
     @classmethod
     def of(cls, truth: Truth, records: Iterable[Record], **options: object) -> "Case":
