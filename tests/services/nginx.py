@@ -6,7 +6,7 @@ import re
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +44,17 @@ def site(
 
     A change of what is not in the template is an error: the tests are about the template.
     """
-    lines = "\n".join(f"    server {server} max_fails=2 fail_timeout=1s;" for server in servers)
-    every = {
-        r"(    server [^;{]*;\n)+": f"{lines}\n",
+    every: dict[str, str | Callable[[re.Match[str]], str]] = {
+        r"(    server [^;{]*;\n)+": lambda found: "".join(
+            f"    server {server} {found[1].split(maxsplit=2)[2]}" for server in servers
+        ),
         r"listen 80;": f"listen {listen};",
         r"server_name example\.com;": "server_name _;",
     }
     for name, value in (changes or {}).items():
         every[rf"(?<=\b{name} )[^;]+(?=;)"] = value
     for pattern, replacement in every.items():
-        template, found = re.subn(pattern, lambda _, to=replacement: to, template)
+        template, found = re.subn(pattern, replacement, template)
         if not found:
             raise ValueError(f"{TEMPLATE.name} has nothing that matches {pattern!r}")
     return template
