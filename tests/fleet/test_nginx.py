@@ -309,8 +309,8 @@ async def test_a_server_that_drains_is_left_without_a_request_that_fails(
                 await asyncio.to_thread(again.wait_until, server.ready)
                 assert await asyncio.to_thread(soon, lambda port=server.port: asked(running, port))
             done.set()
-            await asyncio.to_thread(said, running, topic)
             last += 1
+            await asyncio.to_thread(said, running, topic)
             async with asyncio.timeout(20):
                 await asyncio.gather(*clients)
 
