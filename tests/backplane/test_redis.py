@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 import redis.asyncio
@@ -13,6 +14,8 @@ from holdfast.stores.redis import RedisStore
 from tests.services.redis import RedisServer, running_redis
 
 from .ends import Receiver
+
+ROOT = Path(__file__).parents[2]
 
 
 def backplane(url: str, **options: float) -> RedisBackplane:
@@ -60,6 +63,39 @@ async def test_a_wrong_password_is_logged_and_never_shown(caplog: pytest.LogCapt
         await receiver.backplane.stop()
     assert "invalid username-password pair" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+RIGHTS = "+@connection +publish +subscribe +unsubscribe &holdfast:*"
+RIGHTS_IN_CLUSTER = "+spublish +ssubscribe +sunsubscribe +cluster|slots +command"
+
+
+@pytest.mark.parametrize("where", ["server", "cluster"])
+async def test_a_user_with_the_rights_that_the_documentation_names_has_enough(
+    request: pytest.FixtureRequest, where: str
+) -> None:
+    text = (ROOT / "docs/how-to/redis.md").read_text()
+    assert RIGHTS in text
+    assert RIGHTS_IN_CLUSTER in text
+    fixture = request.getfixturevalue("redis_cluster" if where == "cluster" else "redis_server")
+    rights = RIGHTS.split() + (RIGHTS_IN_CLUSTER.split() if where == "cluster" else [])
+    servers: list[RedisServer] = fixture.servers if where == "cluster" else [fixture]
+    for server in servers:
+        with server.client() as client:
+            client.execute_command("ACL", "SETUSER", "ann", "on", ">secret", *rights)
+    url = fixture.url.replace("://", "://ann:secret@")
+    sender, receiver = Receiver(backplane(url)), Receiver(backplane(url))
+    await sender.start()
+    await receiver.start("rooms/lobby")
+    sender.backplane.send("rooms/lobby", b"hello")
+    await receiver.has(("rooms/lobby", b"hello"))
+    await receiver.backplane.unsubscribe("rooms/lobby")
+    await receiver.backplane.subscribe("rooms/lobby")
+    assert receiver.interruptions == 0
+    await sender.backplane.stop()
+    await receiver.backplane.stop()
+    for server in servers:
+        with server.client() as client:
+            client.execute_command("ACL", "DELUSER", "ann")
 
 
 @pytest.mark.parametrize("other", ["/1", "/0?prefix=another"])

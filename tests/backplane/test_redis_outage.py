@@ -237,6 +237,22 @@ async def test_it_follows_the_primary_that_sentinels_name(
     await until_it_arrives(sender, receiver, "rooms/lobby", b"in the end")
 
 
+async def test_a_primary_that_sentinels_name_no_more_is_left_although_it_lives(
+    make: Make, own_sentinels: Watched
+) -> None:
+    sender = make(own_sentinels.url, pulse=0.3, patience=0.5)
+    receiver = await Receiver(make(own_sentinels.url, pulse=0.3, patience=0.5)).start("rooms/lobby")
+    sender.send("rooms/lobby", b"before")
+    await receiver.has(("rooms/lobby", b"before"))
+    old, new = own_sentinels.servers
+    await asyncio.to_thread(own_sentinels.watch, new)
+    await receiver.until(lambda: receiver.interruptions)
+    await until_it_arrives(sender, receiver, "rooms/lobby", b"after")
+    for server, found in ((old, 0), (new, 1)):
+        with server.client() as client:
+            assert client.pubsub_numsub("holdfast:0:rooms/lobby")[0][1] == found
+
+
 # ── a cluster ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -53,6 +53,16 @@ class Watched:
         with self._sentinel(self.sentinel_ports[0]) as sentinel:
             sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE)
 
+    def watch(self, server: RedisServer) -> None:
+        """Let the sentinels watch another server, without a word to the one that they watched."""
+        with server.client() as client:
+            client.replicaof("NO", "ONE")
+        for port in self.sentinel_ports:
+            with self._sentinel(port) as sentinel:
+                sentinel.execute_command("SENTINEL", "REMOVE", SERVICE)
+                sentinel.execute_command("SENTINEL", "MONITOR", SERVICE, "127.0.0.1", server.port, 2)
+                sentinel.execute_command("SENTINEL", "SET", SERVICE, "auth-pass", PASSWORD)
+
     def is_complete(self) -> bool:
         """Do all sentinels know each other and the replica, and is the replica in step?"""
         try:

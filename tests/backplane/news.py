@@ -1,0 +1,94 @@
+"""Half of an installation of two processes: `python -m tests.backplane.news hear|publish DATABASE REDIS COMPARE [COUNT]`.
+
+`hear` is a server: a hub with a member of `rooms/lobby`, who prints each event. `publish` is a worker without an event
+loop: it publishes COUNT durable events, a few milliseconds apart, numbered from 0; then it ends.
+"""
+
+import asyncio
+import sys
+import time
+from typing import Any
+
+import django
+from django.conf import settings
+from django.core.management import call_command
+
+
+class Member:
+    """Prints what it hears, and what it is told."""
+
+    client = ""
+    ready = True
+
+    def write(self, burst: Any) -> None:
+        for event in burst.events:
+            print(event.offset, event.payload.decode(), flush=True)
+
+    def write_reset(self, reset: Any) -> None:
+        print("reset", reset.payload.reason, flush=True)
+
+    def fail(self) -> None:
+        print("failed", flush=True)
+
+    def stall(self) -> None:
+        print("stalled", flush=True)
+
+
+def set_up(database: str, url: str, compare: str) -> Any:
+    settings.configure(
+        DATABASES={
+            "default": {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": database,
+                "OPTIONS": {
+                    "transaction_mode": "IMMEDIATE",
+                    "timeout": 20,
+                    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+                },
+            }
+        },
+        HOLDFAST={"REDIS": url, "COMPARE_SECONDS": float(compare)},
+        INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "holdfast"],
+        SECRET_KEY="nothing is signed here",
+        USE_TZ=True,
+    )
+    django.setup()
+    from holdfast.hub import runtime
+
+    return runtime.current()
+
+
+async def hear(runtime: Any) -> None:
+    hub = await runtime.hub()
+    await hub.join("rooms/lobby", Member(), lambda payload: True, durable=True)
+    await hub.join("rooms/ephemeral", Member(), lambda payload: True, durable=False)
+    print("ready", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until our input is closed
+    await runtime.stop()
+
+
+def publish(runtime: Any, count: int) -> None:
+    from holdfast.log.base import Draft
+
+    for number in range(count):
+        began = time.perf_counter()
+        runtime.publisher.publish(
+            [Draft(topic="rooms/lobby", name="said", payload=b"%d" % number)], durable=True
+        )
+        took = time.perf_counter() - began
+        print(f"{took * 1000:.3f}", flush=True)
+        time.sleep(0.005)
+    runtime.publisher.publish(
+        [Draft(topic="rooms/ephemeral", name="said", payload=b"passing")], durable=False
+    )
+
+
+if __name__ == "__main__":
+    how, database, url, compare, *rest = sys.argv[1:]
+    made = set_up(database, url, compare)
+    if how == "migrate":
+        call_command("migrate", verbosity=0)
+    elif how == "hear":
+        asyncio.run(hear(made))
+    else:
+        publish(made, int(rest[0]))
