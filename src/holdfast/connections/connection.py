@@ -46,9 +46,9 @@ class Connection:
         "_session",
         "_sink",
         "_tasks",
-        "caller",
         "ready",
         "session_key",
+        "user",
         "write",
     )
 
@@ -74,12 +74,15 @@ class Connection:
         self._paused_since: float | None = None
         self.ready = True
         self.write = sink.send_events
-        user = user or AnonymousUser()
+        self.user = user or AnonymousUser()
         now = self._loop.time()
         self._session = Session(
-            id=secrets.token_hex(8), user=user_id(user), codec=codec, limits=service.policy.limits, now=now
+            id=secrets.token_hex(8),
+            user=user_id(self.user),
+            codec=codec,
+            limits=service.policy.limits,
+            now=now,
         )
-        self.caller = self._caller_for(user)
         self.session_key = session_key
         service.connections.add(self)
         service.revocation.registered(self, now)
@@ -89,8 +92,10 @@ class Connection:
     def client(self) -> str:
         return self._session.client
 
-    def _caller_for(self, user: Any) -> Caller:
-        return Caller(user=user, client=self._session.client, session=self._session.id)
+    @property
+    def caller(self) -> Caller:
+        """Who this is to an action; made when it is asked for, since most connections never call one."""
+        return Caller(user=self.user, client=self._session.client, session=self._session.id)
 
     # ── what the transport tells ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -103,10 +108,7 @@ class Connection:
             self.hang_up(codes.FAILED)
 
     def _receive(self, data: str | bytes) -> None:
-        effects = self._session.receive(data, self._loop.time())
-        if self.caller.client is not self._session.client:  # a hello has said who this is
-            self.caller = self._caller_for(self.caller.user)
-        self._carry_out(effects)
+        self._carry_out(self._session.receive(data, self._loop.time()))
 
     def paused(self) -> None:
         """The transport cannot take more for now."""
@@ -216,7 +218,7 @@ class Connection:
 
     def renew(self, user: Any) -> None:
         """This is what the same user is now."""
-        self.caller = self._caller_for(user)
+        self.user = user
 
     # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -260,7 +262,7 @@ class Connection:
             self._carry_out(self._session.not_authenticated(effect.ref))
             return
         if effect.ref is None or found == self._session.user:
-            self.caller, self.session_key = self._caller_for(user), None
+            self.user, self.session_key = user, None
         self._carry_out(self._session.authenticated(found, effect.ref))
 
     async def _admit(self, effect: Admit) -> None:
@@ -273,9 +275,7 @@ class Connection:
             while True:
                 await revocation.settled(self)
                 begun = revocation.recent.newest
-                if topic is None or not await may_join(
-                    self._service.runtime.threads, topic, self.caller.user
-                ):
+                if topic is None or not await may_join(self._service.runtime.threads, topic, self.user):
                     effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
                     break
                 if not named and not session.admitted(asked, topic.name):
@@ -362,4 +362,4 @@ class Connection:
         return self._places[self._session.canonical(asked)]
 
     def __repr__(self) -> str:
-        return f"<Connection {self._session.id} of {self.caller.owner}>"
+        return f"<Connection {self._session.id} of {self.owner}>"

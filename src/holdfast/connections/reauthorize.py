@@ -232,7 +232,7 @@ class Reauthorization:
         for question in questions:
             connection = question.connection
             if connection.user_id is not None:
-                claim = Claim(connection.caller.user, connection.session_key)
+                claim = Claim(connection.user, connection.session_key)
                 claims[connection.user_id, connection.session_key] = claim
         found = dict(zip(claims, await self._identified(list(claims.values())), strict=True))
         unknown = []
@@ -277,7 +277,7 @@ class Reauthorization:
             connection = question.connection
             for place in question.standing():
                 key = place.topic.name, connection.user_id
-                pairs.setdefault(key, Pair(place.topic, connection.caller.user))
+                pairs.setdefault(key, Pair(place.topic, connection.user))
                 places.setdefault(key, []).append((question, place))
         unanswered: dict[Question, list[Place]] = {}
         answers = await may_all_join(self._threads, list(pairs.values()))
