@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from holdfast import Event, Keep, Topic, wiring
 from holdfast.hub import runtime
+from holdfast.hub.control import TOPIC
 from holdfast.log.base import Draft
 from holdfast.log.database import DatabaseLog
 from holdfast.topics.registry import registry
@@ -81,6 +82,16 @@ def test_trim_forgets_old_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_trim_leaves_alone_what_no_topic_answers_for() -> None:
     DatabaseLog("default").append([Draft(topic="gone/1", name="x", payload=b"{}")])
     assert "Left alone, as no durable topic has such a name any more: gone/1." in run("trim")
+
+
+def test_trim_forgets_orders_after_a_day_and_says_nothing_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    Room(room="lobby").evict(7)
+    assert run("trim") == "Removed 0 events of 0 topics, and 0 answers.\n"
+    assert DatabaseLog("default").heads([TOPIC])[TOPIC].floor == 0
+    later = timezone.now() + timedelta(hours=25)
+    monkeypatch.setattr("holdfast.management.commands.holdfast.timezone.now", lambda: later)
+    assert run("trim") == "Removed 0 events of 0 topics, and 0 answers.\n"
+    assert DatabaseLog("default").heads([TOPIC])[TOPIC].floor == 1
 
 
 def test_sweep_finishes_what_was_left() -> None:
