@@ -54,6 +54,7 @@ def _delivery(run: Run) -> dict[str, float]:
         raise ValueError("nothing was delivered")
     return {
         "us": 1e6 * run.cpu / deliveries,
+        "kernel_us": 1e6 * run.in_kernel / deliveries,
         "per_second": deliveries / report["seconds"],
         "server_busy": run.cpu / report["seconds"],
         "load_busy": report["busy"],

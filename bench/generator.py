@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.machine import LOAD_CORE, ROOT, cpu_seconds, pinned
+from bench.machine import LOAD_CORE, ROOT, cpu_times, pinned
 
 SECONDS_AT_MOST = 400
 
@@ -42,19 +42,25 @@ class Speech:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run: what the generator reports, and the server's CPU at each moment that it named."""
+    """One run: what the generator reports, and the server's CPU at each moment that it named, in user mode and in the
+    kernel."""
 
     report: dict[str, Any]
-    cpu_at: dict[str, float] = field(default_factory=dict)
+    cpu_at: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def cpu(self) -> float:
         """Seconds that the server used while measuring."""
-        return self.cpu_at["measured"] - self.cpu_at["measure"]
+        return sum(self.cpu_at["measured"]) - sum(self.cpu_at["measure"])
+
+    @property
+    def in_kernel(self) -> float:
+        """How much of that it spent in the kernel."""
+        return self.cpu_at["measured"][1] - self.cpu_at["measure"][1]
 
     @property
     def joining_cpu(self) -> float:
-        return self.cpu_at["joined"] - self.cpu_at["start"]
+        return sum(self.cpu_at["joined"]) - sum(self.cpu_at["start"])
 
 
 def compiled(source: str, directory: Path) -> Path:
@@ -72,7 +78,7 @@ def drive(
 ) -> Run:
     """Run the generator against a server. ``at`` is called at each moment, while the generator waits."""
     command = pinned(LOAD_CORE, program, "--port", str(port), *options)
-    cpu_at: dict[str, float] = {}
+    cpu_at: dict[str, tuple[float, float]] = {}
     report: dict[str, Any] = {}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -87,7 +93,7 @@ def drive(
                 if line.startswith("{"):
                     report = json.loads(line)
                     break
-                cpu_at[line.strip()] = cpu_seconds(pid)
+                cpu_at[line.strip()] = cpu_times(pid)
                 if at is not None:
                     at(line.strip())
                 generator.stdin.write("\n")

@@ -46,6 +46,8 @@ def fanout(table: Table) -> list[View]:
         heads = ["server CPU for each delivery, µs"]
         for window in windows:
             heads += [f"{window} in flight", "of floor"]
+            if window == windows[0]:
+                heads.append("in the kernel")
         heads += ["deliveries/s", "load busy"]
         rows = []
         for key in peers_of(table):
@@ -55,6 +57,8 @@ def fanout(table: Table) -> list[View]:
                 floor = table.spread(("floor", members, window), "us")
                 ratio = f"{found.median / floor.median:.2f}" if found and floor else "-"
                 row += [span(found, 2), ratio]
+                if window == windows[0]:
+                    row.append(one(table.spread((key, members, window), "kernel_us"), 2))
             row.append(one(table.spread((key, members, windows[-1]), "per_second")))
             row.append(share(table.spread((key, members, window), "load_busy") for window in windows))
             rows.append(row)
