@@ -243,6 +243,25 @@ async def test_a_rule_that_fails_ends_the_subscription_that_was_ordered_to_be_as
 
 
 @in_jumping_time
+async def test_when_asking_itself_fails_the_answer_is_no_and_the_next_question_is_asked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with fleet(Hall) as here:
+        inline(here)
+        socket, other = await joined(here, 1, "halls/1"), await joined(here, 2, "halls/1")
+        reauthorization = here.processes[0].service.revocation._reauthorization
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reauthorization, "ask", None)
+            await holdfast.arecheck(1)
+            await turns()
+        assert socket.closed == 4050
+        rules.out.add(2)
+        await holdfast.arecheck(2)
+        assert await other.types() == ["left"]
+        assert "could not be asked about" in caplog.text
+
+
+@in_jumping_time
 async def test_a_rule_that_hangs_keeps_nobody_else_waiting() -> None:
     async with fleet(Hall, Room) as here:
         inline(here)

@@ -97,10 +97,12 @@ class Reauthorization:
         self._due: dict[Connection, Question] = {}
         self._open: dict[Connection, asyncio.Future[None]] = {}  # the newest question about a user
         self._tasks: set[asyncio.Task[None]] = set()
-        self._workers = 0
+        self._workers: set[asyncio.Task[None]] = set()
 
     def start(self, hub: Hub) -> None:
         self._hub = hub
+        for left in (self._due, self._open, self._tasks, self._workers):
+            left.clear()  # of an event loop that ended without a word
         if self._period:
             self._spawn(self._patrol(hub))
 
@@ -112,11 +114,12 @@ class Reauthorization:
         for task in tuple(self._tasks):
             task.cancel()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         assert self._hub is not None
         task = self._hub.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # ── at once ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -159,17 +162,20 @@ class Reauthorization:
             del self._open[connection]
 
     def _begin(self) -> None:
-        if self._due and self._workers < AT_ONCE and self._hub is not None:
-            self._workers += 1
-            self._spawn(self._work())
+        if self._due and len(self._workers) < AT_ONCE and self._hub is not None:
+            worker = self._spawn(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
 
     async def _work(self) -> None:
-        try:
-            while self._due:
-                some = list(self._due)[:CHUNK]
-                await self._ask_until_answered([self._due.pop(connection) for connection in some])
-        finally:
-            self._workers -= 1
+        while self._due:
+            questions = [self._due.pop(connection) for connection in list(self._due)[:CHUNK]]
+            try:
+                await self._ask_until_answered(questions)
+            except Exception:
+                logger.exception("some connections could not be asked about")
+                for question in questions:
+                    self._give_up(question)
 
     async def _ask_until_answered(self, questions: list[Question]) -> None:
         for pause in PAUSES:
@@ -183,6 +189,9 @@ class Reauthorization:
     def _give_up(self, question: Question) -> None:
         """There is no answer. The client may come back and be answered anew; here it is out."""
         connection = question.connection
+        if connection not in self._connections:
+            question.settle()
+            return
         logger.error("%r: there is no answer whether it may stay; it may not", connection)
         if question.whole:
             connection.hang_up(codes.FAILED)

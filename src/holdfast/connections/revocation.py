@@ -91,7 +91,7 @@ class Revocation:
                 self._reauthorization.doubt(connection)
             case Recheck(topic=topic, route=route):
                 for place in connection.places():
-                    if place.topic.name == topic or place.topic.declared.route.text == route:
+                    if topic == place.topic.name or route == place.topic.declared.route.text:
                         self._reauthorization.doubt_place(connection, place)
 
     def start_over(self) -> None:
