@@ -173,7 +173,11 @@ class Sender:
         try:
             route = self._route_here()
             while not self._is_done():
-                await self._round(route)
+                try:
+                    await self._round(route)
+                except Exception as error:
+                    logger.exception("Messages could not be sent, and are lost")
+                    await self._failed(f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:  # the loop is being shut down; the courier carries the rest
             self._leave_loop()
             raise

@@ -240,12 +240,20 @@ class Subscriptions:
     async def _keep(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(self._pulse):
-                    await self._alarm.wait()
-            except TimeoutError:
-                await self._feel_all()
-            if self._reason:
-                await self._recover()
+                await self._keep_once()
+            except Exception as error:
+                logger.exception("The backplane could not be looked after, and is begun with again")
+                self._trouble(f"{type(error).__name__}: {error}")
+                await asyncio.sleep(full_jitter(0))
+
+    async def _keep_once(self) -> None:
+        try:
+            async with asyncio.timeout(self._pulse):
+                await self._alarm.wait()
+        except TimeoutError:
+            await self._feel_all()
+        if self._reason:
+            await self._recover()
 
     async def _feel_all(self) -> None:
         await asyncio.gather(*[self._feel(line) for line in self._lines.values()])
