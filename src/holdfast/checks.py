@@ -178,7 +178,8 @@ def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
             messages.append(
                 Warning(
                     'CHANNEL_LAYERS["default"] is the in-memory layer, which reaches no other process.',
-                    hint="Use channels_redis.pubsub.RedisPubSubChannelLayer where DEBUG is off; durable events cross "
+                    hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or use '
+                    "channels_redis.pubsub.RedisPubSubChannelLayer, where DEBUG is off; durable events cross "
                     "processes without it too, but with a delay, and ephemeral ones not at all.",
                     id="holdfast.W004",
                 )

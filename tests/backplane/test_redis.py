@@ -195,6 +195,20 @@ async def test_a_subscription_is_there_when_subscribe_returns(
     await receiver.backplane.stop()
 
 
+async def test_subscribe_returns_when_redis_has_confirmed_it(own_redis: RedisServer) -> None:
+    receiver = await Receiver(backplane(own_redis.url)).start("rooms/lobby")
+    own_redis.freeze()
+    subscribing = asyncio.create_task(receiver.backplane.subscribe("rooms/captains"))
+    done, _ = await asyncio.wait([subscribing], timeout=0.3)
+    assert not done
+    own_redis.thaw()
+    await subscribing
+    assert receiver.interruptions == 0
+    with own_redis.client() as client:
+        assert client.pubsub_numsub("holdfast:0:rooms/captains")[0][1] == 1
+    await receiver.backplane.stop()
+
+
 async def test_a_subscription_cut_off_by_its_caller_disturbs_no_other(redis_url: str) -> None:
     receiver = await Receiver(backplane(redis_url)).start("rooms/lobby")
     for number in range(20):
