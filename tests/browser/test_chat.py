@@ -123,3 +123,20 @@ def test_somebody_who_may_not_enter_is_kept_out_everywhere(people: People) -> No
     assert len(linus.complaints) == 2
     assert all("404" in each for each in linus.complaints)
     linus.complaints.clear()
+
+
+def test_who_is_in_the_room_is_shown_and_once_however_many_windows_they_have(people: People) -> None:
+    ada, grace = people("ada").enter(), people("grace").enter()
+    second = grace.context.new_page()
+    second.goto(grace.page.url)
+    here = ada.page.get_by_role("button", name="Who is here")
+    expect(here).to_have_accessible_name("Who is here: 2 people")
+    here.click()
+    names = ada.page.locator("#who li")
+    expect(names).to_have_text(["ada (you)", "grace"])
+    grace.page.close()
+    linus = people("linus").enter()
+    expect(names).to_have_text(["ada (you)", "grace", "linus"])
+    second.close()
+    linus.page.close()
+    expect(names).to_have_text(["ada (you)"])

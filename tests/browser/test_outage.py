@@ -1,6 +1,7 @@
 """The server goes away and comes back."""
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import WebSocketRoute, expect
@@ -191,3 +192,18 @@ class Network:
             browser.close(code=1013)
         else:
             self._open.append((browser, browser.connect_to_server()))
+
+
+def test_those_in_the_room_stay_shown_while_the_connection_is_away(people: People, harbor: Harbor) -> None:
+    ada, grace = people("ada").enter(), people("grace").enter()
+    here = ada.page.get_by_role("button", name="Who is here")
+    expect(here).to_have_accessible_name("Who is here: 2 people")
+    harbor.kill()
+    expect(here).to_have_class(re.compile("stale"))
+    expect(here).to_have_accessible_name("Who is here: 2 people")
+    harbor.start()
+    ada.is_online()
+    grace.is_online()
+    expect(here).not_to_have_class(re.compile("stale"))
+    expect(here).to_have_accessible_name("Who is here: 2 people")
+    forgive_outage(ada, grace)

@@ -22,7 +22,7 @@ async def test_who_joins_is_told_who_is_here_and_then_what_changes() -> None:
     await soon()
     grace = await server.join("grace")
     assert grace.joined is not None
-    assert grace.sees == {"ada"}
+    assert grace.sees == {"ada", "grace"}
     await soon()
     assert ada.sees == grace.sees == {"ada", "grace"}
     server.leave(grace)
@@ -101,6 +101,15 @@ async def test_a_thousand_who_come_at_once_are_written_and_told_together() -> No
 
 
 @in_jumping_time
+async def test_lists_of_many_topics_are_read_together() -> None:
+    coast = Coast()
+    server = await coast.server()
+    await asyncio.gather(*[server.join("ada", topic=f"rooms/{number}") for number in range(100)])
+    assert server.presence.reads == 100
+    assert coast.place.commands.count("read") <= 2
+
+
+@in_jumping_time
 async def test_telling_very_many_clients_is_done_less_often() -> None:
     coast = Coast()
     here, there = await coast.server(), await coast.server()
@@ -112,6 +121,21 @@ async def test_telling_very_many_clients_is_done_less_often() -> None:
     await asyncio.sleep(1)
     assert all(len(watcher.sees or ()) == 20 for watcher in crowd)
     assert len(crowd[0].told) <= 4, "5,000 clients are told at most five times a second"
+
+
+@in_jumping_time
+async def test_telling_many_rooms_is_done_less_often_too() -> None:
+    coast = Coast()
+    here, there = await coast.server(), await coast.server()
+    crowd = [await here.join(None, topic=f"rooms/{number % 50}") for number in range(5000)]
+    await asyncio.sleep(1)
+    for number in range(20):
+        for room in range(50):
+            await there.join(str(number), topic=f"rooms/{room}")
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(1)
+    assert all(len(watcher.sees or ()) == 20 for watcher in crowd)
+    assert sum(len(watcher.told) for watcher in crowd) <= 4 * len(crowd)
 
 
 @in_jumping_time
@@ -310,7 +334,7 @@ async def test_presence_stands_still_while_the_store_is_away(
     await soon()
     here.reach.away = away
     grace = await here.join("grace")
-    assert grace.sees == {"ada", "watcher"}
+    assert grace.sees == {"ada", "watcher", "grace"}
     here.leave(ada)
     await asyncio.sleep(5)
     assert sum("stands still" in record.message for record in caplog.records) == 1
@@ -489,7 +513,7 @@ async def test_a_topic_that_everybody_left_is_forgotten_and_begins_anew() -> Non
     await there.join("grace")
     await soon()
     ada = await here.join("ada")
-    assert ada.sees == {"grace"}
+    assert ada.sees == {"ada", "grace"}
     await soon()
     assert ada.sees == {"ada", "grace"}
 

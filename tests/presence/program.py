@@ -42,7 +42,7 @@ async def main(url: str, lease: str, *members: str) -> None:
     )
     await hub.start()
     for place, member in enumerate(members):
-        watcher = Watcher() if place else Printer()
+        watcher = Watcher(member) if place else Printer(member)
         watcher.subscription = await hub.join(
             TOPIC, watcher, watcher.announce, durable=False, attending=attending(member)
         )

@@ -32,7 +32,7 @@ async def leave(store: PresenceStore, lease: str, *members: str, topic: str = TO
 
 
 async def here(store: PresenceStore, topic: str = TOPIC) -> set[str]:
-    roster = await store.read(topic, 1000)
+    [roster] = await store.read([(topic, 1000)])
     assert roster.members is not None
     assert roster.count == len(roster.members)
     assert all(found == info(member) for member, found in roster.members.items())
@@ -104,7 +104,7 @@ async def test_each_change_names_the_one_before(stores: Stores) -> None:
     ]
     assert [change.before for change in changes] == ["", *[change.mark for change in changes[:-1]]]
     assert [number(change.mark) for change in changes] == [1, 2, 3, 4]
-    assert (await store.read(TOPIC, 10)).mark == changes[-1].mark
+    assert (await store.read([(TOPIC, 10)]))[0].mark == changes[-1].mark
     assert list(await store.marks(["rooms/other", TOPIC])) == ["", changes[-1].mark]
 
 
@@ -116,7 +116,9 @@ async def test_many_topics_are_written_at_once_and_apart(stores: Stores) -> None
     assert [dict(change.joined or {}) for change in changes if change] == [
         {name: info("x")} for name in names
     ]
-    assert [(await store.read(name, 1)).members for name in names] == [{name: info("x")} for name in names]
+    assert [roster.members for roster in await store.read([(name, 1) for name in names])] == [
+        {name: info("x")} for name in names
+    ]
     assert list(await store.held(one, names)) == [{name} for name in names]
 
 
@@ -124,8 +126,8 @@ async def test_a_list_that_is_too_long_is_counted(stores: Stores) -> None:
     store = await stores.new()
     one = await lease(store, "one")
     await enter(store, one, *[f"member {number}" for number in range(5)])
-    assert (await store.read(TOPIC, 5)).members is not None
-    roster = await store.read(TOPIC, 4)
+    assert (await store.read([(TOPIC, 5)]))[0].members is not None
+    [roster] = await store.read([(TOPIC, 4)])
     assert (roster.members, roster.count) == (None, 5)
 
 

@@ -95,6 +95,28 @@ async def test_many_members_are_cleared_in_parts(store: RedisPresence) -> None:
     assert await here(store) == set()
 
 
+async def test_the_rights_that_the_documentation_names_are_enough(
+    redis_server: RedisServer, redis_url: str
+) -> None:
+    rights = ["~holdfast:*", "+@connection", "+@read", "+@write", "+@scripting", "+time"]
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "presence", "on", ">secret", *rights)
+        store = store_at(redis_url.replace("redis://", "redis://presence:secret@"))
+        await store.start()
+        try:
+            one = await lease(store, "one")
+            await enter(store, one, "ada")
+            assert (await store.refresh(one, SECONDS)).alive
+            assert list(await store.marks([TOPIC])) != [""]
+            assert await store.held(one, [TOPIC]) == [{"ada"}]
+            assert (await asyncio.to_thread(store.members, TOPIC, 10, Heard())).count == 1
+            await store.clear(one, Heard())
+        finally:
+            await store.stop()
+            store._store.close()
+            client.execute_command("ACL", "DELUSER", "presence")
+
+
 async def test_a_redis_that_is_away_is_named(own_redis: RedisServer) -> None:
     store = store_at(own_redis.url)
     await store.start()
@@ -166,7 +188,7 @@ async def test_a_redis_that_was_restarted_empty_is_filled_again(fleet: Fleet, ow
     await until({"ada", "grace"}, ada, grace)
     own_redis.kill()
     linus = await fleet.join(one, "linus")
-    assert linus.sees == {"ada", "grace"}
+    assert linus.sees == {"ada", "grace", "linus"}
     own_redis.start_again()
     await until({"ada", "grace", "linus"}, ada, grace, linus)
     store = store_at(own_redis.url)

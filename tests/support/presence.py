@@ -110,8 +110,8 @@ class Reach(PresenceStore):
     async def clear(self, lease: str, tell: Tell) -> None:
         await self._ask("clear", lease, tell)
 
-    async def read(self, topic: str, limit: int) -> Roster:
-        found: Roster = await self._ask("read", topic, limit)
+    async def read(self, topics: Sequence[tuple[str, int]]) -> Sequence[Roster]:
+        found: Sequence[Roster] = await self._ask("read", topics)
         return found
 
     async def marks(self, topics: Sequence[str]) -> Sequence[str]:
@@ -163,7 +163,8 @@ class Watcher(Listener):
             assert member in self.view, f"{member} left without having been here"
             del self.view[member]
         for info in joined:
-            assert self.view.get(_id(info)) != bytes(info), f"{_id(info)} joined twice"
+            new = self.view.get(_id(info)) != bytes(info)
+            assert new or _id(info) == self.member, f"{_id(info)} joined twice"
             self.view[_id(info)] = bytes(info)
         assert not {_id(info) for info in joined} & set(left)
         self.count = len(self.view)

@@ -233,3 +233,17 @@ async def test_a_client_that_reads_again_is_told_what_it_missed() -> None:
             await ada.expect_members(room, ada, slow, *others[: others.index(other) + 1])
         await slow.read()
         await slow.expect_members(room, ada, slow, *others)
+
+
+@pytest.mark.usefixtures("_topics")
+async def test_who_is_evicted_is_not_here_any_more() -> None:
+    room = Kept(room="lobby")
+    async with AsyncLive(log=MemoryLog()) as live:
+        ada, grace = await live.connect(user(1)), await live.connect(user(2))
+        await ada.join(room)
+        await grace.join(room)
+        await ada.expect_members(room, ada, grace)
+        await room.aevict(user(2))
+        await grace.expect_left(room)
+        await ada.expect_members(room, ada)
+        assert [member.id for member in await room.amembers()] == ["1"]

@@ -21,6 +21,17 @@ class Joining(HarborTestCase):
             stranger.join("rooms/lobby")
 
 
+class BeingThere(HarborTestCase):
+    def test_those_in_a_room_are_told_of_each_other_by_name(self) -> None:
+        with LiveClient(self.user("ada")) as ada, LiveClient(self.user("grace")) as grace:
+            ada.join("rooms/lobby")
+            grace.join("rooms/lobby")
+            here = ada.expect_members("rooms/lobby", self.user("ada"), self.user("grace"))
+            self.assertEqual(sorted(member.meta["name"] for member in here), ["ada", "grace"])
+            grace.leave("rooms/lobby")
+            ada.expect_members("rooms/lobby", self.user("ada"))
+
+
 class Posting(HarborTestCase):
     def test_what_is_said_is_kept_and_reaches_everybody_in_the_room(self) -> None:
         with LiveClient(self.user("ada")) as ada, LiveClient(self.user("grace")) as grace:

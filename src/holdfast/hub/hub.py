@@ -171,7 +171,7 @@ class Hub:
             if stream.closed:
                 raise LogUnavailable("the hub has stopped")
             if attending is not None:
-                payload = self.presence.greet(topic, payload)
+                payload = self.presence.greet(topic, payload, attending)
             if not announce(payload):
                 return None
             subscription = self._subscribe(stream, outlet, start)

@@ -20,8 +20,8 @@ import msgspec
 from holdfast.presence.base import Change, PresenceStore, PresenceUnavailable
 from holdfast.protocol.frames import JoinedPayload
 
-from .mirror import Mirror
-from .room import Attending, Room
+from .lists import PATIENCE_SECONDS, Lists
+from .room import Attending, Pace, Room
 from .stream import Subscription
 
 logger = logging.getLogger("holdfast.presence")
@@ -29,9 +29,6 @@ logger = logging.getLogger("holdfast.presence")
 LEASE_SECONDS = 15.0
 GATHER_SECONDS = 0.005
 """For how long changes gather before they are written, where that takes a round trip."""
-
-PATIENCE_SECONDS = 0.02
-"""How long changes may overtake one another before the list is read."""
 
 FIRST_READ_SECONDS = 1.0
 """How long a join waits for the list. If it takes longer the list follows when it has come."""
@@ -57,6 +54,7 @@ class Presence:
         self._send = send  # tells the other processes
         self._spawn = spawn
         self._rooms: dict[str, Room] = {}
+        self._pace = Pace()
         self._started: asyncio.Task[None] | None = None
         self._lease = ""
         self._old: dict[str, None] = {}  # leases that were lost, and may still hold something
@@ -64,7 +62,7 @@ class Presence:
         self._writing = False
         self._troubled = False  # said once for each outage
         self._stopped = False
-        self.reads = 0  # how often a list was read, for tests and metrics
+        self._lists = Lists(store, spawn=spawn, read=self._look_for_own, complain=self._complain)
 
     # ── joining and leaving ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -75,25 +73,28 @@ class Presence:
         await asyncio.shield(self._started)
         room = self._rooms.get(topic)
         if room is None:
-            room = self._rooms[topic] = Room(topic, limit)
+            room = self._rooms[topic] = Room(topic, limit, self._pace)
         elif not room.open:
             room.begin()
         if not room.mirror.known:
-            self._read_soon(room, 0)
+            self._lists.read_soon(room, 0)
             try:
                 async with asyncio.timeout(FIRST_READ_SECONDS):
                     await room.loaded.wait()
             except TimeoutError:
                 pass  # the store is away
 
-    def greet(self, topic: str, payload: JoinedPayload) -> JoinedPayload:
-        """Add to what a joining client is told who is here; nothing, if that is not known yet."""
+    def greet(self, topic: str, payload: JoinedPayload, who: Attending) -> JoinedPayload:
+        """Add to what a joining client is told who is here, itself included; nothing, if that is not known yet."""
         mirror = self._rooms[topic].mirror
         if not mirror.known:
             return payload
-        if not mirror.listed:
+        if mirror.members is None:
             return msgspec.structs.replace(payload, count=mirror.count)
-        return msgspec.structs.replace(payload, members=msgspec.Raw(mirror.listing))
+        listing = mirror.listing
+        if who.member is not None and who.member not in mirror.members:
+            listing = b"[%b%b]" % (listing[1:-1] + b"," if mirror.members else b"", who.info)
+        return msgspec.structs.replace(payload, members=msgspec.Raw(listing))
 
     def enter(self, subscription: Subscription, who: Attending) -> None:
         """A client that was greeted in this turn of the loop begins to listen, and is here itself."""
@@ -119,6 +120,11 @@ class Presence:
         if room is not None:
             room.close()
             self._write_soon(room)
+
+    @property
+    def reads(self) -> int:
+        """How many lists were read, for tests and metrics."""
+        return self._lists.reads
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -298,7 +304,7 @@ class Presence:
         if room is not None and room.open:
             room.take(change)
             if room.doubtful:
-                self._read_soon(room, PATIENCE_SECONDS)
+                self._lists.read_soon(room, PATIENCE_SECONDS)
 
     def interrupted(self) -> None:
         """Changes may have been missed."""
@@ -326,45 +332,10 @@ class Presence:
                 continue
             different = room.mirror.mark == before != mark
             if different or room.doubtful:
-                self._read_soon(room, 0)
+                self._lists.read_soon(room, 0)
             if different and room.mirror.members is None:
                 self._doubt([room])  # there is no list to look for this server's own members in
                 self._write_soon(room)
-
-    def _read_soon(self, room: Room, seconds: float) -> None:
-        if not room.reading:
-            room.reading = True
-            self._spawn(self._read(room, room.mirror, seconds))
-
-    async def _read(self, room: Room, mirror: Mirror, seconds: float) -> None:
-        """Read a list: after so many seconds if it still has to be, at once if they are 0. One read at a time."""
-        try:
-            await asyncio.sleep(seconds)
-            again = not seconds or room.doubtful
-            while again:
-                again = not await self._read_once(room, mirror)
-                await asyncio.sleep(PATIENCE_SECONDS if again else 0)
-        except PresenceUnavailable as error:
-            self._complain(error)
-            room.loaded.set()  # there is nothing to wait for; a comparison reads it when the store is back
-        finally:
-            if room.mirror is mirror:
-                room.reading = False
-
-    async def _read_once(self, room: Room, mirror: Mirror) -> bool:
-        """``False``: it has to be read again."""
-        if not _reads(room, mirror):
-            return True
-        asked = mirror.ask()
-        room.strange = False
-        self.reads += 1
-        roster = await self._store.read(room.topic, room.limit)
-        if not _reads(room, mirror):
-            return True
-        done = room.replace(roster, asked)
-        if done:
-            self._look_for_own(room)
-        return done
 
     def _look_for_own(self, room: Room) -> None:
         """Nobody who is connected here may be missing in the list: then the store has lost what was written."""
@@ -372,8 +343,3 @@ class Presence:
         if members is not None and written is not None and not written <= members.keys():
             room.written = None
             self._write_soon(room)
-
-
-def _reads(room: Room, mirror: Mirror) -> bool:
-    """Is it still this list that the room needs?"""
-    return room.open and room.mirror is mirror

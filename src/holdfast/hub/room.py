@@ -15,7 +15,20 @@ from .stream import Subscription
 TELL_SECONDS = 0.005
 SECONDS_PER_CLIENT = 40e-6
 """Ten times what telling one client costs: so that telling takes no more than a tenth of the processor, however many
-come and go. Who listens alone hears of it after ``TELL_SECONDS``."""
+come and go. Where that is not much it is done after ``TELL_SECONDS``."""
+
+
+class Pace:
+    """Spreads the telling of all rooms of a hub over time. What changes while a room waits is told at once."""
+
+    def __init__(self) -> None:
+        self._free = 0.0  # until then the time is taken
+
+    def reserve(self, now: float, clients: int) -> float:
+        """When so many clients may be told."""
+        at = max(now + TELL_SECONDS, self._free)
+        self._free = max(now, self._free) + clients * SECONDS_PER_CLIENT
+        return at
 
 
 class Attending(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +69,8 @@ class Room:
     """
 
     __slots__ = (
+        "_pace",
         "_timer",
-        "_told_at",
         "clients",
         "limit",
         "loaded",
@@ -70,15 +83,15 @@ class Room:
         "written",
     )
 
-    def __init__(self, topic: str, limit: int) -> None:
+    def __init__(self, topic: str, limit: int, pace: Pace) -> None:
         self.topic = topic
         self.limit = limit
         self.begin()
         self.clients: dict[Subscription, Client] = {}
         self.members: dict[str, Member] = {}
         self.written: set[str] | None = set()
+        self._pace = pace
         self._timer: asyncio.TimerHandle | None = None
-        self._told_at = 0.0
 
     def begin(self) -> None:
         """From now on the topic is listened to. Nothing is known of its list."""
@@ -170,13 +183,10 @@ class Room:
         if self._timer is not None or not self.clients:
             return
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        at = max(now + TELL_SECONDS, self._told_at + len(self.clients) * SECONDS_PER_CLIENT)
-        self._timer = loop.call_at(at, self._tell)
+        self._timer = loop.call_at(self._pace.reserve(loop.time(), len(self.clients)), self._tell)
 
     def _tell(self) -> None:
         self._timer = None
-        self._told_at = asyncio.get_running_loop().time()
         self.tell(tuple(self.clients))
 
     def tell(self, subscriptions: Iterable[Subscription]) -> None:

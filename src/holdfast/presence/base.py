@@ -118,8 +118,8 @@ class PresenceStore(ABC):
         """End a lease, if it has not ended, and take away everything that it held, telling the changes one by one."""
 
     @abstractmethod
-    async def read(self, topic: str, limit: int) -> Roster:
-        """Who is here, if they are not more than ``limit``."""
+    async def read(self, topics: Sequence[tuple[str, int]]) -> Sequence[Roster]:
+        """Who is in each topic, if they are not more than the limit beside its name."""
 
     @abstractmethod
     async def marks(self, topics: Sequence[str]) -> Sequence[str]:
@@ -127,4 +127,5 @@ class PresenceStore(ABC):
 
     @abstractmethod
     def members(self, topic: str, limit: int, tell: Tell) -> Roster:
-        """As :meth:`read`, after clearing leases that have ended. For any thread; blocks."""
+        """Who is in one topic, if they are not more than ``limit``, after clearing leases that have ended. For any thread;
+        blocks."""

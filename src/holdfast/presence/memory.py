@@ -132,9 +132,9 @@ class MemoryPresence(PresenceStore):
                     change = topic.change(lease, Write(topic=name, leaving=leaving))
                     tell(name, self._noted(name, change))
 
-    async def read(self, topic: str, limit: int) -> Roster:
+    async def read(self, topics: Sequence[tuple[str, int]]) -> Sequence[Roster]:
         with self._lock:
-            return self._topics.get(topic, Topic()).roster(limit)
+            return [self._topics.get(topic, Topic()).roster(limit) for topic, limit in topics]
 
     async def marks(self, topics: Sequence[str]) -> Sequence[str]:
         with self._lock:

@@ -128,8 +128,9 @@ class RedisPresence(PresenceStore):
         found = await self._plain("smembers", keys)
         return [frozenset(member.decode() for member in members) for members in found]
 
-    async def read(self, topic: str, limit: int) -> Roster:
-        return _roster(await self._one(READ, self._names.read(topic), limit))
+    async def read(self, topics: Sequence[tuple[str, int]]) -> Sequence[Roster]:
+        calls = [Call(READ, self._names.read(topic), (limit,)) for topic, limit in topics]
+        return [_roster(answer) for answer in await self._all(calls)]
 
     async def marks(self, topics: Sequence[str]) -> Sequence[str]:
         keys = [self._names.mark(topic) for topic in topics]

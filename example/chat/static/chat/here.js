@@ -1,6 +1,6 @@
 // Who is in the room: some flags and a number in the head of it, and all the names on demand.
 
-const MOST_FLAGS = 5;
+const MOST_FLAGS = 4;
 
 export class Here {
   #button;
