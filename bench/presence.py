@@ -46,6 +46,16 @@ class Meter:
         return f"{calls:38}  {(now[1] - own) * 1000:8.1f} ms  {(redis - its) * 1000:8.1f} ms"
 
 
+async def written(presence: Any) -> None:
+    """Return when the store knows all."""
+    await asyncio.sleep(0.2)
+    for _ in range(1000):
+        if not presence._writing and not presence._changed:
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError("presence is still being written")
+
+
 async def measure(size: int, client: Any) -> None:
     from holdfast import Presence, Topic, wiring
     from holdfast.connections.connection import Connection
@@ -74,21 +84,14 @@ async def measure(size: int, client: Any) -> None:
             connections.append(connection)
             if number % 50 == 0:
                 await asyncio.sleep(0)
-        rooms: list[Room] = []
-        async with asyncio.timeout(30):
-            while len(rooms) < TOPICS or any(client.scard(key) == 0 for key in rooms):
-                await asyncio.sleep(0.1)
-                rooms = client.keys("holdfast:presence:*:by:*")
-        while sum(client.scard(key) for key in rooms) < size:  # noqa: ASYNC110 - it is Redis that changes
-            await asyncio.sleep(0.1)
+        await written(hub.presence)
         await asyncio.sleep(1)
         print(f"{size:6}  coming           {meter.look()}")
         await asyncio.sleep(INTERVALS * LEASE_SECONDS / 3)
         print(f"{size:6}  ten intervals    {meter.look()}")
         for connection in connections:
             connection.closed()
-        while client.keys("holdfast:presence:*:by:*"):  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+        await written(hub.presence)
         print(f"{size:6}  going            {meter.look()}", flush=True)
 
 

@@ -67,7 +67,10 @@ export interface Live {
   on<Name extends keyof LiveEvents>(name: Name, handler: (...args: LiveEvents[Name]) => void): Off;
 
   /** The topic of this name: joined at once, the same object until it is left. Connects if need be. */
-  topic<Events extends object = Record<string, unknown>>(name: string, options?: TopicOptions): Topic<Events>;
+  topic<Events extends object = Record<string, unknown>, Meta = unknown>(
+    name: string,
+    options?: TopicOptions,
+  ): Topic<Events, Meta>;
 
   /** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
   refresh(token: string): Promise<void>;

@@ -66,11 +66,11 @@ export class Manager implements Live {
     return this.#events.on(name, handler);
   }
 
-  topic<Events extends object>(name: string, options: TopicOptions = {}): Topic<Events> {
+  topic<Events extends object, Meta>(name: string, options: TopicOptions = {}): Topic<Events, Meta> {
     if (this.#done) throw new LiveError("closed");
     const topic = this.#topics.get(name, options.since, () => this.#settings.cursor(name));
     if (this.#status === "idle") this.#connect();
-    return topic as Topic as Topic<Events>; // what the events hold is the caller's word
+    return topic as Topic as Topic<Events, Meta>; // what the events hold is the caller's word
   }
 
   async refresh(token: string): Promise<void> {

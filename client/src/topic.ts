@@ -73,7 +73,7 @@ export interface CallOptions {
 }
 
 /** One topic, joined for as long as it is wanted, over as many connections as that takes. */
-export interface Topic<Events extends object = Record<string, unknown>> {
+export interface Topic<Events extends object = Record<string, unknown>, Meta = unknown> {
   /** The name it was asked for by. */
   readonly name: string;
   readonly status: TopicStatus;
@@ -83,7 +83,7 @@ export interface Topic<Events extends object = Record<string, unknown>> {
   readonly ready: Promise<JoinedInfo>;
   readonly lifecycle: Pick<Emitter<TopicLifecycle>, "on">;
   /** Who is here, on topics that know it. */
-  readonly presence: Presence;
+  readonly presence: Presence<Meta>;
 
   /**
    * Handle events of one name, or of all (`"*"`). On a durable topic handlers see every event once and in order;

@@ -49,4 +49,11 @@ try {
 }
 room.send("typing");
 
-export { id, off, position, user };
+const crew: Topic<RoomEvents, { name: string }> = live.topic<RoomEvents, { name: string }>("rooms/crew");
+crew.presence.on("change", (members) => members.map(({ id, meta }) => meta?.name ?? id));
+crew.presence.on("joined", ({ since }) => new Date(since * 1_000));
+const count: number | undefined = crew.presence.count;
+// @ts-expect-error: the metadata have no such field
+crew.presence.members.map(({ meta }) => meta?.age);
+
+export { count, id, off, position, user };

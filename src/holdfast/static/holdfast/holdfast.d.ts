@@ -160,7 +160,7 @@ export interface CallOptions {
 	readonly key?: string;
 }
 /** One topic, joined for as long as it is wanted, over as many connections as that takes. */
-export interface Topic<Events extends object = Record<string, unknown>> {
+export interface Topic<Events extends object = Record<string, unknown>, Meta = unknown> {
 	/** The name it was asked for by. */
 	readonly name: string;
 	readonly status: TopicStatus;
@@ -170,7 +170,7 @@ export interface Topic<Events extends object = Record<string, unknown>> {
 	readonly ready: Promise<JoinedInfo>;
 	readonly lifecycle: Pick<Emitter<TopicLifecycle>, "on">;
 	/** Who is here, on topics that know it. */
-	readonly presence: Presence;
+	readonly presence: Presence<Meta>;
 	/**
 	 * Handle events of one name, or of all (`"*"`). On a durable topic handlers see every event once and in order;
 	 * the position moves on when the handlers of an event have returned, and also when one throws.
@@ -253,7 +253,7 @@ export interface Live {
 	readonly user: string | null | undefined;
 	on<Name extends keyof LiveEvents>(name: Name, handler: (...args: LiveEvents[Name]) => void): Off;
 	/** The topic of this name: joined at once, the same object until it is left. Connects if need be. */
-	topic<Events extends object = Record<string, unknown>>(name: string, options?: TopicOptions): Topic<Events>;
+	topic<Events extends object = Record<string, unknown>, Meta = unknown>(name: string, options?: TopicOptions): Topic<Events, Meta>;
 	/** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
 	refresh(token: string): Promise<void>;
 	/** Connect anew now: while waiting, online, or after the server closed for good. */
