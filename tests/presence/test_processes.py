@@ -8,10 +8,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
-LEASE = 4.0
+LEASE = 5.0
 
 
 class Process:
