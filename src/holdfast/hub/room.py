@@ -175,7 +175,8 @@ class Room:
         self.loaded.set()
         if self.mirror.state != before:
             self._tell_soon()
-        return done and not self.strange
+        self.strange = self.strange or not done
+        return not self.strange
 
     # ── telling ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
