@@ -1,8 +1,9 @@
 """Many clients in one process: ``python -m tests.fleet.chaos.crowd PLAN``, where PLAN is a file with a :class:`Plan`.
 
 On its standard input it is told, one line each, to make no more calls (``hush``), to get to the end of every topic
-(``catch-up`` and the heads as JSON), and to write down where everybody stands (``finish``). It answers each with a line,
-when it is done or the time that was given is over, and goes on until its standard input ends.
+(``catch-up`` and the heads as JSON), and to write down where everybody stands (``finish``). It answers each with a line
+that counts the clients which are not where they should be, when it is done or the time that was given is over, and goes
+on until its standard input ends.
 """
 
 import asyncio
@@ -53,7 +54,7 @@ async def main(plan: Plan) -> None:
             if any(task.done() for task in tasks):
                 raise next(error for task in tasks if task.done() and (error := task.exception()))
             journal.flush()
-            print(word, flush=True)
+            print(word, sum(bool(client.missing) for client in clients), flush=True)
     finally:
         for task in (*tasks, writing):
             task.cancel()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from tests.services.nginx import TEMPLATE, site
 from tests.services.postgres import USER, PostgresServer, running_postgres
 from tests.services.processes import Server, find_program, free_port, start
 from tests.services.redis import RedisServer, running_redis
@@ -93,6 +94,10 @@ class ServerNode(Node):
                 if not self.runs:
                     raise RuntimeError(f"{self.name} ended while it started:\n{self.output()}")
                 await asyncio.sleep(0.05)
+
+    def show_stacks(self) -> None:
+        """Let it write what each of its threads is doing into its log (``project/apps.py``)."""
+        self.signal(signal.SIGUSR1)
 
     def output(self) -> str:
         return self._server.output() if self._server else ""
@@ -209,26 +214,24 @@ class Fleet:
         return Node(name, command, self.directory, environment)
 
     def _nginx(self) -> Node:
+        """What `deploy/nginx` has for users, in front of the servers' proxies."""
         directory = self.directory / "nginx"
         directory.mkdir()
-        upstreams = "\n".join(
-            f"    server 127.0.0.1:{self.proxies[f'web-{n}'].port} max_fails=1 fail_timeout=1s;"
-            for n in range(self.setup.servers)
-        )
+        upstreams = [f"127.0.0.1:{self.proxies[f'web-{n}'].port}" for n in range(self.setup.servers)]
         text = NGINX % {
             "user": "user root;" if os.geteuid() == 0 else "",
             "directory": directory,
-            "upstreams": upstreams,
-            "port": self.nginx_port,
+            "site": site(TEMPLATE.read_text(), listen=f"127.0.0.1:{self.nginx_port}", servers=upstreams),
         }
         (directory / "nginx.conf").write_text(text)
         command: list[str | Path] = [
-            self.services.nginx, "-p", directory, "-c", directory / "nginx.conf", "-g", "daemon off;",
+            self.services.nginx, "-p", directory, "-c", directory / "nginx.conf", "-e", "stderr",
         ]  # fmt: skip
         return Node("nginx", command, self.directory, dict(os.environ))
 
 
 NGINX = """%(user)s
+daemon off;
 worker_processes 1;
 error_log stderr warn;
 pid %(directory)s/nginx.pid;
@@ -240,23 +243,7 @@ http {
   fastcgi_temp_path %(directory)s/fastcgi;
   uwsgi_temp_path %(directory)s/uwsgi;
   scgi_temp_path %(directory)s/scgi;
-  map $http_upgrade $connection_upgrade { default upgrade; '' close; }
-  upstream fleet {
-    least_conn;
-%(upstreams)s
-  }
-  server {
-    listen 127.0.0.1:%(port)s backlog=4096;
-    location / {
-      proxy_pass http://fleet;
-      proxy_http_version 1.1;
-      proxy_set_header Host $host:$server_port;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_connect_timeout 2s;
-      proxy_read_timeout 60s;
-      add_header X-Upstream $upstream_addr always;
-    }
-  }
+  add_header X-Upstream $upstream_addr always;
+%(site)s
 }
 """

@@ -197,7 +197,10 @@ async def _come_to_rest(fleet: Fleet, bailiff: Orders, crowds: list[Orders], tru
     await asyncio.gather(*[crowd.say("hush") for crowd in crowds])
     heads = await bailiff.ask("curtain", fleet.setup.rooms)
     order = f"catch-up {msgspec.json.encode(heads).decode()}"
-    await asyncio.gather(*[crowd.say(order) for crowd in crowds])
+    answers = await asyncio.gather(*[crowd.say(order) for crowd in crowds])
+    if any(answer != "catch-up 0" for answer in answers):
+        for server in fleet.servers:
+            server.show_stacks()
     await asyncio.sleep(REST_SECONDS)
     await asyncio.gather(*[crowd.say("finish") for crowd in crowds])
     await bailiff.ask("truth", str(truth))

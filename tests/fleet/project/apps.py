@@ -1,3 +1,6 @@
+import faulthandler
+import signal
+
 from django.apps import AppConfig
 
 
@@ -8,5 +11,7 @@ class FleetConfig(AppConfig):
 
     def ready(self) -> None:
         from . import sabotage
+
+        faulthandler.register(signal.SIGUSR1)  # what does a process do that stands still?
 
         sabotage.break_what_was_asked()

@@ -48,6 +48,7 @@ HOLDFAST = {
     "WRITE_BUFFER_BYTES": 16384,
     "STALL_SECONDS": 12,
     "PRESENCE_LEASE_SECONDS": 3,
+    "DRAIN_SECONDS": 2,
     **json.loads(os.environ.get("FLEET_HOLDFAST", "{}")),
 }
 if BACKPLANE != "none":
