@@ -149,6 +149,8 @@ DAPHNE = Peer(
         "0",
         "--ping-interval",
         "600",
+        "--websocket_connect_timeout",  # it refuses whoever waits longer, and it is that busy
+        "120",
         APPLICATION,
     ),
     environment=_environment(BENCH_LAYER="channels_redis.core.RedisChannelLayer"),
