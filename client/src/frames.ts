@@ -88,6 +88,7 @@ export interface Joined {
   readonly payload: Known & {
     readonly epoch?: string;
     readonly offset?: number;
+    readonly stamp?: number;
     readonly recovered?: boolean;
     readonly snapshot?: unknown;
   };
@@ -113,6 +114,7 @@ export interface Event {
   readonly topic: string;
   readonly name: string;
   readonly offset?: number;
+  readonly stamp?: number;
   readonly payload: unknown;
 }
 
@@ -134,7 +136,12 @@ export type ResetReason = "trimmed" | "epoch" | "interrupted";
 export interface Reset {
   readonly type: "reset";
   readonly topic: string;
-  readonly payload: { readonly reason: ResetReason; readonly epoch?: string; readonly offset?: number };
+  readonly payload: {
+    readonly reason: ResetReason;
+    readonly epoch?: string;
+    readonly offset?: number;
+    readonly stamp?: number;
+  };
 }
 
 export interface PresenceNews extends Known {

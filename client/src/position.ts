@@ -3,21 +3,37 @@ export interface Position {
   /** The life of the log. Offsets of different epochs cannot be compared. */
   readonly epoch: string;
   readonly offset: number;
+  /** Tells which event was seen at `offset`, should a log that went back in time give that offset out again. */
+  readonly stamp?: number;
+}
+
+interface Placed {
+  readonly epoch?: string;
+  readonly offset?: number;
+  readonly stamp?: number;
 }
 
 /** Read a position that came from outside. Throws a TypeError for anything else. */
 export function asPosition(value: unknown): Position {
   if (typeof value === "object" && value !== null && "epoch" in value && "offset" in value) {
     const { epoch, offset } = value;
-    if (typeof epoch === "string" && epoch && Number.isSafeInteger(offset) && Number(offset) >= 0) {
-      return { epoch, offset: Number(offset) };
+    const stamp = "stamp" in value ? value.stamp : undefined;
+    if (typeof epoch === "string" && epoch && isCount(offset) && (stamp === undefined || isCount(stamp))) {
+      return position(epoch, offset, stamp);
     }
   }
   throw new TypeError(`expected a position like {"epoch": "k3", "offset": 41}, got ${JSON.stringify(value)}`);
 }
 
 /** The position that a `joined` or `reset` payload carries; ephemeral topics have none. */
-export function positionIn(payload: { readonly epoch?: string; readonly offset?: number }): Position | undefined {
-  const { epoch, offset } = payload;
-  return epoch === undefined || offset === undefined ? undefined : { epoch, offset };
+export function positionIn({ epoch, offset, stamp }: Placed): Position | undefined {
+  return epoch === undefined || offset === undefined ? undefined : position(epoch, offset, stamp);
+}
+
+export function position(epoch: string, offset: number, stamp: number | undefined): Position {
+  return { epoch, offset, ...(stamp && { stamp }) };
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
 }

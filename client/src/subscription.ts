@@ -5,7 +5,7 @@ import type { Connection } from "./connection.js";
 import { Emitter, type Off } from "./emitter.js";
 import { errorFrom, LiveError } from "./errors.js";
 import { Json, type Event, type Joined, type PresenceNews, type Reset } from "./frames.js";
-import { positionIn, type Position } from "./position.js";
+import { position, positionIn, type Position } from "./position.js";
 import { MemberList } from "./presence.js";
 import { Ready } from "./ready.js";
 import type { CallOptions, EventHandler, EventInfo, JoinedInfo, Topic, TopicLifecycle, TopicStatus } from "./topic.js";
@@ -161,15 +161,15 @@ export class Subscription implements Topic {
     this.#host.calls.flush();
   }
 
-  event({ name, offset, payload }: Event): void {
+  event({ name, offset, stamp, payload }: Event): void {
     if (this.#status !== "joined" || this.#stale) return;
-    const position = this.#position;
-    if (offset !== undefined && position && offset <= position.offset) return; // seen already
+    const seen = this.#position;
+    if (offset !== undefined && seen && offset <= seen.offset) return; // seen already
     const info: EventInfo = { name, topic: this.#canonical, offset };
     this.#events.emit(name, payload, info);
     this.#events.emit("*", payload, info);
     // Handlers may have left the topic, or lost it; what they saw, they saw.
-    if (offset !== undefined && position) this.#position = { epoch: position.epoch, offset };
+    if (offset !== undefined && seen) this.#position = position(seen.epoch, offset, stamp);
   }
 
   presenceNews(news: PresenceNews): void {

@@ -56,6 +56,11 @@ test("a position given outranks the page's cursor, and null means from now", () 
   expect(world().live.topic("rooms/lobby", { since: null }).position).toBeUndefined();
 });
 
+test("a cursor's stamp is kept", () => {
+  page({ [CURSOR]: '{"epoch":"k3","offset":41,"stamp":7}' });
+  expect(pageCursor("rooms/lobby")).toEqual({ epoch: "k3", offset: 41, stamp: 7 });
+});
+
 test("a page's cursor counts once: a topic joined anew starts from now", async () => {
   page({ [CURSOR]: '{"epoch":"k3","offset":41}' });
   const { live, server } = world();

@@ -67,6 +67,22 @@ test("the position moves with each event", async () => {
   expect(room.position).toEqual({ epoch: "k3", offset: 45 });
 });
 
+test("the position tells by its stamp which event was seen, and is sent with it", async () => {
+  const { room, server, socket, clock } = await inRoom();
+  await socket.say({ ...posted(42), stamp: 77 });
+  expect(room.position).toEqual({ epoch: "k3", offset: 42, stamp: 77 });
+  await socket.say({
+    type: "reset",
+    topic: "rooms/lobby",
+    payload: { reason: "epoch", epoch: "k4", offset: 40, stamp: 5 },
+  });
+  expect(room.position).toEqual({ epoch: "k4", offset: 40, stamp: 5 });
+  await socket.drop();
+  await clock.advance(500);
+  await server.accept();
+  expect(server.socket.look()[0]).toMatchObject({ payload: { since: { epoch: "k4", offset: 40, stamp: 5 } } });
+});
+
 test("the position stands before an event while it is handled, and after it when the handlers are done", async () => {
   const { room, socket } = await inRoom();
   const positions: unknown[] = [];

@@ -2,7 +2,7 @@
 
 Several servers on one database, joined by a backplane that loses, doubles, delays and reorders; publishers on database
 connections of their own, with transactions that overlap, savepoints, rollbacks, and deaths between the commit and the
-numbering; clients that drop, come back elsewhere, read slowly and are excluded; trims, and logs that are lost. In the end
+numbering; clients that drop, come back elsewhere, read slowly and are excluded; trims, logs that are lost, and logs that go back in time. In the end
 everything is compared with the log once, and everybody must be complete.
 """
 
@@ -23,22 +23,46 @@ from holdfast.backplane.memory import MemoryExchange, faithful
 from holdfast.hub import news, order, replay, stream
 from holdfast.hub.hub import Timing
 from holdfast.hub.prepared import Burst, Prepared
-from holdfast.log.base import Draft, LogError
+from holdfast.log.base import Draft, Head, LogError, LogUnavailable
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import ENTRY, OUTBOX, TOPIC
 from holdfast.protocol.frames import JoinedPayload, Reset
 from holdfast.protocol.positions import Position
+from tests.log.going_back import go_back
 from tests.support.clock import JumpingLoop, turns
 from tests.support.hubs import Server
 
 from .conftest import PROFILE
 from .workers import Beside, Worker
 
-Place = tuple[str, str, int]  # topic, epoch, offset
+Said = tuple[str, str]  # payload and excluded client
 Step = tuple[Any, ...]  # a method of Delivery, and what it is called with
 
 LENGTH = 60
 """Steps in a story."""
+
+
+class Branch:
+    """What a topic's log held in one epoch, until it went back in time: then another branch begins."""
+
+    def __init__(self, entries: dict[int, Said], head: int) -> None:
+        self.entries = entries
+        self.head = head
+
+
+class WatchedLog(DatabaseLog):
+    """A log that is looked at before a topic's epoch changes, and that does not wait for another writer to do it."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias)
+        self.look: Callable[[], None] = lambda: None
+        self.may_write: Callable[[], bool] = lambda: True
+
+    def renew(self, topic: str, position: Position | None = None) -> Head:
+        if not self.may_write():
+            raise LogUnavailable("somebody else is writing")
+        self.look()
+        return super().renew(topic, position)
 
 
 @dataclass
@@ -47,9 +71,9 @@ class Truth:
 
     alias: str
     worker: Worker
-    log: DatabaseLog
+    log: WatchedLog
     topics: list[str]
-    entries: dict[Place, tuple[str, str]] = field(default_factory=dict)  # payload and excluded client
+    branches: dict[tuple[str, str], list[Branch]] = field(default_factory=dict)  # by topic and epoch
     floors: dict[tuple[str, str], int] = field(default_factory=dict)
     committed: list[str] = field(default_factory=list)
     broken: list[BaseException] = field(default_factory=list)
@@ -66,13 +90,34 @@ class Truth:
         """Remember what is in the log, before some of it goes."""
         for topic in self.topics:
             rows = self.sql(
-                f'SELECT t.epoch, e."offset", e.payload, e.exclude FROM {TOPIC} t'
-                f" JOIN {ENTRY} e ON e.topic_id = t.id WHERE t.name = %s",
+                f'SELECT t.epoch, t.head, e."offset", e.payload, e.exclude FROM {TOPIC} t'
+                f" LEFT JOIN {ENTRY} e ON e.topic_id = t.id AND e.name <> '' WHERE t.name = %s",
                 topic,
             )
-            for epoch, offset, payload, exclude in rows:
-                known = self.entries.setdefault((topic, epoch, offset), (payload, exclude))
-                assert known == (payload, exclude), "an entry has changed"
+            for epoch, head, offset, payload, exclude in rows:
+                branches = self.branches.setdefault((topic, epoch), [Branch({}, 0)])
+                branches[-1].head = head
+                if offset is not None:
+                    known = branches[-1].entries.setdefault(offset, (payload, exclude))
+                    assert known == (payload, exclude), "an entry has changed"
+
+    def branches_of(self, topic: str, epoch: str) -> list[Branch]:
+        if (topic, epoch) not in self.branches:
+            self.look()
+        return self.branches[topic, epoch]
+
+    def go_back(self, topic: str, steps: int) -> tuple[str, int, Branch] | None:
+        """Forget the last entries; return the epoch, up to where all is as it was, and what holds from now on."""
+        self.look()
+        head = self.worker.do(self.log.heads, [topic])[topic]
+        offset = max(head.floor, head.offset - steps)
+        if offset == head.offset:
+            return None
+        self.worker.do(go_back, self.log, topic, offset)
+        branches = self.branches[topic, head.epoch]
+        kept = {o: said for o, said in branches[-1].entries.items() if o <= offset}
+        branches.append(Branch(kept, offset))
+        return head.epoch, offset, branches[-1]
 
     def head(self, topic: str) -> tuple[str, int]:
         head = self.worker.do(self.log.heads, [topic])[topic]
@@ -123,6 +168,13 @@ class Client:
         self.ready = True
         self.room: int | None = None
         self.heard: list[str] = []
+        self.branches: list[Branch] = []  # those that all it has heard may be from
+
+    def start(self, epoch: str, offset: int, stamp: int) -> None:
+        """From here on it is complete."""
+        self.position = Position(epoch=epoch, offset=offset, stamp=stamp)
+        self.truth.look()
+        self.branches = [b for b in self.truth.branches[self.topic, epoch] if b.head >= offset]
 
     @watched
     def write(self, burst: Burst) -> None:
@@ -139,17 +191,26 @@ class Client:
         assert event.offset is not None
         epoch, offset = self.position.epoch, self.position.offset
         assert event.offset > offset, f"{self} hears {event} again"
-        if (self.topic, epoch, event.offset) not in self.truth.entries:
+        branches = self.branches_with(event, event.offset)
+        if not branches:
             self.truth.look()
-        for passed in range(offset + 1, event.offset):
-            _, exclude = self.truth.entries[self.topic, epoch, passed]
-            assert exclude == self.client, f"{self} misses {passed} before {event}"
-        payload, exclude = self.truth.entries[self.topic, epoch, event.offset]
-        assert (payload, exclude != self.client) == (event.payload.decode(), True), (
-            f"{event} is not what the log says"
-        )
-        self.position = Position(epoch=epoch, offset=event.offset)
-        self.heard.append(payload)
+            branches = self.branches_with(event, event.offset)
+        assert branches, f"{self}: {event} is not what the log says, or what is before it was missed"
+        self.branches = branches
+        self.position = Position(epoch=epoch, offset=event.offset, stamp=event.stamp)
+        self.heard.append(event.payload.decode())
+
+    def branches_with(self, event: Prepared, offset: int) -> list[Branch]:
+        if event.exclude == self.client:
+            return []
+        said = (event.payload.decode(), event.exclude)
+        return [b for b in self.branches if b.entries.get(offset) == said and self.passes_by(b, offset)]
+
+    def passes_by(self, branch: Branch, upto: int) -> bool:
+        """Is all that is between what it has heard and this offset for others only?"""
+        assert self.position is not None
+        between = range(self.position.offset + 1, upto)
+        return all(branch.entries.get(passed, ("", ""))[1] == self.client for passed in between)
 
     @watched
     def write_reset(self, reset: Reset) -> None:
@@ -165,7 +226,7 @@ class Client:
         else:
             assert payload.reason == "epoch"
             assert payload.epoch != self.position.epoch, f"{self} is told of another log, and it is the same"
-        self.position = Position(epoch=payload.epoch, offset=payload.offset)
+        self.start(payload.epoch, payload.offset, payload.stamp)
 
     def fail(self) -> None:
         assert self.truth.broken, "a write failed"
@@ -181,20 +242,23 @@ class Client:
             return True
         if self.position is not None:
             assert payload.recovered is False
-            other_log = self.truth.head(self.topic)[0] != self.position.epoch
+            epoch = self.truth.head(self.topic)[0]
+            other_log = epoch != self.position.epoch or (
+                self.truth.branches_of(self.topic, epoch)[-1] not in self.branches
+            )
             assert other_log or self.truth.gone(self.topic, self.position), (
                 f"{self} was not recovered for no reason"
             )
-        self.position = Position(epoch=payload.epoch, offset=payload.offset)
+        self.start(payload.epoch, payload.offset, payload.stamp)
         return True
 
     def check_complete(self) -> None:
         assert self.position is not None
         epoch, head = self.truth.head(self.topic)
         assert self.position.epoch == epoch, f"{self} follows a log that is gone"
-        for offset in range(self.position.offset + 1, head + 1):
-            _, exclude = self.truth.entries[self.topic, epoch, offset]
-            assert exclude == self.client, f"{self} has not heard {offset}"
+        branch = self.truth.branches_of(self.topic, epoch)[-1]
+        assert branch in self.branches, f"{self} has heard what the log no longer holds, and was not told"
+        assert self.passes_by(branch, head + 1), f"{self} has not heard all up to {head}"
 
     def __repr__(self) -> str:
         return f"<{self.client} on {self.topic[:3]} at {self.position}>"
@@ -241,8 +305,9 @@ class Delivery:
         self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
         run = uuid4().hex
         self.topics = [f"A/{run}", f"B/{run}"]
-        self.log = DatabaseLog(self.alias)
+        self.log = WatchedLog(self.alias)
         self.truth = Truth(self.alias, self.loggers[-1], self.log, self.topics)
+        self.log.look, self.log.may_write = self.truth.look, self.others_may_write
         self.network = Network(seed)
         for topic in self.topics:
             self.truth.head(topic)
@@ -252,6 +317,7 @@ class Delivery:
         self.pending: dict[Worker, list[list[str]]] = {}  # payloads by open block
         self.numbers = iter(range(10**6))
         self.rolled_back: set[str] = set()
+        self.went_back = False
         for which in range(4):
             self.join(which, which % 2, None)
 
@@ -363,6 +429,9 @@ class Delivery:
                 client.topic, client, client.announce, durable=True, since=client.position
             )
         except (LogError, asyncio.CancelledError):
+            if not self.others_may_write():
+                client.server = None  # it will have to try again
+                return
             assert server.hub not in [other.hub for other in self.servers], (
                 "only a server that is gone lets nobody in"
             )
@@ -408,8 +477,9 @@ class Delivery:
         assert isinstance(item, news.Numbered)
         self.truth.look()
         return any(
-            self.truth.entries.get((topic, item.epoch, offset), ("",))[0] == payload.decode()
-            for offset, _, payload, _ in item.entries
+            branch.entries.get(offset, ("",))[0] == payload.decode()
+            for branch in self.truth.branches.get((topic, item.epoch), [])
+            for offset, _, payload, _, _ in item.entries
         )
 
     def log_answers_late(self, server: int, lag: int) -> None:
@@ -444,6 +514,19 @@ class Delivery:
     def lose_log(self, topic: int) -> None:
         if self.others_may_write():
             self.truth.rebuild(self.topics[topic])
+
+    def log_goes_back(self, topic: int, steps: int) -> None:
+        if not self.others_may_write():
+            return
+        name = self.topics[topic]
+        if (gone := self.truth.go_back(name, steps)) is None:
+            return
+        self.went_back = True
+        epoch, offset, branch = gone
+        for client in self.clients:
+            at = client.position
+            if client.topic == name and at is not None and at.epoch == epoch and at.offset <= offset:
+                client.branches.append(branch)
 
     def kill_server(self, server: int) -> None:
         dying = self.servers.pop(server)
@@ -482,9 +565,11 @@ class Delivery:
                 self.run(self.connect(client, self.servers[0], None))
             else:
                 self.run(self.resume(client, None))
-        for server in self.servers:
-            self.run(server.hub.compare())
-        self.run(asyncio.sleep(10))
+        # Twice: a server that follows what the log holds now hears in the second that another changed the epoch.
+        for _ in range(2 if self.went_back else 1):
+            for server in self.servers:
+                self.run(server.hub.compare())
+            self.run(asyncio.sleep(10))
         self.truth.look()
         for client in self.clients:
             client.check_complete()
@@ -492,7 +577,12 @@ class Delivery:
 
     def check_log(self) -> None:
         """Every committed event got one place, in its publisher's order, and nothing else got any."""
-        logged = [payload for payload, _ in self.truth.entries.values()]
+        logged = set()
+        for branches in self.truth.branches.values():
+            for branch in branches:
+                payloads = [payload for payload, _ in branch.entries.values()]
+                assert len(payloads) == len(set(payloads))
+                logged.update(payloads)
         assert sorted(logged, key=int) == sorted(self.truth.committed, key=int)
         assert not self.rolled_back.intersection(logged)
         for heard in (client.heard for client in self.clients):
@@ -607,6 +697,11 @@ KINDS: list[tuple[Callable[..., None], *tuple[Sequence[Any], ...]]] = [
         Delivery.misfortune,
         [Delivery.lose_log, Delivery.kill_server],
         TWO,
+    ),
+    (
+        Delivery.log_goes_back,
+        TWO,
+        [1, 2, 5],
     ),
 ]
 """What may happen, and what is drawn for it. What stands here twice happens twice as often."""

@@ -207,7 +207,8 @@ async def test_a_log_rebuilt_while_a_join_waits_is_not_mixed_with_the_old() -> N
     await server.hub.compare()
     server.threads.let_go("read")
     listener = await joining
-    assert listener.joined == JoinedPayload(epoch=world.head().epoch, offset=20, recovered=False)
+    head = world.head()
+    assert listener.joined == JoinedPayload(epoch=head.epoch, offset=20, stamp=head.stamp, recovered=False)
     await turns()
     assert (listener.offsets, listener.resets) == ([], [])
 

@@ -252,22 +252,6 @@ async def test_a_log_that_was_rebuilt_is_told_by_the_comparison() -> None:
 
 
 @in_jumping_time
-async def test_a_log_that_ends_before_what_was_passed_on_is_another_one() -> None:
-    """A database restored from a backup keeps its epochs: what it gives out now would look old."""
-    world = World()
-    server = await world.server()
-    listener = await server.join()
-    publish(server, 1, 2, 3)
-    stream = world.log._streams[TOPIC]  # type: ignore[attr-defined]
-    stream.head = 1
-    del stream.entries[1:], stream.times[1:]
-    await server.hub.compare()
-    assert listener.resets == [("epoch", world.head().epoch, 1)]
-    publish(server, 4)
-    assert listener.offsets == [1, 2, 3, 2]
-
-
-@in_jumping_time
 async def test_a_comparison_that_the_stream_outran_is_no_reason_to_begin_again() -> None:
     world = World()
     server = await world.server()
@@ -557,7 +541,7 @@ async def test_who_joins_in_the_turn_in_which_something_is_said_hears_it_once_or
     server.publisher.publish([draft("a")], durable=True)
     late = Listener()
     late.subscription = server.hub._subscribe(
-        server.hub._streams[TOPIC], late, server.hub._streams[TOPIC].offset
+        server.hub._streams[TOPIC], late, server.hub._streams[TOPIC].offset, 0
     )
     server.publisher.publish([draft("b")], durable=True)
     await turns()

@@ -7,10 +7,11 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from holdfast.log.base import Batch, Draft, Log, Trimmed
+from holdfast.log.base import Batch, Diverged, Draft, Log, Trimmed
 from holdfast.protocol.positions import Position
 from tests.log.contract_calls import ClaimContract
 from tests.log.events import drafts, numbers
+from tests.log.going_back import go_back
 from tests.log.transactions import Reports, rolled_back
 from tests.services.databases import in_threads
 
@@ -298,5 +299,143 @@ class TrimContract:
         assert log.trim(topic) == 0
 
 
-class LogContract(AppendContract, ReadContract, TransactionContract, TrimContract, ClaimContract):
+class StampContract:
+    """A log that went back in time, and gives out offsets a second time."""
+
+    def test_every_entry_has_a_stamp_and_names_the_one_that_it_follows(self, log: Log, topic: str) -> None:
+        (first,) = log.append(drafts(topic, 1, 2))
+        (second,) = log.append(drafts(topic, 3))
+
+        assert first.before == 0
+        assert second.before == first.entries[-1].stamp
+        assert all(entry.stamp for entry in (*first.entries, *second.entries))
+        assert log.heads([topic])[topic].stamp == second.entries[0].stamp
+        found = log.read(topic, Position(epoch=first.epoch, offset=0), 10)
+        assert found == [*first.entries, *second.entries]
+
+    def test_entries_of_a_transaction_name_the_one_that_they_follow(self, log: Log, topic: str) -> None:
+        reports = Reports()
+        (first,) = log.append(drafts(topic, 1))
+        with transaction.atomic(using=log.alias):
+            log.enlist(drafts(topic, 2, 3), reports)
+
+        ((batch,),) = reports.calls
+        assert batch.before == first.entries[0].stamp
+        assert log.heads([topic])[topic].stamp == batch.entries[-1].stamp != 0
+
+    def test_the_position_of_a_state_has_the_stamp_of_the_head(self, log: Log, topic: str) -> None:
+        log.append(drafts(topic, 1))
+
+        position, _ = log.exactly(topic, lambda: None)
+
+        assert position == log.heads([topic])[topic].position
+
+    def test_what_follows_an_entry_can_be_read_with_its_stamp_or_without(self, log: Log, topic: str) -> None:
+        (batch,) = log.append(drafts(topic, 1, 2, 3))
+        stamp = batch.entries[1].stamp
+
+        for known in (stamp, 0):
+            after = Position(epoch=batch.epoch, offset=2, stamp=known)
+            assert [entry.offset for entry in log.read(topic, after, 10)] == [3]
+
+    def test_a_position_before_the_log_went_back_is_beyond_its_head(self, log: Log, topic: str) -> None:
+        log.append(drafts(topic, 1, 2, 3))
+        seen = log.heads([topic])[topic].position
+        go_back(log, topic, 1)
+
+        with pytest.raises(Diverged):
+            log.read(topic, seen, 10)
+
+    def test_an_offset_given_out_again_does_not_pass_for_the_old_one(self, log: Log, topic: str) -> None:
+        log.append(drafts(topic, 1, 2, 3))
+        seen = log.heads([topic])[topic].position
+        go_back(log, topic, 1)
+        log.append(drafts(topic, 20, 30, 40))
+
+        with pytest.raises(Diverged) as caught:
+            log.read(topic, seen, 10)
+        assert caught.value.head == log.heads([topic])[topic]
+
+    def test_what_was_seen_before_the_log_went_back_can_be_gone_on_from(self, log: Log, topic: str) -> None:
+        log.append(drafts(topic, 1))
+        seen = log.heads([topic])[topic].position
+        log.append(drafts(topic, 2))
+        go_back(log, topic, 1)
+        log.append(drafts(topic, 20))
+
+        assert [entry.payload for entry in log.read(topic, seen, 10)] == [b"20"]
+
+    def test_the_stamp_of_what_was_trimmed_last_is_kept(self, log: Log, topic: str) -> None:
+        (batch,) = log.append(drafts(topic, 1))
+        seen = log.heads([topic])[topic].position
+        log.append(drafts(topic, 2, 3))
+        log.trim(topic, count=2)
+
+        assert [entry.offset for entry in log.read(topic, seen, 10)] == [2, 3]
+        with pytest.raises(Diverged):
+            log.read(topic, Position(epoch=batch.epoch, offset=1, stamp=seen.stamp + 1), 10)
+        log.trim(topic, count=0)
+        head = log.heads([topic])[topic]
+        assert head.stamp
+        assert log.append(drafts(topic, 4))[0].before == head.stamp
+
+    def test_a_log_without_the_position_gets_a_new_epoch_and_keeps_its_entries(
+        self, log: Log, topic: str
+    ) -> None:
+        log.append(drafts(topic, 1, 2, 3))
+        seen = log.heads([topic])[topic].position
+        go_back(log, topic, 2)
+
+        renewed = log.renew(topic, seen)
+
+        assert renewed.epoch != seen.epoch
+        assert renewed == log.heads([topic])[topic]
+        assert numbers(log, topic) == [1, 2]
+        with pytest.raises(Trimmed):
+            log.read(topic, seen, 10)
+        assert log.append(drafts(topic, 4))[0].epoch == renewed.epoch
+
+    def test_a_log_that_grew_past_the_position_gets_a_new_epoch(self, log: Log, topic: str) -> None:
+        log.append(drafts(topic, 1, 2, 3))
+        seen = log.heads([topic])[topic].position
+        go_back(log, topic, 1)
+        log.append(drafts(topic, 20, 30, 40))
+
+        assert log.renew(topic, seen).epoch != seen.epoch
+
+    def test_of_many_who_notice_one_changes_the_epoch(self, log: Log, topic: str) -> None:
+        log.append(drafts(topic, 1, 2, 3))
+        seen = log.heads([topic])[topic].position
+        go_back(log, topic, 2)
+
+        found = in_threads([lambda: log.renew(topic, seen).epoch] * 6)
+
+        assert len(set(found)) == 1
+        assert log.heads([topic])[topic].epoch == found[0] != seen.epoch
+        assert log.renew(topic, seen).epoch == found[0]
+
+    def test_a_log_that_has_the_position_keeps_its_epoch(self, log: Log, topic: str) -> None:
+        log.append(drafts(topic, 1, 2))
+        seen = log.heads([topic])[topic].position
+        log.append(drafts(topic, 3))
+        log.trim(topic, count=1)
+
+        assert log.renew(topic, seen).epoch == seen.epoch
+        assert log.renew(topic, Position(epoch=seen.epoch, offset=1, stamp=99)).epoch == seen.epoch
+        assert log.renew(topic, Position(epoch="other", offset=99)).epoch == seen.epoch
+
+    def test_an_operator_renews_an_epoch_without_a_reason(self, log: Log, topic: str) -> None:
+        log.append(drafts(topic, 1, 2))
+        before = log.heads([topic])[topic]
+
+        after = log.renew(topic)
+
+        assert (after.offset, after.floor) == (before.offset, before.floor)
+        assert after.epoch != before.epoch
+        assert numbers(log, topic) == [1, 2]
+
+
+class LogContract(
+    AppendContract, ReadContract, TransactionContract, TrimContract, StampContract, ClaimContract
+):
     """All of it."""

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from holdfast.backplane.memory import MemoryExchange
-from holdfast.hub.hub import Hub, Snapshot, Timing
+from holdfast.hub.admission import Snapshot
+from holdfast.hub.hub import Hub, Timing
 from holdfast.hub.prepared import Burst
 from holdfast.hub.publisher import Publisher
 from holdfast.hub.slow import Slow

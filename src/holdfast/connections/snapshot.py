@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import msgspec
 
-from holdfast.hub.hub import Snapshot
+from holdfast.hub.admission import Snapshot
 from holdfast.hub.runtime import Runtime
 from holdfast.protocol.positions import Position
 from holdfast.topics.declaration import Mode

@@ -8,19 +8,20 @@ Everything here runs on one event loop and is not thread-safe, except :meth:`Hub
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
 
 from holdfast.backplane.base import Backplane
-from holdfast.log.base import Batch, Log, LogError, LogUnavailable, Trimmed
+from holdfast.log.base import Batch, Log, LogError, LogUnavailable
 from holdfast.presence.base import Change, PresenceStore
 from holdfast.presence.memory import MemoryPresence
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
 
 from . import news
+from .admission import Admission, Snapshot
 from .order import Order
 from .outlet import Outlet
 from .prepared import Prepared
@@ -34,14 +35,10 @@ from .wheel import Wheel
 
 logger = logging.getLogger("holdfast.hub")
 
-SNAPSHOT_TRIES = 5
 DROP = Slow.drop()
 
 GroupEvents = Callable[[str, dict[str, object]], "tuple[str, bytes] | None"]
 """Makes an event (name and JSON payload) of a message that other code sent to a topic's group, or refuses it."""
-
-Snapshot = Callable[[], Awaitable[tuple[Position | None, bytes]]]
-"""Takes a topic's state (JSON text) and the position that it agrees with, if the topic has a log."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +79,7 @@ class Hub:
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._order = Order(log, threads, patience=self._timing.patience, spawn=self._spawn)
+        self._admission = Admission(self._order)
         store = presence or MemoryPresence()
         self._tells_presence = store.shared and backplane.shared
         self.presence = Presence(
@@ -167,14 +165,14 @@ class Hub:
         try:
             if attending is not None:
                 await self.presence.visit(topic, attending.limit)
-            payload, start = await self._admission(stream, since, snapshot)
+            payload, start = await self._admission.answer(stream, since, snapshot)
             if stream.closed:
                 raise LogUnavailable("the hub has stopped")
             if attending is not None:
                 payload = self.presence.greet(topic, payload, attending)
             if not announce(payload):
                 return None
-            subscription = self._subscribe(stream, outlet, start)
+            subscription = self._subscribe(stream, outlet, *start)
             if attending is not None:
                 self.presence.enter(subscription, attending)
             return subscription
@@ -182,36 +180,8 @@ class Hub:
             stream.visitors -= 1
             stream.rest(self.loop.time())
 
-    async def _admission(
-        self, stream: Stream, since: Position | None, snapshot: Snapshot | None
-    ) -> tuple[JoinedPayload, int]:
-        """What a joining client is told, and the offset after which it is served. Nothing is awaited after the answer
-        is known, so that it still holds when the subscription is made."""
-        if since is not None and stream.durable and await self._can_follow(stream, since):
-            head = max(since.offset, stream.offset)
-            return JoinedPayload(epoch=stream.epoch, offset=head, recovered=True), since.offset
-        recovered = None if since is None else False
-        position, state = (None, None) if snapshot is None else await self._snapshot(stream, snapshot)
-        taken = msgspec.UNSET if state is None else msgspec.Raw(state)
-        if not stream.durable:
-            return JoinedPayload(recovered=recovered, snapshot=taken), 0
-        position = position or stream.position
-        payload = JoinedPayload(
-            epoch=position.epoch, offset=position.offset, recovered=recovered, snapshot=taken
-        )
-        return payload, position.offset
-
-    async def _snapshot(self, stream: Stream, snapshot: Snapshot) -> tuple[Position | None, bytes]:
-        """The topic's state, and its position in the log that the stream follows."""
-        for _ in range(SNAPSHOT_TRIES):
-            position, state = await snapshot()
-            if position is None or position.epoch == stream.epoch:
-                return position, state
-            await self._order.examine(stream)  # one of the two knows an older log
-        raise LogUnavailable(f"the log of topic {stream.name!r} is rebuilt all the time")
-
-    def _subscribe(self, stream: Stream, outlet: Outlet, start: int) -> Subscription:
-        subscription = Subscription(stream, outlet, start)
+    def _subscribe(self, stream: Stream, outlet: Outlet, offset: int, stamp: int) -> Subscription:
+        subscription = Subscription(stream, outlet, offset, stamp)
         stream.add(subscription)
         if stream.durable:
             self._order.replay.advance(subscription)
@@ -234,20 +204,6 @@ class Hub:
                 subscription.outlet.write_reset(reset(subscription.stream, "interrupted"))
             subscription.release()
         self.presence.resume(subscription)
-
-    async def _can_follow(self, stream: Stream, since: Position) -> bool:
-        """Is everything after ``since`` still there? Reads the log only when memory cannot tell."""
-        if since.epoch != stream.epoch or since.offset > stream.offset:
-            await self._order.examine(stream)  # the client may know more than this process
-            if since.epoch != stream.epoch or since.offset > max(stream.wanted, stream.offset):
-                return False
-        if since.offset >= stream.offset:
-            return True
-        try:
-            page = await self._order.replay.page(stream, since.offset)
-        except Trimmed:
-            return False
-        return bool(page) and since.epoch == stream.epoch
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 

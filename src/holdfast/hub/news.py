@@ -7,20 +7,21 @@ from holdfast.presence.base import Change
 
 
 class Numbered(msgspec.Struct, frozen=True, array_like=True, tag="n"):
-    """Entries of the log that were just given neighbouring offsets, in order."""
+    """Entries of the log that were just given neighbouring offsets, in order. ``before`` is as in a ``Batch``."""
 
     origin: str
     epoch: str
-    entries: tuple[tuple[int, str, bytes, str], ...]
+    before: int
+    entries: tuple[tuple[int, str, bytes, str, int], ...]
 
     @classmethod
     def of(cls, batch: Batch, origin: str) -> "Numbered":
-        entries = tuple((entry.offset, entry.name, entry.payload, entry.exclude) for entry in batch.entries)
-        return cls(origin, batch.epoch, entries)
+        entries = tuple((e.offset, e.name, e.payload, e.exclude, e.stamp) for e in batch.entries)
+        return cls(origin, batch.epoch, batch.before, entries)
 
     def batch(self, topic: str) -> Batch:
-        entries = (Entry(offset=o, name=n, payload=p, exclude=x) for o, n, p, x in self.entries)
-        return Batch(topic=topic, epoch=self.epoch, entries=tuple(entries))
+        entries = (Entry(offset=o, name=n, payload=p, exclude=x, stamp=s) for o, n, p, x, s in self.entries)
+        return Batch(topic=topic, epoch=self.epoch, before=self.before, entries=tuple(entries))
 
 
 class Passing(msgspec.Struct, frozen=True, array_like=True, tag="p"):

@@ -2,8 +2,12 @@
 
 A stream knows the last offset that it passed on. Of news it passes on what comes next, drops what is older, and holds
 back what lies beyond a gap until the gap is filled, from the news that come late or from the log. A log whose epoch has
-changed, or that ends before what was passed on, is another log: everybody is told, and the stream starts again at its
-head.
+changed is another log: everybody is told, and the stream starts again at its head.
+
+A log that ends before what was passed on, or that has another entry in the place of one, went back in time: then the
+stream has it renew the topic's epoch first (:meth:`Log.renew`), so that it is another log for everybody, and stays so.
+News contradict the stream when the entry that they follow, or one that they bring again, has another stamp than the one
+that was passed on. Which of the two the log holds is then asked of the log.
 
 While the log is being asked a stream may move. So whoever asks notes the stream's :class:`Mark` before, and an answer
 that the stream has outrun is not acted upon.
@@ -14,7 +18,8 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from holdfast.log.base import Batch, Head, Log, LogError, Trimmed
+from holdfast.log.base import Batch, Diverged, Head, Log, LogError, Trimmed
+from holdfast.protocol.positions import Position
 
 from .prepared import Prepared
 from .replay import Replay, reset
@@ -42,7 +47,7 @@ class Order:
         self._threads = threads
         self._patience = patience
         self._spawn = spawn
-        self.replay = Replay(log, threads, self.catch_up, self.examine, self.match)
+        self.replay = Replay(log, threads, self.catch_up, self.examine, self.match, self.doubt)
 
     # ── news ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -55,6 +60,9 @@ class Order:
                 self._spawn(self._examine_quietly(stream))
             return
         first, last = batch.entries[0].offset, batch.entries[-1].offset
+        if contradicted(stream, batch):
+            self.doubt(stream, stream.position)
+            return
         if last <= stream.offset:
             return
         if first > stream.offset + 1:
@@ -71,7 +79,7 @@ class Order:
         assert last is not None
         assert (first, last - stream.offset) == (stream.offset + 1, len(events))
         stream.remember(events)
-        stream.offset = last
+        stream.offset, stream.stamp = last, events[-1].stamp
         stream.say(events)
         if stream.ahead:
             for subscription in tuple(stream.ahead):
@@ -84,7 +92,7 @@ class Order:
     def _hold(self, stream: Stream, batch: Batch) -> None:
         """Keep a batch that came too early, and ask the log if what is missing does not come soon."""
         if len(stream.held) < HELD:
-            stream.held[batch.entries[0].offset] = batch.entries
+            stream.held[batch.entries[0].offset] = batch
         stream.wanted = max(stream.wanted, batch.entries[-1].offset)
         if not stream.filling:
             stream.filling = True
@@ -95,8 +103,11 @@ class Order:
             first = min(stream.held)
             if first > stream.offset + 1:
                 return
-            entries = stream.held.pop(first)
-            self._pass_on(stream, stream.prepare(e for e in entries if e.offset > stream.offset))
+            batch = stream.held.pop(first)
+            if contradicted(stream, batch):
+                self.doubt(stream, stream.position)
+                return
+            self._pass_on(stream, stream.prepare(e for e in batch.entries if e.offset > stream.offset))
 
     def catch_up(self, stream: Stream, offset: int) -> None:
         """The log is known to reach ``offset``: move there."""
@@ -117,7 +128,11 @@ class Order:
             while stream.offset < stream.wanted:
                 asked, wanted = stream.mark, stream.wanted
                 try:
-                    page = await self.replay.page(stream, asked.offset)
+                    page = await self.replay.page(stream, asked.offset, asked.position.stamp)
+                except Diverged:
+                    stream.doubted = asked.position
+                    await self.examine(stream)
+                    continue
                 except Trimmed as gone:
                     if stream.mark == asked:
                         self._lose(stream, gone.head)
@@ -141,7 +156,22 @@ class Order:
         """Ask the log where it is, and move the stream there. Raises :class:`LogError`."""
         asked = stream.mark
         heads = await self._threads.run(self._log.heads, [stream.name])
-        self.match(stream, heads[stream.name], asked)
+        head = heads[stream.name]
+        if stream.doubted is not None or went_back(head, asked):
+            for position in {stream.doubted or asked.position, asked.position}:
+                head = await self._threads.run(self._log.renew, stream.name, position)
+            stream.doubted = None
+            if stream.generation == asked.generation and went_back(head, asked):
+                self._begin_again(stream, head, "epoch")  # whatever the log says its epoch is
+                return
+        self.match(stream, head, asked)
+
+    def doubt(self, stream: Stream, position: Position) -> None:
+        """Something says that the log is not the one that this position was taken from. The log knows."""
+        stream.doubted = position
+        if not stream.examining:
+            stream.examining = True
+            self._spawn(self._examine_quietly(stream))
 
     async def _examine_quietly(self, stream: Stream) -> None:
         try:
@@ -154,9 +184,11 @@ class Order:
     def match(self, stream: Stream, head: Head, asked: Mark) -> None:
         """The log, asked when the stream stood at ``asked``, is at ``head``."""
         same_life = stream.generation == asked.generation
-        if head.epoch != stream.epoch or (same_life and head.offset < asked.offset):
+        if head.epoch != stream.epoch:
             if same_life:  # else it has begun again since then, and the next comparison will tell
                 self._begin_again(stream, head, "epoch")
+        elif same_life and went_back(head, asked):
+            self.doubt(stream, asked.position)
         elif head.offset > stream.offset:
             self.catch_up(stream, head.offset)
 
@@ -178,6 +210,25 @@ class Order:
                 reason == "trimmed" and not subscription.live and subscription.offset >= head.floor
             )
             if not misses_nothing:
-                subscription.offset = stream.offset
+                subscription.offset, subscription.stamp = stream.offset, stream.stamp
                 subscription.outlet.write_reset(reset(stream, reason))
             self.replay.advance(subscription)
+
+
+def contradicted(stream: Stream, batch: Batch) -> bool:
+    """Does a batch of the stream's epoch follow, or bring again, another entry than the one that was passed on?"""
+    if stream.contradicts(batch.entries[0].offset - 1, batch.before):
+        return True
+    again = stream.offset - batch.entries[0].offset  # where in the batch the last entry is that was passed on
+    if again < 0:
+        return False
+    entry = batch.entries[min(again, len(batch.entries) - 1)]
+    return stream.contradicts(entry.offset, entry.stamp)
+
+
+def went_back(head: Head, asked: Mark) -> bool:
+    """The log's head of the same epoch: is it before what was passed on, or another entry in its place?"""
+    seen = asked.position
+    if head.epoch != seen.epoch or head.offset > seen.offset:
+        return False
+    return head.offset < seen.offset or bool(head.stamp and seen.stamp and head.stamp != seen.stamp)

@@ -17,19 +17,27 @@ class Prepared:
     """An event and the forms it was already needed in. Every form is made on first need and then shared, so nobody may
     change it.
 
-    ``offset`` is ``None`` for an event that is in no log; ``exclude`` is the client that must not receive it, or ``""``.
+    ``offset`` is ``None`` for an event that is in no log; ``stamp`` is its entry's, or 0 if it is not known; ``exclude``
+    is the client that must not receive it, or ``""``.
     """
 
-    __slots__ = ("_forms", "exclude", "name", "offset", "payload", "topic")
+    __slots__ = ("_forms", "exclude", "name", "offset", "payload", "stamp", "topic")
 
     def __init__(
-        self, topic: str, name: str, payload: bytes, offset: int | None = None, exclude: str = ""
+        self,
+        topic: str,
+        name: str,
+        payload: bytes,
+        offset: int | None = None,
+        exclude: str = "",
+        stamp: int = 0,
     ) -> None:
         self.topic = topic
         self.name = name
         self.payload = payload
         self.offset = offset
         self.exclude = exclude
+        self.stamp = stamp
         self._forms: dict[Callable[[Prepared], Any], Any] = {}
 
     def form(self, make: Callable[["Prepared"], Form]) -> Form:
@@ -51,7 +59,13 @@ class Prepared:
         return self.form(_as_msgpack)
 
     def frame(self, payload: bytes) -> Event | Presence:
-        return Event(topic=self.topic, name=self.name, offset=self.offset, payload=msgspec.Raw(payload))
+        return Event(
+            topic=self.topic,
+            name=self.name,
+            offset=self.offset,
+            stamp=self.stamp,
+            payload=msgspec.Raw(payload),
+        )
 
     def __repr__(self) -> str:
         return f"<Prepared {self.topic} {self.name} at {self.offset}>"

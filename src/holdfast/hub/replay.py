@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from holdfast.log.base import Head, Log, LogError, Trimmed
+from holdfast.log.base import Diverged, Head, Log, LogError, Trimmed
 from holdfast.protocol.frames import Reset, ResetPayload
 from holdfast.protocol.positions import Position
 
@@ -28,19 +28,22 @@ RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 class Wait:
     """Those who wait for one page."""
 
-    __slots__ = ("after", "asked", "stream", "subscriptions")
+    __slots__ = ("after", "asked", "epoch", "stamp", "stream", "subscriptions")
 
-    def __init__(self, stream: Stream, after: int) -> None:
+    def __init__(self, stream: Stream, after: int, stamp: int) -> None:
         self.stream = stream
         self.after = after
+        self.stamp = stamp
         self.asked = stream.mark
+        self.epoch = stream.epoch
         self.subscriptions: dict[Subscription, None] = {}
 
 
 class Replay:
     """Reads pages of the log for the streams of one hub and moves subscriptions along.
 
-    ``catch_up`` asks that a stream move up to an offset, ``examine`` and ``match`` that it be compared with its log.
+    ``catch_up`` asks that a stream move up to an offset, ``examine`` and ``match`` that it be compared with its log, and
+    ``doubt`` the same where something says that a position that was served is not in the log any more.
     """
 
     def __init__(
@@ -50,14 +53,16 @@ class Replay:
         catch_up: Callable[[Stream, int], None],
         examine: Callable[[Stream], Awaitable[None]],
         match: Callable[[Stream, Head, Mark], None],
+        doubt: Callable[[Stream, Position], None],
     ) -> None:
         self._log = log
         self._threads = threads
         self._catch_up = catch_up
         self._examine = examine
         self._match = match
-        self._reads: dict[tuple[str, int, int, bool], asyncio.Task[list[Prepared]]] = {}
-        self._waits: dict[tuple[str, int, int], Wait] = {}
+        self._doubt = doubt
+        self._reads: dict[tuple[str, int, int, int, bool], asyncio.Task[list[Prepared]]] = {}
+        self._waits: dict[tuple[str, int, int, int], Wait] = {}
         self._serving: set[asyncio.Task[None]] = set()
         self.reads = 0  # how often the log was read, for tests and metrics
 
@@ -72,12 +77,17 @@ class Replay:
         if subscription.live or subscription.ended or not subscription.outlet.ready:
             return
         if subscription.offset == stream.offset:
-            stream.go_live(subscription)
+            if stream.contradicts(subscription.offset, subscription.stamp):
+                self._doubt(
+                    stream, subscription.position
+                )  # when the log has another epoch everybody begins again
+            else:
+                stream.go_live(subscription)
         elif subscription.offset > stream.offset:
             stream.ahead.add(subscription)
             self._catch_up(stream, subscription.offset)
         else:
-            page = stream.page_after(subscription.offset, PAGE)
+            page = stream.page_after(subscription.offset, subscription.stamp, PAGE)
             if page:
                 self._write(subscription, page)
             else:
@@ -107,7 +117,7 @@ class Replay:
             return
         last = burst.events[-1].offset
         assert last is not None
-        subscription.offset = last
+        subscription.offset, subscription.stamp = last, burst.events[-1].stamp
         if subscription.offset == limit:
             self.advance(subscription)
         else:
@@ -115,28 +125,29 @@ class Replay:
 
     # ── reading the log ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def page(self, stream: Stream, after: int) -> list[Prepared]:
-        """The events after an offset, at most :data:`PAGE`; raises what :meth:`Log.read` raises.
+    async def page(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
+        """The events after an entry, at most :data:`PAGE`; raises what :meth:`Log.read` raises.
 
         Empty only where the log ends: not below the stream's offset, unless the log is not the one that it was.
         """
-        page = stream.page_after(after, PAGE)
+        page = stream.page_after(after, stamp, PAGE)
         if page:
             return page
-        return await asyncio.shield(self._read(stream, after))
+        return await asyncio.shield(self._read(stream, after, stamp))
 
-    def _read(self, stream: Stream, after: int) -> "asyncio.Task[list[Prepared]]":
+    def _read(self, stream: Stream, after: int, stamp: int) -> "asyncio.Task[list[Prepared]]":
         # A read at the stream's end may find nothing. Once the stream has moved on, that is nobody's answer any more.
-        key = (stream.name, stream.generation, after, after < stream.offset)
+        key = (stream.name, stream.generation, after, stamp, after < stream.offset)
         task = self._reads.get(key)
         if task is None:
-            task = self._reads[key] = asyncio.get_running_loop().create_task(self._read_page(stream, after))
+            work = self._read_page(stream, after, stamp)
+            task = self._reads[key] = asyncio.get_running_loop().create_task(work)
             task.add_done_callback(lambda _: self._reads.pop(key, None) and None)
         return task
 
-    async def _read_page(self, stream: Stream, after: int) -> list[Prepared]:
+    async def _read_page(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
         self.reads += 1
-        asked, position = stream.mark, Position(epoch=stream.epoch, offset=after)
+        asked, position = stream.mark, Position(epoch=stream.epoch, offset=after, stamp=stamp)
         try:
             entries = await self._threads.run(self._log.read, stream.name, position, PAGE)
         except Trimmed as gone:
@@ -144,21 +155,21 @@ class Replay:
             raise
         page = stream.prepare(entries)
         if page and stream.generation == asked.generation:
-            stream.keep_page(after, page)
+            stream.keep_page(after, stamp, page)
         return page
 
     def _wait_for_page(self, subscription: Subscription) -> None:
-        stream, after = subscription.stream, subscription.offset
-        key = (stream.name, stream.generation, after)
+        stream, after, stamp = subscription.stream, subscription.offset, subscription.stamp
+        key = (stream.name, stream.generation, after, stamp)
         wait = self._waits.get(key)
         if wait is None:
-            wait = self._waits[key] = Wait(stream, after)
+            wait = self._waits[key] = Wait(stream, after, stamp)
             task = asyncio.get_running_loop().create_task(self._serve(wait, key))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
         wait.subscriptions[subscription] = None
 
-    async def _serve(self, wait: Wait, key: tuple[str, int, int]) -> None:
+    async def _serve(self, wait: Wait, key: tuple[str, int, int, int]) -> None:
         """Read a page, with patience, and let everybody who waits for it go on."""
         try:
             page = await self._read_patiently(wait)
@@ -180,11 +191,14 @@ class Replay:
             if all(subscription.ended for subscription in wait.subscriptions):
                 return []
             try:
-                page = await self._read(stream, wait.after)
+                page = await self._read(stream, wait.after, wait.stamp)
                 if page or stream.generation != wait.asked.generation:
                     return page
                 await self._examine(stream)  # the log does not hold what was passed on: is it another one?
                 if stream.generation != wait.asked.generation:
+                    return []
+            except Diverged:
+                if not await self._unmasked(wait):
                     return []
             except Trimmed:
                 if stream.generation == wait.asked.generation:
@@ -197,12 +211,25 @@ class Replay:
             await asyncio.sleep(pause)
         return []
 
+    async def _unmasked(self, wait: Wait) -> bool:
+        """The log has other entries than those who wait were given: find out, and say whether to try again."""
+        stream = wait.stream
+        stream.doubted = Position(epoch=wait.epoch, offset=wait.after, stamp=wait.stamp)
+        try:
+            await self._examine(stream)
+        except LogError as error:
+            logger.warning("topic %r could not be compared with the log: %s", stream.name, error)
+            return True
+        if stream.generation == wait.asked.generation:
+            self._give_up(wait)
+        return False
+
     def _give_up(self, wait: Wait) -> None:
         """What they wait for was trimmed: say so, and let them go on from where the stream is."""
         stream = wait.stream
         for subscription in wait.subscriptions:
             if not (subscription.ended or subscription.live) and subscription.offset == wait.after:
-                subscription.offset = stream.offset
+                subscription.offset, subscription.stamp = stream.offset, stream.stamp
                 subscription.outlet.write_reset(reset(stream, "trimmed"))
 
 
@@ -210,5 +237,10 @@ def reset(stream: Stream, reason: str) -> Reset:
     """The message that says where a stream goes on, and why not where it was."""
     if not stream.durable:
         return Reset(topic=stream.name, payload=ResetPayload(reason="interrupted"))
-    payload = ResetPayload(reason=reason, epoch=stream.epoch, offset=stream.offset)  # type: ignore[arg-type]
+    payload = ResetPayload(
+        reason=reason,  # type: ignore[arg-type]
+        epoch=stream.epoch,
+        offset=stream.offset,
+        stamp=stream.stamp,
+    )
     return Reset(topic=stream.name, payload=payload)

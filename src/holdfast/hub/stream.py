@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from holdfast.log.base import Entry, Head
+from holdfast.log.base import Batch, Entry, Head
 from holdfast.protocol.positions import Position
 
 from .outlet import Outlet
@@ -26,25 +26,35 @@ class Mark(NamedTuple):
     """Where a stream stood at some moment. ``generation`` counts how often it has begun (again)."""
 
     generation: int
-    offset: int
+    position: Position
+
+    @property
+    def offset(self) -> int:
+        return self.position.offset
 
 
 class Subscription:
     """One outlet's place in one stream.
 
-    Either ``live`` (its offset is the stream's), or catching up: then everything up to ``offset`` has been written.
-    ``backlog`` is what waits, on a topic without a log, for an outlet that is not ready.
+    Either ``live`` (its offset is the stream's), or catching up: then everything up to ``offset`` has been written, and
+    ``stamp`` is that of the entry there. ``backlog`` is what waits, on a topic without a log, for an outlet that is not
+    ready.
     """
 
-    __slots__ = ("backlog", "ended", "live", "offset", "outlet", "stream")
+    __slots__ = ("backlog", "ended", "live", "offset", "outlet", "stamp", "stream")
 
-    def __init__(self, stream: "Stream", outlet: Outlet, offset: int) -> None:
+    def __init__(self, stream: "Stream", outlet: Outlet, offset: int, stamp: int = 0) -> None:
         self.stream = stream
         self.outlet = outlet
         self.offset = offset
+        self.stamp = stamp
         self.live = False
         self.ended = False
         self.backlog: Backlog | None = None
+
+    @property
+    def position(self) -> Position:
+        return Position(epoch=self.stream.epoch, offset=self.offset, stamp=self.stamp)
 
     def write(self, burst: Burst) -> None:
         """Write what there is, if there is anything."""
@@ -86,13 +96,14 @@ class Subscription:
     def _end(self) -> None:
         self.ended = True
         self.backlog = None
-        self.stream.fall_behind(self, self.offset)
+        self.stream.fall_behind(self, self.offset, self.stamp)
 
 
 class Stream:
     """The state of a topic in the hub; the rules are in :class:`~holdfast.hub.order.Order`.
 
-    ``offset`` is the last one passed on to the live subscribers. ``epoch`` is ``""`` for a topic without a log.
+    ``offset`` is the last one passed on to the live subscribers, and ``stamp`` that of the entry there. ``epoch`` is
+    ``""`` for a topic without a log.
     """
 
     def __init__(self, name: str, slow: Slow, counters: Counters) -> None:
@@ -101,25 +112,27 @@ class Stream:
         self.counters = counters
         self.epoch = ""
         self.offset = 0
+        self.stamp = 0
         self.generation = 0
         self.closed = False
         self.subscriptions: dict[Subscription, None] = {}
         self.live: dict[Subscription, None] = {}  # a dict takes less room than a set
         self.ahead: set[Subscription] = set()  # those that know of entries that were not passed on here yet
-        self.held: dict[int, Sequence[Entry]] = {}  # batches beyond a gap, by their first offset
+        self.held: dict[int, Batch] = {}  # batches beyond a gap, by their first offset
         self.wanted = 0  # the log is known to reach this far
         self.filling = False  # the log is being read, or soon will be, for what is missing
         self.examining = False  # the log is being asked for its epoch
+        self.doubted: Position | None = None  # where something says that the log is not the one that was
         self.visitors = 0  # joins under way
         self.idle_since: float | None = None
         self._audience: tuple[Subscription, ...] | None = None
         self._said: list[Prepared] = []  # what is to be written at the end of this turn of the loop
         self._said_bytes = 0
-        self._told = 0  # up to where the live subscriptions have been told
+        self._told = (0, 0)  # offset and stamp, up to where the live subscriptions have been told
         self._bursts: OrderedDict[tuple[int, int], Burst] = OrderedDict()
         self._recent: list[Prepared] = []
         self._recent_bytes = 0
-        self._pages: OrderedDict[int, list[Prepared]] = OrderedDict()
+        self._pages: OrderedDict[tuple[int, int], list[Prepared]] = OrderedDict()
 
     @property
     def durable(self) -> bool:
@@ -127,17 +140,19 @@ class Stream:
 
     @property
     def position(self) -> Position:
-        return Position(epoch=self.epoch, offset=self.offset)
+        return Position(epoch=self.epoch, offset=self.offset, stamp=self.stamp)
 
     @property
     def mark(self) -> Mark:
-        return Mark(self.generation, self.offset)
+        return Mark(self.generation, self.position)
 
     def begin(self, head: Head) -> None:
         """Start (again) at the log's head: forget what was read, and what was held back."""
         self.settle()
-        self.epoch, self.offset, self._told = head.epoch, head.offset, head.offset
+        self.epoch, self.offset, self.stamp = head.epoch, head.offset, head.stamp
+        self._told = (head.offset, head.stamp)
         self.generation += 1
+        self.doubted = None
         self.wanted = head.offset
         self.ahead.clear()
         self.held.clear()
@@ -169,17 +184,17 @@ class Stream:
         self.live[subscription] = None
         self._audience = None
 
-    def fall_behind(self, subscription: Subscription, offset: int) -> None:
+    def fall_behind(self, subscription: Subscription, offset: int, stamp: int) -> None:
         """From now on the subscription is served from the log, after ``offset``."""
         subscription.live = False
-        subscription.offset = offset
+        subscription.offset, subscription.stamp = offset, stamp
         self.live.pop(subscription, None)
         self._audience = None
 
     def remove(self, subscription: Subscription, now: float) -> None:
         subscription.ended = True
         subscription.backlog = None
-        self.fall_behind(subscription, subscription.offset)
+        self.fall_behind(subscription, subscription.offset, subscription.stamp)
         self.ahead.discard(subscription)
         self.subscriptions.pop(subscription, None)
         self.rest(now)
@@ -206,7 +221,7 @@ class Stream:
             return
         events, self._said, self._said_bytes = self._said, [], 0
         told = self._told
-        self._told = next((event.offset for event in reversed(events) if event.offset is not None), told)
+        self._told = next(((e.offset, e.stamp) for e in reversed(events) if e.offset is not None), told)
         burst = Burst(events)
         excluded = {event.exclude for event in events if event.exclude}
         passing = sum(event.offset is None for event in events) if self.durable else 0
@@ -217,7 +232,7 @@ class Stream:
             outlet = subscription.outlet
             if not outlet.ready:
                 if self.durable:
-                    self.fall_behind(subscription, told)
+                    self.fall_behind(subscription, *told)
                     self.counters.fell_behind += 1
                     self.counters.dropped += passing
                 else:
@@ -234,9 +249,7 @@ class Stream:
     # ── what was said ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def prepare(self, entries: Iterable[Entry]) -> list[Prepared]:
-        return [
-            Prepared(self.name, entry.name, entry.payload, entry.offset, entry.exclude) for entry in entries
-        ]
+        return [Prepared(self.name, e.name, e.payload, e.offset, e.exclude, e.stamp) for e in entries]
 
     def remember(self, events: Sequence[Prepared]) -> None:
         """Keep the newest events, which follow the ones already kept, for subscribers that are a little behind."""
@@ -252,22 +265,36 @@ class Stream:
             drop += 1
         del recent[:drop]
 
-    def keep_page(self, after: int, page: list[Prepared]) -> None:
-        """Keep what was read from the log after an offset, for others who stand at the same place."""
-        self._pages[after] = page
+    def stamp_at(self, offset: int) -> int:
+        """The stamp of the entry that was passed on with this offset, or 0 if it is not at hand."""
+        if offset == self.offset:
+            return self.stamp
+        recent = self._recent
+        first = recent[0].offset if recent else None
+        return recent[offset - first].stamp if first is not None and first <= offset < self.offset else 0
+
+    def contradicts(self, offset: int, stamp: int) -> bool:
+        """Was another entry passed on with this offset than the one with this stamp?"""
+        known = self.stamp_at(offset)
+        return bool(known and stamp and known != stamp)
+
+    def keep_page(self, after: int, stamp: int, page: list[Prepared]) -> None:
+        """Keep what was read from the log after an entry, for others who stand at the same place."""
+        self._pages[after, stamp] = page
         if len(self._pages) > PAGES:
             self._pages.popitem(last=False)
 
-    def page_after(self, offset: int, limit: int) -> list[Prepared] | None:
-        """Events after ``offset`` that are at hand, in order and without a hole; ``None`` if the log must be read."""
+    def page_after(self, offset: int, stamp: int, limit: int) -> list[Prepared] | None:
+        """Events after the entry with this offset and stamp that are at hand, in order and without a hole; ``None`` if
+        the log must be read."""
         recent = self._recent
         if recent:
             first = recent[0].offset
             assert first is not None
-            if offset + 1 >= first:
+            if offset + 1 >= first and (not stamp or self.stamp_at(offset) == stamp):
                 start = offset + 1 - first
                 return recent[start : start + limit]
-        return self._pages.get(offset)
+        return self._pages.get((offset, stamp))
 
     def burst(self, page: Sequence[Prepared]) -> Burst:
         """Neighbouring events of the log as one burst, the same one for everybody who needs just these."""
@@ -287,4 +314,4 @@ class Stream:
         for subscription in tuple(self.subscriptions):
             subscription.ended = True
             subscription.backlog = None
-            self.fall_behind(subscription, subscription.offset)
+            self.fall_behind(subscription, subscription.offset, subscription.stamp)

@@ -10,6 +10,11 @@ A log holds, for each topic, a sequence of entries numbered 1, 2, 3, … without
 - **Loss.** Entries stay readable until :meth:`Log.trim` removes them, oldest first. Reading below the floor raises
   :class:`Trimmed`.
 - **Epochs.** A topic's offsets belong to its epoch. A log that was lost or rebuilt gives the topic a new one.
+- **Stamps.** A store may go back in time (a backup is restored, a replica takes over without the last commits) and
+  give out offsets of the same epoch a second time. So each entry has a stamp, drawn from the clock when it got its
+  offset: two entries that were given one offset at different times have the same stamp once in 2^32 times. Reading
+  after a position whose stamp is not that of the entry there raises :class:`Diverged`, and :meth:`Log.renew` gives
+  the topic another epoch. The stamp of the last entry that was trimmed is kept, so this holds at the floor too.
 
 All methods block and may be called from any thread, but not from a running event loop (unless :attr:`Log.blocking`
 is false). One contract suite, ``tests/log/contract.py``, runs over every implementation.
@@ -17,7 +22,7 @@ is false). One contract suite, ``tests/log/contract.py``, runs over every implem
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import msgspec
@@ -25,6 +30,22 @@ import msgspec
 from holdfast.protocol.positions import Position
 
 T = TypeVar("T")
+
+BEGINNING = datetime(1970, 1, 1)  # noqa: DTZ001 - a store may know only naive times
+
+
+def stamp_of(moment: datetime | str | None) -> int:
+    """The stamp of what got its offset at ``moment``: its microseconds, as far as they fit. 0 for ``None``.
+
+    A naive time is taken as it is, so a store that keeps such has to give the same one each time.
+    """
+    if moment is None:
+        return 0
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return (moment - BEGINNING) // timedelta(microseconds=1) % 2**32 or 1
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,32 +61,41 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """An event in the log, at its offset (1 is the first)."""
+    """An event in the log, at its offset (1 is the first). ``stamp``: see above; 0 if it is not known."""
 
     offset: int
     name: str
     payload: bytes
     exclude: str = ""
+    stamp: int = 0
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries that were just given neighbouring offsets in one topic, in order; never empty."""
+    """Entries that were just given neighbouring offsets in one topic, in order; never empty.
+
+    ``before`` is the stamp of the entry that they follow, or 0 if they are the first.
+    """
 
     topic: str
     epoch: str
     entries: tuple[Entry, ...]
+    before: int = 0
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of one topic's log: the last offset given out (0: none yet) and the last one trimmed away."""
+    """The state of one topic's log: the last offset given out (0: none yet) and the last one trimmed away.
+
+    ``stamp`` is that of the last entry, or 0 if there was none.
+    """
 
     epoch: str
     offset: int
     floor: int = 0
+    stamp: int = 0
 
     @property
     def position(self) -> Position:
-        return Position(epoch=self.epoch, offset=self.offset)
+        return Position(epoch=self.epoch, offset=self.offset, stamp=self.stamp)
 
 
 class LogError(Exception):
@@ -77,6 +107,7 @@ class LogError(Exception):
         ├── LogUnavailable    the store behind it does not answer; trying again may help
         ├── NotMigrated       its tables are not there
         └── Trimmed           the entries asked for are gone
+            └── Diverged      the log has other entries than the one that the position was taken from
     """
 
 
@@ -96,6 +127,10 @@ class Trimmed(LogError):
             f"topic {topic!r}: entries after {after} are gone, the log starts after {head.floor}"
         )
         self.topic, self.after, self.head = topic, after, head
+
+
+class Diverged(Trimmed):
+    """Another entry of ``topic`` is at the position now, or none yet: its log went back in time."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +208,17 @@ class Log(ABC):
     def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
         """Up to ``limit`` entries after a position, in order, without holes.
 
-        Raises :class:`Trimmed` when the first of them is gone, or when the epoch is not the topic's.
+        Raises :class:`Trimmed` when the first of them is gone, or when the epoch is not the topic's; and
+        :class:`Diverged` when the position is beyond the head, or its stamp is not that of the entry there.
+        """
+
+    @abstractmethod
+    def renew(self, topic: str, position: Position | None = None) -> Head:
+        """Give the topic a new epoch, because its log went back in time; return the state after that.
+
+        With a ``position``, which the log once had, only if it has it no more (as :meth:`read` would say), and only if
+        its epoch is still the topic's: of several who notice at the same time, one changes it. Without, always: for
+        operators who restored a backup. A client's word is no reason to call this.
         """
 
     @abstractmethod

@@ -12,13 +12,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from holdfast.protocol.positions import Position
 
 from . import calls
-from .base import Answer, Batch, Claim, Draft, Entry, Head, Log, Trimmed
+from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log
 from .dialects import DIALECTS, Dialect
 from .guard import Guard
-from .reading import Exact, select_heads
-from .rows import create, put_aside
+from .reading import Exact, select_entries, select_heads
+from .rows import create, put_aside, replace_epoch
 from .sequencer import Sequencer
-from .tables import ENTRY, TOPIC
+from .tables import TOPIC
 from .trimming import trim
 
 T = TypeVar("T")
@@ -107,28 +107,20 @@ class DatabaseLog(Log):
 
     def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
         connection = connections[self.alias]
-        with Guard(connection), connection.cursor() as cursor:
-            # One statement, so that a trim cannot fall between the head and the entries.
-            cursor.execute(
-                'SELECT t.epoch, t.head, e."offset", e.name, e.payload, e.exclude'
-                f" FROM {TOPIC} t LEFT JOIN {ENTRY} e"
-                ' ON e.topic_id = t.id AND e."offset" > %s AND e."offset" <= %s'
-                ' WHERE t.name = %s ORDER BY e."offset"',
-                (after.offset, after.offset + limit, topic),
-            )
-            rows = cursor.fetchall()
-        if not rows:
-            raise Trimmed(topic, after.offset, self.heads([topic])[topic])
-        epoch, head, first = rows[0][:3]
-        complete = after.offset == head if first is None else first == after.offset + 1
-        if epoch != after.epoch or not (complete or (limit <= 0 and after.offset <= head)):
-            raise Trimmed(topic, after.offset, self.heads([topic])[topic])
-        if first is None:
-            return []
-        return [
-            Entry(offset=offset, name=name, payload=payload.encode(), exclude=exclude)
-            for _, _, offset, name, payload, exclude in rows
-        ]
+        with Guard(connection):
+            found = select_entries(connection, topic, after, limit)
+        if isinstance(found, type):
+            raise found(topic, after.offset, self.heads([topic])[topic])
+        return found
+
+    def renew(self, topic: str, position: Position | None = None) -> Head:
+        epoch = self.heads([topic])[topic].epoch if position is None else position.epoch
+        connection = connections[self.alias]
+        with Guard(connection):
+            # Within one epoch nothing comes back that is gone: what is found out holds as long as the epoch does.
+            if position is None or select_entries(connection, topic, position, 0) is Diverged:
+                replace_epoch(connection, topic, epoch)
+        return self.heads([topic])[topic]
 
     def exactly(
         self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .base import Draft, Entry
+from .base import Batch, Draft, Entry, stamp_of
 from .rows import create, insert, now, put_aside
 from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
 
@@ -34,11 +34,24 @@ class State(Enum):
 
 
 class Moved(NamedTuple):
-    """A try's outcome, and the entries that got offsets."""
+    """A try's outcome, and the entries that got offsets; ``before`` is the stamp of the entry that they follow."""
 
     state: State
     epoch: str = ""
     entries: tuple[Entry, ...] = ()
+    before: int = 0
+
+    def batch(self, topic: str) -> Batch:
+        return Batch(topic=topic, epoch=self.epoch, entries=self.entries, before=self.before)
+
+
+class Placed(NamedTuple):
+    """Where drafts went: after ``head``, whose stamp is ``before``. They all have the same ``stamp``."""
+
+    epoch: str
+    head: int
+    before: int
+    stamp: int
 
 
 class Dialect(ABC):
@@ -48,13 +61,11 @@ class Dialect(ABC):
     """Is a lock that somebody else holds passed by, so that its holder is bound to look again? Else it is waited for."""
 
     @abstractmethod
-    def place(
-        self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]
-    ) -> tuple[str, int] | None:
+    def place(self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]) -> Placed | None:
         """Write ``drafts`` as the topic's next entries if that can be done at once, else into the outbox.
 
-        Returns the epoch and the head before them, or ``None`` for the outbox. They go there too when others wait there
-        already: what the same caller wrote before must come before.
+        Returns ``None`` for the outbox. They go there too when others wait there already: what the same caller wrote
+        before must come before.
         """
 
     @abstractmethod
@@ -79,25 +90,24 @@ class SQLite(Dialect):
 
     skips_locked = False
 
+    _before = f'(SELECT created_at FROM {ENTRY} WHERE topic_id = {TOPIC}.id AND "offset" = {TOPIC}.head - %s)'
     _place = (
         f"UPDATE {TOPIC} SET head = head + %s WHERE name = %s"
-        f" AND NOT EXISTS (SELECT 1 FROM {OUTBOX} WHERE topic = %s) RETURNING id, epoch, head"
+        f" AND NOT EXISTS (SELECT 1 FROM {OUTBOX} WHERE topic = %s) RETURNING id, epoch, head, {_before}"
     )
     _insert = f'INSERT INTO {ENTRY} (topic_id, "offset", name, payload, exclude, created_at) VALUES'
     _drain = (
         f"DELETE FROM {OUTBOX} WHERE id IN (SELECT id FROM {OUTBOX} WHERE topic = %s ORDER BY id LIMIT {CHUNK})"
         " RETURNING id, name, payload, exclude"
     )
-    _advance = f"UPDATE {TOPIC} SET head = head + %s WHERE name = %s RETURNING id, epoch, head"
+    _advance = f"UPDATE {TOPIC} SET head = head + %s WHERE name = %s RETURNING id, epoch, head, {_before}"
 
-    def place(
-        self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]
-    ) -> tuple[str, int] | None:
+    def place(self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]) -> Placed | None:
         count, present = len(drafts), now(connection)
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            cursor.execute(self._place, (count, topic, topic))
+            cursor.execute(self._place, (count, topic, topic, count))
             if rows := cursor.fetchall():
-                topic_id, epoch, head = rows[0]
+                topic_id, epoch, head, before = rows[0]
                 head -= count
                 insert(
                     cursor,
@@ -107,7 +117,7 @@ class SQLite(Dialect):
                         for offset, draft in enumerate(drafts, head + 1)
                     ],
                 )
-                return epoch, head
+                return Placed(epoch, head, stamp_of(before), stamp_of(present))
             put_aside(connection, drafts)
             return None
 
@@ -117,19 +127,20 @@ class SQLite(Dialect):
             waiting = sorted(cursor.fetchall())
             if not waiting:
                 return Moved(State.IDLE)
-            cursor.execute(self._advance, (len(waiting), topic))
+            advance = (len(waiting), topic, len(waiting))
+            cursor.execute(self._advance, advance)
             if not (rows := cursor.fetchall()):
                 create(connection, [topic])
-                cursor.execute(self._advance, (len(waiting), topic))
+                cursor.execute(self._advance, advance)
                 rows = cursor.fetchall()
-            topic_id, epoch, head = rows[0]
+            topic_id, epoch, head, before = rows[0]
             numbered = [
                 (offset, name, payload, exclude)
                 for offset, (_, name, payload, exclude) in enumerate(waiting, head - len(waiting) + 1)
             ]
             present = now(connection)
             insert(cursor, self._insert, [(topic_id, *row, present) for row in numbered])
-        return Moved(State.MOVED, epoch, entries_of(numbered))
+        return Moved(State.MOVED, epoch, entries_of(numbered, stamp_of(present)), stamp_of(before))
 
     @contextlib.contextmanager
     def frozen(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
@@ -154,9 +165,7 @@ class PostgreSQL(Dialect):
 
     skips_locked = True
 
-    def place(
-        self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]
-    ) -> tuple[str, int] | None:
+    def place(self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]) -> Placed | None:
         if len(drafts) == 1:  # the ordinary case, and psycopg takes a while for a list
             draft = drafts[0]
             statement = "SELECT * FROM holdfast_place(%s, ARRAY[%s], ARRAY[%s], ARRAY[%s])"
@@ -171,8 +180,11 @@ class PostgreSQL(Dialect):
             )
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters)
-            row: tuple[str, int] | None = cursor.fetchone()
-        return row
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        epoch, head, before, present = row
+        return Placed(epoch, head, stamp_of(before), stamp_of(present))
 
     def move(self, connection: BaseDatabaseWrapper, topic: str) -> Moved:
         with connection.cursor() as cursor:
@@ -180,10 +192,11 @@ class PostgreSQL(Dialect):
             rows = cursor.fetchall()
         if not rows:
             return Moved(State.IDLE)
-        state, epoch = rows[0][:2]
+        state, epoch, before, present = rows[0][:4]
         if epoch is None:
             return Moved(State(state))
-        return Moved(State.MOVED, epoch, entries_of(row[2:] for row in rows))
+        entries = entries_of((row[4:] for row in rows), stamp_of(present))
+        return Moved(State.MOVED, epoch, entries, stamp_of(before))
 
     @contextlib.contextmanager
     def frozen(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
@@ -196,10 +209,10 @@ class PostgreSQL(Dialect):
         return getattr(error.__cause__, "sqlstate", None) == "40001"
 
 
-def entries_of(rows: Iterable[tuple[int, str, str, str]]) -> tuple[Entry, ...]:
-    """Entries from what a cursor gave: offset, name, payload and exclude."""
+def entries_of(rows: Iterable[tuple[int, str, str, str]], stamp: int) -> tuple[Entry, ...]:
+    """Entries of one batch from what a cursor gave: offset, name, payload and exclude."""
     return tuple(
-        Entry(offset=offset, name=name, payload=payload.encode(), exclude=exclude)
+        Entry(offset=offset, name=name, payload=payload.encode(), exclude=exclude, stamp=stamp)
         for offset, name, payload, exclude in rows
     )
 

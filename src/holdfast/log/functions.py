@@ -14,22 +14,26 @@ from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
 
 PLACE = f"""
 CREATE OR REPLACE FUNCTION holdfast_place(_topic text, _names text[], _payloads text[], _excludes text[])
-RETURNS TABLE (epoch text, head bigint) LANGUAGE plpgsql AS $$
+RETURNS TABLE (epoch text, head bigint, before timestamptz, present timestamptz) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
--- Write events as the topic's next entries, and return its epoch and the head before them. Into the outbox instead, with
--- no row returned, if somebody else has the lock, or if others wait there: what the same caller wrote before is first.
+-- Write events as the topic's next entries, and return its epoch, the head before them, when that was written, and the
+-- present, which is theirs. Into the outbox instead, with no row returned, if somebody else has the lock, or if others
+-- wait there: what the same caller wrote before is first.
 DECLARE
+    _present timestamptz := clock_timestamp();
+    _before timestamptz;
     _id bigint;
     _epoch text;
     _head bigint;
 BEGIN
     SELECT id, epoch, head INTO _id, _epoch, _head FROM {TOPIC} WHERE name = _topic FOR NO KEY UPDATE SKIP LOCKED;
     IF FOUND AND NOT EXISTS (SELECT FROM {OUTBOX} WHERE topic = _topic) THEN
+        SELECT created_at INTO _before FROM {ENTRY} WHERE topic_id = _id AND "offset" = _head;
         INSERT INTO {ENTRY} (topic_id, "offset", name, payload, exclude, created_at)
-        SELECT _id, _head + place, event, payload, exclude, clock_timestamp()
+        SELECT _id, _head + place, event, payload, exclude, _present
         FROM unnest(_names, _payloads, _excludes) WITH ORDINALITY AS draft (event, payload, exclude, place);
         UPDATE {TOPIC} SET head = _head + cardinality(_names) WHERE id = _id;
-        RETURN QUERY SELECT _epoch, _head;
+        RETURN QUERY SELECT _epoch, _head, _before, _present;
     ELSE
         INSERT INTO {OUTBOX} (topic, name, payload, exclude, created_at)
         SELECT _topic, event, payload, exclude, clock_timestamp()
@@ -41,11 +45,16 @@ END $$
 
 MOVE = f"""
 CREATE OR REPLACE FUNCTION holdfast_move(_topic text)
-RETURNS TABLE (state text, epoch text, "offset" bigint, name text, payload text, exclude text) LANGUAGE plpgsql AS $$
+RETURNS TABLE (
+    state text, epoch text, before timestamptz, present timestamptz, "offset" bigint, name text, payload text, exclude text
+) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
--- Give the oldest of a topic's waiting entries their offsets, and return them. No row: none waits. One row with the state
--- 'busy': somebody else has the lock; 'unknown': there is no such topic.
+-- Give the oldest of a topic's waiting entries their offsets, and return them, with when the one before them was written
+-- and when they were. No row: none waits. One row with the state 'busy': somebody else has the lock; 'unknown': there is
+-- no such topic.
 DECLARE
+    _present timestamptz := clock_timestamp();
+    _before timestamptz;
     _id bigint;
     _epoch text;
     _head bigint;
@@ -58,9 +67,10 @@ BEGIN
     IF NOT FOUND THEN
         RETURN QUERY SELECT
             CASE WHEN EXISTS (SELECT FROM {TOPIC} WHERE name = _topic) THEN 'busy' ELSE 'unknown' END,
-            NULL::text, NULL::bigint, NULL::text, NULL::text, NULL::text;
+            NULL::text, NULL::timestamptz, NULL::timestamptz, NULL::bigint, NULL::text, NULL::text, NULL::text;
         RETURN;
     END IF;
+    SELECT created_at INTO _before FROM {ENTRY} WHERE topic_id = _id AND "offset" = _head;
     RETURN QUERY
         WITH drained AS (
             DELETE FROM {OUTBOX}
@@ -70,9 +80,10 @@ BEGIN
             SELECT _head + row_number() OVER (ORDER BY id) AS "offset", name, payload, exclude FROM drained
         ), placed AS (
             INSERT INTO {ENTRY} (topic_id, "offset", name, payload, exclude, created_at)
-            SELECT _id, "offset", name, payload, exclude, clock_timestamp() FROM numbered
+            SELECT _id, "offset", name, payload, exclude, _present FROM numbered
         )
-        SELECT 'moved', _epoch, "offset", name::text, payload, exclude::text FROM numbered ORDER BY "offset";
+        SELECT 'moved', _epoch, _before, _present, "offset", name::text, payload, exclude::text
+        FROM numbered ORDER BY "offset";
     GET DIAGNOSTICS _count = ROW_COUNT;
     UPDATE {TOPIC} SET head = _head + _count WHERE id = _id;
 END $$
@@ -82,6 +93,7 @@ END $$
 def install(connection: BaseDatabaseWrapper) -> None:
     """Create the functions, or bring them up to date; on other databases there are none."""
     if connection.vendor == "postgresql":
+        remove(connection)  # what a function returns cannot be changed otherwise
         with connection.cursor() as cursor:
             cursor.execute(PLACE)
             cursor.execute(MOVE)

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from holdfast.protocol.positions import Position
 
-from .base import Answer, Batch, Claim, Draft, Entry, Head, Log, LogError, Trimmed
+from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log, LogError, Trimmed, stamp_of
 
 T = TypeVar("T")
 
@@ -31,9 +31,21 @@ class Stream:
     head: int = 0
     entries: list[Entry] = field(default_factory=list)
     times: list[datetime] = field(default_factory=list)
+    floor_stamp: int = 0
 
     def state(self) -> Head:
-        return Head(epoch=self.epoch, offset=self.head, floor=self.head - len(self.entries))
+        floor = self.head - len(self.entries)
+        return Head(epoch=self.epoch, offset=self.head, floor=floor, stamp=self.stamp_at(self.head))
+
+    def stamp_at(self, offset: int) -> int:
+        place = offset - (self.head - len(self.entries)) - 1
+        if place == -1:
+            return self.floor_stamp
+        return self.entries[place].stamp if 0 <= place < len(self.entries) else 0
+
+    def diverged(self, position: Position) -> bool:
+        there = self.stamp_at(position.offset)
+        return position.offset > self.head or bool(there and position.stamp and there != position.stamp)
 
 
 class Membership:
@@ -95,15 +107,16 @@ class MemoryLog(Log):
             return [self._write(topic, by_topic[topic], present) for topic in sorted(by_topic)]
 
     def _write(self, topic: str, drafts: list[Draft], present: datetime) -> Batch:
-        stream = self._stream(topic)
+        stream, stamp = self._stream(topic), stamp_of(present)
+        before = stream.stamp_at(stream.head)
         entries = tuple(
-            Entry(offset=offset, name=draft.name, payload=draft.payload, exclude=draft.exclude)
+            Entry(offset=offset, name=draft.name, payload=draft.payload, exclude=draft.exclude, stamp=stamp)
             for offset, draft in enumerate(drafts, stream.head + 1)
         )
         stream.entries += entries
         stream.times += [present] * len(entries)
         stream.head += len(entries)
-        return Batch(topic=topic, epoch=stream.epoch, entries=entries)
+        return Batch(topic=topic, epoch=stream.epoch, entries=entries, before=before)
 
     def sequence(self, topics: Iterable[str]) -> list[Batch]:
         return []  # entries get their offsets as they are written
@@ -126,10 +139,19 @@ class MemoryLog(Log):
         with self._lock:
             stream = self._stream(topic)
             head = stream.state()
-            if after.epoch != head.epoch or not head.floor <= after.offset <= head.offset:
+            if after.epoch == head.epoch and stream.diverged(after):
+                raise Diverged(topic, after.offset, head)
+            if after.epoch != head.epoch or after.offset < head.floor:
                 raise Trimmed(topic, after.offset, head)
             start = after.offset - head.floor
             return stream.entries[start : start + max(limit, 0)]
+
+    def renew(self, topic: str, position: Position | None = None) -> Head:
+        with self._lock:
+            stream = self._stream(topic)
+            if position is None or (position.epoch == stream.epoch and stream.diverged(position)):
+                stream.epoch = secrets.token_hex(4)
+            return stream.state()
 
     def exactly(
         self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None
@@ -152,6 +174,8 @@ class MemoryLog(Log):
             old = 0 if before is None else bisect_left(stream.times, before)
             surplus = 0 if count is None else len(stream.entries) - count
             gone = max(old, surplus, 0)
+            if gone:
+                stream.floor_stamp = stream.entries[gone - 1].stamp
             del stream.entries[:gone], stream.times[:gone]
             return gone
 

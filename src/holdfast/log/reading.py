@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from holdfast.protocol.positions import Position
 
-from .base import Batch, Head, LogUnavailable
+from .base import Batch, Diverged, Entry, Head, LogUnavailable, Trimmed, stamp_of
 from .dialects import Dialect, State
 from .guard import Guard
 from .rows import create
@@ -29,20 +29,57 @@ TRIES = 200
 
 
 def select_heads(connection: BaseDatabaseWrapper, topics: Sequence[str]) -> dict[str, Head]:
-    """The state of those of ``topics`` that have a row. The floor is where the entries start, or the head."""
+    """The state of those of ``topics`` that have a row. The floor is where the entries start, or the head; see
+    :mod:`.trimming` for the empty entry that may stand there."""
     heads = {}
     with connection.cursor() as cursor:
         for start in range(0, len(topics), ROWS):
             some = topics[start : start + ROWS]
             cursor.execute(
                 "SELECT name, epoch, head,"
-                f' (SELECT "offset" FROM {ENTRY} WHERE topic_id = t.id ORDER BY "offset" LIMIT 1)'
+                ' (SELECT CASE WHEN name = \'\' THEN "offset" ELSE "offset" - 1 END'
+                f' FROM {ENTRY} WHERE topic_id = t.id ORDER BY "offset" LIMIT 1),'
+                f' (SELECT created_at FROM {ENTRY} WHERE topic_id = t.id AND "offset" = t.head)'
                 f" FROM {TOPIC} t WHERE name IN ({', '.join(['%s'] * len(some))})",
                 list(some),
             )
-            for name, epoch, head, first in cursor.fetchall():
-                heads[name] = Head(epoch=epoch, offset=head, floor=head if first is None else first - 1)
+            for name, epoch, head, floor, written in cursor.fetchall():
+                heads[name] = Head(
+                    epoch=epoch, offset=head, floor=head if floor is None else floor, stamp=stamp_of(written)
+                )
     return heads
+
+
+def select_entries(
+    connection: BaseDatabaseWrapper, topic: str, after: Position, limit: int
+) -> list[Entry] | type[Trimmed]:
+    """The entries after a position, or what is to be raised instead."""
+    with connection.cursor() as cursor:
+        # One statement, so that a trim cannot fall between the head and the entries. The entry at the position is
+        # read too, but not its payload: it tells whether it is the one that the position was taken from.
+        cursor.execute(
+            'SELECT t.epoch, t.head, e."offset", e.created_at, e.name, e.exclude,'
+            ' CASE WHEN e."offset" > %s THEN e.payload END'
+            f' FROM {TOPIC} t LEFT JOIN {ENTRY} e ON e.topic_id = t.id AND e."offset" >= %s AND e."offset" <= %s'
+            ' WHERE t.name = %s ORDER BY e."offset"',
+            (after.offset, after.offset, after.offset + max(limit, 0), topic),
+        )
+        rows = cursor.fetchall()
+    if not rows or rows[0][0] != after.epoch:
+        return Trimmed
+    head, first, written = rows[0][1:4]
+    if first == after.offset:
+        del rows[0]
+    if after.offset > head or (first == after.offset and after.stamp not in (0, stamp_of(written))):
+        return Diverged
+    if not rows or first is None:
+        return [] if after.offset == head or limit <= 0 else Trimmed
+    if rows[0][2] != after.offset + 1 or not rows[0][4]:
+        return Trimmed
+    return [
+        Entry(offset=offset, name=name, payload=payload.encode(), exclude=exclude, stamp=stamp_of(written))
+        for _, _, offset, written, name, exclude, payload in rows
+    ]
 
 
 class Progress(NamedTuple):
@@ -50,11 +87,12 @@ class Progress(NamedTuple):
 
     epoch: str
     head: int
+    stamp: int
     waiting: bool
 
     @property
     def position(self) -> Position:
-        return Position(epoch=self.epoch, offset=self.head)
+        return Position(epoch=self.epoch, offset=self.head, stamp=self.stamp)
 
 
 class Exact:
@@ -140,7 +178,7 @@ class Exact:
                 return batches
             if moved.state is not State.MOVED:
                 return None
-            batches.append(Batch(topic=self._topic, epoch=moved.epoch, entries=moved.entries))
+            batches.append(moved.batch(self._topic))
 
     def _sequence(self) -> None:
         if batches := self._sequencer.sequence(self._topic):
@@ -150,8 +188,9 @@ class Exact:
 def look(connection: BaseDatabaseWrapper, topic: str) -> Progress | None:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT epoch, head, EXISTS (SELECT 1 FROM {OUTBOX} WHERE topic = %s) FROM {TOPIC} WHERE name = %s",
+            f'SELECT epoch, head, (SELECT created_at FROM {ENTRY} WHERE topic_id = t.id AND "offset" = t.head),'
+            f" EXISTS (SELECT 1 FROM {OUTBOX} WHERE topic = %s) FROM {TOPIC} t WHERE name = %s",
             (topic, topic),
         )
         row = cursor.fetchone()
-    return Progress(row[0], row[1], bool(row[2])) if row else None
+    return Progress(row[0], row[1], stamp_of(row[2]), bool(row[3])) if row else None

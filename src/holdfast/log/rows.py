@@ -1,5 +1,6 @@
 """Rows as parameters, and the inserts that are the same on every database."""
 
+import logging
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,6 +14,8 @@ from django.utils import timezone
 from .base import Draft
 from .tables import OUTBOX, ROWS, TOPIC
 
+logger = logging.getLogger("holdfast.log")
+
 
 def create(connection: BaseDatabaseWrapper, topics: Sequence[str]) -> None:
     """Make the rows of ``topics`` that are not there, each with an epoch of its own."""
@@ -22,9 +25,23 @@ def create(connection: BaseDatabaseWrapper, topics: Sequence[str]) -> None:
         insert(
             cursor,
             f"INSERT INTO {TOPIC} (name, epoch, head, created_at) VALUES",
-            [(topic, secrets.token_hex(4), 0, present) for topic in sorted(topics)],
+            [(topic, new_epoch(), 0, present) for topic in sorted(topics)],
             "ON CONFLICT (name) DO NOTHING",
         )
+
+
+def new_epoch() -> str:
+    return secrets.token_hex(4)
+
+
+def replace_epoch(connection: BaseDatabaseWrapper, topic: str, epoch: str) -> None:
+    """Give the topic another epoch, if ``epoch`` is still its own."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TOPIC} SET epoch = %s WHERE name = %s AND epoch = %s", (new_epoch(), topic, epoch)
+        )
+        if cursor.rowcount:
+            logger.warning("topic %r has a new epoch: its log went back in time", topic)
 
 
 def put_aside(connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:

@@ -84,12 +84,17 @@ class Sequencer:
         placed = self._dialect.place(connection, topic, drafts)
         if placed is None:
             return None
-        epoch, head = placed
         entries = tuple(
-            Entry(offset=offset, name=draft.name, payload=draft.payload, exclude=draft.exclude)
-            for offset, draft in enumerate(drafts, head + 1)
+            Entry(
+                offset=offset,
+                name=draft.name,
+                payload=draft.payload,
+                exclude=draft.exclude,
+                stamp=placed.stamp,
+            )
+            for offset, draft in enumerate(drafts, placed.head + 1)
         )
-        return Batch(topic=topic, epoch=epoch, entries=entries)
+        return Batch(topic=topic, epoch=placed.epoch, entries=entries, before=placed.before)
 
     def _sequence_later(self, connection: BaseDatabaseWrapper, topic: str) -> list[Batch]:
         """Number what waits, or leave it to a sweep: what was appended is durable, and must not be reported as failed."""
@@ -107,7 +112,7 @@ class Sequencer:
         for _ in range(ROUNDS):
             moved = self._settled(connection, lambda: self._dialect.move(connection, topic))
             if moved.state is State.MOVED:
-                batches.append(Batch(topic=topic, epoch=moved.epoch, entries=moved.entries))
+                batches.append(moved.batch(topic))
                 if not self._dialect.skips_locked and len(moved.entries) < CHUNK:
                     break
             elif moved.state is State.UNKNOWN:

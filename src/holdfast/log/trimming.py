@@ -2,10 +2,14 @@
 
 No topic is locked for it, so nobody's numbering waits or is passed by: a topic's log starts where its entries start,
 and its head stays in the topic's row when none is left.
+
+The last entry that goes stays as an empty one, without a name: so it is known when it was written (its stamp), and a
+position there can still be told from one in a log that went back in time.
 """
 
 from datetime import datetime
 
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .rows import moment
@@ -22,11 +26,15 @@ def trim(connection: BaseDatabaseWrapper, topic: str, before: datetime | None, c
     surplus = 0 if count is None else head - count
     gone = 0
     while offsets := oldest(connection, topic_id, surplus, before):
-        with connection.cursor() as cursor:
+        place = (topic_id, offsets[-1])
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute(f'DELETE FROM {ENTRY} WHERE topic_id = %s AND "offset" < %s', place)
             cursor.execute(
-                f'DELETE FROM {ENTRY} WHERE topic_id = %s AND "offset" <= %s', (topic_id, offsets[-1])
+                f"UPDATE {ENTRY} SET name = '', payload = '', exclude = ''"
+                ' WHERE topic_id = %s AND "offset" = %s',
+                place,
             )
-            gone += cursor.rowcount
+        gone += len(offsets)
         if len(offsets) < CHUNK:
             break
     return gone
@@ -42,7 +50,7 @@ def oldest(
     with connection.cursor() as cursor:
         cursor.execute(
             f'SELECT "offset", "offset" <= %s{" OR created_at < %s" if before else ""} FROM {ENTRY}'
-            f' WHERE topic_id = %s ORDER BY "offset" LIMIT {CHUNK}',
+            f" WHERE topic_id = %s AND name <> '' ORDER BY \"offset\" LIMIT {CHUNK}",
             [surplus, *([moment(connection, before)] if before else []), topic_id],
         )
         offsets = []

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from .positions import Epoch, Offset, Position
+from .positions import Epoch, Offset, Position, Stamp
 
 Ref = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 TopicName = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -110,12 +110,15 @@ class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
 class JoinedPayload(Payload, frozen=True, kw_only=True):
     """``epoch`` and ``offset`` (the log's head) are there on durable topics, ``recovered`` when ``since`` was sent.
 
+    ``stamp`` is that of the entry at ``offset``, where it is known.
+
     On topics with presence there are the ``members`` (a list of :class:`Member`) or, where they are too many, their
     ``count``; neither while they are not known, and then a :class:`Presence` follows.
     """
 
     epoch: Epoch | None = None
     offset: Offset | None = None
+    stamp: Stamp = 0
     recovered: bool | None = None
     snapshot: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     members: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -146,11 +149,12 @@ class Left(Frame, frozen=True, kw_only=True, tag="left"):
 
 
 class Event(Frame, frozen=True, kw_only=True, tag="event"):
-    """One event; ``offset`` is there when the event is in the log."""
+    """One event; ``offset`` and ``stamp`` are there when the event is in the log."""
 
     topic: TopicName
     name: Name
     offset: Offset | None = None
+    stamp: Stamp = 0
     payload: msgspec.Raw
 
 
@@ -173,6 +177,7 @@ class ResetPayload(Payload, frozen=True, kw_only=True):
     reason: Literal["trimmed", "epoch", "interrupted"]
     epoch: Epoch | None = None
     offset: Offset | None = None
+    stamp: Stamp = 0
 
 
 class Reset(Frame, frozen=True, kw_only=True, tag="reset"):

@@ -8,27 +8,40 @@ Epoch = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """Offsets stay within what a JavaScript number holds exactly (2^53 - 1)."""
 
+Stamp = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+"""Tells entries apart that were given the same offset in one epoch; 0: not known."""
 
-class Position(msgspec.Struct, frozen=True, kw_only=True, order=False):
+
+class Position(msgspec.Struct, frozen=True, kw_only=True, order=False, omit_defaults=True):
     """A place in one topic's log: everything up to and including ``offset`` has been seen.
 
     ``epoch`` names the life of the log. Two positions can be compared only within one epoch: when a log is lost
-    or rebuilt its epoch changes, and offsets handed out before mean nothing any more.
+    or rebuilt its epoch changes, and offsets handed out before mean nothing any more. A log that went back in time (a
+    backup was restored) may give out offsets a second time before anybody notices. So a position also says which
+    entry was seen at its offset: ``stamp`` is that entry's, or 0 if it is not known.
     """
 
     epoch: Epoch
     offset: Offset
+    stamp: Stamp = 0
 
     @classmethod
     def parse(cls, value: Any) -> "Position":
-        """Read a position from ``{"epoch": "k3", "offset": 41}`` or from its text form ``"k3:41"``.
+        """Read a position from ``{"epoch": "k3", "offset": 41, "stamp": 7}`` or from its text form ``"k3:41.7"``.
+
+        The stamp may be left out: ``"k3:41"``.
 
         Raises ``msgspec.ValidationError`` when it is neither.
         """
         if isinstance(value, str):
             epoch, _, offset = value.rpartition(":")
-            value = {"epoch": epoch, "offset": int(offset) if offset.isdecimal() else offset}
+            offset, _, stamp = offset.partition(".")
+            value = {"epoch": epoch, "offset": _number(offset), "stamp": _number(stamp or "0")}
         return msgspec.convert(value, cls)
 
     def __str__(self) -> str:
-        return f"{self.epoch}:{self.offset}"
+        return f"{self.epoch}:{self.offset}{f'.{self.stamp}' if self.stamp else ''}"
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdecimal() else text

@@ -69,7 +69,7 @@ class Client(Peer):
         payload = answer.payload
         return Joined(
             topic=answer.topic,
-            position=position_of(payload.epoch, payload.offset),
+            position=position_of(payload),
             recovered=payload.recovered,
             snapshot=None if payload.snapshot is msgspec.UNSET else msgspec.json.decode(payload.snapshot),
         )

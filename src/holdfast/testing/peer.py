@@ -230,7 +230,7 @@ class Peer:
                     )
                     self._notices.append(Left(topic=frame.topic, code=code, reason=reason))
             case frames.Reset():
-                position = position_of(frame.payload.epoch, frame.payload.offset)
+                position = position_of(frame.payload)
                 if position is not None:
                     self._positions[frame.topic] = position
                 self._notices.append(Reset(topic=frame.topic, reason=frame.payload.reason, position=position))
@@ -253,7 +253,11 @@ class Peer:
         )
         at = self._positions.get(frame.topic)
         if frame.offset is not None and at is not None:
-            self._positions[frame.topic] = Position(epoch=at.epoch, offset=max(at.offset, frame.offset))
+            self._positions[frame.topic] = max(
+                at,
+                Position(epoch=at.epoch, offset=frame.offset, stamp=frame.stamp),
+                key=lambda position: position.offset,
+            )
 
     def _take_joined(self, frame: frames.Joined) -> None:
         topic = self._environment.service.registry.by_name(frame.topic)
@@ -264,7 +268,7 @@ class Peer:
         self._known[frame.topic] = topic
         self._topics[frame.topic] = None
         self._present.setdefault(frame.topic, MemberList()).begin(frame.payload)
-        position = position_of(frame.payload.epoch, frame.payload.offset)
+        position = position_of(frame.payload)
         if request is not None and frame.payload.recovered:
             position = request.since
         if position is not None:
@@ -331,6 +335,8 @@ class Peer:
         return f"<{type(self).__name__} {self} {'connected' if self.connected else 'not connected'}>"
 
 
-def position_of(epoch: str | None, offset: int | None) -> Position | None:
+def position_of(payload: frames.JoinedPayload | frames.ResetPayload) -> Position | None:
     """The position that a message names, if its topic has any."""
-    return None if epoch is None or offset is None else Position(epoch=epoch, offset=offset)
+    if payload.epoch is None or payload.offset is None:
+        return None
+    return Position(epoch=payload.epoch, offset=payload.offset, stamp=payload.stamp)

@@ -18,6 +18,8 @@ export interface Position {
 	/** The life of the log. Offsets of different epochs cannot be compared. */
 	readonly epoch: string;
 	readonly offset: number;
+	/** Tells which event was seen at `offset`, should a log that went back in time give that offset out again. */
+	readonly stamp?: number;
 }
 /** Somebody who is in a topic. */
 export interface Member<Meta = unknown> {

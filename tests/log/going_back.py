@@ -1,0 +1,33 @@
+"""A topic's log as it was before: what a restored backup, or a replica without the last commits, looks like."""
+
+from functools import singledispatch
+
+from django.db import connections
+
+from holdfast.log.base import Log
+from holdfast.log.database import DatabaseLog
+from holdfast.log.memory import MemoryLog
+from holdfast.log.tables import ENTRY, TOPIC
+
+
+@singledispatch
+def go_back(log: Log, topic: str, offset: int) -> None:
+    """The entries after ``offset`` were never written, and the epoch is what it was."""
+    raise NotImplementedError(f"nobody has said how {type(log).__name__} goes back")
+
+
+@go_back.register
+def _(log: MemoryLog, topic: str, offset: int) -> None:
+    stream = log._streams[topic]
+    kept = offset - stream.state().floor
+    del stream.entries[kept:], stream.times[kept:]
+    stream.head = offset
+
+
+@go_back.register
+def _(log: DatabaseLog, topic: str, offset: int) -> None:
+    with connections[log.alias].cursor() as cursor:
+        cursor.execute(f"SELECT id FROM {TOPIC} WHERE name = %s", (topic,))
+        (topic_id,) = cursor.fetchone()
+        cursor.execute(f'DELETE FROM {ENTRY} WHERE topic_id = %s AND "offset" > %s', (topic_id, offset))
+        cursor.execute(f"UPDATE {TOPIC} SET head = %s WHERE id = %s", (offset, topic_id))
