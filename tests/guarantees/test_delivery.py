@@ -50,6 +50,10 @@ class Branch:
         self.head = head
 
 
+class Busy(LogUnavailable):
+    """Somebody else is writing, and this story does not wait."""
+
+
 class WatchedLog(DatabaseLog):
     """A log that is looked at before a topic's epoch changes, and that does not wait for another writer to do it."""
 
@@ -60,7 +64,7 @@ class WatchedLog(DatabaseLog):
 
     def renew(self, topic: str, position: Position | None = None) -> Head:
         if not self.may_write():
-            raise LogUnavailable("somebody else is writing")
+            raise Busy
         self.look()
         return super().renew(topic, position)
 
@@ -428,10 +432,9 @@ class Delivery:
             client.subscription = await server.hub.join(
                 client.topic, client, client.announce, durable=True, since=client.position
             )
+        except Busy:
+            client.server = None  # it will have to try again
         except (LogError, asyncio.CancelledError):
-            if not self.others_may_write():
-                client.server = None  # it will have to try again
-                return
             assert server.hub not in [other.hub for other in self.servers], (
                 "only a server that is gone lets nobody in"
             )

@@ -141,6 +141,10 @@ class Order:
                     continue
                 if not page and stream.wanted == wanted:
                     return  # the log does not have it (yet): the next comparison will tell
+                if any(event.offset == stream.offset and event.stamp != stream.stamp for event in page):
+                    stream.doubted = stream.position  # while the page was read, something else took its place
+                    await self.examine(stream)
+                    continue
                 self._pass_on(stream, [event for event in page if (event.offset or 0) > stream.offset])
                 self._pass_on_held(stream)
         except LogError as error:
