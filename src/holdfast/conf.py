@@ -38,8 +38,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The alias in ``DATABASES`` that holds the log. Events commit together with what is written to this one."""
 
     log: Annotated[str, Meta(min_length=1)] = "database"
-    """Where durable topics are kept: ``"database"``, ``"memory"`` (lost when the process ends: for tests), or the dotted
-    path of a subclass of ``holdfast.log.base.Log``."""
+    """Where durable topics are kept: ``"database"``, ``"redis"`` (in the one that ``REDIS`` names: ``docs/how-to/redis-log.md``
+    says what that does not promise), ``"memory"`` (lost when the process ends: for tests), or the dotted path of a
+    subclass of ``holdfast.log.base.Log``."""
 
     redis: Annotated[str, Meta(min_length=1)] | None = None
     """The URL of a Redis or Valkey: ``"redis://localhost:6379/0"``; with TLS, of sentinels or of a cluster, see

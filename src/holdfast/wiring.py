@@ -81,6 +81,14 @@ def build_log(chosen: Settings) -> Log:
         from .log.memory import MemoryLog
 
         return MemoryLog()
+    if chosen.log == "redis":
+        from .log.redis import RedisLog
+
+        return RedisLog(
+            redis_store(chosen, "LOG"),
+            alias=chosen.database,
+            answer_seconds=chosen.answers_kept_hours * 3600,
+        )
     log: Log = _made_from("LOG", chosen.log, Log)
     return log
 

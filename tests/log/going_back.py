@@ -1,12 +1,14 @@
 """A topic's log as it was before: what a restored backup, or a replica without the last commits, looks like."""
 
 from functools import singledispatch
+from typing import Any
 
 from django.db import connections
 
 from holdfast.log.base import Log
 from holdfast.log.database import DatabaseLog
 from holdfast.log.memory import MemoryLog
+from holdfast.log.redis import RedisLog
 from holdfast.log.tables import ENTRY, TOPIC
 
 
@@ -31,3 +33,15 @@ def _(log: DatabaseLog, topic: str, offset: int) -> None:
         (topic_id,) = cursor.fetchone()
         cursor.execute(f'DELETE FROM {ENTRY} WHERE topic_id = %s AND "offset" > %s', (topic_id, offset))
         cursor.execute(f"UPDATE {TOPIC} SET head = %s WHERE id = %s", (offset, topic_id))
+
+
+@go_back.register
+def _(log: RedisLog, topic: str, offset: int) -> None:
+    client: Any = log._store.client()
+    state, entries = log._keys(topic)
+    kept = client.xrange(entries, "-", f"{offset}-0")
+    client.delete(entries)
+    for place, fields in kept:
+        client.xadd(entries, fields, id=place)
+    written = kept[-1][1][b"t"] if kept else client.hget(state, "floor_at")
+    client.hset(state, mapping={"head": offset, "head_at": written})

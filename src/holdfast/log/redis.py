@@ -1,0 +1,270 @@
+"""The log in Redis, or Valkey: streams, for topics that are too hot for a database, or where none is wanted.
+
+It keeps the order, the offsets and the stamps that every log promises. What it does *not* promise is in the docstring of
+:class:`RedisLog`, and in ``docs/how-to/redis-log.md``.
+"""
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from django.db import connections, transaction
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from holdfast.protocol.positions import Position
+from holdfast.stores.redis import RedisStore
+
+from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log, LogUnavailable, Trimmed
+from .redis_calls import RedisCalls
+from .scripts import APPEND, HEAD, READ, RENEW, TRIM
+
+T = TypeVar("T")
+
+logger = logging.getLogger("holdfast.log")
+
+TRIES = 3
+"""How often :meth:`RedisLog.exactly` hopes that nothing is written meanwhile."""
+
+CHUNK = 1000
+"""Entries that are trimmed at once: Redis does nothing else meanwhile."""
+
+TOPICS_AT_ONCE = 200
+LISTED = 100_000
+"""So many topics are remembered as being in the list of topics."""
+
+
+class RedisLog(Log):
+    """Keeps its keys under ``<prefix>:log:``, and under ``<prefix>:calls:`` those of calls.
+
+    - **No transaction with the ORM.** What is published inside ``atomic()`` is appended when the transaction on ``alias``
+      has committed. A process that dies between the two, or finds Redis away, loses the events; the error is logged
+      with their topics. Nothing is appended for a rollback.
+    - **As durable as Redis is.** What Redis loses (see its ``appendfsync``, and that replicas follow late) is lost here. A
+      log that went back by that is noticed, as with every log; one that lost a topic's keys gives it a new epoch.
+    - **A batch over several topics** is appended at once, but in a cluster topic by topic: an error may leave some out.
+    - **A state with its position** (:meth:`exactly`) misses no event up to the position, and may show the effect of one that
+      comes after it, which a subscriber then hears of all the same.
+    - **Calls** are claimed and answered in Redis, the answer after the commit: if the process dies in between, the call is
+      not repeated but reported as lost. Answers are kept for ``answer_seconds``.
+    """
+
+    def __init__(
+        self, store: RedisStore, *, alias: str = "default", answer_seconds: float = 24 * 3600
+    ) -> None:
+        self.alias = alias
+        self._store = store
+        self._names = f"{store.prefix}:log:"
+        self._calls = RedisCalls(store, alias, answer_seconds)
+        self._listed: set[str] = set()
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def in_transaction(self) -> bool:
+        return connections[self.alias].in_atomic_block
+
+    def enlist(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
+        if drafts:
+            drafts = tuple(drafts)
+            write = lambda: self._append_committed(drafts, committed)  # noqa: E731 - Django wants one with a name
+            transaction.on_commit(write, using=self.alias, robust=True)
+
+    def _append_committed(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
+        try:
+            batches = self.append(drafts)
+        except LogUnavailable as error:
+            topics = ", ".join(sorted({draft.topic for draft in drafts}))
+            logger.error(
+                "%d events of %s are lost: their transaction has committed, and %s",
+                len(drafts),
+                topics,
+                error,
+            )
+            return
+        committed(batches)
+
+    def append(self, drafts: Sequence[Draft]) -> list[Batch]:
+        by_topic: dict[str, list[Draft]] = {}
+        for draft in drafts:
+            by_topic.setdefault(draft.topic, []).append(draft)
+        if not by_topic:
+            return []
+        topics = sorted(by_topic)
+        with answering():
+            self._list(topics)
+            calls = [(self._keys(topic), _written(by_topic[topic])) for topic in topics]
+            client = self._store.client()
+            if len(calls) == 1 or self._store.clustered:
+                answers = [APPEND.call(client, keys, *arguments) for keys, arguments in calls]
+            else:
+                answers = APPEND.call_together(client, calls)
+            batches = [
+                _batch(topic, by_topic[topic], answer) for topic, answer in zip(topics, answers, strict=True)
+            ]
+            if fresh := [topic for topic, answer in zip(topics, answers, strict=True) if answer[4]]:
+                self._list(fresh, anew=True)
+        return batches
+
+    def sequence(self, topics: Iterable[str]) -> list[Batch]:
+        return []  # entries get their offsets as they are written
+
+    def sweep(self) -> list[Batch]:
+        return []
+
+    def _list(self, topics: Sequence[str], *, anew: bool = False) -> None:
+        """Put ``topics`` into the list of topics: before they are first written to, and again if Redis lost them."""
+        if unknown := [topic for topic in topics if anew or topic not in self._listed]:
+            self._store.client().sadd(f"{self._names}topics", *unknown)
+            if len(self._listed) > LISTED:
+                self._listed.clear()
+            self._listed.update(unknown)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def heads(self, topics: Collection[str]) -> Mapping[str, Head]:
+        names = sorted(set(topics))
+        heads: dict[str, Head] = {}
+        with answering():
+            self._list(names)
+            client = self._store.client()
+            for start in range(0, len(names), TOPICS_AT_ONCE):
+                some = names[start : start + TOPICS_AT_ONCE]
+                calls = [(self._keys(topic), (_epoch(),)) for topic in some]
+                if self._store.clustered:
+                    answers = [HEAD.call(client, keys, *arguments) for keys, arguments in calls]
+                else:
+                    answers = HEAD.call_together(client, calls)
+                heads |= {topic: _head(answer) for topic, answer in zip(some, answers, strict=True)}
+                if fresh := [topic for topic, answer in zip(some, answers, strict=True) if answer[5]]:
+                    self._list(fresh, anew=True)
+        return heads
+
+    def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
+        with answering():
+            place = (after.epoch, after.offset, after.stamp, limit)
+            how, found = READ.call(self._store.client(), self._keys(topic), _epoch(), *place)
+        if how == b"entries":
+            return [_entry(*entry) for entry in found]
+        gone = Diverged if how == b"diverged" else Trimmed
+        raise gone(topic, after.offset, _head(found))
+
+    def renew(self, topic: str, position: Position | None = None) -> Head:
+        place = ("", 0, 0) if position is None else (position.epoch, position.offset, position.stamp)
+        fresh = _epoch()
+        with answering():
+            self._list([topic])
+            head = _head(RENEW.call(self._store.client(), self._keys(topic), fresh, *place))
+        if head.epoch == fresh:
+            logger.warning("topic %r has a new epoch: its log went back in time", topic)
+        return head
+
+    def exactly(
+        self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None
+    ) -> tuple[Position, T]:
+        before = self.heads([topic])[topic].position
+        for _ in range(TRIES):
+            value = take()
+            after = self.heads([topic])[topic].position
+            if before == after:
+                return before, value
+            before = after
+        return before, take()  # it misses nothing up to there
+
+    # ── forgetting ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def trim(self, topic: str, *, before: datetime | None = None, count: int | None = None) -> int:
+        keep = "" if count is None else max(count, 0)
+        until = "" if before is None else _microseconds(before)
+        gone = 0
+        with answering():
+            while True:
+                some: int = TRIM.call(
+                    self._store.client(), self._keys(topic), _epoch(), keep, until, CHUNK, ""
+                )
+                gone += some
+                if some < CHUNK:
+                    return gone
+
+    def topics(self) -> list[str]:
+        with answering():
+            found: Any = self._store.client().sscan_iter(f"{self._names}topics", count=1000)
+            return sorted({name.decode() for name in found})
+
+    # ── calls carried out once ───────────────────────────────────────────────────────────────────────────────────────
+
+    def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
+        with answering():
+            return self._calls.claim(owner, key, target, seconds)
+
+    def answer(self, owner: str, key: str, answer: Answer) -> None:
+        with answering():
+            self._calls.answer(owner, key, answer)
+
+    def release(self, owner: str, key: str) -> None:
+        with answering():
+            self._calls.release(owner, key)
+
+    def forget_answers(self, before: datetime) -> int:
+        with answering():
+            return self._calls.forget(_microseconds(before) // 1000)
+
+    def _keys(self, topic: str) -> tuple[str, str]:
+        # What stands in braces decides where a cluster keeps a key.
+        name = topic.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+        state = f"{self._names}{{{name}}}"
+        return state, f"{state}:entries"
+
+
+@contextlib.contextmanager
+def answering() -> Generator[None]:
+    """Whatever Redis, or the way to it, did wrong: it could not be asked."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise LogUnavailable(f"the log's Redis does not answer: {type(error).__name__}: {error}") from error
+
+
+def _written(drafts: Sequence[Draft]) -> list[Any]:
+    return [_epoch(), *(part for draft in drafts for part in (draft.name, draft.payload, draft.exclude))]
+
+
+def _batch(topic: str, drafts: Sequence[Draft], answer: Any) -> Batch:
+    epoch, head, before, present, _ = answer
+    stamp = _stamp(present)
+    entries = tuple(
+        Entry(offset=offset, name=draft.name, payload=draft.payload, exclude=draft.exclude, stamp=stamp)
+        for offset, draft in enumerate(drafts, head + 1)
+    )
+    return Batch(topic=topic, epoch=epoch.decode(), entries=entries, before=_stamp(before))
+
+
+def _entry(place: bytes, fields: list[bytes]) -> Entry:
+    _, name, _, payload, _, exclude, _, written = fields
+    return Entry(
+        offset=int(place.partition(b"-")[0]),
+        name=name.decode(),
+        payload=payload,
+        exclude=exclude.decode(),
+        stamp=_stamp(written),
+    )
+
+
+def _head(answer: Any) -> Head:
+    epoch, head, floor, written = answer[:4]
+    return Head(epoch=epoch.decode(), offset=head, floor=floor, stamp=_stamp(written))
+
+
+def _stamp(written: bytes) -> int:
+    return int(written) % 2**32
+
+
+def _microseconds(moment: datetime) -> int:
+    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return round(aware.astimezone(UTC).timestamp() * 1_000_000)
+
+
+def _epoch() -> str:
+    return secrets.token_hex(4)

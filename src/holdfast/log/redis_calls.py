@@ -1,0 +1,116 @@
+"""Calls that are carried out once, with their keys and answers in Redis.
+
+A claim is taken at once. One that is made inside Django's transaction is given back when that rolls back, and what it is
+answered with is kept when it commits.
+"""
+
+import weakref
+import zlib
+from typing import Any
+
+from django.db import connections, transaction
+from redis.exceptions import RedisError
+
+from holdfast.stores.redis import RedisStore
+
+from .base import Answer, Claim, LogError
+from .scripts import ANSWER, CLAIM, FORGET, RELEASE
+
+BUCKETS = 64
+"""Over so many hash tags the calls are spread, and so over the nodes of a cluster."""
+
+
+class Membership:
+    """Lives as long as the transaction that a call was claimed in."""
+
+    __slots__ = ("__weakref__", "rolled_back")
+
+    rolled_back: Any
+
+    def settle(self) -> None:
+        """Nothing is to be done any more when the transaction rolls back: it has committed, or the claim is gone."""
+        self.rolled_back.detach()
+
+
+class RedisCalls:
+    """The calls of one installation; :class:`~.redis.RedisLog` says what is promised."""
+
+    def __init__(self, store: RedisStore, alias: str, answer_seconds: float) -> None:
+        self._store = store
+        self._alias = alias
+        self._kept = _milliseconds(answer_seconds)
+        self._open: weakref.WeakValueDictionary[tuple[str, str], Membership] = weakref.WeakValueDictionary()
+
+    def claim(self, owner: str, key: str, target: str, seconds: float) -> Claim:
+        index, call, member = self._names(owner, key)
+        found = CLAIM.call(
+            self._store.client(), (index, call), member, target, _milliseconds(seconds), self._kept
+        )
+        match found[0]:
+            case b"mine":
+                if connections[self._alias].in_atomic_block:
+                    self._join_transaction(owner, key)
+                return Claim(mine=True)
+            case b"answer":
+                return Claim(answer=Answer(payload=found[1], failed=found[2] == b"1"))
+            case b"lost":
+                return Claim(lost=True)
+            case b"reused":
+                return Claim(reused=True)
+            case _:
+                return Claim(running=True)
+
+    def _join_transaction(self, owner: str, key: str) -> None:
+        """Django tells nobody about a rollback, but it forgets what was to be called on commit."""
+        membership = Membership()
+        self._open[owner, key] = membership
+        membership.rolled_back = weakref.finalize(membership, self._release_quietly, owner, key)
+        membership.rolled_back.atexit = False
+        transaction.on_commit(membership.settle, using=self._alias, robust=True)
+
+    def answer(self, owner: str, key: str, answer: Answer) -> None:
+        if (owner, key) in self._open and connections[self._alias].in_atomic_block:
+            keep = lambda: self._answer(owner, key, answer)  # noqa: E731 - Django wants one with a name
+            transaction.on_commit(keep, using=self._alias, robust=True)
+        else:
+            self._answer(owner, key, answer)
+
+    def _answer(self, owner: str, key: str, answer: Answer) -> None:
+        _, call, _ = self._names(owner, key)
+        if not ANSWER.call(self._store.client(), (call,), answer.payload, int(answer.failed)):
+            raise LogError(f"the call {key!r} of {owner!r} cannot be answered: it is not claimed")
+
+    def release(self, owner: str, key: str) -> None:
+        if (membership := self._open.pop((owner, key), None)) is not None:
+            membership.settle()
+        index, call, member = self._names(owner, key)
+        RELEASE.call(self._store.client(), (index, call), member)
+
+    def _release_quietly(self, owner: str, key: str) -> None:
+        try:
+            self.release(owner, key)
+        except (RedisError, OSError):
+            pass  # the claim ends by itself, and counts as lost then
+
+    def forget(self, before: int) -> int:
+        """Forget the calls that were claimed before a time, in milliseconds."""
+        client: Any = self._store.client()
+        gone = 0
+        for bucket in range(BUCKETS):
+            index = self._index(bucket)
+            for member in client.zrangebyscore(index, "-inf", f"({before}"):
+                gone += FORGET.call(client, (index, f"{index}:{member.decode()}"), member)
+        return gone
+
+    def _names(self, owner: str, key: str) -> tuple[str, str, str]:
+        """The sorted set, the call, and what the call is called in the sorted set."""
+        member = f"{len(owner)}:{owner}:{key}"  # no two pairs have the same
+        index = self._index(zlib.crc32(member.encode()) % BUCKETS)
+        return index, f"{index}:{member}", member
+
+    def _index(self, bucket: int) -> str:
+        return f"{self._store.prefix}:calls:{{calls-{bucket}}}"
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(round(seconds * 1000), 0)

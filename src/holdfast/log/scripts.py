@@ -1,0 +1,176 @@
+"""What happens inside Redis at once, for the log there. Each script touches one topic, or one call.
+
+Of a topic ``T`` there are:
+
+===============  ======  ===============================================================================================
+``{T}``          hash    ``epoch``, ``head`` and ``floor`` (offsets), ``head_at`` and ``floor_at`` (when those two
+                         were written: microseconds of the server's clock, 0 if that is not known)
+``{T}:entries``  stream  the entries from ``floor + 1`` to ``head``; the id of one is ``<offset>-0``, its fields are its
+                         name, payload, excluded client and time
+===============  ======  ===============================================================================================
+
+The two are one: a hash without its stream, or with another number of entries than ``head - floor``, was lost in part, and
+the topic begins a new epoch.
+
+Of calls there are, in each of :data:`~.redis.BUCKETS` buckets ``B``: ``{B}``, a sorted set of the calls by when they were
+claimed (milliseconds), and ``{B}:<owner>:<key>``, a hash of one: ``target``, ``made``, ``ends``, and once it is answered
+``answer`` and ``failed``. It expires by itself.
+"""
+
+from holdfast.stores.script import Script
+
+_LOOK = """
+local function look(fresh)
+  local found = redis.call('HMGET', KEYS[1], 'epoch', 'head', 'floor', 'head_at', 'floor_at')
+  local head, floor = tonumber(found[2]), tonumber(found[3])
+  if found[1] and redis.call('XLEN', KEYS[2]) == head - floor then
+    return {found[1], head, floor, found[4], found[5], 0}
+  end
+  head = head or 0
+  redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[1], 'epoch', fresh, 'head', head, 'floor', head, 'head_at', '0', 'floor_at', '0')
+  return {fresh, head, head, '0', '0', 1}
+end
+
+local function time_at(state, offset)
+  if offset == state[2] then return state[4] end
+  if offset == state[3] then return state[5] end
+  if offset < state[3] or offset > state[2] then return '0' end
+  return redis.call('XRANGE', KEYS[2], offset .. '-0', offset .. '-0')[1][2][8]
+end
+
+local function diverged(state, offset, stamp)
+  if offset > state[2] then return true end
+  local there = tonumber(time_at(state, offset)) % 4294967296
+  return stamp ~= 0 and there ~= 0 and there ~= stamp
+end
+"""
+
+HEAD = Script(
+    _LOOK
+    + """
+return look(ARGV[1])
+"""
+)
+"""``fresh`` (an epoch, should one be needed): epoch, head, floor, head_at, floor_at, and 1 if the epoch is fresh."""
+
+APPEND = Script(
+    _LOOK
+    + """
+local state = look(ARGV[1])
+local now = redis.call('TIME')
+local present = string.format('%d', now[1] * 1000000 + now[2])
+local head = state[2]
+for place = 2, #ARGV, 3 do
+  head = head + 1
+  redis.call('XADD', KEYS[2], head .. '-0',
+    'n', ARGV[place], 'p', ARGV[place + 1], 'x', ARGV[place + 2], 't', present)
+end
+redis.call('HSET', KEYS[1], 'head', head, 'head_at', present)
+return {state[1], state[2], state[4], present, state[6]}
+"""
+)
+"""``fresh``, then name, payload and excluded client of each: epoch, head and head_at before, the time, 1 if fresh."""
+
+READ = Script(
+    _LOOK
+    + """
+local state = look(ARGV[1])
+local after, stamp, limit = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if ARGV[2] ~= state[1] then return {'trimmed', state} end
+if diverged(state, after, stamp) then return {'diverged', state} end
+if limit <= 0 then return {'entries', {}} end
+if after < state[3] then return {'trimmed', state} end
+return {'entries', redis.call('XRANGE', KEYS[2], (after + 1) .. '-0', '+', 'COUNT', limit)}
+"""
+)
+"""``fresh``, then epoch, offset and stamp of a position, and how many: the entries, or why not, with the state."""
+
+RENEW = Script(
+    _LOOK
+    + """
+local state = look(ARGV[1])
+if ARGV[2] == '' or (ARGV[2] == state[1] and diverged(state, tonumber(ARGV[3]), tonumber(ARGV[4]))) then
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
+  state[1] = ARGV[1]
+end
+return state
+"""
+)
+"""``fresh``, then epoch (empty: whatever it is), offset and stamp of a position: the state after that."""
+
+TRIM = Script(
+    _LOOK
+    + """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local state = look(ARGV[1])
+local floor, upto = state[3], state[3]
+if ARGV[2] ~= '' then upto = math.max(upto, state[2] - tonumber(ARGV[2])) end
+upto = math.min(upto, floor + tonumber(ARGV[4]))
+if ARGV[3] ~= '' and upto < floor + tonumber(ARGV[4]) then
+  local before, left = tonumber(ARGV[3]), floor + tonumber(ARGV[4]) - upto
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[2], (upto + 1) .. '-0', '+', 'COUNT', left)) do
+    if tonumber(entry[2][8]) >= before then break end
+    upto = upto + 1
+  end
+end
+if upto == floor then return 0 end
+if ARGV[5] == '' then
+  redis.call('HSET', KEYS[1], 'floor', upto, 'floor_at', time_at(state, upto))
+  redis.call('XTRIM', KEYS[2], 'MINID', '=', (upto + 1) .. '-0')
+end
+return upto - floor
+"""
+)
+"""``fresh``, how many to keep, the time before which to trim (each may be empty), and how many to trim at most."""
+
+CLAIM = Script(
+    """
+local now = redis.call('TIME')
+local present = now[1] * 1000 + math.floor(now[2] / 1000)
+local found = redis.call('HMGET', KEYS[2], 'target', 'ends', 'answer', 'failed')
+if found[1] then
+  if found[1] ~= ARGV[2] then return {'reused'} end
+  if found[3] then return {'answer', found[3], found[4]} end
+  return {tonumber(found[2]) <= present and 'lost' or 'running'}
+end
+redis.call('HSET', KEYS[2], 'target', ARGV[2], 'made', present, 'ends', present + tonumber(ARGV[3]))
+redis.call('PEXPIRE', KEYS[2], tonumber(ARGV[4]) + tonumber(ARGV[3]))
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', present - tonumber(ARGV[4]) - 86400000)
+redis.call('ZADD', KEYS[1], present, ARGV[1])
+return {'mine'}
+"""
+)
+"""Member of the sorted set, target, for how long the claim holds and the answer is kept (milliseconds)."""
+
+ANSWER = Script(
+    """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'answer', ARGV[1], 'failed', ARGV[2])
+return 1
+"""
+)
+
+RELEASE = Script(
+    """
+if redis.call('HEXISTS', KEYS[2], 'answer') == 1 then return 0 end
+redis.call('ZREM', KEYS[1], ARGV[1])
+return redis.call('DEL', KEYS[2])
+"""
+)
+
+FORGET = Script(
+    """
+local now = redis.call('TIME')
+local present = now[1] * 1000 + math.floor(now[2] / 1000)
+local found = redis.call('HMGET', KEYS[2], 'made', 'ends', 'answer')
+if not found[1] then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+  return 0
+end
+if not found[3] and tonumber(found[2]) > present then return 0 end
+redis.call('ZREM', KEYS[1], ARGV[1])
+return redis.call('DEL', KEYS[2])
+"""
+)
+"""Member of the sorted set: 1 if the call was forgotten; it is not while it runs."""

@@ -1,0 +1,38 @@
+"""Lua scripts, which Redis carries out at once, and how a blocking client calls them."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from .redis import Client
+
+
+class Script:
+    """A script, and the hash by which a server that has seen it knows it. All its keys have one hash tag."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.hash = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    def call(self, client: Client, keys: Sequence[str], *arguments: Any) -> Any:
+        """Call it: by its hash, or by its text if the server does not know it (any more)."""
+        try:
+            return client.evalsha(self.hash, len(keys), *keys, *arguments)
+        except NoScriptError:  # then nothing was carried out
+            return client.eval(self.text, len(keys), *keys, *arguments)
+
+    def call_together(self, client: Any, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """Call it several times with nothing in between (``MULTI``). Not in a cluster."""
+        for last in (False, True):
+            pipeline = client.pipeline(transaction=True)
+            for keys, arguments in calls:
+                pipeline.evalsha(self.hash, len(keys), *keys, *arguments)
+            try:
+                return list(pipeline.execute())
+            except NoScriptError:  # none of them was carried out
+                if last:
+                    raise
+                client.script_load(self.text)
+        raise AssertionError("unreachable")
