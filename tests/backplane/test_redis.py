@@ -209,6 +209,18 @@ async def test_subscribe_returns_when_redis_has_confirmed_it(own_redis: RedisSer
     await receiver.backplane.stop()
 
 
+async def test_a_connection_that_ends_before_it_is_asked_is_not_asked_for_ever(redis_url: str) -> None:
+    plane = backplane(redis_url, pulse=600, patience=0.05)
+    receiver = await Receiver(plane).start("rooms/lobby")
+    assert plane._subscriptions is not None
+    [line] = plane._subscriptions._lines.values()
+    line.link.close("cut")
+    async with asyncio.timeout(5):
+        await plane._subscriptions._feel(line)
+    await receiver.until(lambda: receiver.interruptions)
+    await plane.stop()
+
+
 async def test_a_subscription_cut_off_by_its_caller_disturbs_no_other(redis_url: str) -> None:
     receiver = await Receiver(backplane(redis_url)).start("rooms/lobby")
     for number in range(20):

@@ -161,9 +161,8 @@ class Subscriptions:
             raise ConnectionError(self._reason or "a subscription was refused")
 
     def _ask(self, subscription: Subscription, line: Line) -> None:
-        if subscription.line is None and self._is_wanted(
-            subscription
-        ):  # else somebody was faster, or it was left
+        # Else somebody was faster, or it was left meanwhile.
+        if subscription.line is None and self._is_wanted(subscription):
             subscription.line = line
             subscription.made = line.ask(
                 self._nodes.subscribe, subscription.channel, subscription=subscription
@@ -261,13 +260,14 @@ class Subscriptions:
     async def _feel(self, line: Line) -> None:
         """Close the line if nothing comes from there any more, or if it leads to the wrong server."""
         link = line.link
+        if not link.open:
+            return
         pong = line.ask(b"PING")
-        while not pong.done():
+        while link.open and not pong.done():
             before = link.replies
             await asyncio.wait([pong], timeout=self._patience)
-            if (
-                not pong.done() and link.replies == before
-            ):  # whatever arrives shows that it lives: a pong may queue
+            # Whatever arrives shows that it lives: the pong may have to queue behind messages.
+            if not pong.done() and link.replies == before:
                 link.close(f"nothing was heard from Redis for {self._patience:g} s")
         if link.open and await self._nodes.moved(link.connection):
             link.close("another server is the primary now")
