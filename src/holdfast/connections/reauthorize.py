@@ -96,30 +96,32 @@ class Reauthorization:
         self._hub: Hub | None = None
         self._due: dict[Connection, Question] = {}
         self._open: dict[Connection, asyncio.Future[None]] = {}  # the newest question about a user
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._patrols: set[asyncio.Task[None]] = set()
         self._workers: set[asyncio.Task[None]] = set()
 
     def start(self, hub: Hub) -> None:
         self._hub = hub
-        for left in (self._due, self._open, self._tasks, self._workers):
-            left.clear()  # of an event loop that ended without a word
+        # What an event loop has left that ended without a word.
+        self._due.clear()
+        self._open.clear()
+        self._patrols.clear()
+        self._workers.clear()
         if self._period:
-            self._spawn(self._patrol(hub))
+            self._spawn(self._patrol(hub), self._patrols)
 
     def stop(self) -> None:
         self._hub = None
         self._due.clear()
         for settled in tuple(self._open.values()):
             settled.cancel()
-        for task in tuple(self._tasks):
+        for task in (*self._patrols, *self._workers):
             task.cancel()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def _spawn(self, work: Coroutine[Any, Any, None], kind: "set[asyncio.Task[None]]") -> None:
         assert self._hub is not None
         task = self._hub.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        kind.add(task)
+        task.add_done_callback(kind.discard)
 
     # ── at once ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -163,9 +165,7 @@ class Reauthorization:
 
     def _begin(self) -> None:
         if self._due and len(self._workers) < AT_ONCE and self._hub is not None:
-            worker = self._spawn(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+            self._spawn(self._work(), self._workers)
 
     async def _work(self) -> None:
         while self._due:
