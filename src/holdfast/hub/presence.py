@@ -194,7 +194,7 @@ class Presence:
         self._old[self._lease] = None
         self._lease = ""
         for room in self._rooms.values():
-            room.written = set()
+            room.begin_writing(set())
             self._changed[room.topic] = room
         self._wake_writer()
         self.interrupted()
@@ -243,7 +243,7 @@ class Presence:
     def _doubt(self, rooms: Iterable[Room]) -> None:
         """What was to be written may have been written, or not."""
         for room in rooms:
-            room.written = None
+            room.begin_writing(None)
             self._changed[room.topic] = room
 
     async def _write(self, rooms: Collection[Room]) -> None:
@@ -258,7 +258,7 @@ class Presence:
             if lease != self._lease:
                 return  # it was lost meanwhile, and all rooms have to be written anyway
             for room, members in zip(doubted, held, strict=True):
-                room.written = set(members)
+                room.begin_writing(set(members))
         parts = [(room, write) for room in rooms for write in room.writes(CHUNK)]
         if parts:
             results = await self._store.change(lease, [write for _, write in parts])
@@ -341,5 +341,5 @@ class Presence:
         """Nobody who is connected here may be missing in the list: then the store has lost what was written."""
         members, written = room.mirror.members, room.written
         if members is not None and written is not None and not written <= members.keys():
-            room.written = None
+            room.begin_writing(None)
             self._write_soon(room)

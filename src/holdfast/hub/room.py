@@ -69,6 +69,7 @@ class Room:
     """
 
     __slots__ = (
+        "_moved",
         "_pace",
         "_timer",
         "clients",
@@ -90,6 +91,7 @@ class Room:
         self.clients: dict[Subscription, Client] = {}
         self.members: dict[str, Member] = {}
         self.written: set[str] | None = set()
+        self._moved: set[str] | None = set()  # whom the difference can concern; None: anybody
         self._pace = pace
         self._timer: asyncio.TimerHandle | None = None
 
@@ -120,7 +122,7 @@ class Room:
             return False
         member = self.members.setdefault(who.member, Member(who.info))
         member.connections += 1
-        return member.connections == 1
+        return member.connections == 1 and self._has_moved(who.member)
 
     def leave(self, subscription: Subscription) -> bool:
         """Say whether that makes somebody a member here no longer."""
@@ -132,13 +134,25 @@ class Room:
         if member.connections:
             return False
         del self.members[client.member]
+        return self._has_moved(client.member)
+
+    def _has_moved(self, member: str) -> bool:
+        if self._moved is not None:
+            self._moved.add(member)
         return True
+
+    def begin_writing(self, written: set[str] | None) -> None:
+        """From now on this is what the store holds for this server; ``None``: it has to be asked."""
+        self.written = written
+        self._moved = None
 
     def writes(self, chunk: int) -> Iterator[Write]:
         """What is to be written now, in parts of at most so many members."""
         assert self.written is not None
-        entering = [member for member in self.members if member not in self.written]
-        leaving = [member for member in self.written if member not in self.members]
+        moved, self._moved = self._moved, set()
+        names = [*self.members, *self.written] if moved is None else moved
+        entering = [name for name in names if name in self.members and name not in self.written]
+        leaving = [name for name in names if name in self.written and name not in self.members]
         for start in range(0, max(len(entering), len(leaving)), chunk):
             part = entering[start : start + chunk]
             yield Write(
