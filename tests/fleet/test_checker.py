@@ -182,6 +182,12 @@ def test_ephemeral_events_come_at_most_once_in_order_and_only_if_committed(
     assert kinds(held, opened(), joined_ticker(), *map(tick, values), finished()) == [kind]
 
 
+def test_an_ephemeral_event_may_come_again_on_another_connection() -> None:
+    held = truth(rows=[("tickers/t0", "w:0")])
+    story = [opened(), joined_ticker(), tick("w:0"), opened(2.0, link=2), joined_ticker(), tick("w:0")]
+    assert kinds(held, *story, finished()) == []
+
+
 # ── commits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

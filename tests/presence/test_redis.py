@@ -130,6 +130,19 @@ async def test_a_redis_that_is_away_is_named(own_redis: RedisServer) -> None:
         await store.stop()
 
 
+async def test_a_connection_that_closed_under_uvloop_is_one_that_is_away(
+    store: RedisPresence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where asyncio raises an OSError; found by scripts/chaos, seed 3."""
+
+    async def closed(*_: Any) -> Any:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    monkeypatch.setattr(store, "_many", closed)
+    with pytest.raises(PresenceUnavailable, match="the handler is closed"):
+        await store.refresh("one", SECONDS)
+
+
 # ── hubs on Redis ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -248,10 +248,14 @@ class Names:
 
 @contextlib.contextmanager
 def _answering() -> Generator[None]:
-    """Whatever Redis, or the way to it, did wrong: it could not be asked."""
+    """Whatever Redis, or the way to it, did wrong: it could not be asked.
+
+    A write on a connection that was closed a moment ago is an ``OSError`` on asyncio's own loop, and a ``RuntimeError`` on
+    uvloop's, which redis-py does not expect.
+    """
     try:
         yield
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, RuntimeError) as error:
         raise PresenceUnavailable(f"Redis: {type(error).__name__}: {error}") from error
 
 

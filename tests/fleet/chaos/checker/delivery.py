@@ -44,6 +44,7 @@ class Follower:
             match record:
                 case Opened():
                     self._joined.clear()
+                    self._passing.clear()
                 case Joined():
                     yield from self._join(record)
                 case Left():
@@ -116,7 +117,7 @@ class Follower:
         course.next = max(course.next, offset + 1)
 
     def _pass(self, record: Got) -> Iterator[Violation]:
-        """Ephemeral: at most once, in order of each publisher. A value is ``publisher:number``."""
+        """Ephemeral: on one connection at most once, in order of each publisher. A value is ``publisher:number``."""
         if record.topic not in self._joined:
             yield self._violation(Kind.STRAY, f"{record.value} came without having been joined", record)
         if record.value not in self._values:
