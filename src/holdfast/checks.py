@@ -193,7 +193,28 @@ def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
                 )
             )
         messages += _presence(settings)
+        messages += _passing(settings, layer)
     return messages
+
+
+def _passing(settings: conf.Settings, layer: Any) -> Iterator[CheckMessage]:
+    """Without a backplane what is in no log stays in its process. Who writes BACKPLANE = "memory" knows that."""
+    if settings.backplane != "auto" or settings.redis is not None or layer:
+        return
+    topics = [topic.__qualname__ for topic in registry.topics() if _passes_through(topic)]
+    if topics:
+        yield Warning(
+            f"{' and '.join(topics)} {'have' if len(topics) > 1 else 'has'} ephemeral events, but there is nothing that "
+            "carries them to other processes: who is connected to another server or worker misses them.",
+            hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or set CHANNEL_LAYERS; or, if there is only one '
+            'process, "BACKPLANE": "memory".',
+            id="holdfast.W009",
+        )
+
+
+def _passes_through(topic: type[Topic]) -> bool:
+    declared = topic.declared
+    return not declared.durable or any(not event.__durable__ for event in declared.events.values())
 
 
 def _presence(settings: conf.Settings) -> Iterator[CheckMessage]:

@@ -93,11 +93,30 @@ def build_log(chosen: Settings) -> Log:
     return log
 
 
+def reaches_other_processes(chosen: Settings) -> bool:
+    """Does the backplane that the settings name? Of one of the project's own, and of a layer, it is taken for granted."""
+    layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
+    kind = backplane_kind(chosen)
+    return kind != "memory" and not (kind == "channels" and "InMemory" in str(layer.get("BACKEND")))
+
+
+def backplane_kind(chosen: Settings) -> str:
+    """What ``BACKPLANE`` comes to."""
+    if chosen.backplane != "auto":
+        return chosen.backplane
+    layers = getattr(django_settings, "CHANNEL_LAYERS", {})
+    return "redis" if chosen.redis is not None else "channels" if "default" in layers else "memory"
+
+
+def presence_kind(chosen: Settings) -> str:
+    """What ``PRESENCE`` comes to."""
+    if chosen.presence != "auto":
+        return chosen.presence
+    return "memory" if chosen.redis is None else "redis"
+
+
 def build_backplane(chosen: Settings) -> Backplane:
-    kind = chosen.backplane
-    if kind == "auto":
-        layers = getattr(django_settings, "CHANNEL_LAYERS", {})
-        kind = "redis" if chosen.redis is not None else "channels" if "default" in layers else "memory"
+    kind = backplane_kind(chosen)
     if kind == "memory":
         from .backplane.memory import MemoryBackplane
 
@@ -115,9 +134,7 @@ def build_backplane(chosen: Settings) -> Backplane:
 
 
 def build_presence(chosen: Settings) -> PresenceStore:
-    kind = chosen.presence
-    if kind == "auto":
-        kind = "memory" if chosen.redis is None else "redis"
+    kind = presence_kind(chosen)
     if kind == "memory":
         from .presence.memory import MemoryPresence
 

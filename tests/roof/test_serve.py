@@ -11,8 +11,10 @@ import uvicorn
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from holdfast import Presence, Topic
 from holdfast.management import serve
 from holdfast.management.application import load
+from holdfast.topics.registry import registry
 
 
 def options(**given: Any) -> dict[str, Any]:
@@ -33,6 +35,18 @@ def refuses(*arguments: str) -> str:
 @override_settings(HOLDFAST={"LOG": "memory"})
 def test_several_workers_with_a_log_in_memory_are_refused() -> None:
     assert "each of the 2 workers would have a log of its own" in refuses("--workers", "2")
+
+
+def test_several_workers_that_would_each_show_other_members_are_refused() -> None:
+    made = type("Room", (Topic,), {"route": "rooms/<slug:room>", "presence": Presence()})
+    with registry.override([made]):
+        assert "Room: there is no Redis for presence" in refuses("--workers", "2")
+        for chosen in ({"REDIS": "redis://localhost"}, {"PRESENCE": "memory"}):
+            with override_settings(HOLDFAST=chosen):
+                serve._check_between(2)
+        with override_settings(HOLDFAST={"PRESENCE": "memory"}):
+            assert 'PRESENCE is "memory"' in list(serve._between(2))[-1]
+        serve._check_between(1)
 
 
 def test_less_than_one_worker_is_refused() -> None:
@@ -118,6 +132,8 @@ def test_what_was_loaded_is_taken_out_of_the_garbage_collectors_walks() -> None:
         ({"CHANNEL_LAYERS": {}}, True),
         ({"CHANNEL_LAYERS": {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}}, True),
         ({"CHANNEL_LAYERS": {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}}, False),
+        ({"HOLDFAST": {"REDIS": "redis://localhost"}, "CHANNEL_LAYERS": {}}, False),
+        ({"HOLDFAST": {"REDIS": "redis://localhost", "BACKPLANE": "memory"}, "CHANNEL_LAYERS": {}}, True),
         ({"HOLDFAST": {"BACKPLANE": "memory"}, "CHANNEL_LAYERS": {"default": {"BACKEND": "x.Redis"}}}, True),
     ],
 )

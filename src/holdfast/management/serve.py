@@ -16,10 +16,11 @@ import uvicorn
 from django.conf import settings as django_settings
 from django.core.management.base import CommandError
 
-from holdfast import __version__, conf
+from holdfast import __version__, conf, wiring
 from holdfast.management import systemd
 from holdfast.management.application import largest_message, load
 from holdfast.server.server import Server
+from holdfast.topics.registry import registry
 
 APPLICATION = "holdfast.management.application:load"
 
@@ -210,12 +211,24 @@ def _check(options: dict[str, Any]) -> None:
         raise CommandError("--uds and --fd exclude each other.")
     if bool(options["ssl_keyfile"]) > bool(options["ssl_certfile"]):
         raise CommandError("--ssl-keyfile needs --ssl-certfile as well.")
-    if workers is not None and workers > 1 and conf.settings().log == "memory":
+    _check_between(workers or 1)
+    load()  # what is wrong with it is said once, here, and not again and again by workers that start afresh
+
+
+def _check_between(workers: int) -> None:
+    """Refuse workers that would contradict each other."""
+    chosen = conf.settings()
+    if workers > 1 and chosen.log == "memory":
         raise CommandError(
             f'HOLDFAST["LOG"] is "memory", so each of the {workers} workers would have a log of its own, and '
             "clients would miss what the others publish. Leave LOG out, which keeps it in the database, or use --workers 1."
         )
-    load()  # what is wrong with it is said once, here, and not again and again by workers that start afresh
+    names = _with_presence()
+    if workers > 1 and names and chosen.presence == "auto" and chosen.redis is None:
+        raise CommandError(
+            f"{' and '.join(names)}: there is no Redis for presence, so each of the {workers} workers would show other "
+            'members. Set HOLDFAST["REDIS"], use --workers 1, or say that this is meant: "PRESENCE": "memory".'
+        )
 
 
 def _between(workers: int) -> Iterator[str]:
@@ -223,14 +236,18 @@ def _between(workers: int) -> Iterator[str]:
     if workers == 1:
         return
     chosen = conf.settings()
-    layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
-    in_memory = not layer or "InMemory" in str(layer.get("BACKEND"))
-    if chosen.backplane == "memory" or (chosen.backplane in ("auto", "channels") and in_memory):
+    if not wiring.reaches_other_processes(chosen):
         yield (
             f"Only the database connects the {workers} workers: durable events reach the clients of other workers up to "
-            f"{chosen.compare_seconds:g} s late (COMPARE_SECONDS), ephemeral ones not at all. Set CHANNEL_LAYERS to a layer "
-            "on Redis to have both at once."
+            f"{chosen.compare_seconds:g} s late (COMPARE_SECONDS), ephemeral ones not at all. Set REDIS in HOLDFAST, or "
+            "CHANNEL_LAYERS to a layer on Redis, to have both at once."
         )
+    if _with_presence() and wiring.presence_kind(chosen) == "memory":
+        yield f'PRESENCE is "memory": each of the {workers} workers knows only of the members that it serves itself.'
+
+
+def _with_presence() -> list[str]:
+    return [topic.__qualname__ for topic in registry.topics() if topic.declared.presence is not None]
 
 
 def _raised_open_files() -> Iterator[str]:
