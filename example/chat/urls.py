@@ -7,5 +7,6 @@ app_name = "chat"
 urlpatterns = [
     path("", views.rooms, name="rooms"),
     path("rooms/<slug:slug>/", views.room, name="room"),
+    path("rooms/<slug:slug>/digest/", views.digest, name="digest"),
     path("rooms/<slug:slug>/messages/", views.messages, name="messages"),
 ]

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
-from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
 
 from chat import history, live
 from chat.models import BODY_LENGTH, Message, Room
@@ -37,6 +38,7 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
             "topic": topic,
             "position": position,
             "body_length": BODY_LENGTH,
+            "digests": settings.CELERY_BROKER_URL is not None,
         },
     )
 
@@ -52,6 +54,19 @@ def messages(request: HttpRequest, slug: str) -> HttpResponse:
         return HttpResponseBadRequest("before: expected a message's id")
     page = history.page(room, before=None if before is None else int(before))
     return JsonResponse({"messages": [as_json(message) for message in page.messages], "more": page.more})
+
+
+@require_POST
+@login_required
+def digest(request: HttpRequest, slug: str) -> HttpResponse:
+    """Have a Celery worker say in the room what has been going on in it. Without one there is nobody to do so."""
+    room = get_object_or_404(Room.objects.open_to(request.user), slug=slug)
+    if settings.CELERY_BROKER_URL is None:
+        raise Http404
+    from chat import tasks  # only with a broker need Celery be installed
+
+    tasks.digest.delay(room.slug)
+    return redirect(room)
 
 
 def as_json(message: Message) -> dict[str, Any]:

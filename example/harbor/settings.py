@@ -6,6 +6,7 @@ HARBOR_DEBUG         1 (default) or 0
 HARBOR_SECRET_KEY    default: made once and kept in HARBOR_VAR
 HARBOR_HOSTS         further host names that may be asked for, separated by commas
 HARBOR_DATABASE      a path (SQLite) or postgres://user:password@host/name; default: a file in HARBOR_VAR
+HARBOR_REDIS         the URL of a Redis, for several servers and for Celery; default: there is one server
 HARBOR_VAR           the directory for what Harbor writes; default: var/ beside manage.py
 """
 
@@ -79,6 +80,13 @@ TEMPLATES = [
 
 DATABASES = {"default": database(os.environ.get("HARBOR_DATABASE") or str(VAR / "harbor.sqlite3"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# With a Redis there may be several servers, and Celery workers.
+REDIS = os.environ.get("HARBOR_REDIS") or None
+HOLDFAST = {"REDIS": REDIS}
+CELERY_BROKER_URL = REDIS
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 
 # The seeded users bypass these: `seed` sets their password, which everybody knows, directly.
 AUTH_PASSWORD_VALIDATORS = [

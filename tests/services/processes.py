@@ -95,8 +95,9 @@ def start(
     dies_by: signal.Signals = signal.SIGTERM,
     env: dict[str, str] | None = None,
     pass_fds: Sequence[int] = (),
+    cwd: Path | None = None,
 ) -> Server:
-    """Start `command` in `directory`, as `user` if one is named.
+    """Start `command` in `directory`, or in `cwd`, as `user` if one is named.
 
     On Linux it gets `dies_by` from the kernel when the tests die without tearing down, so a killed run leaves
     no servers behind.
@@ -111,7 +112,7 @@ def start(
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*prefix, *command],
-            cwd=directory,
+            cwd=cwd or directory,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

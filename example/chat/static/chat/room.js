@@ -4,6 +4,7 @@ import { connect } from "holdfast";
 
 import { countUnread } from "./badges.js";
 import { Composer } from "./composer.js";
+import { askQuietly } from "./digest.js";
 import { Here } from "./here.js";
 import { History } from "./history.js";
 import { MessageList } from "./messages.js";
@@ -53,6 +54,8 @@ new Composer($("composer"), {
     scrolling.grown({ mine: true });
   },
 });
+
+if ($("digest")) askQuietly($("digest"));
 
 function show(message) {
   outbox.arrived(message);

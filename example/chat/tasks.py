@@ -1,0 +1,40 @@
+"""What is done in a Celery worker. It publishes as a view does; who listens on whichever server hears it."""
+
+from collections import Counter
+from datetime import timedelta
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.utils import timezone
+
+from chat import live
+from chat.models import Message, Room
+from harbor.celery import app
+
+HARBORMASTER = "harbormaster"
+SPAN = timedelta(hours=24)
+
+
+@app.task(name="chat.digest")
+def digest(slug: str) -> int:
+    """Say in the room who said how much in it lately; return the message's id. Message and event commit together."""
+    room = Room.objects.get(slug=slug)
+    author, made = get_user_model().objects.get_or_create(username=HARBORMASTER)
+    if made:
+        author.set_unusable_password()
+        author.save()
+    said = room.messages.filter(at__gte=timezone.now() - SPAN).exclude(author=author)
+    with transaction.atomic():
+        body = summary(Counter(said.values_list("author__username", flat=True)))
+        message = Message.objects.create(room=room, author=author, body=body)
+        posted = live.MessagePosted(id=message.pk, author=HARBORMASTER, body=body, at=message.at)
+        live.Room(room=slug).publish(posted)
+    return message.pk
+
+
+def summary(counts: Counter[str]) -> str:
+    if not counts:
+        return "The last 24 hours: all quiet."
+    total = counts.total()
+    people = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    return f"The last 24 hours: {total} message{'s' if total > 1 else ''}. {people}."
