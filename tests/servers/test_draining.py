@@ -17,11 +17,12 @@ from uuid import uuid4
 
 import pytest
 
+from holdfast.connections.pacing import AT_LEAST_PER_SECOND
 from tests.services.processes import Server, free_port, start
 
 from .client import Live
 from .conftest import Pool, trouble
-from .servers import BIN, GENEROUS, Kind, Running, environment_for, running, soon
+from .servers import BIN, GENEROUS, SERVERS, Kind, Running, environment_for, running, soon
 from .test_serve import SERVE, SETTINGS
 
 PROJECT = "from tests.servers.project.settings import *\n"
@@ -183,6 +184,24 @@ async def test_who_connects_while_it_drains_is_handed_off_too(
             assert (await goodbye(late))[2] == 4000
             await asyncio.gather(*told)
         assert await ended(server, 10) == 0
+
+
+async def test_a_server_that_closes_all_at_once_still_spreads_their_return(
+    pool: Pool, tmp_path: Path
+) -> None:
+    """Uvicorn without `holdfast serve`, which leaves no time for draining."""
+    (kind,) = (kind for kind in SERVERS if kind.name == "holdfast")
+    with running(kind, pool.prepared, tmp_path, holdfast=GENEROUS) as server:
+        async with AsyncExitStack() as stack:
+            clients = await many(server, stack, 60)
+            tell(server, signal.SIGTERM)
+            told = await asyncio.gather(*(goodbye(client) for client in clients))
+            await ended(server, 20)
+    moments = [at for at, _, _ in told]
+    assert max(moments) - min(moments) < 1
+    waits = sorted(after for _, after, _ in told)
+    assert max(sum(start <= wait < start + 1 for wait in waits) for start in waits) <= 2 * AT_LEAST_PER_SECOND
+    assert waits[-1] > 2
 
 
 # ── SIGHUP ───────────────────────────────────────────────────────────────────────────────────────────────────────────
