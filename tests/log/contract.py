@@ -294,6 +294,19 @@ class TrimContract:
         assert log.trim(topic, count=100) == 2400
         assert numbers(log, topic) == list(range(2400, 2500))
 
+    def test_a_dry_run_says_what_would_go_and_removes_nothing(self, log: Log, topic: str) -> None:
+        log.append(drafts(topic, 1, 2, 3, 4))
+        log.trim(topic, count=3)
+        later, earlier = timezone.now() + timedelta(days=1), timezone.now() - timedelta(days=1)
+
+        assert log.trim(topic, count=2, dry_run=True) == 1
+        assert log.trim(topic, before=later, dry_run=True) == 3
+        assert log.trim(topic, before=earlier, dry_run=True) == 0
+        assert log.trim(topic, before=earlier, count=1, dry_run=True) == 2
+        assert log.trim(topic, dry_run=True) == 0
+        assert log.trim(f"{topic}/unknown", count=0, dry_run=True) == 0
+        assert numbers(log, topic) == [2, 3, 4]
+
     def test_an_unknown_topic_has_nothing_to_trim(self, log: Log, topic: str) -> None:
         assert log.trim(topic, count=0) == 0
         assert log.trim(topic) == 0

@@ -94,6 +94,38 @@ def test_trim_forgets_orders_after_a_day_and_says_nothing_of_them(monkeypatch: p
     assert DatabaseLog("default").heads([TOPIC])[TOPIC].floor == 1
 
 
+def test_a_dry_run_of_trim_removes_nothing() -> None:
+    Room(room="lobby").publish_many(Said(str(n)) for n in range(5))
+    assert run("trim", "--dry-run") == ("Would remove 3 events of 1 topics, and answers that are too old.\n")
+    assert DatabaseLog("default").heads(["rooms/lobby"])["rooms/lobby"].floor == 0
+
+
+def test_the_epochs_of_all_topics_are_renewed() -> None:
+    Room(room="lobby").publish(Said("a"))
+    Inbox(me="7").publish(Said("a"))
+    log, names = DatabaseLog("default"), ["rooms/lobby", "users/7/inbox"]
+    before = log.heads(names)
+    assert run("renew-epochs") == "Renewed the epochs of 2 topics.\n"
+    after = log.heads(names)
+    assert all(after[name].epoch != before[name].epoch for name in names)
+    assert all(after[name].offset == before[name].offset for name in names)
+
+
+def test_the_epoch_of_one_topic_is_renewed() -> None:
+    Room(room="lobby").publish(Said("a"))
+    Inbox(me="7").publish(Said("a"))
+    log, names = DatabaseLog("default"), ["rooms/lobby", "users/7/inbox"]
+    before = log.heads(names)
+    assert run("renew-epochs", "--topic", "rooms/lobby") == "Renewed the epochs of 1 topics.\n"
+    after = log.heads(names)
+    assert [after[name].epoch != before[name].epoch for name in names] == [True, False]
+
+
+def test_an_unknown_topic_is_not_renewed() -> None:
+    with pytest.raises(CommandError, match="The log knows no topic 'rooms/nowhere'"):
+        run("renew-epochs", "--topic", "rooms/nowhere")
+
+
 def test_sweep_finishes_what_was_left() -> None:
     assert run("sweep") == "Numbered 0 events that had been left.\n"
 

@@ -237,10 +237,13 @@ class Log(ABC):
     # ── forgetting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
-    def trim(self, topic: str, *, before: datetime | None = None, count: int | None = None) -> int:
+    def trim(
+        self, topic: str, *, before: datetime | None = None, count: int | None = None, dry_run: bool = False
+    ) -> int:
         """Remove entries written ``before`` a time and all but the newest ``count``; return how many went.
 
-        Offsets already given out are never given out again, also when nothing is left.
+        Offsets already given out are never given out again, also when nothing is left. With ``dry_run`` nothing is
+        removed: return how many would go now.
         """
 
     @abstractmethod

@@ -19,7 +19,7 @@ from .reading import Exact, select_entries, select_heads
 from .rows import create, put_aside, replace_epoch
 from .sequencer import Sequencer
 from .tables import TOPIC
-from .trimming import trim
+from .trimming import expendable, trim
 
 T = TypeVar("T")
 
@@ -134,10 +134,12 @@ class DatabaseLog(Log):
 
     # ── forgetting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def trim(self, topic: str, *, before: datetime | None = None, count: int | None = None) -> int:
+    def trim(
+        self, topic: str, *, before: datetime | None = None, count: int | None = None, dry_run: bool = False
+    ) -> int:
         connection = connections[self.alias]
         with Guard(connection):
-            return trim(connection, topic, before, count)
+            return (expendable if dry_run else trim)(connection, topic, before, count)
 
     def topics(self) -> list[str]:
         connection = connections[self.alias]

@@ -166,7 +166,9 @@ class MemoryLog(Log):
 
     # ── forgetting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def trim(self, topic: str, *, before: datetime | None = None, count: int | None = None) -> int:
+    def trim(
+        self, topic: str, *, before: datetime | None = None, count: int | None = None, dry_run: bool = False
+    ) -> int:
         with self._lock:
             stream = self._streams.get(topic)
             if stream is None:
@@ -174,6 +176,8 @@ class MemoryLog(Log):
             old = 0 if before is None else bisect_left(stream.times, before)
             surplus = 0 if count is None else len(stream.entries) - count
             gone = max(old, surplus, 0)
+            if dry_run:
+                return gone
             if gone:
                 stream.floor_stamp = stream.entries[gone - 1].stamp
             del stream.entries[:gone], stream.times[:gone]

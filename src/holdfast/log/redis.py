@@ -175,18 +175,33 @@ class RedisLog(Log):
 
     # ── forgetting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def trim(self, topic: str, *, before: datetime | None = None, count: int | None = None) -> int:
+    def trim(
+        self, topic: str, *, before: datetime | None = None, count: int | None = None, dry_run: bool = False
+    ) -> int:
         keep = "" if count is None else max(count, 0)
         until = "" if before is None else _microseconds(before)
         gone = 0
         with answering():
+            if dry_run:
+                return self._expendable(topic, keep, until)
             while True:
-                some: int = TRIM.call(
-                    self._store.client(), self._keys(topic), _epoch(), keep, until, CHUNK, ""
-                )
+                some: int = TRIM.call(self._store.client(), self._keys(topic), _epoch(), keep, until, CHUNK)
                 gone += some
                 if some < CHUNK:
                     return gone
+
+    def _expendable(self, topic: str, keep: int | str, until: int | str) -> int:
+        client: Any = self._store.client()
+        state, entries = self._keys(topic)
+        floor, head = (int(value or 0) for value in client.hmget(state, "floor", "head"))
+        upto = floor if isinstance(keep, str) else max(floor, head - keep)
+        while isinstance(until, int):
+            page = client.xrange(entries, f"{upto + 1}-0", "+", count=CHUNK)
+            old = [place for place, fields in page if int(fields[b"t"]) < until]
+            upto += len(old)
+            if len(old) < CHUNK:
+                break
+        return upto - floor
 
     def topics(self) -> list[str]:
         with answering():

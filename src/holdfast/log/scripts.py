@@ -115,10 +115,8 @@ if ARGV[3] ~= '' and upto < floor + tonumber(ARGV[4]) then
   end
 end
 if upto == floor then return 0 end
-if ARGV[5] == '' then
-  redis.call('HSET', KEYS[1], 'floor', upto, 'floor_at', time_at(state, upto))
-  redis.call('XTRIM', KEYS[2], 'MINID', '=', (upto + 1) .. '-0')
-end
+redis.call('HSET', KEYS[1], 'floor', upto, 'floor_at', time_at(state, upto))
+redis.call('XTRIM', KEYS[2], 'MINID', '=', (upto + 1) .. '-0')
 return upto - floor
 """
 )

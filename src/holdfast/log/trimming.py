@@ -16,6 +16,32 @@ from .rows import moment
 from .tables import CHUNK, ENTRY, TOPIC
 
 
+def expendable(
+    connection: BaseDatabaseWrapper, topic: str, before: datetime | None, count: int | None
+) -> int:
+    """How many entries :func:`trim` would remove."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT id, head FROM {TOPIC} WHERE name = %s", (topic,))
+        if (row := cursor.fetchone()) is None:
+            return 0
+        topic_id, head = row
+        surplus = 0 if count is None else head - count
+        cursor.execute(
+            f'SELECT min("offset") FROM {ENTRY} WHERE topic_id = %s AND name <> \'\' AND "offset" > %s'
+            f"{' AND created_at >= %s' if before else ''}",
+            [topic_id, surplus, *([moment(connection, before)] if before else [])],
+        )
+        (stays,) = cursor.fetchone()
+        if before is None and count is None:
+            return 0
+        cursor.execute(
+            f"SELECT count(*) FROM {ENTRY} WHERE topic_id = %s AND name <> '' AND \"offset\" < %s",
+            (topic_id, head + 1 if stays is None else stays),
+        )
+        found: int = cursor.fetchone()[0]
+    return found
+
+
 def trim(connection: BaseDatabaseWrapper, topic: str, before: datetime | None, count: int | None) -> int:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT id, head FROM {TOPIC} WHERE name = %s", (topic,))

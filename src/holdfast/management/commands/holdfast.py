@@ -1,10 +1,11 @@
-"""``manage.py holdfast serve | trim | sweep | topics``: serving, looking after the log, looking at what there is."""
+"""``manage.py holdfast serve | trim | sweep | renew-epochs | topics``: serving, and looking after the log."""
 
 from argparse import ArgumentParser
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from holdfast import conf
@@ -22,8 +23,19 @@ class Command(BaseCommand):
         serve.add_arguments(
             commands.add_parser("serve", help="Serve HTTP and live topics, for production; see --help.")
         )
-        commands.add_parser(
+        trim = commands.add_parser(
             "trim", help="Forget what is past each topic's keep, and old answers. Run it hourly or so."
+        )
+        trim.add_argument("--dry-run", action="store_true", help="only say how many events would go")
+        renew = commands.add_parser(
+            "renew-epochs",
+            help="After restoring a backup of the log while no server ran: let every client start anew.",
+        )
+        renew.add_argument(
+            "--topic",
+            action="append",
+            metavar="NAME",
+            help="only this one, such as rooms/lobby; may be repeated",
         )
         commands.add_parser(
             "sweep", help="Finish what processes left that died while publishing. Servers do so too."
@@ -34,28 +46,41 @@ class Command(BaseCommand):
         if command == "serve":
             serve.serve(options, self._say)
         else:
-            {"trim": self.trim, "sweep": self.sweep, "topics": self.topics}[command]()
+            kept = {"dry_run", "topic"}
+            commands: dict[str, Callable[..., None]] = {
+                "trim": self.trim,
+                "sweep": self.sweep,
+                "renew-epochs": self.renew_epochs,
+                "topics": self.topics,
+            }
+            commands[command](**{name: value for name, value in options.items() if name in kept})
 
     def _say(self, text: str) -> None:
         self.stdout.write(text, ending="")
         self.stdout.flush()
 
-    def trim(self) -> None:
+    def trim(self, dry_run: bool) -> None:
         log, now = runtime.current().log, timezone.now()
         removed, touched, unknown = 0, 0, []
         for name in log.topics():
             if name == control.TOPIC:
-                log.trim(name, before=now - timedelta(seconds=control.KEPT_SECONDS))
+                if not dry_run:
+                    log.trim(name, before=now - timedelta(seconds=control.KEPT_SECONDS))
                 continue
             topic = registry.by_name(name)
             keep = topic.declared.keep if topic else None
             if keep is None:
                 unknown.append(name)
             elif keep.age or keep.count:
-                gone = log.trim(name, before=keep.before(now), count=keep.count)
+                gone = log.trim(name, before=keep.before(now), count=keep.count, dry_run=dry_run)
                 removed, touched = removed + gone, touched + bool(gone)
-        answers = log.forget_answers(now - timedelta(hours=conf.settings().answers_kept_hours))
-        self.stdout.write(f"Removed {removed} events of {touched} topics, and {answers} answers.")
+        if dry_run:
+            self.stdout.write(
+                f"Would remove {removed} events of {touched} topics, and answers that are too old."
+            )
+        else:
+            answers = log.forget_answers(now - timedelta(hours=conf.settings().answers_kept_hours))
+            self.stdout.write(f"Removed {removed} events of {touched} topics, and {answers} answers.")
         if unknown:
             self.stdout.write(
                 self.style.WARNING(
@@ -63,6 +88,17 @@ class Command(BaseCommand):
                     f"{f' and {len(unknown) - 10} more' if len(unknown) > 10 else ''}."
                 )
             )
+
+    def renew_epochs(self, topic: list[str] | None) -> None:
+        log = runtime.current().log
+        known = log.topics()
+        if unknown := sorted(set(topic or ()) - set(known)):
+            raise CommandError(
+                f"The log knows no topic {', '.join(map(repr, unknown))}. A topic goes by its name, such as rooms/lobby."
+            )
+        for name in topic or known:
+            log.renew(name)
+        self.stdout.write(f"Renewed the epochs of {len(topic or known)} topics.")
 
     def sweep(self) -> None:
         process = runtime.current()
