@@ -1,0 +1,230 @@
+"""Publishing from processes that have no event loop: Celery's, WSGI's, commands, with real Redis and PostgreSQL."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.services.postgres import PostgresServer
+from tests.services.processes import Server, free_port, start
+from tests.services.redis import RedisServer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+class Place:
+    """A database, a Redis, and what arrives there."""
+
+    def __init__(self, dsn: str, postgres: PostgresServer, redis: RedisServer, directory: Path) -> None:
+        self.dsn, self.redis, self.directory = dsn, redis, directory
+        self.name = dsn.rpartition("/")[2].partition("?")[0]
+        self.environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.fleet.project.settings",
+            "FLEET_DATABASE": json.dumps(postgres.django(self.name)),
+            "FLEET_REDIS": redis.url,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        }
+        self.run("-m", "django", "migrate", "-v", "0", "--run-syncdb")
+        self.news: list[bytes] = []
+        self._client = redis.client()
+        pubsub = self._client.pubsub()
+        pubsub.psubscribe("*rooms/*", "*tickers/*")
+        self._listening = True
+
+        def listen() -> None:
+            while self._listening:
+                message = pubsub.get_message(timeout=0.1)
+                if message and message["type"] == "pmessage":
+                    self.news.append(message["data"])
+            pubsub.close()
+
+        self._listener = threading.Thread(target=listen)
+        self._listener.start()
+
+    def run(self, *arguments: str) -> None:
+        subprocess.run([sys.executable, *arguments], env=self.environment, check=True, cwd=ROOT, timeout=60)
+
+    def start(self, name: str, *arguments: str) -> Server:
+        return start(name, [sys.executable, *arguments], directory=self.directory, env=self.environment)
+
+    def logged(self, room: str) -> Counter[str]:
+        """What is in the log of a room, by value."""
+        rows = self.ask(
+            "SELECT e.payload FROM holdfast_entry e JOIN holdfast_topic t ON t.id = e.topic_id"
+            " WHERE t.name = %s ORDER BY e.offset",
+            f"rooms/{room}",
+        )
+        return Counter(json.loads(payload)["value"] for (payload,) in rows)
+
+    def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(statement, values).fetchall()  # type: ignore[arg-type]
+
+    def told(self, value: str) -> bool:
+        """Did news of an event reach Redis?"""
+        return any(json.dumps(value).encode() in message for message in self.news)
+
+    def end(self) -> None:
+        self._listening = False
+        self._listener.join()
+        self._client.close()
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 40) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture
+def place(
+    postgres_dsn: str, postgres_server: PostgresServer, own_redis: RedisServer, tmp_path: Path
+) -> Iterator[Place]:
+    made = Place(postgres_dsn, postgres_server, own_redis, tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def celery(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """A prefork worker, and what sends tasks to it."""
+    worker = place.start(
+        "celery",
+        *("-m", "celery", "-A", "tests.fleet.publishing.tasks", "worker"),
+        *(
+            "--pool",
+            "prefork",
+            "--concurrency",
+            "3",
+            "--loglevel",
+            "INFO",
+            "--without-gossip",
+            "--without-mingle",
+        ),
+    )
+    worker.wait_until(lambda: " ready." in worker.output(last=100_000), seconds=60)
+
+    def send(task: str, *arguments: Any) -> None:
+        app.send_task(f"tests.fleet.publishing.tasks.{task}", args=arguments)
+
+    from celery import Celery
+
+    with Celery("sender", broker=place.redis.url.replace("/0", "/1"), set_as_current=False) as app:
+        yield send
+    worker.stop(seconds=30)
+
+
+def test_celery_s_tasks_publish_each_event_once(place: Place, celery: Callable[..., None]) -> None:
+    """Also those of a pool that was forked from a process that had published already."""
+    shouted, said, failed = ([f"{kind}-{n}" for n in range(40)] for kind in ("shouted", "said", "failed"))
+    for one, two, three in zip(shouted, said, failed, strict=True):
+        celery("shout", one)
+        celery("say", two)
+        celery("say", three, True)
+
+    assert eventually(lambda: len(place.logged("tasks")) >= 81)
+    assert place.logged("tasks") == Counter(["parent", *shouted, *said])
+    assert eventually(lambda: all(place.told(value) for value in ["parent", *shouted, *said]))
+    assert place.ask("SELECT count(*) FROM holdfast_outbox") == [(0,)], "nothing waits for a number"
+
+
+def test_a_task_whose_process_dies_unacknowledged_is_carried_out_again(
+    place: Place, celery: Callable[..., None], tmp_path: Path
+) -> None:
+    celery("die_once", "survivor", str(tmp_path / "marker"))
+
+    assert eventually(lambda: place.logged("tasks")["survivor"] == 1)
+    celery("shout", "after")
+    assert eventually(lambda: place.logged("tasks")["after"] == 1)
+    assert place.logged("tasks")["survivor"] == 1
+
+
+def test_wsgi_workers_publish_from_their_threads(place: Place) -> None:
+    port = free_port()
+    workers = place.start("wsgi", "-m", "tests.fleet.publishing.workers", "wsgi", str(port), "2")
+
+    def ask(value: str) -> bytes:
+        url = f"http://127.0.0.1:{port}/publish/wsgi/{value}/"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.read()
+
+    def serves() -> bool:
+        try:
+            return bool(ask("first"))
+        except OSError:
+            return False
+
+    workers.wait_until(serves)
+    values = [f"request-{n}" for n in range(120)]
+    with ThreadPoolExecutor(8) as pool:
+        processes = Counter(pool.map(ask, values))
+    found = place.logged("wsgi")
+    workers.stop()
+
+    assert len(processes) == 2, "both processes were asked"
+    assert {value: found[value] for value in values} == dict.fromkeys(values, 1)
+    assert eventually(lambda: all(place.told(value) for value in values))
+
+
+def test_a_command_that_publishes_and_ends_has_told_everybody(place: Place) -> None:
+    for number in range(3):
+        place.run("-m", "tests.fleet.publishing.workers", "command", f"cron-{number}")
+
+    assert place.logged("cron") == Counter([f"cron-{n}" for n in range(3)])
+    # Both ways: the durable event, which a comparison would repair, and the passing one, which nothing would.
+    assert eventually(
+        lambda: sum(json.dumps(f"cron-{n}").encode() in m for n in range(3) for m in place.news) >= 6, 10
+    )
+
+
+def test_a_hundred_thousand_publishes_leave_nothing_open(place: Place) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fleet.publishing.workers", "many", "100000", "2000", "8"],
+        env=place.environment,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def look() -> tuple[int, int, int, int]:
+        files, threads = map(int, process.stdout.readline().split())  # type: ignore[union-attr]
+        with place.redis.client() as client:
+            clients = sum(entry["name"] == "holdfast" for entry in client.client_list())
+        [(sessions,)] = place.ask(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", place.name
+        )
+        process.stdin.write("\n")  # type: ignore[union-attr]
+        process.stdin.flush()  # type: ignore[union-attr]
+        return files, threads, clients, sessions
+
+    try:
+        before, after = look(), look()
+    finally:
+        process.stdin.close()
+        process.wait(30)
+        process.stdout.close()
+
+    assert before[2] >= 1
+    assert all(late <= early + 1 for early, late in zip(before, after, strict=True)), (before, after)
+    [(stored,)] = place.ask("SELECT head FROM holdfast_topic WHERE name = 'rooms/many'")
+    assert stored >= 2000
