@@ -10,7 +10,7 @@ from bench.progress import Progress
 from bench.servers import Peer, Served, Surroundings, served
 
 ANONYMOUS, WITH_SESSION = "anonymous", "with a session"
-IDLE = 10_000
+IDLE, IDLE_SLOW = 10_000, 2_000
 ARRIVING = 5_000
 CALLERS, CALLS_EACH = 100, 8
 RETURNING = 5_000
@@ -21,10 +21,10 @@ MISSED = (100, 1_000)
 def memory(around: Surroundings, scale: Scale, progress: Progress) -> Table:
     """Memory of the server's processes for each connection that has joined and is silent."""
     table = Table(workload="memory")
-    members = scale.members(IDLE)
 
     def weigh(peer: Peer, who: str) -> None:
         """Each in a server of its own: what one leaves behind the next would be given."""
+        members = scale.members(IDLE_SLOW if peer.slow else IDLE)
         found: dict[str, dict[str, int]] = {}
 
         def look(moment: str) -> None:

@@ -132,11 +132,16 @@ def endurance(table: Table) -> list[View]:
 
 def memory(table: Table) -> list[View]:
     rows = [
-        [NAMES[case[0]], case[2], *(span(table.spread(case, name)) for name in ("kb", "kb_rss", "total_mb"))]
+        [
+            NAMES[case[0]],
+            f"{case[1]:,}",
+            case[2],
+            *(span(table.spread(case, name)) for name in ("kb", "kb_rss", "total_mb")),
+        ]
         for case in _in_order(table)
     ]
-    heads = ["", "who", "KB each (PSS)", "KB each (RSS)", "server in all, MB"]
-    return [View(title=f"Memory for each of {_members(table)} idle connections", heads=heads, rows=rows)]
+    heads = ["", "connections", "who", "KB each (PSS)", "KB each (RSS)", "server in all, MB"]
+    return [View(title="Memory for each idle connection", heads=heads, rows=rows)]
 
 
 def arrivals(table: Table) -> list[View]:
