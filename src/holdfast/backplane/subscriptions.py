@@ -258,11 +258,12 @@ class Subscriptions:
         await asyncio.gather(*[self._feel(line) for line in self._lines.values()])
 
     async def _feel(self, line: Line) -> None:
+        if line.link.open:
+            await self._touch(line)
+
+    async def _touch(self, line: Line) -> None:
         """Close the line if nothing comes from there any more, or if it leads to the wrong server."""
-        link = line.link
-        if not link.open:
-            return
-        pong = line.ask(b"PING")
+        link, pong = line.link, line.ask(b"PING")
         while link.open and not pong.done():
             before = link.replies
             await asyncio.wait([pong], timeout=self._patience)
