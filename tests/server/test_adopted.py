@@ -1,7 +1,10 @@
 """`holdfast.adopt`: the application gives the connection away, and the peer that takes it reads and writes."""
 
 import asyncio
+import fcntl
 import gc
+import socket
+import struct
 import weakref
 from typing import Any
 
@@ -14,6 +17,9 @@ from holdfast.server.adopted import AdoptedProtocol
 
 from .frames import BINARY, CONTINUATION, PING, PONG, TEXT, close, frame
 from .wire import Peer, Wire, settle
+
+SIOCOUTQNSD = 0x894B
+"""linux/sockios.h: how many bytes of a socket were not sent yet."""
 
 pytestmark = pytest.mark.usefixtures("peers_end")
 
@@ -65,6 +71,15 @@ async def given(hub: Hub, *, wire: Wire | None = None, compressed: bool = False,
 
 def event(number: int, text: str = "") -> Prepared:
     return Prepared("rooms/lobby", "said", msgspec.json.encode({"n": number, "text": text}), number)
+
+
+def fill(sending: socket.socket) -> None:
+    """Write until nothing more fits."""
+    for _ in range(10_000):
+        try:
+            sending.send(b"x" * 10_000)
+        except BlockingIOError:
+            return
 
 
 class TestGiving:
@@ -217,6 +232,34 @@ class TestMessages:
 
 
 class TestSlowClients:
+    @pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system has no such bound")
+    def test_the_kernel_keeps_no_more_for_a_client_than_the_write_buffer_may(self) -> None:
+        class Transport(asyncio.Transport):
+            def get_extra_info(self, name: str, default: Any = None) -> Any:
+                return client if name == "socket" else default
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            client = socket.create_connection(server.getsockname())
+            accepted, _ = server.accept()
+            with client, accepted:
+                adopted._bound_kernel_buffer(Transport(), 100_000)
+                client.setblocking(False)
+                fill(client)
+                waiting = struct.unpack("i", fcntl.ioctl(client, SIOCOUTQNSD, bytes(4)))[0]
+        assert 0 < waiting <= 200_000
+
+    def test_a_unix_socket_needs_no_bound(self) -> None:
+        here, there = socket.socketpair(socket.AF_UNIX)
+
+        class Transport(asyncio.Transport):
+            def get_extra_info(self, name: str, default: Any = None) -> Any:
+                return here if name == "socket" else default
+
+        with here, there:
+            adopted._bound_kernel_buffer(Transport(), 100_000)
+            there.sendall(b"still usable")
+            assert here.recv(100) == b"still usable"
+
     async def test_the_peer_learns_when_to_stop_and_when_to_go_on(self) -> None:
         hub = Hub()
         peer = await given(hub)
