@@ -7,6 +7,7 @@ import asyncio
 
 import pytest
 
+from holdfast.backplane.memory import faithful
 from holdfast.hub.hub import Timing
 from holdfast.hub.replay import PAGE
 from holdfast.log.base import LogUnavailable
@@ -158,6 +159,31 @@ async def test_what_waited_beyond_a_gap_is_not_passed_on_behind_other_entries() 
     world.write("a")
     await asyncio.sleep(1)
     assert listener.heard == ["1", "a"], "2 is gone, and 3 followed it"
+
+
+@in_jumping_time
+async def test_a_page_read_before_the_log_went_back_is_not_passed_on_behind_what_came_after() -> None:
+    world = World()
+    here, there = await world.server(), await world.server()
+    listener = await here.join()
+    late = Late(world)
+    publish(there, 1)
+    late.messages.clear()
+    publish(there, 2)
+    here.threads.hold("read")
+    late.arrive_at(here)  # 1 is missing, and is read at once with 2; the answer takes its time
+    await turns()
+    go_back(world.log, TOPIC, 0)
+    world.exchange.fault = faithful
+    publish(there, "a")
+    await turns()
+    assert listener.heard == ["a"]
+    here.threads.let_go("read")
+    await turns(20)
+    assert listener.heard == ["a"]
+    publish(there, "b")
+    await turns(20)
+    assert listener.heard == ["a", "b"]
 
 
 @in_jumping_time

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from holdfast.log import database as database_module
 from holdfast.log.base import Draft, LogUnavailable
 from holdfast.log.database import DatabaseLog
+from holdfast.log.rows import replace_epoch
 from tests.log import child
 from tests.log.contract import LogContract
 from tests.log.events import drafts, numbers
@@ -26,6 +27,15 @@ class TestDatabaseLog(LogContract):
     def test_it_needs_threads_and_is_shared(self, log: DatabaseLog) -> None:
         assert log.blocking
         assert log.shared
+
+    def test_an_epoch_is_replaced_once_by_those_who_know_it(self, log: DatabaseLog, topic: str) -> None:
+        """Whoever found out that the log went back may come second."""
+        epoch = log.heads([topic])[topic].epoch
+        replace_epoch(connections[log.alias], topic, epoch)
+        replaced = log.heads([topic])[topic].epoch
+        replace_epoch(connections[log.alias], topic, epoch)
+
+        assert log.heads([topic])[topic].epoch == replaced != epoch
 
     def test_it_writes_few_statements(self, log: DatabaseLog, topic: str) -> None:
         log.heads([topic])
