@@ -10,15 +10,15 @@ from bench.progress import Progress
 from bench.servers import Surroundings
 
 LINE = re.compile(
-    r"(?P<database>sqlite|postgres) +(?P<writers>\d+) (?P<way>\S[\w ]*?) {2,}(?P<rate>[\d,]+) +(?P<p50>[\d.]+) +(?P<p95>[\d.]+)"
+    r"(?P<database>sqlite|postgres|redis) +(?P<writers>\d+) (?P<way>\S[\w ]*?) {2,}(?P<rate>[\d,]+) +(?P<p50>[\d.]+) +(?P<p95>[\d.]+)"
     r" +(?P<p99>[\d.]+) *(?P<goal>[\d,]+)?"
 )
 
 
 def publish(around: Surroundings, scale: Scale, progress: Progress) -> Table:
-    """Events a second into the log, on SQLite and on PostgreSQL; the median of its own runs."""
+    """Events a second into the log, on SQLite, on PostgreSQL and in Redis; the median of its own runs."""
     table = Table(workload="publish")
-    progress.begin("publish: SQLite, then PostgreSQL")
+    progress.begin("publish: SQLite, PostgreSQL, Redis")
     command = ["taskset", "-c", "0,1", sys.executable, str(ROOT / "bench" / "publish.py")]
     command += ["--seconds", str(scale.seconds), "--runs", str(scale.runs)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -1,10 +1,10 @@
-"""How fast events get into the log, on SQLite and on PostgreSQL.
+"""How fast events get into the log, on SQLite, on PostgreSQL and in Redis.
 
     python bench/publish.py                       everything, three runs of each
     python bench/publish.py --database postgres --seconds 5 --runs 5
 
 PostgreSQL is started for this, with its default settings (fsync is on); SQLite is a file in WAL mode with
-synchronous=NORMAL. Every event is 128 bytes of JSON. Each writer is a process (or a thread, with --threads) with a
+synchronous=NORMAL; Redis is started too, with an append-only file that is flushed every second. Every event is 128 bytes of JSON. Each writer is a process (or a thread, with --threads) with a
 connection of its own; all write to one topic. Afterwards the log is read back: an event that is missing, doubled or
 out of its writer's order is an error.
 """
@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
@@ -55,7 +56,14 @@ CASES = [
     Case(name="in a transaction each", database="postgres", writers=8, batch=1, goal=3_000, transaction=True),
     Case(name="by the hundred", database="postgres", writers=1, batch=100, goal=20_000),
     Case(name="by the hundred", database="postgres", writers=8, batch=100, goal=20_000),
+    Case(name="one by one", database="redis", writers=1, batch=1, goal=None),
+    Case(name="one by one", database="redis", writers=8, batch=1, goal=None),
+    Case(name="by the hundred", database="redis", writers=1, batch=100, goal=None),
+    Case(name="by the hundred", database="redis", writers=8, batch=100, goal=None),
 ]
+
+REDIS = "BENCH_REDIS"
+"""In the environment: the URL of the Redis that holds the log."""
 
 
 def set_up(database: dict[str, Any]) -> None:
@@ -72,7 +80,16 @@ def set_up(database: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def running(kind: str) -> Iterator[dict[str, Any]]:
     """A database, as an entry of Django's ``DATABASES``."""
-    if kind == "sqlite":
+    if kind == "redis":
+        from tests.services.redis import running_redis
+
+        with running_redis() as redis, running("sqlite") as database:
+            with redis.client() as client:
+                client.config_set("appendfsync", "everysec")
+                client.config_set("appendonly", "yes")
+            os.environ[REDIS] = redis.url
+            yield database
+    elif kind == "sqlite":
         with tempfile.TemporaryDirectory() as directory:
             yield {
                 "ENGINE": "django.db.backends.sqlite3",
@@ -91,14 +108,24 @@ def running(kind: str) -> Iterator[dict[str, Any]]:
             yield {"ENGINE": "django.db.backends.postgresql", **server.django("bench")}
 
 
+def the_log() -> Any:
+    if REDIS in os.environ:
+        from holdfast.log.redis import RedisLog
+        from holdfast.stores.redis import RedisStore
+
+        return RedisLog(RedisStore(os.environ[REDIS]))
+    from holdfast.log.database import DatabaseLog
+
+    return DatabaseLog()
+
+
 def write(case: Case, topic: str, writer: int, seconds: float) -> list[float]:
     """Publish for ``seconds``; how long each publish took."""
     from django.db import connection, transaction
 
     from holdfast.log.base import Draft
-    from holdfast.log.database import DatabaseLog
 
-    log = DatabaseLog()
+    log = the_log()
     log.append([Draft(topic=f"warm/{writer}", name="warm", payload=b"{}")])
     took = []
     number = 0
@@ -162,10 +189,9 @@ def run(case: Case, database: dict[str, Any], seconds: float, threads: bool) -> 
 
 def check(topic: str, case: Case, events: int) -> None:
     """Read all of it back."""
-    from holdfast.log.database import DatabaseLog
     from holdfast.protocol.positions import Position
 
-    log = DatabaseLog()
+    log = the_log()
     log.sequence([topic])
     head = log.heads([topic])[topic]
     offset, seen = 0, dict.fromkeys(range(case.writers), 0)
@@ -199,7 +225,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--database", choices=["sqlite", "postgres"], help="only this one")
+    parser.add_argument("--database", choices=["sqlite", "postgres", "redis"], help="only this one")
     parser.add_argument("--seconds", type=float, default=3, help="how long each run writes (3)")
     parser.add_argument(
         "--runs", type=int, default=3, help="runs of each case, of which the median counts (3)"
@@ -219,7 +245,7 @@ def main() -> int:
             subprocess.run(
                 [sys.executable, __file__, *sys.argv[1:], "--database", kind, "--bare"], check=False
             ).returncode
-            for kind in ("sqlite", "postgres")
+            for kind in ("sqlite", "postgres", "redis")
         ]
         return max(codes)
     return bench(options.database, options)

@@ -204,7 +204,11 @@ def storm(table: Table) -> list[View]:
 def publish(table: Table) -> list[View]:
     rows = []
     for case in table.cases:
-        row = [{"sqlite": "SQLite", "postgres": "PostgreSQL"}[case[0]], str(case[1]), case[2]]
+        row = [
+            {"sqlite": "SQLite", "postgres": "PostgreSQL", "redis": "Redis"}[case[0]],
+            str(case[1]),
+            case[2],
+        ]
         row += [one(table.spread(case, "per_second"))]
         row += [one(table.spread(case, f"{part}_ms"), 2) for part in ("p50", "p95", "p99")]
         rows.append(row)
