@@ -58,6 +58,8 @@ class Character:
     user: str
     topics: list[str]
     slow: bool = False
+    guest: bool = False
+    """Does it leave for good when it first loses its connection?"""
     msgpack: bool = False
     calls_per_second: float = 0.0
 
@@ -120,7 +122,7 @@ class Client:
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
-        while True:
+        while not self.gone:
             try:
                 await self._one_connection()
             except (OSError, TimeoutError):
@@ -395,11 +397,18 @@ class Client:
                     del self.state.pending[key]
                 return
 
+    @property
+    def gone(self) -> bool:
+        """It was a guest, and is not coming back."""
+        return self.character.guest and self.state.link > 0 and self._socket is None
+
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def missing(self) -> list[str]:
         """The topics that the client has not joined, or of which it has yet to get the last event."""
+        if self.gone:
+            return []
         return [
             topic
             for topic, place in self.state.places.items()
@@ -407,7 +416,9 @@ class Client:
         ]
 
     def finish(self) -> None:
-        """Write down how it ended."""
+        """Write down how it ended, unless it has left."""
+        if self.gone:
+            return
         pending = [f"{call.action} {key}" for key, call in self.state.pending.items()]
         self._journal.gather(
             Finished(at=time.monotonic(), client=self.character.client, missing=self.missing, pending=pending)

@@ -51,8 +51,9 @@ async def main(plan: Plan) -> None:
             elif word == "finish":
                 for client in clients:
                     client.finish()
-            if any(task.done() for task in tasks):
-                raise next(error for task in tasks if task.done() and (error := task.exception()))
+            for task in tasks:
+                if task.done():
+                    task.result()  # a guest has left, or a client failed
             journal.flush()
             print(word, sum(bool(client.missing) for client in clients), flush=True)
     finally:

@@ -112,7 +112,7 @@ async def run(options: Options, services: Services, parent: Path) -> Outcome:
                 directory=directory, environment=fleet.direct,
             )
         )  # fmt: skip
-        users = await bailiff.ask("migrate", options.users)
+        users = await bailiff.ask("migrate", options.users + options.clients)
         for server in fleet.servers:
             server.start()
         fleet.nginx.start()
@@ -138,19 +138,22 @@ async def run(options: Options, services: Services, parent: Path) -> Outcome:
 
 
 def characters(options: Options) -> list[Character]:
-    """Who is there: each seventh reads rarely, each fifth speaks MessagePack, each user has about three devices."""
+    """Who is there: each seventh reads rarely, each fifth speaks MessagePack, each user has about three devices; but each
+    ninth is a guest with one device, who leaves for good when its connection is first lost."""
     rooms, made = options.setup.rooms, []
     for number in range(options.clients):
         topics = {f"rooms/r{number % rooms}", f"rooms/r{(number // rooms + 2 * number) % rooms}"}
         if number % 4 == 0:
             topics.add(f"tickers/t{number // 4 % 2}")
+        guest = number % 9 == 5
         character = Character(
             client=f"c{number:03}",
-            user=f"user-{number % options.users}",
+            user=f"user-{options.users + number if guest else number % options.users}",
             topics=sorted(topics),
-            slow=number % 7 == 3,
+            slow=number % 7 == 3 and not guest,
+            guest=guest,
             msgpack=number % 5 == 1,
-            calls_per_second=0.1 if number % 3 == 0 else 0.0,
+            calls_per_second=0.1 if number % 3 == 0 and not guest else 0.0,
         )
         made.append(character)
     return made
