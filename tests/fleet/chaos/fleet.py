@@ -91,7 +91,9 @@ class ServerNode(Node):
     async def wait_until_ready(self) -> None:
         async with asyncio.timeout(READY_SECONDS):
             while not await asyncio.to_thread(self._is_ready):
-                if not self.runs:
+                if not self.runs and "address already in use" in self.output():
+                    self.start()  # somebody has the port for a moment, as the near end of a connection
+                elif not self.runs:
                     raise RuntimeError(f"{self.name} ended while it started:\n{self.output()}")
                 await asyncio.sleep(0.05)
 

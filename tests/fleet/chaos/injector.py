@@ -22,6 +22,8 @@ class Injector:
         self._bailiff = bailiff
         self._users = users
         self._journal = journal
+        # A recovery may take longer than the schedule has set aside for it: the next fault there waits.
+        self._redis, self._postgres = asyncio.Lock(), asyncio.Lock()
         self._nodes: dict[str, Node] = {
             node.name: node for node in (*fleet.servers, *fleet.writers, fleet.nginx)
         }
@@ -47,9 +49,15 @@ class Injector:
         )
 
     def _step(self, step: Step) -> Awaitable[str | None]:
+        if step.target in ("redis", "postgres"):
+            return self._one_at_a_time(self._redis if step.target == "redis" else self._postgres, step)
         if step.fault in _ON_NODES:
             return _ON_NODES[step.fault](self, self._nodes[step.target], step)
         return _ELSEWHERE[step.fault](self, step)
+
+    async def _one_at_a_time(self, lock: asyncio.Lock, step: Step) -> str | None:
+        async with lock:
+            return await _ELSEWHERE[step.fault](self, step)
 
     # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -54,9 +54,11 @@ class Writer:
         kept, dropped = ([], [*parts, *savepoint]) if rolls_back else (together, savepoint if fails else [])
         at = time.monotonic()
         self._journal.note(Tried(at=at, writer=self.name, number=number, kept=kept, dropped=dropped))
+        done: list[bool] = []
         try:
-            self._commit(parts, savepoint, fails=fails, rolls_back=rolls_back)
-            outcome = "committed"
+            self._commit(parts, savepoint, done, fails=fails, rolls_back=rolls_back)
+            # When the connection is lost while a savepoint rolls back, Django rolls everything back and says nothing.
+            outcome = "committed" if done else "unsure"
         except RollBack:
             outcome = "rolled back"
         except (DatabaseError, InterfaceError):
@@ -79,11 +81,18 @@ class Writer:
         return topic, f"{self.name}:{next(self._values)}"
 
     def _commit(
-        self, parts: list[tuple[str, str]], savepoint: list[tuple[str, str]], *, fails: bool, rolls_back: bool
+        self,
+        parts: list[tuple[str, str]],
+        savepoint: list[tuple[str, str]],
+        done: list[bool],
+        *,
+        fails: bool,
+        rolls_back: bool,
     ) -> None:
         from django.db import transaction
 
         with transaction.atomic():
+            transaction.on_commit(lambda: done.append(True))
             for topic, value in parts:
                 self._say(topic, value)
             if savepoint:
