@@ -30,6 +30,8 @@ WATCHED = ("password", "is_active", "is_staff", "is_superuser")
 
 REMEMBERED = "_holdfast_watched"
 
+ATTEMPTS = 2
+
 MANY = 1000
 """With more members than this in a group, everybody is asked about instead of each of them."""
 
@@ -192,10 +194,14 @@ def _order(order: Order, *, using: str | None = None) -> None:
 
 
 def _give(order: Order) -> None:
-    """A logout must not fail because the log does not answer: this process does what it can, the schedule the rest."""
+    """A logout must not fail because the log does not answer. It may do so the next moment, when what failed was a connection
+    that the database had closed; if not, those whom the backplane reaches are told, and the schedule finds the rest."""
     control = runtime.current().control
-    try:
-        control.give(order)
-    except LogError as error:
-        logger.error("%r reaches no other server before its scheduled look: %s", order, error)
-        control.carry_out_here([order])
+    for _ in range(ATTEMPTS):
+        try:
+            control.give(order)
+        except LogError as error:
+            logger.error("%r is not in the log: %s", order, error)
+        else:
+            return
+    control.tell(order)

@@ -12,7 +12,7 @@ import holdfast
 from holdfast import Event, Keep, Slow, Topic, action
 from holdfast.connections.revocation import fingerprint
 from holdfast.hub import runtime as runtimes
-from holdfast.hub.control import TOPIC, EndSession
+from holdfast.hub.control import TOPIC, Disconnect, EndSession
 from holdfast.log.base import LogUnavailable
 from holdfast.protocol import codes
 from holdfast.topics.access import owner_of
@@ -482,6 +482,15 @@ async def test_an_order_that_the_backplane_lost_is_carried_out_by_the_next_compa
         assert await socket.types() == []
         await asyncio.sleep(here.timing.compare + 0.1)
         assert await socket.types() == ["left"]
+
+
+@in_jumping_time
+async def test_an_order_that_the_log_does_not_take_reaches_those_whom_the_backplane_does() -> None:
+    async with fleet(Room, count=2) as here:
+        sockets = [await in_rooms(here, server=server) for server in (0, 1)]
+        runtimes.current().control.tell(Disconnect(owner="user:1"))
+        await turns()
+        assert [socket.closed for socket in sockets] == [4403, 4403]
 
 
 @in_jumping_time

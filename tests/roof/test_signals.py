@@ -298,6 +298,29 @@ class Unavailable(TransactionTestCase):
             assert client.expect_closed() == "unauthenticated"
             assert user.pk
 
+    def test_a_connection_that_the_database_had_closed_does_not_lose_the_order(self) -> None:
+        User.objects.create_user("ada", password=PASSWORD)
+        with registry.override([Deck]), Live() as live:
+            browser = Browser()
+            browser.login(username="ada", password=PASSWORD)
+            client = live.connect(browser=browser)
+            append, failures = live.log.append, [LogUnavailable("closed")]
+
+            def fails_once(drafts: Any) -> Any:
+                if failures:
+                    raise failures.pop()
+                return append(drafts)
+
+            with (
+                pytest.MonkeyPatch.context() as patch,
+                self.assertLogs("holdfast.signals", "ERROR") as logged,
+            ):
+                patch.setattr(live.log, "append", fails_once)
+                browser.logout()
+            assert client.expect_closed() == "unauthenticated"
+            assert len(logged.records) == 1
+            assert live.log.heads([TOPIC])[TOPIC].offset == 1
+
 
 def _unavailable(drafts: Any) -> Any:
     raise LogUnavailable("away")

@@ -139,6 +139,12 @@ class Control:
         await self._publisher.apublish([_draft(order) for order in orders], durable=True)
         self.carry_out_here(orders)
 
+    def tell(self, *orders: Order) -> None:
+        """For when the log does not answer: let those carry the orders out whom the backplane reaches now. Whoever it does
+        not reach never hears of them."""
+        self._publisher.publish([_draft(order) for order in orders], durable=False)
+        self.carry_out_here(orders)
+
     def carry_out_here(self, orders: Sequence[Order]) -> None:
         """Carry orders out on this process's own connections, whatever becomes of them elsewhere."""
         hub = self._hub
@@ -200,11 +206,9 @@ class Control:
         self._hub = self._following = None
 
     def received(self, burst: Burst) -> None:
-        """Orders have come by the log."""
+        """Orders have come: by the log, or from a process that could not reach it (:meth:`tell`)."""
         orders: list[Order] = []
         for event in burst.events:
-            if event.offset is None:
-                continue  # it is in no log, so no publisher of Holdfast's made it
             try:
                 orders.append(_decode.decode(event.payload))
             except msgspec.MsgspecError as error:
