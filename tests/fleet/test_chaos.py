@@ -40,7 +40,7 @@ def test_a_fleet_that_breaks_keeps_its_promises(tmp_path: Path, pytestconfig: py
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("sabotage", "kind"),
     [("no-comparison", Kind.LOST), ("no-lock", Kind.DOUBLED), ("tell-before-commit", Kind.GHOST)],
@@ -48,7 +48,13 @@ def test_a_fleet_that_breaks_keeps_its_promises(tmp_path: Path, pytestconfig: py
 def test_a_promise_that_is_broken_on_purpose_is_noticed(
     sabotage: str, kind: Kind, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
+    """A race that nothing guards any more is lost sooner or later, not in each run: up to four of them."""
     setup = Setup(backplane=BACKPLANE, sabotage=sabotage)
-    outcome = carried_out(Options(seed=5, seconds=5, clients=30, setup=setup), tmp_path, pytestconfig)
-    print(line(outcome))
-    assert kind in outcome.by_kind
+    noticed: set[Kind] = set()
+    for seed in (5, 6, 7, 8):
+        outcome = carried_out(Options(seed=seed, seconds=6, clients=40, setup=setup), tmp_path, pytestconfig)
+        print(line(outcome))
+        noticed |= set(outcome.by_kind)
+        if kind in noticed:
+            return
+    pytest.fail(f"{kind} was not noticed, only {noticed or 'nothing'}")

@@ -33,6 +33,7 @@ async def test_a_call_gets_its_result_and_everybody_the_event(
 
     assert joined["topic"] == topic
     assert joined["payload"]["offset"] == 0
+    assert event.pop("stamp") > 0
     assert event == {
         "type": "event",
         "topic": topic,
