@@ -6,6 +6,8 @@ the holder has yet to look again. So contention turns into batches, and nobody w
 """
 
 import logging
+import random
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -31,6 +33,8 @@ GRACE = timedelta(seconds=1)
 
 CONFLICTS = 50
 """How often a statement is tried again under REPEATABLE READ or SERIALIZABLE, where who comes second gets an error."""
+
+_chance = random.Random()  # noqa: S311 - it only spreads the tries
 
 
 class Sequencer:
@@ -124,11 +128,13 @@ class Sequencer:
         return batches
 
     def _settled(self, connection: BaseDatabaseWrapper, attempt: Callable[[], T]) -> T:
-        """Try again what failed because of an isolation level stricter than the database's default."""
-        for _ in range(CONFLICTS):
+        """Try again what failed because of an isolation level stricter than the database's default, out of step with those
+        whom it was in conflict with."""
+        for tried in range(CONFLICTS):
             try:
                 return attempt()
             except DatabaseError as error:
                 if connection.in_atomic_block or not self._dialect.conflict(error):
                     raise
+            time.sleep(_chance.uniform(0, min(0.05, 0.001 * 2**tried)))
         return attempt()
