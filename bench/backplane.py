@@ -5,7 +5,7 @@ Three questions, to Redis spoken with directly and to both layers of channels_re
 receiving   How many events can one core receive? One process publishes 128 bytes again and again, without a log; the other
             has a hub with a subscriber of each topic, which counts. Only the CPU of the receiving process counts.
 publishing  How long does ``publish`` keep a process without an event loop? Without a log, with the log in SQLite and with
-            the log in PostgreSQL (both as in bench/publish.py).
+            the log in PostgreSQL (both as in bench/publish.py); there beside what one INSERT of the same row takes.
 latency     How long after ``publish`` does the subscriber's outlet in another process have the event, at 1,000 a second?
 
 Nothing is pinned but the receiver, to core 0; the publisher and Redis share core 1.
@@ -19,8 +19,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from bench.machine import LOAD_CORE, ROOT, SERVER_CORE, busy, described, pinned
@@ -31,6 +32,7 @@ WAYS = {
     "channels_redis.core.RedisChannelLayer": "channels_redis, core",
     "channels_redis.pubsub.RedisPubSubChannelLayer": "channels_redis, pub/sub",
 }
+INSERT = "insert"
 EVENT = b'{"padding":"' + b"x" * 114 + b'"}'
 GOAL_PER_SECOND, GOAL_PUBLISH, GOAL_LATENCY = 15_000, 300.0, 15.0
 
@@ -134,16 +136,30 @@ def send(way: str, url: str, topics: int, seconds: float, window: int, pause: fl
     print(json.dumps([sent, dict(runtime.backplane.lost)]), flush=True)
 
 
-def publish(way: str, url: str, database: str, count: int) -> None:
-    """How long each of ``count`` calls took, in microseconds."""
+def publish_one(runtime: Any, *, durable: bool) -> None:
     from holdfast.log.base import Draft
 
-    runtime = set_up(way, url, json.loads(database))
+    runtime.publisher.publish([Draft(topic="bench/0", name="bench.event", payload=EVENT)], durable=durable)
+
+
+def insert() -> None:
+    """What the database takes for a row of that size, in a transaction of its own."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO bench_row (name, payload) VALUES (%s, %s)", ("bench.event", EVENT.decode())
+        )
+
+
+def publish(way: str, url: str, database: str, count: int) -> None:
+    """How long each of ``count`` calls took, in microseconds."""
+    runtime = set_up("redis" if way == INSERT else way, url, json.loads(database))
+    once = insert if way == INSERT else partial(publish_one, runtime, durable=database != "null")
     took = []
     for number in range(count + 50):
         began = time.perf_counter()
-        draft = Draft(topic="bench/0", name="bench.event", payload=EVENT)
-        runtime.publisher.publish([draft], durable=database != "null")
+        once()
         if number >= 50:
             took.append((time.perf_counter() - began) * 1e6)
         time.sleep(0.0005)  # as a view does something else in between
@@ -221,14 +237,16 @@ def publishing(way: str, url: str, database: dict[str, Any] | None, count: int) 
 
 def migrate(database: dict[str, Any]) -> None:
     source = "import json,sys; from bench.publish import set_up; set_up(json.loads(sys.argv[1])); "
-    source += "from django.core.management import call_command; call_command('migrate', verbosity=0)"
+    source += "from django.core.management import call_command; call_command('migrate', verbosity=0); "
+    source += "from django.db import connection; "
+    source += "connection.cursor().execute('CREATE TABLE bench_row (name text, payload text)')"
     subprocess.run([sys.executable, "-c", source, json.dumps(database)], cwd=ROOT, check=True)
 
 
-def by_turns(runs: int, measure: Callable[[str], Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {way: [] for way in WAYS}
+def by_turns(runs: int, measure: Callable[[str], Any], ways: Iterable[str] = WAYS) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {way: [] for way in ways}
     for _ in range(runs):
-        for way in WAYS:
+        for way in ways:
             found[way].append(measure(way))
     return found
 
@@ -258,10 +276,11 @@ def main(seconds: float, runs: int, only: str) -> None:
                 with running(kind) if kind != "none" else no_database() as database:
                     if database is not None:
                         migrate(database)
-                    found = by_turns(runs, lambda way: publishing(way, server.url, database, 2000))
+                    ways = {**WAYS, **({INSERT: "one INSERT, nothing else"} if database is not None else {})}
+                    found = by_turns(runs, lambda way: publishing(way, server.url, database, 2000), ways)
                 for way, values in found.items():
                     print(
-                        f"  {WAYS[way]:26} p50 {middle(values)[0]:7,.0f} µs   p99 {middle(values)[1]:7,.0f} µs"
+                        f"  {ways[way]:26} p50 {middle(values)[0]:7,.0f} µs   p99 {middle(values)[1]:7,.0f} µs"
                     )
         if only in ("", "latency"):
             print("\nlatency at 1,000 events/s")

@@ -1,7 +1,9 @@
 """Nothing is left without a number, by whomever and whenever it was published."""
 
+import contextlib
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +14,7 @@ from django.utils import timezone
 from holdfast.log.base import Batch, Trimmed
 from holdfast.log.database import DatabaseLog
 from holdfast.log.dialects import Moved, PostgreSQL, SQLite
-from holdfast.log.tables import OUTBOX
+from holdfast.log.tables import ENTRY, OUTBOX
 from holdfast.protocol.positions import Position
 from tests.log import child
 from tests.log.events import drafts, numbers
@@ -34,6 +36,40 @@ def commit_without_numbering(log: DatabaseLog, topic: str, *events: int) -> None
     with transaction.atomic(using=log.alias):
         log.enlist(drafts(topic, *events), lambda _: None)
         connections[log.alias].run_on_commit.clear()
+
+
+HELD_UP = 7101
+"""The advisory lock that :func:`commits_held_up` lets commits wait for."""
+
+
+@contextlib.contextmanager
+def commits_held_up(alias: str) -> Iterator[Callable[[], None]]:
+    """Whoever writes into the log stays in its commit, with its locks, until this ends. Yields what waits for the first."""
+
+    def one_waits() -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.005)
+        raise AssertionError("nobody commits")
+
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN PERFORM pg_advisory_xact_lock_shared({HELD_UP}); RETURN NULL; END $$"
+        )
+        cursor.execute(
+            f"CREATE CONSTRAINT TRIGGER hold_up AFTER INSERT ON {ENTRY} DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION hold_up()"
+        )
+        cursor.execute("SELECT pg_advisory_lock(%s)", (HELD_UP,))
+        try:
+            yield one_waits
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", (HELD_UP,))
+            cursor.execute("DROP FUNCTION hold_up CASCADE")
 
 
 class TestSweep:
@@ -193,20 +229,8 @@ class TestManyWriters:
         assert [entry.payload for batch in batches for entry in batch.entries] == [b"1", b"2"]
         assert waiting(log) == 0
 
-    def test_who_appends_looks_again_too(
-        self, log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        held, published = threading.Event(), threading.Event()
-        place = PostgreSQL.place
-
-        def slow_place(self: PostgreSQL, connection: Any, topic: str, given: Any) -> Any:
-            with transaction.atomic(using=connection.alias):
-                placed = place(self, connection, topic, given)
-                if threading.current_thread() is holder:
-                    held.set()
-                    assert published.wait(20)
-            return placed
-
+    def test_who_appends_looks_again_too(self, log: DatabaseLog, topic: str) -> None:
+        """After the commit, that is: what comes while it commits finds the lock taken as well."""
         batches: list[Batch] = []
 
         def hold() -> None:
@@ -216,6 +240,38 @@ class TestManyWriters:
                 connections.close_all()
 
         log.heads([topic])
+        with commits_held_up(log.alias) as one_waits:
+            holder = threading.Thread(target=hold)
+            holder.start()
+            one_waits()
+            assert log.append(drafts(topic, 2)) == []
+        holder.join(20)
+
+        assert [entry.payload for batch in batches for entry in batch.entries] == [b"1", b"2"]
+        assert waiting(log) == 0
+
+    def test_who_appends_to_several_topics_looks_again_too(
+        self, log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held, published = threading.Event(), threading.Event()
+        place = PostgreSQL.place
+
+        def slow_place(self: PostgreSQL, connection: Any, topic: str, given: Any) -> Any:
+            placed = place(self, connection, topic, given)
+            if threading.current_thread() is holder:
+                held.set()
+                assert published.wait(20)
+            return placed
+
+        batches: list[Batch] = []
+
+        def hold() -> None:
+            try:
+                batches.extend(log.append([*drafts(topic, 1), *drafts(f"{topic}/other", 1)]))
+            finally:
+                connections.close_all()
+
+        log.heads([topic, f"{topic}/other"])
         holder = threading.Thread(target=hold)
         monkeypatch.setattr(PostgreSQL, "place", slow_place)
         holder.start()
@@ -224,7 +280,7 @@ class TestManyWriters:
         published.set()
         holder.join(20)
 
-        assert [entry.payload for batch in batches for entry in batch.entries] == [b"1", b"2"]
+        assert [e.payload for batch in batches if batch.topic == topic for e in batch.entries] == [b"1", b"2"]
         assert waiting(log) == 0
 
     def test_a_transaction_that_is_held_open_delays_nobody(self, log: DatabaseLog, topic: str) -> None:

@@ -46,12 +46,29 @@ class Moved(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Where drafts went: after ``head``, whose stamp is ``before``. They all have the same ``stamp``."""
+    """Where drafts went: after ``head``, whose stamp is ``before``. They all have the same ``stamp``.
+
+    ``waiting``: may others wait in the outbox by now, who found the lock taken and rely on its holder?
+    """
 
     epoch: str
     head: int
     before: int
     stamp: int
+    waiting: bool
+
+    def batch(self, topic: str, drafts: Sequence[Draft]) -> Batch:
+        entries = tuple(
+            Entry(
+                offset=offset,
+                name=draft.name,
+                payload=draft.payload,
+                exclude=draft.exclude,
+                stamp=self.stamp,
+            )
+            for offset, draft in enumerate(drafts, self.head + 1)
+        )
+        return Batch(topic=topic, epoch=self.epoch, entries=entries, before=self.before)
 
 
 class Dialect(ABC):
@@ -117,7 +134,7 @@ class SQLite(Dialect):
                         for offset, draft in enumerate(drafts, head + 1)
                     ],
                 )
-                return Placed(epoch, head, stamp_of(before), stamp_of(present))
+                return Placed(epoch, head, stamp_of(before), stamp_of(present), waiting=False)
             put_aside(connection, drafts)
             return None
 
@@ -168,23 +185,27 @@ class PostgreSQL(Dialect):
     def place(self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]) -> Placed | None:
         if len(drafts) == 1:  # the ordinary case, and psycopg takes a while for a list
             draft = drafts[0]
-            statement = "SELECT * FROM holdfast_place(%s, ARRAY[%s], ARRAY[%s], ARRAY[%s])"
+            arrays = "ARRAY[%s], ARRAY[%s], ARRAY[%s]"
             parameters: tuple[Any, ...] = (topic, draft.name, draft.payload.decode(), draft.exclude)
         else:
-            statement = "SELECT * FROM holdfast_place(%s, %s::text[], %s::text[], %s::text[])"
+            arrays = "%s::text[], %s::text[], %s::text[]"
             parameters = (
                 topic,
                 [draft.name for draft in drafts],
                 [draft.payload.decode() for draft in drafts],
                 [draft.exclude for draft in drafts],
             )
+        if connection.in_atomic_block or not connection.get_autocommit():
+            statement = f"SELECT *, true FROM holdfast_place(%s, {arrays})"  # the lock is held until the caller commits
+        else:
+            statement = f"CALL holdfast_append(%s, {arrays}, NULL, NULL, NULL, NULL, NULL)"
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             row = cursor.fetchone()
-        if row is None:
+        if row is None or row[0] is None:
             return None
-        epoch, head, before, present = row
-        return Placed(epoch, head, stamp_of(before), stamp_of(present))
+        epoch, head, before, present, waiting = row
+        return Placed(epoch, head, stamp_of(before), stamp_of(present), waiting)
 
     def move(self, connection: BaseDatabaseWrapper, topic: str) -> Moved:
         with connection.cursor() as cursor:

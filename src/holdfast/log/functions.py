@@ -1,4 +1,4 @@
-"""The log's two functions in PostgreSQL.
+"""The log's functions in PostgreSQL.
 
 They are there for speed: one round trip, and plans that are kept, cost a third of what the same statements cost sent
 one by one, also through a connection pooler. Each statement in them sees what was committed when it began (READ
@@ -12,34 +12,67 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
 
-PLACE = f"""
-CREATE OR REPLACE FUNCTION holdfast_place(_topic text, _names text[], _payloads text[], _excludes text[])
-RETURNS TABLE (epoch text, head bigint, before timestamptz, present timestamptz) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
--- Write events as the topic's next entries, and return its epoch, the head before them, when that was written, and the
--- present, which is theirs. Into the outbox instead, with no row returned, if somebody else has the lock, or if others
--- wait there: what the same caller wrote before is first.
-DECLARE
-    _present timestamptz := clock_timestamp();
-    _before timestamptz;
-    _id bigint;
-    _epoch text;
-    _head bigint;
-BEGIN
-    SELECT id, epoch, head INTO _id, _epoch, _head FROM {TOPIC} WHERE name = _topic FOR NO KEY UPDATE SKIP LOCKED;
-    IF FOUND AND NOT EXISTS (SELECT FROM {OUTBOX} WHERE topic = _topic) THEN
-        SELECT created_at INTO _before FROM {ENTRY} WHERE topic_id = _id AND "offset" = _head;
-        INSERT INTO {ENTRY} (topic_id, "offset", name, payload, exclude, created_at)
-        SELECT _id, _head + place, event, payload, exclude, _present
-        FROM unnest(_names, _payloads, _excludes) WITH ORDINALITY AS draft (event, payload, exclude, place);
-        UPDATE {TOPIC} SET head = _head + cardinality(_names) WHERE id = _id;
-        RETURN QUERY SELECT _epoch, _head, _before, _present;
-    ELSE
+_PLACING = f"""
+    present := clock_timestamp();
+    UPDATE {TOPIC} SET head = head + cardinality(_names)
+    WHERE id = (
+        SELECT id FROM {TOPIC} WHERE name = _topic AND NOT EXISTS (SELECT FROM {OUTBOX} WHERE topic = _topic)
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+    RETURNING id, epoch, head - cardinality(_names) INTO _id, epoch, head;
+    IF NOT FOUND THEN
         INSERT INTO {OUTBOX} (topic, name, payload, exclude, created_at)
         SELECT _topic, event, payload, exclude, clock_timestamp()
         FROM unnest(_names, _payloads, _excludes) WITH ORDINALITY AS draft (event, payload, exclude, place)
         ORDER BY place;
+    ELSE
+        SELECT created_at INTO before FROM {ENTRY} WHERE topic_id = _id AND "offset" = head;
+        IF cardinality(_names) = 1 THEN  -- the ordinary case, and the cheaper plan
+            INSERT INTO {ENTRY} (topic_id, "offset", name, payload, exclude, created_at)
+            VALUES (_id, head + 1, _names[1], _payloads[1], _excludes[1], present);
+        ELSE
+            INSERT INTO {ENTRY} (topic_id, "offset", name, payload, exclude, created_at)
+            SELECT _id, head + place, event, payload, exclude, present
+            FROM unnest(_names, _payloads, _excludes) WITH ORDINALITY AS draft (event, payload, exclude, place);
+        END IF;
     END IF;
+"""
+"""Write events as the topic's next entries: ``epoch`` is then its epoch, ``head`` the head before them, ``before`` when that was
+written, and ``present`` when they were. Into the outbox instead, with no ``epoch``, if somebody else has the lock, or if
+others wait there: what the same caller wrote before is first, and had committed before the statement that looks began."""
+
+PLACE = f"""
+CREATE OR REPLACE FUNCTION holdfast_place(_topic text, _names text[], _payloads text[], _excludes text[])
+RETURNS TABLE (epoch text, head bigint, before timestamptz, present timestamptz) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+-- As a part of the caller's transaction. No row is returned if the events went into the outbox.
+DECLARE
+    _id bigint;
+BEGIN
+    {_PLACING}
+    IF _id IS NOT NULL THEN
+        RETURN NEXT;
+    END IF;
+END $$
+"""
+
+APPEND = f"""
+CREATE OR REPLACE PROCEDURE holdfast_append(
+    _topic text, _names text[], _payloads text[], _excludes text[],
+    INOUT epoch text, INOUT head bigint, INOUT before timestamptz, INOUT present timestamptz, INOUT waiting boolean
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+-- In a transaction of its own. After the commit, which gave the lock back, it says whether others came meanwhile and wait.
+DECLARE
+    _id bigint;
+BEGIN
+    {_PLACING}
+    COMMIT;
+    BEGIN
+        waiting := EXISTS (SELECT FROM {OUTBOX} WHERE topic = _topic);
+    EXCEPTION WHEN OTHERS THEN  -- the events are durable: that must not be reported as a failure
+        waiting := true;
+    END;
 END $$
 """
 
@@ -96,6 +129,7 @@ def install(connection: BaseDatabaseWrapper) -> None:
         remove(connection)  # what a function returns cannot be changed otherwise
         with connection.cursor() as cursor:
             cursor.execute(PLACE)
+            cursor.execute(APPEND)
             cursor.execute(MOVE)
 
 
@@ -105,7 +139,8 @@ def complete(using: str, **_: object) -> None:
     if connection.vendor == "postgresql" and router.allow_migrate(using, "holdfast", model_name="topic"):
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT to_regproc('holdfast_place') IS NULL OR to_regproc('holdfast_move') IS NULL"
+                "SELECT to_regproc('holdfast_place') IS NULL OR to_regproc('holdfast_append') IS NULL"
+                " OR to_regproc('holdfast_move') IS NULL"
             )
             missing: bool = cursor.fetchone()[0]
         if missing:
@@ -116,4 +151,4 @@ def remove(connection: BaseDatabaseWrapper) -> None:
     """Drop the functions."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("DROP FUNCTION IF EXISTS holdfast_place, holdfast_move")
+            cursor.execute("DROP ROUTINE IF EXISTS holdfast_place, holdfast_append, holdfast_move")

@@ -10,14 +10,15 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from .base import Batch, Draft, Entry
-from .dialects import Dialect, State
+from .base import Batch, Draft
+from .dialects import Dialect, Placed, State
 from .rows import create, moment
 from .tables import CHUNK, OUTBOX
 
@@ -52,10 +53,10 @@ class Sequencer:
         connection = connections[self._alias]
         placed = self._settled(connection, lambda: self._place(connection, by_topic))
         batches: list[Batch] = []
-        for topic, batch in placed.items():
-            if batch:
-                batches.append(batch)
-            if not batch or self._dialect.skips_locked:  # having had the lock we look again
+        for topic, place in placed.items():
+            if place:
+                batches.append(place.batch(topic, by_topic[topic]))
+            if not place or place.waiting:  # having had the lock we look again
                 batches += self._sequence_later(connection, topic)
         return batches
 
@@ -75,30 +76,13 @@ class Sequencer:
 
     def _place(
         self, connection: BaseDatabaseWrapper, by_topic: dict[str, list[Draft]]
-    ) -> dict[str, Batch | None]:
+    ) -> dict[str, Placed | None]:
         """In one transaction; ``None`` where the drafts went into the outbox."""
+        place = partial(self._dialect.place, connection)
         if len(by_topic) == 1:  # a transaction by itself
-            return {topic: self._place_one(connection, topic, drafts) for topic, drafts in by_topic.items()}
+            return {topic: place(topic, drafts) for topic, drafts in by_topic.items()}
         with transaction.atomic(using=self._alias):
-            return {topic: self._place_one(connection, topic, by_topic[topic]) for topic in sorted(by_topic)}
-
-    def _place_one(
-        self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]
-    ) -> Batch | None:
-        placed = self._dialect.place(connection, topic, drafts)
-        if placed is None:
-            return None
-        entries = tuple(
-            Entry(
-                offset=offset,
-                name=draft.name,
-                payload=draft.payload,
-                exclude=draft.exclude,
-                stamp=placed.stamp,
-            )
-            for offset, draft in enumerate(drafts, placed.head + 1)
-        )
-        return Batch(topic=topic, epoch=placed.epoch, entries=entries, before=placed.before)
+            return {topic: place(topic, by_topic[topic]) for topic in sorted(by_topic)}
 
     def _sequence_later(self, connection: BaseDatabaseWrapper, topic: str) -> list[Batch]:
         """Number what waits, or leave it to a sweep: what was appended is durable, and must not be reported as failed."""
