@@ -213,6 +213,22 @@ class TransactionContract:
         assert order == ["application", "log"]
         assert numbers(log, topic) == [1]
 
+    def test_a_callback_that_publishes_in_a_transaction_of_its_own_does_not_get_in_the_way(
+        self, log: Log, topic: str
+    ) -> None:
+        reports = Reports()
+
+        def publish_too() -> None:
+            with transaction.atomic(using=log.alias):
+                log.enlist(drafts(f"{topic}/too", 2), reports)
+
+        with transaction.atomic(using=log.alias):
+            transaction.on_commit(publish_too, using=log.alias)
+            log.enlist(drafts(topic, 1), reports)
+
+        assert (numbers(log, topic), numbers(log, f"{topic}/too")) == ([1], [2])
+        assert reports.offsets == [1, 1]
+
     def test_a_rollback_does_not_spoil_the_next_transaction(self, log: Log, topic: str) -> None:
         reports = Reports()
         for number in range(4):

@@ -78,7 +78,9 @@ class DatabaseLog(Log):
         """
         pending: dict[Committed, set[str]] = connection.__dict__.setdefault("_holdfast_published", {})
         if not connection.run_on_commit:
-            pending.clear()  # what is there belongs to a transaction that rolled back
+            # What is there is an earlier transaction's: one that rolled back, or whose callbacks are just being called
+            # and publish in turn. Those that are still to come need theirs.
+            pending = connection.__dict__["_holdfast_published"] = {}
         pending.setdefault(committed, set()).update(topics)
 
         def number() -> None:
