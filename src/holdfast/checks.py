@@ -18,7 +18,7 @@ from .topics.registry import registry
 from .topics.topic import Topic
 
 TAG = "holdfast"
-LOGS = ("database", "memory")
+LOGS = ("database", "memory", "redis")
 BACKPLANES = ("auto", "channels", "memory", "redis")
 PRESENCES = ("auto", "memory", "redis")
 
@@ -88,10 +88,9 @@ def _loads(
 
 @register(TAG)
 def check_database(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Does the log's database exist, and is SQLite set up for several processes?"""
+    """Does the database exist whose transactions the log takes part in, and if that is SQLite, and holds the log too, is it
+    set up for several processes?"""
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
-    if settings.log != "database":
-        return []
     database = django_settings.DATABASES.get(settings.database)
     if database is None:
         return [
@@ -101,7 +100,10 @@ def check_database(**kwargs: Any) -> Sequence[CheckMessage]:
                 id="holdfast.E003",
             )
         ]
-    return _sqlite(settings.database, database) if "sqlite3" in database.get("ENGINE", "") else []
+    holds_log = settings.log == "database"
+    return (
+        _sqlite(settings.database, database) if holds_log and "sqlite3" in database.get("ENGINE", "") else []
+    )
 
 
 def _sqlite(alias: str, database: dict[str, Any]) -> Sequence[CheckMessage]:

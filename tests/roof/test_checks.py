@@ -56,7 +56,11 @@ def test_e002_a_setting_of_a_wrong_type() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("LOG", "databse", '"database", "memory", the dotted path of a subclass of holdfast.log.base.Log'),
+        (
+            "LOG",
+            "databse",
+            '"database", "memory", "redis", the dotted path of a subclass of holdfast.log.base.Log',
+        ),
         ("LOG", "builtins.dict", "a subclass of holdfast.log.base.Log"),
         ("PRESENCE", "builtins.dict", "a subclass of holdfast.presence.base.PresenceStore"),
         ("BACKPLANE", "redis.nowhere", '"auto", "channels", "memory", "redis", the dotted path'),
@@ -71,6 +75,13 @@ def test_e002_a_dotted_path_that_leads_nowhere(key: str, value: str, expected: s
     assert expected in (message.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("key", "name"), [("LOG", "database"), ("LOG", "redis"), ("BACKPLANE", "redis"), ("PRESENCE", "redis")]
+)
+def test_the_names_that_the_settings_know_are_taken(key: str, name: str) -> None:
+    assert found(HOLDFAST={key: name, "REDIS": "redis://localhost"}) == []
+
+
 def test_dotted_paths_that_fit_are_taken() -> None:
     paths = {
         "LOG": "holdfast.log.memory.MemoryLog",
@@ -80,8 +91,10 @@ def test_dotted_paths_that_fit_are_taken() -> None:
     assert found(HOLDFAST=paths) == []
 
 
-def test_e003_a_database_that_does_not_exist() -> None:
-    message = only(found(HOLDFAST={"DATABASE": "logs"}), "holdfast.E003")
+@pytest.mark.parametrize("log", ["database", "redis"])
+def test_e003_a_database_that_does_not_exist(log: str) -> None:
+    given = {"DATABASE": "logs", "LOG": log, "REDIS": "redis://localhost"}
+    message = only(found(HOLDFAST=given), "holdfast.E003")
     assert "'logs'" in message.msg
     assert "'default'" in (message.hint or "")
 
@@ -181,7 +194,7 @@ def test_w009_ephemeral_events_that_reach_no_other_process() -> None:
         assert found(CHANNEL_LAYERS={}) == []
 
 
-@pytest.mark.parametrize("key", ["BACKPLANE", "PRESENCE"])
+@pytest.mark.parametrize("key", ["BACKPLANE", "PRESENCE", "LOG"])
 def test_e007_redis_is_wanted_but_not_named(key: str) -> None:
     message = only(found(HOLDFAST={key: "redis"}), "holdfast.E007")
     assert f'HOLDFAST["{key}"] is "redis"' in message.msg
