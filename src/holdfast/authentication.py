@@ -12,7 +12,7 @@ been sent by whoever accepts it, without the new cookie.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
@@ -72,25 +72,30 @@ class Reader:
         answer: asyncio.Future[sessions.Found] = loop.create_future()
         self._asked.append((key, answer))
         if len(self._reading) < SESSION_THREADS:
-            task = loop.create_task(self._read())
-            self._reading.add(task)
-            task.add_done_callback(self._reading.discard)
+            self._reading.add(loop.create_task(self._read()))
         return await answer
 
     async def _read(self) -> None:
-        while self._asked:
-            group, self._asked = self._asked[:AT_ONCE], self._asked[AT_ONCE:]
-            try:
-                found = await self._threads().run(sessions.find, [key for key, _ in group])
-            except Exception as error:  # noqa: BLE001 - it is handed to everybody who asked
-                found = [error] * len(group)
-            for (_, answer), one in zip(group, found, strict=True):
-                if answer.done():
-                    continue  # who asked has gone
-                if isinstance(one, Exception):
-                    answer.set_exception(one)
-                else:
-                    answer.set_result(one)
+        try:
+            while self._asked:
+                group, self._asked = self._asked[:AT_ONCE], self._asked[AT_ONCE:]
+                await self._answer(group)
+        finally:
+            # At once: who comes after the last look, in the same turn of the loop, must not count on this one.
+            self._reading.remove(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _answer(self, group: "list[tuple[str, asyncio.Future[sessions.Found]]]") -> None:
+        try:
+            found = await self._threads().run(sessions.find, [key for key, _ in group])
+        except Exception as error:  # noqa: BLE001 - it is handed to everybody who asked
+            found = [error] * len(group)
+        for (_, answer), one in zip(group, found, strict=True):
+            if answer.done():
+                continue  # who asked has gone
+            if isinstance(one, Exception):
+                answer.set_exception(one)
+            else:
+                answer.set_result(one)
 
 
 def session_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -22,6 +22,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends import cache as cached_sessions
 from django.contrib.sessions.backends import db as database_sessions
+from django.core.exceptions import ValidationError
 from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -85,7 +86,7 @@ def _users(sessions: Iterable[Any]) -> dict[tuple[str, Any], Any]:
     """The users whom ``ModelBackend`` and its like find, by backend and primary key."""
     wanted: dict[str, set[Any]] = {}
     for session in sessions:
-        if getattr(session, "_session_cache", None) and (owner := _owner(session)) is not None:
+        if getattr(session, "_session_cache", None) and (owner := _owner_if_any(session)) is not None:
             wanted.setdefault(owner[0], set()).add(owner[1])
     users: dict[tuple[str, Any], Any] = {}
     for path, ids in wanted.items():
@@ -105,6 +106,14 @@ def _owner(session: Any) -> tuple[str, Any] | None:
         return None
     pk: Any = get_user_model()._meta.pk
     return path, pk.to_python(session[SESSION_KEY])
+
+
+def _owner_if_any(session: Any) -> tuple[str, Any] | None:
+    """The same; a session that names no primary key (the user model was another one) is left to :func:`user_of`."""
+    try:
+        return _owner(session)
+    except ValidationError:
+        return None
 
 
 def user_of(session: Any, known: dict[tuple[str, Any], Any] | None = None) -> Any:

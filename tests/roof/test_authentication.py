@@ -11,12 +11,14 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser
 from django.core.cache import caches
+from django.core.exceptions import ValidationError
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from holdfast import sessions
-from holdfast.authentication import SessionAuthentication, session_key
+from holdfast.authentication import Reader, SessionAuthentication, session_key
 from holdfast.hub.threads import Threads
+from tests.support.clock import turns
 
 ENGINES = ("db", "cache", "cached_db", "file", "signed_cookies")
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -46,10 +48,12 @@ def make_user(name: str = "ada", **more: Any) -> Any:
     return get_user_model().objects.create_user(name, password="first", **more)
 
 
-def sign_in(user: Any, *, backend: str = MODEL_BACKEND, expiry: int | None = None) -> str:
+def sign_in(
+    user: Any, *, backend: str = MODEL_BACKEND, expiry: int | None = None, pk: str | None = None
+) -> str:
     """A session of the user's, in the store; its key."""
     session = import_module(settings.SESSION_ENGINE).SessionStore()
-    session[SESSION_KEY] = user._meta.pk.value_to_string(user)
+    session[SESSION_KEY] = pk or user._meta.pk.value_to_string(user)
     session[BACKEND_SESSION_KEY] = backend
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     if expiry is not None:
@@ -145,6 +149,16 @@ def test_a_backend_with_a_rule_of_its_own_is_asked_and_its_error_is_one_sessions
     found = users(sign_in(thirteenth, backend=PICKY), sign_in(ada, backend=PICKY))
     assert isinstance(found[0], LookupError)
     assert found[1] == ada
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_session_from_before_the_user_model_changed_is_an_error_for_itself_only(
+    engine: str, together: int
+) -> None:
+    ada = make_user()
+    found = users(*[sign_in(ada, pk="86b8a5a0-4a4a-4d3c-8f1e-2f1a7d5d3d11"), sign_in(ada)][:together])
+    assert isinstance(found[0], ValidationError)
+    assert found[1:] == [ada] * (together - 1)
 
 
 def test_a_connection_that_the_database_closed_is_opened_again(
@@ -259,6 +273,30 @@ def test_one_who_leaves_during_the_handshake_disturbs_nobody(door: Door) -> None
         return await staying
 
     assert asyncio.run(come()).username == "ada"
+
+
+async def test_who_comes_while_the_last_readings_end_is_read_too() -> None:
+    """Both end in one turn of the loop, and in the same turn somebody comes."""
+    asked: list[asyncio.Future[Any]] = []
+
+    class ByHand:
+        async def run(self, function: Any, keys: list[str]) -> Any:
+            asked.append(asyncio.get_running_loop().create_future())
+            return await asked[-1]
+
+    reader = Reader(lambda: ByHand())  # type: ignore[arg-type, return-value]
+    early = []
+    for key in ("a", "b"):
+        early.append(asyncio.create_task(reader.find(key)))
+        await turns()
+    for answer, key in zip(asked, ("a", "b"), strict=True):
+        answer.set_result([key])
+    late = asyncio.create_task(reader.find("c"))
+    await turns()
+    assert [task.result() for task in early] == ["a", "b"]
+    assert len(asked) == 3, "nobody reads the one who came last"
+    asked[2].set_result(["c"])
+    assert await late == "c"
 
 
 def test_a_store_that_does_not_answer_is_an_error_for_everybody_who_asked(
