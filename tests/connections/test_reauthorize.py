@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast import Event, Topic
+from holdfast import Event, Topic, action
 from holdfast.connections import reauthorize
 from holdfast.connections.reauthorize import PAUSES
+from holdfast.hub import runtime as runtimes
+from holdfast.hub.control import Recheck
 from tests.support.clock import in_jumping_time, turns
-from tests.support.connected import Socket, User, fleet
+from tests.support.connected import Fleet, Socket, User, fleet
 from tests.support.hubs import Scripted
 
 PERIOD = 300.0
@@ -275,6 +277,58 @@ async def test_a_rule_that_hangs_keeps_nobody_else_waiting() -> None:
         assert await hanging.hear() == []
 
 
+@in_jumping_time
+async def test_nor_does_it_those_whom_the_same_order_concerns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reauthorize, "CHUNK", 1)
+    async with fleet(Hall, Room) as here:
+        inline(here)
+        hanging, other = await joined(here, 1, "rooms/1"), await joined(here, 2, "halls/1")
+        rules.hangs = True
+        rules.out.add(2)
+        await runtimes.current().control.agive(Recheck(owners=("user:1", "user:2")))
+        assert await other.types() == ["left"]
+        assert await hanging.hear() == []
+
+
+@in_jumping_time
+async def test_an_answer_from_before_an_order_is_no_reason_to_trust_after_it() -> None:
+    class Desk(Topic):
+        route = "desk"
+        answers: list[asyncio.Future[bool]] = []
+
+        async def may_join(self, user: Any) -> bool:
+            answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            Desk.answers.append(answer)
+            return await answer
+
+        @action
+        async def work(self, caller: Any) -> None:
+            pass
+
+    async with fleet(Desk) as here:
+        inline(here)
+        socket = await here.processes[0].connect(User(1))
+        socket.say(type="join", ref=1, topic="desk", payload={})
+        await turns()
+        Desk.answers.pop().set_result(True)
+        assert await socket.types() == ["joined"]
+        await Desk().arecheck()
+        await turns()
+        await Desk().arecheck()
+        await turns()
+        before, after = Desk.answers
+        before.set_result(True)
+        await turns()
+        socket.ask("desk", "work")
+        await turns()
+        assert len(Desk.answers) == 3, "the call asks for itself"
+        Desk.answers[2].set_result(False)
+        (error, gone) = await socket.hear()
+        assert (error["payload"]["code"], gone["payload"]["code"]) == ("forbidden", "forbidden")
+        after.set_result(False)
+        assert await socket.hear() == []
+
+
 # ── a user who changes while he joins ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -322,3 +376,42 @@ async def test_an_evicted_user_comes_back_only_as_what_he_is_now() -> None:
         await turns()
         left, answer = await socket.hear()
         assert (left["payload"]["code"], answer["payload"]["code"]) == ("evicted", "forbidden")
+
+
+class Bridge(Topic):
+    route = "bridge"
+
+    async def may_join(self, user: Any) -> bool:
+        return bool(getattr(user, "is_captain", False))
+
+
+@in_jumping_time
+async def test_a_user_who_was_read_before_another_order_does_not_replace_the_one_who_was_read_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    captains, late = {1}, asyncio.Event()
+
+    def identify(self: Any, claims: Any) -> list[Any]:
+        users = [User(claim.user.pk) for claim in claims]
+        for user in users:
+            user.is_captain = user.pk in captains  # type: ignore[attr-defined]
+        return users
+
+    async def run(function: Any, *args: Any) -> Any:
+        found = function(*args)
+        if captains:
+            await late.wait()
+        return found
+
+    monkeypatch.setattr(Fleet, "identify", identify)
+    async with fleet(Bridge) as here:
+        here.processes[0].runtime.threads.run = run  # type: ignore[method-assign]
+        socket = await here.processes[0].connect(User(1))
+        await holdfast.arecheck(1)
+        await turns()
+        captains.clear()
+        await holdfast.arecheck(1)
+        await turns()
+        late.set()
+        await asyncio.sleep(1)
+        assert (await socket.join("bridge"))["payload"]["code"] == "forbidden"

@@ -285,6 +285,23 @@ async def test_a_connection_that_was_authenticated_before_the_logout_and_begins_
 
 
 @in_jumping_time
+async def test_a_connection_of_a_session_that_was_just_ended_does_not_stay_even_if_the_store_still_has_it() -> (
+    None
+):
+    """Django tells of a logout first, and deletes the session then."""
+    async with fleet(Room, count=2) as here:
+        hub = await here.processes[1].runtime.hub()
+        await runtimes.current().control.agive(EndSession(owner="user:1", session=fingerprint("s1")))
+        await turns()
+        late, other = [await begin(here.processes[1], hub, User(1), session) for session in ("s1", "s2")]
+        late.say(type="join", ref=1, topic="rooms/lobby")
+        other.say(type="join", ref=1, topic="rooms/lobby")
+        await wait_for(lambda: len(other.frames) > 1)
+        assert (late.closed, await late.types()) == (4401, ["welcome", "goodbye"])
+        assert (other.closed, await other.types()) == (None, ["welcome", "joined"])
+
+
+@in_jumping_time
 async def test_orders_of_long_ago_concern_nobody_who_comes() -> None:
     async with fleet(Room) as here:
         await holdfast.adisconnect(1)
@@ -372,6 +389,30 @@ async def test_a_call_that_waits_for_a_thread_is_refused_when_its_caller_is_evic
         assert (left(gone), error["type"], error["payload"]["code"]) == ("evicted", "error", "forbidden")
         assert await other.types() == ["result"]
         assert Room.done == [2]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "order", [Disconnect(owner="user:1"), EndSession(owner="user:1", session=fingerprint("s"))]
+)
+async def test_a_call_that_waits_for_a_thread_is_not_carried_out_when_its_connection_is_ended(
+    order: Any,
+) -> None:
+    async with fleet(Room) as here:
+        socket, other = await here.processes[0].connect(User(1), session="s"), await in_rooms(here, pk=2)
+        await socket.join("rooms/lobby")
+        threads, gate = here.processes[0].runtime.threads, threading.Event()
+        busy = asyncio.ensure_future(threads.run(gate.wait, 30))
+        await turns()
+        socket.ask("rooms/lobby", "work", n=1)
+        other.ask("rooms/lobby", "work", n=2)
+        await turns()
+        await runtimes.current().control.agive(order)
+        gate.set()
+        await busy
+        await wait_for(lambda: other.frames)
+        assert await other.types() == ["result"]
+        assert (await socket.types(), Room.done) == (["goodbye"], [2])
 
 
 @in_jumping_time

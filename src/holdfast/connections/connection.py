@@ -216,6 +216,11 @@ class Connection:
             place.revoked = True
             self._carry_out(self._session.expelled(topic, code, reason))
 
+    def _revoke_all(self) -> None:
+        """Whoever may not come back has lost the right to calls that still wait, too."""
+        for place in self._places.values():
+            place.revoked = True
+
     def renew(self, user: Any) -> None:
         """This is what the same user is now."""
         self.user = user
@@ -239,6 +244,8 @@ class Connection:
                     self._spawn(self._authenticate(effect))
                 case Hangup():
                     self.ready = False
+                    if not effect.code.retry:
+                        self._revoke_all()
                     self._leave_all()
                     self._sink.close(effect.code.close or 1000, effect.code.message)
 

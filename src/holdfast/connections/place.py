@@ -11,13 +11,20 @@ class Place:
     """What a connection keeps of a topic that it has joined.
 
     ``checked`` is when ``may_join`` last said yes. ``revoked``: the right to it has been taken away, also for calls that
-    still wait; who leaves by himself keeps his calls.
+    still wait; who leaves by himself keeps his calls. ``doubts``: how often something was ordered that may change the
+    answer.
     """
 
-    __slots__ = ("checked", "revoked", "subscription", "topic")
+    __slots__ = ("checked", "doubts", "revoked", "subscription", "topic")
 
     def __init__(self, topic: Topic, subscription: Subscription, checked: float) -> None:
         self.topic = topic
         self.subscription = subscription
         self.checked = checked
         self.revoked = False
+        self.doubts = 0
+
+    def doubt(self) -> None:
+        """The last answer counts no more."""
+        self.checked = NOT_TRUSTED
+        self.doubts += 1

@@ -129,7 +129,7 @@ class Reauthorization:
         """Ask about the connection's user, and then about every topic that it has joined."""
         self._question(connection).places = None
         for place in connection.places():
-            place.checked = NOT_TRUSTED
+            place.doubt()
 
     def doubt_user(self, connection: "Connection") -> None:
         """Ask about the connection's user."""
@@ -137,7 +137,7 @@ class Reauthorization:
 
     def doubt_place(self, connection: "Connection", place: Place) -> None:
         """Ask about the connection's user, and then one topic's rule."""
-        place.checked = NOT_TRUSTED
+        place.doubt()
         question = self._question(connection)
         if question.places is not None:
             question.places[place] = None
@@ -170,6 +170,7 @@ class Reauthorization:
     async def _work(self) -> None:
         while self._due:
             questions = [self._due.pop(connection) for connection in list(self._due)[:CHUNK]]
+            self._begin()  # who is left over does not wait for these
             try:
                 await self._ask_until_answered(questions)
             except Exception:
@@ -238,6 +239,7 @@ class Reauthorization:
     async def _ask_about_users(self, questions: Sequence[Question]) -> list[Question]:
         """Nobody in particular stays nobody in particular; each pair of a user and a session is asked about once."""
         claims: dict[tuple[str, str | None], Claim] = {}
+        asked = [question.connection.user for question in questions]
         for question in questions:
             connection = question.connection
             if connection.user_id is not None:
@@ -245,7 +247,7 @@ class Reauthorization:
                 claims[connection.user_id, connection.session_key] = claim
         found = dict(zip(claims, await self._identified(list(claims.values())), strict=True))
         unknown = []
-        for question in questions:
+        for question, before in zip(questions, asked, strict=True):
             connection = question.connection
             if connection.user_id is None:
                 question.settle()
@@ -257,7 +259,13 @@ class Reauthorization:
                 logger.warning("%r: could not find out whose it is now: %r", connection, found.get(key))
                 unknown.append(question)
                 continue
-            self._take_answer(connection, claims[key].user, found[key])
+            if found[key] is None:
+                connection.hang_up(codes.UNAUTHENTICATED)
+            elif connection.user is not before:
+                unknown.append(question)  # he has been read meanwhile, before or after this answer: once more
+                continue
+            else:
+                connection.renew(found[key])
             question.settle()
         return unknown
 
@@ -270,34 +278,30 @@ class Reauthorization:
         except Exception as error:  # noqa: BLE001 - it is the answer, for all of them
             return [error] * len(claims)
 
-    def _take_answer(self, connection: "Connection", asked: Any, user: Any) -> None:
-        if user is None:
-            connection.hang_up(codes.UNAUTHENTICATED)
-        else:
-            connection.renew(user)
-
     async def _ask_rules(self, questions: Sequence[Question]) -> list[Question]:
         """Ask each rule once about each user, and once about all who are anonymous."""
         assert self._hub is not None
         asked = self._hub.loop.time()
         pairs: dict[tuple[str, str | None], Pair] = {}
-        places: dict[tuple[str, str | None], list[tuple[Question, Place]]] = {}
+        places: dict[tuple[str, str | None], list[tuple[Question, Place, int]]] = {}
         for question in questions:
             connection = question.connection
             for place in question.standing():
                 key = place.topic.name, connection.user_id
                 pairs.setdefault(key, Pair(place.topic, connection.user))
-                places.setdefault(key, []).append((question, place))
+                places.setdefault(key, []).append((question, place, place.doubts))
         unanswered: dict[Question, list[Place]] = {}
         answers = await may_all_join(self._threads, list(pairs.values()))
         for (key, pair), answer in zip(pairs.items(), answers, strict=True):
             if isinstance(answer, Exception):
                 logger.error("%r.may_join failed for %r", pair.topic, pair.user, exc_info=answer)
-            for question, place in places[key]:
+            for question, place, doubts in places[key]:
                 if isinstance(answer, Exception):
                     unanswered.setdefault(question, []).append(place)
                 elif question.connection.is_at(place):
-                    self._judge(question.connection, place, answer, asked)
+                    # What was ordered since it was asked makes a yes worth nothing.
+                    as_of = asked if place.doubts == doubts else NOT_TRUSTED
+                    self._judge(question.connection, place, answer, as_of)
         for question, left in unanswered.items():
             question.places = dict.fromkeys(left)
         return list(unanswered)

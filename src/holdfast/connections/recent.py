@@ -59,6 +59,11 @@ class Recent:
         self._turn(now)
         return self.concern_owner(owner, self._forgotten)
 
+    def ended(self, owner: str, session: str, now: float) -> bool:
+        """Is the order still remembered that ended this session, given by its fingerprint?"""
+        self._turn(now)
+        return self._number(owner, _of_session(session)) > 0
+
     def _number(self, owner: str, place: str) -> int:
         key = (owner, place)
         return self._young.get(key) or self._old.get(key, 0)
@@ -79,14 +84,21 @@ def _of_route(route: str) -> str:
     return f"!{route}"  # as no topic is called
 
 
+def _of_session(session: str) -> str:
+    return f"!!{session}"  # as no route begins
+
+
 def _keys(order: Order) -> Iterator[tuple[str, str]]:
     """Whom an order concerns, and where."""
     match order:
         case Evict(owners=owners, topic=topic):
             for owner in owners or (EVERYBODY,):
                 yield owner, topic
-        case Disconnect(owner=owner) | EndSession(owner=owner):
+        case Disconnect(owner=owner):
             yield owner, EVERYWHERE
+        case EndSession(owner=owner, session=session):
+            yield owner, EVERYWHERE
+            yield owner, _of_session(session)
         case Recheck(owners=owners, topic=topic, route=route):
             place = topic if topic is not None else _of_route(route) if route is not None else EVERYWHERE
             for owner in owners or (EVERYBODY,):

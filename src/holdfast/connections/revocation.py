@@ -105,10 +105,15 @@ class Revocation:
 
     def registered(self, connection: "Connection", now: float) -> None:
         """A connection has begun. If it may have been authenticated before an order about its user, or before orders
-        were heard at all, it is looked at again, and joins nothing until that is done (:meth:`settled`)."""
+        were heard at all, it is looked at again, and joins nothing until that is done (:meth:`settled`). If its session was
+        ended by one, it is closed."""
         if connection.user_id is None or self._hub is None:
             return
-        if now < self._fresh_until or self.recent.remember(connection.owner, now):
+        key = connection.session_key
+        if key is not None and self.recent.ended(connection.owner, fingerprint(key), now):
+            # Not asked: a logout is told of a moment before the session is deleted.
+            self._hub.loop.call_soon(connection.hang_up, codes.UNAUTHENTICATED)
+        elif now < self._fresh_until or self.recent.remember(connection.owner, now):
             self._reauthorization.doubt_user(connection)
 
     async def settled(self, connection: "Connection") -> None:
