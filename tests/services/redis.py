@@ -1,6 +1,7 @@
 """A Redis server of our own on a free port, which stores nothing on disk."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import tempfile
@@ -14,6 +15,11 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from tests.services.processes import Server, find_program, free_port, removed_afterwards, start
+
+
+def redis_program() -> Path:
+    """`redis-server`, or the one that HOLDFAST_REDIS_SERVER names: another version, or Valkey's."""
+    return find_program(os.environ.get("HOLDFAST_REDIS_SERVER", "redis-server"), package="redis-server")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -122,8 +128,7 @@ def make_certificate(directory: Path) -> None:
 
 
 def _start(directory: Path, port: int, *, tls: bool = False, options: Sequence[str] = ()) -> Server:
-    program = find_program("redis-server", package="redis-server")
-    command = [program, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    command = [redis_program(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     command += ["--unixsocket", str(directory / "redis.sock")]
     if tls:
         certificate = [

@@ -12,8 +12,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from tests.services.processes import Server, find_program, free_port, removed_afterwards, start
-from tests.services.redis import RedisServer, running_redis
+from tests.services.processes import Server, free_port, removed_afterwards, start
+from tests.services.redis import RedisServer, redis_program, running_redis
 
 SERVICE = "harbour"
 SENTINEL_CONFIGURATION = """
@@ -121,10 +121,9 @@ def _start_sentinel(directory: Path, port: int, primary: int) -> Server:
             sentinel_password=SENTINEL_PASSWORD,
         )
     )
-    program = find_program("redis-server", package="redis-server")
     return start(
         f"sentinel-{port}",
-        [program, str(configuration), "--sentinel"],
+        [redis_program(), str(configuration), "--sentinel"],
         directory=directory,
         dies_by=signal.SIGTERM,
     )
