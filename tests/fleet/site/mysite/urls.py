@@ -1,0 +1,12 @@
+import os
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+
+async def pid(request: HttpRequest) -> HttpResponse:
+    """Which process answers."""
+    return HttpResponse(str(os.getpid()))
+
+
+urlpatterns = [path("pid/", pid)]

@@ -1,0 +1,115 @@
+"""A machine with a systemd of its own, booted by systemd-nspawn in a few seconds and without a download.
+
+It has this machine's `/usr`, read-only, and everything else empty and in memory (`--volatile=yes`), its own processes and
+network, and none of Debian's services. So units run in it that would not be let loose on the machine of whoever tests.
+"""
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.services.processes import Server, ServerFailed, find_program, removed_afterwards, start
+
+PACKAGE = "systemd-container"
+
+
+class NoMachine(Exception):
+    """This user, or this kernel, does not let systemd-nspawn boot one; the message is its own."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Machine:
+    """`leader` is the process id, seen from outside, of its process 1."""
+
+    nspawn: Server
+    leader: int
+
+    def run(self, *command: str, check: bool = True, seconds: float = 30) -> str:
+        """Run a command inside, and return what it prints."""
+        done = subprocess.run(
+            ["nsenter", "--target", str(self.leader), "--all", "--wd=/", *command],
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+            env={"PATH": "/usr/sbin:/usr/bin", "LANG": "C.UTF-8"},
+        )
+        if check and done.returncode:
+            raise ServerFailed(
+                f"{' '.join(command)} ended with status {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
+        return done.stdout.strip()
+
+    def systemctl(self, *arguments: str, check: bool = True, seconds: float = 60) -> str:
+        return self.run("systemctl", "--no-pager", *arguments, check=check, seconds=seconds)
+
+    def property(self, unit: str, name: str) -> str:
+        return self.systemctl("show", "--value", "--property", name, unit)
+
+    def journal(self, unit: str) -> str:
+        return self.run("journalctl", "--no-pager", "--output", "cat", "--unit", unit)
+
+    def path(self, path: str) -> Path:
+        """Where a path of the machine is to be found from outside."""
+        return Path(f"/proc/{self.leader}/root{path}")
+
+    def is_up(self) -> bool:
+        return self.run("systemctl", "is-system-running", check=False) in ("running", "degraded")
+
+
+@contextlib.contextmanager
+def running_machine(binds: Mapping[Path, str]) -> Iterator[Machine]:
+    """`binds` says what is to be seen at which path in it, read-only but for what is below `/srv`.
+
+    Raises `NoMachine` where none can be booted, and `MissingProgram` where systemd-nspawn is not installed.
+    """
+    program = find_program("systemd-nspawn", package=PACKAGE)
+    find_program("nsenter", package="util-linux")
+    base = [program, "--quiet", "--directory=/", "--volatile=yes", "--private-network", "--register=no"]
+    if not Path(
+        "/run/systemd/system"
+    ).is_dir():  # there is no systemd out here that could make a scope for it
+        base.append("--keep-unit")
+    with removed_afterwards(Path(tempfile.mkdtemp(prefix="holdfast-machine-"))) as directory:
+        (directory / "none.preset").write_text("disable *\n")
+        base += [
+            f"--machine={directory.name.replace('_', '-')}",
+            f"--bind-ro={directory / 'none.preset'}:/etc/systemd/system-preset/00-none.preset",
+            *(
+                f"--bind{'' if at.startswith('/srv') else '-ro'}={source}:{at}"
+                for source, at in binds.items()
+            ),
+        ]
+        _try_out([*base, "/bin/true"])
+        nspawn = start("nspawn", [*base, "--boot", "--console=pipe"], directory=directory)
+        try:
+            leader: list[int] = []
+
+            def is_up() -> bool:
+                leader[:] = _children(nspawn.process.pid)
+                return bool(leader) and Machine(nspawn=nspawn, leader=leader[0]).is_up()
+
+            nspawn.wait_until(is_up, seconds=50)
+            yield Machine(nspawn=nspawn, leader=leader[0])
+        finally:
+            nspawn.stop(seconds=20)
+
+
+def _try_out(command: list[str | Path]) -> None:
+    if os.geteuid() != 0:
+        raise NoMachine("systemd-nspawn needs root")
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=50, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        raise NoMachine(f"systemd-nspawn cannot boot here: {done.stderr.strip()}")
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
