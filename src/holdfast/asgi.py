@@ -15,10 +15,10 @@ With Channels' own parts you can write out something like it, to put something o
     from channels.auth import AuthMiddlewareStack
     from channels.routing import ProtocolTypeRouter, URLRouter
     from channels.security.websocket import AllowedHostsOriginValidator
-    from holdfast.asgi import live_urlpatterns, lifespan
+    from holdfast.asgi import answering_readiness, live_urlpatterns, lifespan
 
     application = ProtocolTypeRouter({
-        "http": django_application,
+        "http": answering_readiness(django_application),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(live_urlpatterns()))),
         "lifespan": lifespan,
     })
@@ -38,6 +38,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from . import wiring
 from .authentication import SessionAuthentication
 from .conf import settings
+from .transports.readiness import Readiness
 from .transports.websocket import LiveWebSocket
 
 logger = logging.getLogger("holdfast.asgi")
@@ -61,7 +62,7 @@ def application(
     rest: Any = AuthMiddlewareStack(URLRouter([*websocket, re_path("", cast("Any", _not_found))]))
     return ProtocolTypeRouter(  # type: ignore[no-any-return]
         {
-            "http": django_application,
+            "http": answering_readiness(django_application),
             "websocket": origin_checked(URLRouter([*live_urlpatterns(), re_path("", rest)])),
             "lifespan": lifespan,
         }
@@ -77,6 +78,11 @@ def live_urlpatterns() -> list[Any]:
         LiveWebSocket(wiring.service), lambda: wiring.service().runtime.session_threads
     )
     return [path(f"{settings().path}ws", live)]
+
+
+def answering_readiness(django_application: Application) -> Application:
+    """Answer ``/live/ready`` (200: this process serves live connections; 503: it does not, or drains) before Django."""
+    return Readiness(django_application, f"/{settings().path}ready", wiring.service)
 
 
 def origin_checked(inner: Application) -> Application:
@@ -115,6 +121,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
 async def shut_down() -> None:
     """End what this process has running, in order: connections, calls, hub, threads."""
     service = wiring.service()
+    service.runtime.leaving = True
     for connection in tuple(service.connections):  # on most servers there is none left by now
         connection.shut_down()
     try:

@@ -60,6 +60,8 @@ class Runtime:
         self._group_events = group_events
         self._hub: Hub | None = None
         self._starting: asyncio.Task[Hub] | None = None
+        self.leaving = False
+        """Has this process begun to end, so that no more clients are to be sent here?"""
 
     async def hub(self) -> Hub:
         """The hub of the running event loop, started."""
@@ -115,6 +117,7 @@ class Runtime:
         await loop.run_in_executor(None, self.threads.close)
         await loop.run_in_executor(None, self.log_threads.close)
         await loop.run_in_executor(None, self.session_threads.close)
+        self.leaving = False
 
 
 _build: Callable[[], Runtime] | None = None
@@ -138,6 +141,12 @@ def current() -> Runtime:
             )
         _current = _build()
     return _current
+
+
+def leave() -> None:
+    """Let this process's runtime know that the process has begun to end. Nothing happens if it has none."""
+    if _current is not None:
+        _current.leaving = True
 
 
 @contextlib.contextmanager

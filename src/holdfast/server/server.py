@@ -13,6 +13,8 @@ from typing import Any
 
 import uvicorn
 
+from holdfast.hub import runtime
+
 from .draining import TICK_SECONDS, Drain
 from .http import HttpProtocol
 
@@ -130,6 +132,7 @@ class Server(uvicorn.Server):
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        runtime.leave()
         if self._stopping is not None:
             self._stopping()
         self._end_within(self.seconds_at_most)

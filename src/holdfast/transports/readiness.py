@@ -1,0 +1,54 @@
+"""Whether this process is to be sent clients: for nginx, Kubernetes, a container's health check."""
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from holdfast.connections.service import Service
+
+logger = logging.getLogger("holdfast.readiness")
+
+READY, DRAINING, UNABLE = (200, b"ready\n"), (503, b"draining\n"), (503, b"not ready\n")
+NOT_ALLOWED = (405, b"GET or HEAD\n")
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Readiness:
+    """Answers one path, and leaves all others to ``application``.
+
+    200 says that this process serves live connections; 503 that it does not, or that it has begun to drain. It stands before
+    Django, whose middleware could redirect or refuse who asks by address and without TLS. It asks neither the database nor
+    Redis, since another server would be no better off without them. Only where the ASGI server did not tell the
+    application that it starts (Daphne), whoever asks first starts the hub.
+    """
+
+    def __init__(self, application: Application, path: str, service: Callable[[], Service]) -> None:
+        self._application = application
+        self._path = path
+        self._service = service
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["path"].removeprefix(scope.get("root_path", "")) != self._path:
+            await self._application(scope, receive, send)
+            return
+        status, body = await self._state() if scope["method"] in ("GET", "HEAD") else NOT_ALLOWED
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            *([(b"allow", b"GET, HEAD")] if status == 405 else []),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _state(self) -> tuple[int, bytes]:
+        runtime = self._service().runtime
+        if runtime.leaving:
+            return DRAINING
+        try:
+            await runtime.hub()
+        except Exception as error:  # noqa: BLE001 - whatever it is, no client is to come
+            logger.warning("not ready, since the hub does not start: %r", error)
+            return UNABLE
+        return READY

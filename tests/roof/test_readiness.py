@@ -1,0 +1,80 @@
+"""`/live/ready`, as far as it needs no server: tests/servers asks real ones."""
+
+from typing import Any
+
+import pytest
+
+from holdfast import wiring
+from holdfast.asgi import answering_readiness
+from holdfast.backplane.memory import MemoryBackplane
+from holdfast.hub import runtime as runtimes
+from holdfast.hub.runtime import Runtime
+from holdfast.hub.threads import Inline, Threads
+from holdfast.log.memory import MemoryLog
+
+
+class Unreachable(MemoryBackplane):
+    async def start(self, *arguments: Any, **more: Any) -> Any:
+        raise ConnectionError("redis://:secret@nowhere")
+
+
+async def django(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body", "body": b"Django's"})
+
+
+async def ask(path: str = "/live/ready", root_path: str = "") -> tuple[int, bytes]:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": root_path}
+    await answering_readiness(django)(scope, None, send)
+    return sent[0]["status"], sent[1]["body"]
+
+
+def parts(backplane: MemoryBackplane) -> Runtime:
+    return Runtime(
+        log=MemoryLog(), backplane=backplane, threads=Threads(1, name="test"), log_threads=Inline()
+    )
+
+
+@pytest.fixture
+async def runtime() -> Any:
+    with runtimes.using(parts(MemoryBackplane())) as made:
+        yield made
+        await made.stop()
+
+
+async def test_other_paths_are_djangos(runtime: Runtime) -> None:
+    for path in ("/", "/ready", "/live/ready/", "/live/readyness", "/other/live/ready"):
+        assert await ask(path) == (404, b"Django's")
+
+
+async def test_it_is_below_the_path_under_which_a_proxy_shows_the_server(runtime: Runtime) -> None:
+    assert (await ask("/app/live/ready", "/app"))[0] == 200
+
+
+async def test_from_the_moment_that_the_process_begins_to_end_it_is_not_ready(runtime: Runtime) -> None:
+    assert await ask() == (200, b"ready\n")
+    runtimes.leave()
+    assert await ask() == (503, b"draining\n")
+
+
+async def test_where_the_hub_does_not_start_it_is_not_ready_and_only_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with runtimes.using(parts(Unreachable())) as made:
+        assert await ask() == (503, b"not ready\n")
+        await made.stop()
+    assert "ConnectionError" in caplog.text
+
+
+async def test_once_it_serves_it_asks_nobody(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await ask())[0] == 200
+    for name in ("log", "backplane", "presence"):
+        monkeypatch.setattr(runtime, name, None)
+    assert (await ask())[0] == 200
+    monkeypatch.undo()
+    assert wiring.service().runtime is runtime

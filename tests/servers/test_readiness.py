@@ -1,0 +1,62 @@
+"""Whether a server is to be sent clients: `/live/ready`, on each server, and while `holdfast serve` drains."""
+
+import asyncio
+import http.client
+import signal
+from contextlib import AsyncExitStack, ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from .client import Live
+from .conftest import Pool
+from .servers import Running
+from .test_draining import ended, goodbye, many, served, tell
+
+
+def ask(port: int, method: str = "GET", host: str = "127.0.0.1") -> tuple[int, str]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request(method, "/live/ready", headers={"Host": host})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+
+
+def test_a_server_that_serves_says_so(server: Running) -> None:
+    assert ask(server.port) == (200, "ready\n")
+    assert ask(server.port, "HEAD") == (200, "")
+    assert ask(server.port, "POST")[0] == 405
+
+
+def test_also_with_the_routing_written_out(explicit: Running) -> None:
+    assert ask(explicit.port) == (200, "ready\n")
+
+
+def test_who_asks_by_address_is_answered_too(server: Running) -> None:
+    """As Kubernetes does, whose probes name the pod's address and no host that `ALLOWED_HOSTS` knows."""
+    assert ask(server.port, host="10.1.2.3:8000") == (200, "ready\n")
+
+
+def test_the_first_who_asks_finds_a_server_that_nobody_has_connected_to(own: Running) -> None:
+    """Daphne does not tell the application that it starts: asking does."""
+    assert ask(own.port) == (200, "ready\n")
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "worker"])
+async def test_while_it_drains_it_is_not_ready(pool: Pool, tmp_path: Path, workers: tuple[str, ...]) -> None:
+    with served(pool, tmp_path, *workers, drain=3) as server, ExitStack() as kept:
+        proxy = kept.enter_context(closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)))
+
+        def ask_again() -> tuple[int, str]:
+            proxy.request("GET", "/live/ready")
+            response = proxy.getresponse()
+            return response.status, response.read().decode()
+
+        assert ask_again() == (200, "ready\n")
+        async with AsyncExitStack() as stack:
+            clients: list[Live] = await many(server, stack, 60)
+            told = [asyncio.create_task(goodbye(client)) for client in clients]
+            tell(server, signal.SIGTERM)
+            await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
+            assert await asyncio.to_thread(ask_again) == (503, "draining\n")
+            await asyncio.gather(*told)
+        assert await ended(server, 10) == 0
