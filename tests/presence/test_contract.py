@@ -245,3 +245,24 @@ async def test_concurrent_writers_agree_on_one_history(stores: Stores) -> None:
         assert view >= set(change.left), "left although not here"
         view = view - set(change.left) | set(change.joined or {})
     assert view == await here(servers[0])
+
+
+async def test_two_who_clear_the_same_lease_do_not_disturb_each_other(stores: Stores) -> None:
+    dead, other = await stores.new(), await stores.new()
+    one = await lease(dead, "one")
+    await enter(dead, one, "ada", "grace")
+    heard = Heard()
+    await asyncio.gather(*[store.clear(one, heard) for store in (dead, dead, other, other)])
+    assert (heard.left, await here(other)) == (["ada", "grace"], set())
+
+
+async def test_the_dead_are_not_listed_while_somebody_else_is_about_to_clear_them(stores: Stores) -> None:
+    dead, other = await stores.new(), await stores.new()
+    await enter(dead, await lease(dead, "one"), "ada")
+    stores.expire()
+    assert (await other.refresh("", SECONDS)).ended == ("one",)  # and then it hangs
+    heard = Heard()
+    roster = await asyncio.to_thread(other.members, TOPIC, 10, heard)
+    assert (roster.count, heard.left) == (0, ["ada"])
+    await enter(dead, await lease(dead, "two"), "ada")
+    assert (await asyncio.to_thread(other.members, TOPIC, 10, heard)).count == 1

@@ -127,5 +127,5 @@ class PresenceStore(ABC):
 
     @abstractmethod
     def members(self, topic: str, limit: int, tell: Tell) -> Roster:
-        """Who is in one topic, if they are not more than ``limit``, after clearing leases that have ended. For any thread;
-        blocks."""
+        """Who is in one topic, if they are not more than ``limit``, but for what leases hold there that have ended: that is
+        taken away first, and told. For any thread; blocks."""

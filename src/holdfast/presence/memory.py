@@ -77,11 +77,15 @@ class MemoryPresence(PresenceStore):
             self._forget_empty()
             return Refreshed(alive=alive, ended=tuple(self._claim(seconds)))
 
-    def _claim(self, seconds: float) -> Iterator[str]:
+    def _end_overdue(self) -> None:
         now = self._clock()
         for lease in [lease for lease, until in self._leases.items() if until <= now]:
             del self._leases[lease]
             self._ended[lease] = now
+
+    def _claim(self, seconds: float) -> Iterator[str]:
+        self._end_overdue()
+        now = self._clock()
         for lease, until in self._ended.items():
             if until <= now:
                 self._ended[lease] = now + seconds
@@ -142,6 +146,7 @@ class MemoryPresence(PresenceStore):
 
     def members(self, topic: str, limit: int, tell: Tell) -> Roster:
         with self._lock:
-            for lease in list(self._claim(0.0)):
+            self._end_overdue()
+            for lease in tuple(self._ended):
                 self._clear(lease, tell)
             return self._topics.get(topic, Topic()).roster(limit)

@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError, RedisError
 from holdfast.stores.redis import AsyncClient, Client, RedisStore
 
 from .base import Change, PresenceStore, PresenceUnavailable, Refreshed, Roster, Tell, Write
-from .scripts import CHANGE, CLEAR, END, ENROL, LEAVE, OPEN, READ, REFRESH, Script
+from .scripts import CHANGE, CLEAR, END, ENROL, LEAVE, LOOK, OPEN, READ, REFRESH, Script
 
 KEPT_SECONDS = 3600
 """For how long the mark of an empty topic is kept, and for how long an ended lease is refused there."""
@@ -75,12 +75,12 @@ class RedisPresence(PresenceStore):
         await self._one(END, (names.leases, names.ended), lease, _milliseconds(CLEAR_SECONDS))
         with _answering():
             noted = {name.decode() for name in await self._aclient.smembers(names.topics(lease))}
-        topics = sorted(noted | self._enrolled[lease])
+        topics = sorted(noted | self._enrolled.get(lease, set()))
         for start in range(0, max(len(topics), 1), TOPICS_AT_ONCE):
             part = topics[start : start + TOPICS_AT_ONCE]
             await self._clear(lease, part, tell)
             await self._one(LEAVE, (names.topics(lease), names.ended), lease, *part)
-        del self._enrolled[lease]
+        self._enrolled.pop(lease, None)  # somebody else here may have cleared it at the same time
 
     async def _clear(self, lease: str, topics: Sequence[str], tell: Tell) -> None:
         while topics:
@@ -150,23 +150,22 @@ class RedisPresence(PresenceStore):
         names = self._names
         with _answering():
             client = self._store.client()
-            dead = _eval(client, REFRESH, (names.leases, names.ended), "", _milliseconds(CLEAR_SECONDS))[1]
-            for lease in dead:
-                self._clear_blocking(client, lease.decode(), tell)
+            for lease in _eval(client, LOOK, (names.leases, names.ended)):
+                self._clear_here(client, lease.decode(), topic, tell)
             return _roster(_eval(client, READ, names.read(topic), limit))
 
-    def _clear_blocking(self, client: Client, lease: str, tell: Tell) -> None:
-        names = self._names
-        found: Any = client.smembers(names.topics(lease))
-        for topic in (name.decode() for name in found):
-            more = 1
-            while more:
-                script, keys, arguments = self._clearing(lease, topic)
-                answer = _eval(client, script, keys, *arguments)
-                tell(topic, _change(answer, Write(topic=topic)))
-                more = answer[5]
-            _eval(client, LEAVE, (names.topics(lease), names.ended), lease, topic)
-        _eval(client, LEAVE, (names.topics(lease), names.ended), lease)
+    def _clear_here(self, client: Client, lease: str, topic: str, tell: Tell) -> None:
+        """Take away what an ended lease holds in one topic. Somebody else may be at it, too."""
+        topics = self._names.topics(lease)
+        more = client.sismember(topics, topic)
+        if not more:
+            return
+        while more:
+            script, keys, arguments = self._clearing(lease, topic)
+            answer = _eval(client, script, keys, *arguments)
+            tell(topic, _change(answer, Write(topic=topic)))
+            more = answer[5]
+        _eval(client, LEAVE, (topics, self._names.ended), lease, topic)
 
     # ── speaking to Redis ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -130,6 +130,19 @@ return {alive, ended}
 )
 """Returns whether the lease lives, and which others have ended and are the caller's to clear."""
 
+LOOK = Script(
+    _NOW
+    + """
+-- KEYS: leases, ended
+for _, lease in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  redis.call('ZREM', KEYS[1], lease)
+  redis.call('ZADD', KEYS[2], now, lease)
+end
+return redis.call('ZRANGE', KEYS[2], 0, -1)
+"""
+)
+"""Returns the leases that have ended and are not cleared, whosoever they are to clear."""
+
 ENROL = Script(
     """
 -- KEYS: leases, {leases}:<lease>. ARGV: lease, topics
