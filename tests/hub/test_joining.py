@@ -586,3 +586,12 @@ async def test_a_server_that_stopped_can_start_again() -> None:
     listener = await again.join()
     publish(again, 1)
     assert listener.offsets == [1]
+
+
+@in_jumping_time
+async def test_a_server_that_stopped_lets_nobody_in() -> None:
+    world = World()
+    server = await world.server()
+    await server.hub.stop()
+    with pytest.raises(LogUnavailable, match="stopped"):
+        await server.join()

@@ -88,6 +88,7 @@ class Hub:
         self.wheel = Wheel()
         self.counters = Counters()
         self.loop = asyncio.get_running_loop()
+        self._stopped = False
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -97,7 +98,8 @@ class Hub:
         self._spawn(self._turn_forever())
 
     async def stop(self) -> None:
-        """End everything. What is still being read or opened is cut off; nothing more is written."""
+        """End everything. What is still being read or opened is cut off; nothing more is written, and nobody can join."""
+        self._stopped = True
         tasks = (*self._tasks, *self._opening.values(), *self._order.replay.tasks)
         for task in tasks:
             task.cancel()
@@ -210,6 +212,8 @@ class Hub:
     async def _visit(self, topic: str, durable: bool, slow: Slow) -> Stream:
         """The topic's stream, which stays open at least until its ``visitors`` are counted down again."""
         while (stream := self._streams.get(topic)) is None:
+            if self._stopped:
+                raise LogUnavailable("the hub has stopped")
             task = self._opening.get(topic)
             if task is None:
                 task = self._opening[topic] = self.loop.create_task(self._open(topic, durable, slow))
