@@ -201,3 +201,11 @@ def test_more_than_the_limit_are_counted_and_the_list_is_wanted_when_it_is_short
     assert told(copy, copy.state - 1) == {"count": 2}
     assert copy.replace(store.roster(2), copy.ask())
     assert list(told(copy, copy.state - 1) or {}) == ["members"]
+
+
+def test_a_count_that_was_wrong_is_set_right_by_a_list_that_is_the_same() -> None:
+    store = Store()
+    copy = mirror(store)
+    assert copy.take(msgspec.structs.replace(store.change("a"), count=3)) is Taken.EARLY
+    assert copy.replace(store.roster(), copy.ask()), "else it is read again for ever"
+    assert (copy.count, copy.members) == (1, store.members)

@@ -1,10 +1,12 @@
 """Who is here, as clients see it."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from holdfast.hub.room import TELL_SECONDS
+from holdfast.presence.base import PresenceUnavailable
 from tests.support.clock import in_jumping_time
 from tests.support.hubs import TOPIC
 from tests.support.presence import LEASE, Coast, Watcher
@@ -529,3 +531,80 @@ async def test_refreshing_is_one_command_however_many_are_here() -> None:
     await asyncio.sleep(10 * LEASE / 3)
     assert coast.place.commands.count("refresh") == 10
     assert set(coast.place.commands) == {"refresh", "marks"}
+
+
+@in_jumping_time
+async def test_who_joins_while_an_empty_room_is_forgotten_in_vain_is_written_all_the_same() -> None:
+    coast = Coast()
+    here, there = await coast.server(), await coast.server()
+    watcher, ada = await there.join("watcher"), await here.join("ada")
+    await soon()
+    forget = here.reach.forget
+
+    async def break_off(lease: str, topics: Sequence[str]) -> None:
+        here.reach.forget = forget  # type: ignore[method-assign]
+        await here.join("grace")
+        raise PresenceUnavailable("away")
+
+    here.reach.forget = break_off  # type: ignore[method-assign]
+    here.leave(ada)
+    await asyncio.sleep(20)
+    assert watcher.sees == {"watcher", "grace"} == coast.place.here()
+
+
+@in_jumping_time
+async def test_a_room_that_is_doubted_while_it_is_about_to_be_written_is_asked_about_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    coast = Coast()
+    here, there = await coast.server(), await coast.server()
+    await here.join("ada", limit=0)
+    await here.join("ada", topic="rooms/other")
+    await soon()
+    held = here.reach.held
+
+    async def meanwhile(lease: str, topics: Sequence[str]) -> Sequence[frozenset[str]]:
+        here.reach.held = held  # type: ignore[method-assign]
+        coast.exchange.fault = lambda topic, message: []  # what is lost is found by the comparison
+        await there.join("grace", limit=0)
+        await soon()
+        await here.presence.compare()
+        return await held(lease, topics)
+
+    here.reach.held = meanwhile  # type: ignore[method-assign]
+    here.presence._doubt([here.presence._rooms["rooms/other"]])
+    linus = await here.join("linus", limit=0)
+    await asyncio.sleep(3)
+    assert coast.place.here() == {"ada", "grace", "linus"}
+    assert linus.count == 3
+    assert "could not be written" not in caplog.text
+
+
+@in_jumping_time
+async def test_who_was_hidden_by_another_servers_hold_is_written_again_when_that_ends() -> None:
+    """A replica that takes over has lost this server's hold on a member, but not the other one's."""
+    coast = Coast()
+    here, there = await coast.server(), await coast.server()
+    watcher, ada, other = await there.join("watcher"), await here.join("ada"), await there.join("ada")
+    await soon()
+    topic = coast.place._topics[TOPIC]
+    topic.number, topic.mark = topic.number - 1, "1-before"
+    topic.held[here.presence._lease].discard("ada")
+    await asyncio.sleep(3)
+    there.leave(other)
+    await soon()
+    assert watcher.sees == ada.sees == {"watcher", "ada"} == coast.place.here()
+
+
+@in_jumping_time
+async def test_who_makes_a_list_too_long_is_told_no_list() -> None:
+    server = await Coast().server()
+    hidden = await server.join("ada", topic="rooms/hidden", limit=0)
+    assert (hidden.sees, hidden.count) == (None, 1)
+    ada = await server.join("ada", limit=1)
+    await soon()
+    grace = await server.join("grace", limit=1)
+    assert (grace.sees, grace.count) == (None, 2)
+    server.leave(ada)
+    await soon()
+    assert grace.sees == {"grace"}

@@ -118,10 +118,10 @@ class Mirror:
         old = self.members
         new = None if roster.members is None or roster.count > self.limit else dict(roster.members)
         step = None if old is None or new is None or not self.known else _difference(old, new)
+        self.members, self.count = new, roster.count
         if step == {}:
             self._note(roster.mark)
         else:
-            self.members, self.count = new, roster.count
             self._advance(roster.mark, step)
 
     def _go_on(self) -> None:

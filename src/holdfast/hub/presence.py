@@ -86,13 +86,15 @@ class Presence:
 
     def greet(self, topic: str, payload: JoinedPayload, who: Attending) -> JoinedPayload:
         """Add to what a joining client is told who is here, itself included; nothing, if that is not known yet."""
-        mirror = self._rooms[topic].mirror
+        room = self._rooms[topic]
+        mirror = room.mirror
         if not mirror.known:
             return payload
-        if mirror.members is None:
-            return msgspec.structs.replace(payload, count=mirror.count)
+        count = mirror.count + room.is_new(who)
+        if mirror.members is None or count > mirror.limit:
+            return msgspec.structs.replace(payload, count=count)
         listing = mirror.listing
-        if who.member is not None and who.member not in mirror.members:
+        if room.is_new(who):
             listing = b"[%b%b]" % (listing[1:-1] + b"," if mirror.members else b"", who.info)
         return msgspec.structs.replace(payload, members=msgspec.Raw(listing))
 
@@ -241,10 +243,12 @@ class Presence:
             self._writing = False
 
     def _doubt(self, rooms: Iterable[Room]) -> None:
-        """What was to be written may have been written, or not."""
+        """What was to be written may have been written, or not. A room that is gone had nothing to be written, and another
+        one may have its place."""
         for room in rooms:
-            room.begin_writing(None)
-            self._changed[room.topic] = room
+            if self._rooms.get(room.topic) is room:
+                room.begin_writing(None)
+                self._changed[room.topic] = room
 
     async def _write(self, rooms: Collection[Room]) -> None:
         lease = self._lease
@@ -259,7 +263,9 @@ class Presence:
                 return  # it was lost meanwhile, and all rooms have to be written anyway
             for room, members in zip(doubted, held, strict=True):
                 room.begin_writing(set(members))
-        parts = [(room, write) for room in rooms for write in room.writes(CHUNK)]
+        # Those that came into doubt meanwhile have their turn again.
+        known = [room for room in rooms if room.written is not None]
+        parts = [(room, write) for room in known for write in room.writes(CHUNK)]
         if parts:
             results = await self._store.change(lease, [write for _, write in parts])
             refused = False
@@ -305,6 +311,9 @@ class Presence:
             room.take(change)
             if room.doubtful:
                 self._lists.read_soon(room, PATIENCE_SECONDS)
+            elif room.misses(change.left):
+                self._doubt([room])
+                self._wake_writer()
 
     def interrupted(self) -> None:
         """Changes may have been missed."""

@@ -115,9 +115,19 @@ class Room:
 
     # ── this server's own members ────────────────────────────────────────────────────────────────────────────────────
 
+    def is_new(self, who: Attending) -> bool:
+        """Is the list, as far as there is one, going to be one longer for them?"""
+        return (
+            who.member is not None
+            and self.mirror.members is not None
+            and who.member not in self.mirror.members
+        )
+
     def enter(self, subscription: Subscription, who: Attending) -> bool:
         """Say whether that makes somebody a member here."""
-        self.clients[subscription] = Client(who.member, self.mirror.state)
+        # Who makes the list too long was told no list, and so can be told of no difference to it.
+        untold = self.is_new(who) and self.mirror.count >= self.limit
+        self.clients[subscription] = Client(who.member, 0 if untold else self.mirror.state)
         if who.member is None:
             return False
         member = self.members.setdefault(who.member, Member(who.info))
@@ -160,6 +170,13 @@ class Room:
                 entering={member: self.members[member].info for member in part},
                 leaving=tuple(leaving[start : start + chunk]),
             )
+
+    def misses(self, left: Iterable[str]) -> bool:
+        """Have members left for everybody whom the store should hold for this server? Then it has lost that."""
+        written, listed = self.written, self.mirror.members
+        if written is None:
+            return False
+        return any(name in written and (listed is None or name not in listed) for name in left)
 
     def wrote(self, write: Write) -> None:
         """It has been written."""
