@@ -6,23 +6,13 @@ the process. A forked child gets its own, later, if it needs one.
 """
 
 import asyncio
-import atexit
 import socket
-import sys
 import threading
-import time
-import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
+from holdfast.stores.ending import flush_when_a_forked_worker_ends
 from holdfast.stores.fork import start_anew_after_fork
-
-EXIT_SECONDS = 3.0
-"""How long a process that ends waits, at most, for what is still queued."""
-
-
-class Flushable(Protocol):
-    def flush(self, timeout: float) -> bool: ...
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -60,7 +50,7 @@ class Courier:
                 threading.Thread(
                     target=_run, args=(loop, users), name="holdfast-courier", daemon=True
                 ).start()
-                _flush_when_a_forked_worker_ends()
+                flush_when_a_forked_worker_ends()
                 self._loop = loop
             if not any(user is used_by for user in self._used_by):
                 self._used_by.append(used_by)
@@ -74,29 +64,3 @@ def _run(loop: asyncio.AbstractEventLoop, used_by: list[object]) -> None:
 
 
 courier = Courier()
-
-
-# ── the end of the process ───────────────────────────────────────────────────────────────────────────────────────────
-
-_flushed: weakref.WeakSet[Flushable] = weakref.WeakSet()
-
-
-def flush_at_exit(thing: Flushable) -> None:
-    """Give ``thing`` the chance to hand over what it still has when the interpreter exits."""
-    _flushed.add(thing)
-
-
-def _flush_all() -> None:
-    deadline = time.monotonic() + EXIT_SECONDS
-    for thing in list(_flushed):
-        thing.flush(max(0.0, deadline - time.monotonic()))
-
-
-def _flush_when_a_forked_worker_ends() -> None:
-    """A child of ``multiprocessing`` ends by ``os._exit`` and runs only the finalizers of that module."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        util.Finalize(None, _flush_all, exitpriority=100)
-
-
-atexit.register(_flush_all)

@@ -16,10 +16,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
+from holdfast.stores.ending import flush_at_exit
 from holdfast.stores.fork import start_anew_after_fork
 
 from .backoff import full_jitter
-from .courier import flush_at_exit
 from .place import Place
 
 logger = logging.getLogger("holdfast.backplane")

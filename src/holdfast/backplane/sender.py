@@ -14,11 +14,11 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 
+from holdfast.stores.ending import flush_at_exit
 from holdfast.stores.fork import start_anew_after_fork
 from holdfast.stores.redis import RedisStore
 
 from .backoff import full_jitter
-from .courier import flush_at_exit
 from .envelope import SENDER_BYTES, join
 from .link import Link, Reply, pack
 from .nodes import Nodes, nodes_of
