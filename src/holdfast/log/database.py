@@ -43,7 +43,10 @@ class DatabaseLog(Log):
 
     def in_transaction(self) -> bool:
         connection = connections[self.alias]
-        return connection.in_atomic_block or not connection.get_autocommit()
+        if connection.connection is None:
+            # get_autocommit() would connect, which fails in its own way when the database is away.
+            return connection.in_atomic_block or not connection.settings_dict["AUTOCOMMIT"]
+        return connection.in_atomic_block or not connection.autocommit
 
     def enlist(self, drafts: Sequence[Draft], committed: Committed) -> None:
         connection = connections[self.alias]
