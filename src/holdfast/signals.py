@@ -5,7 +5,6 @@ rights make every server look again at the connections of those whom it concerns
 on a queryset, a session deleted by hand) the scheduled look finds.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -21,16 +20,11 @@ from .conf import settings
 from .connections.revocation import fingerprint
 from .hub import runtime
 from .hub.control import Disconnect, EndSession, Order, Recheck
-from .log.base import LogError
-
-logger = logging.getLogger("holdfast.signals")
 
 WATCHED = ("password", "is_active", "is_staff", "is_superuser")
 """Fields of a user whose change may end a connection or a right."""
 
 REMEMBERED = "_holdfast_watched"
-
-ATTEMPTS = 2
 
 MANY = 1000
 """With more members than this in a group, everybody is asked about instead of each of them."""
@@ -194,14 +188,4 @@ def _order(order: Order, *, using: str | None = None) -> None:
 
 
 def _give(order: Order) -> None:
-    """A logout must not fail because the log does not answer. It may do so the next moment, when what failed was a connection
-    that the database had closed; if not, those whom the backplane reaches are told, and the schedule finds the rest."""
-    control = runtime.current().control
-    for _ in range(ATTEMPTS):
-        try:
-            control.give(order)
-        except LogError as error:
-            logger.error("%r is not in the log: %s", order, error)
-        else:
-            return
-    control.tell(order)
+    runtime.current().control.insist(order)  # a logout must not fail because the log does not answer

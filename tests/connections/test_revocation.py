@@ -4,16 +4,19 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 import holdfast
 from holdfast import Event, Keep, Slow, Topic, action
 from holdfast.connections.revocation import fingerprint
 from holdfast.hub import runtime as runtimes
-from holdfast.hub.control import TOPIC, Disconnect, EndSession
+from holdfast.hub.control import TOPIC, Disconnect, EndSession, Evict
 from holdfast.log.base import LogUnavailable
+from holdfast.log.memory import MemoryLog
 from holdfast.protocol import codes
 from holdfast.topics.access import owner_of
 from tests.support.clock import in_jumping_time, turns
@@ -525,13 +528,132 @@ async def test_an_order_that_the_backplane_lost_is_carried_out_by_the_next_compa
         assert await socket.types() == ["left"]
 
 
+class Outage:
+    """The log takes nothing, from now on until it does again."""
+
+    def __init__(self, here: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._log, self._append = here.log, here.log.append
+        self._patch = monkeypatch
+        self.tries = 0
+        monkeypatch.setattr(here.log, "append", self._refuse)
+
+    def _refuse(self, drafts: Any) -> Any:
+        self.tries += 1
+        raise LogUnavailable("away")
+
+    def end(self) -> None:
+        self._patch.setattr(self._log, "append", self._append)
+
+
 @in_jumping_time
-async def test_an_order_that_the_log_does_not_take_reaches_those_whom_the_backplane_does() -> None:
+async def test_an_order_that_the_log_does_not_take_reaches_those_whom_the_backplane_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with fleet(Room, count=2) as here:
         sockets = [await in_rooms(here, server=server) for server in (0, 1)]
-        runtimes.current().control.tell(Disconnect(owner="user:1"))
+        outage = Outage(here, monkeypatch)
+        runtimes.current().control.insist(Disconnect(owner="user:1"))
         await turns()
         assert [socket.closed for socket in sockets] == [4403, 4403]
+        outage.end()
+        await wait_for(lambda: not runtimes.current().control.postponed)
+
+
+@pytest.mark.parametrize("backplane", ["receives again", "stays away"])
+@in_jumping_time
+async def test_an_order_that_neither_the_log_nor_the_backplane_takes_is_carried_out_when_the_log_does(
+    backplane: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet(Room, count=3) as here:
+        sockets = [await in_rooms(here, server=server) for server in (0, 1, 2)]
+        faithful, here.exchange.fault = here.exchange.fault, lambda topic, message: []
+        outage = Outage(here, monkeypatch)
+        runtimes.current().control.insist(Disconnect(owner="user:1"))
+        await wait_for(lambda: outage.tries > 3)  # twice at once, and then by itself
+        await turns()
+        assert [socket.closed for socket in sockets] == [4403, None, None]
+        if backplane == "receives again":
+            here.exchange.fault = faithful
+        outage.end()
+        await wait_for(lambda: not runtimes.current().control.postponed)
+        if backplane == "stays away":
+            await asyncio.sleep(here.timing.compare + 0.1)
+        await turns()
+        assert [socket.closed for socket in sockets] == [4403] * 3
+
+
+@in_jumping_time
+async def test_an_order_that_came_by_the_backplane_is_not_carried_out_again_when_the_log_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with fleet(Room, count=2) as here:
+        sockets = [await in_rooms(here, server=server) for server in (0, 1)]
+        outage = Outage(here, monkeypatch)
+        runtimes.current().control.insist(Evict(topic="rooms/lobby", owners=("user:1",)))
+        for socket in sockets:
+            assert await socket.types() == ["left"]
+            await socket.join("rooms/lobby", 2)
+        outage.end()
+        await wait_for(lambda: not runtimes.current().control.postponed)
+        await said(1)
+        assert [await socket.types() for socket in sockets] == [["event"], ["event"]]
+
+
+@in_jumping_time
+async def test_a_server_that_stops_hands_over_what_it_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fleet(Room, count=2) as here:
+        socket = await in_rooms(here, server=1)
+        here.exchange.fault = lambda topic, message: []
+        outage = Outage(here, monkeypatch)
+        runtimes.current().control.insist(Disconnect(owner="user:1"))
+        outage.end()
+        await here.processes[0].stop()
+        await asyncio.sleep(here.timing.compare + 0.1)
+        assert socket.closed == 4403
+
+
+@in_jumping_time
+async def test_who_evicts_is_told_that_the_log_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fleet(Room) as here:
+        await in_rooms(here)
+        Outage(here, monkeypatch)
+        with pytest.raises(LogUnavailable):
+            await LOBBY.aevict(1)
+        with pytest.raises(LogUnavailable):
+            LOBBY.evict(1)
+        assert not runtimes.current().control.postponed
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_order_of_a_transaction_that_has_committed_is_kept_if_the_log_may_lose_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A log in Redis: the transaction of the database can commit while Redis is away."""
+    monkeypatch.setattr(MemoryLog, "enlisted_may_be_lost", True)
+    async with fleet(Room, count=2) as here:
+        sockets = [await in_rooms(here, server=server) for server in (0, 1)]
+
+        def expel(commit: bool) -> None:
+            with suppress(LookupError), transaction.atomic():
+                LOBBY.evict(1)
+                if not commit:
+                    raise LookupError
+
+        await asyncio.to_thread(expel, commit=False)
+        await turns()
+        assert [socket.frames for socket in sockets] == [[], []]
+        here.exchange.fault = lambda topic, message: []
+        outage = Outage(here, monkeypatch)
+        await asyncio.to_thread(expel, commit=True)
+        await wait_for(lambda: outage.tries > 2)
+        await turns()
+        assert await sockets[0].types() == ["left"]
+        outage.end()
+        await wait_for(lambda: not runtimes.current().control.postponed)
+        hub = await here.processes[1].runtime.hub()
+        await hub.compare()
+        await wait_for(lambda: sockets[1].frames)
+        assert await sockets[1].types() == ["left"]
 
 
 @in_jumping_time

@@ -292,7 +292,7 @@ class Unavailable(TransactionTestCase):
             browser = Browser()
             browser.login(username="ada", password=PASSWORD)
             client = live.connect(browser=browser)
-            with pytest.MonkeyPatch.context() as patch, self.assertLogs("holdfast.signals", "ERROR"):
+            with pytest.MonkeyPatch.context() as patch, self.assertLogs("holdfast.control", "ERROR"):
                 patch.setattr(live.log, "append", _unavailable)
                 browser.logout()
             assert client.expect_closed() == "unauthenticated"
@@ -313,7 +313,7 @@ class Unavailable(TransactionTestCase):
 
             with (
                 pytest.MonkeyPatch.context() as patch,
-                self.assertLogs("holdfast.signals", "ERROR") as logged,
+                self.assertLogs("holdfast.control", "ERROR") as logged,
             ):
                 patch.setattr(live.log, "append", fails_once)
                 browser.logout()

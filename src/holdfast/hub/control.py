@@ -2,23 +2,24 @@
 
 They are kept in the log under a name that no client can join, and reach the other processes as any durable event does:
 at once through the backplane, and by the next comparison with the log when the backplane has lost them. Given inside a
-transaction they take effect if it commits.
+transaction they take effect if it commits. What the log does not take, and nobody can be told of, is kept until it does.
 """
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
 import msgspec
-from django.db import transaction
+from django.db import connections, transaction
 
 from holdfast.log.base import Draft, Log, LogError
 from holdfast.protocol.frames import JoinedPayload, Reset
 
 from .hub import Hub
+from .postponed import Postponed
 from .prepared import Burst
 from .publisher import Publisher
 from .replay import RETRY_SECONDS
@@ -29,7 +30,12 @@ TOPIC = "!control"
 """No route matches a name that begins with an exclamation mark."""
 
 KEPT_SECONDS = 86400.0
-"""How long orders stay in the log. A process that was away for longer asks about everybody again."""
+"""How long orders stay in the log, and how long they are kept for it. A process that was away for longer asks about
+everybody again."""
+
+ATTEMPTS = 2
+"""How often an order that nobody waits for is given before it is postponed: what failed may have been a connection that the
+database had closed."""
 
 FOLLOWING_MAY_TAKE = 5.0
 """Seconds that a hub's start waits for the log."""
@@ -118,32 +124,66 @@ class Control:
         self._hub: Hub | None = None
         self._following: asyncio.Task[None] | None = None
         self._done: dict[str, None] = {}
+        self.postponed = Postponed(self._write_alone, seconds=KEPT_SECONDS)
+        """Orders that the log has not taken yet."""
 
     # ── giving orders ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def give(self, *orders: Order) -> None:
         """Let every process carry the orders out; inside a transaction if and when it commits.
 
-        This process does so as soon as its event loop turns, or right now on the loop. Raises :class:`LogError`.
+        This process does so as soon as its event loop turns, or right now on the loop. Raises :class:`LogError`; but for
+        orders of a transaction that has committed nobody can be told, and they are kept as :meth:`insist` does.
         """
-        in_transaction = self._log.in_transaction()
-        self._publisher.publish([_draft(order) for order in orders], durable=True)
-        here = partial(self.carry_out_here, orders)
-        if in_transaction:
-            transaction.on_commit(here, using=self._log.alias, robust=True)
+        if not self._log.in_transaction():
+            self._give_now(*orders)
+        elif self._log.enlisted_may_be_lost:
+            surely = partial(self._surely, self._give_now, orders)
+            transaction.on_commit(surely, using=self._log.alias, robust=True)
         else:
-            here()
+            self._publisher.publish([_draft(order) for order in orders], durable=True)
+            here = partial(self.carry_out_here, orders)
+            transaction.on_commit(here, using=self._log.alias, robust=True)
+
+    def insist(self, *orders: Order) -> None:
+        """As :meth:`give`, for what must not fail because the log does not answer. Then those carry the orders out whom the
+        backplane reaches now, and all others when the log takes them; until then this process keeps them."""
+        self._surely(self.give, orders)
 
     async def agive(self, *orders: Order) -> None:
         """As :meth:`give`, on the event loop; never part of a transaction. This process has done on return."""
         await self._publisher.apublish([_draft(order) for order in orders], durable=True)
         self.carry_out_here(orders)
 
-    def tell(self, *orders: Order) -> None:
-        """For when the log does not answer: let those carry the orders out whom the backplane reaches now. Whoever it does
-        not reach never hears of them."""
-        self._publisher.publish([_draft(order) for order in orders], durable=False)
+    def _give_now(self, *orders: Order) -> None:
+        self._publisher.write([_draft(order) for order in orders])
         self.carry_out_here(orders)
+
+    def _surely(self, give: Callable[..., None], orders: Sequence[Order]) -> None:
+        for _ in range(ATTEMPTS):
+            try:
+                give(*orders)
+            except LogError as error:
+                logger.error("%s is not in the log: %s", ", ".join(map(repr, orders)), error)
+            else:
+                return
+        if self._log.in_transaction():
+            transaction.on_commit(partial(self._postpone, orders), using=self._log.alias, robust=True)
+        else:
+            self._postpone(orders)
+
+    def _postpone(self, orders: Sequence[Order]) -> None:
+        drafts = [_draft(order) for order in orders]
+        self.postponed.keep(drafts)
+        self._publisher.publish(drafts, durable=False)
+        self.carry_out_here(orders)
+
+    def _write_alone(self, drafts: Sequence[Draft]) -> None:
+        """What is postponed, in a thread that nobody else looks after."""
+        try:
+            self._publisher.write(drafts)
+        finally:
+            connections.close_all()
 
     def carry_out_here(self, orders: Sequence[Order]) -> None:
         """Carry orders out on this process's own connections, whatever becomes of them elsewhere."""
@@ -206,7 +246,7 @@ class Control:
         self._hub = self._following = None
 
     def received(self, burst: Burst) -> None:
-        """Orders have come: by the log, or from a process that could not reach it (:meth:`tell`)."""
+        """Orders have come: by the log, or from a process that could not reach it."""
         orders: list[Order] = []
         for event in burst.events:
             try:

@@ -50,7 +50,11 @@ class Publisher:
         elif self._log.in_transaction():
             self._log.enlist(drafts, self.spread)
         else:
-            self.spread(self._log.append(drafts))
+            self.write(drafts)
+
+    def write(self, drafts: Sequence[Draft]) -> None:
+        """Publish durable events now, whatever transaction the caller is in. Blocks; on return they are safe."""
+        self.spread(self._log.append(drafts))
 
     async def apublish(self, drafts: Sequence[Draft], *, durable: bool) -> None:
         """As :meth:`publish`, from the event loop; never part of a transaction. Durable events of calls that run at

@@ -14,6 +14,7 @@ from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Log
 from holdfast.presence.base import PresenceStore, Roster
 from holdfast.presence.memory import MemoryPresence
+from holdfast.stores.ending import EXIT_SECONDS
 
 from .control import Control
 from .hub import GroupEvents, Hub, Timing
@@ -106,6 +107,10 @@ class Runtime:
         starting, self._starting = self._starting, None
         if starting is not None and starting.get_loop() is loop:
             await asyncio.wait([starting])
+        if (
+            self.control.postponed
+        ):  # now: some servers end their process by a signal, which skips what is done at exit
+            await loop.run_in_executor(None, self.control.postponed.flush, EXIT_SECONDS)
         hub, self._hub = self._hub, None
         if hub is not None:
             self.publisher.detach(hub)

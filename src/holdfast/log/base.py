@@ -164,6 +164,9 @@ class Log(ABC):
     shared: bool = True
     """Do other processes see the same log?"""
 
+    enlisted_may_be_lost: bool = False
+    """May a transaction commit, and what was enlisted in it be lost because the store did not answer just then?"""
+
     alias: str = "default"
     """The Django database whose transactions :meth:`enlist` takes part in."""
 

@@ -52,6 +52,8 @@ class RedisLog(Log):
       not repeated but reported as lost. Answers are kept for ``answer_seconds``.
     """
 
+    enlisted_may_be_lost = True
+
     def __init__(
         self, store: RedisStore, *, alias: str = "default", answer_seconds: float = 24 * 3600
     ) -> None:

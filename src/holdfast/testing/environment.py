@@ -148,6 +148,7 @@ class Environment:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CALLS_MAY_TAKE):
                     await self.service.calls.finish()
+            self._runtime.control.postponed.forget()  # it would be written during another test
             await self._runtime.stop()
 
     def close(self) -> None:
