@@ -27,6 +27,7 @@ from .session.session import Limits
 from .topics.registry import registry
 
 if TYPE_CHECKING:
+    from .log.announcement import Announce
     from .stores.redis import RedisStore
 
 logger = logging.getLogger("holdfast.wiring")
@@ -57,10 +58,11 @@ setting_changed.connect(_settings_changed, dispatch_uid="holdfast.wiring")
 def build_runtime() -> Runtime:
     """Make the parts that the settings name."""
     chosen = settings()
-    log = build_log(chosen)
+    backplane = build_backplane(chosen)
+    log = build_log(chosen, announce=announce_by(backplane, chosen))
     return Runtime(
         log=log,
-        backplane=build_backplane(chosen),
+        backplane=backplane,
         threads=Threads(chosen.handler_threads, name="holdfast-handler"),
         log_threads=Threads(LOG_THREADS, name="holdfast-log", keep_connections=True)
         if log.blocking
@@ -72,7 +74,17 @@ def build_runtime() -> Runtime:
     )
 
 
-def build_log(chosen: Settings) -> Log:
+def announce_by(backplane: Backplane, chosen: Settings) -> "Announce | None":
+    """How a log in Redis tells the other processes itself, if the backplane is in the same one: there is one ``REDIS``."""
+    if backplane_kind(chosen) != "redis":
+        return None
+    from .backplane.redis import RedisBackplane
+
+    return backplane.announce if isinstance(backplane, RedisBackplane) else None
+
+
+def build_log(chosen: Settings, *, announce: "Announce | None" = None) -> Log:
+    """``announce`` is for the log in Redis, and nothing to any other."""
     if chosen.log == "database":
         from .log.database import DatabaseLog
 
@@ -88,6 +100,7 @@ def build_log(chosen: Settings) -> Log:
             redis_store(chosen, "LOG"),
             alias=chosen.database,
             answer_seconds=chosen.answers_kept_hours * 3600,
+            announce=announce,
         )
     log: Log = _made_from("LOG", chosen.log, Log)
     return log

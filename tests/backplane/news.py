@@ -1,10 +1,13 @@
-"""Half of an installation of two processes: `python -m tests.backplane.news hear|publish DATABASE REDIS COMPARE [COUNT]`.
+"""Half of an installation of two processes: `python -m tests.backplane.news HOW DATABASE REDIS COMPARE LOG [COUNT]`.
 
 `hear` is a server: a hub with a member of `rooms/lobby`, who prints each event. `publish` is a worker without an event
-loop: it publishes COUNT durable events, a few milliseconds apart, numbered from 0; then it ends.
+loop: it publishes COUNT durable events, a few milliseconds apart, numbered from 0; then it ends. `die` is one that is
+killed at the moment the log has taken its first event.
 """
 
 import asyncio
+import os
+import signal
 import sys
 import time
 from typing import Any
@@ -34,7 +37,7 @@ class Member:
         print("stalled", flush=True)
 
 
-def set_up(database: str, url: str, compare: str) -> Any:
+def set_up(database: str, url: str, compare: str, log: str) -> Any:
     settings.configure(
         DATABASES={
             "default": {
@@ -47,7 +50,7 @@ def set_up(database: str, url: str, compare: str) -> Any:
                 },
             }
         },
-        HOLDFAST={"REDIS": url, "COMPARE_SECONDS": float(compare)},
+        HOLDFAST={"REDIS": url, "COMPARE_SECONDS": float(compare), "LOG": log},
         INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "holdfast"],
         SECRET_KEY="nothing is signed here",
         USE_TZ=True,
@@ -83,12 +86,25 @@ def publish(runtime: Any, count: int) -> None:
     )
 
 
+def die(runtime: Any) -> None:
+    append = runtime.log.append
+
+    def append_and_die(drafts: Any) -> None:
+        append(drafts)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    runtime.log.append = append_and_die
+    publish(runtime, 1)
+
+
 if __name__ == "__main__":
-    how, database, url, compare, *rest = sys.argv[1:]
-    made = set_up(database, url, compare)
+    how, database, url, compare, log, *rest = sys.argv[1:]
+    made = set_up(database, url, compare, log)
     if how == "migrate":
         call_command("migrate", verbosity=0)
     elif how == "hear":
         asyncio.run(hear(made))
+    elif how == "die":
+        die(made)
     else:
         publish(made, int(rest[0]))

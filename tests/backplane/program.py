@@ -3,6 +3,7 @@
 BACKEND is the class of a channel layer, or `redis` for Redis itself. `many` with a COUNT of 100000 is also the bench of what a process without a loop can send, and of what that leaks.
 """
 
+import asyncio
 import multiprocessing
 import os
 import sys
@@ -16,6 +17,8 @@ from django.conf import settings
 
 from holdfast.backplane.channels import ChannelsBackplane
 from holdfast.backplane.redis import RedisBackplane
+from holdfast.log.base import Draft
+from holdfast.log.redis import RedisLog
 from holdfast.stores.redis import RedisStore
 
 
@@ -27,6 +30,31 @@ def sockets() -> int:
 def memory() -> int:
     """How many bytes of memory this process has."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+async def hear_a_child(backplane: RedisBackplane, log: RedisLog) -> None:
+    """What a child appends with the parent's log is news to the parent, and what the parent itself does is not."""
+    news: list[bytes] = []
+    heard = asyncio.Event()
+
+    def receive(topic: str, message: bytes) -> None:
+        news.append(message)
+        heard.set()
+
+    def append(name: str) -> None:
+        log.append([Draft(topic="rooms/deck", name=name, payload=b"{}")])
+
+    await backplane.start(receive, lambda topic, message: None, lambda: None)
+    await backplane.subscribe("rooms/deck")
+    append("parent")
+    if (child := os.fork()) == 0:
+        append("child")
+        os._exit(0)
+    assert (await asyncio.to_thread(os.waitpid, child, 0))[1] == 0
+    await asyncio.wait_for(heard.wait(), 10)
+    await backplane.stop()
+    (message,) = news
+    assert b"child" in message
 
 
 def main(how: str, backend: str, url: str, prefix: str, count: str = "20000") -> None:
@@ -62,6 +90,9 @@ def main(how: str, backend: str, url: str, prefix: str, count: str = "20000") ->
         assert os.waitpid(child, 0)[1] == 0
         say_surely("parent again")
         assert sockets() == before
+    elif how == "fork-announced":
+        assert isinstance(backplane, RedisBackplane)
+        asyncio.run(hear_a_child(backplane, RedisLog(RedisStore(url), announce=backplane.announce)))
     elif how == "fork-while-queued":
         for number in range(200):
             say(f"{number}")

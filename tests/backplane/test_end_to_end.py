@@ -1,6 +1,7 @@
 """A server and a worker as two real processes, with a real log between them, and Redis that comes and goes."""
 
 import asyncio
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,7 +33,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         started.append(process)
         return process
 
-    assert await (await start("migrate", "redis://localhost", 1)).wait() == 0
+    assert await (await start("migrate", "redis://localhost", 1, "database")).wait() == 0
     yield start
     for process in started:
         if process.returncode is None:
@@ -51,21 +52,31 @@ async def line(process: Process) -> str:
 async def test_a_worker_s_events_reach_a_server_s_members_long_before_a_comparison(
     start: Start, redis_url: str
 ) -> None:
-    server = await start("hear", redis_url, 3600)
+    server = await start("hear", redis_url, 3600, "database")
     assert await line(server) == "ready"
-    worker = await start("publish", redis_url, 3600, 20)
+    worker = await start("publish", redis_url, 3600, "database", 20)
     assert [await line(server) for _ in range(20)] == [f"{number + 1} {number}" for number in range(20)]
     assert await line(server) == "None passing"
     assert await worker.wait() == 0
+
+
+async def test_what_a_log_in_redis_took_from_a_process_that_died_at_once_is_heard_at_once(
+    start: Start, redis_url: str
+) -> None:
+    server = await start("hear", redis_url, 3600, "redis")
+    assert await line(server) == "ready"
+    worker = await start("die", redis_url, 3600, "redis")
+    assert await line(server) == "1 0"
+    assert await worker.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 async def test_nothing_is_lost_doubled_or_reordered_while_redis_is_away(
     start: Start, own_redis: RedisServer, how: str
 ) -> None:
-    server = await start("hear", own_redis.url, 0.5)
+    server = await start("hear", own_redis.url, 0.5, "database")
     assert await line(server) == "ready"
-    worker = await start("publish", own_redis.url, 0.5, 300)
+    worker = await start("publish", own_redis.url, 0.5, "database", 300)
     took = [float(await line(worker)) for _ in range(50)]
     own_redis.kill() if how == "killed" else own_redis.freeze()
     took += [float(await line(worker)) for _ in range(150)]

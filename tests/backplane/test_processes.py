@@ -86,6 +86,11 @@ async def test_what_is_queued_when_a_process_forks_is_sent_once(receiver: Receiv
     assert numbers == [b"%d" % number for number in range(200)]
 
 
+@pytest.mark.parametrize("receiver", ["redis"], indirect=True)
+async def test_what_a_forked_child_appends_to_a_log_that_announces_is_news_to_its_parent(run: Run) -> None:
+    await run("fork-announced")
+
+
 async def test_a_child_of_multiprocessing_has_sent_when_it_ends(receiver: Receiver, run: Run) -> None:
     await run("multiprocessing")
     await receiver.has(*[("rooms/lobby", text) for text in (b"parent", b"child", b"parent again")])

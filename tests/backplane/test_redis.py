@@ -156,7 +156,7 @@ async def test_what_others_publish_on_a_channel_is_dropped(
 ) -> None:
     receiver = await Receiver(backplane(redis_url)).start("rooms/lobby")
     sender = await Receiver(backplane(redis_url)).start()
-    assert await looking.publish("holdfast:0:rooms/lobby", junk) == 1
+    assert await looking.publish("holdfast:0:{rooms/lobby}", junk) == 1
     sender.backplane.send("rooms/lobby", b"hello")
     await receiver.has(("rooms/lobby", b"hello"))
     assert "'rooms/lobby' is not Holdfast's" in caplog.text
@@ -188,10 +188,10 @@ async def test_a_subscription_is_there_when_subscribe_returns(
     receiver = await Receiver(backplane(redis_url)).start()
     for number in range(20):
         await receiver.backplane.subscribe(f"rooms/{number}")
-        assert (await looking.pubsub_numsub(f"holdfast:0:rooms/{number}"))[0][1] == 1
+        assert (await looking.pubsub_numsub(f"holdfast:0:{{rooms/{number}}}"))[0][1] == 1
     await receiver.backplane.unsubscribe("rooms/3")
     await receiver.backplane.subscribe("rooms/last")
-    assert (await looking.pubsub_numsub("holdfast:0:rooms/3"))[0][1] == 0
+    assert (await looking.pubsub_numsub("holdfast:0:{rooms/3}"))[0][1] == 0
     await receiver.backplane.stop()
 
 
@@ -205,7 +205,7 @@ async def test_subscribe_returns_when_redis_has_confirmed_it(own_redis: RedisSer
     await subscribing
     assert receiver.interruptions == 0
     with own_redis.client() as client:
-        assert client.pubsub_numsub("holdfast:0:rooms/captains")[0][1] == 1
+        assert client.pubsub_numsub("holdfast:0:{rooms/captains}")[0][1] == 1
     await receiver.backplane.stop()
 
 

@@ -2,12 +2,15 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
 
+import msgspec
 import pytest
 from django.db import connection, transaction
 
 from holdfast.hub.hub import Timing
-from holdfast.log.base import LogUnavailable
+from holdfast.log.base import Batch, Draft, LogUnavailable
+from holdfast.log.memory import MemoryLog
 from tests.support.clock import in_jumping_time, turns
 from tests.support.hubs import TOPIC, Listener, World, draft, publish
 
@@ -162,6 +165,24 @@ def test_publishing_goes_on_when_the_loop_of_a_hub_has_ended() -> None:
     thread.start()
     thread.join()
     assert world.log.heads([TOPIC])[TOPIC].offset == 3
+
+
+class Announcing(MemoryLog):
+    """Has told the other processes when it returns, it says."""
+
+    def append(self, drafts: Sequence[Draft]) -> list[Batch]:
+        return [msgspec.structs.replace(batch, announced=True) for batch in super().append(drafts)]
+
+
+@in_jumping_time
+async def test_what_the_log_has_announced_is_told_here_and_not_sent() -> None:
+    world = World(Announcing(), timing=Timing(compare=3600))
+    here, there = await world.server(), await world.server()
+    near, far = await here.join(), await there.join()
+    publish(here, 1)
+    await here.publisher.apublish([draft(2)], durable=True)
+    await turns()
+    assert (near.heard, far.heard) == (["1", "2"], [])
 
 
 @in_jumping_time

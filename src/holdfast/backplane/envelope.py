@@ -26,9 +26,14 @@ class NotAnEnvelope(ValueError):
     """The bytes were not written by :func:`join`."""
 
 
+def heading(sender: bytes, *, gap: bool) -> bytes:
+    """What an envelope begins with; any number of messages may follow, each after its length."""
+    return bytes([GAP if gap else WHOLE]) + sender
+
+
 def join(sender: bytes, messages: Sequence[bytes], *, gap: bool) -> bytes:
     """Put ``messages`` into one envelope, in order."""
-    parts = [bytes([GAP if gap else WHOLE]), sender]
+    parts = [heading(sender, gap=gap)]
     for message in messages:
         parts.append(_LENGTH.pack(len(message)))
         parts.append(message)

@@ -125,6 +125,10 @@ class ClusterNodes(Nodes):
         await self._client.aclose()
 
 
+def publish_command(store: RedisStore) -> bytes:
+    return (ClusterNodes if store.clustered else OneNode).publish
+
+
 def nodes_of(store: RedisStore) -> Nodes:
     return ClusterNodes(store) if store.clustered else OneNode(store)
 

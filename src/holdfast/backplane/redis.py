@@ -5,9 +5,10 @@ waits for one topic goes as one message (:mod:`.envelope`). While Redis is away 
 10,000 messages or 32 MB, none longer than ten seconds; what is lost is counted, and when Redis is back the
 subscribers of the topics that lost something are told (``interrupted`` on their side).
 
-**In.** Each subscribed topic is a channel, ``<prefix>:<database>:<topic>``, subscribed to on one connection
+**In.** Each subscribed topic is a channel, ``<prefix>:<database>:{<topic>}``, subscribed to on one connection
 (:mod:`.subscriptions`), which is watched, made anew, and its interruptions told. In a cluster it is sharded pub/sub, with
-a connection to each node that has topics of ours.
+a connection to each node that has topics of ours. The braces are a hash tag: the channel is on the node that has the topic's
+keys, so a script that changes those can publish there too (:meth:`RedisBackplane.announce`).
 
 Nothing else arrives on these channels, so ``receive_group`` is never called: Channels' ``group_send`` reaches topics
 through the Channels backplane only.
@@ -18,11 +19,11 @@ import logging
 from collections.abc import Callable
 
 from holdfast.stores.fork import start_anew_after_fork
-from holdfast.stores.redis import RedisStore
+from holdfast.stores.redis import RedisStore, hash_tag
 
 from .base import Backplane, Receive, ReceiveGroup
-from .envelope import NotAnEnvelope, has_gap, sender_of, split
-from .nodes import Nodes, nodes_of
+from .envelope import NotAnEnvelope, has_gap, heading, sender_of, split
+from .nodes import Nodes, nodes_of, publish_command
 from .outbox import Outbox
 from .sender import Sender
 from .subscriptions import Subscriptions
@@ -68,7 +69,7 @@ class RedisBackplane(Backplane):
         self._forget()
 
     def _channel(self, topic: str) -> bytes:
-        return self._beginning + topic.encode("utf-8", "surrogatepass")
+        return self._beginning + hash_tag(topic).encode("utf-8", "surrogatepass")
 
     @property
     def lost(self) -> dict[str, int]:
@@ -82,6 +83,15 @@ class RedisBackplane(Backplane):
 
     def flush(self, timeout: float) -> bool:
         return self._sender.flush(timeout)
+
+    def announce(self, topic: str) -> tuple[bytes, bytes, bytes]:
+        """How something else in this Redis, a script, sends in this process's name: the command, the channel, and what the
+        envelope begins with. It does not pass through the queue, so it overtakes what waits there."""
+        return (
+            publish_command(self._store),
+            self._channel(topic),
+            heading(self._sender.id, gap=False),
+        )
 
     # ── receiving: on one loop ───────────────────────────────────────────────────────────────────────────────────────
 

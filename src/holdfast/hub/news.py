@@ -2,26 +2,9 @@
 
 import msgspec
 
-from holdfast.log.base import Batch, Draft, Entry
+from holdfast.log.announcement import Numbered as Numbered
+from holdfast.log.base import Draft
 from holdfast.presence.base import Change
-
-
-class Numbered(msgspec.Struct, frozen=True, array_like=True, tag="n"):
-    """Entries of the log that were just given neighbouring offsets, in order. ``before`` is as in a ``Batch``."""
-
-    origin: str
-    epoch: str
-    before: int
-    entries: tuple[tuple[int, str, bytes, str, int], ...]
-
-    @classmethod
-    def of(cls, batch: Batch, origin: str) -> "Numbered":
-        entries = tuple((e.offset, e.name, e.payload, e.exclude, e.stamp) for e in batch.entries)
-        return cls(origin, batch.epoch, batch.before, entries)
-
-    def batch(self, topic: str) -> Batch:
-        entries = (Entry(offset=o, name=n, payload=p, exclude=x, stamp=s) for o, n, p, x, s in self.entries)
-        return Batch(topic=topic, epoch=self.epoch, before=self.before, entries=tuple(entries))
 
 
 class Passing(msgspec.Struct, frozen=True, array_like=True, tag="p"):

@@ -72,7 +72,7 @@ class Publisher:
         """Tell everybody of entries that are in the log."""
         for batch in batches:
             item = news.Numbered.of(batch, self._origin)
-            self._tell(batch.topic, item)
+            self._tell(batch.topic, item, abroad=not batch.announced)
 
     def spread_presence(self, topic: str, change: Change) -> None:
         """Tell everybody of a change of who is here that was not made by a hub."""
@@ -92,12 +92,12 @@ class Publisher:
         for topic, own in topics.items():
             self._tell(topic, news.Passing.of(own, self._origin))
 
-    def _tell(self, topic: str, item: news.News) -> None:
+    def _tell(self, topic: str, item: news.News, *, abroad: bool = True) -> None:
         """Never raises: to whoever published, an error would mean that the events are not in the log."""
         try:
             for hub in self._hubs:
                 hub.deliver(topic, item)
-            if self._backplane.shared:
+            if abroad and self._backplane.shared:
                 self._backplane.send(topic, news.encode(item))
         except Exception:
             logger.exception(

@@ -73,13 +73,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Entries that were just given neighbouring offsets in one topic, in order; never empty.
 
-    ``before`` is the stamp of the entry that they follow, or 0 if they are the first.
+    ``before`` is the stamp of the entry that they follow, or 0 if they are the first. ``announced``: the other processes
+    were told in the step that wrote them, so that nobody else needs to.
     """
 
     topic: str
     epoch: str
     entries: tuple[Entry, ...]
     before: int = 0
+    announced: bool = False
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):

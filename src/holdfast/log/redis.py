@@ -16,8 +16,9 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from holdfast.protocol.positions import Position
-from holdfast.stores.redis import RedisStore
+from holdfast.stores.redis import RedisStore, hash_tag
 
+from .announcement import UNANNOUNCED, Announce
 from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log, LogUnavailable, Trimmed
 from .redis_calls import RedisCalls
 from .scripts import APPEND, HEAD, READ, RENEW, TRIM
@@ -50,15 +51,25 @@ class RedisLog(Log):
       comes after it, which a subscriber then hears of all the same.
     - **Calls** are claimed and answered in Redis, the answer after the commit: if the process dies in between, the call is
       not repeated but reported as lost. Answers are kept for ``answer_seconds``.
+
+    With ``announce``, which the backplane in the same Redis gives, entries are written and the other processes told of them
+    at once: who dies after the one has done the other too. Where that is refused the entries are written all the same, and
+    the batch is not ``announced``.
     """
 
     enlisted_may_be_lost = True
 
     def __init__(
-        self, store: RedisStore, *, alias: str = "default", answer_seconds: float = 24 * 3600
+        self,
+        store: RedisStore,
+        *,
+        alias: str = "default",
+        answer_seconds: float = 24 * 3600,
+        announce: Announce | None = None,
     ) -> None:
         self.alias = alias
         self._store = store
+        self._announce = announce
         self._names = f"{store.prefix}:log:"
         self._calls = RedisCalls(store, alias, answer_seconds)
         self._listed: set[str] = set()
@@ -97,7 +108,7 @@ class RedisLog(Log):
         topics = sorted(by_topic)
         with answering():
             self._list(topics)
-            calls = [(self._keys(topic), _written(by_topic[topic])) for topic in topics]
+            calls = [(self._keys(topic), self._written(topic, by_topic[topic])) for topic in topics]
             client = self._store.client()
             if len(calls) == 1 or self._store.clustered:
                 answers = [APPEND.call(client, keys, *arguments) for keys, arguments in calls]
@@ -109,6 +120,11 @@ class RedisLog(Log):
             if fresh := [topic for topic, answer in zip(topics, answers, strict=True) if answer[4]]:
                 self._list(fresh, anew=True)
         return batches
+
+    def _written(self, topic: str, drafts: Sequence[Draft]) -> list[Any]:
+        how = UNANNOUNCED if self._announce is None else self._announce(topic)
+        parts = (part for draft in drafts for part in (draft.name, draft.payload, draft.exclude))
+        return [_epoch(), *how, *parts]
 
     def sequence(self, topics: Iterable[str]) -> list[Batch]:
         return []  # entries get their offsets as they are written
@@ -229,9 +245,7 @@ class RedisLog(Log):
             return self._calls.forget(_microseconds(before) // 1000)
 
     def _keys(self, topic: str) -> tuple[str, str]:
-        # What stands in braces decides where a cluster keeps a key.
-        name = topic.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
-        state = f"{self._names}{{{name}}}"
+        state = self._names + hash_tag(topic)
         return state, f"{state}:entries"
 
 
@@ -244,18 +258,20 @@ def answering() -> Generator[None]:
         raise LogUnavailable(f"the log's Redis does not answer: {type(error).__name__}: {error}") from error
 
 
-def _written(drafts: Sequence[Draft]) -> list[Any]:
-    return [_epoch(), *(part for draft in drafts for part in (draft.name, draft.payload, draft.exclude))]
-
-
 def _batch(topic: str, drafts: Sequence[Draft], answer: Any) -> Batch:
-    epoch, head, before, present, _ = answer
+    epoch, head, before, present, _, announced = answer
     stamp = _stamp(present)
     entries = tuple(
         Entry(offset=offset, name=draft.name, payload=draft.payload, exclude=draft.exclude, stamp=stamp)
         for offset, draft in enumerate(drafts, head + 1)
     )
-    return Batch(topic=topic, epoch=epoch.decode(), entries=entries, before=_stamp(before))
+    return Batch(
+        topic=topic,
+        epoch=epoch.decode(),
+        entries=entries,
+        before=_stamp(before),
+        announced=announced == 1,
+    )
 
 
 def _entry(place: bytes, fields: list[bytes]) -> Entry:

@@ -19,6 +19,8 @@ claimed (milliseconds), and ``{B}:<owner>:<key>``, a hash of one: ``target``, ``
 
 from holdfast.stores.script import Script
 
+from .announcement import ANNOUNCE
+
 _LOOK = """
 local function look(fresh)
   local found = redis.call('HMGET', KEYS[1], 'epoch', 'head', 'floor', 'head_at', 'floor_at')
@@ -56,21 +58,28 @@ return look(ARGV[1])
 
 APPEND = Script(
     _LOOK
+    + ANNOUNCE
     + """
 local state = look(ARGV[1])
 local now = redis.call('TIME')
-local present = string.format('%d', now[1] * 1000000 + now[2])
-local head = state[2]
-for place = 2, #ARGV, 3 do
+local moment = now[1] * 1000000 + now[2]
+local present = string.format('%d', moment)
+local head, first = state[2], 5
+for place = first, #ARGV, 3 do
   head = head + 1
   redis.call('XADD', KEYS[2], head .. '-0',
     'n', ARGV[place], 'p', ARGV[place + 1], 'x', ARGV[place + 2], 't', present)
 end
 redis.call('HSET', KEYS[1], 'head', head, 'head_at', present)
-return {state[1], state[2], state[4], present, state[6]}
+local told = 0
+if ARGV[2] ~= '' then
+  told = announce({ARGV[2], ARGV[3], ARGV[4]}, first, state[1], state[2], tonumber(state[4]), moment)
+end
+return {state[1], state[2], state[4], present, state[6], told}
 """
 )
-"""``fresh``, then name, payload and excluded client of each: epoch, head and head_at before, the time, 1 if fresh."""
+"""``fresh``, how to tell the other processes (see :mod:`.announcement`; empty: not at all), then name, payload and excluded
+client of each: epoch, head and head_at before, the time, 1 if the epoch is fresh, 1 if the others were told."""
 
 READ = Script(
     _LOOK

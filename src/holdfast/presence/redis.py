@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError, RedisError
 
-from holdfast.stores.redis import AsyncClient, Client, RedisStore
+from holdfast.stores.redis import AsyncClient, Client, RedisStore, hash_tag
 
 from .base import Change, PresenceStore, PresenceUnavailable, Refreshed, Roster, Tell, Write
 from .scripts import CHANGE, CLEAR, END, ENROL, LEAVE, LOOK, OPEN, READ, REFRESH, Script
@@ -230,8 +230,7 @@ class Names:
         return f"{self.leases}:{lease}"
 
     def mark(self, topic: str) -> str:
-        name = topic.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
-        return f"{self._prefix}{{{name}}}"
+        return self._prefix + hash_tag(topic)
 
     def by(self, topic: str, lease: str) -> str:
         return f"{self.mark(topic)}:by:{lease}"

@@ -40,6 +40,12 @@ _AsyncSentinel: Any = redis.asyncio.sentinel.Sentinel
 _ClusterNode: Any = redis.cluster.ClusterNode
 
 
+def hash_tag(name: str) -> str:
+    """``name`` in braces, which it has none of inside: a cluster keeps all keys and channels with the same tag together."""
+    escaped = name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+    return f"{{{escaped}}}"
+
+
 class _WatchedPrimary(redis.asyncio.Redis):
     """Closes its connections to the sentinels too, which redis-py leaves to whoever made them."""
 
