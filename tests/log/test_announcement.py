@@ -62,7 +62,7 @@ def wire(redis_url: str, redis_server: RedisServer) -> Iterator[Wire]:
 
 @pytest.fixture
 def log(redis_url: str) -> Iterator[RedisLog]:
-    store = RedisStore(redis_url)
+    store = RedisStore(f"{redis_url}?timeout=30")  # for the largest batch on a busy machine
     yield RedisLog(store, announce=announce)
     store.close()
 
