@@ -1,11 +1,15 @@
 """Publishing from processes that have no event loop: Celery's, WSGI's, commands, with real Redis and PostgreSQL."""
 
+import hashlib
+import hmac
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -156,31 +160,157 @@ def test_a_task_whose_process_dies_unacknowledged_is_carried_out_again(
     assert place.logged("tasks")["survivor"] == 1
 
 
-def test_wsgi_workers_publish_from_their_threads(place: Place) -> None:
-    port = free_port()
-    workers = place.start("wsgi", "-m", "tests.fleet.publishing.workers", "wsgi", str(port), "2")
+class Gunicorn:
+    """Two workers, with four threads each if no option says otherwise."""
 
-    def ask(value: str) -> bytes:
-        url = f"http://127.0.0.1:{port}/publish/wsgi/{value}/"
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            return answer.read()
+    def __init__(self, place: Place, *options: str) -> None:
+        self._port = free_port()
+        command = ["-m", "gunicorn", "--bind", f"127.0.0.1:{self._port}", "--workers", "2", "--threads", "4"]
+        self._server = place.start("gunicorn", *command, *options, "tests.fleet.publishing.wsgi")
+        self._server.wait_until(self._serves)
 
-    def serves() -> bool:
+    def ask(self, path: str, body: bytes | None = None, **headers: str) -> str:
+        url = f"http://127.0.0.1:{self._port}/{path}"
+        request = urllib.request.Request(url, data=body, headers=headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def status(self, path: str, body: bytes, **headers: str) -> int:
+        """Of a POST."""
         try:
-            return bool(ask("first"))
+            self.ask(path, body, **headers)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        return 204
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def _serves(self) -> bool:
+        try:
+            return bool(self.ask("publish/wsgi/first/"))
         except OSError:
             return False
 
-    workers.wait_until(serves)
+
+@pytest.fixture(params=[(), ("--preload",)], ids=["gunicorn", "preload"])
+def gunicorn(place: Place, request: pytest.FixtureRequest) -> Iterator[Gunicorn]:
+    """With `--preload` the workers are forked from a process that has published already."""
+    made = Gunicorn(place, *request.param)
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize(
+    "gunicorn",
+    [(), ("--preload",), ("--preload", "--threads", "1")],
+    ids=["gunicorn", "preload", "preload-sync"],
+    indirect=True,
+)
+def test_gunicorn_s_workers_publish_each_event_once(place: Place, gunicorn: Gunicorn) -> None:
     values = [f"request-{n}" for n in range(120)]
     with ThreadPoolExecutor(8) as pool:
-        processes = Counter(pool.map(ask, values))
-    found = place.logged("wsgi")
-    workers.stop()
+        processes = Counter(pool.map(lambda value: gunicorn.ask(f"publish/wsgi/{value}/"), values))
 
-    assert len(processes) == 2, "both processes were asked"
+    found = place.logged("wsgi")
+    assert len(processes) == 2, "both workers were asked"
     assert {value: found[value] for value in values} == dict.fromkeys(values, 1)
     assert eventually(lambda: all(place.told(value) for value in values))
+
+
+def test_a_hundred_thousand_publishes_from_gunicorn_leave_nothing_open(
+    place: Place, gunicorn: Gunicorn
+) -> None:
+    def publish(requests: int, count: int) -> dict[str, tuple[int, int]]:
+        """What is open in each process at most."""
+        most: dict[str, tuple[int, int]] = {}
+        with ThreadPoolExecutor(8) as pool:
+            for answer in pool.map(gunicorn.ask, [f"publish-many/{count}/"] * requests):
+                process, files, threads = answer.split()
+                before = most.get(process, (0, 0))
+                most[process] = max(before[0], int(files)), max(before[1], int(threads))
+        return most
+
+    def clients() -> int:
+        with place.redis.client() as client:
+            return sum(entry["name"] == "holdfast" for entry in client.client_list())
+
+    before = publish(60, 10)
+    after = publish(200, 500)
+    assert len(before) == len(after) == 2
+    for process, open_before in before.items():
+        assert all(late <= early + 6 for early, late in zip(open_before, after[process], strict=True)), (
+            before,
+            after,
+        )
+    assert clients() <= 3, "one for each worker, and one of the process that loaded the application"
+    assert place.logged("many").total() == 260
+
+
+def signed(notice: dict[str, Any]) -> tuple[bytes, str]:
+    body = json.dumps(notice).encode()
+    return body, hmac.new(b"and their webhooks with this", body, hashlib.sha256).hexdigest()
+
+
+def orders_told_of(place: Place) -> Counter[str]:
+    return Counter(
+        name
+        for (name,) in place.ask(
+            "SELECT t.name FROM holdfast_entry e JOIN holdfast_topic t ON t.id = e.topic_id"
+            " WHERE t.name LIKE 'orders/%%'"
+        )
+    )
+
+
+@pytest.mark.parametrize("gunicorn", [()], ids=["gunicorn"], indirect=True)
+def test_a_webhook_that_is_delivered_often_publishes_once(place: Place, gunicorn: Gunicorn) -> None:
+    """Also when the same delivery is under way in several workers at once."""
+
+    def deliver(order: int) -> int:
+        body, signature = signed({"id": f"delivery-{order}", "order": order})
+        return gunicorn.status("paid/", body, **{"X-Signature": signature})
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = Counter(pool.map(deliver, [order for order in range(20) for _ in range(4)]))
+
+    assert statuses == {204: 80}
+    assert orders_told_of(place) == Counter({f"orders/{order}": 1 for order in range(20)})
+
+
+@pytest.mark.parametrize("gunicorn", [()], ids=["gunicorn"], indirect=True)
+def test_a_webhook_that_was_not_signed_with_the_secret_is_refused(place: Place, gunicorn: Gunicorn) -> None:
+    body, right = signed({"id": "forged", "order": 1})
+    other, _ = signed({"id": "forged", "order": 2})
+    for sent, signature in [
+        (other, right),
+        (body, right[:-1]),
+        (body, ""),
+        (body, "\xe9"),
+        (body, right.upper()),
+    ]:
+        assert gunicorn.status("paid/", sent, **{"X-Signature": signature}) == 403
+    assert gunicorn.status("paid/", body) == 403
+    assert not orders_told_of(place)
+
+
+@pytest.mark.parametrize("gunicorn", [()], ids=["gunicorn"], indirect=True)
+def test_a_webhook_that_failed_counts_as_not_delivered(place: Place, gunicorn: Gunicorn) -> None:
+    body, signature = signed({"id": "again"})  # without an order: an error after the delivery was noted
+    assert gunicorn.status("paid/", body, **{"X-Signature": signature}) == 500
+    body, signature = signed({"id": "again", "order": 5})
+    assert gunicorn.status("paid/", body, **{"X-Signature": signature}) == 204
+    assert orders_told_of(place) == Counter({"orders/5": 1})
+
+
+def test_the_page_shows_the_webhook_that_is_tested() -> None:
+    tested = (ROOT / "tests" / "fleet" / "project" / "webhooks.py").read_text()
+    for annotation in (": HttpRequest", " -> HttpResponse"):
+        tested = tested.replace(annotation, "")
+    page = (ROOT / "docs" / "how-to" / "publish-from-elsewhere.md").read_text()
+    (shown,) = re.findall(r"^```python\n(@csrf_exempt\n.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert shown in tested
 
 
 def test_a_command_that_publishes_and_ends_has_told_everybody(place: Place) -> None:

@@ -77,3 +77,18 @@ class Ticker(Topic):
 
     async def may_join(self, user: Any) -> bool:
         return bool(user.is_authenticated)
+
+
+class OrderPaid(Event):
+    order: int
+
+
+class OrderTopic(Topic):
+    """What a webhook tells of."""
+
+    route = "orders/<int:pk>"
+    events = [OrderPaid]
+    keep = Keep(days=1)
+
+    async def may_join(self, user: Any) -> bool:
+        return bool(user.is_authenticated)

@@ -13,6 +13,15 @@ class Fact(models.Model):
         return f"{self.topic} {self.value}"
 
 
+class Delivery(models.Model):
+    """A call of a webhook that was taken note of."""
+
+    key = models.CharField(max_length=100, unique=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Ban(models.Model):
     """A user who may not enter a topic for now."""
 

@@ -12,6 +12,7 @@ import os
 
 DEBUG = False
 SECRET_KEY = "only the tests are signed with this"
+WEBHOOK_SECRET = "and their webhooks with this"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 ROOT_URLCONF = "tests.fleet.project.urls"
 INSTALLED_APPS = [
@@ -23,6 +24,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
 DATABASES = {

@@ -1,13 +1,15 @@
 """Signing in, publishing, and being asked whether the server is up."""
 
 import os
+import threading
 import time
+from pathlib import Path
 
 from django.contrib.auth import login
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 
-from .live import Room, Shouted
+from .live import Room, Shouted, Tick, Ticker
 
 
 def sign_in(request: HttpRequest) -> HttpResponse:
@@ -22,6 +24,15 @@ def publish(request: HttpRequest, room: str, value: str) -> HttpResponse:
     """Publish, and say in which process."""
     Room(room=room).publish(Shouted(value, time.monotonic()))
     return HttpResponse(str(os.getpid()))
+
+
+def publish_many(request: HttpRequest, count: int) -> HttpResponse:
+    """Publish one durable event and ``count`` passing ones; say in which process, and what is open in it."""
+    Room(room="many").publish(Shouted(f"{os.getpid()}-{time.monotonic_ns()}", 0.0))
+    for number in range(count):
+        Ticker(symbol="many").publish(Tick(str(number), 0.0))
+    files = len(list(Path("/proc/self/fd").iterdir()))
+    return HttpResponse(f"{os.getpid()} {files} {threading.active_count()}")
 
 
 async def ready(request: HttpRequest) -> HttpResponse:

@@ -1,25 +1,20 @@
 """Processes that publish and have no event loop: ``python -m tests.fleet.publishing.workers <which> …``.
 
 ``command``   publishes and ends at once, as a cron command does
-``wsgi``      serves Django over WSGI: forked processes on one socket, with a thread for each request
 ``many``      publishes very often from threads, and says what is open in between
 """
 
 import os
-import socket
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.fleet.project.settings")
 django.setup()
 
-from django.core.handlers.wsgi import WSGIHandler  # noqa: E402
-from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler  # noqa: E402
 from django.db import connections  # noqa: E402
 
 from tests.fleet.project.live import Room, Shouted, Tick, Ticker  # noqa: E402
@@ -28,29 +23,6 @@ from tests.fleet.project.live import Room, Shouted, Tick, Ticker  # noqa: E402
 def command(value: str) -> None:
     Room(room="cron").publish(Shouted(value, time.monotonic()))
     Ticker(symbol="cron").publish(Tick(value, time.monotonic()))
-
-
-class Server(ThreadedWSGIServer):
-    """On a socket that somebody else made, as gunicorn's workers are."""
-
-    def __init__(self, listening: socket.socket) -> None:
-        super().__init__(("127.0.0.1", 0), WSGIRequestHandler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening
-        self.server_name, self.server_port = "127.0.0.1", listening.getsockname()[1]
-        self.setup_environ()
-
-
-def wsgi(port: str, processes: str) -> None:
-    Room(room="wsgi").publish(Shouted("parent", time.monotonic()))  # before the fork
-    listening = socket.create_server(("127.0.0.1", int(port)), backlog=128)
-    for _ in range(int(processes)):
-        if os.fork() == 0:
-            server: Any = Server(listening)
-            server.set_app(WSGIHandler())
-            server.serve_forever()
-    while True:
-        os.wait()
 
 
 def many(passing: str, durable: str, threads: str) -> None:
@@ -83,4 +55,4 @@ def many(passing: str, durable: str, threads: str) -> None:
 
 
 if __name__ == "__main__":
-    {"command": command, "wsgi": wsgi, "many": many}[sys.argv[1]](*sys.argv[2:])
+    {"command": command, "many": many}[sys.argv[1]](*sys.argv[2:])

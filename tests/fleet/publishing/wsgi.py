@@ -1,0 +1,14 @@
+"""For gunicorn. What is here is done before the workers are forked if they are `--preload`ed, and in each one else."""
+
+import os
+import time
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.fleet.project.settings")
+
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()
+
+from tests.fleet.project.live import Room, Shouted  # noqa: E402
+
+Room(room="wsgi").publish(Shouted(f"import-{os.getpid()}", time.monotonic()))
