@@ -390,28 +390,52 @@ def test_on_a_socket_of_systemds_nobody_is_refused_from_one_server_to_the_next(
                 process.stop()
 
 
-def test_as_process_1_it_ends_by_signals_and_leaves_no_zombies(pool: Pool, tmp_path: Path) -> None:
+def as_process_1(*arguments: str) -> Kind:
+    """`serve` as the first process of a PID namespace, as in a container, with an orphan that ends soon after."""
     unshare = shutil.which("unshare")
     tried = unshare and subprocess.run([unshare, "--pid", "--fork", "true"], capture_output=True, check=False)
     if not tried or tried.returncode:
         pytest.skip("this user may not make a PID namespace")
-    command = f"(sleep 0.3 &) ; exec {sys.executable} {' '.join(SERVE[1:])} --workers 1 --port {{port}}"
-    kind = Kind(
+    serve = f"(sleep 0.3 &) ; exec {sys.executable} {' '.join([*SERVE[1:], *arguments])} --port "
+    return Kind(
         name="process-1",
-        command=lambda port, _: ["/bin/sh", "-c", command.format(port=port)],
+        command=lambda port, _: [
+            *(str(unshare), "--pid", "--fork", "--kill-child"),
+            *("/bin/sh", "-c", serve + str(port)),
+        ],
         environment=SETTINGS,
     )
-    inside = Kind(
-        name=kind.name,
-        command=lambda port, app: [str(unshare), "--pid", "--fork", "--kill-child", *kind.command(port, app)],
-        environment=SETTINGS,
-    )
-    with running(inside, pool.prepared, tmp_path, holdfast={"DRAIN_SECONDS": 0}) as server:
+
+
+def test_as_process_1_it_ends_by_signals_and_leaves_no_zombies(pool: Pool, tmp_path: Path) -> None:
+    kind = as_process_1("--workers", "1")
+    with running(kind, pool.prepared, tmp_path, holdfast={"DRAIN_SECONDS": 0}) as server:
         (one,) = _children(server.process.process.pid)
         assert soon(lambda: not [pid for pid in _children(one) if not _lives(pid)])
         assert len(_children(one)) >= 1
         os.kill(one, signal.SIGTERM)
         assert server.process.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["alone", "workers"])
+async def test_as_process_1_it_drains_and_a_second_signal_hurries(
+    pool: Pool, tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    """The kernel passes over signals to process 1 that it has no handler of its own for."""
+    holdfast = {**GENEROUS, "DRAIN_SECONDS": 60}
+    with running(as_process_1(*workers), pool.prepared, tmp_path, holdfast=holdfast) as server:
+        (one,) = _children(server.process.process.pid)
+        async with AsyncExitStack() as stack:
+            clients = await many(server, stack, 60)
+            told = [asyncio.create_task(goodbye(client)) for client in clients]
+            os.kill(one, signal.SIGTERM)
+            await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
+            assert not all(task.done() for task in told)
+            began = time.monotonic()
+            os.kill(one, signal.SIGTERM)
+            assert {code for _, _, code in await asyncio.gather(*told)} == {4000}
+        assert await ended(server, 10) == 0
+        assert time.monotonic() - began < 3
 
 
 def _children(pid: int) -> list[int]:
