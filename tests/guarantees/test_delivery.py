@@ -23,7 +23,7 @@ from holdfast.backplane.memory import MemoryExchange, faithful
 from holdfast.hub import news, order, replay, stream
 from holdfast.hub.hub import Timing
 from holdfast.hub.prepared import Burst, Prepared
-from holdfast.log.base import Draft, Head, LogError, LogUnavailable
+from holdfast.log.base import Draft, Head, LogError, LogUnavailable, stamp_of
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import ENTRY, OUTBOX, TOPIC
 from holdfast.protocol.frames import JoinedPayload, Reset
@@ -45,9 +45,17 @@ LENGTH = 60
 class Branch:
     """What a topic's log held in one epoch, until it went back in time: then another branch begins."""
 
-    def __init__(self, entries: dict[int, Said], head: int) -> None:
+    def __init__(self, entries: dict[int, Said], stamps: dict[int, int], head: int) -> None:
         self.entries = entries
+        self.stamps = stamps
         self.head = head
+
+    def had(self, offset: int, stamp: int) -> bool:
+        return self.head >= offset and self.stamps.get(offset, stamp) == stamp
+
+    def back_to(self, offset: int) -> "Branch":
+        entries = {passed: said for passed, said in self.entries.items() if passed <= offset}
+        return Branch(entries, {passed: self.stamps[passed] for passed in entries}, offset)
 
 
 class Busy(LogUnavailable):
@@ -94,24 +102,25 @@ class Truth:
         """Remember what is in the log, before some of it goes."""
         for topic in self.topics:
             rows = self.sql(
-                f'SELECT t.epoch, t.head, e."offset", e.payload, e.exclude FROM {TOPIC} t'
+                f'SELECT t.epoch, t.head, e."offset", e.payload, e.exclude, e.created_at FROM {TOPIC} t'
                 f" LEFT JOIN {ENTRY} e ON e.topic_id = t.id AND e.name <> '' WHERE t.name = %s",
                 topic,
             )
-            for epoch, head, offset, payload, exclude in rows:
-                branches = self.branches.setdefault((topic, epoch), [Branch({}, 0)])
+            for epoch, head, offset, payload, exclude, written in rows:
+                branches = self.branches.setdefault((topic, epoch), [Branch({}, {}, 0)])
                 branches[-1].head = head
                 if offset is not None:
                     known = branches[-1].entries.setdefault(offset, (payload, exclude))
                     assert known == (payload, exclude), "an entry has changed"
+                    branches[-1].stamps[offset] = stamp_of(written)
 
     def branches_of(self, topic: str, epoch: str) -> list[Branch]:
         if (topic, epoch) not in self.branches:
             self.look()
         return self.branches[topic, epoch]
 
-    def go_back(self, topic: str, steps: int) -> tuple[str, int, Branch] | None:
-        """Forget the last entries; return the epoch, up to where all is as it was, and what holds from now on."""
+    def go_back(self, topic: str, steps: int) -> tuple[str, int, Branch, Branch] | None:
+        """Forget the last entries; return the epoch, up to where all is as it was, what held and what holds from now on."""
         self.look()
         head = self.worker.do(self.log.heads, [topic])[topic]
         offset = max(head.floor, head.offset - steps)
@@ -119,9 +128,8 @@ class Truth:
             return None
         self.worker.do(go_back, self.log, topic, offset)
         branches = self.branches[topic, head.epoch]
-        kept = {o: said for o, said in branches[-1].entries.items() if o <= offset}
-        branches.append(Branch(kept, offset))
-        return head.epoch, offset, branches[-1]
+        branches.append(branches[-1].back_to(offset))
+        return head.epoch, offset, branches[-2], branches[-1]
 
     def head(self, topic: str) -> tuple[str, int]:
         head = self.worker.do(self.log.heads, [topic])[topic]
@@ -171,14 +179,15 @@ class Client:
         self.subscription: Any = None
         self.ready = True
         self.room: int | None = None
-        self.heard: list[str] = []
+        self.heard: list[tuple[Position, str]] = []
         self.branches: list[Branch] = []  # those that all it has heard may be from
 
     def start(self, epoch: str, offset: int, stamp: int) -> None:
-        """From here on it is complete."""
+        """From here on it is complete. Of a log that went back it forgets what came after: it may come again."""
         self.position = Position(epoch=epoch, offset=offset, stamp=stamp)
+        self.heard = [(at, said) for at, said in self.heard if at.epoch != epoch or at.offset <= offset]
         self.truth.look()
-        self.branches = [b for b in self.truth.branches[self.topic, epoch] if b.head >= offset]
+        self.branches = [b for b in self.truth.branches[self.topic, epoch] if b.had(offset, stamp)]
 
     @watched
     def write(self, burst: Burst) -> None:
@@ -202,7 +211,7 @@ class Client:
         assert branches, f"{self}: {event} is not what the log says, or what is before it was missed"
         self.branches = branches
         self.position = Position(epoch=epoch, offset=event.offset, stamp=event.stamp)
-        self.heard.append(event.payload.decode())
+        self.heard.append((self.position, event.payload.decode()))
 
     def branches_with(self, event: Prepared, offset: int) -> list[Branch]:
         if event.exclude == self.client:
@@ -525,11 +534,12 @@ class Delivery:
         if (gone := self.truth.go_back(name, steps)) is None:
             return
         self.went_back = True
-        epoch, offset, branch = gone
+        epoch, offset, held, holds = gone
         for client in self.clients:
             at = client.position
-            if client.topic == name and at is not None and at.epoch == epoch and at.offset <= offset:
-                client.branches.append(branch)
+            stays = at is not None and at.epoch == epoch and at.offset <= offset
+            if client.topic == name and stays and held in client.branches:
+                client.branches.append(holds)
 
     def kill_server(self, server: int) -> None:
         dying = self.servers.pop(server)
@@ -588,7 +598,8 @@ class Delivery:
                 logged.update(payloads)
         assert sorted(logged, key=int) == sorted(self.truth.committed, key=int)
         assert not self.rolled_back.intersection(logged)
-        for heard in (client.heard for client in self.clients):
+        for client in self.clients:
+            heard = [said for _, said in client.heard]
             assert len(heard) == len(set(heard))
 
 

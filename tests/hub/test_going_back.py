@@ -256,6 +256,28 @@ async def test_a_client_that_knows_better_than_its_server_is_believed() -> None:
 
 
 @in_jumping_time
+async def test_a_log_that_was_found_too_short_is_doubted_though_it_has_grown_again() -> None:
+    """A client from before shows that the log ends below its server; it must not be sent to a place that is gone."""
+    world = World()
+    world.write(1)
+    since = world.head()
+    world.write(2, 3)
+    server = await world.server()
+    there = await server.join()
+    go_back(world.log, TOPIC, 1)
+    server.threads.hold("read")
+    joining = asyncio.create_task(server.join(since=since))
+    await turns()
+    world.write("a", "b", "c")
+    server.threads.let_go("read")
+    listener = await joining
+    assert listener.joined is not None
+    assert listener.joined.recovered is False
+    assert listener.joined.epoch == world.head().epoch != since.epoch
+    assert there.resets == [state(world)]
+
+
+@in_jumping_time
 async def test_a_client_cannot_make_the_log_change_its_epoch() -> None:
     world = World()
     server = await world.server()

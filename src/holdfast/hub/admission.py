@@ -81,7 +81,8 @@ class Admission:
         except Trimmed:
             return False
         if not page and since.offset < stream.offset:
-            await self._order.examine(stream)  # the log ends before what was passed on
+            stream.doubted = stream.position  # the log ended before what was passed on, whatever has come since
+            await self._order.examine(stream)
         return (bool(page) or since.offset >= stream.offset) and since.epoch == stream.epoch
 
 
