@@ -9,19 +9,18 @@ import contextlib
 import json
 import sys
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.typing import Subprotocol
+from websockets.asyncio.client import ClientConnection
 
 from tests.services.postgres import PostgresServer
 from tests.services.processes import find_program
 from tests.services.redis import RedisServer
 
 from .chaos.fleet import ROOT, Fleet, Services, Setup
+from .visitor import joined
 
 ROOM = "rooms/evictions"
 COMPARE_SECONDS = 1.0
@@ -64,7 +63,7 @@ class Evictions:
         for user in users:
             async with contextlib.AsyncExitStack() as stack:
                 sockets = [
-                    await stack.enter_async_context(self._joined(server.port, user))
+                    (await stack.enter_async_context(joined(server.port, user, ROOM)))[0]
                     for server in self.fleet.servers
                 ]
                 began = time.monotonic()
@@ -74,19 +73,6 @@ class Evictions:
                 took.append(max(ends) - began)
             await asyncio.sleep(pause)
         return took
-
-    @contextlib.asynccontextmanager
-    async def _joined(self, port: int, user: int) -> AsyncIterator[ClientConnection]:
-        cookie = await asyncio.to_thread(_sign_in, port, user)
-        async with connect(
-            f"ws://127.0.0.1:{port}/live/ws",
-            subprotocols=[Subprotocol("holdfast.v1.json")],
-            additional_headers={"Cookie": cookie, "Origin": f"http://127.0.0.1:{port}"},
-        ) as socket:
-            await socket.send(json.dumps({"type": "join", "ref": 1, "topic": ROOM}))
-            while (message := json.loads(await socket.recv()))["type"] != "joined":
-                assert message["type"] == "welcome", message
-            yield socket
 
     async def end(self) -> None:
         self._bailiff.kill()
@@ -106,12 +92,6 @@ async def evictions(
             yield made
         finally:
             await made.end()
-
-
-def _sign_in(port: int, user: int) -> str:
-    url = f"http://127.0.0.1:{port}/login/?user=user-{user}&client=c{user}"
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return str(answer.headers["Set-Cookie"]).partition(";")[0]
 
 
 async def _until_left(socket: ClientConnection) -> float:

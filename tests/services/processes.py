@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -40,11 +41,29 @@ def find_program(*names: str, package: str, also_in: Sequence[Path] = ()) -> Pat
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on 127.0.0.1 that nobody listens on now.
+
+    It is not among those that the kernel gives to the near ends of connections: a server that is killed may listen on it
+    again, however many connections the machine has made meanwhile.
+    """
+    while True:
+        port = _chance.randrange(FIRST_PORT, _first_of_the_kernels())
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+FIRST_PORT = 10_000
+_chance = random.SystemRandom()  # tests seed the other one, and more than one run may be under way
+
+
+def _first_of_the_kernels() -> int:
+    """The lowest port that a connection may be given: Linux says so, and elsewhere it is IANA's (RFC 6335, 6)."""
+    try:
+        lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 49_152
+    return lowest if lowest > FIRST_PORT + 1000 else 65_536
 
 
 @dataclass(kw_only=True, slots=True)
@@ -75,15 +94,18 @@ class Server:
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(sig)
+                self.process.send_signal(signal.SIGCONT)  # who stands still does not hear the first
             try:
                 self.process.wait(seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would."""
-        self.process.kill()
-        self.process.wait()
+        """SIGKILL, as a crash would, to the program and to what it has started: a master's workers go with it."""
+        if self.process.poll() is None:  # afterwards its id may be somebody else's
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 def start(

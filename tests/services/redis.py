@@ -142,4 +142,5 @@ def _start(directory: Path, port: int, *, tls: bool = False, options: Sequence[s
         command += ["--port", "0", "--tls-port", str(port), *certificate, "--tls-auth-clients", "no"]
     else:
         command += ["--port", str(port)]
-    return start("redis", [*command, *options], directory=directory, dies_by=signal.SIGTERM)
+    # Nothing of it is kept; and who is frozen would not hear anything less.
+    return start("redis", [*command, *options], directory=directory, dies_by=signal.SIGKILL)

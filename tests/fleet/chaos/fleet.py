@@ -40,12 +40,22 @@ class Setup:
 
 
 class Node:
-    """A process that can be killed, paused, and started anew. Whoever does something to it holds its ``lock``."""
+    """A process that can be killed, paused, and started anew. Whoever does something to it holds its ``lock``.
+
+    If the run is killed the kernel sends it ``dies_by``; only a master who has others to end needs to hear more than the
+    default, which also reaches who is stopped.
+    """
 
     def __init__(
-        self, name: str, command: list[str | Path], directory: Path, environment: dict[str, str]
+        self,
+        name: str,
+        command: list[str | Path],
+        directory: Path,
+        environment: dict[str, str],
+        dies_by: signal.Signals = signal.SIGKILL,
     ) -> None:
         self.name = name
+        self._dies_by = dies_by
         self.lock = asyncio.Lock()
         self._command = command
         self._directory = directory
@@ -58,7 +68,10 @@ class Node:
 
     def start(self) -> None:
         if not self.runs:
-            self._server = start(self.name, self._command, directory=self._directory, env=self._environment)
+            self._server = start(
+                self.name, self._command,
+                directory=self._directory, env=self._environment, dies_by=self._dies_by,
+            )  # fmt: skip
 
     def signal(self, number: signal.Signals) -> None:
         if self._server is not None and self.runs:
@@ -66,9 +79,9 @@ class Node:
                 self._server.process.send_signal(number)
 
     def kill(self) -> None:
-        self.signal(signal.SIGKILL)
+        """And with it what it has started: without its master an nginx' worker would go on as if nothing had happened."""
         if self._server is not None:
-            self._server.process.wait()
+            self._server.kill()
 
     async def terminate(self, seconds: float) -> bool:
         """SIGTERM. ``False`` if it had to be killed after so many seconds."""
@@ -229,7 +242,7 @@ class Fleet:
         command: list[str | Path] = [
             self.services.nginx, "-p", directory, "-c", directory / "nginx.conf", "-e", "stderr",
         ]  # fmt: skip
-        return Node("nginx", command, self.directory, dict(os.environ))
+        return Node("nginx", command, self.directory, dict(os.environ), signal.SIGTERM)
 
 
 NGINX = """%(user)s
