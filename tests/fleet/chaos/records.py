@@ -129,6 +129,8 @@ class Finished(Line, frozen=True, tag="finished"):
     pending: list[str]
 
 
+History = Opened | Closed | Joined | Refused | Got | Reset | Left | Presence | Asked | Answered | Finished
+
 # ── writers, and whoever revokes ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -178,10 +180,7 @@ class Injected(Line, frozen=True, tag="injected"):
     note: str = ""
 
 
-Record = (
-    Opened | Closed | Joined | Refused | Got | Reset | Left | Presence | Asked | Answered | Finished
-    | Tried | Ended | Revoked | Readmitted | Injected
-)  # fmt: skip
+Record = History | Tried | Ended | Revoked | Readmitted | Injected
 
 # ── what the database holds in the end ───────────────────────────────────────────────────────────────────────────────
 

@@ -5,26 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ..records import (
-    Answered,
-    Asked,
-    Closed,
-    Ended,
-    Finished,
-    Got,
-    Injected,
-    Joined,
-    Left,
-    Opened,
-    Presence,
-    Readmitted,
-    Record,
-    Refused,
-    Reset,
-    Revoked,
-    Tried,
-    Truth,
-)
+from ..records import Ended, History, Injected, Readmitted, Record, Revoked, Tried, Truth
 
 
 class Kind(Enum):
@@ -81,9 +62,6 @@ class Violation:
     def __str__(self) -> str:
         where = " ".join(part for part in (self.client, self.topic) if part)
         return f"{self.kind.value}: {where + ': ' if where else ''}{self.what}"
-
-
-History = Opened | Closed | Joined | Refused | Got | Reset | Left | Presence | Asked | Answered | Finished
 
 
 @dataclass(kw_only=True)

@@ -6,8 +6,8 @@ from there on, whatever happened to its connections.
 
 from collections.abc import Iterator
 
-from ..records import Entry, Finished, Got, Joined, Left, Opened, Reset, Truth
-from .case import Case, History, Kind, Violation
+from ..records import Entry, Finished, Got, History, Joined, Left, Opened, Reset, Truth
+from .case import Case, Kind, Violation
 
 
 def delivery(case: Case) -> Iterator[Violation]:

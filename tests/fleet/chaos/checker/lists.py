@@ -7,8 +7,8 @@ Redis, for as long as healing may take before and all through the time that is c
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from ..records import Closed, Finished, Injected, Joined, Left, Opened, Presence
-from .case import Case, History, Kind, Violation
+from ..records import Closed, Finished, History, Injected, Joined, Left, Opened, Presence
+from .case import Case, Kind, Violation
 
 Span = tuple[float, float]
 

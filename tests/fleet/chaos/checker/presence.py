@@ -8,8 +8,8 @@ connected, each list is exactly the users of the topic's clients.
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ..records import Closed, Finished, Joined, Left, Opened, Presence
-from .case import Case, History, Kind, Violation
+from ..records import Closed, Finished, History, Joined, Left, Opened, Presence
+from .case import Case, Kind, Violation
 
 
 def presence(case: Case) -> Iterator[Violation]:
