@@ -3,6 +3,7 @@
 The long run is a command of its own, `scripts/chaos`; docs/chaos.md tells what it does.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,45 +15,55 @@ from tests.services.processes import MissingProgram
 from .chaos.checker import Kind
 from .chaos.fleet import Services, Setup
 from .chaos.report import line, timeline
-from .chaos.run import Options, Outcome, run
+from .chaos.run import Options, run
 
 BACKPLANE = "redis"
 
 
-def carried_out(options: Options, directory: Path, config: pytest.Config) -> Outcome:
+@pytest.fixture(scope="module")
+def services(pytestconfig: pytest.Config) -> Iterator[Services]:
+    """For all runs one after the other."""
     try:
-        with Services.running() as services:
-            return uvloop.run(run(options, services, directory))
+        with Services.running() as running:
+            yield running
     except MissingProgram as error:
-        missing(config, error)
+        missing(pytestconfig, error)
 
 
 @pytest.mark.timeout(120)
-def test_a_fleet_that_breaks_keeps_its_promises(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+def test_a_fleet_that_breaks_keeps_its_promises(services: Services, tmp_path: Path) -> None:
     options = Options(seed=11, seconds=20, clients=60, setup=Setup(backplane=BACKPLANE))
-    outcome = carried_out(options, tmp_path, pytestconfig)
+    outcome = uvloop.run(run(options, services, tmp_path))
     print(line(outcome))
     assert not outcome.violations, "\n".join(timeline(outcome))
     assert not outcome.trouble
     assert outcome.counts["committed"] > 50
     assert outcome.counts["deliveries"] > 1000
     assert outcome.counts["faults"] >= 10
+    assert outcome.counts["faults"] == outcome.faults.total()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    ("sabotage", "kind"),
-    [("no-comparison", Kind.LOST), ("no-lock", Kind.DOUBLED), ("tell-before-commit", Kind.GHOST)],
+    ("sabotage", "kind", "seconds"),
+    [
+        ("no-comparison", Kind.LOST, 6),
+        ("no-lock", Kind.DOUBLED, 6),
+        ("tell-before-commit", Kind.GHOST, 6),
+        ("forget-keys", Kind.TWICE, 6),
+        ("skip-the-slow", Kind.LOST, 12),
+    ],
 )
 def test_a_promise_that_is_broken_on_purpose_is_noticed(
-    sabotage: str, kind: Kind, tmp_path: Path, pytestconfig: pytest.Config
+    sabotage: str, kind: Kind, seconds: float, services: Services, tmp_path: Path
 ) -> None:
     """A race that nothing guards any more is lost sooner or later, not in each run: up to four of them."""
     setup = Setup(backplane=BACKPLANE, sabotage=sabotage)
     noticed: set[Kind] = set()
     for seed in (5, 6, 7, 8):
-        outcome = carried_out(Options(seed=seed, seconds=6, clients=40, setup=setup), tmp_path, pytestconfig)
+        options = Options(seed=seed, seconds=seconds, clients=40, calls_per_second=0.5, setup=setup)
+        outcome = uvloop.run(run(options, services, tmp_path))
         print(line(outcome))
         noticed |= set(outcome.by_kind)
         if kind in noticed:

@@ -5,28 +5,35 @@ scripts/chaos --seed 7                 that one (again)
 scripts/chaos --seed 1 --schedules 50  the seeds 1 to 50
 scripts/chaos --seed 7 --show          what would go wrong when, without doing it
 
-What was seen and logged is kept in var/chaos/. The exit status is 1 if a promise was broken.
+What was seen and logged is kept in var/chaos/, with a table of it all in summary.md. The exit status is 1 if a promise
+was broken, or if a schedule could not be judged; the next one is carried out all the same.
 """
 
 import argparse
+import asyncio
 import random
 import signal
 import sys
 import time
-from collections import Counter
+import traceback
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
 
 from tests.fleet.project.sabotage import BREAKS
 
-from .checker import Kind
 from .fleet import ROOT, Services, Setup
 from .report import line, timeline
-from .run import Options, Outcome, run
+from .run import Options, Outcome, directory_of, run
+from .summary import Summary, commit
 
 BACKPLANES = ("redis", "channels-pubsub", "channels-core", "none")
 RESULTS = ROOT / "var" / "chaos"
+SUMMARY = "summary.md"
+ASKED_TO_END = (signal.SIGTERM, signal.SIGINT)
 DAPHNE_EACH = 4
 """Each fourth seed has Daphne as its last server."""
 
@@ -51,8 +58,9 @@ def arguments() -> argparse.Namespace:
         default="",
         help=f"break a promise on purpose: {', '.join(BREAKS)}",
     )
+    add("--keep", type=Path, default=RESULTS, metavar="DIR", help="for histories and logs (%(default)s)")
     add("--show", action="store_true", help="print the schedules, and do nothing")
-    add("--stop", action="store_true", help="at the first schedule that breaks a promise")
+    add("--stop", action="store_true", help="at the first schedule that breaks a promise or is not judged")
     return parser.parse_args()
 
 
@@ -77,30 +85,75 @@ def main() -> int:
         for seed in seeds:
             print(f"seed {seed}\n{options_of(chosen, seed).schedule()}\n")
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
-    broken: list[int] = []
-    totals: Counter[str] = Counter()
-    kinds: Counter[Kind] = Counter()
+    _heed(_end)
+    command = " ".join(["scripts/chaos", *sys.argv[1:]])
+    chosen.keep.mkdir(parents=True, exist_ok=True)
+    summary = Summary(command=command, commit=commit())
     began = time.monotonic()
     for seed in seeds:
-        with Services.running() as services:
-            outcome = uvloop.run(run(options_of(chosen, seed), services, RESULTS))
-        tell(outcome)
-        totals.update(outcome.counts)
-        kinds.update(outcome.by_kind)
-        if outcome.violations:
-            broken.append(seed)
-            if chosen.stop:
-                break
+        carry_out(options_of(chosen, seed), chosen.keep, summary)
+        summary.seconds = time.monotonic() - began
+        (chosen.keep / SUMMARY).write_text(summary.markdown())
+        if chosen.stop and not summary.is_good:
+            break
     if chosen.schedules > 1:
-        print(f"\n{chosen.schedules} schedules in {(time.monotonic() - began) / 60:.0f} minutes")
-        print("  " + ", ".join(f"{count:,} {name}" for name, count in totals.items()))
-        print("  " + ", ".join(f"{kinds[kind]} {kind.value}" for kind in Kind))
-    if broken:
+        print(f"\n{summary.markdown()}\n(also in {chosen.keep / SUMMARY})")
+    return 0 if summary.is_good else 1
+
+
+def _heed(handler: Callable[[int, object], None]) -> None:
+    for number in ASKED_TO_END:
+        signal.signal(number, handler)
+
+
+def _end(number: int, _: object) -> None:
+    """Let everything that was started end, and do not be disturbed at it."""
+    _heed(lambda *_: None)
+    sys.exit(128 + number)
+
+
+def judged(options: Options, keep: Path) -> Outcome:
+    """One schedule, on services of its own."""
+    with Services.running() as services:
+        asked: list[int] = []
+        try:
+            return uvloop.run(_unless_asked_to_end(run(options, services, keep), asked))
+        except asyncio.CancelledError:
+            sys.exit(128 + asked[0] if asked else 1)
+        finally:
+            _heed((lambda *_: None) if asked else _end)
+
+
+async def _unless_asked_to_end(work: Coroutine[Any, Any, Outcome], asked: list[int]) -> Outcome:
+    """In a loop an exception from a signal's handler may come up where nobody passes it on: a task is cancelled instead."""
+    task = asyncio.create_task(work)
+
+    def end(number: int) -> None:
+        if not asked:
+            asked.append(number)
+            task.cancel()
+
+    for number in ASKED_TO_END:
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    return await task
+
+
+def carry_out(options: Options, keep: Path, summary: Summary) -> None:
+    """One schedule. What keeps it from a verdict is told, and kept beside the run's logs."""
+    try:
+        outcome = judged(options, keep)
+    except Exception as error:
+        summary.failed(options.seed, error)
+        directory = directory_of(options, keep)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "not-judged.txt").write_text("".join(traceback.format_exception(error)))
         print(
-            f"\npromises were broken with {'seeds' if len(broken) > 1 else 'seed'} {', '.join(map(str, broken))}"
+            f"seed {options.seed}: not judged: {summary.unjudged[options.seed]}\n  more of it is in {directory}",
+            flush=True,
         )
-    return 1 if broken else 0
+    else:
+        summary.add(outcome)
+        tell(outcome)
 
 
 def tell(outcome: Outcome) -> None:

@@ -35,6 +35,12 @@ SILENCE_SECONDS = 9.0
 """So long may a server that is pinged be silent."""
 
 RETRY_SECONDS = 0.7
+HASTE_SECONDS = 0.05
+"""Within which a client loses its connection on purpose after a call, before or after the answer has come."""
+
+HASTE = 0.2
+"""After how many of its calls, of all."""
+
 FINAL = frozenset({4401, 4403})
 RESEND = frozenset({"unavailable", "rate_limited", "not_joined"})
 
@@ -58,6 +64,8 @@ class Character:
     user: str
     topics: list[str]
     slow: bool = False
+    hasty: bool = False
+    """Does it lose its connection after some of its calls, so that it has to send them again?"""
     guest: bool = False
     """Does it leave for good when it first loses its connection?"""
     msgpack: bool = False
@@ -267,6 +275,13 @@ class Client:
                 {"type": "call", "ref": self._ref, "topic": call.topic, "name": call.action, "key": key,
                  "payload": arguments}
             )  # fmt: skip
+            if self.character.hasty and not self.hushed and self._chance.random() < HASTE:
+                self._lose_connection_within(HASTE_SECONDS)
+
+    def _lose_connection_within(self, seconds: float) -> None:
+        assert self._socket is not None
+        later = self._chance.uniform(0, seconds)
+        asyncio.get_running_loop().call_later(later, self._socket.give_up, "it was in haste")
 
     # ── what is received ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,6 +5,8 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 
+from tests.services.processes import ServerFailed
+
 from .fleet import Fleet, Node
 from .orders import Orders
 from .records import Injected, Journal
@@ -12,6 +14,9 @@ from .schedule import Fault, Schedule, Step
 
 DRAIN_SECONDS = 20.0
 """How long a server may take to end after SIGTERM before it is killed, which is written down."""
+
+TRIES = 4
+"""How often PostgreSQL or Redis is started after a crash, a second apart: what the dead have left may be in the way."""
 
 
 class Injector:
@@ -70,8 +75,10 @@ class Injector:
     async def _pause(self, node: Node, step: Step) -> None:
         async with node.lock:
             node.signal(signal.SIGSTOP)
-            await asyncio.sleep(step.seconds)
-            node.signal(signal.SIGCONT)
+            try:
+                await asyncio.sleep(step.seconds)
+            finally:
+                node.signal(signal.SIGCONT)
 
     async def _nginx(self, step: Step) -> None:
         await self._kill(self._fleet.nginx, step)
@@ -93,13 +100,15 @@ class Injector:
         redis = self._fleet.services.redis
         redis.kill()
         await asyncio.sleep(step.seconds)
-        redis.start_again()
+        await self._up_again(redis.start_again, redis.kill)
 
     async def _pause_redis(self, step: Step) -> None:
         redis = self._fleet.services.redis
         redis.freeze()
-        await asyncio.sleep(step.seconds)
-        redis.thaw()
+        try:
+            await asyncio.sleep(step.seconds)
+        finally:
+            redis.thaw()
 
     async def _empty_redis(self, step: Step) -> None:
         await asyncio.to_thread(self._fleet.services.redis.flush)
@@ -111,11 +120,27 @@ class Injector:
         postgres = self._fleet.services.postgres
         await asyncio.to_thread(postgres.crash)
         await asyncio.sleep(step.seconds)
-        postgres.start_again()
-        await asyncio.to_thread(postgres.wait)
+        await self._up_again(postgres.start_again, postgres.crash, postgres.wait)
+
+    async def _up_again(
+        self, start: Callable[[], None], end: Callable[[], None], wait: Callable[[], None] = lambda: None
+    ) -> None:
+        """Start what was killed. Not in a thread: the kernel would end it with the thread (``processes.start``)."""
+        for left in reversed(range(TRIES)):
+            try:
+                start()
+                await asyncio.to_thread(wait)
+                return
+            except ServerFailed:
+                if not left:
+                    raise
+                await asyncio.to_thread(end)
+                await asyncio.sleep(1)
 
     async def _disconnect_postgres(self, step: Step) -> None:
-        await asyncio.to_thread(self._fleet.services.postgres.disconnect_everyone)
+        postgres = self._fleet.services.postgres
+        await asyncio.to_thread(postgres.wait)
+        await asyncio.to_thread(postgres.disconnect_everyone)
 
     # ── the network ──────────────────────────────────────────────────────────────────────────────────────────────────
 

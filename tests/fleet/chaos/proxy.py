@@ -142,7 +142,7 @@ class Link:
         for side in (self.near, self.far):
             if side is not None and side.transport is not None:
                 raw = side.transport.get_extra_info("socket")
-                if raw is not None:
+                if raw is not None and raw.fileno() >= 0:  # it may be closed already
                     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.end(None)
 

@@ -17,13 +17,16 @@ from .crowd import Plan
 from .fleet import DATABASE, ROOT, Fleet, Services, Setup
 from .injector import Injector
 from .orders import Orders, taking_orders
-from .records import Answered, Got, Injected, Journal, Opened, Record, Truth, read
+from .records import Answered, Asked, Got, Injected, Journal, Opened, Record, Truth, read
 from .schedule import Schedule, Size, make
 
 CROWDS = 2
 ARRIVAL_SECONDS = 2.5
 PATIENCE_SECONDS = 25.0
 """How long everybody may take to get to the end of every topic once all is well again."""
+
+LIMIT_SECONDS = 240.0
+"""What a run may take beside its schedule, before it is given up."""
 
 BEGINNING = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", re.MULTILINE)
 REST_SECONDS = 5.0
@@ -36,12 +39,14 @@ TROUBLE = re.compile(r"Traceback|was never awaited|Task was destroyed|Exception 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a run is made of. ``mean_gap`` is the mean time between two faults, in seconds."""
+    """What a run is made of. ``mean_gap`` is the mean time between two faults, in seconds; ``calls_per_second`` is what
+    each client makes that makes calls at all."""
 
     seed: int = 1
     seconds: float = 30.0
     clients: int = 120
     mean_gap: float = 0.9
+    calls_per_second: float = 0.1
     setup: Setup = field(default_factory=Setup)
 
     def schedule(self) -> Schedule:
@@ -78,6 +83,11 @@ class Outcome:
     def by_kind(self) -> Counter[Kind]:
         return Counter(violation.kind for violation in self.violations)
 
+    @property
+    def faults(self) -> Counter[str]:
+        """What was injected, by its kind."""
+        return Counter(record.kind for record in self.records if isinstance(record, Injected))
+
 
 def revocation_is_there() -> bool:
     """Does this version of Holdfast have what shuts users out?"""
@@ -93,10 +103,26 @@ def presence_topics(setup: Setup) -> frozenset[str]:
 
 
 async def run(options: Options, services: Services, parent: Path) -> Outcome:
-    """Carry a schedule out, and check it. The run's journals and logs stay in a directory below ``parent``."""
-    directory = parent / "-".join(filter(None, ["seed", str(options.seed), options.setup.sabotage]))
+    """Carry a schedule out, and check it. The run's journals and logs stay in a directory below ``parent``.
+
+    Raises whatever keeps it from a verdict; :class:`TimeoutError` when that takes :data:`LIMIT_SECONDS` more than the
+    schedule.
+    """
+    async with asyncio.timeout(options.seconds + LIMIT_SECONDS):
+        return await _run(options, services, directory_of(options, parent))
+
+
+def directory_of(options: Options, parent: Path) -> Path:
+    return parent / "-".join(filter(None, ["seed", str(options.seed), options.setup.sabotage]))
+
+
+def _empty(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
+
+
+async def _run(options: Options, services: Services, directory: Path) -> Outcome:
+    _empty(directory)
     services.postgres.drop_database(DATABASE)
     services.postgres.create_database(DATABASE)
     services.redis.flush()
@@ -138,8 +164,9 @@ async def run(options: Options, services: Services, parent: Path) -> Outcome:
 
 
 def characters(options: Options) -> list[Character]:
-    """Who is there: each seventh reads rarely, each fifth speaks MessagePack, each user has about three devices; but each
-    ninth is a guest with one device, who leaves for good when its connection is first lost."""
+    """Who is there: each seventh reads rarely; each fifth speaks MessagePack; each third
+    makes calls, and of these each second is hasty. Each user has about three devices; but each ninth is a guest with one
+    device, who leaves for good when its connection is first lost."""
     rooms, made = options.setup.rooms, []
     for number in range(options.clients):
         topics = {f"rooms/r{number % rooms}", f"rooms/r{(number // rooms + 2 * number) % rooms}"}
@@ -152,8 +179,9 @@ def characters(options: Options) -> list[Character]:
             topics=sorted(topics),
             slow=number % 7 == 3 and not guest,
             guest=guest,
+            hasty=number % 6 == 0,
             msgpack=number % 5 == 1,
-            calls_per_second=0.1 if number % 3 == 0 and not guest else 0.0,
+            calls_per_second=options.calls_per_second if number % 3 == 0 and not guest else 0.0,
         )
         made.append(character)
     return made
@@ -236,6 +264,7 @@ def _counts(case: Case, records: list[Record]) -> dict[str, int]:
         "log entries": sum(log.head for log in case.truth.logs.values()),
         "deliveries": kinds[Got],
         "connections": kinds[Opened],
+        "sendings": kinds[Asked],
         "answers": kinds[Answered],
         "faults": kinds[Injected],
         "revocations": len(case.revocations),
