@@ -39,7 +39,7 @@ def _reload(users: Sequence[Any]) -> dict[tuple[type, Any], Any]:
     by_model: dict[type[Model], set[Any]] = {}
     for user in users:
         if isinstance(user, Model):
-            by_model.setdefault(type(user), set()).add(user.pk)
+            by_model.setdefault(_model_of(user), set()).add(user.pk)
     return {
         (model, pk): row
         for model, keys in by_model.items()
@@ -47,14 +47,19 @@ def _reload(users: Sequence[Any]) -> dict[tuple[type, Any], Any]:
     }
 
 
+def _model_of(user: Model) -> type[Model]:
+    """Its class, also of one that comes wrapped (``SimpleLazyObject``), as in ``request.user``."""
+    return user.__class__
+
+
 def _without_session(user: Any, kept: dict[tuple[type, Any], Any]) -> Any:
     if not isinstance(user, Model):
         return user
-    row = kept.get((type(user), user.pk))
+    row = kept.get((_model_of(user), user.pk))
     if row is None or not getattr(row, "is_active", True):
         return None
     for name, value in vars(user).items():
         # What the project put on the user by itself, such as what a token says. What Django keeps there is asked anew.
-        if name not in vars(row) and not name.startswith("_") and not hasattr(type(user), name):
+        if name not in vars(row) and not name.startswith("_") and not hasattr(_model_of(user), name):
             setattr(row, name, value)
     return row
