@@ -9,8 +9,17 @@ from django.core.checks import CheckMessage, run_checks
 from django.db import connection
 from django.test import override_settings
 
-from holdfast import Keep, Presence, Topic, checks
+from holdfast import Event, Keep, Presence, Topic, checks
 from holdfast.topics.registry import registry
+
+
+class Posted(Event):
+    id: int
+
+
+class Typing(Event, durable=False):
+    author: str
+
 
 OPEN = {"may_join": lambda self, user: True}
 
@@ -163,6 +172,8 @@ def test_w004_a_layer_that_reaches_no_other_process_outside_of_debug() -> None:
     assert "RedisPubSubChannelLayer" in (only(found(CHANNEL_LAYERS=MEMORY_LAYER), "holdfast.W004").hint or "")
     assert found(CHANNEL_LAYERS=MEMORY_LAYER, DEBUG=True) == []
     assert found(CHANNEL_LAYERS=MEMORY_LAYER, HOLDFAST={"BACKPLANE": "memory"}) == []
+    chosen = {"BACKPLANE": "channels", "REDIS": "redis://localhost"}
+    assert only(found(CHANNEL_LAYERS=MEMORY_LAYER, HOLDFAST=chosen), "holdfast.W004")
 
 
 def test_w005_a_log_that_forgets_outside_of_debug() -> None:
@@ -192,6 +203,14 @@ def test_w009_ephemeral_events_that_reach_no_other_process() -> None:
         assert found(CHANNEL_LAYERS={"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}) == []
     with registry.override([kept]):
         assert found(CHANNEL_LAYERS={}) == []
+    partly = type(
+        "Partly",
+        (Topic,),
+        {"route": "partly/<slug:room>", **OPEN, "keep": Keep(days=1), "events": [Posted, Typing]},
+    )
+    with registry.override([kept, partly]):
+        message = only(found(CHANNEL_LAYERS={}), "holdfast.W009")
+        assert message.msg.startswith("Partly has ephemeral events")
 
 
 @pytest.mark.parametrize("key", ["BACKPLANE", "PRESENCE", "LOG"])
