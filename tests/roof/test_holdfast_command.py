@@ -12,7 +12,7 @@ from django.utils import timezone
 from holdfast import Event, Keep, Topic, wiring
 from holdfast.hub import runtime
 from holdfast.hub.control import TOPIC
-from holdfast.log.base import Draft
+from holdfast.log.base import Draft, LogUnavailable
 from holdfast.log.database import DatabaseLog
 from holdfast.topics.registry import registry
 
@@ -54,6 +54,19 @@ def run(*arguments: str) -> str:
     out = StringIO()
     call_command("holdfast", *arguments, stdout=out, no_color=True)
     return out.getvalue()
+
+
+@pytest.mark.parametrize("command", ["trim", "sweep", "renew-epochs"])
+def test_a_log_that_cannot_answer_is_an_error_in_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise LogUnavailable("the log's database 'default' does not answer: no route to host")
+
+    for name in ("topics", "sweep"):
+        monkeypatch.setattr(DatabaseLog, name, away)
+    with pytest.raises(CommandError, match="does not answer: no route to host"):
+        run(command)
 
 
 def test_trim_keeps_what_each_topic_keeps() -> None:

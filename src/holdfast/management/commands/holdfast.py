@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from holdfast import conf
 from holdfast.hub import control, runtime
+from holdfast.log.base import LogError
 from holdfast.management import serve
 from holdfast.topics.registry import registry
 from holdfast.topics.topic import Topic
@@ -53,7 +54,10 @@ class Command(BaseCommand):
                 "renew-epochs": self.renew_epochs,
                 "topics": self.topics,
             }
-            commands[command](**{name: value for name, value in options.items() if name in kept})
+            try:
+                commands[command](**{name: value for name, value in options.items() if name in kept})
+            except LogError as error:
+                raise CommandError(str(error)) from error
 
     def _say(self, text: str) -> None:
         self.stdout.write(text, ending="")
