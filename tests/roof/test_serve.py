@@ -57,6 +57,30 @@ def test_a_key_without_its_certificate_is_refused() -> None:
     assert "--ssl-keyfile needs --ssl-certfile" in refuses("--ssl-keyfile", "key.pem")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--port", "70000"), "--port 70000: expected 0 to 65535"),
+        (("--port", "-1"), "--port -1: expected 0 to 65535"),
+        (("--backlog", "0"), "--backlog 0: expected at least 1"),
+        (("--limit-concurrency", "0"), "--limit-concurrency 0: expected at least 1"),
+        (("--limit-max-requests", "0"), "--limit-max-requests 0: expected at least 1"),
+        (("--ws-max-size", "0"), "--ws-max-size 0: expected at least 1"),
+        (("--timeout-keep-alive", "-1"), "--timeout-keep-alive -1: expected at least 0"),
+        (("--timeout-graceful-shutdown", "-1"), "--timeout-graceful-shutdown -1: expected at least 0"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(arguments: tuple[str, ...], expected: str) -> None:
+    assert expected in refuses(*arguments)
+
+
+def test_a_certificate_that_cannot_be_used_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    nonsense = tmp_path / "cert.pem"
+    nonsense.write_text("nonsense")
+    for given in ("nowhere.pem", str(nonsense)):
+        assert f"--ssl-certfile {given}" in refuses("--ssl-certfile", given)
+
+
 def test_two_places_to_listen_are_refused() -> None:
     assert "exclude each other" in refuses("--uds", "s", "--fd", "3")
 

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import http.client
+import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -110,10 +112,11 @@ async def test_a_call_that_runs_is_answered_before_the_goodbye(pool: Pool, tmp_p
         assert await ended(server, 10) == 0
 
 
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "worker"])
 async def test_requests_finish_kept_connections_are_told_and_new_ones_refused(
-    pool: Pool, tmp_path: Path
+    pool: Pool, tmp_path: Path, workers: tuple[str, ...]
 ) -> None:
-    with served(pool, tmp_path, drain=3) as server:
+    with served(pool, tmp_path, *workers, drain=3) as server:
         kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
 
         def ask(path: str) -> http.client.HTTPResponse:
@@ -296,6 +299,47 @@ def test_a_worker_that_is_killed_is_replaced(pool: Pool, tmp_path: Path) -> None
         assert len(after) == 2
         assert victim not in after
         assert f"(process {victim}) was killed by SIGKILL; another one starts" in server.process.output()
+
+
+def test_when_there_are_no_resources_for_a_new_worker_it_is_tried_again(pool: Pool, tmp_path: Path) -> None:
+    with served(pool, tmp_path, "--workers", "2", drain=0) as server:
+        before = pids(server, 2)
+        supervisor = server.process.process.pid
+        limits = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (3, limits[1]))
+        os.kill(min(before), signal.SIGKILL)
+        assert soon(lambda: "could not be started: [Errno 24] Too many open files" in server.process.output())
+        assert pids(server, 1) == {max(before)}
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, limits)
+        assert soon(lambda: len(pids(server, 2)) == 2)
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "worker"])
+def test_programs_that_the_application_starts_do_not_inherit_the_sockets(
+    pool: Pool, tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    """One that outlives the server would keep its address, and hold connections that nobody takes."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        fd = listening.fileno()
+        process = run(pool, tmp_path, "--fd", str(fd), *workers, pass_fds=(fd,))
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", listening.getsockname()[1], timeout=30)
+            with contextlib.closing(connection):
+                connection.request("GET", "/state/")
+                pid = json.load(connection.getresponse())["pid"]
+                assert list(_inherited_sockets(pid)) == []
+        finally:
+            process.stop()
+
+
+def _inherited_sockets(pid: int) -> Iterator[str]:
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        if int(link.name) > 2 and str(link.readlink()).startswith("socket:"):
+            flags = Path(f"/proc/{pid}/fdinfo/{link.name}").read_text().split("flags:")[1].split()[0]
+            if not int(flags, 8) & os.O_CLOEXEC:
+                yield link.name
 
 
 def test_workers_that_cannot_start_end_it_with_status_3(pool: Pool, tmp_path: Path) -> None:

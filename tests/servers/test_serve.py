@@ -117,6 +117,31 @@ async def test_it_listens_on_a_unix_socket_and_cleans_up_after_itself(
     assert not path.exists()
 
 
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "worker"])
+def test_who_ends_leaves_the_unix_socket_of_a_successor_alone(
+    pool: Pool, tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    path = tmp_path / "s"
+    command: list[str | Path] = [BIN / SERVE[0], *SERVE[1:], "--uds", str(path), *workers]
+    environment = {**environment_for(pool.copy(tmp_path)), **SETTINGS}
+    with ExitStack() as stack, socket.socket(socket.AF_UNIX) as asking:
+        old = start("old", command, directory=tmp_path, env=environment)
+        stack.callback(old.stop)
+        old.wait_until(lambda: _answers(path))
+        asking.connect(str(path))
+        asking.sendall(b"POST /me/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf ")
+        old.process.send_signal(signal.SIGTERM)
+        old.wait_until(lambda: not _answers(path))
+        new = start("new", command, directory=tmp_path, env=environment)
+        stack.callback(new.stop)
+        new.wait_until(lambda: _answers(path))
+        assert old.process.poll() is None, "it has a request to finish"
+        asking.sendall(b"of it")
+        assert asking.recv(4096).startswith(b"HTTP/1.1 ")
+        assert old.process.wait(20) == 0
+        assert _answers(path)
+
+
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0

@@ -39,6 +39,18 @@ GC_THRESHOLDS = (10_000, 20, 50)
 OPEN_FILES = 1 << 20
 FEW_FILES = 8192
 
+LAST_PORT = 65535
+
+AT_LEAST = {
+    "workers": 1,
+    "backlog": 1,
+    "limit_concurrency": 1,
+    "limit_max_requests": 1,
+    "ws_max_size": 1,
+    "timeout_keep_alive": 0,
+    "timeout_graceful_shutdown": 0,
+}
+
 Say = Callable[[str], object]
 
 
@@ -129,6 +141,7 @@ def serve(options: dict[str, Any], say: Say) -> None:
     # Before there is a server to be drained, SIGTERM must not leave the socket's file behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = _config(options)
+    _check_certificate(config)
     server = Server(
         config,
         drain_seconds=drain_seconds,
@@ -136,29 +149,41 @@ def serve(options: dict[str, Any], say: Say) -> None:
         stopping=systemd.stopping,
     )
     say(f"SIGTERM drains for up to {drain_seconds:g} s, and ends it within {server.seconds_at_most:g} s.\n")
-    with _unix_socket(options["uds"]), contextlib.suppress(KeyboardInterrupt):
+    with _sockets(config, options["fd"]) as sockets, contextlib.suppress(KeyboardInterrupt):
         if workers is None:
-            server.run(None if options["fd"] is None else [_passed_socket(options["fd"])])
+            server.run(sockets)
             status = 0 if server.started else uvicorn.config.STARTUP_FAILURE
         else:
-            status = _supervised(config, options, drain_seconds, server.seconds_at_most + SUPERVISED_SECONDS)
+            status = _supervised(config, sockets, workers, server)
     if status:
         sys.exit(status)
 
 
 def _supervised(
-    config: uvicorn.Config, options: dict[str, Any], drain_seconds: float, leaving_seconds: float
+    config: uvicorn.Config, sockets: list[socket.socket] | None, workers: int, server: Server
 ) -> int:
+    """With as many workers, each of which is like ``server``."""
     from holdfast.management.supervisor import Supervisor  # not to be had on Windows
 
-    fd = options["fd"]
     return Supervisor(
         config,
-        [config.bind_socket() if fd is None else _passed_socket(fd)],
-        options["workers"],
-        drain_seconds=drain_seconds,
-        leaving_seconds=leaving_seconds,
+        sockets or [config.bind_socket()],
+        workers,
+        drain_seconds=server.drain_seconds,
+        leaving_seconds=server.seconds_at_most + SUPERVISED_SECONDS,
     ).run()
+
+
+@contextlib.contextmanager
+def _sockets(config: uvicorn.Config, fd: int | None) -> Iterator[list[socket.socket] | None]:
+    """Those that are there before the server is, if there are any."""
+    if fd is not None:
+        yield [_passed_socket(fd)]
+    elif config.uds is not None:
+        with _unix_socket(config, config.uds) as made:
+            yield [made]
+    else:
+        yield None
 
 
 def _passed_socket(fd: int) -> socket.socket:
@@ -203,8 +228,11 @@ def _logs_uvicorn_itself() -> bool:
 
 def _check(options: dict[str, Any]) -> None:
     workers = options["workers"]
-    if workers is not None and workers < 1:
-        raise CommandError(f"--workers {workers}: expected at least 1.")
+    for name, least in AT_LEAST.items():
+        if options[name] is not None and options[name] < least:
+            raise CommandError(f"{_option(name)} {options[name]}: expected at least {least}.")
+    if not 0 <= options["port"] <= LAST_PORT:
+        raise CommandError(f"--port {options['port']}: expected 0 to {LAST_PORT}.")
     if workers is not None and sys.platform == "win32":
         raise CommandError("--workers: on Windows there is only the one process that you get without it.")
     if options["uds"] and options["fd"] is not None:
@@ -213,6 +241,30 @@ def _check(options: dict[str, Any]) -> None:
         raise CommandError("--ssl-keyfile needs --ssl-certfile as well.")
     _check_between(workers or 1)
     load()  # what is wrong with it is said once, here, and not again and again by workers that start afresh
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_certificate(config: uvicorn.Config) -> None:
+    """Say what is wrong with it once, and not by each worker with a traceback."""
+    if not config.is_ssl:
+        return
+    try:
+        uvicorn.config.create_ssl_context(
+            certfile=config.ssl_certfile or "",
+            keyfile=config.ssl_keyfile,
+            password=config.ssl_keyfile_password,
+            ssl_version=config.ssl_version,
+            cert_reqs=config.ssl_cert_reqs,
+            ca_certs=config.ssl_ca_certs,
+            ciphers=config.ssl_ciphers,
+        )
+    except OSError as error:
+        names = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers")
+        given = ", ".join(f"{_option(name)} {value}" for name in names if (value := getattr(config, name)))
+        raise CommandError(f"{given}: {error}. Expected files in PEM format that belong together.") from error
 
 
 def _check_between(workers: int) -> None:
@@ -274,17 +326,27 @@ def _raised_open_files() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _unix_socket(path: str | None) -> Iterator[None]:
-    """See to it that no file of a server that was killed is in the way, and that none stays behind."""
-    if path is None:
-        yield
-        return
+def _unix_socket(config: uvicorn.Config, path: str) -> Iterator[socket.socket]:
+    """See to it that no file of a server that was killed is in the way, and that none stays behind. While this one drains,
+    another may have put its own there."""
     if _is_abandoned(path):
         Path(path).unlink()
+    made = config.bind_socket()
+    ours = _identity(path)
     try:
-        yield
+        yield made
     finally:
-        Path(path).unlink(missing_ok=True)
+        if _identity(path) == ours:
+            Path(path).unlink(missing_ok=True)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Tells this file from another of the same name."""
+    try:
+        found = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns  # a file system may give a number out again
 
 
 def _is_abandoned(path: str) -> bool:

@@ -46,6 +46,7 @@ class Supervisor:
         self._crew = Crew(size, self._do, leaving_seconds=leaving_seconds)
         self._size = size
         self._processes: dict[int, tuple[Worker, SpawnProcess]] = {}
+        self._stillborn: list[tuple[Worker, str]] = []
         self._lines: dict[Worker, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
 
@@ -56,9 +57,7 @@ class Supervisor:
             self._selector.register(signals, selectors.EVENT_READ, None)
             self._crew.begin(time.monotonic())
             while not self._crew.over:
-                at = self._crew.next_time()
-                events = self._selector.select(None if at is None else max(0.0, at - time.monotonic()))
-                for key, _ in events:
+                for key, _ in self._selector.select(self._patience()):
                     if key.data is None:
                         self._signalled(signals.recv(4096))
                     else:
@@ -67,6 +66,11 @@ class Supervisor:
                 self._crew.tick(time.monotonic())
         logger.info("Supervisor %d has ended.", os.getpid())
         return self._crew.status
+
+    def _patience(self) -> float | None:
+        """For how many seconds to wait, if nothing happens before."""
+        at = time.monotonic() if self._stillborn else self._crew.next_time()
+        return None if at is None else max(0.0, at - time.monotonic())
 
     @contextlib.contextmanager
     def _signals(self) -> Any:
@@ -88,6 +92,8 @@ class Supervisor:
         for number in numbers:
             if number in STOPPING:
                 systemd.stopping()
+                for listening in self._sockets:
+                    listening.close()  # as the workers do: who comes now is refused and can go elsewhere
                 self._crew.stop(now)
             elif number == signal.SIGHUP:
                 logger.info("SIGHUP: the workers are replaced one by one.")
@@ -95,7 +101,10 @@ class Supervisor:
                 self._crew.reload(now)
 
     def _take_leave(self) -> None:
-        """Of every process that has ended: of workers, and, as process 1, of any orphan."""
+        """Of every process that has ended, or never began: of workers, and, as process 1, of any orphan."""
+        stillborn, self._stillborn = self._stillborn, []
+        for worker, how in stillborn:
+            self._crew.ended(worker, how, time.monotonic())
         for pid, (worker, process) in tuple(self._processes.items()):
             status = process.exitcode
             if status is not None:
@@ -147,18 +156,30 @@ class Supervisor:
                 systemd.ready(f"{self._size} workers serve")
 
     def _start(self, worker: Worker) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = multiprocessing.get_context("spawn").Process(
-                target=work,
-                args=(self._config, self._sockets, theirs, self._drain_seconds),
-                name=f"holdfast-{worker.number}",
-            )
-            process.start()
+        try:
+            process, line = self._spawned(worker)
+        except OSError as error:  # no memory, no files, no processes left: perhaps there are later
+            self._stillborn.append((worker, f"could not be started: {error}"))
+            return
         assert process.pid is not None
         self._processes[process.pid] = worker, process
-        self._lines[worker] = ours
-        self._selector.register(ours, selectors.EVENT_READ, worker)
+        self._lines[worker] = line
+        self._selector.register(line, selectors.EVENT_READ, worker)
+
+    def _spawned(self, worker: Worker) -> tuple[SpawnProcess, socket.socket]:
+        """The worker's process, and our end of the line to it."""
+        with contextlib.ExitStack() as stack:
+            ours, theirs = socket.socketpair()
+            stack.enter_context(ours)
+            with theirs:
+                process = multiprocessing.get_context("spawn").Process(
+                    target=work,
+                    args=(self._config, self._sockets, theirs, self._drain_seconds),
+                    name=f"holdfast-{worker.number}",
+                )
+                process.start()
+            stack.pop_all()
+        return process, ours
 
     def _tell(self, worker: Worker, what: bytes) -> None:
         line = self._lines.get(worker)

@@ -19,6 +19,7 @@ def work(
 ) -> None:
     """Serve on ``sockets`` until the supervisor says otherwise, or is gone. Exits with 3 if it cannot start."""
     config.configure_logging()
+    line.set_inheritable(False)
 
     def ready() -> None:
         with contextlib.suppress(OSError):

@@ -127,6 +127,8 @@ class Server(uvicorn.Server):
     # ── beginning and end ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        for sock in sockets or []:
+            sock.set_inheritable(False)  # a program that the application starts may outlive it
         await super().startup(sockets)
         if self.started and self._ready is not None:
             self._ready()
