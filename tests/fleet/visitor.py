@@ -32,7 +32,8 @@ async def joined(port: int, user: int, topic: str) -> AsyncIterator[tuple[Client
 def _sign_in(port: int, user: int) -> str:
     url = f"http://127.0.0.1:{port}/login/?user=user-{user}&client=c{user}"
     with urllib.request.urlopen(url, timeout=10) as answer:
-        return str(answer.headers["Set-Cookie"]).partition(";")[0]
+        cookies = answer.headers.get_all("Set-Cookie")
+        return next(str(one).partition(";")[0] for one in cookies if one.startswith("sessionid="))
 
 
 class Visitor:

@@ -178,7 +178,7 @@ class Client:
         writer.close()
         for line in head.split("\r\n"):
             name, _, value = line.partition(":")
-            if name.lower() == "set-cookie":
+            if name.lower() == "set-cookie" and value.strip().startswith("sessionid="):
                 return value.partition(";")[0].strip()
         raise ConnectionError(f"no cookie: {head[:60]!r}")
 
