@@ -22,7 +22,8 @@ class Nodes(ABC):
     publish: bytes
     subscribe: bytes
     unsubscribe: bytes
-    """The commands that are right there."""
+    probe: bytes
+    """The commands that are right there; ``probe`` is for a connection to publish on, to see whether it is in order."""
     known: bool
     """Is it known what belongs to which node?"""
 
@@ -45,6 +46,10 @@ class Nodes(ABC):
     async def moved(self, connection: AbstractConnection) -> bool:
         """Is another node responsible now for what goes through this connection, which itself may be in order?"""
 
+    def useless(self, probed: Any) -> bool:
+        """Does this answer to ``probe`` say that nobody would hear what is published there?"""
+        return False
+
     @abstractmethod
     async def close(self) -> None: ...
 
@@ -52,7 +57,7 @@ class Nodes(ABC):
 class OneNode(Nodes):
     """A server, or the primary that sentinels name."""
 
-    publish, subscribe, unsubscribe = b"PUBLISH", b"SUBSCRIBE", b"UNSUBSCRIBE"
+    publish, subscribe, unsubscribe, probe = b"PUBLISH", b"SUBSCRIBE", b"UNSUBSCRIBE", b"HELLO"
     known = True
 
     def __init__(self, store: RedisStore) -> None:
@@ -66,9 +71,7 @@ class OneNode(Nodes):
         """Nothing to learn: sentinels are asked at each connection."""
 
     async def connect(self, node: str) -> AbstractConnection:
-        connection: Any = self._client.connection_pool.make_connection()
-        await connection.connect()
-        return cast("AbstractConnection", connection)
+        return await _connected(self._client.connection_pool.make_connection())
 
     async def moved(self, connection: AbstractConnection) -> bool:
         """Sentinels cut the connections to a primary that they replace; but not to one that they cannot reach."""
@@ -81,6 +84,13 @@ class OneNode(Nodes):
             return False  # nobody knows better
         return bool(primary != (getattr(connection, "host", None), getattr(connection, "port", None)))
 
+    def useless(self, probed: Any) -> bool:
+        """A replica passes on what its primary says, and keeps to itself what it is told. Where the name in the URL moves on
+        to another server (a managed service, a proxy), the old one may become a replica without closing a connection."""
+        if not isinstance(probed, list) or b"role" not in probed[::2]:
+            return False
+        return bool(probed[probed.index(b"role") + 1] == b"replica")
+
     async def close(self) -> None:
         await self._client.aclose()
 
@@ -88,7 +98,7 @@ class OneNode(Nodes):
 class ClusterNodes(Nodes):
     """The primaries of a cluster. Needs Redis 7 or Valkey, which have sharded pub/sub."""
 
-    publish, subscribe, unsubscribe = b"SPUBLISH", b"SSUBSCRIBE", b"SUNSUBSCRIBE"
+    publish, subscribe, unsubscribe, probe = b"SPUBLISH", b"SSUBSCRIBE", b"SUNSUBSCRIBE", b"PING"
     known = False
 
     def __init__(self, store: RedisStore) -> None:
@@ -113,9 +123,7 @@ class ClusterNodes(Nodes):
         found = self._client.get_node(node_name=node)
         if found is None:
             raise RedisError(f"{node} is not in the cluster any more.")
-        connection: Any = found.connection_class(**found.connection_kwargs)
-        await connection.connect()
-        return cast("AbstractConnection", connection)
+        return await _connected(found.connection_class(**found.connection_kwargs))
 
     async def moved(self, connection: AbstractConnection) -> bool:
         """A node that loses a slot ends its subscriptions and refuses its messages by itself."""

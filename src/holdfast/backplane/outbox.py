@@ -7,7 +7,7 @@ Which topics lost something is remembered, so that their subscribers can be told
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -77,13 +77,7 @@ class Outbox:
         with self._lock:
             self._waiting.append(Waiting(self._now(), topic, message))
             self._bytes += len(message)
-            dropped = False
-            while len(self._waiting) > self._most or (
-                self._bytes > self._most_bytes and len(self._waiting) > 1
-            ):
-                self._give_up(self._waiting.popleft(), "overflow")
-                dropped = True
-            return dropped
+            return self._make_room()
 
     def take(self) -> list[Parcel]:
         """Take out what goes next, in order for each topic; what has waited too long is given up."""
@@ -110,7 +104,7 @@ class Outbox:
                 full = [self._parcel(topic) for topic in list(self._gaps)[:BATCH_MESSAGES]]
             return full
 
-    def give_back(self, parcels: Iterable[Parcel]) -> None:
+    def give_back(self, parcels: Sequence[Parcel]) -> None:
         """These were certainly not sent: they are next again."""
         with self._lock:
             for parcel in parcels:

@@ -78,17 +78,27 @@ class Route:
         """A connection that was in order a moment ago; raises whatever redis-py raises."""
         pipe = self._pipes.get(node)
         if pipe is not None and pipe.link.open and self.loop.time() - self._checked[node] > self._pulse:
-            if not await pipe.ask([pack(b"PING")], patience=self._patience):
+            answers = await self._probe(pipe)
+            if not answers:
                 logger.debug("A connection to Redis was found broken.")
-            elif await self.nodes.moved(pipe.link.connection):
+            elif self.nodes.useless(answers[0]) or await self.nodes.moved(pipe.link.connection):
                 pipe.link.close("another server is the primary now")
             self._checked[node] = self.loop.time()
         if pipe is None or not pipe.link.open:
             connection = await self.nodes.connect(node)
             pipe = self._pipes[node] = Pipe()
             pipe.link = Link(connection, receive=pipe.receive, ended=pipe.ended)
+            answers = await self._probe(pipe)
+            if not answers or self.nodes.useless(answers[0]):
+                pipe.link.close()
+                raise ConnectionError(
+                    "it is a replica, where nobody hears us" if answers else "there is no answer"
+                )
             self._checked[node] = self.loop.time()
         return pipe
+
+    async def _probe(self, pipe: Pipe) -> list[Reply]:
+        return await pipe.ask([pack(self.nodes.probe)], patience=self._patience)
 
     async def close(self) -> None:
         for pipe in self._pipes.values():
@@ -204,6 +214,8 @@ class Sender:
         if route is None or route.loop is not loop:
             if route is not None and route.loop.is_running():
                 asyncio.run_coroutine_threadsafe(route.close(), route.loop)
+            elif route is not None:
+                self._inherited.append(route)  # nobody can close it any more
             route = self._route = Route(self._store, pulse=self._pulse, patience=self._patience)
         return route
 
@@ -246,16 +258,25 @@ class Sender:
         except asyncio.CancelledError:
             self.outbox.failed(parcels)
             raise
-        refused = [
-            (parcel, answer)
-            for parcel, answer in zip(parcels, answers, strict=False)
-            if isinstance(answer, Exception)
-        ]
-        self.outbox.give_back([parcel for parcel, _ in refused])
-        self.outbox.failed(parcels[len(answers) :])
-        if len(answers) < len(parcels):
-            return "the connection broke"
-        return str(refused[0][1]) if refused else ""
+        refused = next((str(answer) for answer in answers if isinstance(answer, Exception)), "")
+        if refused or len(answers) < len(parcels):
+            self._sort_out(parcels, answers)
+        return refused if len(answers) == len(parcels) else "the connection broke"
+
+    def _sort_out(self, parcels: Sequence[Parcel], answers: Sequence[Reply]) -> None:
+        """What was refused is sent again, unless something of its topic that followed may have gone out already."""
+        again: list[Parcel] = []
+        lost = list(parcels[len(answers) :])
+        overtaken = {parcel.topic for parcel in lost}
+        for parcel, answer in reversed(list(zip(parcels, answers, strict=False))):
+            if not isinstance(answer, Exception):
+                overtaken.add(parcel.topic)
+            elif parcel.topic in overtaken:
+                lost.append(parcel)
+            else:
+                again.append(parcel)
+        self.outbox.give_back(again[::-1])
+        self.outbox.failed(lost)
 
     def _command(self, publish: bytes, parcel: Parcel) -> bytes:
         envelope = join(self.id, [waiting.message for waiting in parcel.content], gap=parcel.gap)

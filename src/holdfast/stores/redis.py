@@ -8,6 +8,8 @@ asynchronous, whatever the URL (:mod:`.address`) says:
 - **A command is sent once.** redis-py would send it again after an error, but the first one may have been carried out.
   So every ``redis.exceptions.RedisError`` reaches the caller, who knows whether trying again does harm. Only what Redis
   itself refused to do here (``MOVED``, ``ASK`` in a cluster) is sent again, to where it belongs.
+- **They leave a server that has become a replica,** which keeps its connections: the command that it refused raises
+  ``redis.exceptions.ConnectionError``, and the next one goes where the URL leads by then.
 - **They survive a fork:** a child has clients of its own.
 - Answers are bytes (``decode_responses`` is off), in the shapes of RESP 2.
 """
@@ -20,6 +22,7 @@ import redis.asyncio
 import redis.asyncio.cluster
 import redis.asyncio.sentinel
 import redis.cluster
+import redis.exceptions
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
@@ -44,6 +47,37 @@ def hash_tag(name: str) -> str:
     """``name`` in braces, which it has none of inside: a cluster keeps all keys and channels with the same tag together."""
     escaped = name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
     return f"{{{escaped}}}"
+
+
+_DEMOTED = "the server has become a replica"
+
+
+class _Leaves:
+    """A connection that ends when its server turns out to be a replica. (Behind sentinels redis-py's own do so.)"""
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        connection: Any = super()
+        try:
+            return connection.read_response(*args, **options)
+        except redis.exceptions.ReadOnlyError as error:
+            connection.disconnect()
+            raise redis.exceptions.ConnectionError(_DEMOTED) from error
+
+
+class _AsyncLeaves:
+    """The same for a connection that is awaited."""
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        connection: Any = super()
+        try:
+            return await connection.read_response(*args, **options)
+        except redis.exceptions.ReadOnlyError as error:
+            await connection.disconnect(nowait=True)
+            raise redis.exceptions.ConnectionError(_DEMOTED) from error
+
+
+def _leaving(leaves: Any, connection: Any) -> Any:
+    return type(f"{connection.__name__}ToPrimary", (leaves, connection), {})
 
 
 class _WatchedPrimary(redis.asyncio.Redis):
@@ -113,7 +147,11 @@ class RedisStore:
                 address.service, redis_class=_WatchedPrimary, db=address.db
             )
             return primary
-        return redis.asyncio.Redis(**self._place(), **options)
+        client = redis.asyncio.Redis(**self._place(), **options)
+        client.connection_pool.connection_class = _leaving(
+            _AsyncLeaves, client.connection_pool.connection_class
+        )
+        return client
 
     def close(self) -> None:
         """Close the blocking client. The next :meth:`client` is a new one."""
@@ -132,7 +170,9 @@ class RedisStore:
             sentinel = _Sentinel(address.hosts, sentinel_kwargs=options | self._sentinel_login(), **options)
             primary: redis.Redis = sentinel.master_for(address.service, db=address.db)
             return primary
-        return redis.Redis(**self._place(), **options)
+        client = redis.Redis(**self._place(), **options)
+        client.connection_pool.connection_class = _leaving(_Leaves, client.connection_pool.connection_class)
+        return client
 
     # ── arguments of redis-py ────────────────────────────────────────────────────────────────────────────────────────
 
