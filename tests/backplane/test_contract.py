@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from holdfast.backplane.base import Backplane
+from holdfast.backplane.redis import RedisBackplane
 
 from .ends import Receiver
 
@@ -162,3 +163,21 @@ async def test_a_receiver_that_raises_does_not_end_receiving(make: Callable[[], 
     await receiver.has(("rooms/lobby", b"good"))
     await sender.backplane.stop()
     await receiver.backplane.stop()
+
+
+async def test_it_goes_on_on_another_loop_when_the_first_ended_without_a_word(
+    make: Callable[[], Backplane],
+) -> None:
+    backplane, other = make(), make()
+    if isinstance(backplane, RedisBackplane) and backplane._store.clustered:
+        pytest.skip("redis-py's client of a cluster complains of having been left without a word")
+
+    async def leave_without_a_word() -> None:
+        await Receiver(backplane).start("rooms/lobby")
+
+    await asyncio.to_thread(asyncio.run, leave_without_a_word())
+    receiver, sender = await Receiver(backplane).start("rooms/lobby"), await Receiver(other).start()
+    other.send("rooms/lobby", b"hello")
+    await receiver.has(("rooms/lobby", b"hello"))
+    for end in (receiver, sender):
+        await end.backplane.stop()

@@ -6,9 +6,13 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from holdfast.backplane.envelope import join
+from holdfast.backplane.link import Link
+from holdfast.backplane.nodes import OneNode
 from holdfast.backplane.outbox import Outbox
 from holdfast.backplane.redis import RedisBackplane
 from holdfast.stores.redis import RedisStore
+from tests.fleet.chaos.proxy import Proxy
 from tests.services.redis import RedisServer
 from tests.services.redis_cluster import Cluster
 from tests.services.redis_sentinel import Watched
@@ -281,3 +285,52 @@ async def test_a_node_that_dies_is_replaced(make: Make, own_cluster: Cluster) ->
     await receiver.until(lambda: receiver.interruptions)
     for topic in topics:
         await until_it_arrives(sender, receiver, topic, b"after")
+
+
+async def test_it_recovers_although_new_topics_come_all_the_time(make: Make, redis_url: str) -> None:
+    async with Proxy("redis", ("127.0.0.1", RedisStore(redis_url).address.hosts[0][1])) as proxy:
+        receiver = await Receiver(make(f"redis://127.0.0.1:{proxy.port}/0", **NEVER)).start("rooms/lobby")
+        proxy.delay = 0.03
+
+        async def crowd() -> None:
+            async with asyncio.TaskGroup() as group:
+                for number in range(10_000):
+                    group.create_task(receiver.backplane.subscribe(f"rooms/{number}"))
+                    await asyncio.sleep(0.005)
+
+        coming = asyncio.create_task(crowd())
+        proxy.drop()
+        try:
+            await receiver.until(lambda: receiver.interruptions, seconds=5)
+        finally:
+            proxy.delay = 0.0
+            coming.cancel()
+            await asyncio.wait([coming])
+
+
+async def test_a_link_that_is_closed_before_it_was_read_closes_its_connection(redis_url: str) -> None:
+    nodes = OneNode(RedisStore(redis_url))
+    link = Link(await nodes.connect("primary"), receive=lambda reply: None, ended=lambda reason: None)
+    link.close()
+    await link.closed()
+    assert not link.connection.is_connected
+    await nodes.close()
+
+
+async def test_many_who_lost_something_are_told_of_together(
+    make: Make, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = await Receiver(make(own_redis.url, **NEVER)).start("rooms/lobby", "rooms/quiet")
+    plane = make(own_redis.url)
+
+    def publish() -> None:
+        with own_redis.client() as client, client.pipeline(transaction=False) as pipeline:
+            for number in range(4000):
+                pipeline.publish("holdfast:0:{rooms/quiet}", join(b"%08d" % number, [], gap=True))
+            pipeline.execute()
+
+    await asyncio.to_thread(publish)
+    plane.send("rooms/lobby", b"after")
+    await receiver.until(lambda: receiver.news)
+    await receiver.until(lambda: receiver.interruptions)
+    assert receiver.interruptions <= 10

@@ -147,7 +147,12 @@ class ChannelsBackplane(Backplane):
         self, receive: Receive, receive_group: ReceiveGroup, interrupted: Callable[[], None]
     ) -> None:
         if self._receiver is not None:
-            raise RuntimeError("This backplane was started already; stop() it before it is started again.")
+            if self._loop is not None and self._loop.is_running():
+                raise RuntimeError(
+                    "This backplane was started already; stop() it before it is started again."
+                )
+            self._mailbox.flush(0)  # which leaves the loop that has ended without a word; so do we
+            self._forget()
         self._receive, self._receive_group, self._interrupted = receive, receive_group, interrupted
         self._loop = asyncio.get_running_loop()
         self._alarm = asyncio.Event()

@@ -44,7 +44,6 @@ class Link:
         self.connection = connection
         self.replies = 0
         self.open = True
-        self.heard = asyncio.get_running_loop().time()
         self._receive, self._ended = receive, ended
         self._outgoing: list[bytes] = []
         self._writing: asyncio.Task[None] | None = None
@@ -70,6 +69,7 @@ class Link:
     async def closed(self) -> None:
         """Return when nothing of it is left."""
         await asyncio.wait([task for task in (self._reading, self._writing) if task is not None])
+        await self.connection.disconnect(nowait=True)  # should it have been closed before it was read
 
     async def _write(self) -> None:
         try:
@@ -82,7 +82,6 @@ class Link:
             self._writing = None
 
     async def _read(self) -> None:
-        time = asyncio.get_running_loop().time
         read = self.connection.read_response
         try:
             while True:
@@ -91,7 +90,6 @@ class Link:
                         reply = await read(disable_decoding=True, disconnect_on_error=False)
                     except ResponseError as error:
                         reply = error
-                    self.heard = time()
                     self.replies += 1
                     self._receive(reply)
                 await asyncio.sleep(0)

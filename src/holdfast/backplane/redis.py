@@ -30,6 +30,9 @@ from .subscriptions import Subscriptions
 
 logger = logging.getLogger("holdfast.backplane")
 
+GAPS_TOGETHER = 0.1
+"""For how long what other processes lost is gathered before the hub is told: after an outage many say so, of many topics."""
+
 STOP_SECONDS = 5.0
 """How long :meth:`RedisBackplane.stop` waits for what is still to be sent."""
 
@@ -57,6 +60,7 @@ class RedisBackplane(Backplane):
         start_anew_after_fork(self)
 
     def _forget(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._nodes: Nodes | None = None
         self._subscriptions: Subscriptions | None = None
         self._receive: Receive | None = None
@@ -64,7 +68,8 @@ class RedisBackplane(Backplane):
         self._telling: asyncio.Handle | None = None
 
     def start_anew(self) -> None:
-        """A forked child neither receives nor stops what its parent started."""
+        """A forked child neither receives nor stops what its parent started; nor does a loop what another one left behind
+        that has ended without a word."""
         self._inherited += [self._nodes, self._subscriptions]
         self._forget()
 
@@ -98,8 +103,14 @@ class RedisBackplane(Backplane):
     async def start(
         self, receive: Receive, receive_group: ReceiveGroup, interrupted: Callable[[], None]
     ) -> None:
-        if self._subscriptions is not None:
-            raise RuntimeError("This backplane was started already; stop() it before it is started again.")
+        if self._loop is not None:
+            if self._loop.is_running():
+                raise RuntimeError(
+                    "This backplane was started already; stop() it before it is started again."
+                )
+            self.start_anew()
+            self._sender.flush(0)  # which leaves that loop, too
+        self._loop = asyncio.get_running_loop()
         self._receive, self._interrupted = receive, interrupted
         self._nodes = nodes_of(self._store)
         self._subscriptions = Subscriptions(
@@ -109,7 +120,7 @@ class RedisBackplane(Backplane):
             pulse=self._pulse,
             patience=self._patience,
         )
-        self._sender.place.loop = asyncio.get_running_loop()
+        self._sender.place.loop = self._loop
 
     async def stop(self) -> None:
         subscriptions, nodes = self._subscriptions, self._nodes
@@ -151,8 +162,7 @@ class RedisBackplane(Backplane):
                 except Exception:
                     logger.exception("A message of topic %r could not be handled", topic)
         if has_gap(envelope) and self._telling is None and self._receive is not None:
-            # Many topics may have lost something at the same time: once for all that arrive in this turn.
-            self._telling = asyncio.get_running_loop().call_soon(self._tell_of_gap)
+            self._telling = asyncio.get_running_loop().call_later(GAPS_TOGETHER, self._tell_of_gap)
 
     def _tell_of_gap(self) -> None:
         self._telling = None

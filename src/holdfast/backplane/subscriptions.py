@@ -189,6 +189,7 @@ class Subscriptions:
                 )
                 if self._closed:
                     line.link.close()
+                    await line.link.closed()
                     raise ConnectionError("the backplane is being stopped")
                 self._lines[node] = line
             return line
@@ -275,6 +276,7 @@ class Subscriptions:
 
     async def _recover(self) -> None:
         """Try until every subscription is made again; then say what happened."""
+        reason = self._reason
         for attempt in range(2**31):
             self._alarm.clear()
             try:
@@ -282,12 +284,15 @@ class Subscriptions:
                 async with self._learning:
                     await self._nodes.learn()
                 await self._make_all()
+                # From here on whoever subscribes waits for it. So those who came meanwhile are the last, however many come.
+                self._reason = ""
+                await self._make_all()
                 if not self._alarm.is_set():
                     break
             except Exception as error:  # noqa: BLE001 - whatever redis-py raises
                 logger.debug("The backplane is not back yet: %s: %s", type(error).__name__, error)
+            self._reason = self._reason or reason
             await asyncio.sleep(full_jitter(attempt))
-        self._reason = ""
         logger.warning("The backplane receives again.")
         self._interrupted()
 
@@ -299,8 +304,6 @@ class Subscriptions:
         for start in range(0, len(missing), TOGETHER):
             async with asyncio.timeout(2 * self._patience):
                 await self._make(missing[start : start + TOGETHER])
-        if any(not _is_made(subscription) for subscription in self._wanted.values()):
-            raise ConnectionError("more subscriptions were lost meanwhile")
 
 
 def _is_made(subscription: Subscription) -> bool:
