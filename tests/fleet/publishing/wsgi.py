@@ -3,7 +3,7 @@
 import os
 import time
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.fleet.project.settings")
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.fleet.publishing.settings"
 
 from django.core.wsgi import get_wsgi_application
 
