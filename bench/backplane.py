@@ -5,7 +5,9 @@ Three questions, to Redis spoken with directly and to both layers of channels_re
 receiving   How many events can one core receive? One process publishes 128 bytes again and again, without a log; the other
             has a hub with a subscriber of each topic, which counts. Only the CPU of the receiving process counts.
 publishing  How long does ``publish`` keep a process without an event loop? Without a log, with the log in SQLite and with
-            the log in PostgreSQL (both as in bench/publish.py); there beside what one INSERT of the same row takes.
+            the log in PostgreSQL (both as in bench/publish.py); there beside what one INSERT of the same row takes. And
+            with the log in that Redis, which keeps nothing on disk here and, where it is the backplane, tells the others
+            as it appends.
 latency     How long after ``publish`` does the subscriber's outlet in another process have the event, at 1,000 a second?
 
 Nothing is pinned but the receiver, to core 0; the publisher and Redis share core 1.
@@ -33,6 +35,7 @@ WAYS = {
     "channels_redis.pubsub.RedisPubSubChannelLayer": "channels_redis, pub/sub",
 }
 INSERT = "insert"
+LOGS = {"none": "memory", "redis": "redis", "sqlite": "database", "postgres": "database"}
 EVENT = b'{"padding":"' + b"x" * 114 + b'"}'
 GOAL_PER_SECOND, GOAL_PUBLISH, GOAL_LATENCY = 15_000, 300.0, 15.0
 
@@ -40,7 +43,7 @@ GOAL_PER_SECOND, GOAL_PUBLISH, GOAL_LATENCY = 15_000, 300.0, 15.0
 # ── in the processes that are measured ───────────────────────────────────────────────────────────────────────────────
 
 
-def set_up(way: str, url: str, database: dict[str, Any] | None = None) -> Any:
+def set_up(way: str, url: str, log: str = "memory", database: dict[str, Any] | None = None) -> Any:
     """Django and a runtime, as a project with this backplane has them."""
     import django
     from django.conf import settings
@@ -49,7 +52,7 @@ def set_up(way: str, url: str, database: dict[str, Any] | None = None) -> Any:
     settings.configure(
         CHANNEL_LAYERS={} if way == "redis" else layers,
         HOLDFAST={
-            "LOG": "database" if database else "memory",
+            "LOG": log,
             "BACKPLANE": "redis" if way == "redis" else "channels",
             "REDIS": url,
             "PRESENCE": "memory",
@@ -152,10 +155,10 @@ def insert() -> None:
         )
 
 
-def publish(way: str, url: str, database: str, count: int) -> None:
+def publish(way: str, url: str, log: str, database: str, count: int) -> None:
     """How long each of ``count`` calls took, in microseconds."""
-    runtime = set_up("redis" if way == INSERT else way, url, json.loads(database))
-    once = insert if way == INSERT else partial(publish_one, runtime, durable=database != "null")
+    runtime = set_up("redis" if way == INSERT else way, url, log, json.loads(database))
+    once = insert if way == INSERT else partial(publish_one, runtime, durable=log != "memory")
     took = []
     for number in range(count + 50):
         began = time.perf_counter()
@@ -229,9 +232,11 @@ def latency(way: str, url: str, seconds: float) -> tuple[float, float]:
         return statistics.median(late), late[int(len(late) * 0.99)]
 
 
-def publishing(way: str, url: str, database: dict[str, Any] | None, count: int) -> tuple[float, float]:
+def publishing(
+    way: str, url: str, log: str, database: dict[str, Any] | None, count: int
+) -> tuple[float, float]:
     """Median and 99th percentile, in microseconds."""
-    took = said(child(LOAD_CORE, "--publish", way, url, json.dumps(database), count))
+    took = said(child(LOAD_CORE, "--publish", way, url, log, json.dumps(database), count))
     return statistics.median(took), took[int(len(took) * 0.99)]
 
 
@@ -271,13 +276,13 @@ def main(seconds: float, runs: int, only: str) -> None:
                     spread = f"({min(values):,.0f} to {max(values):,.0f})"
                     print(f"  {WAYS[way]:26} {middle(values):10,.0f} events/s of CPU {spread}")
         if only in ("", "publishing"):
-            for kind in ("none", "sqlite", "postgres"):
+            for kind, log in LOGS.items():
                 print(f"\npublishing, log: {kind}")
-                with running(kind) if kind != "none" else no_database() as database:
+                with running(kind) if log == "database" else no_database() as database:
                     if database is not None:
                         migrate(database)
                     ways = {**WAYS, **({INSERT: "one INSERT, nothing else"} if database is not None else {})}
-                    found = by_turns(runs, lambda way: publishing(way, server.url, database, 2000), ways)
+                    found = by_turns(runs, lambda way: publishing(way, server.url, log, database, 2000), ways)  # noqa: B023
                 for way, values in found.items():
                     print(
                         f"  {ways[way]:26} p50 {middle(values)[0]:7,.0f} µs   p99 {middle(values)[1]:7,.0f} µs"
@@ -304,7 +309,7 @@ if __name__ == "__main__":
     parser.add_argument("--only", choices=["", "receiving", "publishing", "latency"], default="")
     parser.add_argument("--receive", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--send", nargs=6, help=argparse.SUPPRESS)
-    parser.add_argument("--publish", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--publish", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.receive:
         way, url, topics, timed = given.receive
@@ -313,7 +318,7 @@ if __name__ == "__main__":
         way, url, topics, seconds, window, pause = given.send
         send(way, url, int(topics), float(seconds), int(window), float(pause))
     elif given.publish:
-        way, url, database, count = given.publish
-        publish(way, url, database, int(count))
+        way, url, log, database, count = given.publish
+        publish(way, url, log, database, int(count))
     else:
         main(given.seconds, given.runs, given.only)

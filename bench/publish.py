@@ -4,9 +4,10 @@
     python bench/publish.py --database postgres --seconds 5 --runs 5
 
 PostgreSQL is started for this, with its default settings (fsync is on); SQLite is a file in WAL mode with
-synchronous=NORMAL; Redis is started too, with an append-only file that is flushed every second. Every event is 128 bytes of JSON. Each writer is a process (or a thread, with --threads) with a
-connection of its own; all write to one topic. Afterwards the log is read back: an event that is missing, doubled or
-out of its writer's order is an error.
+synchronous=NORMAL; Redis is started too, with an append-only file that is flushed every second, and where events are
+announced as they are appended nobody listens. Every event is 128 bytes of JSON. Each writer is a process (or a thread, with
+--threads) with a connection of its own; all write to one topic. Afterwards the log is read back: an event that is missing,
+doubled or out of its writer's order is an error.
 """
 
 import argparse
@@ -45,6 +46,8 @@ class Case:
     goal: int | None
     """Events per second."""
     transaction: bool = False
+    announced: bool = False
+    """Does the log tell the other processes as it appends?"""
 
 
 CASES = [
@@ -60,6 +63,10 @@ CASES = [
     Case(name="one by one", database="redis", writers=8, batch=1, goal=None),
     Case(name="by the hundred", database="redis", writers=1, batch=100, goal=None),
     Case(name="by the hundred", database="redis", writers=8, batch=100, goal=None),
+    Case(name="one by one, announced", database="redis", writers=1, batch=1, goal=None, announced=True),
+    Case(name="one by one, announced", database="redis", writers=8, batch=1, goal=None, announced=True),
+    Case(name="by the hundred, announced", database="redis", writers=1, batch=100, goal=None, announced=True),
+    Case(name="by the hundred, announced", database="redis", writers=8, batch=100, goal=None, announced=True),
 ]
 
 REDIS = "BENCH_REDIS"
@@ -108,12 +115,14 @@ def running(kind: str) -> Iterator[dict[str, Any]]:
             yield {"ENGINE": "django.db.backends.postgresql", **server.django("bench")}
 
 
-def the_log() -> Any:
+def the_log(*, announced: bool = False) -> Any:
     if REDIS in os.environ:
+        from holdfast.backplane.redis import RedisBackplane
         from holdfast.log.redis import RedisLog
         from holdfast.stores.redis import RedisStore
 
-        return RedisLog(RedisStore(os.environ[REDIS]))
+        store = RedisStore(os.environ[REDIS])
+        return RedisLog(store, announce=RedisBackplane(store).announce if announced else None)
     from holdfast.log.database import DatabaseLog
 
     return DatabaseLog()
@@ -125,7 +134,7 @@ def write(case: Case, topic: str, writer: int, seconds: float) -> list[float]:
 
     from holdfast.log.base import Draft
 
-    log = the_log()
+    log = the_log(announced=case.announced)
     log.append([Draft(topic=f"warm/{writer}", name="warm", payload=b"{}")])
     took = []
     number = 0
@@ -215,7 +224,7 @@ def measure(case: Case, repeat: Callable[[], tuple[float, list[float]]], runs: i
     met = case.goal is None or rate >= case.goal
     goal = "" if case.goal is None else f"{case.goal:,} {'met' if met else 'MISSED'}"
     print(
-        f"{case.database:9} {case.writers:7} {case.name:22} {rate:9,.0f} {p50:9.2f} {p95:8.2f} {p99:8.2f}  {goal}",
+        f"{case.database:9} {case.writers:7} {case.name:25} {rate:9,.0f} {p50:9.2f} {p95:8.2f} {p99:8.2f}  {goal}",
         flush=True,
     )
     return met
@@ -237,7 +246,7 @@ def main() -> int:
     options = parser.parse_args()
     if not options.bare:
         print(
-            f"{'database':9} {'writers':>7} {'publishing':22} {'events/s':>9} {'p50 ms':>9} {'p95':>8} {'p99':>8}  goal",
+            f"{'database':9} {'writers':>7} {'publishing':25} {'events/s':>9} {'p50 ms':>9} {'p95':>8} {'p99':>8}  goal",
             flush=True,
         )
     if options.database is None:  # a process has one set of settings
