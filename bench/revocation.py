@@ -16,9 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.fleet.evictions import COMPARE_SECONDS, evictions
+from tests.fleet.revocations import revocations
 from tests.services.postgres import running_postgres
 from tests.services.redis import running_redis
+
+COMPARE_SECONDS = 1.0
 
 
 async def measure(count: int, servers: int) -> None:
@@ -29,8 +31,13 @@ async def measure(count: int, servers: int) -> None:
         tempfile.TemporaryDirectory() as directory,
     ):
         postgres.create_database("fleet")
-        async with evictions(
-            postgres, redis, Path(directory), users=count + without + 5, servers=servers
+        async with revocations(
+            postgres,
+            redis,
+            Path(directory),
+            users=count + without + 5,
+            servers=servers,
+            COMPARE_SECONDS=COMPARE_SECONDS,
         ) as fleet:
             await fleet.time_evictions(range(count + without, count + without + 5))  # to warm up
             say(f"{servers} servers, Redis up", await fleet.time_evictions(range(count)))

@@ -16,7 +16,16 @@ from websockets.typing import Subprotocol
 @contextlib.asynccontextmanager
 async def joined(port: int, user: int, topic: str) -> AsyncIterator[tuple[ClientConnection, dict[str, Any]]]:
     """``user-N``, signed in, connected and joined; and what ``joined`` said."""
-    cookie = await asyncio.to_thread(_sign_in, port, user)
+    cookie = await asyncio.to_thread(sign_in, port, f"user-{user}")
+    async with joined_by(port, cookie, topic) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def joined_by(
+    port: int, cookie: str, topic: str
+) -> AsyncIterator[tuple[ClientConnection, dict[str, Any]]]:
+    """The same by the session of this cookie."""
     async with connect(
         f"ws://127.0.0.1:{port}/live/ws",
         subprotocols=[Subprotocol("holdfast.v1.json")],
@@ -29,8 +38,9 @@ async def joined(port: int, user: int, topic: str) -> AsyncIterator[tuple[Client
         yield socket, message["payload"]
 
 
-def _sign_in(port: int, user: int) -> str:
-    url = f"http://127.0.0.1:{port}/login/?user=user-{user}&client=c{user}"
+def sign_in(port: int, name: str) -> str:
+    """The cookie of a new session."""
+    url = f"http://127.0.0.1:{port}/login/?user={name}&client={name}"
     with urllib.request.urlopen(url, timeout=10) as answer:
         cookies = answer.headers.get_all("Set-Cookie")
         return next(str(one).partition(";")[0] for one in cookies if one.startswith("sessionid="))

@@ -1,4 +1,4 @@
-"""Rooms, which are durable, and tickers, which are not."""
+"""Rooms and vaults, which are durable, and tickers, which are not."""
 
 import time
 from typing import Any
@@ -67,6 +67,17 @@ class Room(Topic):
         at = time.monotonic()
         Fact.objects.create(topic=self.name, value=value)
         self.publish(Said(value, at, "x" * pad), exclude=exclude)
+
+
+class Vault(Topic):
+    """For those who hold a permission, by themselves or by a group."""
+
+    route = "vaults/<slug:vault>"
+    events = [Shouted]
+    keep = Keep(days=1)
+
+    def may_join(self, user: Any) -> bool:
+        return bool(user.has_perm("auth.view_group"))
 
 
 class Ticker(Topic):

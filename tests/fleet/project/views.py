@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from django.contrib.auth import login
+from django.contrib.auth import login, logout
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 
@@ -18,6 +18,11 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     request.session["client"] = request.GET["client"]
     return HttpResponse("signed in")
+
+
+def sign_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    return HttpResponse("signed out")
 
 
 def publish(request: HttpRequest, room: str, value: str) -> HttpResponse:
