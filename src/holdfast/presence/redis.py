@@ -13,14 +13,15 @@ import contextlib
 import secrets
 from collections import defaultdict
 from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError
 
 from holdfast.stores.redis import AsyncClient, Client, RedisStore, hash_tag
+from holdfast.stores.script import Call, Script
 
 from .base import Change, PresenceStore, PresenceUnavailable, Refreshed, Roster, Tell, Write
-from .scripts import CHANGE, CLEAR, END, ENROL, LEAVE, LOOK, OPEN, READ, REFRESH, Script
+from .scripts import CHANGE, CLEAR, END, ENROL, LEAVE, LOOK, OPEN, READ, REFRESH
 
 KEPT_SECONDS = 3600
 """For how long the mark of an empty topic is kept, and for how long an ended lease is refused there."""
@@ -32,14 +33,6 @@ TOPICS_AT_ONCE = 500
 CLUSTER_CALLS_AT_ONCE = 32
 CLEAR_SECONDS = 5.0
 """How long somebody who ends a lease has to clear it before others do."""
-
-
-class Call(NamedTuple):
-    """One call of a script."""
-
-    script: Script
-    keys: tuple[str, ...]
-    arguments: tuple[Any, ...]
 
 
 class RedisPresence(PresenceStore):
@@ -150,9 +143,9 @@ class RedisPresence(PresenceStore):
         names = self._names
         with _answering():
             client = self._store.client()
-            for lease in _eval(client, LOOK, (names.leases, names.ended)):
+            for lease in LOOK.call(client, (names.leases, names.ended)):
                 self._clear_here(client, lease.decode(), topic, tell)
-            return _roster(_eval(client, READ, names.read(topic), limit))
+            return _roster(READ.call(client, names.read(topic), limit))
 
     def _clear_here(self, client: Client, lease: str, topic: str, tell: Tell) -> None:
         """Take away what an ended lease holds in one topic. Somebody else may be at it, too."""
@@ -162,10 +155,10 @@ class RedisPresence(PresenceStore):
             return
         while more:
             script, keys, arguments = self._clearing(lease, topic)
-            answer = _eval(client, script, keys, *arguments)
+            answer = script.call(client, keys, *arguments)
             tell(topic, _change(answer, Write(topic=topic)))
             more = answer[5]
-        _eval(client, LEAVE, (topics, self._names.ended), lease, topic)
+        LEAVE.call(client, (topics, self._names.ended), lease, topic)
 
     # ── speaking to Redis ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -182,10 +175,10 @@ class RedisPresence(PresenceStore):
     async def _all(self, calls: Sequence[Call]) -> list[Any]:
         """Call scripts: by their hashes, and those that Redis does not know (any more) by their text."""
         with _answering():
-            answers = await self._many([("EVALSHA", call.script.hash, *_tail(call)) for call in calls])
+            answers = await self._many([call.by_hash for call in calls])
             unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if unknown:
-                again = await self._many([("EVAL", calls[p].script.text, *_tail(calls[p])) for p in unknown])
+                again = await self._many([calls[place].by_text for place in unknown])
                 for place, answer in zip(unknown, again, strict=True):
                     answers[place] = answer
             for answer in answers:
@@ -255,14 +248,6 @@ def _answering() -> Generator[None]:
         yield
     except (RedisError, OSError, RuntimeError) as error:
         raise PresenceUnavailable(f"Redis: {type(error).__name__}: {error}") from error
-
-
-def _tail(call: Call) -> tuple[Any, ...]:
-    return (len(call.keys), *call.keys, *call.arguments)
-
-
-def _eval(client: Client, script: Script, keys: tuple[str, ...], *arguments: Any) -> Any:
-    return client.eval(script.text, len(keys), *keys, *arguments)
 
 
 def _nonce() -> str:

@@ -15,16 +15,7 @@ Of the leases: ``{leases}``, a sorted set of those that live by the time of thei
 topics in which one may hold members. A topic is put there before anything is written to it.
 """
 
-import hashlib
-
-
-class Script:
-    """A Lua script, and the hash by which a server that has seen it knows it."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.hash = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
+from holdfast.stores.script import Script
 
 _CHANGE = """
 local function hold(id, info, joined)

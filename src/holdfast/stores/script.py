@@ -1,8 +1,8 @@
-"""Lua scripts, which Redis carries out at once, and how a blocking client calls them."""
+"""Lua scripts, which Redis carries out at once, and how they are called."""
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
@@ -36,3 +36,20 @@ class Script:
                     raise
                 client.script_load(self.text)
         raise AssertionError("unreachable")
+
+
+class Call(NamedTuple):
+    """One call of a script as a command, for those who send many and read the answers later: :attr:`by_hash` first, and
+    :attr:`by_text` when the answer to that is ``NoScriptError``."""
+
+    script: Script
+    keys: tuple[str, ...]
+    arguments: tuple[Any, ...]
+
+    @property
+    def by_hash(self) -> tuple[Any, ...]:
+        return ("EVALSHA", self.script.hash, len(self.keys), *self.keys, *self.arguments)
+
+    @property
+    def by_text(self) -> tuple[Any, ...]:
+        return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.arguments)
