@@ -6,32 +6,14 @@ of the Redis for sessions; with BENCH_FLEET also for what several servers tell e
 
 import os
 
-DEBUG = False
-SECRET_KEY = "nothing is signed here"
-ALLOWED_HOSTS = ["127.0.0.1"]
+from bench.project import *  # noqa: F403 - settings, as Django has them
+from bench.project import apps, sqlite
+
 SILENCED_SYSTEM_CHECKS = ["holdfast.W005"]  # the log is in memory on purpose
 ASGI_APPLICATION = "bench.hall.asgi.application"
 ROOT_URLCONF = "bench.hall.urls"
-INSTALLED_APPS = [
-    "holdfast",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "bench.hall",
-]
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ["BENCH_DATABASE"],
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        },
-    }
-}
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-USE_TZ = True
+INSTALLED_APPS = apps("bench.hall")
+DATABASES = {"default": sqlite()}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # nobody signs in
 CACHES = {
     "default": {

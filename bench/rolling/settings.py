@@ -3,17 +3,11 @@
 import json
 import os
 
-DEBUG = False
-SECRET_KEY = "nothing is signed here"
-ALLOWED_HOSTS = ["127.0.0.1"]
+from bench.project import *  # noqa: F403 - settings, as Django has them
+from bench.project import apps
+
 ROOT_URLCONF = "bench.chat.urls"
-INSTALLED_APPS = [
-    "holdfast",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "bench.chat",
-]
+INSTALLED_APPS = apps("bench.chat")
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -21,8 +15,6 @@ DATABASES = {
         **json.loads(os.environ["BENCH_POSTGRES"]),
     }
 }
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-USE_TZ = True
 HOLDFAST = {
     "REDIS": os.environ["BENCH_REDIS"],
     "DRAIN_SECONDS": float(os.environ["BENCH_DRAIN"]),
