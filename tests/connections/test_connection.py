@@ -1,7 +1,6 @@
 """One connection with its session, its hub and its transport, from joining to the end."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,21 +8,13 @@ from typing import Any
 import pytest
 
 from holdfast import Event, Keep, Topic, action
-from holdfast.backplane.memory import MemoryBackplane
 from holdfast.connections.connection import Connection
-from holdfast.connections.service import Policy, Service
-from holdfast.hub import runtime as runtimes
 from holdfast.hub.control import TOPIC
-from holdfast.hub.prepared import Burst
-from holdfast.hub.runtime import Runtime
-from holdfast.hub.threads import Inline, Threads
-from holdfast.limits.memory import MemoryLimiter
-from holdfast.log.memory import MemoryLog
 from holdfast.protocol import codes
 from holdfast.protocol.codec import JSON
 from holdfast.session.session import Limits
-from holdfast.topics.registry import Registry
 from tests.support.clock import in_jumping_time, turns
+from tests.support.connected import Process, Socket, User, fleet
 
 
 class Said(Event):
@@ -59,83 +50,10 @@ class Notes(Topic):
         return True
 
 
-class User:
-    """As much of a user as is needed."""
-
-    is_authenticated = True
-
-    def __init__(self, pk: int) -> None:
-        self.pk = pk
-
-
-class Socket:
-    """A transport that writes down what it is given, and stops taking more when it is told to."""
-
-    def __init__(self, connection_of: Any) -> None:
-        self.frames: list[dict[str, Any]] = []
-        self.closed: int | None = None
-        self.connection: Connection = connection_of(self)
-
-    def send(self, data: str | bytes) -> None:
-        assert self.closed is None, f"{data!r} after the close"
-        self.frames.append(json.loads(data))
-
-    def send_events(self, burst: Burst) -> None:
-        assert self.connection.ready
-        for event in burst.events:
-            if event.payload == b'{"n":666}':
-                raise OverflowError("a number that this encoding has no room for")
-            self.send(event.json)
-
-    def close(self, code: int, reason: str) -> None:
-        self.closed = code
-
-    def say(self, **message: Any) -> None:
-        self.connection.receive(json.dumps(message))
-
-    async def hear(self) -> list[dict[str, Any]]:
-        """What came since this was last asked."""
-        await turns()
-        frames, self.frames = self.frames, []
-        return frames
-
-    def join(self, topic: str, ref: int = 1, **payload: Any) -> None:
-        self.say(type="join", ref=ref, topic=topic, payload=payload)
-
-
-class World:
-    def __init__(self, **policy: Any) -> None:
-        self.runtime = Runtime(
-            log=MemoryLog(), backplane=MemoryBackplane(), threads=Threads(1), log_threads=Inline()
-        )
-        registry = Registry()
-        registry.register(Room, Notes)
-        self.tokens: dict[str, Any] = {}
-        self.service = Service(
-            runtime=self.runtime,
-            registry=registry,
-            limiter=MemoryLimiter(),
-            policy=Policy(**policy),
-            authenticate=self.authenticate,
-        )
-
-    async def authenticate(self, token: str) -> Any:
-        return self.tokens.get(token)
-
-    async def connect(self, user: Any = None, client: str | None = None) -> Socket:
-        hub = await self.runtime.hub()
-        socket = Socket(lambda sink: Connection(self.service, hub, sink, JSON, user=user))
-        socket.say(type="hello", payload={} if client is None else {"client": client})
-        await socket.hear()
-        return socket
-
-
 @asynccontextmanager
-async def world(**policy: Any) -> AsyncIterator[World]:
-    made = World(**policy)
-    with runtimes.using(made.runtime):
-        yield made
-    await made.runtime.stop()
+async def world(**policy: Any) -> AsyncIterator[Process]:
+    async with fleet(Room, Notes, **policy) as made:
+        yield made.processes[0]
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +71,7 @@ async def test_a_client_joins_calls_and_another_hears_it() -> None:
     async with world() as here:
         ada, grace = await here.connect(User(1)), await here.connect(User(2))
         for socket in (ada, grace):
-            socket.join("rooms/lobby")
+            socket.ask_to_join("rooms/lobby")
             assert types(await socket.hear()) == ["joined"]
         ada.say(type="call", ref=2, topic="rooms/lobby", name="say", payload={"n": 5})
         assert await ada.hear() == [{"type": "result", "ref": 2, "payload": 5}]
@@ -168,13 +86,13 @@ async def test_forbidden_unknown_and_failing_topics_tell_nothing_about_each_othe
     async with world() as here:
         ada = await here.connect()
         for topic in ("rooms/secret", "rooms/no such", "nothing", "notes/me"):
-            ada.join(topic)
+            ada.ask_to_join(topic)
         errors = await ada.hear()
         assert [frame["payload"]["code"] for frame in errors] == ["forbidden"] * 4
         assert len({frame["payload"]["message"] for frame in errors}) == 1
-        ada.join("rooms/broken")
+        ada.ask_to_join("rooms/broken")
         assert (await ada.hear())[0]["payload"]["code"] == "internal"
-        ada.join("rooms/lobby")
+        ada.ask_to_join("rooms/lobby")
         assert types(await ada.hear()) == ["joined"]
 
 
@@ -182,8 +100,8 @@ async def test_forbidden_unknown_and_failing_topics_tell_nothing_about_each_othe
 async def test_a_join_by_me_answers_by_the_canonical_name_and_is_one_topic() -> None:
     async with world() as here:
         ada = await here.connect(User(7))
-        ada.join("notes/me", 1)
-        ada.join("notes/7", 2)
+        ada.ask_to_join("notes/me", 1)
+        ada.ask_to_join("notes/7", 2)
         frames = await ada.hear()
         assert sorted(types(frames)) == ["error", "joined"]
         assert next(frame["topic"] for frame in frames if frame["type"] == "joined") == "notes/7"
@@ -194,10 +112,10 @@ async def test_leaving_and_joining_again_while_the_first_join_is_decided() -> No
     async with world() as here:
         Room.gate = asyncio.Event()
         ada = await here.connect()
-        ada.join("rooms/slow", 1)
+        ada.ask_to_join("rooms/slow", 1)
         await turns()
         ada.say(type="leave", ref=2, topic="rooms/slow")
-        ada.join("rooms/slow", 3)
+        ada.ask_to_join("rooms/slow", 3)
         await turns()
         Room.gate.set()
         assert [(frame["type"], frame["ref"]) for frame in await ada.hear()] == [
@@ -215,8 +133,8 @@ async def test_a_connection_that_closes_while_it_joins_leaves_nothing_behind() -
     async with world() as here:
         Room.gate = asyncio.Event()
         ada = await here.connect()
-        ada.join("rooms/slow")
-        ada.join("rooms/lobby", 2)
+        ada.ask_to_join("rooms/slow")
+        ada.ask_to_join("rooms/lobby", 2)
         await turns()
         ada.connection.closed()
         Room.gate.set()
@@ -231,8 +149,8 @@ async def test_after_the_goodbye_nothing_of_a_topic_is_written() -> None:
     async with world() as here:
         Room.gate = asyncio.Event()
         ada = await here.connect()
-        ada.join("rooms/lobby")
-        ada.join("rooms/slow", 2)
+        ada.ask_to_join("rooms/lobby")
+        ada.ask_to_join("rooms/slow", 2)
         await ada.hear()
         ada.connection.hang_up(codes.DRAINING)
         Room.gate.set()
@@ -247,7 +165,7 @@ async def test_after_the_goodbye_nothing_of_a_topic_is_written() -> None:
 async def test_a_client_that_does_not_read_is_served_from_the_log_when_it_does() -> None:
     async with world() as here:
         ada = await here.connect()
-        ada.join("rooms/lobby")
+        ada.ask_to_join("rooms/lobby")
         await ada.hear()
         ada.connection.paused()
         for n in range(5):
@@ -295,8 +213,9 @@ async def test_a_silent_client_is_closed_and_watched_no_more() -> None:
 async def test_an_event_that_cannot_be_written_ends_the_connection_and_is_not_skipped() -> None:
     async with world() as here:
         ada = await here.connect()
-        ada.join("rooms/lobby")
+        ada.ask_to_join("rooms/lobby")
         await ada.hear()
+        ada.unwritable = b'{"n":666}'
         for n in (1, 666, 2):
             await Room(room="lobby").apublish(Said(n))
         assert types(await ada.hear()) == ["event", "goodbye"]
@@ -306,7 +225,7 @@ async def test_an_event_that_cannot_be_written_ends_the_connection_and_is_not_sk
 @in_jumping_time
 async def test_a_refresh_by_another_user_never_becomes_the_caller() -> None:
     async with world() as here:
-        here.tokens["eve's"] = User(2)
+        here.fleet.tokens["eve's"] = User(2)
         ada = await here.connect(User(1))
         ada.say(type="refresh", ref=1, payload={"token": "eve's"})
         assert types(await ada.hear()) == ["goodbye"]
@@ -316,11 +235,11 @@ async def test_a_refresh_by_another_user_never_becomes_the_caller() -> None:
 @in_jumping_time
 async def test_a_hello_with_a_token_speaks_for_its_user() -> None:
     async with world() as here:
-        here.tokens["t"] = User(9)
+        here.fleet.tokens["t"] = User(9)
         hub = await here.runtime.hub()
         ada = Socket(lambda sink: Connection(here.service, hub, sink, JSON))
         ada.say(type="hello", payload={"token": "t", "client": "c1"})
-        ada.join("notes/me")
+        ada.ask_to_join("notes/me")
         welcome, joined = await ada.hear()
         assert (welcome["payload"]["user"], joined["topic"]) == ("9", "notes/9")
         assert ada.connection.caller.owner == "user:9"
@@ -332,7 +251,7 @@ async def test_a_message_that_the_server_fails_to_handle_ends_the_connection_and
 ):
     async with world() as here:
         socket = await here.connect(User(1))
-        socket.join("rooms/lobby")
+        socket.ask_to_join("rooms/lobby")
         assert types(await socket.hear()) == ["joined"]
         here.service.calls.request = None  # type: ignore[method-assign, assignment]
         socket.say(type="call", ref=2, topic="rooms/lobby", name="say", payload={"n": 5})

@@ -9,7 +9,7 @@ everything is compared with the log once, and everybody must be complete.
 import asyncio
 import functools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -33,10 +33,10 @@ from tests.support.clock import JumpingLoop, turns
 from tests.support.hubs import Server
 
 from .conftest import PROFILE
-from .workers import Beside, Worker
+from .stories import Kinds, Step, all_action, seeds, stories
+from .workers import Beside, Worker, working
 
 Said = tuple[str, str]  # payload and excluded client
-Step = tuple[Any, ...]  # a method of Delivery, and what it is called with
 
 LENGTH = 60
 """Steps in a story."""
@@ -605,7 +605,7 @@ class Delivery:
 
 TWO, FOUR = range(2), range(4)
 
-KINDS: list[tuple[Callable[..., None], *tuple[Sequence[Any], ...]]] = [
+KINDS: Kinds = [
     (
         Delivery.publish,
         TWO,
@@ -718,12 +718,7 @@ KINDS: list[tuple[Callable[..., None], *tuple[Sequence[Any], ...]]] = [
         [1, 2, 5],
     ),
 ]
-"""What may happen, and what is drawn for it. What stands here twice happens twice as often."""
-
-STEPS = st.one_of(
-    st.just((None,)),  # what Hypothesis puts in the place of steps that are not needed for a failure
-    *[st.tuples(st.just(kind), *map(st.sampled_from, draws)) for kind, *draws in KINDS],
-)
+"""What may happen, and what is drawn for it."""
 
 
 @pytest.fixture
@@ -731,15 +726,13 @@ def workers(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Wor
     """Threads for the stories; and so little memory in the hubs that the log is read often."""
     for module, name in ((stream, "RECENT_EVENTS"), (stream, "PAGES"), (replay, "PAGE"), (order, "HELD")):
         monkeypatch.setattr(module, name, 2)
-    made = [Worker(f"worker-{number}") for number in range(5)]
-    yield made
-    for worker in made:
-        worker.end()
+    with working(5) as made:
+        yield made
 
 
 @pytest.mark.timeout(3600)
 @settings(PROFILE)
-@given(seed=st.integers(0, 2**16), steps=st.lists(STEPS, min_size=LENGTH, max_size=LENGTH))
+@given(seed=st.integers(0, 2**16), steps=stories(KINDS, LENGTH))
 def test_everybody_hears_everything_once_and_in_order_or_is_told(
     database: str, workers: list[Worker], seed: int, steps: list[Step]
 ) -> None:
@@ -749,14 +742,9 @@ def test_everybody_hears_everything_once_and_in_order_or_is_told(
 @pytest.mark.timeout(3600)
 def test_the_same_in_stories_that_are_all_action(database: str, workers: list[Worker]) -> None:
     """Hypothesis likes its stories simple; these are not."""
-    first = random.randrange(10**6)
-    for seed in range(first, first + PROFILE.max_examples):
-        print(f"seed {seed}")
+    for seed in seeds():
         tell(database, workers, seed)
 
 
 def tell(database: str, workers: list[Worker], seed: int) -> None:
-    chance = random.Random(seed)
-    kinds = [chance.choice(KINDS) for _ in range(2 * LENGTH)]
-    steps = [(kind, *map(chance.choice, draws)) for kind, *draws in kinds]
-    Delivery(database, workers, seed).play(steps)
+    Delivery(database, workers, seed).play(all_action(KINDS, LENGTH, seed))

@@ -12,7 +12,6 @@ everybody must agree with the store.
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,8 +22,7 @@ from tests.support.hubs import TOPIC
 from tests.support.presence import LEASE, Coast, Harbour, Watcher
 
 from .conftest import PROFILE
-
-Step = tuple[Any, ...]
+from .stories import Kinds, Step, all_action, seeds, stories
 
 LENGTH = 60
 MEMBERS = ["ada", "grace", "linus", "mary", "noor", "olga"]
@@ -270,7 +268,7 @@ class Story:
 
 
 THREE, TEN = [0, 1, 2], list(range(10))
-KINDS: list[tuple[Any, ...]] = [
+KINDS: Kinds = [
     (Story.join, THREE, MEMBERS),
     (Story.join, THREE, MEMBERS),
     (Story.join, THREE, MEMBERS),
@@ -303,11 +301,6 @@ KINDS: list[tuple[Any, ...]] = [
     (Story.wait, [3, 6, 20, 40]),
 ]
 
-STEPS = st.one_of(
-    st.just((None,)),  # what Hypothesis puts in the place of steps that are not needed for a failure
-    *[st.tuples(st.just(kind), *map(st.sampled_from, draws)) for kind, *draws in KINDS],
-)
-
 
 def tell(seed: int, steps: list[Step]) -> None:
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
@@ -316,20 +309,12 @@ def tell(seed: int, steps: list[Step]) -> None:
 
 @pytest.mark.timeout(3600)
 @settings(PROFILE)
-@given(seed=st.integers(0, 2**16), steps=st.lists(STEPS, min_size=LENGTH, max_size=LENGTH))
+@given(seed=st.integers(0, 2**16), steps=stories(KINDS, LENGTH))
 def test_everybody_sees_who_is_here(seed: int, steps: list[Step]) -> None:
     tell(seed, steps)
 
 
 @pytest.mark.timeout(3600)
 def test_the_same_in_stories_that_are_all_action() -> None:
-    first = random.randrange(10**6)
-    for seed in range(first, first + 5 * PROFILE.max_examples):
-        print(f"seed {seed}")
-        tell(seed, action(seed))
-
-
-def action(seed: int) -> list[Step]:
-    chance = random.Random(seed)
-    kinds = [chance.choice(KINDS) for _ in range(2 * LENGTH)]
-    return [(kind, *map(chance.choice, draws)) for kind, *draws in kinds]
+    for seed in seeds(5):
+        tell(seed, all_action(KINDS, LENGTH, seed))

@@ -9,7 +9,6 @@ nothing of what is published, and who has one and was never put out hears all of
 """
 
 import asyncio
-import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import uuid4
@@ -34,10 +33,9 @@ from tests.support.connected import Fleet, Process, Socket, User
 from tests.support.hubs import Scripted
 
 from .conftest import PROFILE
+from .stories import Kinds, Step, all_action, seeds, stories
 from .test_delivery import Network
-from .workers import Beside, Worker
-
-Step = tuple[Any, ...]
+from .workers import Beside, Worker, working
 
 LENGTH = 50
 USERS = range(1, 4)
@@ -401,7 +399,7 @@ class Story:
 
 TWO, TABS, KINDS, OFTEN = range(2), range(8), (KEPT, PASSING), (KEPT, KEPT, PASSING)
 
-STEPS: list[tuple[Callable[..., Any], *tuple[Sequence[Any], ...]]] = [
+STEPS: Kinds = [
     (Story.connect, TWO, USERS, TWO, [False, False, True]),
     (Story.connect, TWO, USERS, TWO, [False]),
     (Story.join, TABS, OFTEN),
@@ -429,23 +427,16 @@ STEPS: list[tuple[Callable[..., Any], *tuple[Sequence[Any], ...]]] = [
 ]
 """What may happen, and what is drawn for it."""
 
-STORIES = st.one_of(
-    st.just((None,)),
-    *[st.tuples(st.just(kind), *map(st.sampled_from, draws)) for kind, *draws in STEPS],
-)
-
 
 @pytest.fixture
 def workers(database: str) -> Iterator[list[Worker]]:
-    made = [Worker(f"worker-{number}") for number in range(4)]
-    yield made
-    for worker in made:
-        worker.end()
+    with working(4) as made:
+        yield made
 
 
 @pytest.mark.timeout(3600)
 @settings(PROFILE)
-@given(seed=st.integers(0, 2**16), steps=st.lists(STORIES, min_size=LENGTH, max_size=LENGTH))
+@given(seed=st.integers(0, 2**16), steps=stories(STEPS, LENGTH))
 def test_whose_right_was_taken_away_hears_nothing_more_and_nobody_else_is_hit(
     database: str, workers: list[Worker], seed: int, steps: list[Step]
 ) -> None:
@@ -454,14 +445,9 @@ def test_whose_right_was_taken_away_hears_nothing_more_and_nobody_else_is_hit(
 
 @pytest.mark.timeout(3600)
 def test_the_same_in_stories_that_are_all_action(database: str, workers: list[Worker]) -> None:
-    first = random.randrange(10**6)
-    for seed in range(first, first + PROFILE.max_examples):
-        print(f"seed {seed}")
+    for seed in seeds():
         tell(database, workers, seed)
 
 
 def tell(database: str, workers: list[Worker], seed: int) -> None:
-    chance = random.Random(seed)
-    kinds = [chance.choice(STEPS) for _ in range(2 * LENGTH)]
-    steps = [(kind, *map(chance.choice, draws)) for kind, *draws in kinds]
-    Story(database, workers, seed).play(steps)
+    Story(database, workers, seed).play(all_action(STEPS, LENGTH, seed))

@@ -5,9 +5,10 @@ connections into any order it likes.
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import connections, transaction
@@ -77,6 +78,15 @@ class Worker:
 
         self.do(forget)
         self.finish(well=True)
+
+
+@contextlib.contextmanager
+def working(count: int) -> Iterator[list[Worker]]:
+    """So many of them, which end with the block."""
+    made = [Worker(f"worker-{number}") for number in range(count)]
+    yield made
+    for worker in made:
+        worker.end()
 
 
 class Beside:

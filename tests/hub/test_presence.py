@@ -9,12 +9,29 @@ from holdfast.hub.room import TELL_SECONDS
 from holdfast.presence.base import PresenceUnavailable
 from tests.support.clock import in_jumping_time
 from tests.support.hubs import TOPIC
-from tests.support.presence import LEASE, Coast, Watcher
+from tests.support.presence import LEASE, Coast, Harbour, Watcher
 
 
 async def soon() -> None:
     """Long enough to write, to tell, and to hear."""
     await asyncio.sleep(0.1)
+
+
+async def two_servers() -> tuple[Coast, Harbour, Harbour]:
+    coast = Coast()
+    return coast, await coast.server(), await coast.server()
+
+
+async def watched() -> tuple[Coast, Harbour, Harbour, Watcher]:
+    """Two servers, and a member on the second who sees what comes from the first."""
+    coast, here, there = await two_servers()
+    watcher = await there.join("watcher")
+    await soon()
+    return coast, here, there, watcher
+
+
+def lost(topic: str, message: bytes) -> list[bytes]:
+    return []
 
 
 @in_jumping_time
@@ -35,8 +52,7 @@ async def test_who_joins_is_told_who_is_here_and_then_what_changes() -> None:
 
 @in_jumping_time
 async def test_members_are_seen_from_other_servers() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    _, here, there = await two_servers()
     ada, grace = await here.join("ada"), await there.join("grace")
     await soon()
     assert ada.sees == grace.sees == {"ada", "grace"}
@@ -48,8 +64,7 @@ async def test_members_are_seen_from_other_servers() -> None:
 
 @in_jumping_time
 async def test_several_tabs_are_one_member() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    _, here, there = await two_servers()
     watcher = await here.join(None)
     tabs = [await here.join("ada"), await here.join("ada"), await there.join("ada")]
     await soon()
@@ -89,8 +104,7 @@ async def test_a_page_that_is_reloaded_writes_nothing() -> None:
 
 @in_jumping_time
 async def test_a_thousand_who_come_at_once_are_written_and_told_together() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    coast, here, there = await two_servers()
     watchers = [await here.join(None, limit=2000), await there.join(None, limit=2000)]
     await soon()
     coast.place.commands.clear()
@@ -113,8 +127,7 @@ async def test_lists_of_many_topics_are_read_together() -> None:
 
 @in_jumping_time
 async def test_telling_very_many_clients_is_done_less_often() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    _, here, there = await two_servers()
     crowd = [await here.join(None) for _ in range(5000)]
     await asyncio.sleep(1)
     for number in range(20):
@@ -127,8 +140,7 @@ async def test_telling_very_many_clients_is_done_less_often() -> None:
 
 @in_jumping_time
 async def test_telling_many_rooms_is_done_less_often_too() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    _, here, there = await two_servers()
     crowd = [await here.join(None, topic=f"rooms/{number % 50}") for number in range(5000)]
     await asyncio.sleep(1)
     for number in range(20):
@@ -152,8 +164,7 @@ async def test_one_change_is_told_within_milliseconds() -> None:
 
 @in_jumping_time
 async def test_a_list_that_grows_too_long_is_counted_and_comes_back() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    _, here, there = await two_servers()
     watcher = await there.join(None, limit=3)
     members = [await here.join(str(number), limit=3) for number in range(3)]
     await soon()
@@ -300,8 +311,7 @@ async def test_a_server_that_slept_too_long_brings_its_own_back_and_nobody_else(
 
 @in_jumping_time
 async def test_a_store_that_lost_its_memory_is_filled_again() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    coast, here, there = await two_servers()
     ada, grace = await here.join("ada"), await there.join("grace")
     await soon()
     coast.place.lose_memory()
@@ -312,8 +322,7 @@ async def test_a_store_that_lost_its_memory_is_filled_again() -> None:
 @in_jumping_time
 async def test_what_the_store_lost_is_written_again() -> None:
     """As when a replica takes over that had not heard of the last writes."""
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    coast, here, there = await two_servers()
     ada, grace = await here.join("ada"), await there.join("grace")
     await soon()
     topic = coast.place._topics[TOPIC]
@@ -330,8 +339,7 @@ async def test_what_the_store_lost_is_written_again() -> None:
 async def test_presence_stands_still_while_the_store_is_away(
     away: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    coast, here, there = await two_servers()
     ada, watcher = await here.join("ada"), await there.join("watcher")
     await soon()
     here.reach.away = away
@@ -347,9 +355,7 @@ async def test_presence_stands_still_while_the_store_is_away(
 
 @in_jumping_time
 async def test_who_came_and_went_while_the_store_did_not_say_what_it_did_is_gone() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
-    watcher = await there.join("watcher")
+    coast, here, _, watcher = await watched()
     await here.join("ada")
     await soon()
     here.reach.away = "after"
@@ -363,9 +369,7 @@ async def test_who_came_and_went_while_the_store_did_not_say_what_it_did_is_gone
 
 @in_jumping_time
 async def test_what_was_written_under_a_lease_that_was_lost_meanwhile_is_written_again() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
-    watcher = await there.join("watcher")
+    coast, here, _, watcher = await watched()
     await here.join("ada")
     await soon()
     lease = here.presence._lease
@@ -386,8 +390,7 @@ async def test_what_was_written_under_a_lease_that_was_lost_meanwhile_is_written
 
 @in_jumping_time
 async def test_a_topic_that_is_opened_again_does_not_show_its_old_list() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    _, here, there = await two_servers()
     ada = await here.join("ada")
     await soon()
     here.reach.away = "before"
@@ -431,11 +434,8 @@ async def test_joins_do_not_wait_again_and_again_for_a_store_that_is_away(
 
 @in_jumping_time
 async def test_a_lost_message_is_made_good_by_the_comparison() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
-    watcher = await there.join("watcher")
-    await soon()
-    coast.exchange.fault = lambda topic, message: []
+    coast, here, _, watcher = await watched()
+    coast.exchange.fault = lost
     await here.join("ada")
     await soon()
     assert watcher.sees == {"watcher"}
@@ -445,11 +445,8 @@ async def test_a_lost_message_is_made_good_by_the_comparison() -> None:
 
 @in_jumping_time
 async def test_an_interrupted_backplane_is_made_good_at_once() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
-    watcher = await there.join("watcher")
-    await soon()
-    coast.exchange.fault = lambda topic, message: []
+    coast, here, _, watcher = await watched()
+    coast.exchange.fault = lost
     await here.join("ada")
     await soon()
     coast.exchange.interrupt()
@@ -459,11 +456,8 @@ async def test_an_interrupted_backplane_is_made_good_at_once() -> None:
 
 @in_jumping_time
 async def test_a_gap_is_closed_by_one_read() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
-    watcher = await there.join("watcher")
-    await soon()
-    coast.exchange.fault = lambda topic, message: []
+    coast, here, there, watcher = await watched()
+    coast.exchange.fault = lost
     await here.join("ada")
     await soon()
     coast.exchange.fault = lambda topic, message: [message, message]
@@ -505,8 +499,7 @@ async def test_stopping_does_not_wait_for_a_store_that_is_away(caplog: pytest.Lo
 
 @in_jumping_time
 async def test_a_topic_that_everybody_left_is_forgotten_and_begins_anew() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    _, here, there = await two_servers()
     ada = await here.join("ada")
     await soon()
     here.leave(ada)
@@ -535,8 +528,7 @@ async def test_refreshing_is_one_command_however_many_are_here() -> None:
 
 @in_jumping_time
 async def test_who_joins_while_an_empty_room_is_forgotten_in_vain_is_written_all_the_same() -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    coast, here, there = await two_servers()
     watcher, ada = await there.join("watcher"), await here.join("ada")
     await soon()
     forget = here.reach.forget
@@ -556,8 +548,7 @@ async def test_who_joins_while_an_empty_room_is_forgotten_in_vain_is_written_all
 async def test_a_room_that_is_doubted_while_it_is_about_to_be_written_is_asked_about_first(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    coast, here, there = await two_servers()
     await here.join("ada", limit=0)
     await here.join("ada", topic="rooms/other")
     await soon()
@@ -583,8 +574,7 @@ async def test_a_room_that_is_doubted_while_it_is_about_to_be_written_is_asked_a
 @in_jumping_time
 async def test_who_was_hidden_by_another_servers_hold_is_written_again_when_that_ends() -> None:
     """A replica that takes over has lost this server's hold on a member, but not the other one's."""
-    coast = Coast()
-    here, there = await coast.server(), await coast.server()
+    coast, here, there = await two_servers()
     watcher, ada, other = await there.join("watcher"), await here.join("ada"), await there.join("ada")
     await soon()
     topic = coast.place._topics[TOPIC]

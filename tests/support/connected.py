@@ -43,6 +43,8 @@ class Socket:
     def __init__(self, connection_of: Any) -> None:
         self.frames: list[Frame] = []
         self.closed: int | None = None
+        self.unwritable: bytes | None = None
+        """A payload that this transport cannot write."""
         self.connection: Connection = connection_of(self)
 
     def send(self, data: str | bytes) -> None:
@@ -52,6 +54,8 @@ class Socket:
     def send_events(self, burst: Burst) -> None:
         assert self.connection.ready
         for event in burst.events:
+            if event.payload == self.unwritable:
+                raise OverflowError("a number that this encoding has no room for")
             self.send(event.json)
 
     def close(self, code: int, reason: str) -> None:
@@ -71,9 +75,12 @@ class Socket:
     async def types(self) -> list[str]:
         return [frame["type"] for frame in await self.hear()]
 
+    def ask_to_join(self, topic: str, ref: int = 1, **payload: Any) -> None:
+        self.say(type="join", ref=ref, topic=topic, payload=payload)
+
     async def join(self, topic: str, ref: int = 1, **payload: Any) -> Frame:
         """Join, and return the answer."""
-        self.say(type="join", ref=ref, topic=topic, payload=payload)
+        self.ask_to_join(topic, ref, **payload)
         (answer,) = await self.hear()
         return answer
 

@@ -63,6 +63,14 @@ def _topics() -> Any:
         yield
 
 
+async def two_in(room: Topic, live: AsyncLive) -> tuple[AsyncLiveClient, AsyncLiveClient]:
+    """Users 1 and 2 have joined."""
+    clients = await live.connect(user(1)), await live.connect(user(2))
+    for client in clients:
+        await client.join(room)
+    return clients
+
+
 # ── the class ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -95,9 +103,7 @@ def test_metadata_with_other_parameters_are_a_mistake() -> None:
 @pytest.mark.parametrize("room", [Room(room="lobby"), Kept(room="lobby")])
 async def test_members_are_told_of_each_other(room: Topic) -> None:
     async with AsyncLive(log=MemoryLog()) as live:
-        ada, grace = await live.connect(user(1)), await live.connect(user(2))
-        await ada.join(room)
-        await grace.join(room)
+        ada, grace = await two_in(room, live)
         found = await ada.expect_members(room, grace, user(1))
         await grace.expect_members(room, "1", "2")
         assert [(member.id, member.meta) for member in found] == [
@@ -221,9 +227,7 @@ async def test_asking_on_an_event_loop_names_the_way_out() -> None:
 async def test_a_client_that_reads_again_is_told_what_it_missed() -> None:
     room = Room(room="lobby")
     async with AsyncLive(log=MemoryLog()) as live:
-        ada, slow = await live.connect(user(1)), await live.connect(user(2))
-        await ada.join(room)
-        await slow.join(room)
+        ada, slow = await two_in(room, live)
         await slow.expect_members(room, ada, slow)
         await slow.stall()
         others = [AsyncLiveClient(user(number), live=live) for number in range(3, 8)]
@@ -239,9 +243,7 @@ async def test_a_client_that_reads_again_is_told_what_it_missed() -> None:
 async def test_who_is_evicted_is_not_here_any_more() -> None:
     room = Kept(room="lobby")
     async with AsyncLive(log=MemoryLog()) as live:
-        ada, grace = await live.connect(user(1)), await live.connect(user(2))
-        await ada.join(room)
-        await grace.join(room)
+        ada, grace = await two_in(room, live)
         await ada.expect_members(room, ada, grace)
         await room.aevict(user(2))
         await grace.expect_left(room)
