@@ -240,11 +240,12 @@ def test_a_hundred_thousand_publishes_from_gunicorn_leave_nothing_open(
     before = publish(60, 10)
     after = publish(200, 500)
     assert len(before) == len(after) == 2
-    for process, open_before in before.items():
-        assert all(late <= early + 6 for early, late in zip(open_before, after[process], strict=True)), (
-            before,
-            after,
-        )
+    for process, early in before.items():
+        files, threads = after[process]
+        # Eight requests may be under way at once, each with its own connection and one to PostgreSQL. Of the 200 behind
+        # them nothing is left.
+        assert files <= early[0] + 2 * 8, (before, after)
+        assert threads <= early[1] + 4, (before, after)
     assert clients() <= 3, "one for each worker, and one of the process that loaded the application"
     assert place.logged("many").total() == 260
 
