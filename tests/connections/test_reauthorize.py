@@ -358,6 +358,23 @@ async def test_whoever_joins_while_his_user_is_read_again_is_judged_by_what_he_i
 
 
 @in_jumping_time
+@pytest.mark.timeout(10)
+async def test_whoever_joins_in_the_turn_in_which_he_has_been_read_waits_for_nothing() -> None:
+    """Waiting for what is done already does not let the loop turn: who did so until somebody tidies up would wait for ever."""
+    async with fleet(Hall) as here:
+        inline(here)
+        socket = await here.processes[0].connect(User(1))
+        reauthorization = here.processes[0].service.revocation._reauthorization
+        question = reauthorization._question(socket.connection)
+        waiting = asyncio.ensure_future(reauthorization.settled(socket.connection))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        question.settle()
+        await reauthorization.settled(socket.connection)  # in the same turn
+        await waiting
+
+
+@in_jumping_time
 async def test_an_evicted_user_comes_back_only_as_what_he_is_now() -> None:
     class Bridge(Topic):
         route = "bridge"

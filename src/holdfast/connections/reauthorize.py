@@ -145,7 +145,7 @@ class Reauthorization:
     async def settled(self, connection: "Connection") -> None:
         """Return when no question about the connection's user is open: until then nothing new is decided on the strength
         of what he was before."""
-        while (settled := self._open.get(connection)) is not None:
+        while (settled := self._open.get(connection)) is not None and not settled.done():
             await asyncio.shield(settled)
 
     def _question(self, connection: "Connection") -> Question:
