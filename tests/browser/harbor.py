@@ -114,10 +114,11 @@ class Person:
         expect(self.page).to_have_url(f"{self.harbor.url}/")
 
     def enter(self, room: str = "lobby") -> "Person":
-        """Sign in, open a room and be online in it."""
+        """Sign in, open a room and be online in it: joined, so that what passes by there is seen."""
         self.sign_in()
         self.page.goto(f"{self.harbor.url}/rooms/{room}/")
         self.is_online()
+        expect(self.page.locator("#here")).to_be_visible(timeout=40_000)
         return self
 
     def is_online(self) -> None:

@@ -159,6 +159,18 @@ class TestErrors:
         log.append(drafts(topic, 3))
         assert numbers(log, topic) == [1, 3]
 
+    @pytest.mark.django_db(transaction=True, databases=["postgres"])
+    def test_a_server_that_takes_no_writes_any_more_is_left(self, topic: str) -> None:
+        """What was the primary answers on, after a failover; a new connection may lead to the one that is it now."""
+        log = DatabaseLog("postgres")
+        log.heads([topic])
+        with connections["postgres"].cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = on")
+        with pytest.raises(LogUnavailable, match="read-only"):
+            log.append(drafts(topic, 1))
+
+        assert len(log.append(drafts(topic, 1))) == 1
+
     @pytest.mark.django_db(transaction=True, databases=["sqlite"])
     def test_a_database_that_stays_locked_is_unavailable(self, topic: str) -> None:
         log = DatabaseLog("sqlite")

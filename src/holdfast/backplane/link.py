@@ -6,6 +6,7 @@ noticed at once, messages of subscriptions cost little each, and commands are wr
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,7 @@ class Link:
         self._writing: asyncio.Task[None] | None = None
         # Silence is no error here; whoever owns the link asks with a PING, and knows how long to wait.
         connection.socket_timeout = None
+        self._writer = connection._writer  # redis-py forgets it when it closes it, and waits for nothing
         self._reading = asyncio.create_task(self._read())
 
     def write(self, data: bytes) -> None:
@@ -70,6 +72,10 @@ class Link:
         """Return when nothing of it is left."""
         await asyncio.wait([task for task in (self._reading, self._writing) if task is not None])
         await self.connection.disconnect(nowait=True)  # should it have been closed before it was read
+        if self._writer is not None:
+            self._writer.transport.abort()  # the other end of a TLS connection may take its time to say goodbye
+            with contextlib.suppress(Exception):  # how it broke
+                await self._writer.wait_closed()
 
     async def _write(self) -> None:
         try:

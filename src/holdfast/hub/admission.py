@@ -81,7 +81,9 @@ class Admission:
         except Trimmed:
             return False
         if not page and since.offset < stream.offset:
-            stream.doubted = stream.position  # the log ended before what was passed on, whatever has come since
+            stream.doubted = (
+                stream.position
+            )  # the log ended before what was passed on, whatever has come since
             await self._order.examine(stream)
         return (bool(page) or since.offset >= stream.offset) and since.epoch == stream.epoch
 

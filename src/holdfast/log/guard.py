@@ -39,12 +39,18 @@ class Guard:
                 f"the tables of Holdfast's log are not all in the database {self._connection.alias!r}:"
                 f" run `python manage.py migrate holdfast{self._option()}`"
             ) from error
-        if self._outside and isinstance(error, OperationalError | InterfaceError):
+        if not self._outside:
+            return
+        if is_read_only(error):
+            self._connection.close()  # it works, and leads to a server that was the primary; the next one may not
+        elif isinstance(error, OperationalError | InterfaceError):
             # A connection that broke would stay broken in a thread that no request passes through.
             self._connection.close_if_unusable_or_obsolete()
-            raise LogUnavailable(
-                f"the log's database {self._connection.alias!r} does not answer: {error}"
-            ) from error
+        else:
+            return
+        raise LogUnavailable(
+            f"the log's database {self._connection.alias!r} does not answer: {error}"
+        ) from error
 
     def _option(self) -> str:
         return "" if self._connection.alias == "default" else f" --database {self._connection.alias}"
@@ -55,3 +61,8 @@ def is_not_migrated(error: DatabaseError) -> bool:
     if "no such table: holdfast_" in str(error):
         return True
     return getattr(error.__cause__, "sqlstate", None) in {"42P01", "42883"} and "holdfast_" in str(error)
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Is this a PostgreSQL server that takes no writes, such as one that has been a replica since a failover?"""
+    return getattr(error.__cause__, "sqlstate", None) == "25006"
