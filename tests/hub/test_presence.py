@@ -8,7 +8,7 @@ import pytest
 from holdfast.hub.room import TELL_SECONDS
 from holdfast.presence.base import PresenceUnavailable
 from tests.support.clock import in_jumping_time
-from tests.support.hubs import TOPIC
+from tests.support.hubs import TOPIC, draft
 from tests.support.presence import LEASE, Coast, Harbour, Watcher
 
 
@@ -441,6 +441,18 @@ async def test_a_lost_message_is_made_good_by_the_comparison() -> None:
     assert watcher.sees == {"watcher"}
     await asyncio.sleep(2.1)
     assert watcher.sees == {"watcher", "ada"}
+
+
+@in_jumping_time
+async def test_a_store_that_does_not_answer_keeps_nobody_from_the_log() -> None:
+    """An order to shut somebody out that the backplane lost is found in the log within the comparison period."""
+    _, _, there, _ = await watched()
+    listener = await there.server.join(topic="rooms/durable")
+    there.reach.sleep()
+    await asyncio.sleep(3)
+    there.server.log.append([draft(1, "rooms/durable")])
+    await asyncio.sleep(2.1)
+    assert listener.offsets == [1]
 
 
 @in_jumping_time

@@ -95,6 +95,7 @@ class Hub:
     async def start(self) -> None:
         await self._backplane.start(self._receive, self._receive_group, self.interrupted)
         self._spawn(self._compare_forever())
+        self._spawn(self._tidy_forever())
         self._spawn(self._turn_forever())
 
     async def stop(self) -> None:
@@ -129,6 +130,11 @@ class Hub:
         while True:
             await asyncio.sleep(self._timing.compare)
             await self._compare_quietly()
+
+    async def _tidy_forever(self) -> None:
+        """What may have to wait for the backplane, or for the presence store, and must not keep the log waiting."""
+        while True:
+            await asyncio.sleep(self._timing.compare)
             await self.presence.compare_quietly()
             await self._close_idle_streams()
 
@@ -336,7 +342,8 @@ class Hub:
             return
         heads = await self._threads.run(self._log.heads, list(asked))
         for name, (stream, mark) in asked.items():
-            self._order.match(stream, heads[name], mark)
+            if not stream.closed:
+                self._order.match(stream, heads[name], mark)
 
     def interrupted(self) -> None:
         """The backplane may have lost messages: say so where nothing can repair it, and repair the rest."""
