@@ -14,13 +14,9 @@ from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
 
 _PLACING = f"""
     present := clock_timestamp();
-    UPDATE {TOPIC} SET head = head + cardinality(_names)
-    WHERE id = (
-        SELECT id FROM {TOPIC} WHERE name = _topic AND NOT EXISTS (SELECT FROM {OUTBOX} WHERE topic = _topic)
-        FOR NO KEY UPDATE SKIP LOCKED
-    )
-    RETURNING id, epoch, head - cardinality(_names) INTO _id, epoch, head;
-    IF NOT FOUND THEN
+    SELECT id, epoch, head INTO _id, epoch, head FROM {TOPIC} WHERE name = _topic FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND OR EXISTS (SELECT FROM {OUTBOX} WHERE topic = _topic) THEN
+        epoch := NULL;
         INSERT INTO {OUTBOX} (topic, name, payload, exclude, created_at)
         SELECT _topic, event, payload, exclude, clock_timestamp()
         FROM unnest(_names, _payloads, _excludes) WITH ORDINALITY AS draft (event, payload, exclude, place)
@@ -35,11 +31,12 @@ _PLACING = f"""
             SELECT _id, head + place, event, payload, exclude, present
             FROM unnest(_names, _payloads, _excludes) WITH ORDINALITY AS draft (event, payload, exclude, place);
         END IF;
+        UPDATE {TOPIC} SET head = head + cardinality(_names) WHERE id = _id;
     END IF;
 """
 """Write events as the topic's next entries: ``epoch`` is then its epoch, ``head`` the head before them, ``before`` when that was
 written, and ``present`` when they were. Into the outbox instead, with no ``epoch``, if somebody else has the lock, or if
-others wait there: what the same caller wrote before is first, and had committed before the statement that looks began."""
+others wait there: what the same caller wrote before is first."""
 
 PLACE = f"""
 CREATE OR REPLACE FUNCTION holdfast_place(_topic text, _names text[], _payloads text[], _excludes text[])
@@ -50,7 +47,7 @@ DECLARE
     _id bigint;
 BEGIN
     {_PLACING}
-    IF _id IS NOT NULL THEN
+    IF epoch IS NOT NULL THEN
         RETURN NEXT;
     END IF;
 END $$
