@@ -257,8 +257,9 @@ def answered(value: str = "w:1", code: str = "") -> Answered:
     return Answered(at=2.0, key="c-1", value=value, code=code, **ME)
 
 
-def test_a_call_that_was_sent_again_has_one_effect_and_one_answer() -> None:
-    story = [opened(), asked(), answered("", "unavailable"), asked(), answered()]
+@pytest.mark.parametrize("passing", ["unavailable", "not_joined"])
+def test_a_call_that_was_sent_again_has_one_effect_and_one_answer(passing: str) -> None:
+    story = [opened(), asked(), answered("", passing), asked(), answered()]
     assert kinds(truth(entry(1)), *story) == []
 
 

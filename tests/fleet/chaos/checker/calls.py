@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from ..records import Answered, Asked
 from .case import Case, Kind, Violation
 
-PASSING = frozenset({"unavailable", "rate_limited", "outcome_unknown", "timeout"})
-"""Errors that do not say what became of the effect."""
+PASSING = frozenset({"unavailable", "rate_limited", "outcome_unknown", "timeout", "not_joined"})
+"""Errors that do not say what became of the effect. ``not_joined`` does not either: it is said of an attempt before anybody
+looks at its key, to a client that was put out or has come back and sends the call again."""
 
 
 def calls(case: Case) -> Iterator[Violation]:
