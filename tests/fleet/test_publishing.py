@@ -233,11 +233,15 @@ def test_a_hundred_thousand_publishes_from_gunicorn_leave_nothing_open(
                 most[process] = max(before[0], int(files)), max(before[1], int(threads))
         return most
 
-    def clients() -> int:
+    def clients() -> list[dict[str, str]]:
         with place.redis.client() as client:
-            return sum(entry["name"] == "holdfast" for entry in client.client_list())
+            return [entry for entry in client.client_list() if entry["name"] == "holdfast"]
 
-    before = publish(60, 10)
+    asked = 60
+    before = publish(asked, 10)
+    while len(before) < 2 and asked < 1000:  # the kernel decides who takes a connection
+        before |= publish(20, 10)
+        asked += 20
     after = publish(200, 500)
     assert len(before) == len(after) == 2
     for process, early in before.items():
@@ -246,8 +250,10 @@ def test_a_hundred_thousand_publishes_from_gunicorn_leave_nothing_open(
         # them nothing is left.
         assert files <= early[0] + 2 * 8, (before, after)
         assert threads <= early[1] + 4, (before, after)
-    assert clients() <= 3, "one for each worker, and one of the process that loaded the application"
-    assert place.logged("many").total() == 260
+    # One for each worker, and one of the process that loaded the application.
+    open_ones = [(entry["id"], entry["age"], entry["idle"], entry["cmd"]) for entry in clients()]
+    assert len(open_ones) <= 3, open_ones
+    assert place.logged("many").total() == asked + 200
 
 
 def signed(notice: dict[str, Any]) -> tuple[bytes, str]:

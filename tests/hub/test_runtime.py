@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from holdfast.hub import runtime as runtimes
 from holdfast.hub.runtime import Runtime
 from holdfast.hub.threads import Inline, Threads
 from holdfast.log.memory import MemoryLog
+from tests.services.databases import in_threads
 from tests.support.clock import in_jumping_time
 from tests.support.hubs import TOPIC, Listener, draft
 
@@ -97,6 +99,22 @@ def test_without_setup_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(runtimes, "_build", None)
     with pytest.raises(RuntimeError, match="INSTALLED_APPS"):
         runtimes.current()
+
+
+def test_threads_that_are_the_first_to_need_it_get_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the first requests of a worker with threads: each runtime would have connections of its own."""
+    made: list[Runtime] = []
+
+    def build() -> Runtime:
+        time.sleep(0.05)  # long enough for all of them to ask
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(runtimes, "_current", None)
+    monkeypatch.setattr(runtimes, "_build", build)
+    found = in_threads([runtimes.current] * 8)
+    assert len(made) == 1
+    assert found == made * 8
 
 
 def test_a_forked_child_builds_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

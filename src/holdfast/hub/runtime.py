@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 
 from holdfast.backplane.base import Backplane
@@ -127,6 +128,7 @@ class Runtime:
 
 _build: Callable[[], Runtime] | None = None
 _current: Runtime | None = None
+_building = threading.Lock()
 
 
 def install(build: Callable[[], Runtime]) -> None:
@@ -136,16 +138,19 @@ def install(build: Callable[[], Runtime]) -> None:
 
 
 def current() -> Runtime:
-    """The runtime of this process."""
+    """The runtime of this process: one, also if several threads are the first to need it."""
     global _current
-    if _current is None:
-        if _build is None:
-            raise RuntimeError(
-                'Holdfast is not set up in this process: put "holdfast" into INSTALLED_APPS and call django.setup() '
-                "before you publish."
-            )
-        _current = _build()
-    return _current
+    if (runtime := _current) is not None:
+        return runtime
+    with _building:
+        if _current is None:
+            if _build is None:
+                raise RuntimeError(
+                    'Holdfast is not set up in this process: put "holdfast" into INSTALLED_APPS and call '
+                    "django.setup() before you publish."
+                )
+            _current = _build()
+        return _current
 
 
 def leave() -> None:
@@ -166,8 +171,9 @@ def using(runtime: Runtime) -> Iterator[Runtime]:
 
 
 def _forget() -> None:
-    global _current
-    _current = None
+    """A forked child begins anew, also if another thread of its parent was building."""
+    global _current, _building
+    _current, _building = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
