@@ -48,6 +48,7 @@ def test_a_fleet_that_breaks_keeps_its_promises(services: Services, tmp_path: Pa
 @pytest.mark.parametrize(
     ("sabotage", "kind", "seconds"),
     [
+        ("skip-gaps", Kind.LOST, 12),
         ("no-comparison", Kind.LOST, 6),
         ("no-lock", Kind.DOUBLED, 6),
         ("tell-before-commit", Kind.GHOST, 6),

@@ -20,7 +20,7 @@ def skip_gaps() -> None:
 
     def careless(self: Any, stream: Any, batch: Any) -> None:
         if batch.epoch == stream.epoch and batch.entries[0].offset > stream.offset + 1:
-            stream.offset = batch.entries[0].offset - 1
+            stream.offset, stream.stamp = batch.entries[0].offset - 1, batch.before
         take(self, stream, batch)
 
     Order.take = careless  # type: ignore[method-assign]
