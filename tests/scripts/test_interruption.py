@@ -32,7 +32,7 @@ def processes_below(folder: Path) -> list[str]:
             continue
         try:
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            directory = os.readlink(process / "cwd")
+            directory = str((process / "cwd").readlink())
         except OSError:
             continue  # it has ended, or is another user's
         if str(folder) in command or directory.startswith(str(folder)):
@@ -50,9 +50,7 @@ def scratch() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing_behind(
-    tmp_path: Path, scratch: Path, how: signal.Signals
-) -> None:
+def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, scratch: Path, how: signal.Signals) -> None:
     waits = tmp_path / "waits"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     run = subprocess.Popen(
@@ -65,8 +63,9 @@ def test_an_interrupted_run_leaves_nothing_behind(
         start_new_session=True,
     )
     try:
-        started = soon(lambda: waits.exists() or run.poll() is not None, seconds=40)
-        assert started and run.poll() is None, run.communicate()[0]
+        soon(lambda: waits.exists() or run.poll() is not None, seconds=40)
+        assert run.poll() is None, run.communicate()[0]
+        assert waits.exists()
         assert processes_below(scratch)
         run.send_signal(how)
         run.communicate(timeout=25)

@@ -12,6 +12,7 @@ from tests.services.redis import RedisServer
 
 @pytest.mark.timeout(50)
 def test_waits(postgres_server: PostgresServer, redis_server: RedisServer, tmp_path: Path) -> None:
-    assert postgres_server and redis_server
+    assert postgres_server
+    assert redis_server
     Path(os.environ["SAYS_THAT_IT_WAITS"]).write_text(str(tmp_path))
     assert threading.Event().wait(50)
