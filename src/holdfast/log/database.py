@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, transaction
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from holdfast.protocol.positions import Position
@@ -19,6 +19,7 @@ from .reading import Exact, select_entries, select_heads
 from .rows import create, put_aside, replace_epoch
 from .sequencer import Sequencer
 from .tables import TOPIC
+from .transactions import is_open, taking_part, when_committed
 from .trimming import expendable, trim
 
 T = TypeVar("T")
@@ -42,17 +43,13 @@ class DatabaseLog(Log):
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def in_transaction(self) -> bool:
-        connection = connections[self.alias]
-        if connection.connection is None:
-            # get_autocommit() would connect, which fails in its own way when the database is away.
-            return connection.in_atomic_block or not connection.settings_dict["AUTOCOMMIT"]
-        return connection.in_atomic_block or not connection.autocommit
+        return is_open(self.alias)
 
     def enlist(self, drafts: Sequence[Draft], committed: Committed) -> None:
         connection = connections[self.alias]
         if not drafts:
             return
-        with Guard(connection):
+        with Guard(connection), taking_part(self.alias):
             put_aside(connection, drafts)
         self._number_on_commit(connection, {draft.topic for draft in drafts}, committed)
 
@@ -96,7 +93,7 @@ class DatabaseLog(Log):
                         "could not number the events of %s; a sweep will", ", ".join(sorted(due))
                     )
 
-        transaction.on_commit(number, using=self.alias, robust=True)
+        when_committed(number, self.alias)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .base import LogUnavailable, NotMigrated
+from .transactions import is_open
 
 
 class Guard:
@@ -19,7 +20,7 @@ class Guard:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
-        self._outside = not connection.in_atomic_block
+        self._outside = not is_open(connection.alias)
         self._watching = True
 
     def off(self) -> None:
