@@ -1,6 +1,6 @@
 """What Django tells of users counts at once for their live connections, unless ``HOLDFAST["WATCH_USERS"]`` is off.
 
-A logout ends the connections of that session; a deleted user's all end; a new password, a deactivation and a change of
+A logout, or a login as another user, ends the connections of that session; a deleted user's all end; a new password, a deactivation and a change of
 rights make every server look again at the connections of those whom it concerns. What goes past the signals (``update()``
 on a queryset, a session deleted by hand) the scheduled look finds.
 
@@ -15,7 +15,8 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.contrib.auth.signals import user_logged_out
+from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models import Model
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete
 
@@ -47,6 +48,7 @@ def connect() -> None:
     from django.contrib.auth.models import Group, PermissionsMixin
 
     user_logged_out.connect(logged_out, dispatch_uid="holdfast")
+    user_logged_in.connect(logged_in, dispatch_uid="holdfast")
     user_model = get_user_model()
     for model in apps.get_models():
         if issubclass(model, user_model):
@@ -97,6 +99,25 @@ def logged_out(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
         )  # nothing on the server tells one such session from another
     elif session.session_key is not None:
         _order(EndSession(owner=owner, session=fingerprint(session.session_key)))
+
+
+@harmless
+def logged_in(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
+    """A login over the session of another user, or one from before a new password, has ended that session.
+
+    Django has emptied it by now (``flush``), so that it has no key; the request's cookie still has the old one. A login over
+    an anonymous session, or once more as the same user, has a key here, and ends nothing.
+    """
+    session = getattr(request, "session", None)
+    before = getattr(request, "COOKIES", {}).get(django_settings.SESSION_COOKIE_NAME)
+    if session is None or not before:
+        return
+    if django_settings.SESSION_ENGINE == COOKIES:
+        was = type(session)(before).get(SESSION_KEY)
+        if was is not None and was != session.get(SESSION_KEY):
+            _order(Disconnect(owner=f"user:{user._meta.pk.to_python(was)}", gone=True))
+    elif session.session_key is None:
+        _order(EndSession(session=fingerprint(before)))
 
 
 @harmless

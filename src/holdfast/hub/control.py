@@ -79,10 +79,11 @@ class Disconnect(Order, frozen=True, kw_only=True, tag="disconnect"):
 
 
 class EndSession(Order, frozen=True, kw_only=True, tag="end_session"):
-    """Close the connections of ``owner`` that were made with one session, given by its fingerprint."""
+    """Close the connections of ``owner`` that were made with one session, given by its fingerprint. Without an owner: those
+    of every user. A login as another user names only the session that it ended."""
 
-    owner: str
     session: str
+    owner: str | None = None
 
 
 class Recheck(Order, frozen=True, kw_only=True, tag="recheck"):
