@@ -272,6 +272,23 @@ def test_with_settings_that_cannot_be_read_users_still_log_out(
     assert [record.name for record in caplog.records] == ["holdfast.signals"]
 
 
+def test_on_a_database_that_cannot_hold_the_log_a_password_is_changed_and_the_way_out_is_logged(
+    site: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MySQL, to us: there is no dialect for it."""
+    user = User.objects.create_user("ada", password=PASSWORD)
+    with (
+        override_settings(HOLDFAST={"DATABASE": site, "GROUP_EVENTS": False}),
+        monkeypatch.context() as patch,
+    ):
+        patch.setattr("holdfast.log.database.DIALECTS", {})
+        user.set_password("battery staple")
+        user.save()
+    assert User.objects.get().check_password("battery staple")
+    assert [record.name for record in caplog.records] == ["holdfast.signals"]
+    assert '"LOG": "redis"' in caplog.text
+
+
 class Thorny(User):
     """Whatever is read of it raises."""
 

@@ -185,7 +185,8 @@ def dialect_of(alias: str) -> Dialect:
     vendor = connections[alias].vendor
     if vendor not in DIALECTS:
         raise ImproperlyConfigured(
-            f"Holdfast's log cannot be kept in the database {alias!r}: it is {vendor}, and SQLite or PostgreSQL is needed"
+            f"Holdfast's log cannot be kept in the database {alias!r}: it is {vendor}, and SQLite or PostgreSQL is needed. Name"
+            ' one as HOLDFAST["DATABASE"], or keep the log in Redis ("LOG": "redis"); `python manage.py check` says more.'
         )
     return DIALECTS[vendor]
 

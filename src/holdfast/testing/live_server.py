@@ -153,7 +153,7 @@ class LiveServerTestCase(django.test.LiveServerTestCase):
     Static files need no ``collectstatic``. Live connections end with each test.
     """
 
-    server_thread_class = ServerThread  # type: ignore[assignment]
+    server_thread_class = ServerThread
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -162,7 +162,7 @@ class LiveServerTestCase(django.test.LiveServerTestCase):
 
     def _fixture_teardown(self) -> None:
         self.server_thread.end_connections()
-        super()._fixture_teardown()
+        super()._fixture_teardown()  # type: ignore[misc]
 
 
 class LiveSite:
