@@ -11,7 +11,9 @@ from django.utils.module_loading import import_string
 
 from . import conf
 from .backplane.base import Backplane
+from .database_checks import vendor_of
 from .log.base import Log
+from .log.routing import refusing_router
 from .presence.base import PresenceStore
 from .topics.declaration import Mode
 from .topics.registry import registry
@@ -101,9 +103,7 @@ def check_database(**kwargs: Any) -> Sequence[CheckMessage]:
             )
         ]
     holds_log = settings.log == "database"
-    return (
-        _sqlite(settings.database, database) if holds_log and "sqlite3" in database.get("ENGINE", "") else []
-    )
+    return _sqlite(settings.database, database) if holds_log and vendor_of(database) == "sqlite" else []
 
 
 def _sqlite(alias: str, database: dict[str, Any]) -> Sequence[CheckMessage]:
@@ -138,6 +138,8 @@ def check_tables(databases: Sequence[str] | None = None, **kwargs: Any) -> Seque
     missing = sorted(wanted - tables)
     if not missing or not tables:  # a database with nothing in it yet is just being migrated
         return []
+    if refusing_router(settings.database) is not None:
+        return []  # W015 says so, and `migrate` would not help
     using = "" if settings.database == "default" else f" --database {settings.database}"
     return [
         Warning(

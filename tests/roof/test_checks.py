@@ -10,6 +10,8 @@ from django.db import connection
 from django.test import override_settings
 
 from holdfast import Event, Keep, Presence, Topic, checks
+from holdfast.log.base import NotMigrated
+from holdfast.log.database import DatabaseLog
 from holdfast.topics.registry import registry
 
 
@@ -119,6 +121,53 @@ def test_e004_channels_as_backplane_without_a_layer() -> None:
 
 def databases(**options: Any) -> dict[str, Any]:
     return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "x", "OPTIONS": options}}
+
+
+def engine(name: str, **more: Any) -> dict[str, Any]:
+    return {"default": {"ENGINE": f"tests.roof.engines.{name}", "NAME": "x", **more}}
+
+
+def test_e011_a_database_that_cannot_hold_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "DATABASES", engine("mysql_like"))
+    message = only(found(), "holdfast.E011")
+    assert "DATABASES['default'] is MySQL or MariaDB" in message.msg
+    assert '"LOG": "redis"' in (message.hint or "")
+    assert found(HOLDFAST={"LOG": "redis", "REDIS": "redis://localhost"}) == []
+
+
+def test_an_engine_is_judged_by_what_it_is_and_not_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "DATABASES", engine("wrapped"))
+    assert [message.id for message in found()] == ["holdfast.W002"]
+
+
+def test_e012_a_database_without_autocommit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "DATABASES", engine("wrapped", AUTOCOMMIT=False))
+    assert "'default'" in only(found(), "holdfast.E012").msg
+
+
+class Elsewhere:
+    """Our tables may be in one database only."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return db == "sqlite" if app_label == "holdfast" else None
+
+
+@pytest.mark.django_db
+def test_w015_a_router_that_keeps_the_tables_out_is_named() -> None:
+    with override_settings(DATABASE_ROUTERS=[f"{__name__}.Elsewhere"]):
+        message = only(run_checks(tags=[checks.TAG]), "holdfast.W015")
+        assert (
+            f"{__name__}.Elsewhere keeps the tables of Holdfast's log out of the database 'default'"
+            in message.msg
+        )
+        assert "HOLDFAST = {\"DATABASE\": 'sqlite'}" in (message.hint or "")
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE holdfast_topic RENAME TO holdfast_topic_gone")
+        ids = [message.id for message in run_checks(databases=["default"])]
+        assert ids.count("holdfast.W015") == 1
+        assert "holdfast.W003" not in ids
+        with pytest.raises(NotMigrated, match=r"Elsewhere keeps them out"):
+            DatabaseLog("default").topics()
 
 
 @pytest.mark.parametrize(

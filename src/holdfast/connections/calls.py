@@ -14,7 +14,7 @@ from itertools import chain, repeat
 
 import msgspec
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 
 from holdfast.hub.threads import Inline, Threads
 from holdfast.limits.base import Limiter
@@ -213,7 +213,7 @@ class Calls:
         topic, caller, action = request.topic, request.caller, request.action
         with transaction.atomic(using=self._log.alias):
             if request.key is not None:
-                claim = self._claim(request)
+                claim = self._claim_inside(request)
                 if not claim.mine:
                     return claim
                 if request.wait:
@@ -232,7 +232,7 @@ class Calls:
         assert request.key is not None
         try:
             with transaction.atomic(using=self._log.alias):
-                claim = self._claim(request)
+                claim = self._claim_inside(request)
                 if not claim.mine:
                     return claim
                 self._log.answer(request.caller.owner, request.key, _failed(failure))
@@ -274,6 +274,17 @@ class Calls:
         seconds = request.action.timeout or UNBOUNDED_CLAIM_SECONDS
         assert request.key is not None
         return self._log.claim(request.caller.owner, request.key, request.target, seconds=seconds)
+
+    def _claim_inside(self, request: Request) -> Claim:
+        """In the action's transaction. An attempt that has just committed elsewhere may be a conflict there: then nothing has
+        been done here, and the next look finds its answer."""
+        try:
+            return self._claim(request)
+        except DatabaseError as error:
+            if not self._log.conflict(error):
+                raise
+            transaction.set_rollback(True, using=self._log.alias)
+            return Claim(running=True)
 
     async def _claim_or_wait(self, request: Request) -> bytes | None:
         """Make the call ours (``None``), or wait for the answer that somebody else's attempt gets."""

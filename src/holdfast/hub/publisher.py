@@ -5,10 +5,9 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from django.db import transaction
-
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Draft, Log, LogError
+from holdfast.log.transactions import when_committed
 from holdfast.presence.base import Change
 
 from . import news
@@ -80,10 +79,7 @@ class Publisher:
             self._tell(topic, news.Present.of(change, self._origin))
 
     def _when_committed(self, drafts: Sequence[Draft]) -> None:
-        if self._log.in_transaction():
-            transaction.on_commit(partial(self._pass, drafts), using=self._log.alias, robust=True)
-        else:
-            self._pass(drafts)
+        when_committed(partial(self._pass, drafts), self._log.alias)
 
     def _pass(self, drafts: Sequence[Draft]) -> None:
         topics: dict[str, list[Draft]] = {}

@@ -172,6 +172,11 @@ class Log(ABC):
     alias: str = "default"
     """The Django database whose transactions :meth:`enlist` takes part in."""
 
+    def conflict(self, error: BaseException) -> bool:
+        """Did a statement in a transaction fail only because another transaction was first, so that the whole of it may be
+        tried again?"""
+        return False
+
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod

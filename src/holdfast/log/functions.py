@@ -7,9 +7,10 @@ COMMITTED), so what is looked for after a lock was taken was looked for with the
 A topic's row is its lock. Nobody waits for it: who does not get it passes by (``SKIP LOCKED``).
 """
 
-from django.db import connections, router
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from .routing import refusing_router
 from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
 
 _PLACING = f"""
@@ -133,7 +134,7 @@ def install(connection: BaseDatabaseWrapper) -> None:
 def complete(using: str, **_: object) -> None:
     """After ``migrate``: create the functions where no migration did, as in tests that run without migrations."""
     connection = connections[using]
-    if connection.vendor == "postgresql" and router.allow_migrate(using, "holdfast", model_name="topic"):
+    if connection.vendor == "postgresql" and refusing_router(using) is None:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT to_regproc('holdfast_place') IS NULL OR to_regproc('holdfast_append') IS NULL"

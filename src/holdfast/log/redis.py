@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping, 
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from django.db import connections, transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -22,6 +21,7 @@ from .announcement import UNANNOUNCED, Announce
 from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log, LogUnavailable, Trimmed
 from .redis_calls import RedisCalls
 from .scripts import APPEND, HEAD, READ, RENEW, TRIM
+from .transactions import is_open, when_committed
 
 T = TypeVar("T")
 
@@ -77,13 +77,13 @@ class RedisLog(Log):
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def in_transaction(self) -> bool:
-        return connections[self.alias].in_atomic_block
+        return is_open(self.alias)
 
     def enlist(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
         if drafts:
             drafts = tuple(drafts)
             write = lambda: self._append_committed(drafts, committed)  # noqa: E731 - Django wants one with a name
-            transaction.on_commit(write, using=self.alias, robust=True)
+            when_committed(write, self.alias)
 
     def _append_committed(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
         try:

@@ -6,8 +6,6 @@ the holder has yet to look again. So contention turns into batches, and nobody w
 """
 
 import logging
-import random
-import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -18,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from .base import Batch, Draft
+from .conflicts import settled
 from .dialects import Dialect, Placed, State
 from .rows import create, moment
 from .tables import CHUNK, OUTBOX
@@ -31,11 +30,6 @@ ROUNDS = 20
 
 GRACE = timedelta(seconds=1)
 """How long an entry waits before a sweep takes it: a publisher that lives is faster."""
-
-CONFLICTS = 50
-"""How often a statement is tried again under REPEATABLE READ or SERIALIZABLE, where who comes second gets an error."""
-
-_chance = random.Random()  # noqa: S311 - it only spreads the tries
 
 
 class Sequencer:
@@ -67,12 +61,7 @@ class Sequencer:
     def overdue(self) -> list[str]:
         """Topics with entries that waited longer than a living publisher would have let them."""
         connection = connections[self._alias]
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT DISTINCT topic FROM {OUTBOX} WHERE created_at < %s ORDER BY topic",
-                (moment(connection, timezone.now() - GRACE),),
-            )
-            return [topic for (topic,) in cursor.fetchall()]
+        return self._settled(connection, partial(_overdue, connection))
 
     def _place(
         self, connection: BaseDatabaseWrapper, by_topic: dict[str, list[Draft]]
@@ -104,7 +93,7 @@ class Sequencer:
                 if not self._dialect.skips_locked and len(moved.entries) < CHUNK:
                     break
             elif moved.state is State.UNKNOWN:
-                create(connection, [topic])
+                self._settled(connection, partial(create, connection, [topic]))
             else:
                 # BUSY is as good as IDLE. What we were called for was committed before we tried for the lock, and we
                 # tried before its holder gave it back; the holder looks again after that, and so will see it.
@@ -112,13 +101,13 @@ class Sequencer:
         return batches
 
     def _settled(self, connection: BaseDatabaseWrapper, attempt: Callable[[], T]) -> T:
-        """Try again what failed because of an isolation level stricter than the database's default, out of step with those
-        whom it was in conflict with."""
-        for tried in range(CONFLICTS):
-            try:
-                return attempt()
-            except DatabaseError as error:
-                if connection.in_atomic_block or not self._dialect.conflict(error):
-                    raise
-            time.sleep(_chance.uniform(0, min(0.05, 0.001 * 2**tried)))
-        return attempt()
+        return settled(connection, self._dialect, attempt)
+
+
+def _overdue(connection: BaseDatabaseWrapper) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT DISTINCT topic FROM {OUTBOX} WHERE created_at < %s ORDER BY topic",
+            (moment(connection, timezone.now() - GRACE),),
+        )
+        return [topic for (topic,) in cursor.fetchall()]
