@@ -14,12 +14,11 @@ With Channels' own parts you can write out something like it, to put something o
 
     from channels.auth import AuthMiddlewareStack
     from channels.routing import ProtocolTypeRouter, URLRouter
-    from channels.security.websocket import AllowedHostsOriginValidator
-    from holdfast.asgi import answering_readiness, live_urlpatterns, lifespan
+    from holdfast.asgi import answering_readiness, live_urlpatterns, lifespan, origin_checked
 
     application = ProtocolTypeRouter({
         "http": answering_readiness(django_application),
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(live_urlpatterns()))),
+        "websocket": origin_checked(AuthMiddlewareStack(URLRouter(live_urlpatterns()))),
         "lifespan": lifespan,
     })
 """
@@ -31,13 +30,13 @@ from typing import Any, cast
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import OriginValidator
 from django.conf import settings as django_settings
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from . import wiring
+from . import origins, wiring
 from .authentication import SessionAuthentication
 from .conf import settings
+from .transports.origin import OriginCheck
 from .transports.readiness import Readiness
 from .transports.websocket import LiveWebSocket
 
@@ -86,11 +85,17 @@ def answering_readiness(django_application: Application) -> Application:
 
 
 def origin_checked(inner: Application) -> Application:
-    """Let in browsers that come from ``ALLOWED_HOSTS`` (in development also this machine) or ``HOLDFAST["ORIGINS"]``."""
-    hosts = list(django_settings.ALLOWED_HOSTS)
-    if django_settings.DEBUG and not hosts:
-        hosts = ["localhost", "127.0.0.1", "[::1]"]
-    return OriginValidator(inner, [*hosts, *(settings().origins or ())])  # type: ignore[no-any-return]
+    """Let in browsers whose page comes from a host in ``ALLOWED_HOSTS`` or an origin in ``HOLDFAST["ORIGINS"]``.
+
+    Under ``DEBUG`` with empty ``ALLOWED_HOSTS`` these are, as in Django, this machine and the subdomains of ``localhost``.
+    Both settings are read at each handshake, so that they may change between tests.
+    """
+    return OriginCheck(inner, _admits)
+
+
+def _admits(origin: str | None) -> bool:
+    hosts, further = tuple(django_settings.ALLOWED_HOSTS), settings().origins or ()
+    return origins.allowed(hosts, further, debug=django_settings.DEBUG).admits(origin)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
