@@ -14,11 +14,13 @@ With Channels' own parts you can write out something like it, to put something o
 
     from channels.auth import AuthMiddlewareStack
     from channels.routing import ProtocolTypeRouter, URLRouter
-    from holdfast.asgi import answering_readiness, live_urlpatterns, lifespan, origin_checked
+    from holdfast.asgi import (
+        answering_readiness, below_script_name, lifespan, live_urlpatterns, origin_checked,
+    )
 
     application = ProtocolTypeRouter({
         "http": answering_readiness(django_application),
-        "websocket": origin_checked(AuthMiddlewareStack(URLRouter(live_urlpatterns()))),
+        "websocket": origin_checked(AuthMiddlewareStack(below_script_name(URLRouter(live_urlpatterns())))),
         "lifespan": lifespan,
     })
 """
@@ -38,6 +40,7 @@ from .authentication import SessionAuthentication
 from .conf import settings
 from .transports.origin import OriginCheck
 from .transports.readiness import Readiness
+from .transports.script_name import BelowScriptName
 from .transports.websocket import LiveWebSocket
 
 logger = logging.getLogger("holdfast.asgi")
@@ -62,7 +65,7 @@ def application(
     return ProtocolTypeRouter(  # type: ignore[no-any-return]
         {
             "http": answering_readiness(django_application),
-            "websocket": origin_checked(URLRouter([*live_urlpatterns(), re_path("", rest)])),
+            "websocket": origin_checked(below_script_name(URLRouter([_live(), re_path("", rest)]))),
             "lifespan": lifespan,
         }
     )
@@ -73,15 +76,26 @@ def live_urlpatterns() -> list[Any]:
 
     Who connects is the user whom a middleware around it has put into the scope, or without one that of the session.
     """
+    prefix = (django_settings.FORCE_SCRIPT_NAME or "").strip("/")
+    # Below the prefix too, for a router that is not in below_script_name.
+    return [_live(), *([_live(f"{prefix}/")] if prefix else [])]
+
+
+def _live(prefix: str = "") -> Any:
     live: Any = SessionAuthentication(
         LiveWebSocket(wiring.service), lambda: wiring.service().runtime.session_threads
     )
-    return [path(f"{settings().path}ws", live)]
+    return path(f"{prefix}{settings().path}ws", live)
 
 
 def answering_readiness(django_application: Application) -> Application:
     """Answer ``/live/ready`` (200: this process serves live connections; 503: it does not, or drains) before Django."""
     return Readiness(django_application, f"/{settings().path}ready", wiring.service)
+
+
+def below_script_name(router: Application) -> Application:
+    """Let a ``URLRouter`` route as Django does: below ``FORCE_SCRIPT_NAME``, or else below the server's ``root_path``."""
+    return BelowScriptName(router)
 
 
 def origin_checked(inner: Application) -> Application:

@@ -159,6 +159,17 @@ def test_live_topics_answer_under_every_host_under_which_pages_do(start: Start, 
     assert asyncio.run(joined(port, host=host)) == ["welcome", "joined"]
 
 
+def test_below_a_prefix_pages_static_files_and_live_topics_are_found(start: Start, project: Path) -> None:
+    with (project / "settings_of_a_newcomer.py").open("a") as settings:
+        settings.write('FORCE_SCRIPT_NAME = "/sub"\n')
+    server, port = start("--noreload")
+    assert get(port, "/sub/") == (200, "version 1")
+    assert get(port, "/sub/static/news.css") == (200, "body {}")
+    assert get(port, "/sub/live/ready") == (200, "ready\n")
+    assert asyncio.run(joined(port, "/sub/live/ws")) == ["welcome", "joined"]
+    assert "live topics at /sub/live/ws" in server.output()
+
+
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("arguments", [["--noreload"], []])
 def test_it_ends_cleanly_when_told_to(start: Start, sig: signal.Signals, arguments: list[str]) -> None:

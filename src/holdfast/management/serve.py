@@ -18,7 +18,7 @@ from django.core.management.base import CommandError
 
 from holdfast import __version__, conf, wiring
 from holdfast.management import systemd
-from holdfast.management.application import largest_message, load
+from holdfast.management.application import largest_message, live_url, load
 from holdfast.server.server import Server
 from holdfast.topics.registry import registry
 
@@ -135,7 +135,7 @@ def serve(options: dict[str, Any], say: Say) -> None:
     workers = options["workers"]
     drain_seconds = conf.settings().drain_seconds
     _check(options)
-    say(f"Holdfast {__version__} serves HTTP, and live topics at /{conf.settings().path}ws\n")
+    say(f"Holdfast {__version__} serves HTTP, and live topics at {live_url(options['root_path'])}\n")
     for line in (*_raised_open_files(), *_between(workers or 1)):
         say(f"{line}\n")
     # Before there is a server to be drained, SIGTERM must not leave the socket's file behind.
