@@ -213,11 +213,19 @@ def _config(options: dict[str, Any]) -> Config:
         ws_max_size=options["ws_max_size"] or largest_message(),
         ws_ping_interval=None,  # Holdfast's heartbeats do that, and without a timer for each connection
         server_header=False,
+        use_colors=_colors(options),
         log_config=None if _logs_uvicorn_itself() else uvicorn.config.LOGGING_CONFIG,
         ws="holdfast.server:WebSocketProtocol",
         http="holdfast.server:HttpProtocol",
         **{name: options[name] for name in passed},
     )
+
+
+def _colors(options: dict[str, Any]) -> bool | None:
+    """What Django's ``--force-color`` and ``--no-color`` say; ``None``: colours on a terminal."""
+    if options.get("force_color"):
+        return True
+    return False if options.get("no_color") else None
 
 
 def _logs_uvicorn_itself() -> bool:
