@@ -41,6 +41,7 @@ export const CODES: Readonly<Record<CodeName, Code>> = {
   unsupported_protocol: { message: "Unknown subprotocol; known: holdfast.v1.json, holdfast.v1.msgpack.", retry: false, close: 4400 },
   unauthenticated: { message: "The credentials are missing or no longer valid.", retry: false, close: 4401 },
   disconnected: { message: "The server ended this connection.", retry: false, close: 4403 },
+  origin_refused: { message: "This server takes no connections from pages of this origin; its log says more.", retry: false, close: 4406 },
 };
 
 export type CodeName =
@@ -72,4 +73,5 @@ export type CodeName =
   | "failed"
   | "unsupported_protocol"
   | "unauthenticated"
-  | "disconnected";
+  | "disconnected"
+  | "origin_refused";

@@ -63,6 +63,8 @@ class Kind:
     """At SIGTERM, does the application hear of it while the connections are still open?"""
     close_at_shutdown: int = 1012
     """The close code with which SIGTERM ends a connection; 1006 is a connection that just breaks off."""
+    prefix_option: str = "--root-path"
+    """The option that tells it under which path a proxy shows it."""
     allowed_in_log: tuple[tuple[str, str], ...] = ()
     """Regular expressions for what may be in the log in spite of `TROUBLE`, each with the reason."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -113,6 +115,7 @@ SERVERS = (
     Kind(
         name="granian",
         command=lambda port, app: ["granian", "--interface", "asgi", "--port", str(port), app],
+        prefix_option="--url-path-prefix",
         close_at_shutdown=1006,
     ),
 )

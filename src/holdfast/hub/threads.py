@@ -56,11 +56,14 @@ class Threads:
         if pool is None:
             return
         alive = len(pool._threads)
+        # A thread that is busy takes its part when it is done. The pool must not start another one to take it: then the
+        # connections of the busy thread would stay open.
+        pool._max_workers = alive
         meeting = threading.Barrier(alive)
 
         def part() -> None:
-            meeting.wait(10)  # so that each thread takes exactly one of these
             connections.close_all()
+            meeting.wait()  # so that each thread takes exactly one of these
 
         for _ in range(alive):
             pool.submit(part)

@@ -87,5 +87,10 @@ UNAUTHENTICATED: Final = _code(
     "unauthenticated", "The credentials are missing or no longer valid.", close=4401
 )
 DISCONNECTED: Final = _code("disconnected", "The server ended this connection.", close=4403)
+ORIGIN_REFUSED: Final = _code(
+    "origin_refused",
+    "This server takes no connections from pages of this origin; its log says more.",
+    close=4406,
+)
 
 CATALOGUE: Final = MappingProxyType(_catalogue)

@@ -2,6 +2,7 @@
 
 LIVE_DATABASE    the SQLite file
 LIVE_HOLDFAST    JSON: the HOLDFAST dict
+LIVE_SCRIPT_NAME FORCE_SCRIPT_NAME
 """
 
 import json
@@ -10,6 +11,7 @@ import os
 DEBUG = False
 SECRET_KEY = "only the tests are signed with this"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+FORCE_SCRIPT_NAME = os.environ.get("LIVE_SCRIPT_NAME")
 ROOT_URLCONF = "tests.servers.project.urls"
 INSTALLED_APPS = [
     "holdfast",
