@@ -20,6 +20,7 @@ from .conf import settings
 from .connections.revocation import fingerprint
 from .hub import runtime
 from .hub.control import Disconnect, EndSession, Order, Recheck
+from .topics.owner import owner_of_key
 
 WATCHED = ("password", "is_active", "is_staff", "is_superuser")
 """Fields of a user whose change may end a connection or a right."""
@@ -65,7 +66,7 @@ def logged_out(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
     session = getattr(request, "session", None)
     if user is None or session is None:
         return
-    owner = f"user:{user.pk}"
+    owner = owner_of_key(user.pk)
     if django_settings.SESSION_ENGINE == COOKIES:
         _order(
             Disconnect(owner=owner, gone=True)
@@ -93,7 +94,7 @@ def saved(
     instance.__dict__[REMEMBERED] = before | {name: now[name] for name in written if name in now}
     if created or not changed:
         return
-    owner = f"user:{instance.pk}"
+    owner = owner_of_key(instance.pk)
     if "password" in changed and django_settings.SESSION_ENGINE == COOKIES:
         _order(Disconnect(owner=owner, gone=True), using=using)
     else:
@@ -101,7 +102,7 @@ def saved(
 
 
 def deleted(sender: Any, instance: Model, using: str, **kwargs: Any) -> None:
-    _order(Disconnect(owner=f"user:{instance.pk}", gone=True), using=using)
+    _order(Disconnect(owner=owner_of_key(instance.pk), gone=True), using=using)
 
 
 def _watched(user: Model) -> dict[str, Any]:
@@ -169,7 +170,10 @@ def _recheck_members(group: Any, groups: list[Any], using: str) -> None:
 
 
 def _recheck(users: Iterable[Any], using: str) -> None:
-    owners = tuple(f"user:{pk}" for pk in users)
+    from django.contrib.auth import get_user_model
+
+    pk: Any = get_user_model()._meta.pk
+    owners = tuple(owner_of_key(pk.to_python(key)) for key in users)
     if owners:
         _order(Recheck(owners=None if len(owners) > MANY else owners), using=using)
 

@@ -14,6 +14,8 @@ from django.core.exceptions import SynchronousOnlyOperation
 from holdfast.hub import runtime
 from holdfast.hub.control import Disconnect, Evict, Order, Recheck
 
+from .owner import canonical_key, owner_of_client, owner_of_key
+
 R = TypeVar("R")
 
 
@@ -114,14 +116,14 @@ def owner_of(method: str, user: Any) -> str:
     """How orders call a user: given as one, by the primary key, or as a caller."""
     if not hasattr(user, "pk") and hasattr(user, "client"):  # a caller
         pk = getattr(user.user, "pk", None)
-        return f"client:{user.client}" if pk is None else f"user:{pk}"
-    pk = getattr(user, "pk", user)
+        return owner_of_client(user.client) if pk is None else owner_of_key(pk)
+    pk = user.pk if hasattr(user, "pk") else canonical_key(user)
     if pk is None or pk == "" or isinstance(pk, bool):
         raise TypeError(
             f"{method}: {user!r} is nobody in particular; expected a user that has been saved, a primary key, or the "
             "caller of an action"
         )
-    return f"user:{pk}"
+    return owner_of_key(pk)
 
 
 def _give(order: Order, *, instead: str) -> None:
