@@ -14,6 +14,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from holdfast.hub import runtime
 from holdfast.hub.control import Disconnect, Evict, Order, Recheck
 
+from .encoding import text_of
 from .owner import canonical_key, owner_of_client, owner_of_key
 
 R = TypeVar("R")
@@ -26,12 +27,12 @@ def disconnect(user: Any, *, reason: str | None = None) -> None:
     and do not come back by themselves. They may come back when their page is loaded anew: whoever is to stay out needs
     his right taken away as well (``is_active``, a rule, a session).
     """
-    _give(Disconnect(owner=owner_of("disconnect", user), reason=reason), instead="adisconnect(…)")
+    _give(_disconnection("disconnect", user, reason), instead="adisconnect(…)")
 
 
 async def adisconnect(user: Any, *, reason: str | None = None) -> None:
     """As :func:`disconnect`, for ``async`` code."""
-    await _agive(Disconnect(owner=owner_of("adisconnect", user), reason=reason))
+    await _agive(_disconnection("adisconnect", user, reason))
 
 
 def recheck(user: Any) -> None:
@@ -91,11 +92,11 @@ class Access:
 
     def evict_all(self, *, reason: str | None = None) -> None:
         """As :meth:`evict`, for everybody who has joined."""
-        _give(Evict(topic=self.name, reason=reason), instead="aevict_all(…)")
+        _give(self._eviction_of_all("evict_all", reason), instead="aevict_all(…)")
 
     async def aevict_all(self, *, reason: str | None = None) -> None:
         """As :meth:`evict_all`, for ``async`` code."""
-        await _agive(Evict(topic=self.name, reason=reason))
+        await _agive(self._eviction_of_all("aevict_all", reason))
 
     recheck = Rechecking(
         _recheck,
@@ -109,7 +110,19 @@ class Access:
         where = f"{type(self).__name__}.{method}"
         if not users:
             raise TypeError(f"{where}: whom? Give users, or end everybody's subscription with evict_all()")
-        return Evict(topic=self.name, owners=tuple(owner_of(where, user) for user in users), reason=reason)
+        owners = tuple(owner_of(where, user) for user in users)
+        return Evict(topic=self.name, owners=owners, reason=_reason(where, reason))
+
+    def _eviction_of_all(self, method: str, reason: str | None) -> Evict:
+        return Evict(topic=self.name, reason=_reason(f"{type(self).__name__}.{method}", reason))
+
+
+def _disconnection(method: str, user: Any, reason: str | None) -> Disconnect:
+    return Disconnect(owner=owner_of(method, user), reason=_reason(method, reason))
+
+
+def _reason(method: str, reason: Any) -> str | None:
+    return None if reason is None else text_of(method, "reason", reason)
 
 
 def owner_of(method: str, user: Any) -> str:
