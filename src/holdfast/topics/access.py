@@ -15,7 +15,7 @@ from holdfast.hub import runtime
 from holdfast.hub.control import Disconnect, Evict, Order, Recheck
 
 from .encoding import text_of
-from .owner import canonical_key, owner_of_client, owner_of_key
+from .owner import canonical_key, owner_of_client, owner_of_key, written
 
 R = TypeVar("R")
 
@@ -131,7 +131,7 @@ def owner_of(method: str, user: Any) -> str:
         pk = getattr(user.user, "pk", None)
         return owner_of_client(user.client) if pk is None else owner_of_key(pk)
     pk = user.pk if hasattr(user, "pk") else canonical_key(user)
-    if pk is None or pk == "" or isinstance(pk, bool):
+    if not written(pk):
         raise TypeError(
             f"{method}: {user!r} is nobody in particular; expected a user that has been saved, a primary key, or the "
             "caller of an action"

@@ -5,12 +5,13 @@ Every place that names a user goes through this module, so that a primary key of
 """
 
 import hashlib
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db.models import UUIDField
+from django.db.models import Model, UUIDField
 
 LONGEST = 200
 """Characters of a primary key's text that an owner holds as it is. Longer ones are replaced by their hash."""
@@ -34,11 +35,29 @@ def owner_of_client(client: str) -> str:
     return f"client:{client}"
 
 
+def written(value: Any) -> str | None:
+    """Return the text of a value that stands for one thing in a topic's name, such as a primary key; ``None`` if it has none.
+
+    A text, an integer, a UUID, and whatever says by a ``__str__`` of its own what its text is. Not ``None``, a flag, a float, a
+    container, or a model instance, whose text would be a slip.
+    """
+    value = value.value if isinstance(value, Enum) else value
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return key_text(value)
+    kind = type(value)
+    if kind.__module__ == "builtins" or isinstance(value, Model | BaseException) or hasattr(value, "pk"):
+        return None
+    return key_text(value) if any("__str__" in vars(base) for base in kind.__mro__[:-1]) else None
+
+
 def canonical_key(pk: Any) -> Any:
     """Return a primary key that a caller wrote down. A UUID may be written in several ways, and users have one of them."""
     if not isinstance(pk, str) or not apps.is_installed("django.contrib.auth"):
         return pk
-    if not isinstance(get_user_model()._meta.pk, UUIDField):
+    field: Any = get_user_model()._meta.pk
+    while field.is_relation:  # of a model that inherits from another one with a table
+        field = field.target_field
+    if not isinstance(field, UUIDField):
         return pk
     try:
         return UUID(pk)
