@@ -32,7 +32,7 @@ export const CODES: Readonly<Record<CodeName, Code>> = {
   rate_limited: { message: "Too many messages; try again later.", retry: true, close: null },
   invalid_token: { message: "The token is not valid.", retry: false, close: null },
   internal: { message: "The server failed to handle the message.", retry: false, close: null },
-  unavailable: { message: "The server cannot do this at the moment; try again.", retry: true, close: null },
+  unavailable: { message: "The server cannot do this at the moment; try again.", retry: true, close: 4051 },
   draining: { message: "The server is going away; reconnect.", retry: true, close: 4000 },
   heartbeat_missed: { message: "Nothing was heard for too long.", retry: true, close: 4001 },
   stalled: { message: "The client did not read for too long.", retry: true, close: 4002 },

@@ -201,10 +201,17 @@ export class Subscription implements Topic {
     this.sync();
   }
 
-  /** The server ended it. */
+  /** The server ended it: for good, or because it could not find out whether the right to it still holds. */
   ended(error: LiveError): void {
     this.#wire = "out";
-    this.end("left", error);
+    if (!error.retry || !this.wanted) {
+      this.end("left", error);
+      return;
+    }
+    this.#stale = false;
+    this.#status = "joining";
+    this.#clearRetry();
+    this.#syncLater(error);
   }
 
   /** The connection will not come back by itself: nobody should wait for it. */

@@ -10,6 +10,7 @@ been sent by whoever accepts it, without the new cookie.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError
 from typing import Any, cast
@@ -19,8 +20,12 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import parse_cookie
 
 from . import sessions
+from .connections.failures import Verdict, report, verdict_of
 from .hub.runtime import SESSION_THREADS
 from .hub.threads import Threads
+from .protocol import codes
+
+logger = logging.getLogger("holdfast.authentication")
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -43,7 +48,14 @@ class SessionAuthentication:
             if key is None:
                 scope = {**scope, "session": None, "user": AnonymousUser()}
             else:
-                session, user = await self._reader().find(key)
+                try:
+                    session, user = await self._reader().find(key)
+                except Exception as error:
+                    if verdict_of(error) is not Verdict.UNAVAILABLE:
+                        raise
+                    report(logger, "a session could not be read", error)
+                    await _come_back_later(scope, receive, send)
+                    return
                 scope = {**scope, "session": session, "user": user}
         await self._inner(scope, receive, send)
 
@@ -96,6 +108,19 @@ class Reader:
                 answer.set_exception(one)
             else:
                 answer.set_result(one)
+
+
+async def _come_back_later(scope: Scope, receive: Any, send: Any) -> None:
+    """Turn down a handshake whose user cannot be found out now: to let it in as an anonymous one would be final."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
+    if scope["type"] == "websocket":
+        await receive()  # websocket.connect
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close"})  # browsers cannot tell the difference
+            return
+    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+    await send({"type": f"{kind}.start", "status": 503, "headers": headers})
+    await send({"type": f"{kind}.body", "body": codes.UNAVAILABLE.message.encode()})
 
 
 def session_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -5,8 +5,10 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own name
 from django.db import connections
+from django.db.models import CompositePrimaryKey
 from django.utils.module_loading import import_string
 
 from . import conf
@@ -274,6 +276,24 @@ def check_users(**kwargs: Any) -> Sequence[CheckMessage]:
             f"INSTALLED_APPS lacks {' and '.join(missing)}, so every connection is anonymous.",
             hint=f'Add them, or say with {conf.NAME} = {{"TOKEN_USER": "accounts.tokens.user"}} whom a token belongs to.',
             id="holdfast.W007",
+        )
+    ]
+
+
+@register(TAG)
+def check_user_key(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Has the primary key of users a text of its own?"""
+    if not apps.is_installed("django.contrib.auth"):
+        return []
+    model = get_user_model()
+    if not isinstance(model._meta.pk, CompositePrimaryKey):
+        return []
+    return [
+        Error(
+            f"{model._meta.label} has a composite primary key, and Holdfast names users by the text of one value.",
+            hint="Give the user model a primary key of one field, and make the other fields a UniqueConstraint.",
+            obj=model,
+            id="holdfast.E009",
         )
     ]
 

@@ -25,6 +25,7 @@ from .connections.revocation import fingerprint
 from .hub import runtime
 from .hub.control import Disconnect, EndSession, Order, Recheck
 from .log.transactions import apart, when_committed, will_roll_back
+from .topics.owner import owner_of_key
 
 logger = logging.getLogger("holdfast.signals")
 
@@ -92,7 +93,7 @@ def logged_out(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
     session = getattr(request, "session", None)
     if user is None or session is None:
         return
-    owner = f"user:{user.pk}"
+    owner = owner_of_key(user.pk)
     if django_settings.SESSION_ENGINE == COOKIES:
         _order(
             Disconnect(owner=owner, gone=True)
@@ -115,7 +116,7 @@ def logged_in(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
     if django_settings.SESSION_ENGINE == COOKIES:
         was = type(session)(before).get(SESSION_KEY)
         if was is not None and was != session.get(SESSION_KEY):
-            _order(Disconnect(owner=f"user:{user._meta.pk.to_python(was)}", gone=True))
+            _order(Disconnect(owner=owner_of_key(user._meta.pk.to_python(was)), gone=True))
     elif session.session_key is None:
         _order(EndSession(session=fingerprint(before)))
 
@@ -141,7 +142,7 @@ def saved(
     instance.__dict__[REMEMBERED] = before | {name: now[name] for name in written if name in now}
     if created or not changed:
         return
-    owner = f"user:{instance.pk}"
+    owner = owner_of_key(instance.pk)
     if "password" in changed and django_settings.SESSION_ENGINE == COOKIES:
         _order(Disconnect(owner=owner, gone=True), using=using)
     else:
@@ -150,7 +151,7 @@ def saved(
 
 @harmless
 def deleted(sender: Any, instance: Model, using: str, **kwargs: Any) -> None:
-    _order(Disconnect(owner=f"user:{instance.pk}", gone=True), using=using)
+    _order(Disconnect(owner=owner_of_key(instance.pk), gone=True), using=using)
 
 
 def _watched(user: Model) -> dict[str, Any]:
@@ -229,7 +230,10 @@ def _read(keys: Iterable[Any], using: str) -> list[Any]:
 
 
 def _recheck(users: Iterable[Any], using: str) -> None:
-    owners = tuple(f"user:{pk}" for pk in users)
+    from django.contrib.auth import get_user_model
+
+    pk: Any = get_user_model()._meta.pk
+    owners = tuple(owner_of_key(pk.to_python(key)) for key in users)
     if owners:
         _order(Recheck(owners=None if len(owners) > MANY else owners), using=using)
 

@@ -4,7 +4,6 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -24,6 +23,7 @@ from .limits.memory import MemoryLimiter
 from .log.base import Log
 from .presence.base import PresenceStore
 from .session.session import Limits
+from .topics.encoding import encode
 from .topics.registry import registry
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def group_event(topic: str, message: dict[str, object]) -> tuple[str, bytes] | N
         message["payload"] if "payload" in message else {k: v for k, v in message.items() if k != "type"}
     )
     try:
-        return name, event.decode(msgspec.json.encode(payload)).encode()
+        return name, event.decode(encode(payload)).encode()
     except (TypeError, ValueError) as error:
         logger.warning("group_send to %s: %s; dropped", topic, error)
         return None

@@ -114,7 +114,7 @@ class Calling(HarbourTestCase):
             with pytest.raises(CallError) as raised:
                 ada.call(LOBBY, "careless")
         assert raised.value.code == "internal"
-        assert ".careless is an async def but used the database" in logs.output[0]
+        assert "an async def used the database as synchronous code does" in logs.output[0]
         assert "Make it a plain def" in logs.output[0]
 
     def test_rates_can_be_lifted(self) -> None:

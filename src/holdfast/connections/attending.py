@@ -10,6 +10,7 @@ from holdfast.hub.room import Attending
 from holdfast.hub.threads import Threads
 from holdfast.protocol.frames import Member
 from holdfast.topics.declaration import Mode
+from holdfast.topics.encoding import encode_returned
 from holdfast.topics.topic import Topic
 
 from .caller import Caller
@@ -45,7 +46,7 @@ async def _meta(threads: Threads, topic: Topic, user: Any) -> msgspec.Raw | msgs
         found = await teller.presence_meta(user)
     else:
         found = await threads.run(teller.presence_meta, user)
-    meta = msgspec.json.encode(found)
+    meta = encode_returned(f"{type(topic).__name__}.presence_meta", found)
     if len(meta) > META_BYTES:
         raise ValueError(
             f"{type(topic).__name__}.presence_meta returned {len(meta)} bytes of JSON for {user}, and it may be {META_BYTES}: "

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from holdfast.topics.owner import key_text, owner_of_client, owner_of_key
+
 
 class Caller:
     """Handed to every action and to ``may_call``.
@@ -21,7 +23,7 @@ class Caller:
     @property
     def owner(self) -> str:
         """Whose keys and rates these are: the user's, or for an anonymous one the client's."""
-        return f"client:{self.client}" if self.user_id is None else f"user:{self.user_id}"
+        return owner_of_client(self.client) if self.user_id is None else owner_of_key(self.user_id)
 
     @property
     def user_id(self) -> str | None:
@@ -36,4 +38,4 @@ def user_id(user: Any) -> str | None:
     """The primary key of a signed-in user as text, else ``None``."""
     if user is None or not user.is_authenticated:
         return None
-    return str(user.pk)
+    return key_text(user.pk)

@@ -13,20 +13,21 @@ from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 
 import msgspec
-from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, transaction
 
 from holdfast.hub.threads import Inline, Threads
 from holdfast.limits.base import Limiter
-from holdfast.log.base import Answer, Claim, Log, LogUnavailable
+from holdfast.log.base import Answer, Claim, Log
 from holdfast.protocol import codes
 from holdfast.protocol.frames import ErrorPayload
+from holdfast.session.session import RETRY_SECONDS
 from holdfast.topics.declaration import Mode
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
 from .admission import may_call, may_call_now, may_join
 from .caller import Caller
+from .failures import Verdict, report, verdict_of
 from .place import Place
 from .request import CallFailed, Request
 
@@ -344,27 +345,12 @@ def _failure(request: Request, error: Exception) -> CallFailed:
                     retry_after=error.retry_after,
                 )
             )
-        case PermissionDenied():
-            return CallFailed.of(codes.FORBIDDEN)
-        case LogUnavailable() | OperationalError() | InterfaceError():
-            # The transaction rolled back, or nobody knows: the key will tell.
-            logger.warning("%s: %s", request.target, error)
-            return CallFailed.of(codes.UNAVAILABLE, retry_after=1.0)
-        case SynchronousOnlyOperation():
-            logger.error(
-                "%s.%s is an async def but used the database as synchronous code does (%s). Make it a plain def, "
-                "or use the ORM's own async methods (aget, acreate, async for …).",
-                type(request.topic).__name__,
-                request.action.name,
-                error,
-                exc_info=error,
-            )
-        case _:
-            logger.error(
-                "%s.%s failed for %r",
-                type(request.topic).__name__,
-                request.action.name,
-                request.caller,
-                exc_info=error,
-            )
-    return CallFailed.of(codes.INTERNAL)
+    what = f"{type(request.topic).__name__}.{request.action.name} failed for {request.caller!r}"
+    verdict = verdict_of(error)
+    if verdict is Verdict.MISSING:  # an action that does not find something has not said no
+        logger.error("%s", what, exc_info=error)
+        return CallFailed.of(codes.INTERNAL)
+    report(logger, what, error)
+    if verdict is Verdict.UNAVAILABLE:  # the transaction rolled back, or it is not known: the key will tell
+        return CallFailed.of(codes.UNAVAILABLE, retry_after=RETRY_SECONDS)
+    return CallFailed.of(codes.FORBIDDEN if verdict is Verdict.DENIED else codes.INTERNAL)

@@ -10,18 +10,19 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 
 from holdfast.hub.hub import Hub
-from holdfast.log.base import LogError
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
 from holdfast.protocol.frames import ErrorPayload, JoinedPayload, Reset
 from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
-from holdfast.session.session import Phase, Session
+from holdfast.session.session import RETRY_SECONDS, Phase, Session
+from holdfast.topics.owner import LONGEST, owner_of_client, owner_of_key
 from holdfast.topics.topic import Topic
 
 from .admission import may_join
 from .attending import attending
 from .caller import Caller, user_id
+from .failures import Verdict, code_of, report, verdict_of
 from .place import NOT_TRUSTED, Place
 from .request import CallFailed
 from .service import Service
@@ -198,8 +199,10 @@ class Connection:
     @property
     def owner(self) -> str:
         """As :attr:`Caller.owner`, without a look at the user."""
-        session = self._session
-        return f"client:{session.client}" if session.user is None else f"user:{session.user}"
+        user = self._session.user
+        if user is None:
+            return owner_of_client(self._session.client)
+        return f"user:{user}" if len(user) <= LONGEST else owner_of_key(user)  # an order asks all connections
 
     def places(self) -> Collection[Place]:
         """The topics that this connection has joined, as they are now."""
@@ -213,13 +216,13 @@ class Connection:
         """End the subscription to a topic, if there is one; calls of it that still wait are refused."""
         place = self._places.get(topic)
         if place is not None:
-            place.revoked = True
+            place.revoked = code if code.retry else codes.FORBIDDEN
             self._carry_out(self._session.expelled(topic, code, reason))
 
     def _revoke_all(self) -> None:
         """Whoever may not come back has lost the right to calls that still wait, too."""
         for place in self._places.values():
-            place.revoked = True
+            place.revoked = codes.FORBIDDEN
 
     def renew(self, user: Any) -> None:
         """This is what the same user is now."""
@@ -263,8 +266,18 @@ class Connection:
                 self._tasks = None
 
     async def _authenticate(self, effect: Authenticate) -> None:
-        user = await self._service.user_of(effect.token)
-        found = user_id(user)
+        try:
+            user = await self._service.user_of(effect.token)
+            found = user_id(user)
+        except Exception as error:  # noqa: BLE001 - reported there
+            report(logger, "the project's TOKEN_USER failed", error)
+            again = verdict_of(error) is Verdict.UNAVAILABLE
+            self._carry_out(
+                self._session.not_authenticated(effect.ref, codes.UNAVAILABLE)
+                if again
+                else self._session.not_authenticated(effect.ref)
+            )
+            return
         if found is None:
             self._carry_out(self._session.not_authenticated(effect.ref))
             return
@@ -291,12 +304,12 @@ class Connection:
                 named = True
                 if await self._join(effect, topic, begun):
                     return
-        except LogError as error:
-            logger.warning("a join of %r failed: %s", asked, error)
-            effects = session.refused(effect.ref, asked, codes.UNAVAILABLE, retry_after=1.0)
-        except Exception:
-            logger.exception("a join of %r failed", asked)
-            effects = session.refused(effect.ref, asked, codes.INTERNAL)
+        except Exception as error:  # noqa: BLE001 - reported there
+            # The rule has said yes: a no from a snapshot or from presence data may be a mistake.
+            report(logger, f"a join of {asked!r} failed", error, no=logging.WARNING)
+            code = code_of(error)
+            wait = RETRY_SECONDS if code.retry else None
+            effects = session.refused(effect.ref, asked, code, retry_after=wait)
         self._carry_out(effects)
 
     async def _join(self, effect: Admit, topic: Topic, begun: int) -> bool:

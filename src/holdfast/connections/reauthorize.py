@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from holdfast.hub.hub import Hub
 from holdfast.hub.threads import Threads
 from holdfast.protocol import codes
+from holdfast.protocol.codes import Code
 
 from .admission import Pair, may_all_join
+from .failures import code_of, report
 from .place import NOT_TRUSTED, Place
 
 if TYPE_CHECKING:
@@ -31,7 +33,10 @@ AT_ONCE = 4
 
 IDENTIFY_SECONDS = 10.0
 PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)
-"""In seconds, between attempts. When none is left, what could not be answered counts as a no."""
+"""In seconds, between attempts after an order. When none is left, what could not be answered counts as a no."""
+
+ROUNDS = 3
+"""Rounds of the schedule in a row after which what could not be answered counts as a no."""
 
 
 class Claim(NamedTuple):
@@ -54,7 +59,8 @@ def believe(claims: Sequence[Claim]) -> Sequence[Any]:
 
 class Question:
     """What is to be asked about one connection: first about its user (while ``whole``), since rules are asked about the
-    user as he is now and not as he was read long ago; then about which places, ``None``: all."""
+    user as he is now and not as he was read long ago; then about which places, ``None``: all. With each place stands the code
+    that its client gets if there will be no answer."""
 
     __slots__ = ("connection", "places", "settled", "whole")
 
@@ -66,7 +72,9 @@ class Question:
     ) -> None:
         self.connection = connection
         self.whole = True
-        self.places = None if places is None else dict.fromkeys(places)
+        self.places: dict[Place, Code] | None = (
+            None if places is None else dict.fromkeys(places, codes.INTERNAL)
+        )
         self.settled = settled
 
     def settle(self) -> None:
@@ -140,7 +148,7 @@ class Reauthorization:
         place.doubt()
         question = self._question(connection)
         if question.places is not None:
-            question.places[place] = None
+            question.places[place] = codes.INTERNAL
 
     async def settled(self, connection: "Connection") -> None:
         """Return when no question about the connection's user is open: until then nothing new is decided on the strength
@@ -193,29 +201,58 @@ class Reauthorization:
         if connection not in self._connections:
             question.settle()
             return
-        logger.error("%r: there is no answer whether it may stay; it may not", connection)
         if question.whole:
+            logger.error("%r: there is no answer whether it may stay; it may not", connection)
             connection.hang_up(codes.FAILED)
             question.settle()
         for place in question.standing():
-            connection.evict(place.topic.name, codes.INTERNAL)
+            self._give_up_place(question, place)
+
+    def _give_up_place(self, question: Question, place: Place) -> None:
+        """The rule did not answer: the client is out, and comes back if it was the rule's database that did not."""
+        logger.error(
+            "%r: there is no answer whether it may stay in %r; it may not", question.connection, place.topic
+        )
+        code = (question.places or {}).get(place, codes.INTERNAL)
+        question.connection.evict(place.topic.name, code)
 
     # ── on a schedule ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _patrol(self, hub: Hub) -> None:
-        """Ask about everybody once in a period, a chunk at a time. What cannot be answered now is asked the next time."""
+        """Ask about everybody once in a period, a chunk at a time. What cannot be answered now is asked the next time, in
+        :data:`ROUNDS` rounds at most."""
+        missed: dict[Connection | Place, int] = {}
         while True:
             begun = hub.loop.time()
+            before, missed = missed, {}
             # One user's connections stand together, so that one answer serves them all.
             everybody = sorted(self._connections, key=lambda connection: connection.owner)
             chunks = [everybody[at : at + CHUNK] for at in range(0, len(everybody), CHUNK)]
             for number, chunk in enumerate(chunks):
                 await asyncio.sleep(begun + self._period * number / len(chunks) - hub.loop.time())
                 try:
-                    await self.ask([self._routine(connection, hub.loop.time()) for connection in chunk])
+                    questions = [self._routine(connection, hub.loop.time()) for connection in chunk]
+                    for question in await self.ask(questions):
+                        self._miss(question, before, missed)
                 except Exception:
                     logger.exception("some connections could not be asked about; they will be, the next time")
             await asyncio.sleep(max(begun + self._period - hub.loop.time(), 1.0))
+
+    def _miss(
+        self,
+        question: Question,
+        before: "dict[Connection | Place, int]",
+        missed: "dict[Connection | Place, int]",
+    ) -> None:
+        """A round did not answer a question: count that, and give up after the last of :data:`ROUNDS` in a row."""
+        for subject in (question.connection,) if question.whole else tuple(question.standing()):
+            rounds = before.get(subject, 0) + 1
+            if rounds < ROUNDS:
+                missed[subject] = rounds
+            elif isinstance(subject, Place):
+                self._give_up_place(question, subject)
+            else:
+                self._give_up(question)
 
     def _routine(self, connection: "Connection", now: float) -> Question:
         """The scheduled question: about the user, and about what was not asked about lately anyway."""
@@ -290,20 +327,20 @@ class Reauthorization:
                 key = place.topic.name, connection.user_id
                 pairs.setdefault(key, Pair(place.topic, connection.user))
                 places.setdefault(key, []).append((question, place, place.doubts))
-        unanswered: dict[Question, list[Place]] = {}
+        unanswered: dict[Question, dict[Place, Code]] = {}
         answers = await may_all_join(self._threads, list(pairs.values()))
         for (key, pair), answer in zip(pairs.items(), answers, strict=True):
             if isinstance(answer, Exception):
-                logger.error("%r.may_join failed for %r", pair.topic, pair.user, exc_info=answer)
+                report(logger, f"{pair.topic!r}.may_join failed for {pair.user!r}", answer)
             for question, place, doubts in places[key]:
                 if isinstance(answer, Exception):
-                    unanswered.setdefault(question, []).append(place)
+                    unanswered.setdefault(question, {})[place] = code_of(answer)
                 elif question.connection.is_at(place):
                     # What was ordered since it was asked makes a yes worth nothing.
                     as_of = asked if place.doubts == doubts else NOT_TRUSTED
                     self._judge(question.connection, place, answer, as_of)
         for question, left in unanswered.items():
-            question.places = dict.fromkeys(left)
+            question.places = left
         return list(unanswered)
 
     def _judge(self, connection: "Connection", place: Place, admitted: bool, asked: float) -> None:

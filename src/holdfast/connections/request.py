@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
 from holdfast.protocol.frames import ErrorPayload
 from holdfast.topics.action import Action
@@ -51,8 +50,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     def check_place(self) -> None:
         """Refuse the call if its caller was evicted while it waited. Of any thread."""
-        if self.place is not None and self.place.revoked:
-            raise CallFailed.of(codes.FORBIDDEN, expelled=True)
+        if self.place is not None and self.place.revoked is not None:
+            raise CallFailed.of(self.place.revoked, expelled=True)
 
     @property
     def target(self) -> str:

@@ -12,6 +12,7 @@ from holdfast import sessions
 from holdfast.connections.connection import Connection
 from holdfast.protocol import codec, codes, frames
 from holdfast.protocol.positions import Position
+from holdfast.topics.owner import key_text
 from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic
 
@@ -301,7 +302,7 @@ class Peer:
             return name
         registry = self._environment.service.registry
         found = registry.resolve(
-            name, str(self._user.pk) if getattr(self._user, "pk", None) is not None else None
+            name, key_text(self._user.pk) if getattr(self._user, "pk", None) is not None else None
         )
         return name if found is None else found.name
 
