@@ -10,7 +10,7 @@ infinity become ``null``, bytes become a text. :func:`unsendable` finds these by
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -115,34 +115,35 @@ def unsendable(value: Any) -> Unsendable | None:
     kind = type(value)
     if kind in _HARMLESS:
         return None
-    if kind is int:
-        return None if -LARGEST <= value <= LARGEST else _too_large(value)
-    if kind is float:
-        return None if value - value == 0 else _no_number(value)
-    if isinstance(value, dict):
-        return _in_keys(value) or _first(value.items())
-    if isinstance(value, list | tuple | set | frozenset):
-        return _first(enumerate(value))
-    return _unusual(value)
+    look = _LOOKS.get(kind)
+    return _unusual(value) if look is None else look(value)
 
 
-def _first(parts: Iterable[tuple[Any, Any]]) -> Unsendable | None:
-    for place, part in parts:
+def _in_dict(value: dict[Any, Any]) -> Unsendable | None:
+    for key, part in value.items():
         kind = type(part)
+        if type(key) is not str and (found := _in_key(key)):
+            return found
         if kind in _HARMLESS or (kind is int and -LARGEST <= part <= LARGEST):
             continue  # most are, and the call costs more than this
         if found := unsendable(part):
-            return found.within(f"[{place}]" if isinstance(place, int) else str(place))
+            return found.within(str(key))
     return None
 
 
-def _in_keys(value: dict[Any, Any]) -> Unsendable | None:
-    for key in value:
-        kind = type(key)
-        if kind is str or kind is int:  # a key becomes a text, and that may have any number of digits
+def _in_key(key: Any) -> Unsendable | None:
+    """A key becomes a text, and that may have any number of digits."""
+    found = None if isinstance(key, int) else unsendable(key)
+    return found and msgspec.structs.replace(found, where="", what=f"a key of a dict: {found.what}")
+
+
+def _in_sequence(value: Iterable[Any]) -> Unsendable | None:
+    for part in value:
+        kind = type(part)
+        if kind in _HARMLESS or (kind is int and -LARGEST <= part <= LARGEST):
             continue
-        if not isinstance(key, int) and (found := unsendable(key)):
-            return msgspec.structs.replace(found, where="", what=f"a key of a dict: {found.what}")
+        if found := unsendable(part):
+            return found.within(f"[{next(at for at, other in enumerate(value) if other is part)}]")
     return None
 
 
@@ -156,11 +157,13 @@ def _unusual(value: Any) -> Unsendable | None:
         return unsendable(_unwrapped(value))
     if isinstance(value, enum.Enum):
         return unsendable(value.value)
-    if isinstance(value, int):
-        return unsendable(int.__int__(value))
-    if isinstance(value, float):
-        return unsendable(float.__float__(value))
-    return _first(_fields(value))
+    for plain, look in _LOOKS.items():
+        if isinstance(value, plain):
+            return look(value)
+    for name, part in _fields(value):
+        if found := unsendable(part):
+            return found.within(name)
+    return None
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:
@@ -176,16 +179,33 @@ def _fields(value: Any) -> Iterator[tuple[str, Any]]:
             yield attribute.name, getattr(value, attribute.name)
 
 
-def _too_large(value: int) -> Unsendable:
-    shown = value if -(10**30) < value < 10**30 else "an integer of more than 30 digits"
+def _in_int(value: int) -> Unsendable | None:
+    if -LARGEST <= value <= LARGEST:
+        return None
+    shown = int.__repr__(value) if -(10**30) < value < 10**30 else "an integer of more than 30 digits"
     return Unsendable(
         where="",
         what=f"{shown} is beyond ±(2**53 - 1), and JavaScript would read another number; send it as a str",
     )
 
 
-def _no_number(value: float) -> Unsendable:
-    return Unsendable(where="", what=f"{value} is no number in JSON; send None, or leave it out")
+def _in_float(value: float) -> Unsendable | None:
+    if value - value == 0:
+        return None
+    return Unsendable(
+        where="", what=f"{float.__repr__(value)} is no number in JSON; send None, or leave it out"
+    )
+
+
+_LOOKS: dict[type, Callable[[Any], Unsendable | None]] = {
+    int: _in_int,
+    float: _in_float,
+    dict: _in_dict,
+    list: _in_sequence,
+    tuple: _in_sequence,
+    set: _in_sequence,
+    frozenset: _in_sequence,
+}
 
 
 # ── finding what has no JSON text ────────────────────────────────────────────────────────────────────────────────────

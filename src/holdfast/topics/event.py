@@ -124,7 +124,8 @@ def _unreadable(event: Event, fields: Iterable[str]) -> Exception | None:
     """Say which of these fields a browser would read as something else."""
     for name in fields:
         value = getattr(event, name)
-        if type(value) is int and -LARGEST <= value <= LARGEST:
+        kind = type(value)
+        if (kind is int and -LARGEST <= value <= LARGEST) or (kind is float and value - value == 0):
             continue  # most are, and this runs for each event that is published
         if value is not None and (found := unsendable(value)):
             return _refusal(event, found.within(name))
