@@ -11,8 +11,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from holdfast.protocol.positions import Position
 
 from .base import Batch, Diverged, Entry, Head, LogUnavailable, Trimmed, stamp_of
-from .dialects import Dialect, State
+from .dialects import Dialect
 from .guard import Guard
+from .placing import State
 from .rows import create
 from .sequencer import Sequencer
 from .tables import ENTRY, OUTBOX, ROWS, TOPIC
