@@ -14,6 +14,7 @@ from holdfast.presence.base import Change
 from . import news
 from .hub import Hub
 from .threads import Inline, Threads
+from .waiting import in_waiting_thread
 
 logger = logging.getLogger("holdfast.publisher")
 
@@ -65,10 +66,17 @@ class Publisher:
         self.spread(self._log.append(drafts))
 
     async def apublish(self, drafts: Sequence[Draft], *, durable: bool) -> None:
-        """As :meth:`publish`, from the event loop; never part of a transaction. Durable events of calls that run at
-        the same time share one transaction of the log (group commit)."""
-        if not drafts:
-            return
+        """As :meth:`publish`, from the event loop. It is part of a transaction only if a thread waits for this code in
+        ``async_to_sync`` and has one open. Otherwise durable events of calls that run at the same time share one
+        transaction of the log (group commit)."""
+        if drafts:
+            await in_waiting_thread(
+                partial(self.publish, drafts, durable=durable),
+                partial(self.apublish_alone, drafts, durable=durable),
+            )
+
+    async def apublish_alone(self, drafts: Sequence[Draft], *, durable: bool) -> None:
+        """As :meth:`apublish`; never part of a transaction."""
         if not durable:
             self._pass(drafts)
         elif not self._log.blocking:
