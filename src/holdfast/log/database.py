@@ -14,10 +14,11 @@ from holdfast.protocol.positions import Position
 from . import calls
 from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log
 from .dialects import DIALECTS, Dialect
+from .enlisted import listed
 from .guard import Guard
 from .reading import Exact, select_entries, select_heads
 from .rows import create, replace_epoch
-from .sequencer import Sequencer, listed
+from .sequencer import Sequencer
 from .tables import TOPIC
 from .trimming import expendable, trim
 

@@ -8,7 +8,7 @@ the holder has yet to look again. So contention turns into batches, and nobody w
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from .base import Batch, Draft
 from .dialects import Dialect
+from .enlisted import listed
 from .placing import Placed, State
 from .rows import moment
 from .tables import CHUNK, OUTBOX
@@ -34,9 +35,6 @@ GRACE = timedelta(seconds=1)
 
 CONFLICTS = 50
 """How often a statement is tried again under REPEATABLE READ or SERIALIZABLE, where who comes second gets an error."""
-
-NAMED = 5
-"""How many topics a log message names."""
 
 _chance = random.Random()  # noqa: S311 - it only spreads the tries
 
@@ -167,9 +165,3 @@ def portions_of(by_topic: Mapping[str, Sequence[Draft]]) -> Iterator[dict[str, S
             portion, count = {}, 0
     if portion:
         yield portion
-
-
-def listed(topics: Collection[str]) -> str:
-    """The names for a log message: the first few, and how many more there are."""
-    first = ", ".join(sorted(topics)[:NAMED])
-    return first if len(topics) <= NAMED else f"{first} and {len(topics) - NAMED} more topics"
