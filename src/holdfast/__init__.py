@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.protocol.positions import Position
     from holdfast.topics.access import adisconnect, arecheck, disconnect, recheck
     from holdfast.topics.action import action
+    from holdfast.topics.batch import apublish, publish
     from holdfast.topics.caller import Caller
     from holdfast.topics.event import Event
     from holdfast.topics.keep import Keep
@@ -49,8 +50,10 @@ _DEFINED_IN: dict[str, str] = {
     "Topic": "holdfast.topics.topic",
     "action": "holdfast.topics.action",
     "adisconnect": "holdfast.topics.access",
+    "apublish": "holdfast.topics.batch",
     "arecheck": "holdfast.topics.access",
     "disconnect": "holdfast.topics.access",
+    "publish": "holdfast.topics.batch",
     "recheck": "holdfast.topics.access",
 }
 
@@ -67,8 +70,10 @@ __all__ = [
     "__version__",
     "action",
     "adisconnect",
+    "apublish",
     "arecheck",
     "disconnect",
+    "publish",
     "recheck",
 ]
 

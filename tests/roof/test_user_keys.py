@@ -265,10 +265,12 @@ def test_orders_signals_calls_and_members_know_the_user(
             await turns()
             assert socket.closed == 4403
             owner = socket.connection.owner
-            signals.saved(sender=model, instance=user, created=False, update_fields=["password"], using="default")
+            signals.saved(
+                sender=model, instance=user, created=False, update_fields=["password"], using="default"
+            )
             signals.rights_changed(None, user, "post_add", False, {1}, "default")
             signals._recheck([pk], "default")
-            signals.deleted(model, user, "default")
+            signals.deleted(sender=model, instance=user, using="default")
             named = [
                 order.owners if isinstance(order, Recheck) else (order.owner,)
                 for order in orders

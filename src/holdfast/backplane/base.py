@@ -11,7 +11,7 @@ Celery task, a command) never does.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 Receive = Callable[[str, bytes], None]
 """Called on the event loop with a topic's name and a message."""
@@ -51,6 +51,11 @@ class Backplane(ABC):
     @abstractmethod
     def send(self, topic: str, message: bytes) -> None:
         """Queue ``message`` for every *other* process that subscribed to ``topic`` (and perhaps this one)."""
+
+    def send_many(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """As :meth:`send`, for messages of many topics, each with its topic: they leave together where that is possible."""
+        for topic, message in messages:
+            self.send(topic, message)
 
     @abstractmethod
     def flush(self, timeout: float) -> bool:

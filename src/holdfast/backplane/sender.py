@@ -149,9 +149,9 @@ class Sender:
 
     # ── putting in: any thread ───────────────────────────────────────────────────────────────────────────────────────
 
-    def put(self, topic: str, message: bytes) -> None:
-        """Queue a message. When there is no room the oldest ones are given up for it."""
-        dropped = self.outbox.put(topic, message)
+    def put(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Queue messages, each with its topic. When there is no room the oldest ones are given up for them."""
+        dropped = self.outbox.put_many(messages)
         self._see_to_it()
         if dropped and not self._told:
             self._told = True

@@ -24,6 +24,7 @@ from .postponed import Postponed
 from .prepared import Burst
 from .publisher import Publisher
 from .replay import RETRY_SECONDS
+from .waiting import in_waiting_thread
 
 logger = logging.getLogger("holdfast.control")
 
@@ -154,9 +155,17 @@ class Control:
         self._surely(self.give, orders)
 
     async def agive(self, *orders: Order) -> None:
-        """As :meth:`give`, on the event loop; never part of a transaction. This process has done on return."""
+        """As :meth:`give`, on the event loop. On return this process has carried the orders out, unless a thread waits for
+        this code in ``async_to_sync`` and has a transaction open, of which they are a part then."""
+        if await in_waiting_thread(partial(self._give_if_in_transaction, orders), _never):
+            return
         await self._publisher.apublish([_draft(order) for order in orders], durable=True)
         self.carry_out_here(orders)
+
+    def _give_if_in_transaction(self, orders: Sequence[Order]) -> bool:
+        if inside := self._log.in_transaction():
+            self.give(*orders)
+        return inside
 
     def _give_now(self, *orders: Order) -> None:
         self._publisher.write([_draft(order) for order in orders])
@@ -309,6 +318,11 @@ class _Outlet:
 
 def _welcome(payload: JoinedPayload) -> bool:
     return True
+
+
+async def _never() -> bool:
+    """No thread waits, so there is no transaction to be part of."""
+    return False
 
 
 def _draft(order: Order) -> Draft:

@@ -1,7 +1,7 @@
 """The log in Django's database: SQLite or PostgreSQL."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -16,9 +16,10 @@ from . import calls
 from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log
 from .conflicts import settled
 from .dialects import DIALECTS, Dialect
+from .enlisted import listed
 from .guard import Guard
 from .reading import Exact, select_entries, select_heads, select_topics
-from .rows import create, put_aside, replace_epoch
+from .rows import create, replace_epoch
 from .sequencer import Sequencer
 from .transactions import is_open, taking_part, when_committed
 from .trimming import expendable, trim
@@ -55,7 +56,7 @@ class DatabaseLog(Log):
         if not drafts:
             return
         with Guard(connection), taking_part(self.alias):
-            put_aside(connection, drafts)
+            self._dialect.put_aside(connection, drafts)
         self._number_on_commit(connection, {draft.topic for draft in drafts}, committed)
 
     def append(self, drafts: Sequence[Draft]) -> list[Batch]:
@@ -65,12 +66,16 @@ class DatabaseLog(Log):
             return self._sequencer.append(drafts)
 
     def sequence(self, topics: Iterable[str]) -> list[Batch]:
-        with Guard(connections[self.alias]):
-            return [batch for topic in sorted(set(topics)) for batch in self._sequencer.sequence(topic)]
+        return [batch for batches in self._sequence(topics) for batch in batches]
 
     def sweep(self) -> list[Batch]:
         with Guard(connections[self.alias]):
-            return [batch for topic in self._sequencer.overdue() for batch in self._sequencer.sequence(topic)]
+            overdue = self._sequencer.overdue()
+        return self.sequence(overdue)
+
+    def _sequence(self, topics: Iterable[str]) -> Iterator[list[Batch]]:
+        with Guard(connections[self.alias]):
+            yield from self._sequencer.sequence_all(sorted(set(topics)))
 
     def _number_on_commit(
         self, connection: BaseDatabaseWrapper, topics: set[str], committed: Committed
@@ -91,12 +96,11 @@ class DatabaseLog(Log):
         def number() -> None:
             if due := pending.pop(committed, None):
                 try:
-                    committed(self.sequence(due))
+                    for batches in self._sequence(due):
+                        committed(batches)
                 except Exception:
                     # The transaction is committed: its author cannot be told now, and a sweep finishes the work.
-                    logger.exception(
-                        "could not number the events of %s; a sweep will", ", ".join(sorted(due))
-                    )
+                    logger.exception("could not number the events of %s; a sweep will", listed(due))
 
         when_committed(number, self.alias)
 

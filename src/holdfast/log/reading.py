@@ -13,8 +13,9 @@ from holdfast.protocol.positions import Position
 
 from .base import Batch, Diverged, Entry, Head, LogUnavailable, Trimmed, stamp_of
 from .conflicts import settled
-from .dialects import Dialect, State
+from .dialects import Dialect
 from .guard import Guard
+from .placing import State
 from .rows import create
 from .sequencer import Sequencer
 from .tables import ENTRY, OUTBOX, ROWS, TOPIC

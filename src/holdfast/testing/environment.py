@@ -22,6 +22,7 @@ from holdfast.hub import runtime as runtimes
 from holdfast.hub.hub import Timing
 from holdfast.hub.runtime import Runtime
 from holdfast.hub.threads import Inline, Threads
+from holdfast.hub.waiting import calling_afterwards
 from holdfast.limits.base import Limiter, Rate
 from holdfast.log.base import Log
 
@@ -105,6 +106,7 @@ class Environment:
         Environment.current = self
         self._stack.callback(setattr, Environment, "current", None)
         self._stack.enter_context(runtimes.using(self._runtime))
+        self._stack.enter_context(calling_afterwards(self._commits.run))
         logger = logging.getLogger("holdfast")
         logger.addHandler(self.complaints)
         self._stack.callback(logger.removeHandler, self.complaints)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, sync_to_async
+from django.db import connections
 
 from holdfast.hub.threads import Threads
 
@@ -69,6 +70,10 @@ class Pump(Executor):
                 self._work.popleft()()
         return task.result()
 
+    def runs_here(self) -> bool:
+        """Is the running event loop the pump's?"""
+        return asyncio.get_running_loop() is self._loop
+
     def close(self) -> None:
         """Cancel what is left on the loop and close it."""
         try:
@@ -112,12 +117,22 @@ class PumpThreads(Threads):
         self._pump = pump
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if not self._pump.runs_here():
+            # The test's thread may be waiting for this very loop, and then nobody would do the work.
+            return await asyncio.to_thread(_with_connections_of_its_own, partial(function, *args, **kwargs))
         context = contextvars.copy_context()
         work = partial(context.run, function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._pump, work)
 
     def close(self) -> None:
         pass
+
+
+def _with_connections_of_its_own(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    finally:
+        connections.close_all()
 
 
 class SensitiveThreads(Threads):

@@ -6,7 +6,8 @@ commits. Each of these raises :class:`~holdfast.log.base.LogError` when the log 
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -55,18 +56,21 @@ class Rechecking(Generic[R]):
 
     def __get__(self, topic: Any, owner: Any) -> Callable[[], R]:
         if topic is not None:
-            return lambda: self._ask(Recheck(topic=topic.name))
-        if not hasattr(owner, "declared"):
+            ask = partial(self._ask, Recheck(topic=topic.name))
+        elif not hasattr(owner, "declared"):
             raise TypeError(f"{owner.__name__} has no route, so nobody has joined it; ask its subclasses")
-        return lambda: self._ask(Recheck(route=owner.declared.route.text))
+        else:
+            ask = partial(self._ask, Recheck(route=owner.declared.route.text))
+        # asgiref and inspect see through a partial to the coroutine function in it.
+        return ask
 
 
 def _recheck(order: Order) -> None:
     _give(order, instead="arecheck()")
 
 
-def _arecheck(order: Order) -> Awaitable[None]:
-    return _agive(order)
+async def _arecheck(order: Order) -> None:
+    await _agive(order)
 
 
 class Access:
