@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.topics.action import action
     from holdfast.topics.caller import Caller
     from holdfast.topics.event import Event
+    from holdfast.topics.handover import aflush, flush
     from holdfast.topics.keep import Keep
     from holdfast.topics.presence import Member, Presence
     from holdfast.topics.refuse import Refuse
@@ -49,8 +50,10 @@ _DEFINED_IN: dict[str, str] = {
     "Topic": "holdfast.topics.topic",
     "action": "holdfast.topics.action",
     "adisconnect": "holdfast.topics.access",
+    "aflush": "holdfast.topics.handover",
     "arecheck": "holdfast.topics.access",
     "disconnect": "holdfast.topics.access",
+    "flush": "holdfast.topics.handover",
     "recheck": "holdfast.topics.access",
 }
 
@@ -67,8 +70,10 @@ __all__ = [
     "__version__",
     "action",
     "adisconnect",
+    "aflush",
     "arecheck",
     "disconnect",
+    "flush",
     "recheck",
 ]
 

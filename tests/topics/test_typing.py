@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 from typing import Annotated, Any, assert_type
 from msgspec import Meta
-from holdfast import Caller, Event, Keep, Position, Topic, action
+from holdfast import Caller, Event, Keep, Position, Topic, action, aflush, flush
 
 class MessagePosted(Event):
     id: int
@@ -39,10 +39,14 @@ class Room(Topic):
     async def typing(self, caller: Caller) -> None:
         await self.apublish(Typing("ada"), exclude="client-1")
 
+async def leave() -> None:
+    assert_type(await aflush(5), bool)
+
 def use(room: Room, caller: Caller) -> None:
     assert_type(MessagePosted.decode(b""), MessagePosted)
     assert_type(room.post(caller, body="hi"), int)
     assert_type(room.consistent(lambda: [1]), tuple[Position, list[int]])
+    assert_type(flush(timeout=5), bool)
     MessagePosted("1")  # E: [arg-type]
     MessagePosted(1).id = 2  # E: [misc]
     room.publish("hi")  # E: [arg-type]
