@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from holdfast.topics.batch import apublish, publish
     from holdfast.topics.caller import Caller
     from holdfast.topics.event import Event
+    from holdfast.topics.handover import aflush, flush
     from holdfast.topics.keep import Keep
     from holdfast.topics.presence import Member, Presence
     from holdfast.topics.refuse import Refuse
@@ -50,9 +51,11 @@ _DEFINED_IN: dict[str, str] = {
     "Topic": "holdfast.topics.topic",
     "action": "holdfast.topics.action",
     "adisconnect": "holdfast.topics.access",
+    "aflush": "holdfast.topics.handover",
     "apublish": "holdfast.topics.batch",
     "arecheck": "holdfast.topics.access",
     "disconnect": "holdfast.topics.access",
+    "flush": "holdfast.topics.handover",
     "publish": "holdfast.topics.batch",
     "recheck": "holdfast.topics.access",
 }
@@ -70,9 +73,11 @@ __all__ = [
     "__version__",
     "action",
     "adisconnect",
+    "aflush",
     "apublish",
     "arecheck",
     "disconnect",
+    "flush",
     "publish",
     "recheck",
 ]

@@ -61,5 +61,5 @@ class Backplane(ABC):
     def flush(self, timeout: float) -> bool:
         """Wait until all that was queued has been handed over, for at most ``timeout`` seconds; say whether it has.
 
-        Called when a process that only sends is about to end. Not for the event loop.
+        Called when a process that only sends is about to end, and by ``holdfast.flush()``. Not for the event loop.
         """
