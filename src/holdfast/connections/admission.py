@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from holdfast.hub.surroundings import HandlerInfo
 from holdfast.hub.threads import Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.topic import Topic
@@ -17,14 +18,14 @@ RULES_SECONDS = 20.0
 """How long one visit may take."""
 
 
-async def may_join(threads: Threads, topic: Topic, user: Any) -> bool:
+async def may_join(threads: Threads, topic: Topic, user: Any, host: str | None = None) -> bool:
     """Does the topic admit this user? An error in the rule is the rule's author's, and is raised."""
     rule: Any = topic
     match topic.declared.may_join:
         case Mode.LOOP:
-            return bool(await rule.may_join(user))
+            return bool(await threads.handle_async(HandlerInfo(host=host, topic=topic), rule.may_join, user))
         case Mode.THREAD:
-            return bool(await threads.run(rule.may_join, user))
+            return bool(await threads.handle(HandlerInfo(host=host, topic=topic), rule.may_join, user))
         case None:
             return False
 
@@ -34,6 +35,16 @@ class Pair(NamedTuple):
 
     topic: Topic
     user: Any
+    host: str | None = None
+
+    @property
+    def info(self) -> HandlerInfo:
+        return HandlerInfo(host=self.host, topic=self.topic)
+
+    def ask(self) -> bool:
+        """Ask the rule, a ``def``."""
+        rule: Any = self.topic
+        return bool(rule.may_join(self.user))
 
 
 async def may_all_join(threads: Threads, pairs: Sequence[Pair]) -> list[bool | Exception]:
@@ -55,26 +66,16 @@ async def may_all_join(threads: Threads, pairs: Sequence[Pair]) -> list[bool | E
 async def _ask_in_thread(threads: Threads, pairs: Sequence[Pair]) -> list[bool | Exception]:
     try:
         async with asyncio.timeout(RULES_SECONDS):
-            return await threads.run(_ask_all, pairs)
+            return await threads.handle_many([(pair.info, pair.ask) for pair in pairs])
     except Exception as error:  # noqa: BLE001 - it is the answer, for all of them
         return [error] * len(pairs)
-
-
-def _ask_all(pairs: Sequence[Pair]) -> list[bool | Exception]:
-    answers: list[bool | Exception] = []
-    for pair in pairs:
-        rule: Any = pair.topic
-        try:
-            answers.append(bool(rule.may_join(pair.user)))
-        except Exception as error:  # noqa: BLE001 - it is the answer
-            answers.append(error)
-    return answers
 
 
 async def _ask_one(threads: Threads, pair: Pair) -> bool | Exception:
     try:
         async with asyncio.timeout(RULES_SECONDS):
-            return await may_join(threads, pair.topic, pair.user)
+            asked = may_join(threads, pair.topic, pair.user, pair.host)
+            return await asyncio.get_running_loop().create_task(asked, context=threads.context())
     except Exception as error:  # noqa: BLE001 - it is the answer
         return error
 
@@ -82,11 +83,12 @@ async def _ask_one(threads: Threads, pair: Pair) -> bool | Exception:
 async def may_call(threads: Threads, topic: Topic, caller: Caller, action: str) -> bool:
     """Does the topic let this caller, whom it admitted, call this action?"""
     rule: Any = topic
+    info = HandlerInfo(host=caller.host, topic=topic)
     match topic.declared.may_call:
         case Mode.LOOP:
-            return bool(await rule.may_call(caller, action))
+            return bool(await threads.handle_async(info, rule.may_call, caller, action))
         case Mode.THREAD:
-            return bool(await threads.run(rule.may_call, caller, action))
+            return bool(await threads.handle(info, rule.may_call, caller, action))
         case None:
             return True
 
