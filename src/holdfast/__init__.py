@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast.hub.slow import Slow
+    from holdfast.hub.surroundings import HandlerInfo
     from holdfast.protocol.positions import Position
     from holdfast.topics.access import adisconnect, arecheck, disconnect, recheck
     from holdfast.topics.action import action
@@ -42,6 +43,7 @@ __version__ = "0.1.0.dev0"
 _DEFINED_IN: dict[str, str] = {
     "Caller": "holdfast.topics.caller",
     "Event": "holdfast.topics.event",
+    "HandlerInfo": "holdfast.hub.surroundings",
     "Keep": "holdfast.topics.keep",
     "Member": "holdfast.topics.presence",
     "Position": "holdfast.protocol.positions",
@@ -63,6 +65,7 @@ _DEFINED_IN: dict[str, str] = {
 __all__ = [
     "Caller",
     "Event",
+    "HandlerInfo",
     "Keep",
     "Member",
     "Position",

@@ -55,6 +55,8 @@ def check_settings(**kwargs: Any) -> Sequence[CheckMessage]:
         )
     if settings.token_user is not None:
         messages += _loads("TOKEN_USER", settings.token_user, (), callable)
+    if settings.handler_context is not None:
+        messages += _loads("HANDLER_CONTEXT", settings.handler_context, (), callable)
     return messages
 
 

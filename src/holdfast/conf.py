@@ -86,7 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How many of them it may send at once."""
 
     handler_threads: Count = 16
-    """How many ``def`` handlers may run at once in one process; each may use a database connection of its own."""
+    """How many ``def`` handlers may run at once in one process, and how many ``async def`` ones may use the ORM at once. Each
+    may use a database connection of its own."""
 
     answers_kept_hours: Annotated[float, Meta(gt=0)] = 24.0
     """How long the answers to calls are remembered, and so how much later a call may be sent again."""
@@ -99,6 +100,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     token_user: Annotated[str, Meta(min_length=1)] | None = None
     """The dotted path of a function, ``def`` or ``async def``, that takes the token of a ``hello`` and returns its user, or
     ``None`` if it is not valid. ``None``: there are no tokens, cookies say who it is."""
+
+    handler_context: Annotated[str, Meta(min_length=1)] | None = None
+    """The dotted path of a function that takes a ``holdfast.HandlerInfo`` and returns a context manager. It is entered around
+    every handler, and around the reading of sessions and users, in the thread where the ORM is used: to choose a tenant's
+    schema, for example (``docs/how-to/tenants.md``). ``None``: there is nothing around them."""
 
     write_buffer_bytes: Count = 262144
     """How much may wait in one connection's write buffer before its client counts as slow."""

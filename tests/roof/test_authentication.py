@@ -285,7 +285,7 @@ async def test_who_comes_while_the_last_readings_end_is_read_too() -> None:
     asked: list[asyncio.Future[Any]] = []
 
     class ByHand:
-        async def run(self, function: Any, keys: list[str]) -> Any:
+        async def handle(self, info: Any, function: Any, keys: list[str]) -> Any:
             asked.append(asyncio.get_running_loop().create_future())
             return await asked[-1]
 

@@ -324,3 +324,38 @@ def test_e006_a_snapshot_that_could_not_agree_with_its_position() -> None:
     assert "Room0.snapshot is an async def" in message.msg
     assert "Write it as a def" in (message.hint or "")
     assert "holdfast.E006" not in [message.id for message in topics({"snapshot": snapshot})]
+
+
+# ── connections ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _may_join(self: Any, user: Any) -> bool:
+    return True
+
+
+def pooled(pool: Any, *, rule: Any = _may_join, **holdfast: Any) -> list[CheckMessage]:
+    database = {"ENGINE": "django.db.backends.postgresql", "NAME": "x", "OPTIONS": {"pool": pool}}
+    room = type("Room", (Topic,), {"route": "rooms/<slug:room>", "may_join": rule})
+    with (
+        registry.override([room]),
+        override_settings(DATABASES={"default": database}, HOLDFAST=holdfast),
+    ):
+        return [message for message in run_checks(tags=[checks.TAG]) if message.id == "holdfast.W010"]
+
+
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+def test_w010_a_pool_that_can_lock_up() -> None:
+    [message] = pooled(True)
+    assert "at most 4" in message.msg
+    assert "the smallest pool that cannot lock up has 17" in message.msg
+    assert message.hint
+    assert 'lower HOLDFAST["HANDLER_THREADS"] to 3' in message.hint
+    assert pooled({"min_size": 2, "max_size": 16})
+    assert pooled({"min_size": 2, "max_size": 17}) == []
+    assert pooled(True, HANDLER_THREADS=3) == []
+    assert pooled(False) == []
+
+
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+def test_w010_handlers_that_wait_for_no_other_thread_can_share_any_pool() -> None:
+    assert pooled(True, rule=OPEN["may_join"]) == []

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+from holdfast.hub.surroundings import HandlerInfo
 from holdfast.hub.threads import Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.refuse import Refuse
@@ -22,16 +24,17 @@ RULES_SECONDS = 20.0
 """Seconds that one visit may take."""
 
 
-async def may_join(threads: Threads, topic: Topic, user: Any) -> bool:
+async def may_join(threads: Threads, topic: Topic, user: Any, host: str | None = None) -> bool:
     """Does the topic admit this user? A rule says no by its answer, or by an exception that means no
     (:func:`~.failures.means_no`). Any other exception is raised."""
     rule: Any = topic
+    info = HandlerInfo(host=host, topic=topic)
     try:
         match topic.declared.may_join:
             case Mode.LOOP:
-                return bool(await rule.may_join(user))
+                return bool(await threads.handle_async(info, rule.may_join, user))
             case Mode.THREAD:
-                return bool(await threads.run(rule.may_join, user))
+                return bool(await threads.handle(info, rule.may_join, user))
             case None:
                 return False
     except Exception as error:  # noqa: BLE001 - raised there unless it means no
@@ -43,6 +46,11 @@ class Pair(NamedTuple):
 
     topic: Topic
     user: Any
+    host: str | None = None
+
+    @property
+    def info(self) -> HandlerInfo:
+        return HandlerInfo(host=self.host, topic=self.topic)
 
 
 async def may_all_join(threads: Threads, pairs: Sequence[Pair]) -> list[bool | Exception]:
@@ -67,11 +75,16 @@ async def _ask_in_thread(threads: Threads, pairs: Sequence[Pair]) -> list[bool |
     visit = Visit(pairs)
     try:
         async with asyncio.timeout(RULES_SECONDS):
-            return await threads.run(visit.ask)
+            given = await threads.handle_many(visit.handlers())
     except TimeoutError as error:
         return visit.give_up(error)
     except Exception as error:  # noqa: BLE001 - it is the answer, for all of them
         return [error] * len(pairs)
+    # A rule's exception has been given its meaning; those that are left are of the project's context manager.
+    return [
+        _meant(pair.topic, answer) if isinstance(answer, Exception) else answer
+        for pair, answer in zip(pairs, given, strict=True)
+    ]
 
 
 class Visit:
@@ -79,26 +92,31 @@ class Visit:
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self._pairs = pairs
-        self._answers: list[bool | Exception] = []
-        self._begun = False
+        self._answers: dict[int, bool | Exception] = {}
+        self._begun = 0
         self._over = False
 
-    def ask(self) -> list[bool | Exception]:
-        """In the worker thread: ask until all have answered, or until :meth:`give_up`."""
-        self._begun = True
-        for pair in self._pairs:
-            if self._over:
-                break
-            self._answers.append(_ask_now(pair))
-        return self._answers
+    def handlers(self) -> "list[tuple[HandlerInfo, Callable[[], bool | Exception]]]":
+        """What the worker thread calls, each in surroundings of its own."""
+        return [(pair.info, partial(self._ask, place)) for place, pair in enumerate(self._pairs)]
+
+    def _ask(self, place: int) -> bool | Exception:
+        if self._over:
+            return False  # no one reads it
+        self._begun = place + 1
+        answer = self._answers[place] = _ask_now(self._pairs[place])
+        return answer
 
     def give_up(self, error: TimeoutError) -> list[bool | Exception]:
         """On the event loop: ask no further rule. Return the answers so far, and ``error`` for the rule under way; for all of
         them, if no thread was free to begin."""
         self._over = True
-        answers = self._answers.copy()
-        missing = len(self._pairs) - len(answers)
-        return answers + [error] * (min(missing, 1) if self._begun else missing)
+        answers, begun = dict(self._answers), self._begun
+        if not begun:
+            return [error] * len(self._pairs)
+        if begun - 1 in answers:  # the next one's surroundings are under way
+            begun += 1
+        return [answers.get(place, error) for place in range(min(begun, len(self._pairs)))]
 
 
 def _ask_now(pair: Pair) -> bool | Exception:
@@ -112,7 +130,8 @@ def _ask_now(pair: Pair) -> bool | Exception:
 async def _ask_one(threads: Threads, pair: Pair) -> bool | Exception:
     try:
         async with asyncio.timeout(RULES_SECONDS):
-            return await may_join(threads, pair.topic, pair.user)
+            asked = may_join(threads, pair.topic, pair.user, pair.host)
+            return await asyncio.get_running_loop().create_task(asked, context=threads.context())
     except Exception as error:  # noqa: BLE001 - it is the answer
         return error
 
@@ -120,12 +139,13 @@ async def _ask_one(threads: Threads, pair: Pair) -> bool | Exception:
 async def may_call(threads: Threads, topic: Topic, caller: Caller, action: str) -> bool:
     """Does the topic let this caller, whom it admitted, call this action?"""
     rule: Any = topic
+    info = HandlerInfo(host=caller.host, topic=topic)
     try:
         match topic.declared.may_call:
             case Mode.LOOP:
-                return bool(await rule.may_call(caller, action))
+                return bool(await threads.handle_async(info, rule.may_call, caller, action))
             case Mode.THREAD:
-                return bool(await threads.run(rule.may_call, caller, action))
+                return bool(await threads.handle(info, rule.may_call, caller, action))
             case None:
                 return True
     except Refuse:

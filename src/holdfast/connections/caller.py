@@ -9,13 +9,15 @@ class Caller:
     """Handed to every action and to ``may_call``.
 
     ``user`` is Django's user, or ``AnonymousUser``. ``client`` is the id that the client keeps across its connections
-    (what ``exclude`` goes by), ``session`` the id of this one connection. The handshake's scope is not kept: it would be
+    (what ``exclude`` goes by), ``session`` the id of this one connection. ``host`` is the host that it was made to, where
+    that matters (``HOLDFAST["HANDLER_CONTEXT"]``), else ``None``. The handshake's scope is not kept: it would be
     most of what a connection costs.
     """
 
-    __slots__ = ("client", "session", "user")
+    __slots__ = ("client", "host", "session", "user")
 
-    def __init__(self, *, user: Any, client: str, session: str) -> None:
+    def __init__(self, *, user: Any, client: str, session: str, host: str | None = None) -> None:
+        self.host = host
         self.user = user
         self.client = client
         self.session = session

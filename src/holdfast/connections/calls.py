@@ -150,7 +150,9 @@ class Calls:
         return attempt
 
     def _start(self, request: Request) -> "asyncio.Task[bytes]":
-        task = asyncio.get_running_loop().create_task(self._answer(request), name=request.target)
+        task = asyncio.get_running_loop().create_task(
+            self._answer(request), name=request.target, context=self._threads.context()
+        )
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -169,11 +171,11 @@ class Calls:
 
     async def _answer(self, request: Request) -> bytes:
         try:
-            await self._authorize(request)
             if request.action.is_async:
-                return await self._run_on_loop(request)
+                return await self._threads.handle_async(request.info, self._run_on_loop, request)
+            await self._authorize(request)
             for pause in _pauses():
-                outcome = await self._threads.run(self._run_in_thread, request)
+                outcome = await self._threads.handle(request.info, self._run_in_thread, request)
                 answer = outcome if isinstance(outcome, bytes) else _verdict(outcome)
                 if answer is not None:
                     return answer
@@ -190,7 +192,7 @@ class Calls:
         declared = topic.declared
         request.check_place()
         join_here = request.rechecks and (action.is_async or declared.may_join is Mode.LOOP)
-        if join_here and not await may_join(self._threads, topic, caller.user):
+        if join_here and not await may_join(self._threads, topic, caller.user, caller.host):
             raise CallFailed.of(codes.FORBIDDEN, expelled=True)
         call_here = action.is_async or declared.may_call is Mode.LOOP
         if call_here and not await may_call(self._threads, topic, caller, action.name):
@@ -243,6 +245,7 @@ class Calls:
 
     async def _run_on_loop(self, request: Request) -> bytes:
         key, caller = request.key, request.caller
+        await self._authorize(request)
         if key is not None:
             earlier = await self._claim_or_wait(request)
             if earlier is not None:

@@ -47,6 +47,7 @@ class Connection:
         "_session",
         "_sink",
         "_tasks",
+        "host",
         "ready",
         "session_key",
         "user",
@@ -62,7 +63,9 @@ class Connection:
         *,
         user: Any = None,
         session_key: str | None = None,
+        host: str | None = None,
     ) -> None:
+        self.host = host
         self._service = service
         self._hub = hub
         self._loop = hub.loop
@@ -96,7 +99,7 @@ class Connection:
     @property
     def caller(self) -> Caller:
         """Who this is to an action; made when it is asked for, since most connections never call one."""
-        return Caller(user=self.user, client=self._session.client, session=self._session.id)
+        return Caller(user=self.user, client=self._session.client, session=self._session.id, host=self.host)
 
     # ── what the transport tells ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -253,7 +256,7 @@ class Connection:
                     self._sink.close(effect.code.close or 1000, effect.code.message)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
+        task = self._loop.create_task(work, context=self._service.runtime.threads.context())
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
@@ -267,7 +270,7 @@ class Connection:
 
     async def _authenticate(self, effect: Authenticate) -> None:
         try:
-            user = await self._service.user_of(effect.token)
+            user = await self._service.user_of(effect.token, self.host)
             found = user_id(user)
         except Exception as error:  # noqa: BLE001 - reported there
             report(logger, "the project's TOKEN_USER failed", error)
@@ -295,7 +298,8 @@ class Connection:
             while True:
                 await revocation.settled(self)
                 begun = revocation.recent.newest
-                if topic is None or not await may_join(self._service.runtime.threads, topic, self.user):
+                threads = self._service.runtime.threads
+                if topic is None or not await may_join(threads, topic, self.user, self.host):
                     effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
                     break
                 if not named and not session.admitted(asked, topic.name):
@@ -332,7 +336,7 @@ class Connection:
             durable=topic.declared.durable,
             slow=topic.declared.slow,
             since=effect.since,
-            snapshot=snapshot_of(self._service.runtime, topic),
+            snapshot=snapshot_of(self._service.runtime, topic, self.host),
             attending=await attending(self._service.runtime.threads, topic, self.caller),
         )
         if subscription is not None:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.hub.hub import Hub
+from holdfast.hub.surroundings import HandlerInfo
 from holdfast.hub.threads import Threads
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
@@ -45,6 +46,7 @@ class Claim(NamedTuple):
 
     user: Any
     session_key: str | None
+    host: str | None = None
 
 
 Identify = Callable[[Sequence[Claim]], Sequence[Any]]
@@ -275,13 +277,13 @@ class Reauthorization:
 
     async def _ask_about_users(self, questions: Sequence[Question]) -> list[Question]:
         """Nobody in particular stays nobody in particular; each pair of a user and a session is asked about once."""
-        claims: dict[tuple[str, str | None], Claim] = {}
+        claims: dict[tuple[str, str | None, str | None], Claim] = {}
         asked = [question.connection.user for question in questions]
         for question in questions:
             connection = question.connection
             if connection.user_id is not None:
-                claim = Claim(connection.user, connection.session_key)
-                claims[connection.user_id, connection.session_key] = claim
+                claim = Claim(connection.user, connection.session_key, connection.host)
+                claims[connection.user_id, connection.session_key, connection.host] = claim
         found = dict(zip(claims, await self._identified(list(claims.values())), strict=True))
         unknown = []
         for question, before in zip(questions, asked, strict=True):
@@ -289,7 +291,7 @@ class Reauthorization:
             if connection.user_id is None:
                 question.settle()
                 continue
-            key = connection.user_id, connection.session_key
+            key = connection.user_id, connection.session_key, connection.host
             if key not in found or isinstance(
                 found[key], Exception
             ):  # not in: a token has been taken meanwhile
@@ -311,21 +313,30 @@ class Reauthorization:
             return []
         try:
             async with asyncio.timeout(IDENTIFY_SECONDS):
-                return await self._threads.run(self._identify, claims)
+                return await self._identified_by_host(claims)
         except Exception as error:  # noqa: BLE001 - it is the answer, for all of them
             return [error] * len(claims)
+
+    async def _identified_by_host(self, claims: Sequence[Claim]) -> Sequence[Any]:
+        """Ask about those together who have come to one host: another one's users may be others, in another place."""
+        found: dict[int, Any] = {}
+        for host in dict.fromkeys(claim.host for claim in claims):
+            some = [claim for claim in claims if claim.host == host]
+            answers = await self._threads.handle(HandlerInfo(host=host), self._identify, some)
+            found.update(zip(map(id, some), answers, strict=True))
+        return [found[id(claim)] for claim in claims]
 
     async def _ask_rules(self, questions: Sequence[Question]) -> list[Question]:
         """Ask each rule once about each user, and once about all who are anonymous."""
         assert self._hub is not None
         asked = self._hub.loop.time()
-        pairs: dict[tuple[str, str | None], Pair] = {}
-        places: dict[tuple[str, str | None], list[tuple[Question, Place, int]]] = {}
+        pairs: dict[tuple[str, str | None, str | None], Pair] = {}
+        places: dict[tuple[str, str | None, str | None], list[tuple[Question, Place, int]]] = {}
         for question in questions:
             connection = question.connection
             for place in question.standing():
-                key = place.topic.name, connection.user_id
-                pairs.setdefault(key, Pair(place.topic, connection.user))
+                key = place.topic.name, connection.user_id, connection.host
+                pairs.setdefault(key, Pair(place.topic, connection.user, connection.host))
                 places.setdefault(key, []).append((question, place, place.doubts))
         unanswered: dict[Question, dict[Place, Code]] = {}
         answers = await may_all_join(self._threads, list(pairs.values()))

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.hub.surroundings import HandlerInfo
 from holdfast.protocol.codes import Code
 from holdfast.protocol.frames import ErrorPayload
 from holdfast.topics.action import Action
@@ -42,6 +43,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     recheck: bool
     wait: float = 0.0
     place: Place | None = None
+
+    @property
+    def info(self) -> HandlerInfo:
+        """What its handlers run for."""
+        return HandlerInfo(host=self.caller.host, topic=self.topic)
 
     @property
     def rechecks(self) -> bool:

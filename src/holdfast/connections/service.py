@@ -18,8 +18,8 @@ from .pacing import Farewell, Pace
 from .reauthorize import Identify, Reauthorization, believe
 from .revocation import Revocation
 
-Authenticate = Callable[[str], Awaitable[Any]]
-"""Finds the user whom a token belongs to; ``None`` if nobody."""
+Authenticate = Callable[[str, str | None], Awaitable[Any]]
+"""Finds the user of a token that came to a host; ``None`` if the token is not valid."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,13 +81,13 @@ class Service:
             self._farewell = Farewell(Pace.of(len(self.connections), self.policy.drain_seconds), now)
         return self._farewell.after(now, random.random())  # noqa: S311 - nothing secret depends on it
 
-    async def user_of(self, token: str) -> Any:
+    async def user_of(self, token: str, host: str | None = None) -> Any:
         """Whose a token is, ``None`` if nobody's. Asked again if something was ordered about that user meanwhile. Raises what
         the project's function raises."""
         recent = self.revocation.recent
         while self.authenticate is not None:
             begun = recent.newest
-            user = await self.authenticate(token)
+            user = await self.authenticate(token, host)
             found = user_id(user)
             if found is None or not recent.concern_owner(owner_of_key(found), begun):
                 return user

@@ -21,6 +21,7 @@ from holdfast.connections.service import Policy
 from holdfast.hub import runtime as runtimes
 from holdfast.hub.hub import Timing
 from holdfast.hub.runtime import Runtime
+from holdfast.hub.surroundings import Around
 from holdfast.hub.threads import Inline, Threads
 from holdfast.hub.waiting import calling_afterwards
 from holdfast.limits.base import Limiter, Rate
@@ -180,6 +181,11 @@ class Environment:
                 "@pytest.mark.django_db(transaction=True) (or use the fixture transactional_db); or put it into a class "
                 "of Django's TestCase, where async def tests have one thread for both."
             )
+
+
+def around_handlers() -> Around | None:
+    """What the project's settings put around handlers."""
+    return wiring.handler_context(settings())
 
 
 def _without_loop(function: Callable[[], T]) -> T:

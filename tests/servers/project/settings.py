@@ -1,6 +1,7 @@
 """Settings of the project that the servers serve.
 
 LIVE_DATABASE    the SQLite file
+LIVE_DATABASES   JSON: the DATABASES dict, in place of the SQLite file
 LIVE_HOLDFAST    JSON: the HOLDFAST dict
 LIVE_SCRIPT_NAME FORCE_SCRIPT_NAME
 """
@@ -24,7 +25,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
-DATABASES = {
+SQLITE = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("LIVE_DATABASE", ":memory:"),
@@ -35,6 +36,7 @@ DATABASES = {
         },
     }
 }
+DATABASES = json.loads(os.environ.get("LIVE_DATABASES", "null")) or SQLITE
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
