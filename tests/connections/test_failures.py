@@ -397,7 +397,7 @@ async def test_a_rule_that_hangs_is_no_answer_for_itself_only(monkeypatch: pytes
 
 
 async def hello(here: Any, find: Callable[[str], Any]) -> Socket:
-    async def authenticate(token: str) -> Any:
+    async def authenticate(token: str, host: str | None) -> Any:
         return find(token)
 
     process = here.processes[0]

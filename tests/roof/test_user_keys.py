@@ -268,7 +268,9 @@ def test_orders_signals_calls_and_members_know_the_user(
             signals.saved(
                 sender=model, instance=user, created=False, update_fields=["password"], using="default"
             )
-            signals.rights_changed(None, user, "post_add", False, {1}, "default")
+            signals.rights_changed(
+                sender=None, instance=user, action="post_add", reverse=False, pk_set={1}, using="default"
+            )
             signals._recheck([pk], "default")
             signals.deleted(sender=model, instance=user, using="default")
             named = [
