@@ -247,7 +247,9 @@ def test_orders_signals_calls_and_members_know_the_user(
 
     async def joined(here: Any) -> Socket:
         socket: Socket = await here.processes[0].connect(user, session=key)
-        answer = await socket.join("inbox/me")
+        socket.ask_to_join("inbox/me")
+        # On a busy machine the presence of this very join may be told at once, too.
+        (answer,) = [frame for frame in await socket.hear() if frame["type"] != "presence"]
         assert answer["topic"] == f"inbox/{text}"
         assert [member["id"] for member in answer["payload"]["members"]] == [text]
         return socket
