@@ -25,6 +25,7 @@ export const CODES: Readonly<Record<CodeName, Code>> = {
   unknown_action: { message: "The topic has no action of this name.", retry: false, close: null },
   invalid_payload: { message: "The payload does not fit the action.", retry: false, close: null },
   refused: { message: "The application refused the call.", retry: false, close: null },
+  not_found: { message: "What the call is about does not exist.", retry: false, close: null },
   key_reused: { message: "This key was used before, for a different call.", retry: false, close: null },
   outcome_unknown: { message: "An earlier attempt with this key was interrupted; it may have been carried out.", retry: false, close: null },
   timeout: { message: "The call took longer than it may.", retry: false, close: null },
@@ -58,6 +59,7 @@ export type CodeName =
   | "unknown_action"
   | "invalid_payload"
   | "refused"
+  | "not_found"
   | "key_reused"
   | "outcome_unknown"
   | "timeout"

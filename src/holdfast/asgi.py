@@ -27,6 +27,7 @@ With Channels' own parts you can write out something like it, to put something o
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, cast
 
@@ -36,10 +37,11 @@ from django.conf import settings as django_settings
 from django.urls import URLPattern, URLResolver, path, re_path
 
 from . import origins, wiring
-from .authentication import SessionAuthentication
+from .authentication import SessionAuthentication, session_key
 from .conf import settings
 from .transports.origin import OriginCheck
 from .transports.readiness import Readiness
+from .transports.refusals import RefusalLog, shown
 from .transports.script_name import BelowScriptName
 from .transports.websocket import LiveWebSocket
 
@@ -51,6 +53,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 CALLS_MAY_TAKE_SECONDS = 10.0
+
+_refusals = RefusalLog(logger, time.monotonic())
 
 
 def application(
@@ -99,12 +103,13 @@ def below_script_name(router: Application) -> Application:
 
 
 def origin_checked(inner: Application) -> Application:
-    """Let in browsers whose page comes from a host in ``ALLOWED_HOSTS`` or an origin in ``HOLDFAST["ORIGINS"]``.
+    """Let in browsers whose page comes from a host in ``ALLOWED_HOSTS`` or an origin in ``HOLDFAST["ORIGINS"]``, and programs
+    that send neither an ``Origin`` header nor a session's cookie.
 
     Under ``DEBUG`` with empty ``ALLOWED_HOSTS`` these are, as in Django, this machine and the subdomains of ``localhost``.
     Both settings are read at each handshake, so that they may change between tests.
     """
-    return OriginCheck(inner, _admits)
+    return OriginCheck(inner, _admits, lambda headers: session_key(headers) is not None)
 
 
 def _admits(origin: str | None) -> bool:
@@ -113,6 +118,11 @@ def _admits(origin: str | None) -> bool:
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    _refusals.note(
+        f"A WebSocket to {shown(scope['path'])} was refused: nothing is served there. Live topics are at "
+        f"/{settings().path}ws.",
+        time.monotonic(),
+    )
     await receive()
     await send({"type": "websocket.close"})
 

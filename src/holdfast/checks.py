@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.models import CompositePrimaryKey
 from django.utils.module_loading import import_string
 
-from . import conf
+from . import conf, origins
 from .backplane.base import Backplane
 from .database_checks import vendor_of
 from .log.base import Log
@@ -261,6 +261,21 @@ def check_order_of_apps(**kwargs: Any) -> Sequence[CheckMessage]:
             id="holdfast.W006",
         )
         for name in after
+    ]
+
+
+@register(TAG)
+def check_origins(**kwargs: Any) -> Sequence[CheckMessage]:
+    """May any site use the sessions of this one's visitors?"""
+    settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
+    if origins.ANY not in (settings.origins or ()) or not apps.is_installed("django.contrib.sessions"):
+        return []
+    return [
+        Warning(
+            f'{conf.NAME}["ORIGINS"] lets pages of any site connect, with the session of the visitor who looks at them.',
+            hint='List the sites, such as "https://app.example.com", or sign users in by tokens only and silence this.',
+            id="holdfast.W023",
+        )
     ]
 
 

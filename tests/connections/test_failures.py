@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis.exceptions
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldError, ObjectDoesNotExist, PermissionDenied
+from django.core.exceptions import FieldError, ObjectDoesNotExist, PermissionDenied, ValidationError
 from django.core.signing import BadSignature, SignatureExpired
 from django.db import InterfaceError, OperationalError, ProgrammingError, connections
 from django.http import Http404
@@ -55,6 +55,7 @@ def sqlite_error(sql: str) -> OperationalError:
         (Refuse("no"), Verdict.DENIED),
         (BadSignature(), Verdict.DENIED),
         (SignatureExpired(), Verdict.DENIED),
+        (ValidationError("no"), Verdict.INVALID),
         (Http404(), Verdict.MISSING),
         (ObjectDoesNotExist(), Verdict.MISSING),
         (OperationalError("server closed the connection"), Verdict.UNAVAILABLE),
@@ -284,6 +285,63 @@ def test_a_call_rule_that_refuses_tells_its_reason(topic: str) -> None:
 def test_a_call_that_met_an_outage_may_be_tried_again(topic: str, part: str, error: Exception) -> None:
     setattr(Raising, part, error)
     assert code(calling(topic)) == ["unavailable"]
+
+
+def drf(name: str, detail: Any) -> Exception:
+    """An exception of Django REST framework, which is known by its name."""
+    kind = type(name, (Exception,), {"__module__": "rest_framework.exceptions"})
+    error: Any = kind()
+    error.detail = detail
+    return error  # type: ignore[no-any-return]
+
+
+@each_topic
+@pytest.mark.parametrize(
+    ("error", "errors"),
+    [
+        (ValidationError({"title": ["Too long.", "Too loud."]}), {"title": ["Too long.", "Too loud."]}),
+        (ValidationError("Not on Sundays."), {"__all__": ["Not on Sundays."]}),
+        (ValidationError("%(day)s is over.", params={"day": "Sunday"}), {"__all__": ["Sunday is over."]}),
+        (drf("ValidationError", {"title": ["Too long."]}), {"title": ["Too long."]}),
+        (drf("ValidationError", ["Too late."]), {"__all__": ["Too late."]}),
+        (drf("ValidationError", {"tags": [{}, {"name": ["Taken."]}]}), {"tags": ["name: Taken."]}),
+    ],
+    ids=repr,
+)
+@pytest.mark.django_db(transaction=True)
+def test_an_action_that_finds_values_not_valid_says_which(
+    topic: str, error: Exception, errors: dict[str, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    Raising.action = error
+    (answer,) = calling(topic)
+    assert answer["payload"]["code"] == "invalid_payload"
+    assert answer["payload"]["errors"] == errors
+    assert tracebacks(caplog) == []
+
+
+@each_topic
+@pytest.mark.parametrize("error", [Http404("no"), ObjectDoesNotExist("no"), drf("NotFound", "no")], ids=repr)
+@pytest.mark.django_db(transaction=True)
+def test_an_action_that_does_not_find_something_is_no_fault(
+    topic: str, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    Raising.action = error
+    assert code(calling(topic)) == ["not_found"]
+    assert tracebacks(caplog) == []
+
+
+@each_topic
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.django_db(transaction=True)
+def test_a_client_is_told_of_a_fault_what_it_was_only_in_development(
+    topic: str, debug: bool, settings: Any
+) -> None:
+    settings.DEBUG = debug
+    Raising.action = ZeroDivisionError("a secret")
+    (answer,) = calling(topic)
+    assert answer["payload"]["code"] == "internal"
+    assert ("(DEBUG: ZeroDivisionError: a secret)" in answer["payload"]["message"]) is debug
+    assert ("secret" in str(answer)) is debug
 
 
 # ── on the schedule, and after an order ──────────────────────────────────────────────────────────────────────────────

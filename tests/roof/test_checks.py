@@ -301,6 +301,15 @@ def test_w007_a_project_in_which_nobody_can_be_signed_in() -> None:
     assert found(INSTALLED_APPS=apps, HOLDFAST={"TOKEN_USER": "builtins.len"}) == []
 
 
+def test_w023_sessions_for_pages_of_any_site() -> None:
+    message = only(found(HOLDFAST={"ORIGINS": ["*"]}), "holdfast.W023")
+    assert "any site" in message.msg
+    assert found(HOLDFAST={"ORIGINS": ["https://app.example.com"]}) == []
+    without = ["holdfast", "django.contrib.auth", "django.contrib.contenttypes"]
+    tokens = {"ORIGINS": ["*"], "TOKEN_USER": "builtins.len"}
+    assert found(INSTALLED_APPS=without, HOLDFAST=tokens) == []
+
+
 # ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

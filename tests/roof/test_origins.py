@@ -12,7 +12,8 @@ from holdfast.asgi import origin_checked
 from holdfast.origins import AllowedOrigins, BadOrigin, Pattern
 from holdfast.protocol import codes
 from holdfast.transports import origin as origin_module
-from holdfast.transports.origin import RefusalLog
+from holdfast.transports import refusals
+from holdfast.transports.refusals import RefusalLog
 
 # ── patterns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -163,6 +164,7 @@ async def tried(
     return sent
 
 
+COOKIE = (b"cookie", b"sessionid=0123456789abcdefghijklmnopqrstuv")
 INSIDE = [{"type": "inside"}]
 FORBIDDEN = [{"type": "websocket.close"}]
 FINAL = [
@@ -207,7 +209,7 @@ async def test_a_client_of_ours_learns_that_it_is_final_and_others_get_a_403() -
     assert await tried("null") == FINAL
     assert await tried("https://evil.example", subprotocols=[]) == FORBIDDEN
     assert await tried("https://evil.example", subprotocols=["graphql-ws"]) == FORBIDDEN
-    assert await tried(None) == FORBIDDEN
+    assert await tried(None, headers=[COOKIE]) == FORBIDDEN
     two = [(b"origin", b"https://example.com"), (b"origin", b"https://evil.example")]
     assert await tried(None, headers=two) == FORBIDDEN
 
@@ -222,6 +224,16 @@ async def test_what_a_foreign_page_is_answered_depends_on_nothing_but_its_origin
             assert await tried("", headers=headers, path=path) == FINAL
 
 
+@override_settings(ALLOWED_HOSTS=["example.com"])
+async def test_without_an_origin_only_a_session_cookie_is_turned_down() -> None:
+    """Browsers send an origin always, so what has none is a program. With a cookie it may be one that was tricked."""
+    assert await tried(None) == INSIDE
+    assert await tried(None, subprotocols=[]) == INSIDE
+    assert await tried(None, headers=[(b"cookie", b"theme=dark; csrftoken=x")]) == INSIDE
+    assert await tried(None, headers=[COOKIE]) == FORBIDDEN
+    assert await tried("", headers=[(b"origin", b""), COOKIE]) == FINAL
+
+
 # ── the log ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -233,7 +245,7 @@ async def test_a_refused_origin_is_logged_once_with_the_way_out(caplog: pytest.L
     check = origin_checked(application)
     for _ in range(3):
         await tried("https://app.example.org", check=check)
-    await tried(None, check=check)
+    await tried(None, check=check, headers=[COOKIE])
     await tried("null", check=check)
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
     first, second, third = caplog.messages
@@ -246,17 +258,18 @@ async def test_a_refused_origin_is_logged_once_with_the_way_out(caplog: pytest.L
 def test_origins_that_a_client_makes_up_fill_neither_the_log_nor_the_memory(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    log, now = RefusalLog(0.0), 0.0
+    log, now = RefusalLog(origin_module.logger, 0.0), 0.0
     for number in range(10_000):
-        log.note(f"https://{number}.example" + "x" * 10_000, now)
-    assert len(caplog.records) == origin_module.LOGGED_AT_ONCE
+        log.note(origin_module._explained([f"https://{number}.example" + "x" * 10_000]), now)
+    assert len(caplog.records) == refusals.LOGGED_AT_ONCE
     assert all(len(message) < 1000 for message in caplog.messages)
     for number in range(1000):
-        log.note(f"https://later-{number}.example", now + 60 * (number + 1))
-    assert len(log._logged) == origin_module.REMEMBERED
-    assert len(caplog.records) == origin_module.LOGGED_AT_ONCE + 1000  # a real one is still heard of
+        log.note(f"a reason {number}", now + 60 * (number + 1))
+    assert len(log._logged) == refusals.REMEMBERED
+    assert len(caplog.records) == refusals.LOGGED_AT_ONCE + 1000  # a real one is still heard of
 
 
 def test_what_a_client_sends_as_an_origin_makes_no_line_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
-    RefusalLog(0.0).note("https://evil.example\r\nERROR all is lost", 0.0)
+    log = RefusalLog(origin_module.logger, 0.0)
+    log.note(origin_module._explained(["https://evil.example\r\nERROR all is lost"]), 0.0)
     assert "\n" not in caplog.messages[0]

@@ -70,10 +70,17 @@ async def test_a_foreign_origin_is_logged_once_with_the_way_out(server: Running)
     assert 'HOLDFAST["ORIGINS"]' in said[0]
 
 
-async def test_a_missing_origin_is_refused(server: Running) -> None:
+async def test_a_cookie_without_an_origin_is_refused(server: Running) -> None:
     refusal = await refused(server, origin=None)
 
     assert refusal.response.status_code == 403
+
+
+async def test_a_program_without_an_origin_and_a_cookie_is_let_in(server: Running) -> None:
+    async with Live(server, user=None, origin=None) as program:
+        welcome = await program.hello()
+
+    assert welcome["payload"]["user"] is None
 
 
 async def test_an_unknown_subprotocol_is_refused_with_the_known_ones(server: Running) -> None:

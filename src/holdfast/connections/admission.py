@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from django.conf import settings
+
 from holdfast.hub.surroundings import HandlerInfo
 from holdfast.hub.threads import Threads
 from holdfast.topics.declaration import Mode
@@ -178,7 +180,7 @@ def _refused(topic: Topic, rule: str, error: Exception) -> bool:
     """Return ``False`` if the exception that a rule raised means no; else raise it."""
     if not means_no(error):
         raise error
-    report(logger, f"{topic!r}.{rule} raised", error)
+    report(logger, f"{topic!r}.{rule} raised", error, no=logging.WARNING if settings.DEBUG else logging.INFO)
     return False
 
 

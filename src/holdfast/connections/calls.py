@@ -27,7 +27,7 @@ from holdfast.topics.topic import Topic
 
 from .admission import may_call, may_call_now, may_join
 from .caller import Caller
-from .failures import Verdict, report, verdict_of
+from .failures import Verdict, detail_of, field_errors, report, verdict_of
 from .place import Place
 from .request import CallFailed, Request
 
@@ -350,10 +350,16 @@ def _failure(request: Request, error: Exception) -> CallFailed:
             )
     what = f"{type(request.topic).__name__}.{request.action.name} failed for {request.caller!r}"
     verdict = verdict_of(error)
-    if verdict is Verdict.MISSING:  # an action that does not find something has not said no
-        logger.error("%s", what, exc_info=error)
-        return CallFailed.of(codes.INTERNAL)
+    if verdict is Verdict.INVALID:
+        errors = field_errors(error)
+        logger.info("%s: not valid: %s", what, ", ".join(errors))
+        return CallFailed.of(codes.INVALID_PAYLOAD, errors=errors)
+    if verdict is Verdict.MISSING:
+        logger.info("%s: not found: %s", what, error)
+        return CallFailed.of(codes.NOT_FOUND)
     report(logger, what, error)
     if verdict is Verdict.UNAVAILABLE:  # the transaction rolled back, or it is not known: the key will tell
         return CallFailed.of(codes.UNAVAILABLE, retry_after=RETRY_SECONDS)
-    return CallFailed.of(codes.FORBIDDEN if verdict is Verdict.DENIED else codes.INTERNAL)
+    if verdict is Verdict.DENIED:
+        return CallFailed.of(codes.FORBIDDEN)
+    return CallFailed.of(codes.INTERNAL, detail=detail_of(error) or "")

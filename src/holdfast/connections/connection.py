@@ -7,6 +7,8 @@ from collections.abc import Collection, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
+import msgspec
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 
 from holdfast.hub.hub import Hub
@@ -22,7 +24,7 @@ from holdfast.topics.topic import Topic
 from .admission import may_join
 from .attending import attending
 from .caller import Caller, user_id
-from .failures import Verdict, code_of, report, verdict_of
+from .failures import Verdict, code_of, detail_of, report, verdict_of
 from .place import NOT_TRUSTED, Place
 from .request import CallFailed
 from .service import Service
@@ -300,6 +302,7 @@ class Connection:
                 begun = revocation.recent.newest
                 threads = self._service.runtime.threads
                 if topic is None or not await may_join(threads, topic, self.user, self.host):
+                    self._service.explanations.refused(asked, topic, self.user, self._loop.time())
                     effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
                     break
                 if not named and not session.admitted(asked, topic.name):
@@ -313,7 +316,7 @@ class Connection:
             report(logger, f"a join of {asked!r} failed", error, no=logging.WARNING)
             code = code_of(error)
             wait = RETRY_SECONDS if code.retry else None
-            effects = session.refused(effect.ref, asked, code, retry_after=wait)
+            effects = session.refused(effect.ref, asked, code, message=detail_of(error), retry_after=wait)
         self._carry_out(effects)
 
     async def _join(self, effect: Admit, topic: Topic, begun: int) -> bool:
@@ -326,6 +329,8 @@ class Connection:
             overtaken = recent.concern(self.owner, topic.name, topic.declared.route.text, begun)
             if overtaken:
                 return False
+            if settings.DEBUG:
+                payload = msgspec.structs.replace(payload, events=tuple(topic.declared.events))
             self._carry_out(self._session.joined(effect.ref, effect.topic, topic.name, payload))
             return self._session.has_joined(effect.topic)
 

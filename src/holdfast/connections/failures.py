@@ -11,7 +11,14 @@ import logging
 import sqlite3
 import urllib.error
 
-from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, SynchronousOnlyOperation
+from django.conf import settings
+from django.core.exceptions import (
+    NON_FIELD_ERRORS,
+    ObjectDoesNotExist,
+    PermissionDenied,
+    SynchronousOnlyOperation,
+    ValidationError,
+)
 from django.core.signing import BadSignature
 from django.db import InterfaceError, OperationalError
 from django.http import Http404
@@ -27,12 +34,14 @@ class Verdict(enum.Enum):
     """What an exception means.
 
     ``DENIED``: the code said no. ``MISSING``: something that the code looked for is not there, which is a no from a rule.
+    ``INVALID``: values that the code was given are not valid, which is an answer from an action and a fault elsewhere.
     ``UNAVAILABLE``: a database, a cache or another service did not answer; the same attempt may succeed later. ``FAULT``:
     anything else, a mistake in the code until proven otherwise.
     """
 
     DENIED = "denied"
     MISSING = "missing"
+    INVALID = "invalid"
     UNAVAILABLE = "unavailable"
     FAULT = "fault"
 
@@ -68,6 +77,11 @@ _BY_NAME = {
     "redis.exceptions.TryAgainError": Verdict.UNAVAILABLE,
     "requests.exceptions.ConnectionError": Verdict.UNAVAILABLE,
     "requests.exceptions.Timeout": Verdict.UNAVAILABLE,
+    "rest_framework.exceptions.AuthenticationFailed": Verdict.DENIED,
+    "rest_framework.exceptions.NotAuthenticated": Verdict.DENIED,
+    "rest_framework.exceptions.NotFound": Verdict.MISSING,
+    "rest_framework.exceptions.PermissionDenied": Verdict.DENIED,
+    "rest_framework.exceptions.ValidationError": Verdict.INVALID,
     "socket.gaierror": Verdict.UNAVAILABLE,
 }
 """Exceptions of packages that need not be installed, by the full name of a class or of one of its bases."""
@@ -86,6 +100,8 @@ def verdict_of(error: BaseException) -> Verdict:
             return Verdict.DENIED
         case _ if isinstance(error, _MISSING):
             return Verdict.MISSING
+        case ValidationError():
+            return Verdict.INVALID
         case _ if isinstance(error, _UNAVAILABLE):
             return Verdict.UNAVAILABLE
         case OSError() if error.errno in _UNREACHABLE:
@@ -108,8 +124,34 @@ def code_of(error: BaseException) -> Code:
             return codes.FORBIDDEN
         case Verdict.UNAVAILABLE:
             return codes.UNAVAILABLE
-        case Verdict.FAULT:
+        case Verdict.INVALID | Verdict.FAULT:
             return codes.INTERNAL
+
+
+def detail_of(error: BaseException) -> str | None:
+    """What a client may read about a fault: the exception under ``DEBUG``, nothing in production."""
+    faulty = verdict_of(error) in (Verdict.FAULT, Verdict.INVALID)
+    return f"DEBUG: {type(error).__name__}: {error}" if faulty and settings.DEBUG else None
+
+
+def field_errors(error: BaseException) -> dict[str, list[str]]:
+    """The texts of a ``ValidationError``, Django's or Django REST framework's, by field. What concerns no single field is
+    under ``__all__``, as in Django's forms."""
+    if isinstance(error, ValidationError):
+        return error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
+    detail: object = getattr(error, "detail", None)
+    if isinstance(detail, dict):
+        return {str(field): _texts(value) for field, value in detail.items()}
+    return {NON_FIELD_ERRORS: _texts(detail)}
+
+
+def _texts(detail: object) -> list[str]:
+    """The texts in a value of REST framework's ``detail``, which nests lists and dicts for nested serializers."""
+    if isinstance(detail, dict):
+        return [f"{field}: {text}" for field, value in detail.items() for text in _texts(value)]
+    if isinstance(detail, list | tuple):
+        return [text for value in detail for text in _texts(value)]
+    return [str(detail)]
 
 
 def report(logger: logging.Logger, what: str, error: BaseException, *, no: int = logging.INFO) -> None:
@@ -125,7 +167,7 @@ def report(logger: logging.Logger, what: str, error: BaseException, *, no: int =
         )
         return
     match verdict_of(error):
-        case Verdict.FAULT:
+        case Verdict.FAULT | Verdict.INVALID:
             logger.error("%s", what, exc_info=error)
         case Verdict.UNAVAILABLE:
             logger.warning("%s, and may be tried again: %s: %s", what, type(error).__name__, error)

@@ -24,10 +24,17 @@ class CallFailed(Exception):
 
     @classmethod
     def of(
-        cls, code: Code, *, detail: str = "", retry_after: float | None = None, expelled: bool = False
+        cls,
+        code: Code,
+        *,
+        detail: str = "",
+        retry_after: float | None = None,
+        errors: dict[str, list[str]] | None = None,
+        expelled: bool = False,
     ) -> "CallFailed":
         message = f"{code.message} ({detail})" if detail else code.message
-        return cls(ErrorPayload(code=code.name, message=message, retry_after=retry_after), expelled=expelled)
+        payload = ErrorPayload(code=code.name, message=message, retry_after=retry_after, errors=errors)
+        return cls(payload, expelled=expelled)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

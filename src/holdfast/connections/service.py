@@ -14,6 +14,7 @@ from holdfast.topics.registry import Registry
 
 from .caller import user_id
 from .calls import Calls
+from .explaining import Explanations
 from .pacing import Farewell, Pace
 from .reauthorize import Identify, Reauthorization, believe
 from .revocation import Revocation
@@ -63,6 +64,7 @@ class Service:
         self.authenticate = authenticate
         self.calls = Calls(runtime.log, runtime.threads, runtime.log_threads, limiter)
         self.connections: set[Any] = set()
+        self.explanations = Explanations(registry)
         self._farewell: Farewell | None = None
         self.revocation = Revocation(
             self.connections,

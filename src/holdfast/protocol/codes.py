@@ -59,6 +59,7 @@ TOO_MANY_TOPICS: Final = _code("too_many_topics", "This connection has joined as
 UNKNOWN_ACTION: Final = _code("unknown_action", "The topic has no action of this name.")
 INVALID_PAYLOAD: Final = _code("invalid_payload", "The payload does not fit the action.")
 REFUSED: Final = _code("refused", "The application refused the call.")
+NOT_FOUND: Final = _code("not_found", "What the call is about does not exist.")
 KEY_REUSED: Final = _code("key_reused", "This key was used before, for a different call.")
 OUTCOME_UNKNOWN: Final = _code(
     "outcome_unknown", "An earlier attempt with this key was interrupted; it may have been carried out."

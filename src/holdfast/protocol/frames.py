@@ -114,6 +114,8 @@ class JoinedPayload(Payload, frozen=True, kw_only=True):
 
     On topics with presence there are the ``members`` (a list of :class:`Member`) or, where they are too many, their
     ``count``; neither while they are not known, and then a :class:`Presence` follows.
+
+    ``events`` are the names that the topic declares, from a server under ``DEBUG`` only: for a client's warnings.
     """
 
     epoch: Epoch | None = None
@@ -123,6 +125,7 @@ class JoinedPayload(Payload, frozen=True, kw_only=True):
     snapshot: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     members: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     count: int | None = None
+    events: tuple[str, ...] | None = None
 
 
 class Joined(Frame, frozen=True, kw_only=True, tag="joined"):
@@ -132,12 +135,17 @@ class Joined(Frame, frozen=True, kw_only=True, tag="joined"):
 
 
 class ErrorPayload(Payload, frozen=True, kw_only=True):
-    """``code`` is a name of the catalogue; ``reason`` is the application's own word, with ``refused`` and ``evicted``."""
+    """``code`` is a name of the catalogue; ``reason`` is the application's own word, with ``refused`` and ``evicted``.
+
+    ``errors`` says what is wrong with which field of a call's arguments, with ``invalid_payload``; what concerns no single
+    field is under ``__all__``.
+    """
 
     code: str
     message: str
     reason: str | None = None
     retry_after: float | None = None
+    errors: dict[str, list[str]] | None = None
 
 
 class Left(Frame, frozen=True, kw_only=True, tag="left"):

@@ -260,14 +260,22 @@ class Session:
         return [Send(frames.Joined(ref=ref, topic=canonical, payload=payload)), *self._go_on(waiting)]
 
     def refused(
-        self, ref: int, asked: str, code: Code, *, topic: str | None = None, retry_after: float | None = None
+        self,
+        ref: int,
+        asked: str,
+        code: Code,
+        *,
+        topic: str | None = None,
+        message: str | None = None,
+        retry_after: float | None = None,
     ) -> list[Effect]:
-        """A join was not let in; ``topic`` is what the answer names, if not the name that was asked for."""
+        """A join was not let in; ``topic`` is what the answer names, if not the name that was asked for. ``message`` is added
+        to the code's own."""
         if self.phase is Phase.CLOSED:
             return []
         membership = self._memberships.pop(asked)
         self._drop_alias(asked)
-        refusal = self._error(code, ref=ref, topic=topic or asked, retry_after=retry_after)
+        refusal = self._error(code, ref=ref, topic=topic or asked, message=message, retry_after=retry_after)
         return [refusal, *self._go_on(membership.waiting)]
 
     def expelled(self, canonical: str, code: Code, reason: str | None = None) -> list[Effect]:

@@ -7,8 +7,8 @@ class LiveError(Exception):
     """A request that was not granted.
 
     ``code`` is a name of the catalogue (``holdfast.protocol.codes``), such as ``"forbidden"``; ``reason`` is the
-    application's own word, with ``"refused"``; ``retry_after`` is in seconds. When the code is ``"internal"``, what your
-    code raised is the ``__cause__``.
+    application's own word, with ``"refused"``; ``retry_after`` is in seconds; ``errors`` are the texts by field, with
+    ``"invalid_payload"``. When the code is ``"internal"``, what your code raised is the ``__cause__``.
 
     ::
 
@@ -26,11 +26,13 @@ class LiveError(Exception):
         message: str,
         reason: str | None = None,
         retry_after: float | None = None,
+        errors: dict[str, list[str]] | None = None,
     ) -> None:
         extra = "".join(
             (
                 f", reason {reason!r}" if reason is not None else "",
                 f", retry after {retry_after:g} s" if retry_after is not None else "",
+                f", errors {errors!r}" if errors else "",
             )
         )
         super().__init__(f"{what}: {code}{extra}: {message}")
@@ -38,6 +40,7 @@ class LiveError(Exception):
         self.message = message
         self.reason = reason
         self.retry_after = retry_after
+        self.errors = errors or {}
 
     @classmethod
     def of(cls, what: str, payload: ErrorPayload) -> "LiveError":
@@ -47,6 +50,7 @@ class LiveError(Exception):
             message=payload.message,
             reason=payload.reason,
             retry_after=payload.retry_after,
+            errors=payload.errors,
         )
 
 
@@ -55,7 +59,8 @@ class JoinError(LiveError):
 
 
 class CallError(LiveError):
-    """A call failed: ``forbidden``, ``refused``, ``invalid_payload``, ``rate_limited``, ``internal`` and others."""
+    """A call failed: ``forbidden``, ``not_found``, ``refused``, ``invalid_payload``, ``rate_limited``, ``internal`` and
+    others."""
 
 
 class Disconnected(LiveError):

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from difflib import SequenceMatcher
 
 from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
@@ -70,6 +71,17 @@ class Registry:
         here. Never raises, whatever the name.
         """
         return self._find(name, lambda route: route.match(name, user_id))
+
+    def nearest(self, name: str) -> type[Topic] | None:
+        """The topic whose route looks most like a name that matches none: for messages to developers."""
+
+        def likeness(topic: type[Topic]) -> float:
+            route, asked = topic.declared.route.text.split("/"), name.split("/")
+            if len(route) == len(asked):  # a parameter is as good as what stands in its place
+                route = [part if part[:1] != "<" else given for part, given in zip(route, asked, strict=True)]
+            return SequenceMatcher(None, "/".join(route), name).ratio()
+
+        return max(self._topics, key=likeness, default=None)
 
     def by_name(self, name: str) -> Topic | None:
         """Return the topic of a canonical name, such as one that the log knows."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
@@ -20,6 +21,7 @@ from holdfast.protocol import codes
 from holdfast.protocol.codec import Codec
 
 from .host import host_of
+from .refusals import RefusalLog, shown
 
 logger = logging.getLogger("holdfast.websocket")
 
@@ -31,6 +33,8 @@ LONGEST_KEY = 100
 
 NEWS_SECONDS = 1.0
 """How long a server may take to say that a client has gone, after a send to it failed."""
+
+_refusals = RefusalLog(logger, time.monotonic())
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -53,6 +57,11 @@ class LiveWebSocket:
         offered = scope.get("subprotocols") or []
         codec = codecs.choose(offered)
         if codec is None:
+            _refusals.note(
+                f"A WebSocket was refused: it offers the subprotocols {shown(', '.join(offered))}, and this server speaks "
+                f"{', '.join(codes.SUBPROTOCOLS)}. Update the client.",
+                time.monotonic(),
+            )
             await _refuse(scope, send)
             return
         subprotocol = codec.name if offered else None

@@ -1,0 +1,42 @@
+"""The log of handshakes that were refused: each reason once, in bounded memory and at a bounded rate."""
+
+import logging
+from collections import OrderedDict
+
+from holdfast.session.bucket import Bucket
+
+REMEMBERED = 256
+"""Reasons that are known to have been logged."""
+
+LOGGED_AT_ONCE = 20
+LOGGED_PER_SECOND = 1 / 6
+"""Clients choose what they send. More new reasons than this are not logged."""
+
+SHOWN = 200
+"""Characters of what a client sent in a line of the log."""
+
+
+class RefusalLog:
+    """Logs reasons as warnings. For one event loop."""
+
+    def __init__(self, logger: logging.Logger, now: float) -> None:
+        self._logger = logger
+        self._logged: OrderedDict[str, None] = OrderedDict()
+        self._bucket = Bucket(LOGGED_AT_ONCE, LOGGED_PER_SECOND, now)
+
+    def note(self, reason: str, now: float) -> None:
+        """Log the reason, unless it was logged before or too many new ones came."""
+        if reason in self._logged:
+            self._logged.move_to_end(reason)
+            return
+        if self._bucket.take(now) > 0:
+            return
+        self._logged[reason] = None
+        if len(self._logged) > REMEMBERED:
+            self._logged.popitem(last=False)
+        self._logger.warning("%s This is logged once.", reason)
+
+
+def shown(sent: str) -> str:
+    """What a client sent, as it may stand in a line of the log: short, quoted, without control characters."""
+    return repr(sent[:SHOWN])
