@@ -6,10 +6,11 @@ A topic is a class, and each thing that it stands for is an instance: ``Room(roo
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, ClassVar, Self, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Never, Self, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
@@ -38,12 +39,13 @@ class Topic(Access):
     """Subclass it in an app's ``live.py``::
 
         class Room(Topic):
-            route = "rooms/<slug:room>"  # what clients join; the parameters become attributes
+            route = "rooms/<slug:room>"  # what clients join; its parameters are self.params and attributes
             events = [MessagePosted, Typing]
             keep = Keep(days=30)  # durable; leave it out for a topic that stores nothing
 
             def may_join(self, user) -> bool:
-                return Membership.objects.filter(room=self.room, user=user).exists()
+                members = Membership.objects.filter(room=self.room)
+                return user.is_authenticated and members.filter(user=user).exists()
 
             @action(rate="5/s")
             def post(self, caller, body: str) -> int: ...
@@ -79,17 +81,19 @@ class Topic(Access):
         if getattr(cls, "route", None) is not None:
             cls.declared = read(cls, Topic)
 
-    def __init__(self, **parameters: Any) -> None:
+    def __init__(self, /, *given: Never, **parameters: Any) -> None:
         """Name one topic by the parameters of its route.
 
-        Raises ``TypeError`` for a missing or unknown parameter, ``ValueError`` for a value that its converter does not
-        take. The attributes are set from the converted values.
+        The converted values are in :attr:`params`, and are attributes too where a topic has nothing of that name. Raises
+        ``TypeError`` for a missing or unknown parameter, ``ValueError`` for a value that its converter does not take.
         """
         cls = type(self)
         if not hasattr(cls, "declared"):
             raise TypeError(
                 f'{cls.__name__} has no route, so it is abstract; give it one: route = "rooms/<slug:room>"'
             )
+        if given:
+            raise TypeError(cls.declared.route.by_name(cls.__name__, given))
         self._take(cls.declared.route.build(cls.__name__, parameters))
 
     @classmethod
@@ -101,8 +105,9 @@ class Topic(Access):
 
     def _take(self, match: Match) -> None:
         # One by one, not with __dict__.update(): that would give each instance a dict, 180 bytes of every join.
+        places = self.declared.places
         for name, value in match.values.items():
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, places[name], value)
         self._name = match.name
 
     # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -111,6 +116,15 @@ class Topic(Access):
     def name(self) -> str:
         """The canonical name, such as ``rooms/lobby``."""
         return self._name
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters of the route, converted: ``{"room": "lobby"}``. It can only be read.
+
+        Each is an attribute as well (``self.room``), unless a topic has something else of that name: with the route
+        ``projects/<slug:name>`` the parameter is ``self.params["name"]``, and ``self.name`` is ``"projects/boat"``.
+        """
+        return MappingProxyType({name: getattr(self, place) for name, place in self.declared.places.items()})
 
     @property
     def group(self) -> str:
