@@ -5,7 +5,7 @@ msgspec says ``Extra positional arguments provided`` and no more.
 
 import difflib
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,14 +28,16 @@ class Explained(msgspec.StructMeta):
     A struct may say in ``__example__`` how it is made; without that the example is made of its fields.
     """
 
-    def __call__(self, *given: Any, **named: Any) -> Any:
-        try:
-            return _make(self, *given, **named)
-        except TypeError as error:
-            complaint = _complaint(self, given, named)
-            if complaint is None:
-                raise  # what the struct itself said of a value
-            raise TypeError(complaint) from error
+    if not TYPE_CHECKING:  # a type checker finds the signature of a struct in its fields
+
+        def __call__(self, *given: Any, **named: Any) -> Any:
+            try:
+                return _make(self, *given, **named)
+            except TypeError as error:
+                complaint = _complaint(self, given, named)
+                if complaint is None:
+                    raise  # what the struct itself said of a value
+                raise TypeError(complaint) from error
 
 
 def _complaint(cls: Any, given: tuple[Any, ...], named: dict[str, Any]) -> str | None:

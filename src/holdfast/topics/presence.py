@@ -1,14 +1,16 @@
 """Who is here: what a topic says about it, and what it is told."""
 
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import msgspec
+
+from holdfast.protocol.construction import Explained
 
 LIST_LIMIT = 1000
 
 
-class Presence(msgspec.Struct, frozen=True, kw_only=True):
+class Presence(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True):
     """A topic with a ``Presence`` knows who has joined it, on all servers, and tells everybody who has::
 
         class Room(Topic):
@@ -24,6 +26,8 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     who.
     """
 
+    __example__: ClassVar[str] = f"Presence(list_limit={LIST_LIMIT})"
+
     list_limit: int = LIST_LIMIT
     anonymous: bool = True
 
@@ -33,6 +37,11 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"Presence(list_limit={limit!r}): expected how many members to list at most, such as {LIST_LIMIT}, or 0 to "
                 "tell only how many they are"
+            )
+        if not isinstance(self.anonymous, bool):
+            raise TypeError(
+                f"Presence(anonymous={self.anonymous!r}): expected True or False: are clients that are not signed in "
+                "members too?"
             )
 
 
