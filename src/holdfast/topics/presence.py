@@ -17,7 +17,7 @@ class Presence(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True):
             presence = Presence()
 
             def presence_meta(self, user):  # what others are told of a member, besides the id
-                return {"name": user.get_short_name()}
+                return {"name": user.get_username()}
 
     A signed-in user is one member, however many connections there are; the id is the primary key as text. Without
     ``anonymous=False`` each anonymous client is a member too, whose id begins with ``~``.
