@@ -3,7 +3,7 @@
 This module is what users import from, and the map of the house. Imports point down only, which
 `scripts/check layers` holds; a module below the roof never imports `holdfast` itself, as that would point up.
 
-    roof          apps conf checks models admin urls asgi signals wiring, management/ migrations/ templatetags/
+    roof          apps conf backends checks models admin urls asgi signals wiring, management/ migrations/ templatetags/
                   testing/: what Django expects under these names; `wiring` builds every object, once per process
     server        a WebSocket server for Uvicorn that writes prepared frames straight to the transport
     transports    WebSocket, server-sent events, polling: thin shells around a connection

@@ -12,6 +12,7 @@ from django.db.models import CompositePrimaryKey
 from django.utils.module_loading import import_string
 
 from . import conf, origins
+from .backends import unmakeable
 from .backplane.base import Backplane
 from .database_checks import vendor_of
 from .log.base import Log
@@ -90,6 +91,8 @@ def _loads(
             hint=f"Expected: {expected}.",
             id="holdfast.E002",
         )
+    elif key in kinds and (bad := unmakeable(path, found)):
+        yield Error(f'{conf.NAME}["{key}"] {bad.what}', hint=bad.hint, id="holdfast.E002")
 
 
 @register(TAG)

@@ -23,6 +23,8 @@ from holdfast.limits.base import Rate
 from holdfast.stores.address import BadUrl, RedisAddress
 from holdfast.topics.schema import Misfit
 
+from .backends import Backend, BadBackend
+
 NAME = "HOLDFAST"
 
 Count = Annotated[int, Meta(ge=1)]
@@ -41,7 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: Annotated[str, Meta(min_length=1)] = "database"
     """Where durable topics are kept: ``"database"``, ``"redis"`` (in the one that ``REDIS`` names: ``docs/how-to/redis-log.md``
     says what that does not promise), ``"memory"`` (lost when the process ends: for tests), or the dotted path of a
-    subclass of ``holdfast.log.base.Log``."""
+    subclass of ``holdfast.log.base.Log``. With keyword arguments for that class:
+    ``{"BACKEND": "shop.backends.Log", "OPTIONS": {"size": 5}}``."""
 
     redis: Annotated[str, Meta(min_length=1)] | None = None
     """The URL of a Redis or Valkey: ``"redis://localhost:6379/0"``; with TLS, of sentinels or of a cluster, see
@@ -49,12 +52,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     backplane: Annotated[str, Meta(min_length=1)] = "auto"
     """How processes reach each other: ``"memory"`` (one process), ``"redis"`` (through ``REDIS``), ``"channels"`` (through
-    ``CHANNEL_LAYERS``), the dotted path of a subclass of ``holdfast.backplane.base.Backplane``, or ``"auto"``: Redis if
+    ``CHANNEL_LAYERS``), the dotted path of a subclass of ``holdfast.backplane.base.Backplane`` (with options as for ``LOG``), or ``"auto"``: Redis if
     ``REDIS`` is set, else Channels if ``CHANNEL_LAYERS`` is, else memory."""
 
     presence: Annotated[str, Meta(min_length=1)] = "auto"
     """Where it is kept who is in topics with a ``presence``: ``"redis"`` (in the one that ``REDIS`` names), ``"memory"`` (of
-    each process for itself), the dotted path of a subclass of ``holdfast.presence.base.PresenceStore``, or ``"auto"``:
+    each process for itself), the dotted path of a subclass of ``holdfast.presence.base.PresenceStore`` (with options as for ``LOG``), or ``"auto"``:
     Redis if ``REDIS`` is set, else memory."""
 
     presence_lease_seconds: Seconds = 15.0
@@ -143,6 +146,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     unknown: bool = False
 
 
+BACKENDS = ("LOG", "BACKPLANE", "PRESENCE")
+"""The settings that name a backend, which may have options."""
+
 _FIELDS = {field.name.upper(): field for field in msgspec.structs.fields(Settings)}
 
 
@@ -162,7 +168,9 @@ def read(given: Any) -> tuple[Settings, list[Problem]]:
             problems.append(_unknown(key))
             continue
         try:
-            checked = msgspec.convert(value, _FIELDS[key].type)
+            if key in BACKENDS and isinstance(value, Mapping):
+                value = Backend.parse(value)
+            checked = value if isinstance(value, Backend) else msgspec.convert(value, _FIELDS[key].type)
             if key == "MESSAGE_RATE":
                 Rate.parse(checked)
             elif key == "REDIS" and checked is not None:
@@ -171,7 +179,11 @@ def read(given: Any) -> tuple[Settings, list[Problem]]:
                 for origin in checked or ():
                     if origin != origins.ANY:
                         origins.Pattern.parse(origin)
-        except (BadUrl, origins.BadOrigin) as error:  # what it says names no password; the value would
+        except (
+            BadUrl,
+            BadBackend,
+            origins.BadOrigin,
+        ) as error:  # what it says names no password; the value would
             problems.append(Problem(what=f'{NAME}["{key}"] {error.what}', hint=error.hint))
         except (msgspec.ValidationError, ValueError) as error:
             problems.append(_misfit(key, value, error))

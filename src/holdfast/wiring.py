@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
 from .connections.reauthorize import Identify, believe
@@ -188,10 +189,12 @@ def redis_store(chosen: Settings, key: str) -> "RedisStore":
 
 
 def _made_from(setting: str, path: str, base: type) -> Any:
-    made = import_string(path)()
-    if not isinstance(made, base):
-        raise ImproperlyConfigured(f'HOLDFAST["{setting}"]: {path} is not a subclass of {base.__qualname__}.')
-    return made
+    found: Any = import_string(path)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ImproperlyConfigured(f'{NAME}["{setting}"]: {path} is not a subclass of {base.__qualname__}.')
+    if bad := unmakeable(path, found):
+        raise ImproperlyConfigured(f'{NAME}["{setting}"] {bad}')
+    return found(**options_of(path))
 
 
 def service() -> Service:

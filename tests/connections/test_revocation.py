@@ -209,7 +209,7 @@ async def test_somebody_anonymous_is_evicted_as_a_caller() -> None:
 
 @pytest.mark.parametrize("whom", [None, "", True])
 def test_nobody_in_particular_cannot_be_evicted(whom: Any) -> None:
-    with pytest.raises(TypeError, match="nobody in particular"):
+    with pytest.raises(TypeError, match="does not stand for one user"):
         owner_of("Room.evict", whom)
 
 

@@ -1,17 +1,21 @@
 """The system checks: each mistake is named, with its way out."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.checks import CheckMessage, run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test import override_settings
 
-from holdfast import Event, Keep, Presence, Topic, checks
+from holdfast import Event, Keep, Presence, Topic, checks, conf, wiring
+from holdfast.backplane.base import Backplane
 from holdfast.log.base import NotMigrated
 from holdfast.log.database import DatabaseLog
+from holdfast.log.memory import MemoryLog
 from holdfast.topics.registry import registry
 
 
@@ -100,6 +104,93 @@ def test_dotted_paths_that_fit_are_taken() -> None:
         "TOKEN_USER": "django.contrib.auth.get_user",
     }
     assert found(HOLDFAST=paths) == []
+
+
+MINE = f"{__name__}.MyLog"
+
+
+class MyLog(MemoryLog):
+    def __init__(self, *, size: int, shard: str = "a") -> None:
+        super().__init__()
+        self.size, self.shard = size, shard
+
+
+class HalfABackplane(Backplane):
+    pass
+
+
+def test_a_backend_with_options_is_made_with_them() -> None:
+    with override_settings(HOLDFAST={"LOG": {"BACKEND": MINE, "OPTIONS": {"size": 5}}}):
+        assert run_checks(tags=[checks.TAG], databases=[]) == []
+        log = wiring.build_runtime().log
+    assert isinstance(log, MyLog)
+    assert (log.size, log.shard) == (5, "a")
+
+
+@pytest.mark.parametrize("key", ["LOG", "BACKPLANE", "PRESENCE"])
+def test_a_known_name_may_be_written_as_a_backend(key: str) -> None:
+    given = {key: {"BACKEND": "redis"}}
+    assert only(found(HOLDFAST=given), "holdfast.E007").msg.startswith(f'HOLDFAST["{key}"] is "redis"')
+    with override_settings(HOLDFAST={**given, "REDIS": "redis://localhost"}):
+        assert getattr(conf.settings(), key.lower()) == "redis"
+        assert run_checks(tags=[checks.TAG], databases=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what", "hint"),
+    [
+        (
+            "LOG",
+            {"BACKEND": MINE},
+            r"is .*MyLog\(\*, size: int, shard: str = 'a'\).* OPTIONS: .*'size'",
+            "OPTIONS are",
+        ),
+        (
+            "LOG",
+            {"BACKEND": MINE, "OPTIONS": {"size": 1, "sze": 5}},
+            "OPTIONS: .*'sze'",
+            "its keyword arguments",
+        ),
+        ("LOG", MINE, "does not take its OPTIONS: missing a required argument: 'size'", '{"BACKEND": "tests'),
+        ("LOG", {"BACKEND": MINE, "OPTION": {}}, "has the key 'OPTION', which is not one", 'mean "OPTIONS"'),
+        ("LOG", {"OPTIONS": {}}, "names no backend: None is not a text", 'Expected: {"BACKEND":'),
+        (
+            "LOG",
+            {"BACKEND": MINE, "OPTIONS": [5]},
+            r'has "OPTIONS" that are no dict of names: \[5\]',
+            "Expected",
+        ),
+        (
+            "PRESENCE",
+            {"BACKEND": "redis", "OPTIONS": {"db": 1}},
+            r"is 'redis' with OPTIONS \(db\)",
+            "Leave OPTIONS out",
+        ),
+        (
+            "BACKPLANE",
+            f"{__name__}.HalfABackplane",
+            "HalfABackplane', which lacks flush, send, start",
+            "Define what it lacks",
+        ),
+        ("BACKPLANE", {"BACKEND": "shop.nowhere.Backplane"}, "cannot be imported", "Expected"),
+        ("PRESENCE", {"BACKEND": MINE, "OPTIONS": {"size": 5}}, "which is <class", "PresenceStore"),
+    ],
+)
+def test_e002_a_backend_that_cannot_be_made(key: str, value: Any, what: str, hint: str) -> None:
+    message = only(found(HOLDFAST={key: value}), "holdfast.E002")
+    assert re.search(rf'^HOLDFAST\["{key}"\].*{what}', message.msg)
+    assert hint in (message.hint or "")
+
+
+@pytest.mark.parametrize(
+    "value", [{"BACKEND": MINE}, {"BACKEND": "builtins.dict"}, {"BACKEND": MINE, "OPTIONS": {"x": 1}}]
+)
+def test_a_process_does_not_start_with_a_backend_that_cannot_be_made(value: dict[str, Any]) -> None:
+    with (
+        override_settings(HOLDFAST={"LOG": value}),
+        pytest.raises(ImproperlyConfigured, match=r'^HOLDFAST\["LOG"\]'),
+    ):
+        wiring.build_runtime()
 
 
 @pytest.mark.parametrize("log", ["database", "redis"])

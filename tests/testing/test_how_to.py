@@ -59,7 +59,7 @@ class Room(Topic):
     keep = Keep(days=30)
 
     def may_join(self, user):
-        return Membership.objects.filter(room=self.room, user=user.pk).exists()
+        return user.is_authenticated and Membership.objects.filter(room=self.room, user=user).exists()
 
     @action(rate="5/s")
     def post(self, caller, body: Annotated[str, Meta(min_length=1)]) -> int:

@@ -58,8 +58,3 @@ def test_a_field_goes_by_its_name_on_the_wire() -> None:
     assert declare(Slow.latest("s"), events=[Renamed])
     with pytest.raises(TypeError, match=r"it is called 's' on the wire"):
         declare(Slow.latest("symbol"), events=[Renamed])
-
-
-def test_a_parameter_of_a_route_cannot_hide_it() -> None:
-    with pytest.raises(TypeError, match=r"'slow'.*a meaning of its own"):
-        type("Ticker", (Topic,), {"route": "ticker/<slug:slow>", "events": [Price]})

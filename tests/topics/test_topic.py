@@ -284,11 +284,6 @@ class Holder(Event):
     ("attributes", "message"),
     [
         ({"route": "/rooms"}, r"^Room\.route: .*begins with '/'"),
-        (
-            {"route": "rooms/<slug:name>"},
-            r"^Room\.route: the parameter 'name' .*would hide Room\.name.*another name",
-        ),
-        ({"route": "rooms/<slug:route>"}, r"^Room\.route: the parameter 'route'"),
         ({"events": Posted}, r"^Room\.events: .*is not a list; write events = \[MessagePosted, …\]"),
         ({"events": "posted"}, r"^Room\.events: 'posted' is not a list"),
         (

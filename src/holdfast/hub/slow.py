@@ -5,9 +5,11 @@ Events of a durable topic need none of this: a client that falls behind there is
 
 import enum
 from collections import OrderedDict
-from typing import Self
+from typing import ClassVar, Never, Self
 
 import msgspec
+
+from holdfast.protocol.construction import Explained, shortened
 
 from .prepared import Burst, Prepared
 
@@ -25,7 +27,7 @@ class Kind(enum.Enum):
     DISCONNECT = "disconnect"
 
 
-class Slow(msgspec.Struct, frozen=True):
+class Slow(msgspec.Struct, metaclass=Explained, frozen=True):
     """What a topic that stores nothing does about a client that does not read as fast as events come::
 
         class Ticker(Topic):
@@ -35,14 +37,22 @@ class Slow(msgspec.Struct, frozen=True):
     nothing else is said) wait for one client and one topic, beyond the connection's own write buffer.
     """
 
+    __example__: ClassVar[str] = 'Slow.drop(), Slow.latest("symbol") or Slow.disconnect()'
+
     kind: Kind
     key: tuple[str, ...] = ()
     buffer_bytes: int = BUFFER_BYTES
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.kind, Kind):
+            raise TypeError(
+                f"Slow({self.kind!r}): a Slow is made by one of its methods; write {self.__example__}"
+            )
+
     @classmethod
-    def drop(cls, *, buffer_bytes: int = BUFFER_BYTES) -> Self:
+    def drop(cls, *given: Never, buffer_bytes: int = BUFFER_BYTES) -> Self:
         """The newest events wait; older ones are dropped, and the client is told (``reset``: ``interrupted``)."""
-        return cls(Kind.DROP, (), _checked("drop", buffer_bytes))
+        return cls(Kind.DROP, (), _checked("drop", buffer_bytes, given))
 
     @classmethod
     def latest(cls, *key: str, buffer_bytes: int = BUFFER_BYTES) -> Self:
@@ -60,9 +70,9 @@ class Slow(msgspec.Struct, frozen=True):
         return cls(Kind.LATEST, key, _checked("latest", buffer_bytes))
 
     @classmethod
-    def disconnect(cls, *, buffer_bytes: int = BUFFER_BYTES) -> Self:
+    def disconnect(cls, *given: Never, buffer_bytes: int = BUFFER_BYTES) -> Self:
         """The connection is closed (4002, ``stalled``) when more would have to wait; the client comes back and joins anew."""
-        return cls(Kind.DISCONNECT, (), _checked("disconnect", buffer_bytes))
+        return cls(Kind.DISCONNECT, (), _checked("disconnect", buffer_bytes, given))
 
     def key_of(self, event: Prepared) -> tuple[str, ...] | None:
         """What the latest event takes the place by; ``None`` for an event that never takes another's place."""
@@ -76,7 +86,12 @@ class Slow(msgspec.Struct, frozen=True):
         return (event.name, *values) if any(values) else None
 
 
-def _checked(method: str, buffer_bytes: object) -> int:
+def _checked(method: str, buffer_bytes: object, given: tuple[object, ...] = ()) -> int:
+    if given:
+        raise TypeError(
+            f"Slow.{method}({', '.join(map(shortened, given))}): it takes no value without a name; write for example "
+            f"Slow.{method}(buffer_bytes={BUFFER_BYTES})"
+        )
     if isinstance(buffer_bytes, bool) or not isinstance(buffer_bytes, int) or buffer_bytes < 1:
         raise ValueError(
             f"Slow.{method}(buffer_bytes={buffer_bytes!r}): expected a number of bytes, such as buffer_bytes={BUFFER_BYTES}"

@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from .construction import shortened
+
 Epoch = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """Offsets stay within what a JavaScript number holds exactly (2^53 - 1)."""
@@ -33,11 +35,18 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, order=False, omit_defa
 
         Raises ``msgspec.ValidationError`` when it is neither.
         """
+        read = value
         if isinstance(value, str):
             epoch, _, offset = value.rpartition(":")
             offset, _, stamp = offset.partition(".")
-            value = {"epoch": epoch, "offset": _number(offset), "stamp": _number(stamp or "0")}
-        return msgspec.convert(value, cls)
+            read = {"epoch": epoch, "offset": _number(offset), "stamp": _number(stamp or "0")}
+        try:
+            return msgspec.convert(read, cls)
+        except msgspec.ValidationError as error:
+            raise msgspec.ValidationError(
+                f"Position.parse({shortened(value)}): this is no position ({error}); expected one as text, such as "
+                '"k3:41.7", or as {"epoch": "k3", "offset": 41, "stamp": 7}'
+            ) from error
 
     def __str__(self) -> str:
         return f"{self.epoch}:{self.offset}{f'.{self.stamp}' if self.stamp else ''}"

@@ -101,7 +101,7 @@ def live_cursor(topic: Topic | str, position: Position | str | None = None) -> S
                 "{% live_cursor name position %}; or give a Topic instance"
             )
         position = topic.position()
-    elif isinstance(position, str):
+    elif not isinstance(position, Position):
         position = Position.parse(position)
     return format_html(
         '<script type="application/json" data-holdfast-cursor="{}">{}</script>', str(topic), _json(position)

@@ -12,6 +12,7 @@ from holdfast import sessions
 from holdfast.connections.connection import Connection
 from holdfast.hub.surroundings import HandlerInfo
 from holdfast.protocol import codec, codes, frames
+from holdfast.protocol.construction import shortened
 from holdfast.protocol.positions import Position
 from holdfast.topics.owner import key_text
 from holdfast.topics.presence import Member
@@ -51,7 +52,14 @@ class Peer:
         host: str | None = None,
     ) -> None:
         if browser is not None and not (user is None and token is None):
-            raise TypeError("a browser brings its own user: leave out user and token")
+            raise TypeError(
+                "LiveClient: a browser brings its own user: leave out user and token, or leave out browser"
+            )
+        if user is not None and not hasattr(user, "is_authenticated"):
+            raise TypeError(
+                f"LiveClient({shortened(user)}): this is no user; give a user, such as User.objects.get(username=…), or leave it "
+                "out for a client that is not signed in"
+            )
         self._place: Environment | None = None
         self._user = user
         self._token = token

@@ -6,7 +6,7 @@ commits. Each of these raises :class:`~holdfast.log.base.LogError` when the log 
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from holdfast.hub import runtime
 from holdfast.hub.control import Disconnect, Evict, Order, Recheck
+from holdfast.protocol.construction import shortened
 
 from .encoding import text_of
 from .owner import canonical_key, owner_of_client, owner_of_key, written
@@ -73,6 +74,15 @@ async def _arecheck(order: Order) -> None:
     await _agive(order)
 
 
+def of_topic(method: str, topic: object) -> None:
+    """Raise ``TypeError`` where a method was called on the class, so that its first argument is taken for the topic."""
+    if not isinstance(topic, Access):
+        raise TypeError(
+            f"{method}: expected a topic, got {shortened(topic)}; it is a method of one topic, not of the class: write "
+            f'Room(room="lobby").{method}(…)'
+        )
+
+
 class Access:
     """What a topic can do about those who are in it."""
 
@@ -88,10 +98,12 @@ class Access:
         ``reason`` if one is given; calls of this topic that still wait are refused. Whether they may join again is what
         ``may_join`` says: take the right away first.
         """
+        of_topic("evict", self)
         _give(self._eviction("evict", users, reason), instead="aevict(…)")
 
     async def aevict(self, *users: Any, reason: str | None = None) -> None:
         """As :meth:`evict`, for ``async`` code. On return this process has done it."""
+        of_topic("aevict", self)
         await _agive(self._eviction("aevict", users, reason))
 
     def evict_all(self, *, reason: str | None = None) -> None:
@@ -113,7 +125,9 @@ class Access:
     def _eviction(self, method: str, users: tuple[Any, ...], reason: str | None) -> Evict:
         where = f"{type(self).__name__}.{method}"
         if not users:
-            raise TypeError(f"{where}: whom? Give users, or end everybody's subscription with evict_all()")
+            raise TypeError(
+                f"{where}: no user is given; write {where}(user), or {where}_all() for all who have joined"
+            )
         owners = tuple(owner_of(where, user) for user in users)
         return Evict(topic=self.name, owners=owners, reason=_reason(where, reason))
 
@@ -136,9 +150,14 @@ def owner_of(method: str, user: Any) -> str:
         return owner_of_client(user.client) if pk is None else owner_of_key(pk)
     pk = user.pk if hasattr(user, "pk") else canonical_key(user)
     if not written(pk):
+        several = (
+            f"; write {method}(*users) for several"
+            if isinstance(user, Iterable) and "evict" in method
+            else ""
+        )
         raise TypeError(
-            f"{method}: {user!r} is nobody in particular; expected a user that has been saved, a primary key, or the "
-            "caller of an action"
+            f"{method}: {shortened(user)} does not stand for one user; expected a user that has been saved, a primary key, or the "
+            f"caller of an action{several}"
         )
     return owner_of_key(pk)
 

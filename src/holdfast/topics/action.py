@@ -68,7 +68,7 @@ def action(
         if not inspect.isfunction(function):
             raise TypeError(
                 f"@action: {function!r} is not a plain method; put @action above a def or an async def that takes "
-                "self, caller and annotated arguments"
+                'self, caller and annotated arguments; its options have names, as in @action(rate="5/s")'
             )
         options = Options(
             name=function.__name__ if name is None else name, rate=limit, once=once, timeout=timeout
@@ -76,7 +76,12 @@ def action(
         setattr(function, _MARK, options)
         return function
 
-    limit = rate if rate is None or isinstance(rate, Rate) else Rate.parse(rate)
+    limit = rate if rate is None or isinstance(rate, Rate) else _rate(rate)
+    if not isinstance(once, bool):
+        raise TypeError(
+            f"@action(once={once!r}): expected True or False: are the answers of calls kept, so that a call sent again is "
+            "not carried out again?"
+        )
     seconds: object = timeout
     if seconds is not None and (
         isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0
@@ -85,6 +90,13 @@ def action(
             f"@action(timeout={timeout!r}): expected a number of seconds above zero, or None for no limit"
         )
     return mark if function is None else mark(function)
+
+
+def _rate(text: str) -> Rate:
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise ValueError(f"@action(rate={text!r}): {error}") from None
 
 
 def options_of(function: Any) -> Options | None:

@@ -1,16 +1,18 @@
 """Events for many topics at once: each user's own, for example."""
 
 from collections.abc import Iterable
+from typing import Never
 
 from holdfast.hub import runtime
 from holdfast.log.base import Draft
+from holdfast.protocol.construction import shortened
 
 from .caller import Caller
 from .event import Event
 from .topic import Topic
 
 
-def publish(items: Iterable[tuple[Topic, Event]], *, exclude: Caller | str | None = None) -> None:
+def publish(items: Iterable[tuple[Topic, Event]], *more: Never, exclude: Caller | str | None = None) -> None:
     """Send an event to each of many topics, all or none::
 
         with transaction.atomic():
@@ -22,7 +24,7 @@ def publish(items: Iterable[tuple[Topic, Event]], *, exclude: Caller | str | Non
     client, that does not get them. Otherwise it is as :meth:`Topic.publish`: inside ``atomic()`` the events are sent only if
     it commits; all of them are checked before any is sent, with the same errors.
     """
-    durable, passing = _drafts("publish", items, exclude)
+    durable, passing = _drafts("publish", items, more, exclude)
     publisher = runtime.current().publisher
     if durable:
         _, first = durable[0]
@@ -31,9 +33,11 @@ def publish(items: Iterable[tuple[Topic, Event]], *, exclude: Caller | str | Non
     publisher.publish([draft for draft, _ in passing], durable=False)
 
 
-async def apublish(items: Iterable[tuple[Topic, Event]], *, exclude: Caller | str | None = None) -> None:
+async def apublish(
+    items: Iterable[tuple[Topic, Event]], *more: Never, exclude: Caller | str | None = None
+) -> None:
     """As :func:`publish`, for ``async`` code."""
-    durable, passing = _drafts("apublish", items, exclude)
+    durable, passing = _drafts("apublish", items, more, exclude)
     publisher = runtime.current().publisher
     await publisher.apublish([draft for draft, _ in durable], durable=True)
     await publisher.apublish([draft for draft, _ in passing], durable=False)
@@ -43,21 +47,27 @@ Drafts = list[tuple[Draft, Topic]]
 
 
 def _drafts(
-    method: str, items: Iterable[tuple[Topic, Event]], exclude: Caller | str | None
+    method: str, items: Iterable[tuple[Topic, Event]], more: tuple[object, ...], exclude: Caller | str | None
 ) -> tuple[Drafts, Drafts]:
     """Check all of them; return the durable ones and the others."""
+    if more or not isinstance(items, Iterable):
+        raise _no_pairs(method, ", ".join(map(shortened, (items, *more))))
     durable: Drafts = []
     passing: Drafts = []
     for item in items:
         if not _is_pair(item):
-            raise TypeError(
-                f"holdfast.{method}: expected pairs of a topic and an event, got {item!r}; write "
-                f'holdfast.{method}([(Room(room="lobby"), MessagePosted(…))])'
-            )
+            raise _no_pairs(method, shortened(item))
         topic, event = item
         ((stored, drafts),) = topic._drafts(method, [event], exclude)
         (durable if stored else passing).append((drafts[0], topic))
     return durable, passing
+
+
+def _no_pairs(method: str, given: str) -> TypeError:
+    return TypeError(
+        f"holdfast.{method}: expected pairs of a topic and an event, got {given}; write "
+        f'holdfast.{method}([(Room(room="lobby"), MessagePosted(…))])'
+    )
 
 
 def _is_pair(item: object) -> bool:

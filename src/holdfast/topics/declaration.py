@@ -2,6 +2,7 @@
 
 import enum
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -9,12 +10,18 @@ from typing import Any
 import msgspec
 
 from holdfast.hub.slow import Kind, Slow
+from holdfast.protocol.construction import shortened
 
 from .action import Action, options_of
 from .event import Event, check_event
 from .keep import Keep
 from .presence import Presence
 from .routes import Route
+
+HOOKS = ("may_join", "may_call", "snapshot", "presence_meta")
+"""Methods that a topic may have and its base has not."""
+
+_NOTHING = object()
 
 
 class Mode(enum.Enum):
@@ -27,12 +34,14 @@ class Mode(enum.Enum):
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     """A topic's class, read.
 
+    ``places`` are the attributes in which a topic keeps the parameters of its route, by the parameters' names.
     ``events`` and ``actions`` go by their names on the wire. ``may_join``, ``may_call``, ``snapshot`` and
     ``presence_meta`` say how these methods are written, and are ``None`` where the class has none. ``slow`` matters only
     without a ``keep``.
     """
 
     route: Route
+    places: Mapping[str, str]
     events: Mapping[str, type[Event]]
     actions: Mapping[str, Action]
     keep: Keep | None
@@ -50,8 +59,11 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(topic: type, base: type) -> Declaration:
     """Read the class of a topic, a subclass of ``base``. Raises ``TypeError`` naming the class, the thing, the way out."""
+    _check_nothing_hidden(topic, base)
+    route = _route(topic)
     return Declaration(
-        route=_route(topic, base),
+        route=route,
+        places=MappingProxyType({name: _place(topic, base, name) for name in route.parameters}),
         events=_events(topic),
         actions=_actions(topic, base),
         keep=_keep(topic),
@@ -64,24 +76,46 @@ def read(topic: type, base: type) -> Declaration:
     )
 
 
-def _route(topic: Any, base: type) -> Route:
+def _route(topic: Any) -> Route:
     try:
-        route = Route(topic.route)
+        return Route(topic.route)
     except TypeError as error:
         raise TypeError(f"{topic.__name__}.route: {error}") from None
-    for parameter in route.parameters:
-        if _has_meaning(topic, base, parameter):
-            raise TypeError(
-                f"{topic.__name__}.route: the parameter {parameter!r} of {route.text!r} would hide "
-                f"{topic.__name__}.{parameter}, which has a meaning of its own; give it another name, such as "
-                f"{topic.__name__.lower()}_{parameter.strip('_')}"
-            )
-    return route
+
+
+def _place(topic: type, base: type, parameter: str) -> str:
+    """Return the attribute that keeps a parameter: its own name, or where the topic has that already, one that no code can
+    write."""
+    return sys.intern(f"<{parameter}>") if _has_meaning(topic, base, parameter) else parameter
 
 
 def _has_meaning(topic: type, base: type, attribute: str) -> bool:
+    """Would an attribute of a topic hide something? Plain values of a class do not count: they are its defaults."""
+    if _of_base(base, attribute) or attribute in HOOKS:
+        return True
     own = inspect.getattr_static(topic, attribute, None)
-    return hasattr(base, attribute) or attribute in base.__annotations__ or hasattr(own, "__get__")
+    return hasattr(own, "__get__") or callable(own)
+
+
+def _of_base(base: type, attribute: str) -> bool:
+    # Static: some of them are descriptors that answer only on a topic with a route.
+    return (
+        attribute in base.__annotations__ or inspect.getattr_static(base, attribute, _NOTHING) is not _NOTHING
+    )
+
+
+def _check_nothing_hidden(topic: type, base: type) -> None:
+    """A method may override one of the topic's methods. Anything else under such a name would take it away."""
+    for cls in topic.__mro__[: topic.__mro__.index(base)]:
+        for name, value in vars(cls).items():
+            theirs = inspect.getattr_static(base, name, None)
+            if name.startswith("__") or theirs is None or name in base.__annotations__:
+                continue
+            if options_of(value) is None and not (inspect.isfunction(theirs) and inspect.isfunction(value)):
+                raise TypeError(
+                    f"{topic.__name__}.{name}: {shortened(value)} would hide {base.__name__}.{name}, which a topic needs; "
+                    f"give it another name, such as {topic.__name__.lower()}_{name.strip('_')}"
+                )
 
 
 def _events(topic: Any) -> Mapping[str, type[Event]]:
@@ -170,7 +204,7 @@ def _actions(topic: type, base: type) -> Mapping[str, Action]:
         if options is None:
             _check_not_lost(topic, attribute, function)
             continue
-        if hasattr(base, attribute):
+        if _of_base(base, attribute):
             raise TypeError(
                 f"{topic.__name__}.{attribute}: an action of this name would hide Topic.{attribute}; name the method "
                 f'otherwise and keep the name on the wire with @action(name="{attribute}")'

@@ -2,10 +2,12 @@
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 import msgspec
+
+from holdfast.protocol.construction import Explained
 
 from .encoding import LARGEST, Unsendable, encode, unencodable, unsendable, vouches
 from .schema import Misfit, why_unreadable, why_unsupported
@@ -21,7 +23,7 @@ def _wire_name(class_name: str) -> str:
     return ".".join(words)
 
 
-class EventType(msgspec.StructMeta):
+class EventType(Explained):
     """The class of event classes: takes ``durable`` and ``name`` from the class statement."""
 
     def __new__(
@@ -34,7 +36,12 @@ class EventType(msgspec.StructMeta):
         name: str | None = None,
         **options: Any,
     ) -> "EventType":
-        event: Any = super().__new__(cls, class_name, bases, namespace, **options)
+        if durable is not None and not isinstance(durable, bool):
+            raise TypeError(
+                f"event {class_name}: durable={durable!r} is neither True nor False; an event that is never stored is "
+                f"class {class_name}(Event, durable=False)"
+            )
+        event: Any = _structured(super().__new__, cls, class_name, bases, namespace, options)
         wire_name: Any = _wire_name(class_name) if name is None else name
         if not isinstance(wire_name, str) or not _NAME.fullmatch(wire_name):
             raise TypeError(
@@ -51,6 +58,17 @@ class EventType(msgspec.StructMeta):
         if durable is not None:
             event.__durable__ = durable
         return event  # type: ignore[no-any-return]
+
+
+def _structured(
+    make: Callable[..., Any], cls: type, class_name: str, bases: Any, namespace: Any, options: Any
+) -> Any:
+    try:
+        return make(cls, class_name, bases, namespace, **options)
+    except TypeError as error:
+        known = "; a class statement takes durable=False and name=… here, and the options of msgspec.Struct"
+        hint = known if "keyword argument" in str(error) else ""
+        raise TypeError(f"event {class_name}: {error}{hint}") from error
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))

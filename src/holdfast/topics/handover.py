@@ -32,6 +32,9 @@ async def aflush(timeout: float = EXIT_SECONDS) -> bool:
 
 
 def _flush(timeout: float) -> bool:
+    seconds: object = timeout
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise TypeError(f"flush(timeout={timeout!r}): expected a number of seconds, such as timeout=5")
     parts = runtime.built()
     return parts is None or parts.flush(timeout)
 

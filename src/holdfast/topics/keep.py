@@ -1,16 +1,21 @@
 """How long a durable topic remembers."""
 
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 import msgspec
 
+from holdfast.protocol.construction import Explained
 
-class Keep(msgspec.Struct, frozen=True, kw_only=True):
+
+class Keep(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True):
     """A topic with a ``Keep`` is durable: its events get offsets, and clients catch up on what they missed.
 
     An event is kept for at least ``days`` plus ``hours``, and while it is among the newest ``count``, whichever limit
     is reached first; ``manage.py holdfast trim`` removes what is past it. ``Keep()`` without a limit keeps everything.
     """
+
+    __example__: ClassVar[str] = "Keep(days=30)"
 
     days: float = 0
     hours: float = 0

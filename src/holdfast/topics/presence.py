@@ -1,21 +1,23 @@
 """Who is here: what a topic says about it, and what it is told."""
 
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import msgspec
+
+from holdfast.protocol.construction import Explained
 
 LIST_LIMIT = 1000
 
 
-class Presence(msgspec.Struct, frozen=True, kw_only=True):
+class Presence(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True):
     """A topic with a ``Presence`` knows who has joined it, on all servers, and tells everybody who has::
 
         class Room(Topic):
             presence = Presence()
 
             def presence_meta(self, user):  # what others are told of a member, besides the id
-                return {"name": user.get_short_name()}
+                return {"name": user.get_username()}
 
     A signed-in user is one member, however many connections there are; the id is the primary key as text. Without
     ``anonymous=False`` each anonymous client is a member too, whose id begins with ``~``.
@@ -23,6 +25,8 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     While there are more than ``list_limit`` members clients are told how many, and not who. ``list_limit=0`` never tells
     who.
     """
+
+    __example__: ClassVar[str] = f"Presence(list_limit={LIST_LIMIT})"
 
     list_limit: int = LIST_LIMIT
     anonymous: bool = True
@@ -33,6 +37,11 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"Presence(list_limit={limit!r}): expected how many members to list at most, such as {LIST_LIMIT}, or 0 to "
                 "tell only how many they are"
+            )
+        if not isinstance(self.anonymous, bool):
+            raise TypeError(
+                f"Presence(anonymous={self.anonymous!r}): expected True or False: are clients that are not signed in "
+                "members too?"
             )
 
 

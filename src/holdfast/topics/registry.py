@@ -10,6 +10,8 @@ from difflib import SequenceMatcher
 from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
 
+from holdfast.protocol.construction import shortened
+
 from .routes import Match, Route
 from .topic import Topic
 
@@ -30,6 +32,11 @@ class Registry:
     def register(self, *topics: type[Topic]) -> None:
         """Add topics that are defined elsewhere than in an app's ``live.py``."""
         for topic in topics:
+            given: object = topic
+            if not (isinstance(given, type) and issubclass(given, Topic)):
+                raise TypeError(
+                    f"registry.register: {shortened(given)} is not a topic's class; write registry.register(Room, …)"
+                )
             if not hasattr(topic, "declared"):
                 raise TypeError(
                     f'{topic.__name__} has no route; give it one before registering it: route = "…"'

@@ -10,11 +10,13 @@ everything from a caller who is not signed in, does not match.
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from django.urls.converters import get_converters
+
+from holdfast.protocol.construction import shortened
 
 from .owner import canonical_key, written
 
@@ -135,6 +137,17 @@ class Route:
                 f"{owner}: the name {name[:40] + '…'!r} has {len(name)} characters, at most {MAX_NAME} may be"
             )
         return Match(name=name, values=values)
+
+    def by_name(self, owner: str, given: Sequence[object]) -> str:
+        """Say that values were given without the names of their parameters, and what to write."""
+        shown = ", ".join(shortened(value) for value in given)
+        if not self.parameters:
+            return f"{owner}({shown}): its route {self.text!r} has no parameters, so write {owner}()"
+        expected = ", ".join(f"{name}=…" for name in self.parameters)
+        return (
+            f"{owner}({shown}): a topic takes its parameters by name: its route is {self.text!r}, so write "
+            f"{owner}({expected})"
+        )
 
     def _check_names(self, owner: str, given: Mapping[str, Any]) -> None:
         expected = ", ".join(f"{name}=…" for name in self.parameters)

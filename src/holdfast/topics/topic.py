@@ -5,11 +5,13 @@ A topic is a class, and each thing that it stands for is an instance: ``Room(roo
 """
 
 import asyncio
+import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, ClassVar, Self, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Never, Self, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
@@ -18,10 +20,11 @@ from holdfast.hub import runtime
 from holdfast.hub.slow import Slow
 from holdfast.hub.waiting import in_waiting_thread
 from holdfast.log.base import Draft
+from holdfast.protocol.construction import shortened
 from holdfast.protocol.positions import Position
 
-from .access import Access
-from .caller import Caller
+from .access import Access, of_topic
+from .caller import Caller, client_of
 from .declaration import Declaration, read
 from .event import Event
 from .keep import Keep
@@ -38,12 +41,13 @@ class Topic(Access):
     """Subclass it in an app's ``live.py``::
 
         class Room(Topic):
-            route = "rooms/<slug:room>"  # what clients join; the parameters become attributes
+            route = "rooms/<slug:room>"  # what clients join; its parameters are self.params and attributes
             events = [MessagePosted, Typing]
             keep = Keep(days=30)  # durable; leave it out for a topic that stores nothing
 
             def may_join(self, user) -> bool:
-                return Membership.objects.filter(room=self.room, user=user).exists()
+                members = Membership.objects.filter(room=self.room)
+                return user.is_authenticated and members.filter(user=user).exists()
 
             @action(rate="5/s")
             def post(self, caller, body: str) -> int: ...
@@ -79,17 +83,19 @@ class Topic(Access):
         if getattr(cls, "route", None) is not None:
             cls.declared = read(cls, Topic)
 
-    def __init__(self, **parameters: Any) -> None:
+    def __init__(self, /, *given: Never, **parameters: Any) -> None:
         """Name one topic by the parameters of its route.
 
-        Raises ``TypeError`` for a missing or unknown parameter, ``ValueError`` for a value that its converter does not
-        take. The attributes are set from the converted values.
+        The converted values are in :attr:`params`, and are attributes too where a topic has nothing of that name. Raises
+        ``TypeError`` for a missing or unknown parameter, ``ValueError`` for a value that its converter does not take.
         """
         cls = type(self)
         if not hasattr(cls, "declared"):
             raise TypeError(
                 f'{cls.__name__} has no route, so it is abstract; give it one: route = "rooms/<slug:room>"'
             )
+        if given:
+            raise TypeError(cls.declared.route.by_name(cls.__name__, given))
         self._take(cls.declared.route.build(cls.__name__, parameters))
 
     @classmethod
@@ -101,8 +107,9 @@ class Topic(Access):
 
     def _take(self, match: Match) -> None:
         # One by one, not with __dict__.update(): that would give each instance a dict, 180 bytes of every join.
+        places = self.declared.places
         for name, value in match.values.items():
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, places[name], value)
         self._name = match.name
 
     # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -111,6 +118,15 @@ class Topic(Access):
     def name(self) -> str:
         """The canonical name, such as ``rooms/lobby``."""
         return self._name
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters of the route, converted: ``{"room": "lobby"}``. It can only be read.
+
+        Each is an attribute as well (``self.room``), unless a topic has something else of that name: with the route
+        ``projects/<slug:name>`` the parameter is ``self.params["name"]``, and ``self.name`` is ``"projects/boat"``.
+        """
+        return MappingProxyType({name: getattr(self, place) for name, place in self.declared.places.items()})
 
     @property
     def group(self) -> str:
@@ -141,15 +157,18 @@ class Topic(Access):
         a field of the wrong type, ``ValueError`` for one that breaks a constraint. Raises ``SynchronousOnlyOperation``
         when it would have to wait for the log on an event loop: use :meth:`apublish` there.
         """
+        of_topic("publish", self)
         self.publish_many(events, exclude=exclude)
 
     async def apublish(self, *events: Event, exclude: Caller | str | None = None) -> None:
         """As :meth:`publish`, for ``async`` code. Django has no transactions there, except when a thread waits for this code in
         ``async_to_sync`` inside ``atomic()``: then the events are sent only if that commits."""
+        of_topic("apublish", self)
         await self.apublish_many(events, exclude=exclude)
 
     def publish_many(self, events: Iterable[Event], *, exclude: Caller | str | None = None) -> None:
         """As :meth:`publish`, for many at once: they are written together and keep their order."""
+        of_topic("publish_many", self)
         runs = self._drafts("publish", events, exclude)
         if any(durable for durable, _ in runs):
             self._forbid_event_loop("publish(…)", "apublish(…)")
@@ -159,6 +178,7 @@ class Topic(Access):
 
     async def apublish_many(self, events: Iterable[Event], *, exclude: Caller | str | None = None) -> None:
         """As :meth:`publish_many`, for ``async`` code."""
+        of_topic("apublish_many", self)
         publisher = runtime.current().publisher
         for durable, drafts in self._drafts("apublish", events, exclude):
             await publisher.apublish(drafts, durable=durable)
@@ -167,7 +187,12 @@ class Topic(Access):
         self, method: str, events: Iterable[Event], exclude: Caller | str | None
     ) -> list[tuple[bool, list[Draft]]]:
         """Check the events and cut them into runs that are all durable or all ephemeral."""
-        excluded = "" if exclude is None else exclude if isinstance(exclude, str) else exclude.client
+        if not isinstance(events, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}.{method}_many: expected several events, got {shortened(events)}; write "
+                f"{type(self).__name__}.{method}_many([MessagePosted(…), …])"
+            )
+        excluded = "" if exclude is None else client_of(f"{type(self).__name__}.{method}", exclude)
         checked = [(self._stores(method, event), self._draft(event, excluded)) for event in events]
         return [
             (durable, [draft for _, draft in run])
@@ -187,10 +212,15 @@ class Topic(Access):
         """Does this event go into the log? Raises ``TypeError`` when the topic does not know it."""
         owner, kind = type(self).__name__, type(event)
         if not isinstance(event, Event):
-            what = f"the class {event.__name__}" if isinstance(event, type) else repr(event)
+            what = f"the class {event.__name__}" if isinstance(event, type) else shortened(event)
             example = f"{event.__name__}(…)" if isinstance(event, type) else "MessagePosted(…)"
+            several = (
+                f", or for a list of them {owner}.{method}_many([…])"
+                if isinstance(event, list | tuple)
+                else ""
+            )
             raise TypeError(
-                f"{owner}.{method}: expected an event, got {what}; write {owner}.{method}({example})"
+                f"{owner}.{method}: expected an event, got {what}; write {owner}.{method}({example}){several}"
             )
         if self.declared.events.get(kind.__wire_name__) is not kind:
             known = ", ".join(declared.__name__ for declared in self.declared.events.values()) or "nothing"
@@ -281,6 +311,7 @@ class Topic(Access):
         is evaluated later, when it is too late, so make it a ``list``.
         """
         self._need_log("consistent")
+        self._need_function("consistent", take)
         self._forbid_event_loop("consistent(…)", "aconsistent(…)")
         parts = runtime.current()
         return parts.log.exactly(self._name, take, parts.publisher.spread)
@@ -288,12 +319,20 @@ class Topic(Access):
     async def aconsistent(self, take: Callable[[], T]) -> tuple[Position, T]:
         """As :meth:`consistent`, for ``async`` code; ``take`` is an ordinary function and runs in a thread."""
         self._need_log("aconsistent")
+        self._need_function("aconsistent", take)
         parts = runtime.current()
         exactly = partial(parts.log.exactly, self._name, take, parts.publisher.spread)
         return await in_waiting_thread(exactly, partial(parts.threads.run, exactly))
 
     def _head(self) -> Position:
         return runtime.current().log.heads([self._name])[self._name].position
+
+    def _need_function(self, method: str, take: object) -> None:
+        if not callable(take) or inspect.iscoroutinefunction(take):
+            raise TypeError(
+                f"{type(self).__name__}.{method}: expected a function that reads, got {shortened(take)}; write "
+                f"{method}(lambda: list(Message.objects.all())), which is a def, not an async def"
+            )
 
     def _need_log(self, method: str) -> None:
         if not self.declared.durable:

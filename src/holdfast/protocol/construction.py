@@ -1,0 +1,70 @@
+"""Errors about how a value is made: they name the class, what was given, what it takes, and an example.
+
+msgspec says ``Extra positional arguments provided`` and no more.
+"""
+
+import difflib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+LONGEST = 60
+
+_make = msgspec.StructMeta.__call__
+
+
+def shortened(value: object) -> str:
+    """Return the ``repr`` of a value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+class Explained(msgspec.StructMeta):
+    """The class of structs that a project makes itself. What one of them does not take raises a ``TypeError`` such as::
+
+        Keep(30): it takes no value without a name; write for example Keep(days=30)
+
+    A struct may say in ``__example__`` how it is made; without that the example is made of its fields.
+    """
+
+    if not TYPE_CHECKING:  # a type checker finds the signature of a struct in its fields
+
+        def __call__(self, *given: Any, **named: Any) -> Any:
+            try:
+                return _make(self, *given, **named)
+            except TypeError as error:
+                complaint = _complaint(self, given, named)
+                if complaint is None:
+                    raise  # what the struct itself said of a value
+                raise TypeError(complaint) from error
+
+
+def _complaint(cls: Any, given: tuple[Any, ...], named: dict[str, Any]) -> str | None:
+    """Say what does not fit; ``None`` if all of it does."""
+    parameters = inspect.signature(cls).parameters
+    ordered = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    taken = ordered[: len(given)]
+    required = [p.name for p in parameters.values() if p.default is p.empty]
+    missing = [repr(name) for name in required if name not in taken and name not in named]
+    unknown = next((name for name in named if name not in parameters), None)
+    if len(given) > len(ordered):
+        takes = f"at most {len(ordered)} values" if ordered else "no value"
+        what = f"it takes {takes} without a name"
+    elif unknown is not None:
+        near = difflib.get_close_matches(unknown, parameters, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f" (known: {', '.join(parameters) or 'none'})"
+        what = f"it has no {unknown!r}{hint}"
+    elif twice := next((name for name in taken if name in named), None):
+        what = f"{twice!r} is given twice"
+    elif missing:
+        what = f"it lacks {' and '.join(missing)}"
+    else:
+        return None
+    shown = ", ".join([*map(shortened, given), *(f"{name}={shortened(v)}" for name, v in named.items())])
+    example = getattr(cls, "__example__", None) or _example(cls.__name__, required, parameters)
+    return f"{cls.__name__}({shown}): {what}; write for example {example}"
+
+
+def _example(name: str, required: list[str], parameters: Any) -> str:
+    return f"{name}({', '.join(f'{field}=…' for field in required or list(parameters)[:1])})"
