@@ -123,7 +123,12 @@ class Reader:
 
     def _start_server(self) -> None:
         command = [*RUNSERVER.split(), str(self._port)]
-        self._server = start("runserver", command, directory=self._folder, cwd=self._cwd, env=self._env)
+        # As a terminal starts it: what a shell runs in the background ignores Ctrl-C, and hands that down.
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            self._server = start("runserver", command, directory=self._folder, cwd=self._cwd, env=self._env)
+        finally:
+            signal.signal(signal.SIGINT, before)
         self._server.wait_until(self._answers)
 
     def _answers(self) -> bool:
