@@ -1,6 +1,7 @@
 """The application that a server runs, in a project fresh from ``startproject``, as real processes and sockets."""
 
 import asyncio
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,7 @@ RUNSERVER = [*MANAGE, "runserver", "--noreload", "{port}"]
 SERVE = [*MANAGE, "holdfast", "serve", "--port", "{port}"]
 UVICORN = [str(BIN / "uvicorn"), "--port", "{port}", "shop.asgi:application"]
 DAPHNE = [str(BIN / "daphne"), "-p", "{port}", "shop.asgi:application"]
+SERVERS = Path(__file__).parents[2] / "docs" / "how-to" / "servers.md"
 STATIC = "/static/holdfast/holdfast.js"
 
 Serve = Callable[[list[str]], tuple[Server, int]]
@@ -188,3 +190,38 @@ def test_w022_an_application_that_cannot_be_loaded(project: Path) -> None:
 
 def test_without_the_setting_there_is_nothing_to_warn_of(project: Path) -> None:
     assert "no issues" in check(project)
+
+
+# ── static files ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("command", [SERVE, [*SERVE, "--workers", "1"]], ids=["serve", "worker"])
+def test_under_debug_serve_serves_static_files(project: Path, serve: Serve, command: list[str]) -> None:
+    server, port = serve(command)
+    assert status(port, STATIC) == 200
+    assert status(port, "/static/nothing.js") == 404
+    assert "static files" in server.output()
+
+
+def test_without_debug_static_files_are_left_to_others(project: Path, serve: Serve) -> None:
+    add(project / "shop" / "settings.py", "DEBUG, ALLOWED_HOSTS = False, ['127.0.0.1']\n")
+    server, port = serve(SERVE)
+    assert status(port, STATIC) == 404
+    assert "static files" not in server.output()
+
+
+def test_a_project_without_static_files_is_served(project: Path, serve: Serve) -> None:
+    add(project / "shop" / "settings.py", "STATIC_URL = None\n")
+    _, port = serve(SERVE)
+    assert status(port, "/nowhere/") == 404
+
+
+@pytest.mark.parametrize("command", [UVICORN, DAPHNE], ids=["uvicorn", "daphne"])
+def test_other_servers_find_static_files_with_the_urls_that_the_docs_name(
+    project: Path, serve: Serve, command: list[str]
+) -> None:
+    [block] = re.findall(r'```python title="mysite/urls.py"\n(.*?)```', SERVERS.read_text(), re.DOTALL)
+    add(project / "shop" / "urls.py", block)
+    server, port = serve(command)
+    assert status(port, STATIC) == 200
+    assert "Traceback" not in server.output()

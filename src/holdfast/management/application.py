@@ -93,6 +93,17 @@ def answering(application: Any) -> Any:
     return application if has_live_topics(application) else WithoutLiveTopics(application, live_path())
 
 
+def serves_static_files() -> bool:
+    """Does ``holdfast serve`` serve static files itself? As Django's ``runserver``: under ``DEBUG`` only."""
+    # Without STATIC_URL the handler raises; that project has no static files.
+    return settings.DEBUG and apps.is_installed("django.contrib.staticfiles") and bool(settings.STATIC_URL)
+
+
 def load_to_serve() -> Any:
     """Return what ``holdfast serve`` runs, in each of its workers."""
-    return answering(load())
+    application = answering(load())
+    if not serves_static_files():
+        return application
+    from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+
+    return ASGIStaticFilesHandler(application)

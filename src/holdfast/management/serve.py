@@ -18,7 +18,7 @@ from django.core.management.base import CommandError
 
 from holdfast import __version__, conf, wiring
 from holdfast.management import systemd
-from holdfast.management.application import announced, largest_message, load
+from holdfast.management.application import announced, largest_message, load, serves_static_files
 from holdfast.server.server import Server
 from holdfast.topics.registry import registry
 
@@ -138,6 +138,11 @@ def serve(options: dict[str, Any], say: Say) -> None:
     # What is wrong with it is said once, here, and not again and again by workers that start afresh.
     application = load()
     say(f"Holdfast {__version__} {announced(application, options['root_path'])}\n")
+    if serves_static_files():
+        say(
+            "DEBUG is on, so static files are served too, slowly. Switch DEBUG off in production, and let a proxy or "
+            "WhiteNoise serve them.\n"
+        )
     for line in (*_raised_open_files(), *_between(workers or 1)):
         say(f"{line}\n")
     # Before there is a server to be drained, SIGTERM must not leave the socket's file behind.
