@@ -14,11 +14,21 @@ class HoldfastConfig(AppConfig):
 
     def ready(self) -> None:
         # Django forbids what these import any earlier.
-        from . import checks, connection_checks, database_checks, signals, wiring  # noqa: F401 - importing the checks registers them
+        from . import (  # noqa: F401 - importing the checks registers them
+            application_checks,
+            checks,
+            connection_checks,
+            database_checks,
+            signals,
+            wiring,
+        )
         from .log.functions import complete
+        from .management.application import live_path
         from .topics.registry import registry
+        from .transports.missing import answer_for_django
 
         post_migrate.connect(complete, sender=self)
         wiring.install()
         signals.connect()
         registry.discover()
+        answer_for_django(live_path)

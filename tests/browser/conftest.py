@@ -6,21 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser
 
+from tests.browser.chromium import launched
 from tests.browser.harbor import Harbor, Person, manage, person
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-expect.set_options(timeout=15_000)
 
 People = Callable[..., Person]
 
@@ -29,10 +18,8 @@ People = Callable[..., Person]
 def browser(chromium_program: Path) -> Iterator[Browser]:
     # By module, not by session: while Playwright runs it keeps an event loop on this thread, which the tests of
     # other directories would find there.
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_program, args=FLAGS)
+    with launched(chromium_program) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,96 +1,106 @@
-"""The tutorial, followed to the letter in an empty project."""
+"""The tutorial, followed to the letter from an empty folder, with Chromium."""
 
-import os
-import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect
 
-TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
-BLOCK = re.compile(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+from tests.browser.chromium import launched
+
+from .reader import PASSWORD, Reader
+
+ROOT = Path(__file__).parents[2]
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
+
+WORDS_A_MINUTE = 200
+RECONNECTED_MILLISECONDS = 30_000
 
 
-def run(project: Path, *command: str) -> str:
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("DJANGO_", "PYTEST_"))
-    }
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=project,
-        env=environment,
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """What a user installs, built from this tree."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "dist"],
+        cwd=ROOT,
+        check=True,
         capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    [wheel] = (tmp_path / "dist").glob("*.whl")
+    return wheel
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a reader has who typed in every block with a title."""
-    folder = tmp_path_factory.mktemp("tutorial")
-    run(folder, "-m", "django", "startproject", "shop", ".")
-    run(folder, "manage.py", "startapp", "orders")
-    for _, title, code in BLOCK.findall(TUTORIAL.read_text()):
-        if title == "settings.py":
-            with (folder / "shop" / title).open("a") as settings:
-                settings.write("\n" + code)
-            continue
-        target = folder / ("shop" if title == "asgi.py" else "") / title
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(code)
-    run(folder, "manage.py", "makemigrations", "orders")
-    run(folder, "manage.py", "migrate")
-    return folder
+@pytest.fixture
+def reader(wheel: Path, tmp_path: Path) -> Iterator[Reader]:
+    reader = Reader(TUTORIAL, tmp_path, {"/path/to/holdfast": str(wheel)})
+    yield reader
+    reader.leave()
 
 
-def test_the_tutorials_project_passes_the_system_checks(project: Path) -> None:
-    assert "no issues" in run(project, "manage.py", "check", "--database", "default")
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.timeout(180)  # pip fills an empty environment
+def test_from_an_empty_folder_to_a_page_that_changes(reader: Reader, chromium_program: Path) -> None:
+    reader.follow("1. Make a project")
+    reader.follow("2. Make an order, and say what is live")
+    reader.follow("3. Make the page")
+    reader.follow("4. See it change")
+    assert "live topics at /live/ws" in reader.output_of_server()
+    assert "no issues" in reader.run("python manage.py check --database default")
+    with launched(chromium_program) as browser, browser.new_context() as context:
+        admin = context.new_page()
+        admin.goto(reader.url_of("/admin/orders/order/add/"))
+        log_in(admin)
+        admin.get_by_label("Customer").select_option("ada")
+        save(admin)
+
+        page = context.new_page()
+        page.goto(reader.url_of("/orders/1/"))
+        expect(page.locator("p")).to_contain_text("Your order is placed")
+        page.evaluate("window.loadedOnce = true")
+
+        admin.goto(reader.url("/admin/orders/order/1/change/"))
+        admin.get_by_label("State").select_option("Shipped")
+        save(admin)
+        expect(page.locator("#state")).to_have_text("shipped")
+        assert answer_of(page, "Cancel it") == "The order is on its way already."
+
+        reader.interrupt_server()
+        reader.follow("5. Stop the server")
+        expect(page.locator("#state")).to_have_text("delivered", timeout=RECONNECTED_MILLISECONDS)
+        assert page.evaluate("window.loadedOnce"), "the page was loaded again"
+
+        context.clear_cookies()
+        page.goto(reader.url("/orders/1/"))
+        log_in(page)
+        expect(page.locator("#state")).to_have_text("delivered")
+        reader.interrupt_server()
+
+    reader.follow("6. Test it")
+    assert reader.unread == {"Where to go on": []}, "a block that nobody has carried out"
+    assert "Traceback" not in reader.output_of_server()
 
 
-def test_the_tutorials_own_test_passes(project: Path) -> None:
-    assert "OK" in run(project, "manage.py", "test")
+def log_in(page: Page) -> None:
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
 
 
-def test_the_tutorials_action_is_refused_when_it_is_too_late(project: Path) -> None:
-    (project / "orders" / "test_cancel.py").write_text(
-        """
-from django.contrib.auth.models import User
-from django.test import TestCase
-from holdfast.testing import CallError, LiveClient
-from .models import Order
-from .services import ship
+def save(page: Page) -> None:
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("successfully")).to_be_visible()
 
 
-class CancelTests(TestCase):
-    def test_cancel(self):
-        ada = User.objects.create_user("ada")
-        first, second = (Order.objects.create(customer=ada) for _ in range(2))
-        ship(second)
-        with LiveClient(ada) as client:
-            assert client.join(f"orders/{first.pk}").snapshot == {"state": "placed"}
-            client.join(f"orders/{second.pk}")
-            assert client.call(f"orders/{first.pk}", "cancel") == "cancelled"
-            client.expect("state.changed", state="cancelled")
-            with self.assertRaises(CallError) as refused:
-                client.call(f"orders/{second.pk}", "cancel")
-            assert refused.exception.code == "refused"
-"""
-    )
-    assert "Ran 1 test" in run(project, "manage.py", "test", "orders.test_cancel")
+def answer_of(page: Page, button: str) -> str:
+    """Press a button, and return the text of the dialog that it leads to."""
+    page.once("dialog", lambda dialog: dialog.dismiss())  # an open dialog stops the click that has led to it
+    with page.expect_event("dialog") as dialog:
+        page.get_by_role("button", name=button).click()
+    return dialog.value.message
 
 
-def test_the_tutorials_page_renders(project: Path) -> None:
-    page = run(
-        project,
-        "-c",
-        "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'shop.settings'; django.setup();"
-        "from django.template.loader import render_to_string;"
-        "print(render_to_string('orders/order.html', {'order': {'pk': 7}}))",
-    )
-    assert 'topic("orders/7")' in page
-    assert "importmap" in page
+def test_it_takes_less_than_ten_minutes_to_read() -> None:
+    assert len(TUTORIAL.split()) / WORDS_A_MINUTE < 10

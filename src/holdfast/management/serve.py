@@ -18,11 +18,11 @@ from django.core.management.base import CommandError
 
 from holdfast import __version__, conf, wiring
 from holdfast.management import systemd
-from holdfast.management.application import largest_message, live_url, load
+from holdfast.management.application import announced, largest_message, load, serves_static_files
 from holdfast.server.server import Server
 from holdfast.topics.registry import registry
 
-APPLICATION = "holdfast.management.application:load"
+APPLICATION = "holdfast.management.application:load_to_serve"
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: after a deploy everybody comes at once."""
@@ -135,7 +135,14 @@ def serve(options: dict[str, Any], say: Say) -> None:
     workers = options["workers"]
     drain_seconds = conf.settings().drain_seconds
     _check(options)
-    say(f"Holdfast {__version__} serves HTTP, and live topics at {live_url(options['root_path'])}\n")
+    # What is wrong with it is said once, here, and not again and again by workers that start afresh.
+    application = load()
+    say(f"Holdfast {__version__} {announced(application, options['root_path'])}\n")
+    if serves_static_files():
+        say(
+            "DEBUG is on, so static files are served too, slowly. Switch DEBUG off in production, and let a proxy or "
+            "WhiteNoise serve them.\n"
+        )
     for line in (*_raised_open_files(), *_between(workers or 1)):
         say(f"{line}\n")
     # Before there is a server to be drained, SIGTERM must not leave the socket's file behind.
@@ -248,7 +255,6 @@ def _check(options: dict[str, Any]) -> None:
     if bool(options["ssl_keyfile"]) > bool(options["ssl_certfile"]):
         raise CommandError("--ssl-keyfile needs --ssl-certfile as well.")
     _check_between(workers or 1)
-    load()  # what is wrong with it is said once, here, and not again and again by workers that start afresh
 
 
 def _option(name: str) -> str:

@@ -25,7 +25,7 @@ from django.views.static import serve as serve_file
 
 from holdfast import conf
 from holdfast.asgi import shut_down
-from holdfast.management.application import largest_message, load
+from holdfast.management.application import answering, largest_message, load
 from holdfast.server.http import HttpProtocol
 from holdfast.server.protocol import WebSocketProtocol
 
@@ -73,7 +73,7 @@ class ServerThread(threading.Thread):
 
     async def _serve(self, listening: socket.socket) -> None:
         config = uvicorn.Config(
-            _with_files(load()),
+            _with_files(answering(load())),
             ws=WebSocketProtocol,
             http=HttpProtocol,
             ws_max_size=largest_message(),

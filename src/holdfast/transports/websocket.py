@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 
 from channels.sessions import InstanceSessionWrapper
 from django.contrib.auth import SESSION_KEY
@@ -45,8 +45,12 @@ Send = Callable[[Message], Awaitable[None]]
 class LiveWebSocket:
     """The ASGI application behind ``/live/ws``. ``service`` is asked at each connection."""
 
+    was_made: ClassVar[bool] = False
+    """Is there one in this process? Commands and checks ask, to know whether an application has live topics."""
+
     def __init__(self, service: Callable[[], Service]) -> None:
         self._service = service
+        LiveWebSocket.was_made = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":

@@ -11,7 +11,7 @@ from asgiref.typing import ASGI3Application
 from django.apps import apps
 from django.conf import settings
 
-from holdfast.management.application import largest_message, live_url, load
+from holdfast.management.application import announced, answering, largest_message, load
 from holdfast.management.request_log import RequestLog
 from holdfast.server import HttpProtocol, WebSocketProtocol
 
@@ -63,6 +63,8 @@ class Command(Runserver):
 
     def get_handler(self, *args: Any, **options: Any) -> Any:
         application = load()
+        self._announced = announced(application)
+        application = answering(application)
         if options.get("use_static_handler") and (settings.DEBUG or options.get("insecure_serving")):
             from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 
@@ -71,5 +73,5 @@ class Command(Runserver):
 
     def on_bind(self, server_port: int) -> None:
         super().on_bind(server_port)
-        self.stdout.write(f"Uvicorn {uvicorn.__version__} serves HTTP, and live topics at {live_url()}\n\n")
+        self.stdout.write(f"Uvicorn {uvicorn.__version__} {self._announced}\n\n")
         self.stdout.flush()

@@ -1,0 +1,99 @@
+"""Answers live connections where the application has no live topics, instead of an error in the application.
+
+``startproject``'s own ``asgi.py`` is such an application. Each browser would otherwise get a 500, and the log a traceback
+for each of its attempts.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from django.core.handlers.asgi import ASGIHandler
+
+from holdfast.protocol import codec as codecs
+from holdfast.protocol import codes
+
+from .script_name import path_info
+
+logger = logging.getLogger("holdfast.asgi")
+
+REASON = "The application of this server has no live topics; its log says more."
+
+LOGGED_EVERY_SECONDS = 60.0
+"""Clients come back again and again, and the log says the same about each."""
+
+Scope = MutableMapping[str, Any]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class WithoutLiveTopics:
+    """ASGI middleware around an application that has no live topics: refuses WebSockets to their ``path``."""
+
+    def __init__(self, application: Application, path: str) -> None:
+        self._application = application
+        self._path = path
+        self._refusals = Refusals()
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if _is_live(scope, self._path):
+            await self._refusals.refuse(scope, receive, send)
+        else:
+            await self._application(scope, receive, send)
+
+
+def answer_for_django(path: Callable[[], str]) -> None:
+    """Let Django's own ASGI application refuse live connections too, whatever server runs it.
+
+    Django raises ``ValueError`` for each WebSocket. No setting changes that, so this wraps its ``__call__``. HTTP, and
+    WebSockets to other paths, go on to Django. ``path`` is called at each WebSocket.
+    """
+    by_django: Any = ASGIHandler.__call__
+    refusals = Refusals()
+
+    async def __call__(self: ASGIHandler, scope: Scope, receive: Any, send: Any) -> None:  # noqa: N807
+        if _is_live(scope, path):
+            await refusals.refuse(scope, receive, send)
+        else:
+            await by_django(self, scope, receive, send)
+
+    ASGIHandler.__call__ = __call__  # type: ignore[method-assign]
+
+
+def _is_live(scope: Scope, path: str | Callable[[], str]) -> bool:
+    if scope["type"] != "websocket":
+        return False
+    return path_info(scope) == (path if isinstance(path, str) else path())
+
+
+class Refusals:
+    """Refuses connections, and logs that once a minute.
+
+    A client of ours, known by its subprotocol, is let through the handshake and closed with ``unavailable``: it tries again
+    with backoff, and finds the topics once the developer has added them. Every other client gets a 403.
+    """
+
+    def __init__(self) -> None:
+        self._next_line = 0.0
+
+    async def refuse(self, scope: Scope, receive: Any, send: Any) -> None:
+        self._log(scope["path"], time.monotonic())
+        await receive()  # websocket.connect
+        offered = scope.get("subprotocols") or []
+        codec = codecs.choose(offered) if offered else None
+        if codec is None:
+            await send({"type": "websocket.close"})
+            return
+        await send({"type": "websocket.accept", "subprotocol": codec.name})
+        await send({"type": "websocket.close", "code": codes.UNAVAILABLE.close, "reason": REASON})
+
+    def _log(self, path: str, now: float) -> None:
+        if now < self._next_line:
+            return
+        self._next_line = now + LOGGED_EVERY_SECONDS
+        logger.error(
+            "A live connection was refused at %s: the application that this server runs has no live topics. Wrap Django's "
+            "application in asgi.py with holdfast.asgi.application; the system check holdfast.W021 says how. This is "
+            "logged once a minute.",
+            path,
+        )
