@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -14,6 +15,7 @@ from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
 from .connections.reauthorize import Identify, believe
 from .connections.service import Authenticate, Policy, Service
+from .extras import Want
 from .hub import runtime as runtimes
 from .hub.hub import Timing
 from .hub.runtime import Runtime
@@ -56,8 +58,10 @@ setting_changed.connect(_settings_changed, dispatch_uid="holdfast.wiring")
 
 
 def build_runtime() -> Runtime:
-    """Make the parts that the settings name."""
+    """Make the parts that the settings name. Raise ``ImproperlyConfigured`` if one needs an extra that is missing."""
     chosen = settings()
+    for want in wanted_extras(chosen):
+        want.require()
     backplane = build_backplane(chosen)
     log = build_log(chosen, announce=announce_by(backplane, chosen))
     return Runtime(
@@ -126,6 +130,16 @@ def presence_kind(chosen: Settings) -> str:
     if chosen.presence != "auto":
         return chosen.presence
     return "memory" if chosen.redis is None else "redis"
+
+
+def wanted_extras(chosen: Settings) -> Iterator[Want]:
+    """Yield the extras that the settings need, installed or not."""
+    backplane = backplane_kind(chosen)
+    if chosen.redis is not None and "redis" in (backplane, presence_kind(chosen), chosen.log):
+        yield Want(extra="redis", because=f'{NAME}["REDIS"] is set')
+    layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
+    if backplane == "channels" and str(layer.get("BACKEND", "")).startswith("channels_redis."):
+        yield Want(extra="channels-redis", because='CHANNEL_LAYERS["default"] is in Redis')
 
 
 def build_backplane(chosen: Settings) -> Backplane:
