@@ -1,7 +1,13 @@
 """Holdfast as a Django app."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.conf import settings
 from django.db.models.signals import post_migrate
+
+from . import conf
+from .extras import require_database_driver
 
 
 class HoldfastConfig(AppConfig):
@@ -11,6 +17,12 @@ class HoldfastConfig(AppConfig):
     label = "holdfast"
     verbose_name = "Holdfast"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def __init__(self, app_name: str, app_module: Any) -> None:
+        super().__init__(app_name, app_module)
+        # Before any app's models, the first of which would fail without naming the extra.
+        chosen, _ = conf.read(getattr(settings, conf.NAME, {}))
+        require_database_driver(settings.DATABASES, {"default", chosen.database})
 
     def ready(self) -> None:
         # Django forbids what these import any earlier.

@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.models import CompositePrimaryKey
 from django.utils.module_loading import import_string
 
-from . import conf, origins
+from . import conf, origins, wiring
 from .backends import unmakeable
 from .backplane.base import Backplane
 from .database_checks import vendor_of
@@ -93,6 +93,17 @@ def _loads(
         )
     elif key in kinds and (bad := unmakeable(path, found)):
         yield Error(f'{conf.NAME}["{key}"] {bad.what}', hint=bad.hint, id="holdfast.E002")
+
+
+@register(TAG)
+def check_extras(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Is what the settings need installed?"""
+    settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
+    return [
+        Error(want.problem, hint=want.hint, id="holdfast.E013")
+        for want in wiring.wanted_extras(settings)
+        if want.missing
+    ]
 
 
 @register(TAG)

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
 from .connections.reauthorize import Identify, believe
 from .connections.service import Authenticate, Policy, Service
+from .extras import Want
 from .hub import runtime as runtimes
 from .hub.hub import Timing
 from .hub.runtime import SESSION_THREADS, Runtime
@@ -60,8 +61,10 @@ setting_changed.connect(_settings_changed, dispatch_uid="holdfast.wiring")
 
 
 def build_runtime() -> Runtime:
-    """Make the parts that the settings name."""
+    """Make the parts that the settings name. Raise ``ImproperlyConfigured`` if one needs an extra that is missing."""
     chosen = settings()
+    for want in wanted_extras(chosen):
+        want.require()
     backplane = build_backplane(chosen)
     log = build_log(chosen, announce=announce_by(backplane, chosen))
     around = handler_context(chosen)
@@ -142,6 +145,16 @@ def presence_kind(chosen: Settings) -> str:
     if chosen.presence != "auto":
         return chosen.presence
     return "memory" if chosen.redis is None else "redis"
+
+
+def wanted_extras(chosen: Settings) -> Iterator[Want]:
+    """Yield the extras that the settings need, installed or not."""
+    backplane = backplane_kind(chosen)
+    if chosen.redis is not None and "redis" in (backplane, presence_kind(chosen), chosen.log):
+        yield Want(extra="redis", because=f'{NAME}["REDIS"] is set')
+    layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
+    if backplane == "channels" and str(layer.get("BACKEND", "")).startswith("channels_redis."):
+        yield Want(extra="channels-redis", because='CHANNEL_LAYERS["default"] is in Redis')
 
 
 def build_backplane(chosen: Settings) -> Backplane:

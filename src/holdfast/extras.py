@@ -1,0 +1,62 @@
+"""Extras of the distribution: what each brings, and how a project learns that it lacks one.
+
+``pip install holdfast`` brings what serves live topics from one process. Redis, PostgreSQL and Channels' layer in Redis
+need packages that only some projects use: ``pip install 'holdfast[redis,postgresql]'``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.utils import load_backend
+
+PACKAGES: Mapping[str, Sequence[str]] = {
+    "redis": ("hiredis", "redis"),
+    "postgresql": ("psycopg",),
+    "channels-redis": ("channels_redis",),
+}
+"""The packages that each extra brings, by the names under which they are imported."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Want:
+    """An extra that a project's settings need."""
+
+    extra: str
+    because: str
+    """What needs it, as the beginning of a sentence: ``HOLDFAST["REDIS"] is set``."""
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """The packages of the extra that are not installed."""
+        return [name for name in PACKAGES[self.extra] if find_spec(name) is None]
+
+    @property
+    def problem(self) -> str:
+        missing = self.missing
+        are = "this package is" if len(missing) == 1 else "these packages are"
+        return f"{self.because}, but {are} not installed: {' and '.join(missing)}."
+
+    @property
+    def hint(self) -> str:
+        return f"Run: pip install 'holdfast[{self.extra}]'"
+
+    def require(self) -> None:
+        """Raise ``ImproperlyConfigured`` if a package of the extra is missing."""
+        if self.missing:
+            raise ImproperlyConfigured(f"{self.problem} {self.hint}")
+
+
+def require_database_driver(databases: Mapping[str, dict[str, Any]], aliases: Iterable[str]) -> None:
+    """Raise ``ImproperlyConfigured`` if one of these databases is PostgreSQL and no driver for it is installed.
+
+    Django itself finds that out with the first model, long before system checks run, and names the drivers only.
+    """
+    for alias in sorted(aliases):
+        try:
+            load_backend(databases.get(alias, {}).get("ENGINE") or "django.db.backends.dummy")
+        except ImproperlyConfigured as error:
+            if "psycopg" in str(error):
+                Want(extra="postgresql", because=f'DATABASES["{alias}"] is PostgreSQL').require()
