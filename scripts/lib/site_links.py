@@ -1,35 +1,48 @@
-"""MkDocs hook: makes the links of CHANGELOG.md and PROTOCOL.md work on the documentation site too.
+"""MkDocs hook: puts files from outside of docs/ into the site, with links that work there.
 
-Both files stand at the root of the repository, where their links lead to `docs/…`. The site includes them as pages of
-`docs/`, where the same page is one folder nearer.
+CHANGELOG.md, PROTOCOL.md and client/README.md stand where readers of the repository look for them. A page of `docs/`
+includes each of them by a line of its own, `--8<-- "PROTOCOL.md"`.
 """
 
+import posixpath
 import re
 from typing import Any
 
-#: Page of the site: the file of the repository's root that it includes.
-ROOT_PAGES = {"changelog.md": "CHANGELOG.md", "protocol.md": "PROTOCOL.md"}
+#: File of the repository: the page of the site that shows it.
+SHOWN_AS = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "PROTOCOL.md": "protocol.md",
+    "client/README.md": "reference/client.md",
+}
 
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
-INCLUDE = re.compile(r'^--8<-- "([A-Z]+\.md)"$', re.MULTILINE)
+INCLUDE = re.compile(r'^--8<-- "([\w/]+\.md)"$', re.MULTILINE)
+TITLE = re.compile(r"\A# .*\n+")
 
 
 def on_page_markdown(markdown: str, /, *, page: Any, config: Any, files: Any) -> str:
-    """Include the root file here, before MkDocs looks at the links, and point its links at the site's pages."""
-    if page.file.src_uri not in ROOT_PAGES:
-        return markdown
-    base = config["config_file_path"].rpartition("/")[0]
+    """Include the files here, before MkDocs looks at the links, and point their links at the site's pages."""
+    base, here = config["config_file_path"].rpartition("/")[0], page.file.src_uri
 
     def included(found: re.Match[str]) -> str:
-        with open(f"{base}/{found[1]}", encoding="utf-8") as file:  # noqa: PTH123 - MkDocs hands out strings
-            return LINK.sub(_on_site, file.read())
+        source = found[1]
+        with open(f"{base}/{source}", encoding="utf-8") as file:  # noqa: PTH123 - MkDocs hands out strings
+            text = file.read()
+        if found.start():  # the page has a title of its own
+            text = TITLE.sub("", text)
+        return LINK.sub(lambda link: link[1] + _on_site(link[2], source, here) + link[3], text)
 
     return INCLUDE.sub(included, markdown)
 
 
-def _on_site(link: re.Match[str]) -> str:
-    target = link[2]
-    for page, source in ROOT_PAGES.items():
-        if target == source or target.startswith(f"{source}#"):
-            target = page + target.removeprefix(source)
-    return link[1] + target.removeprefix("docs/") + link[3]
+def _on_site(target: str, source: str, page: str) -> str:
+    """Where a link of a file leads to from a page of the site."""
+    path, mark, anchor = target.partition("#")
+    if not path or ":" in path:
+        return target
+    named = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
+    shown = SHOWN_AS.get(named) or (named.removeprefix("docs/") if named.startswith("docs/") else None)
+    if shown is None:
+        return target
+    return posixpath.relpath(shown, posixpath.dirname(page) or ".") + mark + anchor

@@ -114,11 +114,11 @@ class LogError(Exception):
 
 
 class LogUnavailable(LogError):
-    pass
+    """The store behind the log does not answer. Trying again may help."""
 
 
 class NotMigrated(LogError):
-    pass
+    """The log's tables are not there: run ``manage.py migrate holdfast``."""
 
 
 class Trimmed(LogError):

@@ -59,7 +59,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     where = parser.add_argument_group("where")
     where.add_argument("--host", default="127.0.0.1", help="Address to listen on. Default: %(default)s")
-    where.add_argument("--port", type=int, default=8000, help="Default: %(default)s")
+    where.add_argument("--port", type=int, default=8000, help="Port to listen on. Default: %(default)s")
     where.add_argument("--uds", metavar="PATH", help="Listen on this UNIX socket instead.")
     where.add_argument("--fd", type=int, help="Listen on this open socket instead (systemd).")
     where.add_argument("--root-path", default="", help="The path under which a proxy shows this server.")
@@ -110,8 +110,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Compress messages of 512 bytes and more, once for everybody. Off by default: it costs CPU.",
     )
     tls = parser.add_argument_group("TLS")
-    for option in ("keyfile", "certfile", "keyfile-password", "ca-certs", "ciphers"):
-        tls.add_argument(f"--ssl-{option}", default="TLSv1" if option == "ciphers" else None)
+    tls.add_argument("--ssl-keyfile", metavar="PATH", help="The private key, in PEM format.")
+    tls.add_argument("--ssl-certfile", metavar="PATH", help="The certificate and its chain, in PEM format.")
+    tls.add_argument("--ssl-keyfile-password", metavar="PASSWORD", help="Decrypts the private key.")
+    tls.add_argument("--ssl-ca-certs", metavar="PATH", help="Certificates that clients' ones are checked against.")
+    tls.add_argument("--ssl-ciphers", default="TLSv1", help="In OpenSSL's notation. Default: %(default)s")
 
 
 class Config(uvicorn.Config):

@@ -44,6 +44,7 @@ class LiveError(Exception):
 
     @classmethod
     def of(cls, what: str, payload: ErrorPayload) -> "LiveError":
+        """Make the error for an answer of the server to ``what``."""
         return cls(
             what,
             code=payload.code,
