@@ -12,6 +12,16 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const STATIC = join(HERE, "../src/holdfast/static/holdfast");
 const BANNER = "/* Holdfast client. BSD-3-Clause. Built from client/ by `npm run build`: do not edit. */";
 
+/**
+ * What modules say to each other, under names that the bundle may shorten. None of them is part of the public types or
+ * of a message: check.mjs looks.
+ */
+export const INTERNAL = (
+  "address agrees attempt begin canonical changed dispatch emit ended flush forget handles heard late limit " +
+  "listeners off opened others post presenceNews probe received release schedule settle soon suspend " +
+  "suspended sync take userChanged wanted welcomed wrap"
+).split(" ");
+
 /** The bundle's text. */
 function bundle() {
   const result = buildSync({
@@ -22,6 +32,7 @@ function bundle() {
     target: "es2022",
     minify: true,
     charset: "utf8",
+    mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`),
     legalComments: "none",
     banner: { js: BANNER },
     write: false,
@@ -37,7 +48,7 @@ function types() {
     const tool = join(HERE, "node_modules/dts-bundle-generator/dist/bin/dts-bundle-generator.js");
     const options = ["--project", "tsconfig.json", "--no-banner", "--silent", "--out-file", output, "src/index.ts"];
     execFileSync(process.execPath, [tool, ...options], { cwd: HERE, stdio: ["ignore", "ignore", "inherit"] });
-    return `${BANNER}\n\n${readFileSync(output, "utf8")}`;
+    return `${BANNER}\n\n/// <reference lib="esnext.disposable" />\n\n${readFileSync(output, "utf8")}`;
   } finally {
     rmSync(directory, { recursive: true });
   }

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
-import { built } from "./build.mjs";
+import { built, INTERNAL } from "./build.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const LARGEST = 8 * 1024; // bytes, compressed
@@ -39,6 +39,11 @@ for (const [path, text] of built()) {
     if (size >= LARGEST) failures.push("size");
   }
 }
+
+// A name that the bundle shortens must not be one that others know.
+const known = [...built()].find(([path]) => path.endsWith(".d.ts"))[1] + readFileSync(join(HERE, "src/frames.ts"), "utf8");
+const clash = INTERNAL.filter((name) => new RegExp(`(readonly |^\\s*)${name}\\??[:(<]`, "m").test(known));
+if (clash.length) failures.push(`names that are not internal: ${clash}`);
 
 // The published types stand alone: they are checked as a user's compiler would, with nothing of src/ in reach.
 run("built types", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types");

@@ -1,48 +1,8 @@
 // Generated from src/holdfast/protocol/codes.py by scripts/generate: edit that file, not this one.
 
-/** One entry of the catalogue. `close` is its WebSocket close code, or null for an answer to a message. */
-export interface Code {
-  readonly message: string;
-  /** Whether the same message may succeed later unchanged (for a close: whether to reconnect). */
-  readonly retry: boolean;
-  readonly close: number | null;
-}
-
 export const SUBPROTOCOLS = ["holdfast.v1.json", "holdfast.v1.msgpack"] as const;
 
 /** Everything that can go wrong between a client and a server. */
-export const CODES: Readonly<Record<CodeName, Code>> = {
-  malformed: { message: "The message is not valid in the negotiated encoding.", retry: false, close: null },
-  invalid_message: { message: "The message does not have the shape that its type requires.", retry: false, close: null },
-  unknown_type: { message: "The message's type is not part of this version of the protocol.", retry: false, close: null },
-  too_large: { message: "The message is larger than this server accepts.", retry: false, close: null },
-  unexpected_hello: { message: "A hello is only allowed as the first message.", retry: false, close: null },
-  forbidden: { message: "There is no such topic, or you may not use it.", retry: false, close: null },
-  already_joined: { message: "This connection has already joined the topic.", retry: false, close: null },
-  evicted: { message: "The application has ended this subscription.", retry: false, close: null },
-  not_joined: { message: "Join the topic first.", retry: false, close: null },
-  too_many_topics: { message: "This connection has joined as many topics as it may.", retry: false, close: null },
-  unknown_action: { message: "The topic has no action of this name.", retry: false, close: null },
-  invalid_payload: { message: "The payload does not fit the action.", retry: false, close: null },
-  refused: { message: "The application refused the call.", retry: false, close: null },
-  key_reused: { message: "This key was used before, for a different call.", retry: false, close: null },
-  outcome_unknown: { message: "An earlier attempt with this key was interrupted; it may have been carried out.", retry: false, close: null },
-  timeout: { message: "The call took longer than it may.", retry: false, close: null },
-  too_many_calls: { message: "Too many calls of this connection are still running.", retry: true, close: null },
-  rate_limited: { message: "Too many messages; try again later.", retry: true, close: null },
-  invalid_token: { message: "The token is not valid.", retry: false, close: null },
-  internal: { message: "The server failed to handle the message.", retry: false, close: null },
-  unavailable: { message: "The server cannot do this at the moment; try again.", retry: true, close: null },
-  draining: { message: "The server is going away; reconnect.", retry: true, close: 4000 },
-  heartbeat_missed: { message: "Nothing was heard for too long.", retry: true, close: 4001 },
-  stalled: { message: "The client did not read for too long.", retry: true, close: 4002 },
-  flooding: { message: "The client sent far more than it may.", retry: true, close: 4029 },
-  failed: { message: "The connection failed inside the server.", retry: true, close: 4050 },
-  unsupported_protocol: { message: "Unknown subprotocol; known: holdfast.v1.json, holdfast.v1.msgpack.", retry: false, close: 4400 },
-  unauthenticated: { message: "The credentials are missing or no longer valid.", retry: false, close: 4401 },
-  disconnected: { message: "The server ended this connection.", retry: false, close: 4403 },
-};
-
 export type CodeName =
   | "malformed"
   | "invalid_message"
@@ -73,3 +33,33 @@ export type CodeName =
   | "unsupported_protocol"
   | "unauthenticated"
   | "disconnected";
+
+/** The codes that a server closes with, by the WebSocket close code. */
+export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
+  4000: "draining",
+  4001: "heartbeat_missed",
+  4002: "stalled",
+  4029: "flooding",
+  4050: "failed",
+  4400: "unsupported_protocol",
+  4401: "unauthenticated",
+  4403: "disconnected",
+};
+
+/** The codes whose message may succeed later unchanged (for a close: after reconnecting). */
+export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "flooding", "failed"];
+
+/** Messages of the codes that reach the client without one: those it finds by itself, and those of a close. */
+export const MESSAGES: Readonly<Record<string, string>> = {
+  malformed: "The message is not valid in the negotiated encoding.",
+  too_large: "The message is larger than this server accepts.",
+  timeout: "The call took longer than it may.",
+  draining: "The server is going away; reconnect.",
+  heartbeat_missed: "Nothing was heard for too long.",
+  stalled: "The client did not read for too long.",
+  flooding: "The client sent far more than it may.",
+  failed: "The connection failed inside the server.",
+  unsupported_protocol: "Unknown subprotocol; known: holdfast.v1.json, holdfast.v1.msgpack.",
+  unauthenticated: "The credentials are missing or no longer valid.",
+  disconnected: "The server ended this connection.",
+};

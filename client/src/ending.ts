@@ -1,4 +1,4 @@
-import { CODES } from "./codes.js";
+import { CLOSE_CODES } from "./codes.js";
 import { LiveError } from "./errors.js";
 import type { Goodbye } from "./frames.js";
 
@@ -28,7 +28,7 @@ export function endingOf(close: number, reason: string, goodbye: Goodbye["payloa
 }
 
 function errorOf(close: number, reason: string, goodbye: Goodbye["payload"] | undefined): LiveError {
-  const name = goodbye?.code ?? Object.entries(CODES).find(([, entry]) => entry.close === close)?.[0];
+  const name = goodbye?.code ?? CLOSE_CODES[close];
   if (name !== undefined) return new LiveError(name, undefined, { reason: goodbye?.reason });
   return new LiveError("connection_lost", `The connection was lost (close code ${close}${reason && `: ${reason}`}).`);
 }

@@ -1,4 +1,4 @@
-import { CODES, type Code, type CodeName } from "./codes.js";
+import { MESSAGES, RETRIED, type CodeName } from "./codes.js";
 import type { ErrorPayload } from "./frames.js";
 
 /** What the client itself finds; everything else comes from the server's catalogue. */
@@ -11,7 +11,7 @@ export type LocalCode =
   | "queue_full"
   | "user_changed";
 
-const LOCAL: Readonly<Record<LocalCode, string>> = {
+const LOCAL: Readonly<Partial<Record<string, string>>> & Readonly<Record<LocalCode, string>> = {
   closed: "The client was closed.",
   connection_lost: "The connection was lost.",
   connect_timeout: "The server did not answer in time.",
@@ -21,17 +21,14 @@ const LOCAL: Readonly<Record<LocalCode, string>> = {
   user_changed: "The user is another one than when the call was made.",
 };
 
-/** `timeout` may be the server's word or the client's. A newer server may know codes that are not in the list. */
-export type ErrorCode = CodeName | LocalCode | (string & Record<never, never>);
+/** `timeout` may be the server's word or the client's. A newer server may send a code that is not in the list. */
+export type ErrorCode = CodeName | LocalCode;
 
 export interface LiveErrorDetails {
   readonly retryAfter?: number | undefined;
   readonly reason?: string | undefined;
   readonly cause?: unknown;
 }
-
-const catalogue: Readonly<Record<string, Code>> = CODES;
-const local: Readonly<Record<string, string>> = LOCAL;
 
 /** Why a call, a join or a connection failed. Decide by `code`; `message` is for developers. */
 export class LiveError extends Error {
@@ -44,11 +41,11 @@ export class LiveError extends Error {
   /** The application's own word, with codes `refused`, `evicted` and `disconnected`. */
   readonly reason: string | undefined;
 
-  constructor(code: ErrorCode, message?: string, details: LiveErrorDetails = {}) {
+  constructor(code: ErrorCode | (string & Record<never, never>), message?: string, details: LiveErrorDetails = {}) {
     const { cause } = details;
-    super(message ?? catalogue[code]?.message ?? local[code] ?? code, cause === undefined ? {} : { cause });
-    this.code = code;
-    this.retry = catalogue[code]?.retry ?? (code === "connection_lost" || code === "connect_timeout");
+    super(message ?? MESSAGES[code] ?? LOCAL[code] ?? code, cause === undefined ? {} : { cause });
+    this.code = code as ErrorCode;
+    this.retry = [...RETRIED, "connection_lost", "connect_timeout"].includes(code);
     this.retryAfter = details.retryAfter;
     this.reason = details.reason;
   }

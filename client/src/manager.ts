@@ -2,13 +2,16 @@ import { Backoff, type BackoffOptions } from "./backoff.js";
 import { Calls } from "./calls.js";
 import type { Cancel, Clock } from "./clock.js";
 import { Connection, type ConnectionSettings } from "./connection.js";
-import { Emitter, type Off } from "./emitter.js";
+import { Dispatch } from "./dispatch.js";
+import { Emitter, type Off, type OnOptions } from "./emitter.js";
 import type { Ending } from "./ending.js";
 import { errorFrom, LiveError } from "./errors.js";
 import type { ServerFrame, Welcome } from "./frames.js";
-import type { Live, LiveEvents, LiveStatus, StatusDetail } from "./live.js";
+import type { Handle } from "./handle.js";
+import type { LiveEvents, LiveState, LiveStatus, StatusDetail } from "./live.js";
 import type { Position } from "./position.js";
-import type { Topic, TopicOptions } from "./topic.js";
+import { publish } from "./store.js";
+import type { LeaseOptions, TopicOptions } from "./topic.js";
 import { Topics } from "./topics.js";
 import { onWake, type WakeSource } from "./wake.js";
 
@@ -17,7 +20,7 @@ export interface ManagerSettings extends ConnectionSettings {
   readonly backoff: BackoffOptions;
   readonly maxCalls: number;
   readonly page: WakeSource;
-  /** The page's cursor for a topic. */
+  /** The page's cursor for a topic, if it has not been used yet. */
   cursor(topic: string): Position | undefined;
 }
 
@@ -25,17 +28,17 @@ export interface ManagerSettings extends ConnectionSettings {
 const STABLE = 10_000;
 
 /** Keeps one connection after another, and tells topics and calls when there is one. */
-export class Manager implements Live {
+export class Manager {
   readonly client: string;
   readonly #settings: ManagerSettings;
   readonly #clock: Clock;
-  readonly #events = new Emitter<LiveEvents>();
+  readonly #dispatch = new Dispatch();
+  readonly #events = new Emitter<LiveEvents>(this.#dispatch);
   readonly #refreshes = new Set<(error: LiveError) => void>();
   readonly #backoff: Backoff;
   readonly #calls: Calls;
   readonly #topics: Topics;
-  #status: LiveStatus = "idle";
-  #user: string | null | undefined;
+  #state: LiveState = Object.freeze({ status: "idle", user: undefined });
   #connection: Connection | undefined;
   #onlineSince = 0;
   #done = false;
@@ -47,30 +50,65 @@ export class Manager implements Live {
     const backoff = (): Backoff => new Backoff(settings.backoff, random);
     const connection = (): Connection | undefined => this.#usable;
     this.client = client;
-    this.#settings = settings;
+    this.#settings = {
+      ...settings,
+      open: (url, listener) =>
+        settings.open(url, {
+          opened: () => {
+            listener.opened();
+          },
+          received: this.#dispatch.wrap((data) => {
+            listener.received(data);
+          }),
+          closed: (code, reason) => {
+            listener.closed(code, reason);
+          },
+        }),
+    };
     this.#clock = clock;
     this.#backoff = backoff();
     this.#calls = new Calls({ client, clock, random, limit: settings.maxCalls, connection });
-    this.#topics = new Topics({ calls: this.#calls, clock, connection, backoff });
+    const settle = this.#dispatch.wrap(() => {
+      this.#settle();
+    });
+    const cursor = (topic: string): Position | undefined => settings.cursor(topic);
+    this.#topics = new Topics({ calls: this.#calls, clock, dispatch: this.#dispatch, connection, backoff, cursor, settle });
+    publish(this);
   }
 
   get status(): LiveStatus {
-    return this.#status;
+    return this.state.status;
   }
 
   get user(): string | null | undefined {
-    return this.#user;
+    return this.state.user;
   }
 
-  on<Name extends keyof LiveEvents>(name: Name, handler: (...args: LiveEvents[Name]) => void): Off {
-    return this.#events.on(name, handler);
+  get state(): LiveState {
+    return this.#state;
   }
 
-  topic<Events extends object, Meta>(name: string, options: TopicOptions = {}): Topic<Events, Meta> {
-    if (this.#done) throw new LiveError("closed");
-    const topic = this.#topics.get(name, options.since, () => this.#settings.cursor(name));
-    if (this.#status === "idle") this.#connect();
-    return topic as Topic as Topic<Events, Meta>; // what the events hold is the caller's word
+  /** By `close()`. */
+  get closed(): boolean {
+    return this.#done;
+  }
+
+  on<Name extends keyof LiveEvents>(name: Name, handler: (...args: LiveEvents[Name]) => void, options?: OnOptions): Off {
+    return this.#events.on(name, handler, options);
+  }
+
+  subscribe(listener: () => void): Off {
+    return this.#events.on("status", listener);
+  }
+
+  topic(name: string, options: TopicOptions = {}): Handle {
+    this.#checkOpen();
+    return this.#topics.shared(name, options);
+  }
+
+  lease(name: string, options: LeaseOptions = {}): Handle {
+    this.#checkOpen();
+    return this.#topics.lease(name, options);
   }
 
   async refresh(token: string): Promise<void> {
@@ -87,27 +125,40 @@ export class Manager implements Live {
   }
 
   reconnect(): void {
-    if (this.#done) throw new LiveError("closed");
-    this.#connection?.close();
-    this.#interrupted(new LiveError("connection_lost"));
-    this.#topics.resume();
-    this.#connect();
+    this.#checkOpen();
+    this.#dispatch.run(() => {
+      this.#connection?.close();
+      this.#interrupted(new LiveError("connection_lost"));
+      this.#topics.suspend(undefined);
+      this.#connect();
+    });
   }
 
   close(): void {
     if (this.#done) return;
     this.#done = true;
-    this.#connection?.close();
-    const error = new LiveError("closed");
-    this.#interrupted(error);
-    this.#stop(error);
-    this.#topics.end(error);
+    this.#dispatch.run(() => {
+      this.#connection?.close();
+      const error = new LiveError("closed");
+      this.#interrupted(error);
+      this.#stop(error);
+      this.#topics.end(error);
+    });
+  }
+
+  #checkOpen(): void {
+    if (this.#done) throw new LiveError("closed");
   }
 
   // ── attempts ───────────────────────────────────────────────────────────────────────────────────
 
   get #usable(): Connection | undefined {
-    return this.#status === "online" ? this.#connection : undefined;
+    return this.status === "online" ? this.#connection : undefined;
+  }
+
+  #settle(): void {
+    if (this.status === "idle" && this.#topics.wanted) this.#connect();
+    this.#topics.sync();
   }
 
   #connect(): void {
@@ -121,23 +172,26 @@ export class Manager implements Live {
       received: (frame) => {
         this.#received(frame);
       },
-      ended: (ending) => {
+      ended: this.#dispatch.wrap((ending) => {
         this.#ended(ending);
-      },
+      }),
     });
     this.#setStatus("connecting");
   }
 
   #welcomed({ user }: Welcome["payload"]): void {
-    if (this.#user !== undefined && this.#user !== user) {
+    const before = this.user;
+    if (before !== undefined && before !== user) {
       // What one user asked for must not be done in the name of another.
       this.#calls.reject(new LiveError("user_changed"));
       this.#topics.userChanged();
     }
-    this.#user = user;
     this.#onlineSince = this.#clock.now();
-    this.#setStatus("online");
-    this.#topics.sync();
+    this.#setStatus("online", {}, user);
+    // After the handlers: one of them may close the client.
+    this.#dispatch.post(() => {
+      this.#topics.sync();
+    });
   }
 
   #received(frame: ServerFrame): void {
@@ -148,7 +202,7 @@ export class Manager implements Live {
   }
 
   #ended({ error, final, after }: Ending): void {
-    if (this.#status === "online" && this.#clock.now() - this.#onlineSince >= STABLE) this.#backoff.reset();
+    if (this.#usable && this.#clock.now() - this.#onlineSince >= STABLE) this.#backoff.reset();
     this.#interrupted(error);
     if (final) {
       this.#topics.suspend(error);
@@ -162,7 +216,6 @@ export class Manager implements Live {
   #interrupted(error: LiveError): void {
     this.#wait?.cancel();
     this.#wait = this.#connection = undefined;
-    if (this.#status === "online") this.#status = "connecting"; // until the caller says what comes next
     this.#calls.interrupted();
     this.#topics.interrupted();
     for (const reject of this.#refreshes) reject(error);
@@ -197,8 +250,8 @@ export class Manager implements Live {
     this.#waitFor(soon, false, wait.error);
   }
 
-  #setStatus(status: LiveStatus, detail: StatusDetail = {}): void {
-    this.#status = status;
+  #setStatus(status: LiveStatus, detail: StatusDetail = {}, user = this.user): void {
+    this.#state = Object.freeze({ status, user, ...detail });
     this.#events.emit("status", status, detail);
   }
 }

@@ -34,6 +34,11 @@ export function position(epoch: string, offset: number, stamp: number | undefine
   return { epoch, offset, ...(stamp && { stamp }) };
 }
 
+/** Whether two positions are the same place in the same log. */
+export function samePlace(one: Position | undefined, other: Position | undefined): boolean {
+  return one?.epoch === other?.epoch && one?.offset === other?.offset;
+}
+
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) >= 0;
 }

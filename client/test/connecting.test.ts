@@ -215,6 +215,24 @@ test("after a final close reconnect() comes back, and topics go on from their po
   expect(await call).toBe("ok");
 });
 
+test("a topic asked for after a final close is rejected with its error, until reconnect()", async () => {
+  const { live, socket, server } = await inRoom();
+  await socket.drop(4401);
+  const room = live.topic("rooms/captains");
+  expect((await failure(room.ready)).code).toBe("unauthenticated");
+  expect((await failure(room.call("post"))).code).toBe("unauthenticated");
+  expect(room.state).toMatchObject({ status: "joining", error: { code: "unauthenticated" } });
+  live.reconnect();
+  const ready = room.ready;
+  const call = room.call("post");
+  await server.accept();
+  await answerJoin(server.socket, { epoch: "k3", offset: 1 });
+  expect((await ready).topic).toBe("rooms/captains");
+  expect(room.state.error).toBeUndefined();
+  await server.socket.say({ type: "result", ref: server.socket.of("call")[0]?.ref ?? 0, payload: "ok" });
+  expect(await call).toBe("ok");
+});
+
 test("reconnect() while waiting does not wait", async () => {
   const { live, socket, server, clock } = await inRoom();
   await socket.drop();
