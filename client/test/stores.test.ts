@@ -1,5 +1,7 @@
 // Live, Topic and Presence as user interfaces use them: stable state, one `subscribe`, no `this`.
 
+/* eslint-disable @typescript-eslint/unbound-method -- unbound is what is tried here */
+
 import { expect, test } from "vitest";
 
 import type { Store } from "../src/index.js";
