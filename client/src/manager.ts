@@ -143,8 +143,14 @@ export class Manager implements Live {
   #received(frame: ServerFrame): void {
     const { type } = frame;
     if (type === "event" || type === "reset" || type === "presence" || type === "left") this.#topics.received(frame);
-    else if (type === "error") this.#events.emit("error", errorFrom(frame.payload));
+    else if (type === "error") this.#complained(errorFrom(frame.payload), frame.ref);
     // A pong has done its work by arriving; what a newer server may say besides is not for us.
+  }
+
+  /** An error that answers nothing that still waits. */
+  #complained(error: LiveError, ref: number | undefined): void {
+    if (ref === undefined && !error.retry) this.#calls.unread(error);
+    this.#events.emit("error", error);
   }
 
   #ended({ error, final, after }: Ending): void {
