@@ -127,7 +127,7 @@ export class Connection {
       this.#break({ error: new LiveError("malformed", undefined, { cause }), final: false });
       return;
     }
-    this.#heartbeat?.heard();
+    this.#heartbeat?.heard(frame.type === "ping");
     if (frame.type === "welcome") this.#welcomed(frame.payload);
     else if (frame.type === "goodbye") this.#goodbye = frame.payload;
     else if (!this.#answer(frame)) this.#owner.received(frame);

@@ -170,7 +170,7 @@ export interface Pong {
   readonly type: "pong";
 }
 
-export type ServerFrame = Welcome | Joined | Left | Event | Result | Failure | Reset | PresenceFrame | Goodbye | Pong;
+export type ServerFrame = Ping | Welcome | Joined | Left | Event | Result | Failure | Reset | PresenceFrame | Goodbye | Pong;
 
 /** What can answer a request. */
 export type Answer = Joined | Left | Result | Failure;

@@ -196,11 +196,19 @@ export class Manager implements Live {
   #wake(): void {
     this.#usable?.probe();
     const wait = this.#wait;
-    if (!wait || wait.asked) return; // how long the server asked to wait is not ours to shorten
+    if (!wait) return;
+    const left = wait.ends - this.#clock.now();
     const soon = this.#backoff.soon();
-    if (this.#clock.now() + soon >= wait.ends) return;
-    wait.cancel();
-    this.#waitFor(soon, false, wait.error);
+    if (left <= 0) {
+      // It ended in sleep, through which timers stand still.
+      wait.cancel();
+      this.#wait = undefined;
+      this.#connect();
+    } else if (!wait.asked && soon < left) {
+      // How long the server asked to wait is not ours to shorten.
+      wait.cancel();
+      this.#waitFor(soon, false, wait.error);
+    }
   }
 
   #setStatus(status: LiveStatus, detail: StatusDetail = {}): void {

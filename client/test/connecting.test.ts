@@ -345,6 +345,30 @@ test("a wait is never made longer, nor the one that the server asked for shorter
   expect(other.statuses.at(-1)).toBe("waiting 500");
 });
 
+test("a wait whose end passed while the machine was suspended ends with the wake-up", async () => {
+  const source = page();
+  const { statuses, clock, server } = await waitingLong({ page: source });
+  const attempts = server.sockets.length;
+  clock.suspend(3_600_000);
+  source.window.dispatchEvent(new Event("online"));
+  await settle();
+  expect(server.sockets).toHaveLength(attempts + 1);
+  expect(statuses.at(-1)).toBe("connecting");
+  await clock.advance(8_000);
+  expect(server.sockets).toHaveLength(attempts + 1); // the old timer is gone
+});
+
+test("so does the wait that the server asked for", async () => {
+  const source = page();
+  const { socket, clock, server } = await inRoom({ page: source });
+  await socket.say({ type: "goodbye", payload: { code: "draining", reconnect: true, after: 8 } });
+  await socket.drop(4000);
+  clock.suspend(3_600_000);
+  source.window.dispatchEvent(new Event("online"));
+  await settle();
+  expect(server.sockets).toHaveLength(2);
+});
+
 test("waking up while online asks at once whether the connection lives", async () => {
   const source = page();
   const { socket, clock, server } = await inRoom({ page: source });
