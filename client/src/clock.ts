@@ -7,6 +7,11 @@ export interface Clock {
   after(ms: number, run: () => void): Cancel;
 }
 
+/** A number that time can be counted by, finite and above zero; undefined for anything else that is found in its place. */
+export function positive(value: unknown): number | undefined {
+  return typeof value === "number" && value > 0 && value < Infinity ? value : undefined;
+}
+
 /** The longest timer that is set at once. */
 const SLICE = 5_000;
 

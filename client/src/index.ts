@@ -14,7 +14,7 @@ import { DEFAULT_BACKOFF } from "./backoff.js";
 import { systemClock } from "./clock.js";
 import type { ConnectOptions, Live } from "./live.js";
 import { Manager } from "./manager.js";
-import { pageCursor, pageUrl, webSocketUrl } from "./page.js";
+import { pageBase, pageCursor, pageUrl, webSocketUrl } from "./page.js";
 import { webSocketTransport } from "./socket.js";
 
 export type { BackoffOptions } from "./backoff.js";
@@ -33,6 +33,7 @@ export type { WakeSource } from "./wake.js";
 
 /** A client for the server that the page names (or `options.url`). It connects when the first topic is asked for. */
 export function connect(options: ConnectOptions = {}): Live {
+  const base = pageBase();
   return new Manager({
     client: newClientId(),
     url: options.url ?? pageUrl,
@@ -45,7 +46,7 @@ export function connect(options: ConnectOptions = {}): Live {
     page: options.page ?? { window: globalThis.window, document: globalThis.document },
     cursor: pageCursor,
     open: (url, listener) =>
-      webSocketTransport(options.WebSocket ?? WebSocket, options.protocols ?? [])(webSocketUrl(url), listener),
+      webSocketTransport(options.WebSocket ?? globalThis.WebSocket, options.protocols ?? [])(webSocketUrl(url, base), listener),
   });
 }
 

@@ -160,7 +160,9 @@ export class Manager implements Live {
       this.#topics.suspend(error);
       this.#stop(error);
     } else {
-      this.#waitFor(after ?? this.#backoff.next(), after !== undefined, error);
+      // A server that keeps asking for a short wait must not be visited faster than one that says nothing.
+      const wait = Math.max(after ?? 0, this.#backoff.next());
+      this.#waitFor(wait, wait === after, error);
     }
   }
 

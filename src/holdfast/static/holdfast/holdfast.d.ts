@@ -32,7 +32,7 @@ export interface Member<Meta = unknown> {
 }
 export type ResetReason = "trimmed" | "epoch" | "interrupted";
 /** What the client itself finds; everything else comes from the server's catalogue. */
-export type LocalCode = "closed" | "connection_lost" | "connect_timeout" | "invalid_url" | "left" | "queue_full" | "user_changed";
+export type LocalCode = "closed" | "connection_lost" | "connect_timeout" | "invalid_url" | "left" | "no_websocket" | "queue_full" | "user_changed";
 /** `timeout` may be the server's word or the client's. A newer server may know codes that are not in the list. */
 export type ErrorCode = CodeName | LocalCode | (string & Record<never, never>);
 export interface LiveErrorDetails {
@@ -189,10 +189,10 @@ export interface Topic<Events extends object = Record<string, unknown>, Meta = u
 	/** End it. Pending calls are rejected with code `left`; `live.topic(name)` then makes a new one. */
 	leave(): void;
 }
-/** As much of `window` and `document` as the client listens to. */
+/** As much of `window` and `document` as the client listens to. React Native has a `window` without events. */
 export interface WakeSource {
-	readonly window?: Pick<EventTarget, "addEventListener" | "removeEventListener"> | undefined;
-	readonly document?: (Pick<EventTarget, "addEventListener" | "removeEventListener"> & {
+	readonly window?: Partial<Pick<EventTarget, "addEventListener" | "removeEventListener">> | undefined;
+	readonly document?: (Partial<Pick<EventTarget, "addEventListener" | "removeEventListener">> & {
 		readonly visibilityState: string;
 	}) | undefined;
 }
