@@ -1,4 +1,4 @@
-// Builds what is committed, the bundle and its types; with a directory as argument, into that one.
+// Builds what is committed, the bundle and its types; with a directory as argument, what is published, into that one.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -22,13 +22,13 @@ export const INTERNAL = (
   "suspended sync take userChanged wanted welcomed wrap"
 ).split(" ");
 
-/** The bundle's text. */
-function bundle() {
+/** The bundle's text, as an ES module (`esm`) or for `require` (`cjs`). */
+function bundle(format) {
   const result = buildSync({
     absWorkingDir: HERE,
     entryPoints: ["src/index.ts"],
     bundle: true,
-    format: "esm",
+    format,
     target: "es2022",
     minify: true,
     charset: "utf8",
@@ -54,16 +54,28 @@ function types() {
   }
 }
 
-/** Every built file: its path and its text. */
-export function built(directory = STATIC) {
+/** What Django serves, and what is committed: each file's path and its text. */
+export function built() {
   return new Map([
-    [join(directory, "holdfast.js"), bundle()],
-    [join(directory, "holdfast.d.ts"), types()],
+    [join(STATIC, "holdfast.js"), bundle("esm")],
+    [join(STATIC, "holdfast.d.ts"), types()],
+  ]);
+}
+
+/** What is published besides: the same for `require`, and the protocol. */
+function packed(directory) {
+  const text = types();
+  return new Map([
+    [join(directory, "holdfast.js"), bundle("esm")],
+    [join(directory, "holdfast.cjs"), bundle("cjs")],
+    [join(directory, "holdfast.d.ts"), text],
+    [join(directory, "holdfast.d.cts"), text],
+    [join(directory, "../PROTOCOL.md"), readFileSync(join(HERE, "../PROTOCOL.md"), "utf8")],
   ]);
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  for (const [path, text] of built(process.argv[2])) {
+  for (const [path, text] of process.argv[2] ? packed(process.argv[2]) : built()) {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text);
     console.log(`wrote ${path}`);

@@ -1,7 +1,8 @@
 // Everything about the client but its behaviour: types, lint, generated code, and that what is committed is current.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -47,6 +48,17 @@ if (clash.length) failures.push(`names that are not internal: ${clash}`);
 
 // The published types stand alone: they are checked as a user's compiler would, with nothing of src/ in reach.
 run("built types", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types");
+
+// What is published is what bundlers and compilers of all kinds find.
+const packages = mkdtempSync(join(tmpdir(), "holdfast-pack-"));
+try {
+  execFileSync("npm", ["pack", "--silent", "--pack-destination", packages], { cwd: HERE, stdio: "ignore" });
+  const archive = join(packages, readdirSync(packages)[0]);
+  run("publint", process.execPath, tool("publint/src/cli.js"), archive, "--strict");
+  run("are the types wrong", process.execPath, tool("@arethetypeswrong/cli/dist/index.js"), archive, "--no-color", "--format", "ascii");
+} finally {
+  rmSync(packages, { recursive: true });
+}
 
 if (failures.length) {
   console.error(`failed: ${failures.join(", ")}`);

@@ -1,3 +1,5 @@
+import { positive } from "./clock.js";
+
 /** Milliseconds: the wait before try n is random between 0 and min(cap, base · 2^n). */
 export interface BackoffOptions {
   readonly base: number;
@@ -16,7 +18,8 @@ export class Backoff {
   #attempt = 0;
 
   constructor(options: BackoffOptions, random: () => number) {
-    this.#options = options;
+    const { base, cap } = DEFAULT_BACKOFF;
+    this.#options = { base: positive(options.base) ?? base, cap: positive(options.cap) ?? cap };
     this.#random = random;
   }
 

@@ -26,7 +26,11 @@ export class Calls {
   readonly #settings: CallsSettings;
   readonly #pending = new Map<Call, CallTarget>();
   readonly #held = new Set<CallTarget>();
+  /** Calls of which one may be what the server could not read. While there are any, calls are sent one at a time. */
+  readonly #suspects = new Set<Call>();
   #running = 0;
+  /** Answers to requests of an earlier round are too late. */
+  #round = 0;
   #made = 0;
 
   constructor(settings: CallsSettings) {
@@ -51,7 +55,7 @@ export class Calls {
   flush(): void {
     const connection = this.#settings.connection();
     if (!connection) return;
-    const places = connection.welcome?.limits.calls ?? Infinity;
+    const places = this.#suspects.size ? 1 : (connection.welcome?.limits.calls ?? Infinity);
     for (const [call, target] of this.#pending) {
       if (this.#running >= places) return;
       if (!call.sent && target.address !== undefined && !this.#held.has(target)) {
@@ -62,11 +66,20 @@ export class Calls {
 
   /** The connection is gone: what it has not answered is sent again on the next one. */
   interrupted(): void {
-    this.#running = 0;
-    for (const call of this.#pending.keys()) {
-      call.sent = false;
-      call.late = true;
-    }
+    this.#suspects.clear();
+    this.#again(() => undefined);
+  }
+
+  /**
+   * The server could not read a message and does not know its `ref`. It may be any call that has no answer, or none of
+   * them. Send these again one by one, which their keys allow: a call that is alone when the error repeats is the one.
+   */
+  unread(error: LiveError): void {
+    this.#again((call) => {
+      if (this.#suspects.has(call)) this.#give(call, error);
+      else this.#suspects.add(call);
+    });
+    this.flush();
   }
 
   /** Reject every call, or those of one topic. */
@@ -76,10 +89,23 @@ export class Calls {
     }
   }
 
+  /** Send all calls without an answer once more. */
+  #again(each: (sent: Call) => void): void {
+    this.#round++;
+    this.#running = 0;
+    for (const call of this.#pending.keys()) {
+      if (call.sent) each(call);
+      call.sent = false;
+      call.late = true;
+    }
+  }
+
   #send(connection: Connection, call: Call, target: CallTarget, topic: string): void {
     const { name, key, payload } = call;
+    const round = this.#round;
     try {
       connection.request({ type: "call", topic, name, key, ...(payload && { payload }) }, (answer) => {
+        if (round !== this.#round) return;
         this.#running--;
         this.#answered(call, target, answer);
         this.flush();
@@ -98,7 +124,7 @@ export class Calls {
       if (this.#mustWait(call, error)) this.#hold(call, target, error.retryAfter);
       else this.#give(call, error);
     } else {
-      this.#pending.delete(call);
+      this.#forget(call);
       call.resolve(answer.type === "result" ? answer.payload : undefined);
     }
   }
@@ -124,6 +150,11 @@ export class Calls {
   }
 
   #give(call: Call, error: unknown): void {
-    if (this.#pending.delete(call)) call.reject(error);
+    if (this.#forget(call)) call.reject(error);
+  }
+
+  #forget(call: Call): boolean {
+    this.#suspects.delete(call);
+    return this.#pending.delete(call);
   }
 }

@@ -1,4 +1,4 @@
-import type { Cancel, Clock } from "./clock.js";
+import { positive, type Cancel, type Clock } from "./clock.js";
 import { endingOf, type Ending } from "./ending.js";
 import { LiveError } from "./errors.js";
 import { decode, encode, type Answer, type ClientFrame, type Goodbye, type ServerFrame, type Welcome } from "./frames.js";
@@ -114,27 +114,33 @@ export class Connection {
         },
       });
     } catch (cause) {
-      this.#break({ error: new LiveError("invalid_url", undefined, { cause }), final: true });
+      const error = cause instanceof LiveError ? cause : new LiveError("invalid_url", undefined, { cause });
+      this.#break({ error, final: true });
     }
   }
 
   #received(data: unknown): void {
-    let frame: ServerFrame;
     try {
-      frame = decode(data);
+      this.#take(decode(data));
     } catch (cause) {
       // To pass over a message might be to lose an event: come back and go on from the last position instead.
       this.#break({ error: new LiveError("malformed", undefined, { cause }), final: false });
-      return;
     }
-    this.#heartbeat?.heard();
+  }
+
+  /** Throws when something is not there that a message of this type has. What handlers throw is reported elsewhere. */
+  #take(frame: ServerFrame): void {
+    this.#heartbeat?.heard(frame.type === "ping");
     if (frame.type === "welcome") this.#welcomed(frame.payload);
     else if (frame.type === "goodbye") this.#goodbye = frame.payload;
     else if (!this.#answer(frame)) this.#owner.received(frame);
   }
 
   #welcomed(welcome: Welcome["payload"]): void {
+    const { heartbeat, limits } = welcome as Partial<Welcome["payload"]>;
+    if (!positive(heartbeat) || !limits) throw new TypeError("the server's welcome has no heartbeat or no limits");
     this.#cancelTimeout();
+    this.#heartbeat?.stop();
     this.#welcome = welcome;
     this.#heartbeat = new Heartbeat(this.#settings.clock, welcome.heartbeat, {
       ping: () => {

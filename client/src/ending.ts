@@ -1,3 +1,4 @@
+import { positive } from "./clock.js";
 import { CLOSE_CODES } from "./codes.js";
 import { LiveError } from "./errors.js";
 import type { Goodbye } from "./frames.js";
@@ -23,7 +24,7 @@ export function isFinal(close: number): boolean {
 export function endingOf(close: number, reason: string, goodbye: Goodbye["payload"] | undefined): Ending {
   const final = goodbye ? !goodbye.reconnect : isFinal(close);
   const error = errorOf(close, reason, goodbye);
-  const after = goodbye?.after;
+  const after = positive(goodbye?.after);
   return after === undefined || final ? { error, final } : { error, final, after: after * 1_000 };
 }
 

@@ -1,3 +1,4 @@
+import { positive } from "./clock.js";
 import { MESSAGES, RETRIED, type CodeName } from "./codes.js";
 import type { ErrorPayload } from "./frames.js";
 
@@ -8,6 +9,7 @@ export type LocalCode =
   | "connect_timeout"
   | "invalid_url"
   | "left"
+  | "no_websocket"
   | "queue_full"
   | "user_changed";
 
@@ -17,6 +19,7 @@ const LOCAL: Readonly<Partial<Record<string, string>>> & Readonly<Record<LocalCo
   connect_timeout: "The server did not answer in time.",
   invalid_url: "No connection can be made to this URL.",
   left: "The topic was left.",
+  no_websocket: "There is no WebSocket here: pass one as options.WebSocket.",
   queue_full: "Too many calls are waiting for a connection.",
   user_changed: "The user is another one than when the call was made.",
 };
@@ -53,6 +56,6 @@ export class LiveError extends Error {
 
 /** The error that a payload of the wire tells of. */
 export function errorFrom(payload: ErrorPayload): LiveError {
-  const { code, message, reason, retry_after: retryAfter } = payload;
-  return new LiveError(code, message, { reason, retryAfter });
+  const { code, message, reason } = payload;
+  return new LiveError(code, message, { reason, retryAfter: positive(payload.retry_after) });
 }

@@ -14,7 +14,7 @@ import { DEFAULT_BACKOFF } from "./backoff.js";
 import { systemClock } from "./clock.js";
 import type { ConnectOptions, Live } from "./live.js";
 import { Manager, type ManagerSettings } from "./manager.js";
-import { pageCursors, pageUrl, webSocketUrl } from "./page.js";
+import { pageBase, pageCursors, pageUrl, webSocketUrl } from "./page.js";
 import { shared } from "./shared.js";
 import { webSocketTransport } from "./socket.js";
 
@@ -45,6 +45,7 @@ export function connect(options: ConnectOptions = {}): Live {
 }
 
 function settingsOf(options: ConnectOptions, now: () => ConnectOptions): ManagerSettings {
+  const base = pageBase();
   return {
     client: newClientId(),
     url: options.url ?? pageUrl,
@@ -60,7 +61,7 @@ function settingsOf(options: ConnectOptions, now: () => ConnectOptions): Manager
     page: options.page ?? { window: globalThis.window, document: globalThis.document },
     cursor: pageCursors(),
     open: (url, listener) =>
-      webSocketTransport(options.WebSocket ?? WebSocket, options.protocols ?? [])(webSocketUrl(url), listener),
+      webSocketTransport(options.WebSocket ?? globalThis.WebSocket, options.protocols ?? [])(webSocketUrl(url, base), listener),
   };
 }
 

@@ -197,8 +197,14 @@ export class Manager {
   #received(frame: ServerFrame): void {
     const { type } = frame;
     if (type === "event" || type === "reset" || type === "presence" || type === "left") this.#topics.received(frame);
-    else if (type === "error") this.#events.emit("error", errorFrom(frame.payload));
+    else if (type === "error") this.#complained(errorFrom(frame.payload), frame.ref);
     // A pong has done its work by arriving; what a newer server may say besides is not for us.
+  }
+
+  /** An error that answers nothing that still waits. */
+  #complained(error: LiveError, ref: number | undefined): void {
+    if (ref === undefined && !error.retry) this.#calls.unread(error);
+    this.#events.emit("error", error);
   }
 
   #ended({ error, final, after }: Ending): void {
@@ -208,7 +214,9 @@ export class Manager {
       this.#topics.suspend(error);
       this.#stop(error);
     } else {
-      this.#waitFor(after ?? this.#backoff.next(), after !== undefined, error);
+      // A server that keeps asking for a short wait must not be visited faster than one that says nothing.
+      const wait = Math.max(after ?? 0, this.#backoff.next());
+      this.#waitFor(wait, wait === after, error);
     }
   }
 
@@ -243,11 +251,19 @@ export class Manager {
   #wake(): void {
     this.#usable?.probe();
     const wait = this.#wait;
-    if (!wait || wait.asked) return; // how long the server asked to wait is not ours to shorten
+    if (!wait) return;
+    const left = wait.ends - this.#clock.now();
     const soon = this.#backoff.soon();
-    if (this.#clock.now() + soon >= wait.ends) return;
-    wait.cancel();
-    this.#waitFor(soon, false, wait.error);
+    if (left <= 0) {
+      // It ended in sleep, through which timers stand still.
+      wait.cancel();
+      this.#wait = undefined;
+      this.#connect();
+    } else if (!wait.asked && soon < left) {
+      // How long the server asked to wait is not ours to shorten.
+      wait.cancel();
+      this.#waitFor(soon, false, wait.error);
+    }
   }
 
   #setStatus(status: LiveStatus, detail: StatusDetail = {}, user = this.user): void {

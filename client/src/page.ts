@@ -35,9 +35,14 @@ export function pageCursors(): (topic: string) => Position | undefined {
   };
 }
 
+/** What relative addresses are relative to now; `history.pushState` changes it. */
+export function pageBase(): string | undefined {
+  return page.document?.baseURI ?? page.location?.href;
+}
+
 /** The WebSocket URL for an address as one writes it in a page. */
-export function webSocketUrl(url: string): string {
-  const absolute = new URL(url, page.location?.href);
+export function webSocketUrl(url: string, base: string | undefined): string {
+  const absolute = new URL(url, base);
   absolute.protocol = absolute.protocol.replace(/^http/, "ws");
   return absolute.href;
 }

@@ -1,10 +1,10 @@
 import type { Cancel } from "./clock.js";
 
-/** As much of `window` and `document` as the client listens to. */
+/** As much of `window` and `document` as the client listens to. React Native has a `window` without events. */
 export interface WakeSource {
-  readonly window?: Pick<EventTarget, "addEventListener" | "removeEventListener"> | undefined;
+  readonly window?: Partial<Pick<EventTarget, "addEventListener" | "removeEventListener">> | undefined;
   readonly document?:
-    | (Pick<EventTarget, "addEventListener" | "removeEventListener"> & { readonly visibilityState: string })
+    | (Partial<Pick<EventTarget, "addEventListener" | "removeEventListener">> & { readonly visibilityState: string })
     | undefined;
 }
 
@@ -19,12 +19,12 @@ export function onWake({ window, document }: WakeSource, wake: () => void): Canc
   const shown = (event: Event): void => {
     if ("persisted" in event && event.persisted) wake();
   };
-  window?.addEventListener("online", wake);
-  window?.addEventListener("pageshow", shown);
-  document?.addEventListener("visibilitychange", visible);
+  window?.addEventListener?.("online", wake);
+  window?.addEventListener?.("pageshow", shown);
+  document?.addEventListener?.("visibilitychange", visible);
   return () => {
-    window?.removeEventListener("online", wake);
-    window?.removeEventListener("pageshow", shown);
-    document?.removeEventListener("visibilitychange", visible);
+    window?.removeEventListener?.("online", wake);
+    window?.removeEventListener?.("pageshow", shown);
+    document?.removeEventListener?.("visibilitychange", visible);
   };
 }

@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 
-import { pageCursors, pageUrl, webSocketUrl } from "../src/page.js";
+import { pageBase, pageCursors, pageUrl, webSocketUrl } from "../src/page.js";
 import { reported } from "./quiet.js";
 import { world } from "./world.js";
 
@@ -36,7 +36,7 @@ test.each([
   ["https://example.org:8443/a/b", "c", "wss://example.org:8443/a/c"],
 ])("on %s the address %s means %s", (href, url, expected) => {
   vi.stubGlobal("location", { href });
-  expect(webSocketUrl(url)).toBe(expected);
+  expect(webSocketUrl(url, pageBase())).toBe(expected);
 });
 
 test("a topic goes on from the page's cursor", async () => {

@@ -35,7 +35,7 @@ export interface Member<Meta = unknown> {
 }
 export type ResetReason = "trimmed" | "epoch" | "interrupted";
 /** What the client itself finds; everything else comes from the server's catalogue. */
-export type LocalCode = "closed" | "connection_lost" | "connect_timeout" | "invalid_url" | "left" | "queue_full" | "user_changed";
+export type LocalCode = "closed" | "connection_lost" | "connect_timeout" | "invalid_url" | "left" | "no_websocket" | "queue_full" | "user_changed";
 /** `timeout` may be the server's word or the client's. A newer server may send a code that is not in the list. */
 export type ErrorCode = CodeName | LocalCode;
 export interface LiveErrorDetails {
@@ -271,10 +271,10 @@ export interface Topic<Types extends TopicTypes = TopicTypes> extends Store<Topi
 export interface Lifecycle<Snapshot = unknown> {
 	on<Name extends keyof TopicLifecycle>(name: Name, handler: (...args: TopicLifecycle<Snapshot>[Name]) => void, options?: OnOptions): Off;
 }
-/** As much of `window` and `document` as the client listens to. */
+/** As much of `window` and `document` as the client listens to. React Native has a `window` without events. */
 export interface WakeSource {
-	readonly window?: Pick<EventTarget, "addEventListener" | "removeEventListener"> | undefined;
-	readonly document?: (Pick<EventTarget, "addEventListener" | "removeEventListener"> & {
+	readonly window?: Partial<Pick<EventTarget, "addEventListener" | "removeEventListener">> | undefined;
+	readonly document?: (Partial<Pick<EventTarget, "addEventListener" | "removeEventListener">> & {
 		readonly visibilityState: string;
 	}) | undefined;
 }
