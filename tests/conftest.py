@@ -11,8 +11,13 @@ TESTS = Path(__file__).parent
 #: Directories whose tests start processes or a browser; each is a marker too, so that `-m` can leave it out.
 KINDS = {"browser", "fleet", "servers"}
 
+#: Those whose tests need the machine for themselves.
+ALONE = {"fleet"}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and (kind := item.path.relative_to(TESTS).parts[0]) in KINDS:
             item.add_marker(kind)
+            if kind in ALONE:
+                item.add_marker("alone")

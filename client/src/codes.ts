@@ -32,10 +32,12 @@ export type CodeName =
   | "failed"
   | "unsupported_protocol"
   | "unauthenticated"
-  | "disconnected";
+  | "disconnected"
+  | "origin_refused";
 
 /** The codes that a server closes with, by the WebSocket close code. */
 export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
+  4051: "unavailable",
   4000: "draining",
   4001: "heartbeat_missed",
   4002: "stalled",
@@ -44,6 +46,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
   4400: "unsupported_protocol",
   4401: "unauthenticated",
   4403: "disconnected",
+  4406: "origin_refused",
 };
 
 /** The codes whose message may succeed later unchanged (for a close: after reconnecting). */
@@ -54,6 +57,7 @@ export const MESSAGES: Readonly<Record<string, string>> = {
   malformed: "The message is not valid in the negotiated encoding.",
   too_large: "The message is larger than this server accepts.",
   timeout: "The call took longer than it may.",
+  unavailable: "The server cannot do this at the moment; try again.",
   draining: "The server is going away; reconnect.",
   heartbeat_missed: "Nothing was heard for too long.",
   stalled: "The client did not read for too long.",
@@ -62,4 +66,5 @@ export const MESSAGES: Readonly<Record<string, string>> = {
   unsupported_protocol: "Unknown subprotocol; known: holdfast.v1.json, holdfast.v1.msgpack.",
   unauthenticated: "The credentials are missing or no longer valid.",
   disconnected: "The server ended this connection.",
+  origin_refused: "This server takes no connections from pages of this origin; its log says more.",
 };

@@ -246,10 +246,15 @@ export class Subscription implements HandleHost {
     this.#members.clear();
   }
 
-  /** The server ended it. */
+  /** The server ended it: for good, or because it could not find out whether the right to it still holds. */
   ended(error: LiveError): void {
     this.#out();
-    this.end("left", error);
+    if (!error.retry || !this.wanted) {
+      this.end("left", error);
+      return;
+    }
+    this.#clearRetry();
+    this.#syncLater(error);
   }
 
   // ── the two requests ───────────────────────────────────────────────────────────────────────────

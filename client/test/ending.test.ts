@@ -10,7 +10,7 @@ test.each([1000, 1001, 1005, 1006, 1009, 1011, 1012, 1013, 1015, 3000, 4000, 400
   },
 );
 
-test.each([1002, 1003, 1007, 1008, 4400, 4401, 4403, 4499])("close code %i is final", (code) => {
+test.each([1002, 1003, 1007, 1008, 4400, 4401, 4403, 4406, 4499])("close code %i is final", (code) => {
   expect(isFinal(code)).toBe(true);
 });
 

@@ -335,6 +335,23 @@ test("leave says so to the server and to the handlers, and nothing more is handl
   expect((await failure(room.call("post"))).code).toBe("left");
 });
 
+test("a topic that the server could not keep for a moment is joined again from its position", async () => {
+  const { room, socket, clock, story, seen } = await inRoom();
+  await socket.say(posted(42));
+  await socket.say({ type: "left", topic: "rooms/lobby", payload: { code: "unavailable", message: "" } });
+  expect([room.status, socket.of("join").length]).toEqual(["joining", 1]);
+  const call = room.call("post");
+  await clock.advance(30_000);
+  expect(socket.of("join").at(-1)).toMatchObject({ payload: { since: { epoch: "k3", offset: 42 } } });
+  await answerJoin(socket, { epoch: "k3", offset: 43, recovered: true });
+  await socket.say(posted(43));
+  expect(story).toEqual(["joined", "joined again"]);
+  expect(seen).toEqual([42, 43]);
+  expect(socket.of("call").length).toBe(1);
+  room.leave();
+  expect((await failure(call)).code).toBe("left");
+});
+
 test("a topic that was left is not joined on the next connection", async () => {
   const { room, socket, server, clock } = await inRoom();
   room.leave();

@@ -24,11 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast.hub.slow import Slow
+    from holdfast.hub.surroundings import HandlerInfo
     from holdfast.protocol.positions import Position
     from holdfast.topics.access import adisconnect, arecheck, disconnect, recheck
     from holdfast.topics.action import action
+    from holdfast.topics.batch import apublish, publish
     from holdfast.topics.caller import Caller
     from holdfast.topics.event import Event
+    from holdfast.topics.handover import aflush, flush
     from holdfast.topics.keep import Keep
     from holdfast.topics.presence import Member, Presence
     from holdfast.topics.refuse import Refuse
@@ -40,6 +43,7 @@ __version__ = "0.1.0.dev0"
 _DEFINED_IN: dict[str, str] = {
     "Caller": "holdfast.topics.caller",
     "Event": "holdfast.topics.event",
+    "HandlerInfo": "holdfast.hub.surroundings",
     "Keep": "holdfast.topics.keep",
     "Member": "holdfast.topics.presence",
     "Position": "holdfast.protocol.positions",
@@ -49,14 +53,19 @@ _DEFINED_IN: dict[str, str] = {
     "Topic": "holdfast.topics.topic",
     "action": "holdfast.topics.action",
     "adisconnect": "holdfast.topics.access",
+    "aflush": "holdfast.topics.handover",
+    "apublish": "holdfast.topics.batch",
     "arecheck": "holdfast.topics.access",
     "disconnect": "holdfast.topics.access",
+    "flush": "holdfast.topics.handover",
+    "publish": "holdfast.topics.batch",
     "recheck": "holdfast.topics.access",
 }
 
 __all__ = [
     "Caller",
     "Event",
+    "HandlerInfo",
     "Keep",
     "Member",
     "Position",
@@ -67,8 +76,12 @@ __all__ = [
     "__version__",
     "action",
     "adisconnect",
+    "aflush",
+    "apublish",
     "arecheck",
     "disconnect",
+    "flush",
+    "publish",
     "recheck",
 ]
 

@@ -14,7 +14,7 @@ class HoldfastConfig(AppConfig):
 
     def ready(self) -> None:
         # Django forbids what these import any earlier.
-        from . import checks, signals, wiring  # noqa: F401 - importing the checks registers them
+        from . import checks, connection_checks, database_checks, signals, wiring  # noqa: F401 - importing the checks registers them
         from .log.functions import complete
         from .topics.registry import registry
 

@@ -14,12 +14,13 @@ With Channels' own parts you can write out something like it, to put something o
 
     from channels.auth import AuthMiddlewareStack
     from channels.routing import ProtocolTypeRouter, URLRouter
-    from channels.security.websocket import AllowedHostsOriginValidator
-    from holdfast.asgi import answering_readiness, live_urlpatterns, lifespan
+    from holdfast.asgi import (
+        answering_readiness, below_script_name, lifespan, live_urlpatterns, origin_checked,
+    )
 
     application = ProtocolTypeRouter({
         "http": answering_readiness(django_application),
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(live_urlpatterns()))),
+        "websocket": origin_checked(AuthMiddlewareStack(below_script_name(URLRouter(live_urlpatterns())))),
         "lifespan": lifespan,
     })
 """
@@ -31,14 +32,15 @@ from typing import Any, cast
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import OriginValidator
 from django.conf import settings as django_settings
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from . import wiring
+from . import origins, wiring
 from .authentication import SessionAuthentication
 from .conf import settings
+from .transports.origin import OriginCheck
 from .transports.readiness import Readiness
+from .transports.script_name import BelowScriptName
 from .transports.websocket import LiveWebSocket
 
 logger = logging.getLogger("holdfast.asgi")
@@ -63,7 +65,7 @@ def application(
     return ProtocolTypeRouter(  # type: ignore[no-any-return]
         {
             "http": answering_readiness(django_application),
-            "websocket": origin_checked(URLRouter([*live_urlpatterns(), re_path("", rest)])),
+            "websocket": origin_checked(below_script_name(URLRouter([_live(), re_path("", rest)]))),
             "lifespan": lifespan,
         }
     )
@@ -74,10 +76,16 @@ def live_urlpatterns() -> list[Any]:
 
     Who connects is the user whom a middleware around it has put into the scope, or without one that of the session.
     """
+    prefix = (django_settings.FORCE_SCRIPT_NAME or "").strip("/")
+    # Below the prefix too, for a router that is not in below_script_name.
+    return [_live(), *([_live(f"{prefix}/")] if prefix else [])]
+
+
+def _live(prefix: str = "") -> Any:
     live: Any = SessionAuthentication(
         LiveWebSocket(wiring.service), lambda: wiring.service().runtime.session_threads
     )
-    return [path(f"{settings().path}ws", live)]
+    return path(f"{prefix}{settings().path}ws", live)
 
 
 def answering_readiness(django_application: Application) -> Application:
@@ -85,12 +93,23 @@ def answering_readiness(django_application: Application) -> Application:
     return Readiness(django_application, f"/{settings().path}ready", wiring.service)
 
 
+def below_script_name(router: Application) -> Application:
+    """Let a ``URLRouter`` route as Django does: below ``FORCE_SCRIPT_NAME``, or else below the server's ``root_path``."""
+    return BelowScriptName(router)
+
+
 def origin_checked(inner: Application) -> Application:
-    """Let in browsers that come from ``ALLOWED_HOSTS`` (in development also this machine) or ``HOLDFAST["ORIGINS"]``."""
-    hosts = list(django_settings.ALLOWED_HOSTS)
-    if django_settings.DEBUG and not hosts:
-        hosts = ["localhost", "127.0.0.1", "[::1]"]
-    return OriginValidator(inner, [*hosts, *(settings().origins or ())])  # type: ignore[no-any-return]
+    """Let in browsers whose page comes from a host in ``ALLOWED_HOSTS`` or an origin in ``HOLDFAST["ORIGINS"]``.
+
+    Under ``DEBUG`` with empty ``ALLOWED_HOSTS`` these are, as in Django, this machine and the subdomains of ``localhost``.
+    Both settings are read at each handshake, so that they may change between tests.
+    """
+    return OriginCheck(inner, _admits)
+
+
+def _admits(origin: str | None) -> bool:
+    hosts, further = tuple(django_settings.ALLOWED_HOSTS), settings().origins or ()
+    return origins.allowed(hosts, further, debug=django_settings.DEBUG).admits(origin)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,17 +10,25 @@ been sent by whoever accepts it, without the new cookie.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
 from django.http import parse_cookie
 
-from . import sessions
+from . import conf, sessions
+from .connections.failures import Verdict, report, verdict_of
 from .hub.runtime import SESSION_THREADS
+from .hub.surroundings import HandlerInfo
 from .hub.threads import Threads
+from .protocol import codes
+from .transports.host import host_of
+
+logger = logging.getLogger("holdfast.authentication")
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -43,7 +51,21 @@ class SessionAuthentication:
             if key is None:
                 scope = {**scope, "session": None, "user": AnonymousUser()}
             else:
-                session, user = await self._reader().find(key)
+                host = None if conf.settings().handler_context is None else host_of(scope)
+                try:
+                    session, user = await self._reader().find(key, host)
+                except (
+                    PermissionDenied
+                ):  # said by the project's context manager: there is nothing at this host
+                    await receive()
+                    await send({"type": "websocket.close"})
+                    return
+                except Exception as error:
+                    if verdict_of(error) is not Verdict.UNAVAILABLE:
+                        raise
+                    report(logger, "a session could not be read", error)
+                    await _come_back_later(scope, receive, send)
+                    return
                 scope = {**scope, "session": session, "user": user}
         await self._inner(scope, receive, send)
 
@@ -63,14 +85,14 @@ class Reader:
 
     def __init__(self, threads: Callable[[], Threads]) -> None:
         self._threads = threads
-        self._asked: list[tuple[str, asyncio.Future[sessions.Found]]] = []
+        self._asked: list[Asked] = []
         self._reading: set[asyncio.Task[None]] = set()
 
-    async def find(self, key: str) -> sessions.Found:
-        """The session and its user. Raises what reading it raises."""
+    async def find(self, key: str, host: str | None = None) -> sessions.Found:
+        """The session and its user, as they are at a host. Raises what reading it raises."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[sessions.Found] = loop.create_future()
-        self._asked.append((key, answer))
+        self._asked.append(Asked(key, host, answer))
         if len(self._reading) < SESSION_THREADS:
             self._reading.add(loop.create_task(self._read()))
         return await answer
@@ -78,24 +100,52 @@ class Reader:
     async def _read(self) -> None:
         try:
             while self._asked:
-                group, self._asked = self._asked[:AT_ONCE], self._asked[AT_ONCE:]
-                await self._answer(group)
+                host = self._asked[0].host
+                group: list[Asked] = []
+                later: list[Asked] = []
+                for asked in self._asked:
+                    together = asked.host == host and len(group) < AT_ONCE
+                    (group if together else later).append(asked)
+                self._asked = later
+                await self._answer(host, group)
         finally:
             # At once: who comes after the last look, in the same turn of the loop, must not count on this one.
             self._reading.remove(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    async def _answer(self, group: "list[tuple[str, asyncio.Future[sessions.Found]]]") -> None:
+    async def _answer(self, host: str | None, group: "list[Asked]") -> None:
+        keys = [asked.key for asked in group]
         try:
-            found = await self._threads().run(sessions.find, [key for key, _ in group])
+            found = await self._threads().handle(HandlerInfo(host=host), sessions.find, keys)
         except Exception as error:  # noqa: BLE001 - it is handed to everybody who asked
             found = [error] * len(group)
-        for (_, answer), one in zip(group, found, strict=True):
+        for (_, _, answer), one in zip(group, found, strict=True):
             if answer.done():
                 continue  # who asked has gone
             if isinstance(one, Exception):
                 answer.set_exception(one)
             else:
                 answer.set_result(one)
+
+
+async def _come_back_later(scope: Scope, receive: Any, send: Any) -> None:
+    """Turn down a handshake whose user cannot be found out now: to let it in as an anonymous one would be final."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
+    if scope["type"] == "websocket":
+        await receive()  # websocket.connect
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close"})  # browsers cannot tell the difference
+            return
+    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+    await send({"type": f"{kind}.start", "status": 503, "headers": headers})
+    await send({"type": f"{kind}.body", "body": codes.UNAVAILABLE.message.encode()})
+
+
+class Asked(NamedTuple):
+    """A session that a handshake waits for."""
+
+    key: str
+    host: str | None
+    answer: "asyncio.Future[sessions.Found]"
 
 
 def session_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

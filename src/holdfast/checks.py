@@ -5,13 +5,17 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own name
 from django.db import connections
+from django.db.models import CompositePrimaryKey
 from django.utils.module_loading import import_string
 
 from . import conf
 from .backplane.base import Backplane
+from .database_checks import vendor_of
 from .log.base import Log
+from .log.routing import refusing_router
 from .presence.base import PresenceStore
 from .topics.declaration import Mode
 from .topics.registry import registry
@@ -51,6 +55,8 @@ def check_settings(**kwargs: Any) -> Sequence[CheckMessage]:
         )
     if settings.token_user is not None:
         messages += _loads("TOKEN_USER", settings.token_user, (), callable)
+    if settings.handler_context is not None:
+        messages += _loads("HANDLER_CONTEXT", settings.handler_context, (), callable)
     return messages
 
 
@@ -101,9 +107,7 @@ def check_database(**kwargs: Any) -> Sequence[CheckMessage]:
             )
         ]
     holds_log = settings.log == "database"
-    return (
-        _sqlite(settings.database, database) if holds_log and "sqlite3" in database.get("ENGINE", "") else []
-    )
+    return _sqlite(settings.database, database) if holds_log and vendor_of(database) == "sqlite" else []
 
 
 def _sqlite(alias: str, database: dict[str, Any]) -> Sequence[CheckMessage]:
@@ -138,6 +142,8 @@ def check_tables(databases: Sequence[str] | None = None, **kwargs: Any) -> Seque
     missing = sorted(wanted - tables)
     if not missing or not tables:  # a database with nothing in it yet is just being migrated
         return []
+    if refusing_router(settings.database) is not None:
+        return []  # W015 says so, and `migrate` would not help
     using = "" if settings.database == "default" else f" --database {settings.database}"
     return [
         Warning(
@@ -272,6 +278,24 @@ def check_users(**kwargs: Any) -> Sequence[CheckMessage]:
             f"INSTALLED_APPS lacks {' and '.join(missing)}, so every connection is anonymous.",
             hint=f'Add them, or say with {conf.NAME} = {{"TOKEN_USER": "accounts.tokens.user"}} whom a token belongs to.',
             id="holdfast.W007",
+        )
+    ]
+
+
+@register(TAG)
+def check_user_key(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Has the primary key of users a text of its own?"""
+    if not apps.is_installed("django.contrib.auth"):
+        return []
+    model = get_user_model()
+    if not isinstance(model._meta.pk, CompositePrimaryKey):
+        return []
+    return [
+        Error(
+            f"{model._meta.label} has a composite primary key, and Holdfast names users by the text of one value.",
+            hint="Give the user model a primary key of one field, and make the other fields a UniqueConstraint.",
+            obj=model,
+            id="holdfast.E009",
         )
     ]
 

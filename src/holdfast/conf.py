@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from msgspec import Meta
 
+from holdfast import origins
 from holdfast.limits.base import Rate
 from holdfast.stores.address import BadUrl, RedisAddress
 from holdfast.topics.schema import Misfit
@@ -86,18 +87,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How many of them it may send at once."""
 
     handler_threads: Count = 16
-    """How many ``def`` handlers may run at once in one process; each may use a database connection of its own."""
+    """How many ``def`` handlers may run at once in one process, and how many ``async def`` ones may use the ORM at once. Each
+    may use a database connection of its own."""
 
     answers_kept_hours: Annotated[float, Meta(gt=0)] = 24.0
     """How long the answers to calls are remembered, and so how much later a call may be sent again."""
 
     origins: tuple[str, ...] | None = None
-    """Origins besides the server's own from which browsers may connect, such as ``"https://app.example.com"``.
-    ``None``: those that ``ALLOWED_HOSTS`` names. ``("*",)``: any."""
+    """Origins besides the server's own from whose pages browsers may connect, as in ``CSRF_TRUSTED_ORIGINS``:
+    ``"https://app.example.com"``, or ``"https://*.example.com"`` for a domain and all its subdomains. ``None``: only those
+    whose host is in ``ALLOWED_HOSTS``. ``("*",)``: any."""
 
     token_user: Annotated[str, Meta(min_length=1)] | None = None
     """The dotted path of a function, ``def`` or ``async def``, that takes the token of a ``hello`` and returns its user, or
     ``None`` if it is not valid. ``None``: there are no tokens, cookies say who it is."""
+
+    handler_context: Annotated[str, Meta(min_length=1)] | None = None
+    """The dotted path of a function that takes a ``holdfast.HandlerInfo`` and returns a context manager. It is entered around
+    every handler, and around the reading of sessions and users, in the thread where the ORM is used: to choose a tenant's
+    schema, for example (``docs/how-to/tenants.md``). ``None``: there is nothing around them."""
 
     write_buffer_bytes: Count = 262144
     """How much may wait in one connection's write buffer before its client counts as slow."""
@@ -160,7 +168,11 @@ def read(given: Any) -> tuple[Settings, list[Problem]]:
                 Rate.parse(checked)
             elif key == "REDIS" and checked is not None:
                 RedisAddress.parse(checked)
-        except BadUrl as error:  # what it says names no password; the value would
+            elif key == "ORIGINS":
+                for origin in checked or ():
+                    if origin != origins.ANY:
+                        origins.Pattern.parse(origin)
+        except (BadUrl, origins.BadOrigin) as error:  # what it says names no password; the value would
             problems.append(Problem(what=f'{NAME}["{key}"] {error.what}', hint=error.hint))
         except (msgspec.ValidationError, ValueError) as error:
             problems.append(_misfit(key, value, error))

@@ -8,6 +8,7 @@ from django.db.models import Model
 from . import sessions
 from .connections.caller import user_id
 from .connections.reauthorize import Claim
+from .topics.owner import key_text
 
 
 def identify(claims: Sequence[Claim]) -> list[Any]:
@@ -34,16 +35,17 @@ def _with_session(user: Any, found: sessions.Found | Exception) -> Any:
     return found.user if user_id(found.user) == user_id(user) else None
 
 
-def _reload(users: Sequence[Any]) -> dict[tuple[type, Any], Any]:
-    """The rows of these users, by their class and primary key, with one query for a class."""
-    by_model: dict[type[Model], set[Any]] = {}
+def _reload(users: Sequence[Any]) -> dict[tuple[type, str], Any]:
+    """The rows of these users, by their class and the text of their primary key, with one query for a class. In place of a
+    row that could not be read, the error."""
+    by_model: dict[type[Model], dict[str, Any]] = {}
     for user in users:
         if isinstance(user, Model):
-            by_model.setdefault(_model_of(user), set()).add(user.pk)
+            by_model.setdefault(_model_of(user), {})[key_text(user.pk)] = user.pk
     return {
-        (model, pk): row
+        (model, text): row
         for model, keys in by_model.items()
-        for pk, row in model._default_manager.in_bulk(keys).items()
+        for text, row in sessions.read_users(model, keys).items()
     }
 
 
@@ -52,10 +54,12 @@ def _model_of(user: Model) -> type[Model]:
     return user.__class__
 
 
-def _without_session(user: Any, kept: dict[tuple[type, Any], Any]) -> Any:
+def _without_session(user: Any, kept: dict[tuple[type, str], Any]) -> Any:
     if not isinstance(user, Model):
         return user
-    row = kept.get((_model_of(user), user.pk))
+    row = kept.get((_model_of(user), key_text(user.pk)))
+    if isinstance(row, Exception):
+        return row
     if row is None or not getattr(row, "is_active", True):
         return None
     for name, value in vars(user).items():

@@ -2,12 +2,18 @@
 belongs into a worker thread.
 
 One query or one round trip serves all when the project uses what comes with Django: sessions in the cache or in the
-database, users found by ``ModelBackend`` or a subclass that leaves ``get_user`` alone. Anything else is asked one by one,
-and a mistake in one session is an error for that one only.
+database, users found by ``ModelBackend`` or a subclass that leaves ``get_user`` alone. Anything else is asked one by one.
+
+One client's session never decides over another's. A key that Django cannot have made belongs to no session, and no store is
+asked for it. When a common query fails, each session is read alone, and the error belongs to the one that caused it. An
+outage is not a missing session: if the store does not answer, that is an error, where Django's cached sessions would be empty.
 """
 
-from collections.abc import Iterable, Sequence
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -22,10 +28,28 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends import cache as cached_sessions
 from django.contrib.sessions.backends import db as database_sessions
+from django.contrib.sessions.backends import file as file_sessions
 from django.core.exceptions import ValidationError
 from django.db import InterfaceError, OperationalError, connections
+from django.db.models import Model
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
+
+from .connections.failures import Verdict, verdict_of
+from .topics.owner import key_text
+
+logger = logging.getLogger("holdfast.authentication")
+
+OUTAGES = 2
+"""Sessions for which a database that does not answer is asked in one batch; the rest of the batch is not worth the time."""
+
+_POSSIBLE_KEY = re.compile(r"[\x21-\x7e]{8,4096}")
+"""Django makes no shorter ones, and no cookie is longer."""
+
+_LONGEST_KEY = 100
+"""Characters of a key under which a server keeps something. Django's own have 32, and its table has room for 40."""
+
+_ON_THE_SERVER = (cached_sessions.SessionStore, database_sessions.SessionStore, file_sessions.SessionStore)
 
 
 class Found(NamedTuple):
@@ -37,39 +61,74 @@ class Found(NamedTuple):
 
 def find(keys: Sequence[str]) -> list[Found | Exception]:
     """The sessions of these keys with their users, in this order; in place of one that could not be read, the error."""
+    store = _store()
+    possible = [is_possible(key, store) for key in keys]
+    found = iter(_find_any([key for key, asked in zip(keys, possible, strict=True) if asked]))
+    return [next(found) if asked else Found(store(), AnonymousUser()) for asked in possible]
+
+
+def is_possible(key: str, store: Any) -> bool:
+    """Can a project's session store have made this key? Anybody can send any."""
+    longest = _LONGEST_KEY if issubclass(store, _ON_THE_SERVER) else len(key)
+    return len(key) <= longest and _POSSIBLE_KEY.fullmatch(key) is not None
+
+
+def _find_any(keys: Sequence[str]) -> list[Found | Exception]:
+    """Read the sessions together, or if that fails each alone."""
+    if not keys:
+        return []
     try:
-        return _find(keys)
-    except (OperationalError, InterfaceError):
-        # A database that was restarted has closed the connections that this thread had kept.
-        connections.close_all()
-        return _find(keys)
+        try:
+            return _find(keys)
+        except (OperationalError, InterfaceError):
+            # A database that was restarted has closed the connections that this thread had kept.
+            connections.close_all()
+            return _find(keys, last_try=True)
+    except Exception as error:  # noqa: BLE001 - it is handed to whoever brought the session
+        if len(keys) == 1 or verdict_of(error) is Verdict.UNAVAILABLE:
+            return [error] * len(keys)
+        logger.warning(
+            "%d sessions could not be read together, and are read one by one: %r", len(keys), error
+        )
+        return [found for key in keys for found in _find_any([key])]
 
 
-def _find(keys: Sequence[str]) -> list[Found | Exception]:
+def _find(keys: Sequence[str], *, last_try: bool = False) -> list[Found | Exception]:
+    """Raises what makes reading them together impossible; before the ``last_try`` also a database's outage."""
     sessions = _sessions(keys)
     users = _users(sessions)
     found: list[Found | Exception] = []
+    outages = 0
     for session in sessions:
         try:
             found.append(Found(session, user_of(session, users)))
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as error:  # noqa: BLE001 - it is handed to whoever brought this session
+        except Exception as error:
+            if isinstance(error, OperationalError | InterfaceError):
+                outages += 1
+                if not last_try:
+                    raise
             found.append(error)
-    return found
+            if outages == OUTAGES:
+                break
+    return found + found[-1:] * (len(sessions) - len(found))
+
+
+def _store() -> Any:
+    return import_module(settings.SESSION_ENGINE).SessionStore
 
 
 def _sessions(keys: Sequence[str]) -> list[Any]:
     """Session objects; where that is possible at once they are loaded already."""
-    store = import_module(settings.SESSION_ENGINE).SessionStore
+    store = _store()
     sessions = [store(key) for key in keys]
-    if len(keys) == 1:
-        return sessions  # its own way is as short
     data: dict[str, Any]
-    if store is cached_sessions.SessionStore:
+    if store.load is cached_sessions.SessionStore.load:
+        # Also for a single one: its own load() takes a cache that does not answer for an empty session.
         prefix = store.cache_key_prefix
         read = sessions[0]._cache.get_many([prefix + key for key in keys])
         data = {key.removeprefix(prefix): value for key, value in read.items()}
+    elif len(keys) == 1:
+        return sessions  # its own way is as short
     elif store is database_sessions.SessionStore:
         rows = store.get_model_class().objects.filter(pk__in=set(keys), expire_date__gt=timezone.now())
         data = {row.pk: sessions[0].decode(row.session_data) for row in rows}
@@ -82,20 +141,41 @@ def _sessions(keys: Sequence[str]) -> list[Any]:
     return sessions
 
 
-def _users(sessions: Iterable[Any]) -> dict[tuple[str, Any], Any]:
-    """The users whom ``ModelBackend`` and its like find, by backend and primary key."""
-    wanted: dict[str, set[Any]] = {}
+def read_users(model: type[Model], keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows of these primary keys, given and returned by their text; in place of one that could not be read, the error.
+
+    With one query if possible. One that fails is made again for each of them, unless the database does not answer.
+    """
+    manager = model._default_manager
+    try:
+        return {key_text(row.pk): row for row in manager.filter(pk__in=list(keys.values()))}
+    except Exception as error:
+        if verdict_of(error) is Verdict.UNAVAILABLE:
+            raise
+    rows: dict[str, Any] = {}
+    for text, pk in keys.items():
+        try:
+            if (row := manager.filter(pk=pk).first()) is not None:
+                rows[text] = row
+        except Exception as error:  # noqa: BLE001 - it is handed to whoever asked for this user
+            rows[text] = error
+    return rows
+
+
+def _users(sessions: Iterable[Any]) -> dict[tuple[str, str], Any]:
+    """The users whom ``ModelBackend`` and its like find, by backend and the text of the primary key. Who is not in it has to
+    be asked for alone."""
+    wanted: dict[str, dict[str, Any]] = {}
     for session in sessions:
         if getattr(session, "_session_cache", None) and (owner := _owner_if_any(session)) is not None:
-            wanted.setdefault(owner[0], set()).add(owner[1])
-    users: dict[tuple[str, Any], Any] = {}
-    for path, ids in wanted.items():
+            wanted.setdefault(owner[0], {})[key_text(owner[1])] = owner[1]
+    users: dict[tuple[str, str], Any] = {}
+    for path, keys in wanted.items():
         backend = load_backend(path)
         if isinstance(backend, ModelBackend) and type(backend).get_user is ModelBackend.get_user:
-            known = get_user_model()._default_manager.in_bulk(ids)
-            for key in ids:
-                user = known.get(key)
-                users[path, key] = user if user is not None and backend.user_can_authenticate(user) else None
+            for text, user in read_users(get_user_model(), keys).items():
+                if not isinstance(user, Exception):
+                    users[path, text] = user if backend.user_can_authenticate(user) else None
     return users
 
 
@@ -116,12 +196,14 @@ def _owner_if_any(session: Any) -> tuple[str, Any] | None:
         return None
 
 
-def user_of(session: Any, known: dict[tuple[str, Any], Any] | None = None) -> Any:
+def user_of(session: Any, known: Mapping[tuple[str, str], Any] = MappingProxyType({})) -> Any:
     """The user whom a session belongs to, if the session still verifies, else ``AnonymousUser``."""
     owner = _owner(session)
     if owner is None:
         return AnonymousUser()
-    user = known[owner] if known and owner in known else load_backend(owner[0]).get_user(owner[1])
+    path, pk = owner
+    place = path, key_text(pk)
+    user = known[place] if place in known else load_backend(path).get_user(pk)
     return user if user is not None and verifies(session, user) else AnonymousUser()
 
 

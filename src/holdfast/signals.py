@@ -1,18 +1,22 @@
 """What Django tells of users counts at once for their live connections, unless ``HOLDFAST["WATCH_USERS"]`` is off.
 
-A logout ends the connections of that session; a deleted user's all end; a new password, a deactivation and a change of
+A logout, or a login as another user, ends the connections of that session; a deleted user's all end; a new password, a deactivation and a change of
 rights make every server look again at the connections of those whom it concerns. What goes past the signals (``update()``
 on a queryset, a session deleted by hand) the scheduled look finds.
+
+The receivers run inside other people's requests and transactions. So none of them raises, and none leaves a transaction
+unusable: an error is logged, and the scheduled look finds what was missed.
 """
 
+import logging
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.contrib.auth.signals import user_logged_out
-from django.db import transaction
+from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models import Model
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete
 
@@ -20,6 +24,10 @@ from .conf import settings
 from .connections.revocation import fingerprint
 from .hub import runtime
 from .hub.control import Disconnect, EndSession, Order, Recheck
+from .log.transactions import apart, when_committed, will_roll_back
+from .topics.owner import owner_of_key
+
+logger = logging.getLogger("holdfast.signals")
 
 WATCHED = ("password", "is_active", "is_staff", "is_superuser")
 """Fields of a user whose change may end a connection or a right."""
@@ -41,6 +49,7 @@ def connect() -> None:
     from django.contrib.auth.models import Group, PermissionsMixin
 
     user_logged_out.connect(logged_out, dispatch_uid="holdfast")
+    user_logged_in.connect(logged_in, dispatch_uid="holdfast")
     user_model = get_user_model()
     for model in apps.get_models():
         if issubclass(model, user_model):
@@ -57,15 +66,34 @@ def _listen(signal: ModelSignal, receiver: Callable[..., None], sender: type[Mod
     signal.connect(receiver, sender=sender, dispatch_uid="holdfast")
 
 
+def harmless(receiver: Callable[..., None]) -> Callable[..., None]:
+    """Make ``receiver`` log what it raises."""
+
+    @wraps(receiver)
+    def harmless_receiver(sender: Any, **kwargs: Any) -> None:
+        try:
+            receiver(sender, **kwargs)
+        except Exception:
+            logger.exception(
+                "live connections were not told of %s of %s: what has changed for them is found by the next scheduled"
+                " re-check (REAUTHORIZE_SECONDS)",
+                receiver.__name__,
+                getattr(sender, "__qualname__", sender),
+            )
+
+    return harmless_receiver
+
+
 # ── users ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@harmless
 def logged_out(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
     """The session ends with this, and its connections. Other devices of the user stay."""
     session = getattr(request, "session", None)
     if user is None or session is None:
         return
-    owner = f"user:{user.pk}"
+    owner = owner_of_key(user.pk)
     if django_settings.SESSION_ENGINE == COOKIES:
         _order(
             Disconnect(owner=owner, gone=True)
@@ -74,11 +102,32 @@ def logged_out(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
         _order(EndSession(owner=owner, session=fingerprint(session.session_key)))
 
 
+@harmless
+def logged_in(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
+    """A login over the session of another user, or one from before a new password, has ended that session.
+
+    Django has emptied it by now (``flush``), so that it has no key; the request's cookie still has the old one. A login over
+    an anonymous session, or once more as the same user, has a key here, and ends nothing.
+    """
+    session = getattr(request, "session", None)
+    before = getattr(request, "COOKIES", {}).get(django_settings.SESSION_COOKIE_NAME)
+    if session is None or not before:
+        return
+    if django_settings.SESSION_ENGINE == COOKIES:
+        was = type(session)(before).get(SESSION_KEY)
+        if was is not None and was != session.get(SESSION_KEY):
+            _order(Disconnect(owner=owner_of_key(user._meta.pk.to_python(was)), gone=True))
+    elif session.session_key is None:
+        _order(EndSession(session=fingerprint(before)))
+
+
+@harmless
 def remember(sender: Any, instance: Model, **kwargs: Any) -> None:
     """Note what the user was like when the row was read."""
     instance.__dict__[REMEMBERED] = _watched(instance)
 
 
+@harmless
 def saved(
     sender: Any,
     instance: Model,
@@ -93,15 +142,16 @@ def saved(
     instance.__dict__[REMEMBERED] = before | {name: now[name] for name in written if name in now}
     if created or not changed:
         return
-    owner = f"user:{instance.pk}"
+    owner = owner_of_key(instance.pk)
     if "password" in changed and django_settings.SESSION_ENGINE == COOKIES:
         _order(Disconnect(owner=owner, gone=True), using=using)
     else:
         _order(Recheck(owners=(owner,)), using=using)
 
 
+@harmless
 def deleted(sender: Any, instance: Model, using: str, **kwargs: Any) -> None:
-    _order(Disconnect(owner=f"user:{instance.pk}", gone=True), using=using)
+    _order(Disconnect(owner=owner_of_key(instance.pk), gone=True), using=using)
 
 
 def _watched(user: Model) -> dict[str, Any]:
@@ -113,6 +163,7 @@ def _watched(user: Model) -> dict[str, Any]:
 # ── rights ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@harmless
 def rights_changed(
     sender: Any,
     instance: Model,
@@ -130,9 +181,10 @@ def rights_changed(
         _recheck(pk_set or (), using)
     elif action == "pre_clear":  # afterwards nobody knows who it was; the order waits for the same commit
         members: Any = instance
-        _recheck(members.user_set.using(using).values_list("pk", flat=True)[: MANY + 1], using)
+        _recheck(_read(members.user_set.using(using).values_list("pk", flat=True)[: MANY + 1], using), using)
 
 
+@harmless
 def group_changed(
     sender: Any,
     instance: Any,
@@ -152,24 +204,36 @@ def group_changed(
     elif pk_set is not None:
         groups = pk_set
     else:
-        groups = instance.group_set.using(using).values_list("pk", flat=True)
-    _recheck_members(Group, list(groups), using)
+        groups = _read(instance.group_set.using(using).values_list("pk", flat=True), using)
+    _recheck_members(Group, groups, using)
 
 
+@harmless
 def group_goes(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
     _recheck_members(sender, [instance.pk], using)
 
 
-def _recheck_members(group: Any, groups: list[Any], using: str) -> None:
+def _recheck_members(group: Any, groups: Iterable[Any], using: str) -> None:
     from django.contrib.auth import get_user_model
 
     users: Any = get_user_model()
     members = users._base_manager.using(using).filter(groups__in=groups)
-    _recheck(members.values_list("pk", flat=True).distinct()[: MANY + 1], using)
+    _recheck(_read(members.values_list("pk", flat=True).distinct()[: MANY + 1], using), using)
+
+
+def _read(keys: Iterable[Any], using: str) -> list[Any]:
+    """The result of a query of ours, an error in which leaves the caller's transaction as it was."""
+    if will_roll_back(using):
+        return []
+    with apart(using):
+        return list(keys)
 
 
 def _recheck(users: Iterable[Any], using: str) -> None:
-    owners = tuple(f"user:{pk}" for pk in users)
+    from django.contrib.auth import get_user_model
+
+    pk: Any = get_user_model()._meta.pk
+    owners = tuple(owner_of_key(pk.to_python(key)) for key in users)
     if owners:
         _order(Recheck(owners=None if len(owners) > MANY else owners), using=using)
 
@@ -184,7 +248,7 @@ def _order(order: Order, *, using: str | None = None) -> None:
     if using is None or using == runtime.current().log.alias:
         _give(order)
     else:
-        transaction.on_commit(partial(_give, order), using=using, robust=True)
+        when_committed(partial(_give, order), using)
 
 
 def _give(order: Order) -> None:

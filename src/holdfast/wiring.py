@@ -2,9 +2,10 @@
 
 import inspect
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -17,13 +18,15 @@ from .connections.reauthorize import Identify, believe
 from .connections.service import Authenticate, Policy, Service
 from .hub import runtime as runtimes
 from .hub.hub import Timing
-from .hub.runtime import Runtime
+from .hub.runtime import SESSION_THREADS, Runtime
+from .hub.surroundings import Around, HandlerInfo
 from .hub.threads import Inline, Threads
 from .limits.base import Limiter
 from .limits.memory import MemoryLimiter
 from .log.base import Log
 from .presence.base import PresenceStore
 from .session.session import Limits
+from .topics.encoding import encode
 from .topics.registry import registry
 
 if TYPE_CHECKING:
@@ -60,10 +63,14 @@ def build_runtime() -> Runtime:
     chosen = settings()
     backplane = build_backplane(chosen)
     log = build_log(chosen, announce=announce_by(backplane, chosen))
+    around = handler_context(chosen)
     return Runtime(
         log=log,
         backplane=backplane,
-        threads=Threads(chosen.handler_threads, name="holdfast-handler"),
+        threads=Threads(chosen.handler_threads, name="holdfast-handler", around=around),
+        session_threads=Threads(
+            SESSION_THREADS, name="holdfast-session", keep_connections=True, around=around
+        ),
         log_threads=Threads(LOG_THREADS, name="holdfast-log", keep_connections=True)
         if log.blocking
         else Inline(),
@@ -72,6 +79,14 @@ def build_runtime() -> Runtime:
         event_bytes=chosen.event_bytes,
         presence=build_presence(chosen),
     )
+
+
+def handler_context(chosen: Settings) -> Around | None:
+    """What the project puts around every handler."""
+    if chosen.handler_context is None:
+        return None
+    make: Callable[[HandlerInfo], AbstractContextManager[Any]] = import_string(chosen.handler_context)
+    return make
 
 
 def announce_by(backplane: Backplane, chosen: Settings) -> "Announce | None":
@@ -233,11 +248,12 @@ def _authenticator(path: str | None, runtime: Runtime) -> Authenticate | None:
     if path is None:
         return None
     find: Any = import_string(path)
-    if inspect.iscoroutinefunction(find):
-        return find  # type: ignore[no-any-return]
+    handle: Any = (
+        runtime.threads.handle_async if inspect.iscoroutinefunction(find) else runtime.threads.handle
+    )
 
-    async def authenticate(token: str) -> Any:
-        return await runtime.threads.run(find, token)
+    async def authenticate(token: str, host: str | None) -> Any:
+        return await handle(HandlerInfo(host=host), find, token)
 
     return authenticate
 
@@ -261,7 +277,7 @@ def group_event(topic: str, message: dict[str, object]) -> tuple[str, bytes] | N
         message["payload"] if "payload" in message else {k: v for k, v in message.items() if k != "type"}
     )
     try:
-        return name, event.decode(msgspec.json.encode(payload)).encode()
+        return name, event.decode(encode(payload)).encode()
     except (TypeError, ValueError) as error:
         logger.warning("group_send to %s: %s; dropped", topic, error)
         return None

@@ -101,6 +101,15 @@ def main(how: str, backend: str, url: str, prefix: str, count: str = "20000") ->
             end_child()
         assert os.waitpid(child, 0)[1] == 0
         assert backplane.flush(10)
+    elif how == "leave":
+        say_surely("parent")
+        child = os.fork()
+        if child == 0:
+            say("child")
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        say("last words")
+        os._exit(0)
     elif how == "multiprocessing":
         say_surely("parent")
         process = multiprocessing.get_context("fork").Process(target=say, args=["child"])

@@ -55,6 +55,17 @@ async def test_messages_of_many_topics_arrive_each_in_order(ends: Ends) -> None:
         assert receiver.of(topic) == [b"%d" % number for number in range(10)]
 
 
+async def test_messages_of_many_topics_can_be_sent_in_one_call(ends: Ends) -> None:
+    sender, receiver = ends
+    topics = [f"rooms/{number}" for number in range(10)]
+    for topic in topics:
+        await receiver.backplane.subscribe(topic)
+    sender.send_many([(topic, b"%d" % number) for number in range(10) for topic in topics])
+    await receiver.until(lambda: len(receiver.news) >= 100)
+    for topic in topics:
+        assert receiver.of(topic) == [b"%d" % number for number in range(10)]
+
+
 @pytest.mark.parametrize("topic", ["", "a.b", "a/b", "ä/☃", "x" * 255, "a b\n"])
 async def test_a_topic_may_have_any_name(ends: Ends, topic: str) -> None:
     sender, receiver = ends

@@ -41,12 +41,12 @@ async def receiver(
 
 @pytest.fixture
 def run(receiver: Receiver, settings: Settings) -> Run:
-    """Runs tests/backplane/program.py to its end."""
+    """Runs tests/backplane/program.py, or another program there, to its end."""
     layer = settings.CHANNEL_LAYERS["one"]
 
-    async def run(how: str, *arguments: str) -> str:
+    async def run(how: str, *arguments: str, program: str = "program") -> str:
         process = await asyncio.create_subprocess_exec(
-            *[sys.executable, "-W", "ignore::DeprecationWarning", "-m", "tests.backplane.program", how],
+            *[sys.executable, "-W", "ignore::DeprecationWarning", "-m", f"tests.backplane.{program}", how],
             *[layer["BACKEND"], layer["CONFIG"]["hosts"][0], layer["CONFIG"]["prefix"], *arguments],
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
@@ -94,6 +94,25 @@ async def test_what_a_forked_child_appends_to_a_log_that_announces_is_news_to_it
 async def test_a_child_of_multiprocessing_has_sent_when_it_ends(receiver: Receiver, run: Run) -> None:
     await run("multiprocessing")
     await receiver.has(*[("rooms/lobby", text) for text in (b"parent", b"child", b"parent again")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patcher", ["gevent", "eventlet"])
+async def test_where_threads_are_greenlets_the_courier_s_loop_runs_in_its_own_only(
+    receiver: Receiver, run: Run, patcher: str
+) -> None:
+    """Whatever greenlet gets its turn while messages leave finds the loop that is its own, or none."""
+    await run(patcher, program="greenlets")
+    await receiver.until(lambda: b"last words" in receiver.of("rooms/lobby"))
+    assert len(receiver.of("rooms/lobby")) == 201
+
+
+async def test_a_process_that_leaves_without_the_interpreter_s_end_has_sent(
+    receiver: Receiver, run: Run
+) -> None:
+    """``os._exit``, by which the children of RQ and of Celery's pool end."""
+    await run("leave")
+    await receiver.has(*[("rooms/lobby", text) for text in (b"parent", b"child", b"last words")])
 
 
 @pytest.mark.slow

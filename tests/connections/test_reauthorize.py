@@ -73,7 +73,7 @@ def _clean() -> Iterator[None]:
 def inline(here: Any) -> None:
     """Let handlers' work run where it stands, so that nothing waits for threads while the clock jumps."""
     for process in here.processes:
-        process.runtime.threads.run = Scripted().run
+        Scripted().replace(process.runtime.threads)
 
 
 async def joined(here: Any, pk: int | None, *topics: str, **more: Any) -> Socket:
@@ -343,8 +343,7 @@ async def test_whoever_joins_while_his_user_is_read_again_is_judged_by_what_he_i
             return bool(getattr(user, "is_captain", False))
 
     async with fleet(Bridge) as here:
-        slow = Scripted()
-        here.processes[0].runtime.threads.run = slow.run  # type: ignore[method-assign]
+        slow = Scripted().replace(here.processes[0].runtime.threads)
         captain = User(1)
         captain.is_captain = True  # type: ignore[attr-defined]
         socket = await here.processes[0].connect(captain)
@@ -414,7 +413,7 @@ async def test_a_user_who_was_read_before_another_order_does_not_replace_the_one
             user.is_captain = user.pk in captains  # type: ignore[attr-defined]
         return users
 
-    async def run(function: Any, *args: Any) -> Any:
+    async def handle(info: Any, function: Any, *args: Any) -> Any:
         found = function(*args)
         if captains:
             await late.wait()
@@ -422,7 +421,7 @@ async def test_a_user_who_was_read_before_another_order_does_not_replace_the_one
 
     monkeypatch.setattr(Fleet, "identify", identify)
     async with fleet(Bridge) as here:
-        here.processes[0].runtime.threads.run = run  # type: ignore[method-assign]
+        here.processes[0].runtime.threads.handle = handle  # type: ignore[method-assign]
         socket = await here.processes[0].connect(User(1))
         await holdfast.arecheck(1)
         await turns()

@@ -17,6 +17,7 @@ ROOM, ROUTE = "rooms/lobby", "rooms/<slug:room>"
         (Disconnect(owner="user:1"), True, True, True),
         (Disconnect(owner="user:2"), False, False, False),
         (EndSession(owner="user:1", session="s"), True, True, True),
+        (EndSession(session="s"), False, False, False),
         (Recheck(owners=("user:1",)), True, True, True),
         (Recheck(topic=ROOM), True, False, False),
         (Recheck(route=ROUTE), True, False, False),
@@ -34,6 +35,16 @@ def test_an_order_concerns_those_whom_it_is_about(
     assert recent.concern_owner("user:1", 0) is at_all
     assert recent.remember("user:1", 0.0) is at_all
     assert not recent.concern("user:1", ROOM, ROUTE, recent.newest)
+
+
+def test_a_session_that_ended_is_known_whether_the_order_names_its_user_or_not() -> None:
+    recent = Recent(60)
+    recent.add(EndSession(session="s"), 0.0)
+    recent.add(EndSession(owner="user:1", session="t"), 0.0)
+    assert recent.ended("user:1", "s", 0.0)
+    assert recent.ended("user:2", "s", 0.0)
+    assert recent.ended("user:1", "t", 0.0)
+    assert not recent.ended("user:2", "t", 0.0)
 
 
 def test_an_order_is_remembered_for_its_time_and_forgotten_after_twice_that() -> None:

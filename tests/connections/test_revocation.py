@@ -339,7 +339,7 @@ async def test_a_token_that_is_being_looked_at_meanwhile_is_looked_at_again() ->
     async with fleet(Room) as here:
         gate, answers = asyncio.Event(), [User(1), None]
 
-        async def authenticate(token: str) -> Any:
+        async def authenticate(token: str, host: str | None) -> Any:
             await gate.wait()
             return answers.pop(0)
 

@@ -1,7 +1,7 @@
 """A fleet for one test, without a crowd: its servers run, its tables and users are there."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,19 @@ from tests.services.redis import RedisServer
 
 from .chaos.fleet import DATABASE, Fleet, Services, Setup
 from .chaos.orders import Orders, taking_orders
+from .publishing.place import Place
 
 Standing = Callable[..., contextlib.AbstractAsyncContextManager[tuple[Fleet, Orders, list[str]]]]
 """``standing(servers=3, users=2, **holdfast)``: the fleet, its bailiff, and the ids of its users."""
+
+
+@pytest.fixture
+def place(
+    postgres_dsn: str, postgres_server: PostgresServer, own_redis: RedisServer, tmp_path: Path
+) -> Iterator[Place]:
+    made = Place(postgres_dsn, postgres_server, own_redis, tmp_path)
+    yield made
+    made.end()
 
 
 @pytest.fixture

@@ -3,107 +3,22 @@
 import hashlib
 import hmac
 import json
-import os
 import re
 import subprocess
 import sys
-import threading
-import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from tests.services.postgres import PostgresServer
-from tests.services.processes import Server, free_port, start
-from tests.services.redis import RedisServer
+from .publishing.place import Gunicorn, Place, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-
-class Place:
-    """A database, a Redis, and what arrives there."""
-
-    def __init__(self, dsn: str, postgres: PostgresServer, redis: RedisServer, directory: Path) -> None:
-        self.dsn, self.redis, self.directory = dsn, redis, directory
-        self.name = dsn.rpartition("/")[2].partition("?")[0]
-        self.environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.fleet.project.settings",
-            "FLEET_DATABASE": json.dumps(postgres.django(self.name)),
-            "FLEET_REDIS": redis.url,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        }
-        self.run("-m", "django", "migrate", "-v", "0", "--run-syncdb")
-        self.news: list[bytes] = []
-        self._client = redis.client()
-        pubsub = self._client.pubsub()
-        pubsub.psubscribe("*rooms/*", "*tickers/*")
-        self._listening = True
-
-        def listen() -> None:
-            while self._listening:
-                message = pubsub.get_message(timeout=0.1)
-                if message and message["type"] == "pmessage":
-                    self.news.append(message["data"])
-            pubsub.close()
-
-        self._listener = threading.Thread(target=listen)
-        self._listener.start()
-
-    def run(self, *arguments: str) -> None:
-        subprocess.run([sys.executable, *arguments], env=self.environment, check=True, cwd=ROOT, timeout=60)
-
-    def start(self, name: str, *arguments: str) -> Server:
-        return start(name, [sys.executable, *arguments], directory=self.directory, env=self.environment)
-
-    def logged(self, room: str) -> Counter[str]:
-        """What is in the log of a room, by value."""
-        rows = self.ask(
-            "SELECT e.payload FROM holdfast_entry e JOIN holdfast_topic t ON t.id = e.topic_id"
-            " WHERE t.name = %s ORDER BY e.offset",
-            f"rooms/{room}",
-        )
-        return Counter(json.loads(payload)["value"] for (payload,) in rows)
-
-    def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.dsn) as connection:
-            return connection.execute(statement, values).fetchall()  # type: ignore[arg-type]
-
-    def told(self, value: str) -> bool:
-        """Did news of an event reach Redis?"""
-        return any(json.dumps(value).encode() in message for message in self.news)
-
-    def end(self) -> None:
-        self._listening = False
-        self._listener.join()
-        self._client.close()
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 40) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-@pytest.fixture
-def place(
-    postgres_dsn: str, postgres_server: PostgresServer, own_redis: RedisServer, tmp_path: Path
-) -> Iterator[Place]:
-    made = Place(postgres_dsn, postgres_server, own_redis, tmp_path)
-    yield made
-    made.end()
 
 
 @pytest.fixture
@@ -158,41 +73,6 @@ def test_a_task_whose_process_dies_unacknowledged_is_carried_out_again(
     celery("shout", "after")
     assert eventually(lambda: place.logged("tasks")["after"] == 1)
     assert place.logged("tasks")["survivor"] == 1
-
-
-class Gunicorn:
-    """Two workers, with four threads each if no option says otherwise."""
-
-    def __init__(self, place: Place, *options: str) -> None:
-        self._port = free_port()
-        command = ["-m", "gunicorn", "--bind", f"127.0.0.1:{self._port}", "--workers", "2", "--threads", "4"]
-        self._server = place.start("gunicorn", *command, *options, "tests.fleet.publishing.wsgi")
-        self._server.wait_until(self._serves)
-
-    def ask(self, path: str, body: bytes | None = None, **headers: str) -> str:
-        url = f"http://127.0.0.1:{self._port}/{path}"
-        request = urllib.request.Request(url, data=body, headers=headers)
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            text: str = answer.read().decode()
-            return text
-
-    def status(self, path: str, body: bytes, **headers: str) -> int:
-        """Of a POST."""
-        try:
-            self.ask(path, body, **headers)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code
-        return 204
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def _serves(self) -> bool:
-        try:
-            return bool(self.ask("publish/wsgi/first/"))
-        except OSError:
-            return False
 
 
 @pytest.fixture(params=[(), ("--preload",)], ids=["gunicorn", "preload"])

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from django.contrib.auth.models import AnonymousUser
-from django.db import transaction
+from django.db import connections, transaction
 
 from holdfast import Event, Keep, Refuse, Topic, action
 from holdfast.backplane.memory import MemoryBackplane
@@ -24,6 +24,7 @@ from holdfast.limits.memory import MemoryLimiter
 from holdfast.log.base import LogUnavailable
 from holdfast.log.database import DatabaseLog
 from holdfast.protocol.positions import Position
+from tests.log.transactions import somebody_waits
 
 from .scratch import add_row, rows, scratch_table
 
@@ -53,6 +54,8 @@ class Work(Topic):
         add_row(self.alias, value)
         self.publish(Done(value))
         self._meet(value, fate)
+        if fate == "overlap":
+            somebody_waits(self.alias)
         if fate == "refuse":
             raise Refuse("not_today")
         if fate == "bug":
@@ -227,6 +230,24 @@ def test_a_call_outside_of_one_has_at_most_one_effect_and_no_two_results(
         assert len(certain) <= 1, (value, fate, answers)
         if fate == "well":
             assert certain <= {f'result "{value} is done"'}
+
+
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+@pytest.mark.parametrize("database", ["postgres"])
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_call_that_two_processes_get_at_once_is_answered_under_any_isolation_level(
+    installation: Installation, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"options": "-c default_transaction_isolation=" + level.replace(" ", "\\ ")}
+    monkeypatch.setitem(connections["postgres"].settings_dict, "OPTIONS", options)
+
+    async def run() -> list[str]:
+        here, there = installation.processes
+        sent = {"key": "k", "value": "v", "fate": "overlap"}
+        return await asyncio.gather(here.call("write", **sent), there.call("write", **sent))
+
+    assert installation.run(run()) == ['result "v is done"'] * 2
+    assert rows(installation.alias) == ["v"]
 
 
 def test_an_error_is_an_answer_too(installation: Installation) -> None:

@@ -163,7 +163,7 @@ class Story:
         process = await self.fleet.process(reauthorize_seconds=0.0, start=False)
         process.log_threads = process.runtime.log_threads = Beside(worker)  # type: ignore[assignment]
         process.runtime.publisher._threads = process.log_threads  # type: ignore[assignment]
-        process.runtime.threads.run = Scripted().run  # type: ignore[method-assign]
+        Scripted().replace(process.runtime.threads)
         carry_out = process.service.revocation.carry_out
 
         def watched(orders: Sequence[Order]) -> None:

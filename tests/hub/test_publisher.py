@@ -167,6 +167,25 @@ def test_publishing_goes_on_when_the_loop_of_a_hub_has_ended() -> None:
     assert world.log.heads([TOPIC])[TOPIC].offset == 3
 
 
+@in_jumping_time
+async def test_news_of_many_topics_take_few_turns_and_few_calls_of_the_backplane() -> None:
+    world = World(timing=Timing(compare=3600))
+    here, there = await world.server(), await world.server()
+    near, far = await here.join(topic="inbox/7"), await there.join(topic="inbox/2400")
+    turns_taken: list[int] = []
+    calls: list[int] = []
+    deliver, send_many = here.hub.deliver, here.backplane.send_many
+    here.hub.deliver = lambda items: (turns_taken.append(len(items)), deliver(items))[1]  # type: ignore[method-assign]
+    here.backplane.send_many = lambda items: (calls.append(len(items)), send_many(items))[1]  # type: ignore[method-assign]
+
+    drafts = [draft(n, topic=f"inbox/{n}") for n in range(2500)]
+    await asyncio.to_thread(here.publisher.publish, drafts, durable=True)
+    await turns()
+
+    assert (near.heard, far.heard) == (["7"], ["2400"])
+    assert turns_taken == calls == [1000, 1000, 500]
+
+
 class Announcing(MemoryLog):
     """Has told the other processes when it returns, it says."""
 

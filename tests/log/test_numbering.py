@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from holdfast.log.base import Batch, Trimmed
 from holdfast.log.database import DatabaseLog
-from holdfast.log.dialects import Moved, PostgreSQL, SQLite
+from holdfast.log.dialects import PostgreSQL, SQLite
+from holdfast.log.placing import Moved
 from holdfast.log.tables import ENTRY, OUTBOX
 from holdfast.protocol.positions import Position
 from tests.log import child
@@ -254,13 +255,14 @@ class TestManyWriters:
         self, log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         held, published = threading.Event(), threading.Event()
-        place = PostgreSQL.place
+        place_many = PostgreSQL.place_many
 
-        def slow_place(self: PostgreSQL, connection: Any, topic: str, given: Any) -> Any:
-            placed = place(self, connection, topic, given)
-            if threading.current_thread() is holder:
-                held.set()
-                assert published.wait(20)
+        def slow_place(self: PostgreSQL, connection: Any, given: Any) -> Any:
+            with transaction.atomic(using=connection.alias):
+                placed = place_many(self, connection, given)
+                if threading.current_thread() is holder:
+                    held.set()
+                    assert published.wait(20)
             return placed
 
         batches: list[Batch] = []
@@ -273,7 +275,7 @@ class TestManyWriters:
 
         log.heads([topic, f"{topic}/other"])
         holder = threading.Thread(target=hold)
-        monkeypatch.setattr(PostgreSQL, "place", slow_place)
+        monkeypatch.setattr(PostgreSQL, "place_many", slow_place)
         holder.start()
         assert held.wait(20)
         assert log.append(drafts(topic, 2)) == []

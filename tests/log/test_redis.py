@@ -142,6 +142,17 @@ class TestRedisLog(LogContract):
         assert reports.calls == []
         assert f"2 events of {topic} are lost" in caplog.text
 
+    def test_what_a_transaction_published_is_appended_together(self, log: RedisLog, topic: str) -> None:
+        kept = Reports()
+        with transaction.atomic():
+            for n in range(300):
+                log.enlist(drafts(f"{topic}/{n}", n), kept)
+                with rolled_back("default"):
+                    log.enlist(drafts(f"{topic}/{n}", -1), kept)
+
+        assert [len(batches) for batches in kept.calls] == [300]
+        assert numbers(log, f"{topic}/299") == [299]
+
     def test_a_redis_that_is_away_is_unavailable(self, own_redis: RedisServer, topic: str) -> None:
         log = RedisLog(RedisStore(own_redis.url))
         log.append(drafts(topic, 1))

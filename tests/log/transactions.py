@@ -1,9 +1,10 @@
 """Transactions that end badly, and what came of those that did not."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from holdfast.log.base import Batch
 
@@ -35,3 +36,15 @@ def rolled_back(alias: str) -> Iterator[None]:
             raise Rollback
     except Rollback:
         pass
+
+
+def somebody_waits(alias: str) -> None:
+    """Return as soon as a transaction waits for another one's lock, on PostgreSQL."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.005)
+    raise AssertionError("nothing waits")

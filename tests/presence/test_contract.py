@@ -223,7 +223,7 @@ async def test_the_list_is_read_from_any_thread_without_the_dead(stores: Stores)
 
 async def test_concurrent_writers_agree_on_one_history(stores: Stores) -> None:
     servers = [await stores.new() for _ in range(4)]
-    leases = [await lease(store, f"lease-{number}") for number, store in enumerate(servers)]
+    leases = [await lease(store, f"lease-{place}") for place, store in enumerate(servers)]
 
     async def bustle(store: PresenceStore, lease: str) -> list[Change]:
         changes = []

@@ -11,13 +11,18 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser
 from django.core.cache import caches
+from django.core.cache.backends.base import InvalidCacheKey, memcache_key_warnings
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ValidationError
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from holdfast import sessions
 from holdfast.authentication import Reader, SessionAuthentication, session_key
+from holdfast.connections.failures import Verdict, verdict_of
+from holdfast.connections.reauthorize import Claim
 from holdfast.hub.threads import Threads
+from holdfast.identity import identify
 from tests.support.clock import turns
 
 ENGINES = ("db", "cache", "cached_db", "file", "signed_cookies")
@@ -280,7 +285,7 @@ async def test_who_comes_while_the_last_readings_end_is_read_too() -> None:
     asked: list[asyncio.Future[Any]] = []
 
     class ByHand:
-        async def run(self, function: Any, keys: list[str]) -> Any:
+        async def handle(self, info: Any, function: Any, keys: list[str]) -> Any:
             asked.append(asyncio.get_running_loop().create_future())
             return await asked[-1]
 
@@ -299,16 +304,164 @@ async def test_who_comes_while_the_last_readings_end_is_read_too() -> None:
     assert await late == "c"
 
 
-def test_a_store_that_does_not_answer_is_an_error_for_everybody_who_asked(
+def test_a_store_that_fails_is_an_error_for_everybody_who_asked(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(keys: Any) -> Any:
-        raise ConnectionError("no route to the cache")
+        raise LookupError("no such store")
 
     monkeypatch.setattr(sessions, "find", broken)
 
     async def come() -> list[Any]:
         return await asyncio.gather(*(door.come("sessionid=x") for _ in range(3)), return_exceptions=True)
 
-    assert [type(outcome) for outcome in asyncio.run(come())] == [ConnectionError] * 3
+    assert [type(outcome) for outcome in asyncio.run(come())] == [LookupError] * 3
     assert door.scopes == []
+
+
+# ── one client's session does not decide over another's ──────────────────────────────────────────────────────────────
+
+
+class ToPostgres:
+    """A router that keeps sessions and users in PostgreSQL."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "postgres"
+
+    db_for_write = db_for_read
+
+
+IMPOSSIBLE = ["aaaaaaa\0", "a b c d e f", "x" * 300, "\u00e9" * 20, "\x7f" * 10, "short"]
+
+
+class StrictCache(LocMemCache):
+    """A cache that refuses the keys which memcached refuses."""
+
+    def validate_key(self, key: str) -> None:
+        for warning in memcache_key_warnings(key):
+            raise InvalidCacheKey(warning)
+
+
+def sessions_in(settings: Any, cache: dict[str, Any]) -> None:
+    """Let sessions be in a cache of their own; ``settings`` is pytest-django's fixture."""
+    settings.CACHES = {**settings.CACHES, "sessions": cache}
+    settings.SESSION_CACHE_ALIAS = "sessions"
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+
+
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+@override_settings(DATABASE_ROUTERS=[f"{__name__}.ToPostgres"])
+def test_a_cookie_that_postgresql_cannot_take_fails_nobody_elses_handshake(door: Door) -> None:
+    key = sign_in(make_user())
+
+    async def come() -> list[Any]:
+        good = [f"sessionid={key}"] * 20
+        bad = ['sessionid="aaaaaaa\\000"', 'sessionid="' + "\\377" * 50 + '"']
+        return await asyncio.gather(*(door.come(cookie) for cookie in [*good, *bad, *good]))
+
+    found = asyncio.run(come())
+    assert [user.get_username() for user in found] == ["ada"] * 20 + ["", ""] + ["ada"] * 20
+
+
+@pytest.mark.parametrize("bad", IMPOSSIBLE, ids=ascii)
+def test_a_key_that_django_cannot_have_made_is_nobodys_and_no_store_is_asked(engine: str, bad: str) -> None:
+    if "signed_cookies" in engine and len(bad) == 300:
+        pytest.skip("a cookie may be as long as that, and no store is asked for it anyway")
+    ada = make_user()
+    assert users(bad, sign_in(ada), bad) == [AnonymousUser(), ada, AnonymousUser()]
+    with CaptureQueriesContext(connection) as queries:
+        assert users(bad) == [AnonymousUser()]
+    assert len(queries) == 0
+
+
+@pytest.mark.parametrize("bad", IMPOSSIBLE, ids=ascii)
+def test_a_cache_that_refuses_a_key_refuses_nobody_else(db: None, settings: Any, bad: str) -> None:
+    sessions_in(settings, {"BACKEND": f"{__name__}.StrictCache", "LOCATION": "strict"})
+    ada = make_user()
+    assert users(bad, sign_in(ada)) == [AnonymousUser(), ada]
+
+
+@pytest.mark.parametrize("alias", ["default", "postgres"])
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_a_session_that_fails_the_common_query_fails_alone(
+    alias: str, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    if alias == "postgres":
+        settings.DATABASE_ROUTERS = [f"{__name__}.ToPostgres"]
+    ada = make_user()
+    found = users(sign_in(ada), sign_in(ada, pk="9" * 40), sign_in(ada))
+    assert [found[0], found[2]] == [ada, ada]
+    assert found[1] == AnonymousUser() or isinstance(found[1], Exception)
+
+
+def test_an_entry_of_the_cache_that_cannot_be_read_fails_alone(db: None, settings: Any) -> None:
+    sessions_in(settings, {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "torn"})
+    ada = make_user()
+    good, torn = sign_in(ada), sign_in(ada)
+    store: Any = caches["sessions"]
+    entry = next(key for key in store._cache if key.endswith(torn))
+    store._cache[entry] = b"torn"
+    found = users(good, torn, good)
+    assert [found[0], found[2]] == [ada, ada]
+    assert isinstance(found[1], Exception)
+
+
+def test_a_user_whose_row_cannot_be_read_is_an_error_for_itself_only(db: None) -> None:
+    ada, odd = make_user(), make_user("odd")
+    odd.pk = "not a number"
+    found = identify([Claim(ada, None), Claim(odd, None), Claim(make_user("ben"), None)])
+    assert (found[0], found[2].username) == (ada, "ben")
+    assert isinstance(found[1], ValueError)
+
+
+# ── a store that is away ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Client:
+    """The other end of a handshake."""
+
+    def __init__(self, *, kind: str = "websocket", extensions: tuple[str, ...] = ()) -> None:
+        self.scope = {"type": kind, "extensions": {name: {} for name in extensions}}
+        self.sent: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+
+@pytest.mark.parametrize("together", [1, 3])
+@pytest.mark.django_db(transaction=True)
+def test_a_session_cache_that_is_away_is_no_reason_to_be_anonymous_or_to_be_closed(
+    door: Door, own_redis: Any, settings: Any, together: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    sessions_in(
+        settings, {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": own_redis.url}
+    )
+    people = [make_user(f"user{number}") for number in range(together)]
+    keys = [sign_in(user) for user in people]
+    claims = [Claim(user, key) for user, key in zip(people, keys, strict=True)]
+    denial = "websocket.http.response"
+
+    async def come(client: Client) -> list[dict[str, Any]]:
+        scope = {**client.scope, "headers": headers(f"sessionid={keys[0]}")}
+        await door._middleware(scope, client.receive, client.send)
+        return client.sent
+
+    assert identify(claims) == people
+    own_redis.kill()
+    assert [verdict_of(found) for found in identify(claims)] == [Verdict.UNAVAILABLE] * together
+    assert asyncio.run(come(Client())) == [{"type": "websocket.close"}]
+    answers = [asyncio.run(come(Client(extensions=(denial,)))), asyncio.run(come(Client(kind="http")))]
+    assert [(start["status"], dict(start["headers"])[b"retry-after"]) for start, _ in answers] == [
+        (503, b"1")
+    ] * 2
+    assert door.scopes == []
+    assert not [record for record in caplog.records if record.exc_info]
+    own_redis.start_again()
+    keys = [sign_in(user) for user in people]
+    claims = [Claim(user, key) for user, key in zip(people, keys, strict=True)]
+    assert identify(claims) == people
+    assert asyncio.run(come(Client())) == []
+    assert door.scopes[-1]["user"] == people[0]

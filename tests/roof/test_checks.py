@@ -10,6 +10,8 @@ from django.db import connection
 from django.test import override_settings
 
 from holdfast import Event, Keep, Presence, Topic, checks
+from holdfast.log.base import NotMigrated
+from holdfast.log.database import DatabaseLog
 from holdfast.topics.registry import registry
 
 
@@ -26,7 +28,7 @@ OPEN = {"may_join": lambda self, user: True}
 
 def found(**given: Any) -> list[CheckMessage]:
     with override_settings(**given):
-        return run_checks(tags=[checks.TAG])
+        return run_checks(tags=[checks.TAG], databases=[])  # Django 6.1 takes all if none is named
 
 
 def only(messages: Sequence[CheckMessage], id: str) -> CheckMessage:
@@ -119,6 +121,53 @@ def test_e004_channels_as_backplane_without_a_layer() -> None:
 
 def databases(**options: Any) -> dict[str, Any]:
     return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "x", "OPTIONS": options}}
+
+
+def engine(name: str, **more: Any) -> dict[str, Any]:
+    return {"default": {"ENGINE": f"tests.roof.engines.{name}", "NAME": "x", **more}}
+
+
+def test_e011_a_database_that_cannot_hold_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "DATABASES", engine("mysql_like"))
+    message = only(found(), "holdfast.E011")
+    assert "DATABASES['default'] is MySQL or MariaDB" in message.msg
+    assert '"LOG": "redis"' in (message.hint or "")
+    assert found(HOLDFAST={"LOG": "redis", "REDIS": "redis://localhost"}) == []
+
+
+def test_an_engine_is_judged_by_what_it_is_and_not_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "DATABASES", engine("wrapped"))
+    assert [message.id for message in found()] == ["holdfast.W002"]
+
+
+def test_e012_a_database_without_autocommit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "DATABASES", engine("wrapped", AUTOCOMMIT=False))
+    assert "'default'" in only(found(), "holdfast.E012").msg
+
+
+class Elsewhere:
+    """Our tables may be in one database only."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return db == "sqlite" if app_label == "holdfast" else None
+
+
+@pytest.mark.django_db
+def test_w015_a_router_that_keeps_the_tables_out_is_named() -> None:
+    with override_settings(DATABASE_ROUTERS=[f"{__name__}.Elsewhere"]):
+        message = only(run_checks(tags=[checks.TAG]), "holdfast.W015")
+        assert (
+            f"{__name__}.Elsewhere keeps the tables of Holdfast's log out of the database 'default'"
+            in message.msg
+        )
+        assert "HOLDFAST = {\"DATABASE\": 'sqlite'}" in (message.hint or "")
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE holdfast_topic RENAME TO holdfast_topic_gone")
+        ids = [message.id for message in run_checks(databases=["default"])]
+        assert ids.count("holdfast.W015") == 1
+        assert "holdfast.W003" not in ids
+        with pytest.raises(NotMigrated, match=r"Elsewhere keeps them out"):
+            DatabaseLog("default").topics()
 
 
 @pytest.mark.parametrize(
@@ -275,3 +324,38 @@ def test_e006_a_snapshot_that_could_not_agree_with_its_position() -> None:
     assert "Room0.snapshot is an async def" in message.msg
     assert "Write it as a def" in (message.hint or "")
     assert "holdfast.E006" not in [message.id for message in topics({"snapshot": snapshot})]
+
+
+# ── connections ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _may_join(self: Any, user: Any) -> bool:
+    return True
+
+
+def pooled(pool: Any, *, rule: Any = _may_join, **holdfast: Any) -> list[CheckMessage]:
+    database = {"ENGINE": "django.db.backends.postgresql", "NAME": "x", "OPTIONS": {"pool": pool}}
+    room = type("Room", (Topic,), {"route": "rooms/<slug:room>", "may_join": rule})
+    with (
+        registry.override([room]),
+        override_settings(DATABASES={"default": database}, HOLDFAST=holdfast),
+    ):
+        return [message for message in run_checks(tags=[checks.TAG]) if message.id == "holdfast.W010"]
+
+
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+def test_w010_a_pool_that_can_lock_up() -> None:
+    [message] = pooled(True)
+    assert "at most 4" in message.msg
+    assert "the smallest pool that cannot lock up has 17" in message.msg
+    assert message.hint
+    assert 'lower HOLDFAST["HANDLER_THREADS"] to 3' in message.hint
+    assert pooled({"min_size": 2, "max_size": 16})
+    assert pooled({"min_size": 2, "max_size": 17}) == []
+    assert pooled(True, HANDLER_THREADS=3) == []
+    assert pooled(False) == []
+
+
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+def test_w010_handlers_that_wait_for_no_other_thread_can_share_any_pool() -> None:
+    assert pooled(True, rule=OPEN["may_join"]) == []

@@ -103,6 +103,23 @@ def test_nothing_escapes_from_the_import_map() -> None:
     assert data(html, 'type="importmap"')["imports"]["holdfast"].endswith("holdfast/holdfast.js")
 
 
+def test_beside_a_map_of_the_pages_own_only_the_server_is_named() -> None:
+    """Neither a map nor a preload: also a preload in front of the page's map would make Firefox ignore it."""
+    html = rendered('{% live_script importmap=False nonce="abc" %}')
+    assert (
+        html == '<script type="application/json" id="holdfast-config" nonce="abc">{"url":"/live/ws"}</script>'
+    )
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_only_developers_are_told_of_several_maps(debug: bool) -> None:
+    with override_settings(DEBUG=debug):
+        html = rendered('{% live_script nonce="abc" %}')
+    assert ("more than one import map" in html) is debug
+    assert html.count(' nonce="abc"') == 3 + debug
+    assert html.count("<script") == html.count("</script>") == 2 + debug
+
+
 # ── live_cursor ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 POSITION = Position(epoch="k3", offset=41)

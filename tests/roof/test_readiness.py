@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from holdfast import wiring
 from holdfast.asgi import answering_readiness
@@ -54,6 +55,18 @@ async def test_other_paths_are_djangos(runtime: Runtime) -> None:
 
 async def test_it_is_below_the_path_under_which_a_proxy_shows_the_server(runtime: Runtime) -> None:
     assert (await ask("/app/live/ready", "/app"))[0] == 200
+
+
+@pytest.mark.parametrize("forced", ["/app", "/app/"])
+async def test_it_is_below_the_prefix_that_the_settings_force(runtime: Runtime, forced: str) -> None:
+    with override_settings(FORCE_SCRIPT_NAME=forced):
+        for path in (
+            "/app/live/ready",
+            "/live/ready",
+        ):  # with a proxy that leaves the prefix there, and one that does not
+            assert (await ask(path))[0] == 200
+        assert (await ask("/appear/live/ready"))[0] == 404
+        assert (await ask("/applive/ready"))[0] == 404
 
 
 async def test_from_the_moment_that_the_process_begins_to_end_it_is_not_ready(runtime: Runtime) -> None:

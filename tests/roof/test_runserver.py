@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -120,9 +121,10 @@ def says(port: int, text: str) -> bool:
         return False
 
 
-async def joined(port: int) -> object:
+async def joined(port: int, path: str = "/live/ws", host: str = "127.0.0.1") -> object:
     """Join `news` over a real WebSocket; the type of the answer."""
-    async with connect(f"ws://127.0.0.1:{port}/live/ws", origin=f"http://127.0.0.1:{port}") as socket:  # type: ignore[arg-type]
+    origin: Any = f"http://{host}:{port}"
+    async with connect(f"ws://{host}:{port}{path}", host="127.0.0.1", origin=origin) as socket:
         await socket.send('{"type":"hello"}')
         await socket.send('{"type":"join","ref":1,"topic":"news"}')
         async with asyncio.timeout(5):
@@ -146,6 +148,26 @@ def test_pages_static_files_and_live_topics_share_a_port(start: Start) -> None:
     assert '"WebSocket /live/ws" connected' in output
     assert '"WebSocket /live/ws" ended' in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("host", ["localhost", "tenant.localhost"])
+def test_live_topics_answer_under_every_host_under_which_pages_do(start: Start, host: str) -> None:
+    _, port = start("--noreload")
+    page = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": f"{host}:{port}"})
+    with urllib.request.urlopen(page, timeout=5) as response:
+        assert response.status == 200
+    assert asyncio.run(joined(port, host=host)) == ["welcome", "joined"]
+
+
+def test_below_a_prefix_pages_static_files_and_live_topics_are_found(start: Start, project: Path) -> None:
+    with (project / "settings_of_a_newcomer.py").open("a") as settings:
+        settings.write('FORCE_SCRIPT_NAME = "/sub"\n')
+    server, port = start("--noreload")
+    assert get(port, "/sub/") == (200, "version 1")
+    assert get(port, "/sub/static/news.css") == (200, "body {}")
+    assert get(port, "/sub/live/ready") == (200, "ready\n")
+    assert asyncio.run(joined(port, "/sub/live/ws")) == ["welcome", "joined"]
+    assert "live topics at /sub/live/ws" in server.output()
 
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])

@@ -1,8 +1,10 @@
 """manage.py holdfast serve: what it is set up with, and what it refuses. It runs in tests/servers/test_serve.py."""
 
 import gc
+import logging
 import resource
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,16 @@ from holdfast import Presence, Topic
 from holdfast.management import serve
 from holdfast.management.application import load
 from holdfast.topics.registry import registry
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    """Uvicorn sets its loggers up when its configuration is made; other tests listen to them."""
+    loggers = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error", "uvicorn.access")]
+    before = [(logger, logger.propagate, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, propagate, level, handlers in before:
+        logger.propagate, logger.level, logger.handlers = propagate, level, handlers
 
 
 def options(**given: Any) -> dict[str, Any]:

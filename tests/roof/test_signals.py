@@ -5,10 +5,13 @@ from itertools import count
 from typing import Any, ClassVar
 
 import pytest
+from django.contrib.auth import login
 from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
+from django.http import HttpRequest, HttpResponse
 from django.test import Client as Browser
 from django.test import TestCase, TransactionTestCase, override_settings
+from django.urls import path
 
 import holdfast
 from holdfast import Event, Topic
@@ -82,6 +85,11 @@ class Aboard(TestCase):
         client.join("bridge")
         client.join("deck")
         return client
+
+    def orders(self) -> int:
+        log = runtimes.current().log
+        log.sequence([TOPIC])
+        return log.heads([TOPIC])[TOPIC].offset
 
     def fetch(self, name: str = "ada") -> User:
         return User.objects.get(username=name)
@@ -189,10 +197,83 @@ class Sessions(Aboard):
         assert ada.expect_closed() == "unauthenticated"
         assert grace.connected
 
-    def orders(self) -> int:
-        log = runtimes.current().log
-        log.sequence([TOPIC])
-        return log.heads([TOPIC])[TOPIC].offset
+
+def sign_in(request: HttpRequest, name: str) -> HttpResponse:
+    login(request, User.objects.get(username=name), backend="django.contrib.auth.backends.ModelBackend")
+    return HttpResponse()
+
+
+def put(request: HttpRequest) -> HttpResponse:
+    request.session["cart"] = 1
+    return HttpResponse()
+
+
+urlpatterns = [path("in/<str:name>", sign_in), path("put", put)]
+
+
+class Logins(Aboard):
+    """With the real views: what a login ends it knows by the request's cookie."""
+
+    engine = "django.contrib.sessions.backends.db"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.enterContext(override_settings(ROOT_URLCONF=__name__, SESSION_ENGINE=self.engine))
+
+    def test_a_login_as_another_user_ends_the_connections_of_the_session_before(self) -> None:
+        browser, elsewhere = self.browse("ada"), self.browse("ada")
+        ada, other_device = self.aboard(browser), self.aboard(elsewhere)
+        browser.get("/in/grace")
+        assert ada.expect_closed() == "unauthenticated"
+        self.assert_nothing_happened(other_device)
+        grace = self.aboard(browser)
+        self.assert_nothing_happened(grace)
+
+    def test_a_login_as_the_same_user_ends_nothing(self) -> None:
+        browser = self.browse("ada")
+        ada = self.aboard(browser)
+        before = self.orders()
+        browser.get("/in/ada")
+        self.assert_nothing_happened(ada)
+        assert self.orders() == before
+
+    def test_a_login_over_an_anonymous_session_orders_nothing(self) -> None:
+        browser = Browser()
+        browser.get("/put")
+        anonymous = self.live.connect(browser=browser)
+        anonymous.join("deck")
+        before = self.orders()
+        browser.get("/in/ada")
+        assert self.orders() == before
+        assert self.hears(anonymous, Deck())
+
+    def test_a_login_that_rolls_back_ends_nothing(self) -> None:
+        browser = self.browse("ada")
+        ada = self.aboard(browser)
+        with transaction.atomic():
+            browser.get("/in/grace")
+            transaction.set_rollback(True)
+        self.assert_nothing_happened(ada)
+
+
+class LoginsWithCachedSessions(Logins):
+    engine = "django.contrib.sessions.backends.cached_db"
+
+
+class LoginsWithCookies(Logins):
+    """Nothing on the server tells one such session from another: a login as another user ends all of the first one's."""
+
+    engine = "django.contrib.sessions.backends.signed_cookies"
+
+    def test_a_login_as_another_user_ends_the_connections_of_the_session_before(self) -> None:
+        browser = self.browse("ada")
+        ada, grace = self.live.connect(self.ada), self.live.connect(self.grace)
+        browser.get("/in/grace")
+        assert ada.expect_closed() == "unauthenticated"
+        assert grace.connected
+
+    def test_a_login_that_rolls_back_ends_nothing(self) -> None:
+        """The cookie that the browser has does not roll back."""
 
 
 class Rights(Aboard):

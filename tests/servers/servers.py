@@ -63,6 +63,8 @@ class Kind:
     """At SIGTERM, does the application hear of it while the connections are still open?"""
     close_at_shutdown: int = 1012
     """The close code with which SIGTERM ends a connection; 1006 is a connection that just breaks off."""
+    prefix_option: str = "--root-path"
+    """The option that tells it under which path a proxy shows it."""
     allowed_in_log: tuple[tuple[str, str], ...] = ()
     """Regular expressions for what may be in the log in spite of `TROUBLE`, each with the reason."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -113,6 +115,7 @@ SERVERS = (
     Kind(
         name="granian",
         command=lambda port, app: ["granian", "--interface", "asgi", "--port", str(port), app],
+        prefix_option="--url-path-prefix",
         close_at_shutdown=1006,
     ),
 )
@@ -133,22 +136,26 @@ class Running:
     process: Server
     users: dict[str, User]
     read_to: int = field(default=0)
+    host: str = "127.0.0.1"
+    """The name by which its clients know it."""
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def live(self) -> str:
         return self.socket("live/ws")
 
     def socket(self, path: str) -> str:
-        return f"ws://127.0.0.1:{self.port}/{path}"
+        return f"ws://{self.host}:{self.port}/{path}"
 
     def get(self, path: str, user: str | None = None) -> str:
         """Ask for a page."""
-        headers = {"Cookie": self.users[user].cookie} if user else {}
-        request = urllib.request.Request(f"{self.origin}/{path}", headers=headers)
+        headers = {"Host": f"{self.host}:{self.port}"}
+        if user:
+            headers["Cookie"] = self.users[user].cookie
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{path}", headers=headers)
         with urllib.request.urlopen(request, timeout=20) as response:
             text: str = response.read().decode()
             return text
@@ -160,7 +167,7 @@ class Running:
 
     def ready(self) -> bool:
         with contextlib.suppress(OSError):
-            return self.get("me/") == "AnonymousUser"
+            return self.get("me/").startswith("AnonymousUser")
         return False
 
     def new_output(self) -> str:
@@ -170,10 +177,14 @@ class Running:
         return new
 
 
-def environment_for(database: Path, holdfast: dict[str, Any] | None = None) -> dict[str, str]:
+def environment_for(
+    database: Path, holdfast: dict[str, Any] | None = None, databases: dict[str, Any] | None = None
+) -> dict[str, str]:
+    """Of a process that runs the project, on the SQLite file ``database`` unless ``databases`` says otherwise."""
     return {
         **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
         "LIVE_DATABASE": str(database),
+        "LIVE_DATABASES": json.dumps(databases),
         "LIVE_HOLDFAST": json.dumps(holdfast or {}),
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
         "PYTHONUNBUFFERED": "1",
@@ -182,24 +193,25 @@ def environment_for(database: Path, holdfast: dict[str, Any] | None = None) -> d
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A database with users who are signed in, to be copied for each server."""
+    """A database with users who are signed in: a file to be copied for each server, or what ``databases`` names."""
 
     database: Path
     users: dict[str, User]
+    databases: dict[str, Any] | None = None
 
     @classmethod
-    def make(cls, directory: Path) -> "Prepared":
+    def make(cls, directory: Path, databases: dict[str, Any] | None = None) -> "Prepared":
         database = directory / "prepared.sqlite3"
         printed = subprocess.run(
             [sys.executable, "-m", "tests.servers.project.prepare"],
             cwd=ROOT,
-            env=environment_for(database),
+            env=environment_for(database, databases=databases),
             check=True,
             capture_output=True,
             text=True,
         )
         users = {name: User(**user) for name, user in json.loads(printed.stdout).items()}
-        return cls(database=database, users=users)
+        return cls(database=database, users=users, databases=databases)
 
 
 @contextlib.contextmanager
@@ -209,10 +221,11 @@ def running(
     """Serve the project, and end the server afterwards."""
     directory.mkdir(parents=True, exist_ok=True)
     database = directory / "live.sqlite3"
-    shutil.copy(prepared.database, database)
+    if prepared.databases is None:
+        shutil.copy(prepared.database, database)
     port = free_port()
     program, *arguments = kind.command(port, app)
-    environment = {**environment_for(database, holdfast), **kind.environment}
+    environment = {**environment_for(database, holdfast, prepared.databases), **kind.environment}
     process = start(kind.name, [BIN / program, *arguments], directory=directory, env=environment)
     server = Running(kind=kind, port=port, process=process, users=prepared.users)
     try:

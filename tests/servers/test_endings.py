@@ -64,6 +64,7 @@ COUNT, SIZE, SLOW = 1600, 16_000, 6
 BOUND = 60 << 20  # all of it would be 150 MB
 
 
+@pytest.mark.alone  # it weighs a process
 async def test_a_client_that_does_not_read_delays_nobody_and_costs_a_bounded_number_of_bytes(
     server: Running, room: str
 ) -> None:

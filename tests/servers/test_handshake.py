@@ -3,8 +3,10 @@
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from holdfast.protocol import codes
+
 from .client import JSON, MSGPACK, Live, Raw
-from .servers import Running
+from .servers import Running, soon
 
 
 async def refused(server: Running, **how: object) -> InvalidStatus:
@@ -33,10 +35,39 @@ async def test_http_and_websocket_share_the_port_and_the_session(server: Running
     assert server.get("me/", "ada") == "ada"
 
 
-async def test_a_foreign_origin_is_refused(server: Running) -> None:
-    refusal = await refused(server, origin="https://evil.example")
+@pytest.mark.parametrize("user", ["ada", None])
+async def test_a_foreign_origin_is_final_for_a_client_of_ours(server: Running, user: str | None) -> None:
+    """A page cannot read a 403, and would come back for ever. What it is told is the same for everybody."""
+    async with Live(server, user=user, origin="https://evil.example") as live:
+        code, _ = await live.closed()  # Daphne sends no reason
+
+    assert code == codes.ORIGIN_REFUSED.close
+    assert soon(lambda: server.state()["connections"] == 0)
+
+
+async def test_a_foreign_origin_is_answered_alike_at_every_path(server: Running) -> None:
+    for path in ("live/nothing-here", "ws/nothing-here"):
+        async with Live(server, path=path, origin="https://evil.example") as live:
+            assert (await live.closed())[0] == codes.ORIGIN_REFUSED.close
+
+
+@pytest.mark.parametrize("subprotocols", [[], ["graphql-ws"]])
+async def test_a_foreign_origin_is_forbidden_for_others(server: Running, subprotocols: list[str]) -> None:
+    refusal = await refused(server, origin="https://evil.example", subprotocols=subprotocols)
 
     assert refusal.response.status_code == 403
+
+
+async def test_a_foreign_origin_is_logged_once_with_the_way_out(server: Running) -> None:
+    for _ in range(3):
+        async with Live(server, origin=f"https://{server.kind.name}.example") as live:
+            await live.closed()
+
+    said = [
+        line for line in server.process.output().splitlines() if f"https://{server.kind.name}.example" in line
+    ]
+    assert len(said) == 1, said
+    assert 'HOLDFAST["ORIGINS"]' in said[0]
 
 
 async def test_a_missing_origin_is_refused(server: Running) -> None:

@@ -86,13 +86,15 @@ def running_nginx(
     *,
     port: int | None = None,
     changes: Mapping[str, str] | None = None,
+    adapt: Callable[[str], str] = lambda text: text,
     files: int = 8192,
 ) -> Iterator[Nginx]:
-    """Start nginx in front of ``servers`` (``"127.0.0.1:8001"``); ``changes`` are other values of its directives."""
+    """Start nginx in front of ``servers`` (``"127.0.0.1:8001"``); ``changes`` are other values of its directives, ``adapt``
+    changes the whole text."""
     program = find_program("nginx", package="nginx")
     with removed_afterwards(Path(tempfile.mkdtemp(prefix="holdfast-nginx-", dir="/tmp"))) as directory:
         port = port or free_port()
-        text = site(TEMPLATE.read_text(), listen=f"127.0.0.1:{port}", servers=servers, changes=changes)
+        text = site(adapt(TEMPLATE.read_text()), listen=f"127.0.0.1:{port}", servers=servers, changes=changes)
         configuration = directory / "nginx.conf"
         configuration.write_text(
             _AROUND.format(

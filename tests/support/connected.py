@@ -156,7 +156,7 @@ class Fleet:
         self.processes.append(made)
         return made
 
-    async def authenticate(self, token: str) -> Any:
+    async def authenticate(self, token: str, host: str | None = None) -> Any:
         return self.tokens.get(token)
 
     def identify(self, claims: Sequence[Claim]) -> list[Any]:

@@ -98,6 +98,17 @@ class Scripted:
     def fail(self, name: str, *errors: BaseException) -> None:
         self.errors.setdefault(name, []).extend(errors)
 
+    def replace(self, threads: Any) -> "Scripted":
+        """Do the work of these threads from now on."""
+        threads.run, threads.handle, threads.handle_many = self.run, self.handle, self.handle_many
+        return self
+
+    async def handle(self, info: Any, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.run(function, *args, **kwargs)
+
+    async def handle_many(self, handlers: Any) -> list[Any]:
+        return [await self.run(handler) for _, handler in handlers]
+
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         name = getattr(function, "__name__", "?")
         self.calls.append(name)

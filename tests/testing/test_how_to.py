@@ -107,7 +107,7 @@ def grace(db):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    whole, dropping, in_async, plugin, functions, _ = re.findall(
+    whole, dropping, in_async, plugin, functions, *_ = re.findall(
         r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL
     )
     in_async = in_async.partition("\n")[2]  # goes on in the same class

@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import Group, User
 from django.db import connections, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
@@ -54,6 +54,26 @@ class InTransactionTestCase(TransactionTestCase):
         thread.start()
         thread.join()
         ada.expect("message.posted", author="thread")
+
+    @pytest.mark.timeout(30)
+    def test_what_async_code_publishes_is_delivered(self) -> None:
+        """The test's thread waits for that code, and so cannot do any work for it."""
+        ada = self.live.connect(self.ada)
+        ada.join(LOBBY)
+        async_to_sync(LOBBY.apublish)(MessagePosted(1, "test", "by itself"))
+        with transaction.atomic():
+            async_to_sync(LOBBY.apublish)(MessagePosted(2, "test", "in a transaction"))
+            assert async_to_sync(LOBBY.aposition)().offset == 1
+        thread = threading.Thread(
+            target=asyncio.run, args=[LOBBY.apublish(MessagePosted(3, "thread", "on another loop"))]
+        )
+        thread.start()
+        thread.join()
+
+        for number in (1, 2, 3):
+            ada.expect("message.posted", id=number)
+        async_to_sync(LOBBY.aevict)(self.ada)
+        ada.expect_left(LOBBY)
 
     def test_what_was_missed_comes_after_resuming(self) -> None:
         ada = self.live.connect(self.ada)

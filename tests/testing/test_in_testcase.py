@@ -5,12 +5,13 @@ from typing import Any, ClassVar
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import TestCase
 
 from holdfast.testing import CallError, Disconnected, JoinError, Live, LiveClient
 from holdfast.topics.registry import registry
 from tests.testing.harbour import TOPICS, MessagePosted, Room, Typing, harbour, person
+from tests.testing.hooking import Stack, hooked
 
 LOBBY = Room(room="lobby")
 
@@ -113,7 +114,7 @@ class Calling(HarbourTestCase):
             with pytest.raises(CallError) as raised:
                 ada.call(LOBBY, "careless")
         assert raised.value.code == "internal"
-        assert ".careless is an async def but used the database" in logs.output[0]
+        assert "an async def used the database as synchronous code does" in logs.output[0]
         assert "Make it a plain def" in logs.output[0]
 
     def test_rates_can_be_lifted(self) -> None:
@@ -307,6 +308,44 @@ class PublishedForTheClass(TestCase):
 
     def test_and_of_the_other(self) -> None:
         self.check()
+
+
+class PublishedForTheClassInABlock(PublishedForTheClass):
+    """An ``atomic()`` that has ended makes no difference."""
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        with transaction.atomic():
+            super().setUpTestData()
+
+
+class BesideALibraryThatHooksAtomic(HarbourTestCase):
+    stack: ClassVar[Stack]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.stack = cls.enterClassContext(hooked())
+        super().setUpClass()
+
+    def test_its_callbacks_wait_for_the_tests_own_blocks(self) -> None:
+        for body in ("first", "second"):
+            with LiveClient(self.ada) as ada:
+                ada.join(LOBBY)
+                ada.call(LOBBY, "post", body=body)
+                ada.expect("message.posted", body=body)
+                with transaction.atomic():
+                    self.stack.push(body)
+                    LOBBY.publish(MessagePosted(1, "ada", "committed"))
+                ada.expect("message.posted", body="committed")
+        assert len(self.stack) == len(connection.atomic_blocks) == 2
+        assert self.stack.done == []
+
+    def test_nothing_of_it_is_held_against_an_open_block(self) -> None:
+        with LiveClient(self.ada) as ada:
+            ada.join(LOBBY)
+            with transaction.atomic(), pytest.raises(AssertionError) as raised:
+                ada.expect("message.posted", within=0.01)
+        assert "atomic()" not in str(raised.value)
 
 
 class ComingBack(HarbourTestCase):

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 from typing import Annotated, Any, assert_type
 from msgspec import Meta
-from holdfast import Caller, Event, Keep, Position, Topic, action
+from holdfast import Caller, Event, Keep, Position, Topic, action, aflush, apublish, flush, publish
 
 class MessagePosted(Event):
     id: int
@@ -39,13 +39,23 @@ class Room(Topic):
     async def typing(self, caller: Caller) -> None:
         await self.apublish(Typing("ada"), exclude="client-1")
 
+async def use_async(room: Room) -> None:
+    await apublish([(room, MessagePosted(1))])
+
+async def leave() -> None:
+    assert_type(await aflush(5), bool)
+
 def use(room: Room, caller: Caller) -> None:
     assert_type(MessagePosted.decode(b""), MessagePosted)
     assert_type(room.post(caller, body="hi"), int)
     assert_type(room.consistent(lambda: [1]), tuple[Position, list[int]])
+    assert_type(flush(timeout=5), bool)
     MessagePosted("1")  # E: [arg-type]
     MessagePosted(1).id = 2  # E: [misc]
+    publish([(room, MessagePosted(1)), (room, Typing("ada"))], exclude=caller)
+    publish((room, MessagePosted(n)) for n in range(3))
     room.publish("hi")  # E: [arg-type]
+    publish([room, MessagePosted(1)])  # E: [list-item]
     room.post(caller, body=1)  # E: [arg-type]
     Room(room="lobby").may_join()  # E: [call-arg]
     Keep(30)  # E: [call-arg]

@@ -11,7 +11,7 @@ Celery task, a command) never does.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 Receive = Callable[[str, bytes], None]
 """Called on the event loop with a topic's name and a message."""
@@ -52,9 +52,14 @@ class Backplane(ABC):
     def send(self, topic: str, message: bytes) -> None:
         """Queue ``message`` for every *other* process that subscribed to ``topic`` (and perhaps this one)."""
 
+    def send_many(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """As :meth:`send`, for messages of many topics, each with its topic: they leave together where that is possible."""
+        for topic, message in messages:
+            self.send(topic, message)
+
     @abstractmethod
     def flush(self, timeout: float) -> bool:
         """Wait until all that was queued has been handed over, for at most ``timeout`` seconds; say whether it has.
 
-        Called when a process that only sends is about to end. Not for the event loop.
+        Called when a process that only sends is about to end, and by ``holdfast.flush()``. Not for the event loop.
         """

@@ -3,64 +3,116 @@
 Channel layers are asynchronous and keep their connections per event loop. ``async_to_sync`` would make a new loop and
 new connections for each message; here one daemon thread, started when first needed, has one loop for the whole life of
 the process. A forked child gets its own, later, if it needs one.
+
+Where gevent or eventlet has replaced threads by greenlets, the courier is a greenlet, and shares its operating system
+thread with the application. asyncio keeps "the running loop" for each such thread, and Django refuses the ORM where a
+loop runs. So the courier's loop counts as running only while it runs its callbacks, not while it waits.
 """
 
 import asyncio
+import selectors
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
-from holdfast.stores.ending import flush_when_a_forked_worker_ends
+from holdfast.stores.ending import flush_before_os_exit
 from holdfast.stores.fork import start_anew_after_fork
 
 
-class _Loop(asyncio.SelectorEventLoop):
+class CourierLoop(asyncio.SelectorEventLoop):
+    """A loop that is not "the running loop" while it waits. See :meth:`set_aside`."""
+
+    def __init__(self) -> None:
+        super().__init__(_selector(self))
+        self._other: asyncio.AbstractEventLoop | None = None
+
+    def run_forever(self) -> None:
+        self._take_over(None)  # asyncio refuses to start a loop while another one counts as running
+        try:
+            super().run_forever()
+        finally:
+            asyncio._set_running_loop(self._other)
+
+    def _take_over(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Let ``loop`` count as running, and remember which one did."""
+        self._other = asyncio._get_running_loop()
+        asyncio._set_running_loop(loop)
+
+    @contextmanager
+    def set_aside(self) -> Generator[None]:
+        """Around what may wait, in a callback of this loop: other greenlets of the thread run in between, and must find
+        the loop that is theirs, or none."""
+        asyncio._set_running_loop(self._other)
+        try:
+            yield
+        finally:
+            self._take_over(self)
+
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
         """Look a name up right here, although it blocks: nobody else lives on this loop.
 
         asyncio would use a thread pool, which refuses work once the interpreter is ending; then a process that
         publishes one message and exits could never connect to a Redis known by name.
         """
-        return socket.getaddrinfo(host, port, **options)
+        with self.set_aside():
+            return socket.getaddrinfo(host, port, **options)
+
+
+def _selector(loop: CourierLoop) -> selectors.BaseSelector:
+    """The best selector of this moment: gevent and eventlet put theirs in the place of Python's."""
+
+    class Selector(selectors.DefaultSelector):
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            with loop.set_aside():
+                return super().select(timeout)
+
+    return Selector()
 
 
 class Courier:
     """The thread and its loop, for everything in this process that sends."""
 
     def __init__(self) -> None:
+        self._inherited: list[object] = []
         self._begin()
         start_anew_after_fork(self)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: CourierLoop | None = None
         self._used_by: list[object] = []
 
     def start_anew(self) -> None:
-        # The parent's loop is never closed here: it shares its epoll with the parent. It is not collected either,
-        # for the thread that ran it was lost with its frames, and they (see _run) hold all that the loop used.
+        # The parent's loop, and what has sockets on it, is never closed or collected here: it shares its epoll with the
+        # parent.
+        self._inherited += [self._loop, self._used_by]
         self._begin()
 
     def call_soon(self, callback: Callable[[], object], *, used_by: object) -> None:
         """Call ``callback`` in the thread. Raises RuntimeError if the interpreter has gone too far to start one."""
         with self._lock:
-            if self._loop is None:
-                loop, users = _Loop(), self._used_by
-                threading.Thread(
-                    target=_run, args=(loop, users), name="holdfast-courier", daemon=True
-                ).start()
-                flush_when_a_forked_worker_ends()
-                self._loop = loop
+            loop = self._loop
+            starting = loop is None
+            if loop is None:
+                loop = self._loop = CourierLoop()
             if not any(user is used_by for user in self._used_by):
                 self._used_by.append(used_by)
-            self._loop.call_soon_threadsafe(callback)
+            loop.call_soon_threadsafe(callback)
+        if starting:
+            self._start(loop)
 
-
-def _run(loop: asyncio.AbstractEventLoop, used_by: list[object]) -> None:
-    """The thread. ``used_by`` keeps what has sockets on the loop alive as long as this frame, see start_anew."""
-    asyncio.set_event_loop(loop)
-    loop.run_forever()
+    def _start(self, loop: CourierLoop) -> None:
+        # Not under the lock: starting a thread waits for it. Where threads are greenlets the next one would then wait for
+        # a lock that may be the system's (made before the patch), and stop them all.
+        try:
+            threading.Thread(target=loop.run_forever, name="holdfast-courier", daemon=True).start()
+        except RuntimeError:
+            self._loop = None
+            loop.close()
+            raise
+        flush_before_os_exit()
 
 
 courier = Courier()

@@ -16,11 +16,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
-from holdfast.stores.ending import flush_at_exit
+from holdfast.stores.ending import flush_at_exit, wait_for
 from holdfast.stores.fork import start_anew_after_fork
 
 from .backoff import full_jitter
-from .place import Place
+from .place import Place, set_aside
 
 logger = logging.getLogger("holdfast.backplane")
 
@@ -221,17 +221,19 @@ class Mailbox:
         self.lost["failed"] += 1
         self._failures += 1
         if self._failures == 1:
-            logger.warning(
-                "The backplane cannot send (%s: %s) and goes on trying.", type(error).__name__, error
-            )
+            with set_aside():
+                logger.warning(
+                    "The backplane cannot send (%s: %s) and goes on trying.", type(error).__name__, error
+                )
 
     def _succeeded(self) -> None:
         if self._failures:
             self._failures = 0
-            logger.warning(
-                "The backplane sends again; it has lost %d messages since this process started.",
-                self.lost["failed"] + self.lost["expired"],
-            )
+            with set_aside():
+                logger.warning(
+                    "The backplane sends again; it has lost %d messages since this process started.",
+                    self.lost["failed"] + self.lost["expired"],
+                )
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -239,7 +241,7 @@ class Mailbox:
         """Wait until nothing is queued or being carried, for at most ``timeout`` seconds; say whether it is so."""
         if self._place.stopped:
             self._move_to_courier()
-        return self._idle.wait(timeout)
+        return wait_for(self._idle, timeout)
 
     def _move_to_courier(self) -> None:
         """The loop stopped running, and what was to wake up there never will."""

@@ -74,9 +74,15 @@ class Outbox:
 
     def put(self, topic: str, message: bytes) -> bool:
         """Put a message in, giving up the oldest ones for it when there is no room. Says whether any were."""
+        return self.put_many([(topic, message)])
+
+    def put_many(self, messages: Sequence[tuple[str, bytes]]) -> bool:
+        """As :meth:`put`, for messages of many topics, each with its topic."""
         with self._lock:
-            self._waiting.append(Waiting(self._now(), topic, message))
-            self._bytes += len(message)
+            now = self._now()
+            for topic, message in messages:
+                self._waiting.append(Waiting(now, topic, message))
+                self._bytes += len(message)
             return self._make_room()
 
     def take(self) -> list[Parcel]:

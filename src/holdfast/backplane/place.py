@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
-from .courier import courier
+from .courier import CourierLoop, courier
 
 
 class Place:
@@ -39,6 +40,13 @@ class Place:
         except RuntimeError:
             return False
         return True
+
+
+def set_aside() -> AbstractContextManager[None]:
+    """Around logging in what runs on a loop: where threads are greenlets, a handler that waits lets others run, which must not
+    find the courier's loop running."""
+    loop = running_loop()
+    return loop.set_aside() if isinstance(loop, CourierLoop) else nullcontext()
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -16,7 +16,7 @@ through the Channels backplane only.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from holdfast.stores.fork import start_anew_after_fork
 from holdfast.stores.redis import RedisStore, hash_tag
@@ -84,7 +84,10 @@ class RedisBackplane(Backplane):
     # ── sending: any thread ──────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, topic: str, message: bytes) -> None:
-        self._sender.put(topic, message)
+        self._sender.put([(topic, message)])
+
+    def send_many(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        self._sender.put(messages)
 
     def flush(self, timeout: float) -> bool:
         return self._sender.flush(timeout)

@@ -14,7 +14,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 
-from holdfast.stores.ending import flush_at_exit
+from holdfast.stores.ending import flush_at_exit, wait_for
 from holdfast.stores.fork import start_anew_after_fork
 from holdfast.stores.redis import RedisStore
 
@@ -23,7 +23,7 @@ from .envelope import SENDER_BYTES, join
 from .link import Link, Reply, pack
 from .nodes import Nodes, nodes_of
 from .outbox import Outbox, Parcel
-from .place import Place
+from .place import Place, set_aside
 from .tasks import end
 
 logger = logging.getLogger("holdfast.backplane")
@@ -149,9 +149,9 @@ class Sender:
 
     # ── putting in: any thread ───────────────────────────────────────────────────────────────────────────────────────
 
-    def put(self, topic: str, message: bytes) -> None:
-        """Queue a message. When there is no room the oldest ones are given up for it."""
-        dropped = self.outbox.put(topic, message)
+    def put(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Queue messages, each with its topic. When there is no room the oldest ones are given up for them."""
+        dropped = self.outbox.put_many(messages)
         self._see_to_it()
         if dropped and not self._told:
             self._told = True
@@ -172,7 +172,7 @@ class Sender:
         """Wait until all is sent, or lost, for at most ``timeout`` seconds; say whether it is so."""
         if self.place.stopped:
             self._leave_loop()
-        return self._idle.wait(timeout)
+        return wait_for(self._idle, timeout)
 
     # ── sending: on a loop ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -186,7 +186,8 @@ class Sender:
                 try:
                     await self._round(route)
                 except Exception as error:
-                    logger.exception("Messages could not be sent, and are lost")
+                    with set_aside():
+                        logger.exception("Messages could not be sent, and are lost")
                     await self._failed(f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:  # the loop is being shut down; the courier carries the rest
             self._leave_loop()
@@ -285,16 +286,18 @@ class Sender:
     async def _failed(self, reason: str) -> None:
         self._failures += 1
         if self._failures == 1:
-            logger.warning("The backplane cannot send (%s) and goes on trying.", reason)
+            with set_aside():
+                logger.warning("The backplane cannot send (%s) and goes on trying.", reason)
         await asyncio.sleep(full_jitter(self._failures))
 
     def _succeeded(self) -> None:
         if self._failures:
             self._failures = 0
-            logger.warning(
-                "The backplane sends again; it has lost %d messages since this process started.",
-                sum(self.outbox.lost.values()),
-            )
+            with set_aside():
+                logger.warning(
+                    "The backplane sends again; it has lost %d messages since this process started.",
+                    sum(self.outbox.lost.values()),
+                )
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -7,9 +7,11 @@ import msgspec
 from django.utils.crypto import salted_hmac
 
 from holdfast.hub.room import Attending
+from holdfast.hub.surroundings import HandlerInfo
 from holdfast.hub.threads import Threads
 from holdfast.protocol.frames import Member
 from holdfast.topics.declaration import Mode
+from holdfast.topics.encoding import encode_returned
 from holdfast.topics.topic import Topic
 
 from .caller import Caller
@@ -26,7 +28,7 @@ async def attending(threads: Threads, topic: Topic, caller: Caller) -> Attending
     if caller.user_id is None and not presence.anonymous:
         return Attending(member=None, info=b"", limit=presence.list_limit)
     member = caller.user_id or anonymous_id(caller.client)
-    meta = await _meta(threads, topic, caller.user)
+    meta = await _meta(threads, topic, caller)
     info = msgspec.json.encode(Member(id=member, since=int(time.time()), meta=meta))
     return Attending(member=member, info=info, limit=presence.list_limit)
 
@@ -36,16 +38,17 @@ def anonymous_id(client: str) -> str:
     return "~" + salted_hmac("holdfast.presence", client, algorithm="sha256").hexdigest()[:16]
 
 
-async def _meta(threads: Threads, topic: Topic, user: Any) -> msgspec.Raw | msgspec.UnsetType:
+async def _meta(threads: Threads, topic: Topic, caller: Caller) -> msgspec.Raw | msgspec.UnsetType:
     teller: Any = topic
+    user, info = caller.user, HandlerInfo(host=caller.host, topic=topic)
     mode = topic.declared.presence_meta
     if mode is None:
         return msgspec.UNSET
     if mode is Mode.LOOP:
-        found = await teller.presence_meta(user)
+        found = await threads.handle_async(info, teller.presence_meta, user)
     else:
-        found = await threads.run(teller.presence_meta, user)
-    meta = msgspec.json.encode(found)
+        found = await threads.handle(info, teller.presence_meta, user)
+    meta = encode_returned(f"{type(topic).__name__}.presence_meta", found)
     if len(meta) > META_BYTES:
         raise ValueError(
             f"{type(topic).__name__}.presence_meta returned {len(meta)} bytes of JSON for {user}, and it may be {META_BYTES}: "

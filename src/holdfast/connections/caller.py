@@ -2,18 +2,22 @@
 
 from typing import Any
 
+from holdfast.topics.owner import key_text, owner_of_client, owner_of_key
+
 
 class Caller:
     """Handed to every action and to ``may_call``.
 
     ``user`` is Django's user, or ``AnonymousUser``. ``client`` is the id that the client keeps across its connections
-    (what ``exclude`` goes by), ``session`` the id of this one connection. The handshake's scope is not kept: it would be
+    (what ``exclude`` goes by), ``session`` the id of this one connection. ``host`` is the host that it was made to, where
+    that matters (``HOLDFAST["HANDLER_CONTEXT"]``), else ``None``. The handshake's scope is not kept: it would be
     most of what a connection costs.
     """
 
-    __slots__ = ("client", "session", "user")
+    __slots__ = ("client", "host", "session", "user")
 
-    def __init__(self, *, user: Any, client: str, session: str) -> None:
+    def __init__(self, *, user: Any, client: str, session: str, host: str | None = None) -> None:
+        self.host = host
         self.user = user
         self.client = client
         self.session = session
@@ -21,7 +25,7 @@ class Caller:
     @property
     def owner(self) -> str:
         """Whose keys and rates these are: the user's, or for an anonymous one the client's."""
-        return f"client:{self.client}" if self.user_id is None else f"user:{self.user_id}"
+        return owner_of_client(self.client) if self.user_id is None else owner_of_key(self.user_id)
 
     @property
     def user_id(self) -> str | None:
@@ -36,4 +40,4 @@ def user_id(user: Any) -> str | None:
     """The primary key of a signed-in user as text, else ``None``."""
     if user is None or not user.is_authenticated:
         return None
-    return str(user.pk)
+    return key_text(user.pk)

@@ -13,20 +13,21 @@ from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 
 import msgspec
-from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, transaction
 
 from holdfast.hub.threads import Inline, Threads
 from holdfast.limits.base import Limiter
-from holdfast.log.base import Answer, Claim, Log, LogUnavailable
+from holdfast.log.base import Answer, Claim, Log
 from holdfast.protocol import codes
 from holdfast.protocol.frames import ErrorPayload
+from holdfast.session.session import RETRY_SECONDS
 from holdfast.topics.declaration import Mode
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
 from .admission import may_call, may_call_now, may_join
 from .caller import Caller
+from .failures import Verdict, report, verdict_of
 from .place import Place
 from .request import CallFailed, Request
 
@@ -149,7 +150,9 @@ class Calls:
         return attempt
 
     def _start(self, request: Request) -> "asyncio.Task[bytes]":
-        task = asyncio.get_running_loop().create_task(self._answer(request), name=request.target)
+        task = asyncio.get_running_loop().create_task(
+            self._answer(request), name=request.target, context=self._threads.context()
+        )
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -168,11 +171,11 @@ class Calls:
 
     async def _answer(self, request: Request) -> bytes:
         try:
-            await self._authorize(request)
             if request.action.is_async:
-                return await self._run_on_loop(request)
+                return await self._threads.handle_async(request.info, self._run_on_loop, request)
+            await self._authorize(request)
             for pause in _pauses():
-                outcome = await self._threads.run(self._run_in_thread, request)
+                outcome = await self._threads.handle(request.info, self._run_in_thread, request)
                 answer = outcome if isinstance(outcome, bytes) else _verdict(outcome)
                 if answer is not None:
                     return answer
@@ -189,7 +192,7 @@ class Calls:
         declared = topic.declared
         request.check_place()
         join_here = request.rechecks and (action.is_async or declared.may_join is Mode.LOOP)
-        if join_here and not await may_join(self._threads, topic, caller.user):
+        if join_here and not await may_join(self._threads, topic, caller.user, caller.host):
             raise CallFailed.of(codes.FORBIDDEN, expelled=True)
         call_here = action.is_async or declared.may_call is Mode.LOOP
         if call_here and not await may_call(self._threads, topic, caller, action.name):
@@ -213,7 +216,7 @@ class Calls:
         topic, caller, action = request.topic, request.caller, request.action
         with transaction.atomic(using=self._log.alias):
             if request.key is not None:
-                claim = self._claim(request)
+                claim = self._claim_inside(request)
                 if not claim.mine:
                     return claim
                 if request.wait:
@@ -232,7 +235,7 @@ class Calls:
         assert request.key is not None
         try:
             with transaction.atomic(using=self._log.alias):
-                claim = self._claim(request)
+                claim = self._claim_inside(request)
                 if not claim.mine:
                     return claim
                 self._log.answer(request.caller.owner, request.key, _failed(failure))
@@ -242,6 +245,7 @@ class Calls:
 
     async def _run_on_loop(self, request: Request) -> bytes:
         key, caller = request.key, request.caller
+        await self._authorize(request)
         if key is not None:
             earlier = await self._claim_or_wait(request)
             if earlier is not None:
@@ -274,6 +278,17 @@ class Calls:
         seconds = request.action.timeout or UNBOUNDED_CLAIM_SECONDS
         assert request.key is not None
         return self._log.claim(request.caller.owner, request.key, request.target, seconds=seconds)
+
+    def _claim_inside(self, request: Request) -> Claim:
+        """In the action's transaction. An attempt that has just committed elsewhere may be a conflict there: then nothing has
+        been done here, and the next look finds its answer."""
+        try:
+            return self._claim(request)
+        except DatabaseError as error:
+            if not self._log.conflict(error):
+                raise
+            transaction.set_rollback(True, using=self._log.alias)
+            return Claim(running=True)
 
     async def _claim_or_wait(self, request: Request) -> bytes | None:
         """Make the call ours (``None``), or wait for the answer that somebody else's attempt gets."""
@@ -333,27 +348,12 @@ def _failure(request: Request, error: Exception) -> CallFailed:
                     retry_after=error.retry_after,
                 )
             )
-        case PermissionDenied():
-            return CallFailed.of(codes.FORBIDDEN)
-        case LogUnavailable() | OperationalError() | InterfaceError():
-            # The transaction rolled back, or nobody knows: the key will tell.
-            logger.warning("%s: %s", request.target, error)
-            return CallFailed.of(codes.UNAVAILABLE, retry_after=1.0)
-        case SynchronousOnlyOperation():
-            logger.error(
-                "%s.%s is an async def but used the database as synchronous code does (%s). Make it a plain def, "
-                "or use the ORM's own async methods (aget, acreate, async for …).",
-                type(request.topic).__name__,
-                request.action.name,
-                error,
-                exc_info=error,
-            )
-        case _:
-            logger.error(
-                "%s.%s failed for %r",
-                type(request.topic).__name__,
-                request.action.name,
-                request.caller,
-                exc_info=error,
-            )
-    return CallFailed.of(codes.INTERNAL)
+    what = f"{type(request.topic).__name__}.{request.action.name} failed for {request.caller!r}"
+    verdict = verdict_of(error)
+    if verdict is Verdict.MISSING:  # an action that does not find something has not said no
+        logger.error("%s", what, exc_info=error)
+        return CallFailed.of(codes.INTERNAL)
+    report(logger, what, error)
+    if verdict is Verdict.UNAVAILABLE:  # the transaction rolled back, or it is not known: the key will tell
+        return CallFailed.of(codes.UNAVAILABLE, retry_after=RETRY_SECONDS)
+    return CallFailed.of(codes.FORBIDDEN if verdict is Verdict.DENIED else codes.INTERNAL)

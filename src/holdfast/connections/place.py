@@ -1,6 +1,7 @@
 """A topic that a connection has joined."""
 
 from holdfast.hub.stream import Subscription
+from holdfast.protocol.codes import Code
 from holdfast.topics.topic import Topic
 
 NOT_TRUSTED = float("-inf")
@@ -10,9 +11,9 @@ NOT_TRUSTED = float("-inf")
 class Place:
     """What a connection keeps of a topic that it has joined.
 
-    ``checked`` is when ``may_join`` last said yes. ``revoked``: the right to it has been taken away, also for calls that
-    still wait; who leaves by himself keeps his calls. ``doubts``: how often something was ordered that may change the
-    answer.
+    ``checked`` is when ``may_join`` last said yes. ``revoked`` is the code that answers calls which still wait, once the right
+    to the topic has been taken away; a client that leaves by itself keeps its calls. ``doubts``: how often something was
+    ordered that may change the answer.
     """
 
     __slots__ = ("checked", "doubts", "revoked", "subscription", "topic")
@@ -21,7 +22,7 @@ class Place:
         self.topic = topic
         self.subscription = subscription
         self.checked = checked
-        self.revoked = False
+        self.revoked: Code | None = None
         self.doubts = 0
 
     def doubt(self) -> None:

@@ -12,10 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.hub.hub import Hub
+from holdfast.hub.surroundings import HandlerInfo
 from holdfast.hub.threads import Threads
 from holdfast.protocol import codes
+from holdfast.protocol.codes import Code
 
 from .admission import Pair, may_all_join
+from .failures import code_of, report
 from .place import NOT_TRUSTED, Place
 
 if TYPE_CHECKING:
@@ -31,7 +34,10 @@ AT_ONCE = 4
 
 IDENTIFY_SECONDS = 10.0
 PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)
-"""In seconds, between attempts. When none is left, what could not be answered counts as a no."""
+"""In seconds, between attempts after an order. When none is left, what could not be answered counts as a no."""
+
+ROUNDS = 3
+"""Rounds of the schedule in a row after which what could not be answered counts as a no."""
 
 
 class Claim(NamedTuple):
@@ -40,6 +46,7 @@ class Claim(NamedTuple):
 
     user: Any
     session_key: str | None
+    host: str | None = None
 
 
 Identify = Callable[[Sequence[Claim]], Sequence[Any]]
@@ -54,7 +61,8 @@ def believe(claims: Sequence[Claim]) -> Sequence[Any]:
 
 class Question:
     """What is to be asked about one connection: first about its user (while ``whole``), since rules are asked about the
-    user as he is now and not as he was read long ago; then about which places, ``None``: all."""
+    user as he is now and not as he was read long ago; then about which places, ``None``: all. With each place stands the code
+    that its client gets if there will be no answer."""
 
     __slots__ = ("connection", "places", "settled", "whole")
 
@@ -66,7 +74,9 @@ class Question:
     ) -> None:
         self.connection = connection
         self.whole = True
-        self.places = None if places is None else dict.fromkeys(places)
+        self.places: dict[Place, Code] | None = (
+            None if places is None else dict.fromkeys(places, codes.INTERNAL)
+        )
         self.settled = settled
 
     def settle(self) -> None:
@@ -140,7 +150,7 @@ class Reauthorization:
         place.doubt()
         question = self._question(connection)
         if question.places is not None:
-            question.places[place] = None
+            question.places[place] = codes.INTERNAL
 
     async def settled(self, connection: "Connection") -> None:
         """Return when no question about the connection's user is open: until then nothing new is decided on the strength
@@ -193,29 +203,58 @@ class Reauthorization:
         if connection not in self._connections:
             question.settle()
             return
-        logger.error("%r: there is no answer whether it may stay; it may not", connection)
         if question.whole:
+            logger.error("%r: there is no answer whether it may stay; it may not", connection)
             connection.hang_up(codes.FAILED)
             question.settle()
         for place in question.standing():
-            connection.evict(place.topic.name, codes.INTERNAL)
+            self._give_up_place(question, place)
+
+    def _give_up_place(self, question: Question, place: Place) -> None:
+        """The rule did not answer: the client is out, and comes back if it was the rule's database that did not."""
+        logger.error(
+            "%r: there is no answer whether it may stay in %r; it may not", question.connection, place.topic
+        )
+        code = (question.places or {}).get(place, codes.INTERNAL)
+        question.connection.evict(place.topic.name, code)
 
     # ── on a schedule ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _patrol(self, hub: Hub) -> None:
-        """Ask about everybody once in a period, a chunk at a time. What cannot be answered now is asked the next time."""
+        """Ask about everybody once in a period, a chunk at a time. What cannot be answered now is asked the next time, in
+        :data:`ROUNDS` rounds at most."""
+        missed: dict[Connection | Place, int] = {}
         while True:
             begun = hub.loop.time()
+            before, missed = missed, {}
             # One user's connections stand together, so that one answer serves them all.
             everybody = sorted(self._connections, key=lambda connection: connection.owner)
             chunks = [everybody[at : at + CHUNK] for at in range(0, len(everybody), CHUNK)]
             for number, chunk in enumerate(chunks):
                 await asyncio.sleep(begun + self._period * number / len(chunks) - hub.loop.time())
                 try:
-                    await self.ask([self._routine(connection, hub.loop.time()) for connection in chunk])
+                    questions = [self._routine(connection, hub.loop.time()) for connection in chunk]
+                    for question in await self.ask(questions):
+                        self._miss(question, before, missed)
                 except Exception:
                     logger.exception("some connections could not be asked about; they will be, the next time")
             await asyncio.sleep(max(begun + self._period - hub.loop.time(), 1.0))
+
+    def _miss(
+        self,
+        question: Question,
+        before: "dict[Connection | Place, int]",
+        missed: "dict[Connection | Place, int]",
+    ) -> None:
+        """A round did not answer a question: count that, and give up after the last of :data:`ROUNDS` in a row."""
+        for subject in (question.connection,) if question.whole else tuple(question.standing()):
+            rounds = before.get(subject, 0) + 1
+            if rounds < ROUNDS:
+                missed[subject] = rounds
+            elif isinstance(subject, Place):
+                self._give_up_place(question, subject)
+            else:
+                self._give_up(question)
 
     def _routine(self, connection: "Connection", now: float) -> Question:
         """The scheduled question: about the user, and about what was not asked about lately anyway."""
@@ -238,13 +277,13 @@ class Reauthorization:
 
     async def _ask_about_users(self, questions: Sequence[Question]) -> list[Question]:
         """Nobody in particular stays nobody in particular; each pair of a user and a session is asked about once."""
-        claims: dict[tuple[str, str | None], Claim] = {}
+        claims: dict[tuple[str, str | None, str | None], Claim] = {}
         asked = [question.connection.user for question in questions]
         for question in questions:
             connection = question.connection
             if connection.user_id is not None:
-                claim = Claim(connection.user, connection.session_key)
-                claims[connection.user_id, connection.session_key] = claim
+                claim = Claim(connection.user, connection.session_key, connection.host)
+                claims[connection.user_id, connection.session_key, connection.host] = claim
         found = dict(zip(claims, await self._identified(list(claims.values())), strict=True))
         unknown = []
         for question, before in zip(questions, asked, strict=True):
@@ -252,7 +291,7 @@ class Reauthorization:
             if connection.user_id is None:
                 question.settle()
                 continue
-            key = connection.user_id, connection.session_key
+            key = connection.user_id, connection.session_key, connection.host
             if key not in found or isinstance(
                 found[key], Exception
             ):  # not in: a token has been taken meanwhile
@@ -274,36 +313,45 @@ class Reauthorization:
             return []
         try:
             async with asyncio.timeout(IDENTIFY_SECONDS):
-                return await self._threads.run(self._identify, claims)
+                return await self._identified_by_host(claims)
         except Exception as error:  # noqa: BLE001 - it is the answer, for all of them
             return [error] * len(claims)
+
+    async def _identified_by_host(self, claims: Sequence[Claim]) -> Sequence[Any]:
+        """Ask about those together who have come to one host: another one's users may be others, in another place."""
+        found: dict[int, Any] = {}
+        for host in dict.fromkeys(claim.host for claim in claims):
+            some = [claim for claim in claims if claim.host == host]
+            answers = await self._threads.handle(HandlerInfo(host=host), self._identify, some)
+            found.update(zip(map(id, some), answers, strict=True))
+        return [found[id(claim)] for claim in claims]
 
     async def _ask_rules(self, questions: Sequence[Question]) -> list[Question]:
         """Ask each rule once about each user, and once about all who are anonymous."""
         assert self._hub is not None
         asked = self._hub.loop.time()
-        pairs: dict[tuple[str, str | None], Pair] = {}
-        places: dict[tuple[str, str | None], list[tuple[Question, Place, int]]] = {}
+        pairs: dict[tuple[str, str | None, str | None], Pair] = {}
+        places: dict[tuple[str, str | None, str | None], list[tuple[Question, Place, int]]] = {}
         for question in questions:
             connection = question.connection
             for place in question.standing():
-                key = place.topic.name, connection.user_id
-                pairs.setdefault(key, Pair(place.topic, connection.user))
+                key = place.topic.name, connection.user_id, connection.host
+                pairs.setdefault(key, Pair(place.topic, connection.user, connection.host))
                 places.setdefault(key, []).append((question, place, place.doubts))
-        unanswered: dict[Question, list[Place]] = {}
+        unanswered: dict[Question, dict[Place, Code]] = {}
         answers = await may_all_join(self._threads, list(pairs.values()))
         for (key, pair), answer in zip(pairs.items(), answers, strict=True):
             if isinstance(answer, Exception):
-                logger.error("%r.may_join failed for %r", pair.topic, pair.user, exc_info=answer)
+                report(logger, f"{pair.topic!r}.may_join failed for {pair.user!r}", answer)
             for question, place, doubts in places[key]:
                 if isinstance(answer, Exception):
-                    unanswered.setdefault(question, []).append(place)
+                    unanswered.setdefault(question, {})[place] = code_of(answer)
                 elif question.connection.is_at(place):
                     # What was ordered since it was asked makes a yes worth nothing.
                     as_of = asked if place.doubts == doubts else NOT_TRUSTED
                     self._judge(question.connection, place, answer, as_of)
         for question, left in unanswered.items():
-            question.places = dict.fromkeys(left)
+            question.places = left
         return list(unanswered)
 
     def _judge(self, connection: "Connection", place: Place, admitted: bool, asked: float) -> None:

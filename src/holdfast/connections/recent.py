@@ -62,7 +62,8 @@ class Recent:
     def ended(self, owner: str, session: str, now: float) -> bool:
         """Is the order still remembered that ended this session, given by its fingerprint?"""
         self._turn(now)
-        return self._number(owner, _of_session(session)) > 0
+        place = _of_session(session)
+        return self._number(owner, place) > 0 or self._number(EVERYBODY, place) > 0
 
     def _number(self, owner: str, place: str) -> int:
         key = (owner, place)
@@ -97,8 +98,9 @@ def _keys(order: Order) -> Iterator[tuple[str, str]]:
         case Disconnect(owner=owner):
             yield owner, EVERYWHERE
         case EndSession(owner=owner, session=session):
-            yield owner, EVERYWHERE
-            yield owner, _of_session(session)
+            if owner is not None:
+                yield owner, EVERYWHERE
+            yield owner or EVERYBODY, _of_session(session)
         case Recheck(owners=owners, topic=topic, route=route):
             place = topic if topic is not None else _of_route(route) if route is not None else EVERYWHERE
             for owner in owners or (EVERYBODY,):

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.protocol import codes
+from holdfast.hub.surroundings import HandlerInfo
 from holdfast.protocol.codes import Code
 from holdfast.protocol.frames import ErrorPayload
 from holdfast.topics.action import Action
@@ -45,14 +45,19 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     place: Place | None = None
 
     @property
+    def info(self) -> HandlerInfo:
+        """What its handlers run for."""
+        return HandlerInfo(host=self.caller.host, topic=self.topic)
+
+    @property
     def rechecks(self) -> bool:
         """Is ``may_join`` to be asked, as it stands now?"""
         return self.recheck or (self.place is not None and self.place.checked == NOT_TRUSTED)
 
     def check_place(self) -> None:
         """Refuse the call if its caller was evicted while it waited. Of any thread."""
-        if self.place is not None and self.place.revoked:
-            raise CallFailed.of(codes.FORBIDDEN, expelled=True)
+        if self.place is not None and self.place.revoked is not None:
+            raise CallFailed.of(self.place.revoked, expelled=True)
 
     @property
     def target(self) -> str:

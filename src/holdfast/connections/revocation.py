@@ -85,7 +85,7 @@ class Revocation:
                 connection.hang_up(codes.UNAUTHENTICATED if gone else codes.DISCONNECTED, reason=reason)
             case EndSession(session=session):
                 key = connection.session_key
-                if key is not None and fingerprint(key) == session:
+                if key is not None and connection.user_id is not None and fingerprint(key) == session:
                     connection.hang_up(codes.UNAUTHENTICATED)
             case Recheck(topic=None, route=None):
                 self._reauthorization.doubt(connection)
@@ -127,7 +127,7 @@ def _by_owner(orders: Iterable[Order]) -> dict[str, list[Order]]:
     for order in orders:
         match order:
             case Disconnect(owner=owner) | EndSession(owner=owner):
-                owners: tuple[str, ...] = (owner,)
+                owners: tuple[str, ...] = (EVERYBODY if owner is None else owner,)
             case Evict(owners=some) | Recheck(owners=some):
                 owners = (EVERYBODY,) if some is None else some
             case _:

@@ -1,6 +1,5 @@
 """What all connections of a process share."""
 
-import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,6 +9,7 @@ import msgspec
 from holdfast.hub.runtime import Runtime
 from holdfast.limits.base import Limiter
 from holdfast.session.session import Limits
+from holdfast.topics.owner import owner_of_key
 from holdfast.topics.registry import Registry
 
 from .caller import user_id
@@ -18,10 +18,8 @@ from .pacing import Farewell, Pace
 from .reauthorize import Identify, Reauthorization, believe
 from .revocation import Revocation
 
-logger = logging.getLogger("holdfast.connections")
-
-Authenticate = Callable[[str], Awaitable[Any]]
-"""Finds the user whom a token belongs to; ``None`` if nobody."""
+Authenticate = Callable[[str, str | None], Awaitable[Any]]
+"""Finds the user of a token that came to a host; ``None`` if the token is not valid."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,17 +81,14 @@ class Service:
             self._farewell = Farewell(Pace.of(len(self.connections), self.policy.drain_seconds), now)
         return self._farewell.after(now, random.random())  # noqa: S311 - nothing secret depends on it
 
-    async def user_of(self, token: str) -> Any:
-        """Whose a token is, ``None`` if nobody's. Asked again if something was ordered about that user meanwhile."""
+    async def user_of(self, token: str, host: str | None = None) -> Any:
+        """Whose a token is, ``None`` if nobody's. Asked again if something was ordered about that user meanwhile. Raises what
+        the project's function raises."""
         recent = self.revocation.recent
         while self.authenticate is not None:
             begun = recent.newest
-            try:
-                user = await self.authenticate(token)
-                found = user_id(user)
-            except Exception:
-                logger.exception("the project's TOKEN_USER failed")
-                return None
-            if found is None or not recent.concern_owner(f"user:{found}", begun):
+            user = await self.authenticate(token, host)
+            found = user_id(user)
+            if found is None or not recent.concern_owner(owner_of_key(found), begun):
                 return user
         return None

@@ -2,30 +2,35 @@
 
 from typing import Any, cast
 
-import msgspec
-
 from holdfast.hub.admission import Snapshot
 from holdfast.hub.runtime import Runtime
+from holdfast.hub.surroundings import HandlerInfo
 from holdfast.protocol.positions import Position
 from holdfast.topics.declaration import Mode
+from holdfast.topics.encoding import encode_returned
 from holdfast.topics.topic import Topic
 
 
-def snapshot_of(runtime: Runtime, topic: Topic) -> Snapshot | None:
+def snapshot_of(runtime: Runtime, topic: Topic, host: str | None = None) -> Snapshot | None:
     """What takes the topic's state, on a durable topic together with the position that agrees with it; ``None`` if the
     topic offers none."""
     mode, taker = topic.declared.snapshot, cast("Any", topic)
+    threads, info, what = (
+        runtime.threads,
+        HandlerInfo(host=host, topic=topic),
+        f"{type(topic).__name__}.snapshot",
+    )
 
     def take() -> bytes:
-        return msgspec.json.encode(taker.snapshot())
+        return encode_returned(what, taker.snapshot())
 
     async def with_position() -> tuple[Position | None, bytes]:
-        return await runtime.threads.run(runtime.log.exactly, topic.name, take, runtime.publisher.spread)
+        return await threads.handle(info, runtime.log.exactly, topic.name, take, runtime.publisher.spread)
 
     async def without_position() -> tuple[Position | None, bytes]:
         if mode is Mode.LOOP:
-            return None, msgspec.json.encode(await taker.snapshot())
-        return None, await runtime.threads.run(take)
+            return None, encode_returned(what, await threads.handle_async(info, taker.snapshot))
+        return None, await threads.handle(info, take)
 
     if mode is None:
         return None

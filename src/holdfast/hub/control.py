@@ -13,9 +13,10 @@ from functools import partial
 from typing import Protocol
 
 import msgspec
-from django.db import connections, transaction
+from django.db import DatabaseError, connections
 
 from holdfast.log.base import Draft, Log, LogError
+from holdfast.log.transactions import apart, when_committed, will_roll_back
 from holdfast.protocol.frames import JoinedPayload, Reset
 
 from .hub import Hub
@@ -23,6 +24,7 @@ from .postponed import Postponed
 from .prepared import Burst
 from .publisher import Publisher
 from .replay import RETRY_SECONDS
+from .waiting import in_waiting_thread
 
 logger = logging.getLogger("holdfast.control")
 
@@ -78,10 +80,11 @@ class Disconnect(Order, frozen=True, kw_only=True, tag="disconnect"):
 
 
 class EndSession(Order, frozen=True, kw_only=True, tag="end_session"):
-    """Close the connections of ``owner`` that were made with one session, given by its fingerprint."""
+    """Close the connections of ``owner`` that were made with one session, given by its fingerprint. Without an owner: those
+    of every user. A login as another user names only the session that it ended."""
 
-    owner: str
     session: str
+    owner: str | None = None
 
 
 class Recheck(Order, frozen=True, kw_only=True, tag="recheck"):
@@ -138,39 +141,52 @@ class Control:
         if not self._log.in_transaction():
             self._give_now(*orders)
         elif self._log.enlisted_may_be_lost:
-            surely = partial(self._surely, self._give_now, orders)
-            transaction.on_commit(surely, using=self._log.alias, robust=True)
+            when_committed(partial(self._surely, self._give_now, orders), self._log.alias)
         else:
             self._publisher.publish([_draft(order) for order in orders], durable=True)
-            here = partial(self.carry_out_here, orders)
-            transaction.on_commit(here, using=self._log.alias, robust=True)
+            when_committed(partial(self.carry_out_here, orders), self._log.alias)
 
     def insist(self, *orders: Order) -> None:
-        """As :meth:`give`, for what must not fail because the log does not answer. Then those carry the orders out whom the
-        backplane reaches now, and all others when the log takes them; until then this process keeps them."""
+        """As :meth:`give`, for orders that the caller did not ask for. Never raises, and leaves an open transaction as it was.
+
+        If the log does not take the orders, those carry them out whom the backplane reaches now, and all others when the
+        log takes them; until then this process keeps them. Orders of a transaction that can only roll back are dropped.
+        """
         self._surely(self.give, orders)
 
     async def agive(self, *orders: Order) -> None:
-        """As :meth:`give`, on the event loop; never part of a transaction. This process has done on return."""
+        """As :meth:`give`, on the event loop. On return this process has carried the orders out, unless a thread waits for
+        this code in ``async_to_sync`` and has a transaction open, of which they are a part then."""
+        if await in_waiting_thread(partial(self._give_if_in_transaction, orders), _never):
+            return
         await self._publisher.apublish([_draft(order) for order in orders], durable=True)
         self.carry_out_here(orders)
+
+    def _give_if_in_transaction(self, orders: Sequence[Order]) -> bool:
+        if inside := self._log.in_transaction():
+            self.give(*orders)
+        return inside
 
     def _give_now(self, *orders: Order) -> None:
         self._publisher.write([_draft(order) for order in orders])
         self.carry_out_here(orders)
 
     def _surely(self, give: Callable[..., None], orders: Sequence[Order]) -> None:
+        alias = self._log.alias
         for _ in range(ATTEMPTS):
+            if will_roll_back(alias):
+                return
             try:
-                give(*orders)
-            except LogError as error:
-                logger.error("%s is not in the log: %s", ", ".join(map(repr, orders)), error)
+                with apart(alias):
+                    give(*orders)
+            except Exception as error:
+                unknown = None if isinstance(error, LogError | DatabaseError) else error
+                logger.error(
+                    "%s is not in the log: %s", ", ".join(map(repr, orders)), error, exc_info=unknown
+                )
             else:
                 return
-        if self._log.in_transaction():
-            transaction.on_commit(partial(self._postpone, orders), using=self._log.alias, robust=True)
-        else:
-            self._postpone(orders)
+        when_committed(partial(self._postpone, orders), alias)
 
     def _postpone(self, orders: Sequence[Order]) -> None:
         drafts = [_draft(order) for order in orders]
@@ -302,6 +318,11 @@ class _Outlet:
 
 def _welcome(payload: JoinedPayload) -> bool:
     return True
+
+
+async def _never() -> bool:
+    """No thread waits, so there is no transaction to be part of."""
+    return False
 
 
 def _draft(order: Order) -> Draft:

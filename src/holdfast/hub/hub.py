@@ -8,7 +8,7 @@ Everything here runs on one event loop and is not thread-safe, except :meth:`Hub
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -274,19 +274,26 @@ class Hub:
 
     # ── news ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def deliver(self, topic: str, item: news.News) -> None:
-        """Take news from this process. May be called from any thread."""
+    def deliver(self, items: Sequence[tuple[str, news.News]]) -> None:
+        """Take news of topics from this process, all in one turn. May be called from any thread."""
         try:
             here = asyncio.get_running_loop() is self.loop
         except RuntimeError:
             here = False
         if here:
-            self._take(topic, item)
+            self._take_all(items)
         else:
             try:
-                self.loop.call_soon_threadsafe(self._take, topic, item)
+                self.loop.call_soon_threadsafe(self._take_all, items)
             except RuntimeError:
                 pass  # the loop has ended, and with it everybody who listened here
+
+    def _take_all(self, items: Sequence[tuple[str, news.News]]) -> None:
+        for topic, item in items:
+            try:
+                self._take(topic, item)
+            except Exception:
+                logger.exception("news of topic %r could not be handled", topic)
 
     def _receive(self, topic: str, message: bytes) -> None:
         try:

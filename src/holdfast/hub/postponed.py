@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from holdfast.backplane.backoff import full_jitter
 from holdfast.log.base import Draft, LogError
-from holdfast.stores.ending import flush_at_exit, flush_when_a_forked_worker_ends
+from holdfast.stores.ending import flush_at_exit, flush_before_os_exit
 from holdfast.stores.fork import start_anew_after_fork
 
 logger = logging.getLogger("holdfast.postponed")
@@ -109,14 +109,21 @@ class Postponed:
     def flush(self, timeout: float) -> bool:
         """Try at a quicker pace, for at most half of ``timeout`` seconds, as the process ends and others have something to
         hand over as well. What is left after that is lost."""
+        done = self.hand_over(timeout / 2)
         with self._changed:
-            self._hurried = True
-            self._changed.notify_all()
-            done = self._changed.wait_for(lambda: not self._kept, timeout / 2)
-            self._hurried = False
             lost = list(self._kept)
         _report(lost, "this process is ending")
         return done
+
+    def hand_over(self, timeout: float) -> bool:
+        """Try at a quicker pace, for at most ``timeout`` seconds; return whether nothing is left."""
+        with self._changed:
+            self._hurried = True
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(lambda: not self._kept, timeout)
+            finally:
+                self._hurried = False
 
     def forget(self) -> None:
         """Give everything up without a word."""
@@ -168,7 +175,7 @@ class Postponed:
 
 
 def _in_a_thread(run: Callable[[], None]) -> None:
-    flush_when_a_forked_worker_ends()
+    flush_before_os_exit()
     threading.Thread(target=run, name="holdfast-postponed", daemon=True).start()
 
 

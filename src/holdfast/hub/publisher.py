@@ -5,17 +5,25 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from django.db import transaction
-
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Draft, Log, LogError
+from holdfast.log.transactions import when_committed
 from holdfast.presence.base import Change
 
 from . import news
 from .hub import Hub
 from .threads import Inline, Threads
+from .waiting import in_waiting_thread
 
 logger = logging.getLogger("holdfast.publisher")
+
+TOGETHER = 1000
+"""Topics whose news a hub takes in one turn of its loop: with more, everything else would wait too long."""
+
+
+FLUSH_SECONDS = 0.5
+"""How long a publisher of many topics waits for the backplane to take in the news of the last ``TOGETHER``. If it takes longer,
+the publisher stops waiting: what is dropped then, the log repairs."""
 
 
 class Publisher:
@@ -57,10 +65,17 @@ class Publisher:
         self.spread(self._log.append(drafts))
 
     async def apublish(self, drafts: Sequence[Draft], *, durable: bool) -> None:
-        """As :meth:`publish`, from the event loop; never part of a transaction. Durable events of calls that run at
-        the same time share one transaction of the log (group commit)."""
-        if not drafts:
-            return
+        """As :meth:`publish`, from the event loop. It is part of a transaction only if a thread waits for this code in
+        ``async_to_sync`` and has one open. Otherwise durable events of calls that run at the same time share one
+        transaction of the log (group commit)."""
+        if drafts:
+            await in_waiting_thread(
+                partial(self.publish, drafts, durable=durable),
+                partial(self.apublish_alone, drafts, durable=durable),
+            )
+
+    async def apublish_alone(self, drafts: Sequence[Draft], *, durable: bool) -> None:
+        """As :meth:`apublish`; never part of a transaction."""
         if not durable:
             self._pass(drafts)
         elif not self._log.blocking:
@@ -70,39 +85,48 @@ class Publisher:
 
     def spread(self, batches: Sequence[Batch]) -> None:
         """Tell everybody of entries that are in the log."""
-        for batch in batches:
-            item = news.Numbered.of(batch, self._origin)
-            self._tell(batch.topic, item, abroad=not batch.announced)
+        origin = self._origin
+        self._tell([(b.topic, news.Numbered.of(b, origin)) for b in batches if not b.announced])
+        self._tell([(b.topic, news.Numbered.of(b, origin)) for b in batches if b.announced], abroad=False)
 
     def spread_presence(self, topic: str, change: Change) -> None:
         """Tell everybody of a change of who is here that was not made by a hub."""
         if change.mark != change.before:
-            self._tell(topic, news.Present.of(change, self._origin))
+            self._tell([(topic, news.Present.of(change, self._origin))])
 
     def _when_committed(self, drafts: Sequence[Draft]) -> None:
-        if self._log.in_transaction():
-            transaction.on_commit(partial(self._pass, drafts), using=self._log.alias, robust=True)
-        else:
-            self._pass(drafts)
+        when_committed(partial(self._pass, drafts), self._log.alias)
 
     def _pass(self, drafts: Sequence[Draft]) -> None:
         topics: dict[str, list[Draft]] = {}
         for draft in drafts:
             topics.setdefault(draft.topic, []).append(draft)
-        for topic, own in topics.items():
-            self._tell(topic, news.Passing.of(own, self._origin))
+        self._tell([(topic, news.Passing.of(own, self._origin)) for topic, own in topics.items()])
 
-    def _tell(self, topic: str, item: news.News, *, abroad: bool = True) -> None:
-        """Never raises: to whoever published, an error would mean that the events are not in the log."""
-        try:
-            for hub in self._hubs:
-                hub.deliver(topic, item)
-            if abroad and self._backplane.shared:
-                self._backplane.send(topic, news.encode(item))
-        except Exception:
-            logger.exception(
-                "news of topic %r did not reach everybody; a comparison with the log will", topic
-            )
+    def _tell(self, items: Sequence[tuple[str, news.News]], *, abroad: bool = True) -> None:
+        """Tell the hubs and, if ``abroad``, the other processes: ``TOGETHER`` topics in one turn of a hub's loop and in one
+        call of the backplane.
+
+        Never raises: to whoever published, an error would mean that the events are not in the log.
+        """
+        may_wait = True
+        for start in range(0, len(items), TOGETHER):
+            some = items[start : start + TOGETHER]
+            try:
+                for hub in self._hubs:
+                    hub.deliver(some)
+                if abroad and self._backplane.shared:
+                    if (
+                        start and may_wait
+                    ):  # a backplane queues some thousand messages, and drops what is too much
+                        may_wait = not running_loop() and self._backplane.flush(FLUSH_SECONDS)
+                    self._backplane.send_many([(topic, news.encode(item)) for topic, item in some])
+            except Exception:
+                logger.exception(
+                    "news of topic %r%s did not reach everybody; a comparison with the log will",
+                    some[0][0],
+                    f" and {len(some) - 1} more" if len(some) > 1 else "",
+                )
 
     def _writer(self) -> "GroupCommit":
         loop = asyncio.get_running_loop()
@@ -111,6 +135,15 @@ class Publisher:
             self._writers = {other: w for other, w in self._writers.items() if not other.is_closed()}
             writer = self._writers[loop] = GroupCommit(self._log, self._threads, self.spread)
         return writer
+
+
+def running_loop() -> bool:
+    """Does the calling thread run an event loop, which must not wait?"""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class GroupCommit:

@@ -9,13 +9,17 @@ import contextlib
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
+
+from django.core.exceptions import ImproperlyConfigured
 
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Log
 from holdfast.presence.base import PresenceStore, Roster
 from holdfast.presence.memory import MemoryPresence
 from holdfast.stores.ending import EXIT_SECONDS
+from holdfast.stores.greenlets import patched_by
 
 from .control import Control
 from .hub import GroupEvents, Hub, Timing
@@ -76,6 +80,7 @@ class Runtime:
         return await asyncio.shield(starting)
 
     async def _start_hub(self) -> Hub:
+        _need_threads()
         if self._hub is not None:
             self.publisher.detach(self._hub)  # its event loop has ended without stopping it
             self.control.forget_hub()
@@ -102,6 +107,13 @@ class Runtime:
         """Who is in a topic, if they are not more than ``limit``. For any thread; blocks."""
         return self.presence.members(topic, limit, self.publisher.spread_presence)
 
+    def flush(self, timeout: float) -> bool:
+        """Wait until this process holds nothing that others have to get, for at most ``timeout`` seconds; return whether that
+        is so. For any thread but those of event loops; blocks."""
+        deadline = time.monotonic() + timeout
+        ordered = self.control.postponed.hand_over(timeout)  # first, as it sends news as well
+        return self.backplane.flush(max(0.0, deadline - time.monotonic())) and ordered
+
     async def stop(self) -> None:
         """Stop the hub of the running event loop, if it has one, and end the threads. The runtime can be used again."""
         loop = asyncio.get_running_loop()
@@ -124,6 +136,17 @@ class Runtime:
         await loop.run_in_executor(None, self.log_threads.close)
         await loop.run_in_executor(None, self.session_threads.close)
         self.leaving = False
+
+
+def _need_threads() -> None:
+    """Raise ``ImproperlyConfigured`` where threads are greenlets: handlers would run in the thread of the event loop, which
+    Django forbids the ORM."""
+    if (patched := patched_by()) is not None:
+        raise ImproperlyConfigured(
+            f"Live connections cannot be served by this process: {patched} has replaced its threads by greenlets, and "
+            "Holdfast runs an event loop beside real threads. Publishing works here; serve the connections from a process "
+            "that is not patched: manage.py holdfast serve."
+        )
 
 
 _build: Callable[[], Runtime] | None = None
@@ -151,6 +174,11 @@ def current() -> Runtime:
                 )
             _current = _build()
         return _current
+
+
+def built() -> Runtime | None:
+    """The runtime of this process, if it has needed one yet."""
+    return _current
 
 
 def leave() -> None:

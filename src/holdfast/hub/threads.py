@@ -1,70 +1,215 @@
-"""The bridge from the event loop to blocking code: the ORM, the log, ``def`` handlers."""
+"""The bridge from the event loop to blocking code: the ORM, the log, ``def`` handlers.
+
+Every handler runs inside the same surroundings (:mod:`.surroundings`), whether it is a ``def`` (:meth:`Threads.handle`) or an
+``async def`` (:meth:`Threads.handle_async`).
+"""
 
 import asyncio
+import contextlib
 import contextvars
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from django.db import close_old_connections, connections
+from asgiref.sync import sync_to_async
+from django.db import connections
+
+from . import databases
+from .lending import Lending
+from .surroundings import Around, HandlerInfo, as_configured, at_script_prefix
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Threads:
-    """A bounded pool of worker threads with their database connections looked after.
+class Workers:
+    """Worker threads, started at need. When they end they close their database connections."""
 
-    Work beyond ``size`` waits in a queue. With ``keep_connections`` a thread keeps its connections from one piece of
-    work to the next and drops those that broke; without, Django's rule for the end of a request holds
-    (``CONN_MAX_AGE``), which is what application code expects, and the work sees the caller's context variables. (Django
-    keeps connections to caches in a context variable, so whoever wants to keep those needs the thread's own context.)
-    """
-
-    def __init__(self, size: int, *, name: str = "holdfast", keep_connections: bool = False) -> None:
+    def __init__(self, size: int, name: str) -> None:
         self._size = size
         self._name = name
-        self._keeps = keep_connections
-        self._tidy = _drop_broken_connections if keep_connections else close_old_connections
         self._pool: ThreadPoolExecutor | None = None
+        self.ending = threading.Event()
+        """Is :meth:`close` waiting for handlers that have borrowed a thread?"""
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call ``function`` in a worker thread and return what it returns."""
-        loop, work = asyncio.get_running_loop(), partial(function, *args, **kwargs)
-        if self._keeps:
-            return await loop.run_in_executor(self._executor(), self._work, work)
-        context = contextvars.copy_context()
-        return await loop.run_in_executor(self._executor(), context.run, self._work, work)
-
-    def _work(self, work: Callable[[], T]) -> T:
-        self._tidy()
-        try:
-            return work()
-        finally:
-            self._tidy()
-
-    def _executor(self) -> ThreadPoolExecutor:
+    @property
+    def executor(self) -> ThreadPoolExecutor:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
         return self._pool
 
+    def lend(self, work: Callable[[], None]) -> None:
+        """Run ``work`` in the next thread that is free."""
+        self.executor.submit(work)
+
     def close(self) -> None:
-        """Finish what runs, close the threads' database connections and end them. The pool can be used again."""
+        """Finish what runs, close the threads' database connections and end them. Then new ones can be started."""
         pool, self._pool = self._pool, None
         if pool is None:
             return
+        self.ending.set()
         alive = len(pool._threads)
+        # A thread that is busy takes its part when it is done. The pool must not start another one to take it: then the
+        # connections of the busy thread would stay open.
+        pool._max_workers = alive
         meeting = threading.Barrier(alive)
 
         def part() -> None:
-            meeting.wait(10)  # so that each thread takes exactly one of these
             connections.close_all()
+            meeting.wait()  # so that each thread takes exactly one of these
 
         for _ in range(alive):
             pool.submit(part)
         pool.shutdown(wait=True)
+        self.ending.clear()
+
+
+class Threads:
+    """A bounded pool of worker threads with their database connections looked after.
+
+    Work beyond ``size`` waits in a queue. Without ``keep_connections`` Django's rule for the end of a request holds
+    (``CONN_MAX_AGE``), which is what application code expects. With it a thread keeps its connections from one piece of work
+    to the next, except those that broke or that belong to a pool of Django's; and work runs in the thread's own context.
+    (Django keeps connections to caches in a context variable, so code that wants to keep those needs the same context.)
+
+    As many ``async def`` handlers may use the ORM at once as there are threads, in threads of their own.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        name: str = "holdfast",
+        keep_connections: bool = False,
+        around: Around | None = None,
+    ) -> None:
+        self._workers = Workers(size, name)
+        self._lent = Workers(size, f"{name}-async")
+        self._lending = Lending(self._lent, holds=around is not None)
+        self._keeps = keep_connections
+        self._around = around
+        self._used = threading.local()
+
+    @property
+    def tells_hosts_apart(self) -> bool:
+        """Does it matter to handlers which host a client has connected to?"""
+        return self._around is not None
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function`` in a worker thread and return what it returns. For work that belongs to the code that awaits it:
+        it sees the caller's context variables, unless the thread keeps its own."""
+        work = partial(function, *args, **kwargs)
+        if self._keeps:
+            return await self._visit(work)
+        return await sync_to_async(self._work, thread_sensitive=False, executor=self._workers.executor)(work)
+
+    # ── handlers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def handle(
+        self, info: HandlerInfo, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a ``def`` handler in a worker thread, inside its surroundings, and return what it returns."""
+        return await self._visit(partial(self._inside, info, partial(function, *args, **kwargs)))
+
+    async def handle_async(
+        self, info: HandlerInfo, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Await an ``async def`` handler inside its surroundings, and return what it returns.
+
+        The task that awaits this has to be in a :meth:`context`, which the first handler uses; a later one gets another. A
+        handler that awaits another one (a call its rules) shares its surroundings with it.
+        """
+        before = self._lending.borrowed()
+        if before is None:
+            return await self._alone(info, partial(function, *args, **kwargs))
+        if not before.ended:
+            return await function(*args, **kwargs)
+        alone = self._alone(info, partial(function, *args, **kwargs))
+        return await asyncio.get_running_loop().create_task(alone, context=self.context())
+
+    async def _alone(self, info: HandlerInfo, work: Callable[[], Awaitable[T]]) -> T:
+        borrowed = self._lending.borrow()
+        try:
+            at_script_prefix()
+            if self._around is None:
+                return await work()
+            return await self._inside_async(self._around, info, work)
+        finally:
+            borrowed.end()
+
+    async def handle_many(
+        self, handlers: Sequence[tuple[HandlerInfo, Callable[[], T]]]
+    ) -> "list[T | Exception]":
+        """As :meth:`handle`, for many in one visit to a worker thread, each in surroundings of its own. In place of a value
+        that a handler did not return, what it raised."""
+        return await self._visit(partial(self._each, handlers))
+
+    def _each(self, handlers: Sequence[tuple[HandlerInfo, Callable[[], T]]]) -> "list[T | Exception]":
+        answers: list[T | Exception] = []
+        for info, handler in handlers:
+            try:
+                answers.append(self.context().run(self._inside, info, handler))
+            except Exception as error:  # noqa: BLE001 - it is the answer
+                answers.append(error)
+            self._between_handlers()
+        return answers
+
+    def _between_handlers(self) -> None:
+        databases.forget()
+
+    def context(self) -> contextvars.Context:
+        """Context variables for one handler, or for the rules and the action of one call: none that a project has set."""
+        return self._lending.context.copy()
+
+    async def _inside_async(self, around: Around, info: HandlerInfo, work: Callable[[], Awaitable[T]]) -> T:
+        """In the thread where the ORM is used, the context manager is entered and left; the handler sees its variables."""
+        stack = contextlib.ExitStack()
+        try:
+            await sync_to_async(_enter)(stack, around, info)
+            value = await work()
+        except BaseException as error:
+            await sync_to_async(stack.__exit__)(type(error), error, error.__traceback__)
+            raise
+        await sync_to_async(stack.__exit__)(None, None, None)
+        return value
+
+    def _inside(self, info: HandlerInfo, work: Callable[[], T]) -> T:
+        at_script_prefix()
+        if self._around is None:
+            return work()
+        with self._around(info):
+            return work()
+
+    # ── where they run ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _visit(self, work: Callable[[], T]) -> T:
+        loop, executor = asyncio.get_running_loop(), self._workers.executor
+        if self._keeps:
+            return await loop.run_in_executor(executor, self._work, work)
+        return await loop.run_in_executor(executor, self.context().run, self._work, work)
+
+    def _work(self, work: Callable[[], T]) -> T:
+        if not self._keeps:
+            databases.begin_again()
+            try:
+                return work()
+            finally:
+                databases.begin_again()
+        as_configured()
+        databases.wake(getattr(self._used, "at", 0.0))
+        try:
+            return work()
+        finally:
+            databases.keep()
+            self._used.at = time.monotonic()
+
+    def close(self) -> None:
+        """Finish what runs, close the threads' database connections and end them. The pool can be used again."""
+        self._lent.close()
+        self._workers.close()
 
 
 class Inline:
@@ -77,8 +222,5 @@ class Inline:
         pass
 
 
-def _drop_broken_connections() -> None:
-    for connection in connections.all(initialized_only=True):
-        if connection.errors_occurred and not connection.in_atomic_block:
-            connection.close()
-            connection.errors_occurred = False
+def _enter(stack: contextlib.ExitStack, around: Around, info: HandlerInfo) -> Any:
+    return stack.enter_context(around(info))

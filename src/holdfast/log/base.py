@@ -172,6 +172,11 @@ class Log(ABC):
     alias: str = "default"
     """The Django database whose transactions :meth:`enlist` takes part in."""
 
+    def conflict(self, error: BaseException) -> bool:
+        """Did a statement in a transaction fail only because another transaction was first, so that the whole of it may be
+        tried again?"""
+        return False
+
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
@@ -182,9 +187,10 @@ class Log(ABC):
     def enlist(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
         """Write ``drafts`` as part of the calling thread's transaction, without offsets and without a lock.
 
-        When that transaction has committed the entries are numbered (see :meth:`sequence`) and ``committed`` is called
-        in the same thread with the batches that came of it, which may hold other publishers' entries too, or none
-        if somebody else numbered these. An error while numbering is logged, not raised: a sweep finishes the work.
+        When that transaction has committed the entries are numbered (see :meth:`sequence`), all of the transaction's
+        together. ``committed`` is called in the same thread with the batches that came of it: once for each portion of
+        about a thousand entries, and not at all if another caller numbered these. The batches may hold other
+        publishers' entries too. An error while numbering is logged, not raised: a sweep finishes the work.
         """
 
     @abstractmethod
@@ -197,7 +203,7 @@ class Log(ABC):
 
     @abstractmethod
     def sequence(self, topics: Iterable[str]) -> list[Batch]:
-        """Number every committed entry of ``topics`` that has no offset yet, each topic in a short transaction."""
+        """Number every committed entry of ``topics`` that has no offset yet, about a thousand in each transaction."""
 
     @abstractmethod
     def sweep(self) -> list[Batch]:

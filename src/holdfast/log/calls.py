@@ -1,11 +1,14 @@
 """Calls that are carried out once: their keys and answers, beside the log and in the same transactions."""
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from .base import Answer, Claim, LogError
+from .conflicts import settled
+from .dialects import Dialect
 from .rows import moment, now
 from .tables import CALL, CHUNK
 
@@ -59,16 +62,21 @@ def release(connection: BaseDatabaseWrapper, owner: str, key: str) -> None:
         cursor.execute(f'DELETE FROM {CALL} WHERE owner = %s AND "key" = %s AND answer IS NULL', (owner, key))
 
 
-def forget(connection: BaseDatabaseWrapper, before: datetime) -> int:
+def forget(connection: BaseDatabaseWrapper, dialect: Dialect, before: datetime) -> int:
     gone = 0
+    while True:
+        some = settled(connection, dialect, partial(_forget_some, connection, before))
+        gone += some
+        if some < CHUNK:
+            return gone
+
+
+def _forget_some(connection: BaseDatabaseWrapper, before: datetime) -> int:
     with connection.cursor() as cursor:
-        while True:
-            cursor.execute(
-                f"DELETE FROM {CALL} WHERE id IN (SELECT id FROM {CALL} WHERE created_at < %s"
-                f" AND (answer IS NOT NULL OR expires_at <= %s) ORDER BY created_at LIMIT {CHUNK})",
-                (moment(connection, before), now(connection)),
-            )
-            some: int = cursor.rowcount
-            gone += some
-            if some < CHUNK:
-                return gone
+        cursor.execute(
+            f"DELETE FROM {CALL} WHERE id IN (SELECT id FROM {CALL} WHERE created_at < %s"
+            f" AND (answer IS NOT NULL OR expires_at <= %s) ORDER BY created_at LIMIT {CHUNK})",
+            (moment(connection, before), now(connection)),
+        )
+        some: int = cursor.rowcount
+    return some

@@ -1,26 +1,30 @@
 """The log in Django's database: SQLite or PostgreSQL."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, transaction
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from holdfast.protocol.positions import Position
 
 from . import calls
 from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log
+from .conflicts import settled
 from .dialects import DIALECTS, Dialect
+from .enlisted import listed
 from .guard import Guard
-from .reading import Exact, select_entries, select_heads
-from .rows import create, put_aside, replace_epoch
+from .reading import Exact, select_entries, select_heads, select_topics
+from .rows import create, replace_epoch
 from .sequencer import Sequencer
-from .tables import TOPIC
+from .transactions import is_open, taking_part, when_committed
 from .trimming import expendable, trim
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("holdfast.log")
@@ -39,21 +43,20 @@ class DatabaseLog(Log):
         self._dialect = dialect_of(alias)
         self._sequencer = Sequencer(alias, self._dialect)
 
+    def conflict(self, error: BaseException) -> bool:
+        return isinstance(error, DatabaseError) and self._dialect.conflict(error)
+
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def in_transaction(self) -> bool:
-        connection = connections[self.alias]
-        if connection.connection is None:
-            # get_autocommit() would connect, which fails in its own way when the database is away.
-            return connection.in_atomic_block or not connection.settings_dict["AUTOCOMMIT"]
-        return connection.in_atomic_block or not connection.autocommit
+        return is_open(self.alias)
 
     def enlist(self, drafts: Sequence[Draft], committed: Committed) -> None:
         connection = connections[self.alias]
         if not drafts:
             return
-        with Guard(connection):
-            put_aside(connection, drafts)
+        with Guard(connection), taking_part(self.alias):
+            self._dialect.put_aside(connection, drafts)
         self._number_on_commit(connection, {draft.topic for draft in drafts}, committed)
 
     def append(self, drafts: Sequence[Draft]) -> list[Batch]:
@@ -63,12 +66,16 @@ class DatabaseLog(Log):
             return self._sequencer.append(drafts)
 
     def sequence(self, topics: Iterable[str]) -> list[Batch]:
-        with Guard(connections[self.alias]):
-            return [batch for topic in sorted(set(topics)) for batch in self._sequencer.sequence(topic)]
+        return [batch for batches in self._sequence(topics) for batch in batches]
 
     def sweep(self) -> list[Batch]:
         with Guard(connections[self.alias]):
-            return [batch for topic in self._sequencer.overdue() for batch in self._sequencer.sequence(topic)]
+            overdue = self._sequencer.overdue()
+        return self.sequence(overdue)
+
+    def _sequence(self, topics: Iterable[str]) -> Iterator[list[Batch]]:
+        with Guard(connections[self.alias]):
+            yield from self._sequencer.sequence_all(sorted(set(topics)))
 
     def _number_on_commit(
         self, connection: BaseDatabaseWrapper, topics: set[str], committed: Committed
@@ -89,14 +96,13 @@ class DatabaseLog(Log):
         def number() -> None:
             if due := pending.pop(committed, None):
                 try:
-                    committed(self.sequence(due))
+                    for batches in self._sequence(due):
+                        committed(batches)
                 except Exception:
                     # The transaction is committed: its author cannot be told now, and a sweep finishes the work.
-                    logger.exception(
-                        "could not number the events of %s; a sweep will", ", ".join(sorted(due))
-                    )
+                    logger.exception("could not number the events of %s; a sweep will", listed(due))
 
-        transaction.on_commit(number, using=self.alias, robust=True)
+        when_committed(number, self.alias)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -104,16 +110,16 @@ class DatabaseLog(Log):
         names = sorted(set(topics))
         connection = connections[self.alias]
         with Guard(connection):
-            heads = select_heads(connection, names)
+            heads = self._settled(select_heads, connection, names)
             if missing := [name for name in names if name not in heads]:
-                create(connection, missing)
-                heads |= select_heads(connection, missing)
+                self._settled(create, connection, missing)
+                heads |= self._settled(select_heads, connection, missing)
         return heads
 
     def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
         connection = connections[self.alias]
         with Guard(connection):
-            found = select_entries(connection, topic, after, limit)
+            found = self._settled(select_entries, connection, topic, after, limit)
         if isinstance(found, type):
             raise found(topic, after.offset, self.heads([topic])[topic])
         return found
@@ -123,8 +129,8 @@ class DatabaseLog(Log):
         connection = connections[self.alias]
         with Guard(connection):
             # Within one epoch nothing comes back that is gone: what is found out holds as long as the epoch does.
-            if position is None or select_entries(connection, topic, position, 0) is Diverged:
-                replace_epoch(connection, topic, epoch)
+            if position is None or self._settled(select_entries, connection, topic, position, 0) is Diverged:
+                self._settled(replace_epoch, connection, topic, epoch)
         return self.heads([topic])[topic]
 
     def exactly(
@@ -144,42 +150,47 @@ class DatabaseLog(Log):
     ) -> int:
         connection = connections[self.alias]
         with Guard(connection):
-            return (expendable if dry_run else trim)(connection, topic, before, count)
+            if dry_run:
+                return self._settled(expendable, connection, topic, before, count)
+            return trim(connection, self._dialect, topic, before, count)
 
     def topics(self) -> list[str]:
         connection = connections[self.alias]
-        with Guard(connection), connection.cursor() as cursor:
-            cursor.execute(f"SELECT name FROM {TOPIC} ORDER BY name")
-            return [name for (name,) in cursor.fetchall()]
+        with Guard(connection):
+            return self._settled(select_topics, connection)
 
     # ── calls carried out once ───────────────────────────────────────────────────────────────────────────────────────
 
     def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
         connection = connections[self.alias]
         with Guard(connection):
-            return calls.claim(connection, owner, key, target, seconds)
+            return self._settled(calls.claim, connection, owner, key, target, seconds)
 
     def answer(self, owner: str, key: str, answer: Answer) -> None:
         connection = connections[self.alias]
         with Guard(connection):
-            calls.answer(connection, owner, key, answer)
+            self._settled(calls.answer, connection, owner, key, answer)
 
     def release(self, owner: str, key: str) -> None:
         connection = connections[self.alias]
         with Guard(connection):
-            calls.release(connection, owner, key)
+            self._settled(calls.release, connection, owner, key)
 
     def forget_answers(self, before: datetime) -> int:
         connection = connections[self.alias]
         with Guard(connection):
-            return calls.forget(connection, before)
+            return calls.forget(connection, self._dialect, before)
+
+    def _settled(self, statement: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return settled(connections[self.alias], self._dialect, partial(statement, *args, **kwargs))
 
 
 def dialect_of(alias: str) -> Dialect:
     vendor = connections[alias].vendor
     if vendor not in DIALECTS:
         raise ImproperlyConfigured(
-            f"Holdfast's log cannot be kept in the database {alias!r}: it is {vendor}, and SQLite or PostgreSQL is needed"
+            f"Holdfast's log cannot be kept in the database {alias!r}: it is {vendor}, and SQLite or PostgreSQL is needed. Name"
+            ' one as HOLDFAST["DATABASE"], or keep the log in Redis ("LOG": "redis"); `python manage.py check` says more.'
         )
     return DIALECTS[vendor]
 

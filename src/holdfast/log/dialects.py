@@ -4,71 +4,20 @@ The promises of the log rest on these few statements, so each says why it is rig
 """
 
 import contextlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from enum import Enum
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
 
 from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 
-from .base import Batch, Draft, Entry, stamp_of
-from .rows import create, insert, now, put_aside
+from .base import Batch, Draft, stamp_of
+from .placing import ARRAYS, Event, Moved, Placed, State, TopicRow, columns_of, entries_of, event_of
+from .rows import create, insert, new_epoch, now
 from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
-
-
-class State(Enum):
-    """What a try to number a topic's waiting entries came to."""
-
-    IDLE = "idle"
-    """None waits."""
-
-    MOVED = "moved"
-    """Some got their offsets; more may wait."""
-
-    BUSY = "busy"
-    """Somebody else has the topic's lock, who looks again after giving it back."""
-
-    UNKNOWN = "unknown"
-    """The topic has no row yet."""
-
-
-class Moved(NamedTuple):
-    """A try's outcome, and the entries that got offsets; ``before`` is the stamp of the entry that they follow."""
-
-    state: State
-    epoch: str = ""
-    entries: tuple[Entry, ...] = ()
-    before: int = 0
-
-    def batch(self, topic: str) -> Batch:
-        return Batch(topic=topic, epoch=self.epoch, entries=self.entries, before=self.before)
-
-
-class Placed(NamedTuple):
-    """Where drafts went: after ``head``, whose stamp is ``before``. They all have the same ``stamp``.
-
-    ``waiting``: may others wait in the outbox by now, who found the lock taken and rely on its holder?
-    """
-
-    epoch: str
-    head: int
-    before: int
-    stamp: int
-    waiting: bool
-
-    def batch(self, topic: str, drafts: Sequence[Draft]) -> Batch:
-        entries = tuple(
-            Entry(
-                offset=offset,
-                name=draft.name,
-                payload=draft.payload,
-                exclude=draft.exclude,
-                stamp=self.stamp,
-            )
-            for offset, draft in enumerate(drafts, self.head + 1)
-        )
-        return Batch(topic=topic, epoch=self.epoch, entries=entries, before=self.before)
 
 
 class Dialect(ABC):
@@ -86,8 +35,25 @@ class Dialect(ABC):
         """
 
     @abstractmethod
+    def place_many(
+        self, connection: BaseDatabaseWrapper, by_topic: Mapping[str, Sequence[Draft]]
+    ) -> dict[str, Placed]:
+        """As :meth:`place`, for several topics at once; those that are missing in the result went into the outbox."""
+
+    @abstractmethod
+    def put_aside(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
+        """Write ``drafts`` into the outbox, in their order."""
+
+    @abstractmethod
     def move(self, connection: BaseDatabaseWrapper, topic: str) -> Moved:
         """Try to give the oldest of the waiting entries of ``topic``, ``CHUNK`` at most, their offsets."""
+
+    @abstractmethod
+    def move_many(self, connection: BaseDatabaseWrapper, topics: Sequence[str]) -> list[Batch]:
+        """As :meth:`move`, for several topics: ``CHUNK`` entries at most in all, and one batch for each topic.
+
+        If it returns fewer entries than ``CHUNK``, no more wait in any topic of which it had the lock.
+        """
 
     @abstractmethod
     def frozen(self, connection: BaseDatabaseWrapper) -> contextlib.AbstractContextManager[None]:
@@ -118,6 +84,18 @@ class SQLite(Dialect):
         " RETURNING id, name, payload, exclude"
     )
     _advance = f"UPDATE {TOPIC} SET head = head + %s WHERE name = %s RETURNING id, epoch, head, {_before}"
+    _drain_many = (
+        f"DELETE FROM {OUTBOX} WHERE id IN (SELECT id FROM {OUTBOX}"
+        f" WHERE topic IN (SELECT value FROM json_each(%s)) ORDER BY topic, id LIMIT {CHUNK})"
+        " RETURNING id, topic, name, payload, exclude"
+    )
+    _create = f"INSERT INTO {TOPIC} (name, epoch, head, created_at) VALUES (%s, %s, 0, %s) ON CONFLICT (name) DO NOTHING"
+    _select = (
+        "SELECT name, id, epoch, head,"
+        f' (SELECT created_at FROM {ENTRY} WHERE topic_id = t.id AND "offset" = t.head),'
+        f" EXISTS (SELECT 1 FROM {OUTBOX} o WHERE o.topic = t.name)"
+        f" FROM {TOPIC} t WHERE name IN (SELECT value FROM json_each(%s))"
+    )
 
     def place(self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]) -> Placed | None:
         count, present = len(drafts), now(connection)
@@ -135,8 +113,38 @@ class SQLite(Dialect):
                     ],
                 )
                 return Placed(epoch, head, stamp_of(before), stamp_of(present), waiting=False)
-            put_aside(connection, drafts)
+            self.put_aside(connection, drafts)
             return None
+
+    def place_many(
+        self, connection: BaseDatabaseWrapper, by_topic: Mapping[str, Sequence[Draft]]
+    ) -> dict[str, Placed]:
+        present = now(connection)
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            found = self._rows_of(cursor, by_topic, present)
+            placed = {
+                topic: Placed(row.epoch, row.head, stamp_of(row.before), stamp_of(present), waiting=False)
+                for topic, row in found.items()
+                if not row.waiting
+            }
+            self._write(
+                cursor,
+                {found[topic]: [event_of(draft) for draft in by_topic[topic]] for topic in placed},
+                present,
+            )
+            others = [draft for topic, drafts in by_topic.items() if topic not in placed for draft in drafts]
+            if others:
+                self.put_aside(connection, others)
+        return placed
+
+    def put_aside(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
+        present = now(connection)
+        with connection.cursor() as cursor:
+            insert(
+                cursor,
+                f"INSERT INTO {OUTBOX} (topic, name, payload, exclude, created_at) VALUES",
+                [(draft.topic, *event_of(draft), present) for draft in drafts],
+            )
 
     def move(self, connection: BaseDatabaseWrapper, topic: str) -> Moved:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
@@ -158,6 +166,51 @@ class SQLite(Dialect):
             present = now(connection)
             insert(cursor, self._insert, [(topic_id, *row, present) for row in numbered])
         return Moved(State.MOVED, epoch, entries_of(numbered, stamp_of(present)), stamp_of(before))
+
+    def move_many(self, connection: BaseDatabaseWrapper, topics: Sequence[str]) -> list[Batch]:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute(self._drain_many, (json.dumps(topics),))
+            waiting: dict[str, list[Event]] = {}
+            for _, topic, *event in sorted(cursor.fetchall()):
+                waiting.setdefault(topic, []).append(tuple(event))
+            if not waiting:
+                return []
+            present = now(connection)
+            found = self._rows_of(cursor, waiting, present)
+            self._write(cursor, {found[topic]: events for topic, events in waiting.items()}, present)
+        return [
+            Batch(
+                topic=topic,
+                epoch=found[topic].epoch,
+                before=stamp_of(found[topic].before),
+                entries=entries_of(
+                    ((offset, *event) for offset, event in enumerate(waiting[topic], found[topic].head + 1)),
+                    stamp_of(present),
+                ),
+            )
+            for topic in sorted(waiting)
+        ]
+
+    def _rows_of(self, cursor: CursorWrapper, topics: Iterable[str], present: Any) -> dict[str, TopicRow]:
+        """The rows of ``topics``, created where there are none. Takes the lock if the transaction does not have it yet."""
+        names = sorted(topics)
+        cursor.executemany(self._create, [(name, new_epoch(), present) for name in names])
+        cursor.execute(self._select, (json.dumps(names),))
+        return {row[0]: TopicRow(*row) for row in cursor.fetchall()}
+
+    def _write(self, cursor: CursorWrapper, events: Mapping[TopicRow, Sequence[Event]], present: Any) -> None:
+        cursor.executemany(
+            f"{self._insert} (%s, %s, %s, %s, %s, %s)",
+            [
+                (row.id, offset, *event, present)
+                for row, own in events.items()
+                for offset, event in enumerate(own, row.head + 1)
+            ],
+        )
+        cursor.executemany(
+            f"UPDATE {TOPIC} SET head = %s WHERE id = %s",
+            [(row.head + len(own), row.id) for row, own in events.items()],
+        )
 
     @contextlib.contextmanager
     def frozen(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
@@ -207,6 +260,48 @@ class PostgreSQL(Dialect):
         epoch, head, before, present, waiting = row
         return Placed(epoch, head, stamp_of(before), stamp_of(present), waiting)
 
+    def place_many(
+        self, connection: BaseDatabaseWrapper, by_topic: Mapping[str, Sequence[Draft]]
+    ) -> dict[str, Placed]:
+        drafts = [draft for own in by_topic.values() for draft in own]
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT * FROM holdfast_place_many({ARRAYS})", columns_of(drafts))
+            return {
+                topic: Placed(epoch, head, stamp_of(before), stamp_of(present), waiting=True)
+                for topic, epoch, head, before, present in cursor.fetchall()
+            }
+
+    def put_aside(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
+        insert_into = f"INSERT INTO {OUTBOX} (topic, name, payload, exclude, created_at)"
+        present = now(connection)
+        with connection.cursor() as cursor:
+            if len(drafts) == 1:  # the ordinary case, and psycopg takes a while for a list
+                draft = drafts[0]
+                cursor.execute(
+                    f"{insert_into} VALUES (%s, %s, %s, %s, %s)", (draft.topic, *event_of(draft), present)
+                )
+                return
+            for start in range(0, len(drafts), CHUNK):
+                cursor.execute(
+                    f"{insert_into} SELECT topic, event, payload, exclude, %s FROM unnest({ARRAYS})"
+                    " WITH ORDINALITY AS draft (topic, event, payload, exclude, place) ORDER BY place",
+                    (present, *columns_of(drafts[start : start + CHUNK])),
+                )
+
+    def move_many(self, connection: BaseDatabaseWrapper, topics: Sequence[str]) -> list[Batch]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM holdfast_move_many(%s::text[])", (list(topics),))
+            rows = cursor.fetchall()
+        return [
+            Batch(
+                topic=topic,
+                epoch=epoch,
+                before=stamp_of(before),
+                entries=entries_of((row[4:] for row in own), stamp_of(present)),
+            )
+            for (topic, epoch, before, present), own in groupby(rows, key=lambda row: row[:4])
+        ]
+
     def move(self, connection: BaseDatabaseWrapper, topic: str) -> Moved:
         with connection.cursor() as cursor:
             cursor.execute("SELECT * FROM holdfast_move(%s)", (topic,))
@@ -228,14 +323,6 @@ class PostgreSQL(Dialect):
 
     def conflict(self, error: DatabaseError) -> bool:
         return getattr(error.__cause__, "sqlstate", None) == "40001"
-
-
-def entries_of(rows: Iterable[tuple[int, str, str, str]], stamp: int) -> tuple[Entry, ...]:
-    """Entries of one batch from what a cursor gave: offset, name, payload and exclude."""
-    return tuple(
-        Entry(offset=offset, name=name, payload=payload.encode(), exclude=exclude, stamp=stamp)
-        for offset, name, payload, exclude in rows
-    )
 
 
 DIALECTS: dict[str, Dialect] = {"sqlite": SQLite(), "postgresql": PostgreSQL()}

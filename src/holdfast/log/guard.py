@@ -6,6 +6,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .base import LogUnavailable, NotMigrated
+from .routing import refusing_router
+from .transactions import is_open
 
 
 class Guard:
@@ -19,7 +21,7 @@ class Guard:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
-        self._outside = not connection.in_atomic_block
+        self._outside = not is_open(connection.alias)
         self._watching = True
 
     def off(self) -> None:
@@ -36,8 +38,7 @@ class Guard:
             return
         if isinstance(error, DatabaseError) and is_not_migrated(error):
             raise NotMigrated(
-                f"the tables of Holdfast's log are not all in the database {self._connection.alias!r}:"
-                f" run `python manage.py migrate holdfast{self._option()}`"
+                f"the tables of Holdfast's log are not all in the database {self._connection.alias!r}: {self._way_out()}"
             ) from error
         if not self._outside:
             return
@@ -52,8 +53,12 @@ class Guard:
             f"the log's database {self._connection.alias!r} does not answer: {error}"
         ) from error
 
-    def _option(self) -> str:
-        return "" if self._connection.alias == "default" else f" --database {self._connection.alias}"
+    def _way_out(self) -> str:
+        alias = self._connection.alias
+        if (refusing := refusing_router(alias)) is not None:
+            return f"the router {refusing} keeps them out; `python manage.py check` says what to do"
+        option = "" if alias == "default" else f" --database {alias}"
+        return f"run `python manage.py migrate holdfast{option}`"
 
 
 def is_not_migrated(error: DatabaseError) -> bool:

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from django.db import connections, transaction
 from django.utils import timezone
 
 from holdfast.protocol.positions import Position
 
 from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log, LogError, Trimmed, stamp_of
+from .transactions import is_open, when_committed
 
 T = TypeVar("T")
 
@@ -91,12 +91,12 @@ class MemoryLog(Log):
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def in_transaction(self) -> bool:
-        return connections[self.alias].in_atomic_block
+        return is_open(self.alias)
 
     def enlist(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
         if drafts:
             drafts = tuple(drafts)
-            transaction.on_commit(lambda: committed(self.append(drafts)), using=self.alias, robust=True)
+            when_committed(lambda: committed(self.append(drafts)), self.alias)
 
     def append(self, drafts: Sequence[Draft]) -> list[Batch]:
         by_topic: dict[str, list[Draft]] = {}
@@ -199,7 +199,7 @@ class MemoryLog(Log):
                 if self.in_transaction():
                     membership = Membership()
                     found.transaction = weakref.ref(membership)
-                    transaction.on_commit(partial(found.settle, membership), using=self.alias, robust=True)
+                    when_committed(partial(found.settle, membership), self.alias)
                 return Claim(mine=True)
             if found.target != target:
                 return Claim(reused=True)

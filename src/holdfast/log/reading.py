@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from django.db import DatabaseError
@@ -11,8 +12,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from holdfast.protocol.positions import Position
 
 from .base import Batch, Diverged, Entry, Head, LogUnavailable, Trimmed, stamp_of
-from .dialects import Dialect, State
+from .conflicts import settled
+from .dialects import Dialect
 from .guard import Guard
+from .placing import State
 from .rows import create
 from .sequencer import Sequencer
 from .tables import ENTRY, OUTBOX, ROWS, TOPIC
@@ -48,6 +51,12 @@ def select_heads(connection: BaseDatabaseWrapper, topics: Sequence[str]) -> dict
                     epoch=epoch, offset=head, floor=head if floor is None else floor, stamp=stamp_of(written)
                 )
     return heads
+
+
+def select_topics(connection: BaseDatabaseWrapper) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT name FROM {TOPIC} ORDER BY name")
+        return [name for (name,) in cursor.fetchall()]
 
 
 def select_entries(
@@ -126,7 +135,7 @@ class Exact:
                     guard.off()
                     return state.position, take()
             if state is None:
-                create(self._connection, [self._topic])
+                settled(self._connection, self._dialect, partial(create, self._connection, [self._topic]))
             self._sequence()
         # The topic is so busy that something always waits. Then what is visible is numbered in the same transaction.
         for _ in range(TRIES):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping, 
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from django.db import connections, transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -20,8 +19,10 @@ from holdfast.stores.redis import RedisStore, hash_tag
 
 from .announcement import UNANNOUNCED, Announce
 from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log, LogUnavailable, Trimmed
+from .enlisted import Enlisted, listed
 from .redis_calls import RedisCalls
 from .scripts import APPEND, HEAD, READ, RENEW, TRIM
+from .transactions import is_open
 
 T = TypeVar("T")
 
@@ -73,27 +74,25 @@ class RedisLog(Log):
         self._names = f"{store.prefix}:log:"
         self._calls = RedisCalls(store, alias, answer_seconds)
         self._listed: set[str] = set()
+        self._enlisted = Enlisted(alias, self._append_committed)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def in_transaction(self) -> bool:
-        return connections[self.alias].in_atomic_block
+        return is_open(self.alias)
 
     def enlist(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
         if drafts:
-            drafts = tuple(drafts)
-            write = lambda: self._append_committed(drafts, committed)  # noqa: E731 - Django wants one with a name
-            transaction.on_commit(write, using=self.alias, robust=True)
+            self._enlisted.add(drafts, committed)
 
     def _append_committed(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
         try:
             batches = self.append(drafts)
         except LogUnavailable as error:
-            topics = ", ".join(sorted({draft.topic for draft in drafts}))
             logger.error(
                 "%d events of %s are lost: their transaction has committed, and %s",
                 len(drafts),
-                topics,
+                listed({draft.topic for draft in drafts}),
                 error,
             )
             return

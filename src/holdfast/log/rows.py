@@ -11,8 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from .base import Draft
-from .tables import OUTBOX, ROWS, TOPIC
+from .tables import ROWS, TOPIC
 
 logger = logging.getLogger("holdfast.log")
 
@@ -42,17 +41,6 @@ def replace_epoch(connection: BaseDatabaseWrapper, topic: str, epoch: str) -> No
         )
         if cursor.rowcount:
             logger.warning("topic %r has a new epoch: its log went back in time", topic)
-
-
-def put_aside(connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
-    """Write ``drafts`` into the outbox, in their order."""
-    present = now(connection)
-    with connection.cursor() as cursor:
-        insert(
-            cursor,
-            f"INSERT INTO {OUTBOX} (topic, name, payload, exclude, created_at) VALUES",
-            [(draft.topic, draft.name, draft.payload.decode(), draft.exclude, present) for draft in drafts],
-        )
 
 
 def insert(cursor: CursorWrapper, head: str, rows: Sequence[tuple[Any, ...]], tail: str = "") -> None:

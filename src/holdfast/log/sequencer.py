@@ -6,9 +6,7 @@ the holder has yet to look again. So contention turns into batches, and nobody w
 """
 
 import logging
-import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -18,8 +16,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from .base import Batch, Draft
-from .dialects import Dialect, Placed, State
-from .rows import create, moment
+from .conflicts import settled
+from .dialects import Dialect
+from .enlisted import listed
+from .placing import Placed, State
+from .rows import moment
 from .tables import CHUNK, OUTBOX
 
 T = TypeVar("T")
@@ -31,11 +32,6 @@ ROUNDS = 20
 
 GRACE = timedelta(seconds=1)
 """How long an entry waits before a sweep takes it: a publisher that lives is faster."""
-
-CONFLICTS = 50
-"""How often a statement is tried again under REPEATABLE READ or SERIALIZABLE, where who comes second gets an error."""
-
-_chance = random.Random()  # noqa: S311 - it only spreads the tries
 
 
 class Sequencer:
@@ -52,73 +48,110 @@ class Sequencer:
             by_topic.setdefault(draft.topic, []).append(draft)
         connection = connections[self._alias]
         placed = self._settled(connection, lambda: self._place(connection, by_topic))
-        batches: list[Batch] = []
-        for topic, place in placed.items():
-            if place:
-                batches.append(place.batch(topic, by_topic[topic]))
-            if not place or place.waiting:  # having had the lock we look again
-                batches += self._sequence_later(connection, topic)
-        return batches
+        batches = [place.batch(topic, by_topic[topic]) for topic, place in sorted(placed.items())]
+        # Having had the lock we look again; and where we did not get it, its holder may have looked before we wrote.
+        unsettled = [topic for topic in by_topic if topic not in placed or placed[topic].waiting]
+        return batches + self._sequence_later(connection, unsettled)
 
     def sequence(self, topic: str) -> list[Batch]:
-        """Number what waits in ``topic``, unless somebody else does that this instant."""
+        """Number what waits in ``topic``, unless another caller does that this instant."""
         return self._sequence(connections[self._alias], topic)
+
+    def sequence_all(self, topics: Sequence[str]) -> Iterator[list[Batch]]:
+        """Number what waits in ``topics``, about ``CHUNK`` entries at a time, each portion in a short transaction."""
+        connection = connections[self._alias]
+        if len(topics) == 1:  # the ordinary case, and the cheaper statement
+            if batches := self._sequence(connection, topics[0]):
+                yield batches
+            return
+        for start in range(0, len(topics), CHUNK):
+            yield from self._sequence_many(connection, topics[start : start + CHUNK])
 
     def overdue(self) -> list[str]:
         """Topics with entries that waited longer than a living publisher would have let them."""
         connection = connections[self._alias]
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT DISTINCT topic FROM {OUTBOX} WHERE created_at < %s ORDER BY topic",
-                (moment(connection, timezone.now() - GRACE),),
-            )
-            return [topic for (topic,) in cursor.fetchall()]
+        return self._settled(connection, partial(_overdue, connection))
 
     def _place(
-        self, connection: BaseDatabaseWrapper, by_topic: dict[str, list[Draft]]
-    ) -> dict[str, Placed | None]:
-        """In one transaction; ``None`` where the drafts went into the outbox."""
-        place = partial(self._dialect.place, connection)
-        if len(by_topic) == 1:  # a transaction by itself
-            return {topic: place(topic, drafts) for topic, drafts in by_topic.items()}
+        self, connection: BaseDatabaseWrapper, by_topic: Mapping[str, Sequence[Draft]]
+    ) -> dict[str, Placed]:
+        """In one transaction; topics that are missing in the result had theirs go into the outbox."""
+        if len(by_topic) == 1:
+            ((topic, drafts),) = by_topic.items()
+            place = self._dialect.place(connection, topic, drafts)
+            return {topic: place} if place else {}
+        portions = list(portions_of(by_topic))
+        if len(portions) == 1:
+            return self._dialect.place_many(connection, portions[0])  # a transaction by itself
+        placed: dict[str, Placed] = {}
         with transaction.atomic(using=self._alias):
-            return {topic: place(topic, by_topic[topic]) for topic in sorted(by_topic)}
+            for portion in portions:
+                placed |= self._dialect.place_many(connection, portion)
+        return placed
 
-    def _sequence_later(self, connection: BaseDatabaseWrapper, topic: str) -> list[Batch]:
+    def _sequence_later(self, connection: BaseDatabaseWrapper, topics: Sequence[str]) -> list[Batch]:
         """Number what waits, or leave it to a sweep: what was appended is durable, and must not be reported as failed."""
+        batches: list[Batch] = []
         try:
-            return self._sequence(connection, topic)
+            if topics:
+                for some in self.sequence_all(sorted(topics)):
+                    batches += some
         except DatabaseError:
             if connection.in_atomic_block:
                 raise
-            logger.warning("could not number what waits in %s; a sweep will", topic, exc_info=True)
+            logger.warning("could not number what waits in %s; a sweep will", listed(topics), exc_info=True)
             connection.close_if_unusable_or_obsolete()
-            return []
+        return batches
 
     def _sequence(self, connection: BaseDatabaseWrapper, topic: str) -> list[Batch]:
         batches = []
         for _ in range(ROUNDS):
             moved = self._settled(connection, lambda: self._dialect.move(connection, topic))
-            if moved.state is State.MOVED:
-                batches.append(moved.batch(topic))
-                if not self._dialect.skips_locked and len(moved.entries) < CHUNK:
-                    break
-            elif moved.state is State.UNKNOWN:
-                create(connection, [topic])
-            else:
+            if moved.state is not State.MOVED:
                 # BUSY is as good as IDLE. What we were called for was committed before we tried for the lock, and we
                 # tried before its holder gave it back; the holder looks again after that, and so will see it.
                 break
+            batches.append(moved.batch(topic))
+            if not self._dialect.skips_locked and len(moved.entries) < CHUNK:
+                break
         return batches
 
+    def _sequence_many(self, connection: BaseDatabaseWrapper, topics: Sequence[str]) -> Iterator[list[Batch]]:
+        """As :meth:`_sequence`, for topics that share each transaction."""
+        asked = topics
+        for _ in range(ROUNDS * len(topics)):
+            batches = self._settled(connection, lambda: self._dialect.move_many(connection, asked))  # noqa: B023 - called at once
+            if not batches:
+                break
+            yield batches
+            if sum(len(batch.entries) for batch in batches) < CHUNK:
+                if not self._dialect.skips_locked:
+                    break
+                asked = [batch.topic for batch in batches]  # those whose locks we had
+
     def _settled(self, connection: BaseDatabaseWrapper, attempt: Callable[[], T]) -> T:
-        """Try again what failed because of an isolation level stricter than the database's default, out of step with those
-        whom it was in conflict with."""
-        for tried in range(CONFLICTS):
-            try:
-                return attempt()
-            except DatabaseError as error:
-                if connection.in_atomic_block or not self._dialect.conflict(error):
-                    raise
-            time.sleep(_chance.uniform(0, min(0.05, 0.001 * 2**tried)))
-        return attempt()
+        return settled(connection, self._dialect, attempt)
+
+
+def _overdue(connection: BaseDatabaseWrapper) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT DISTINCT topic FROM {OUTBOX} WHERE created_at < %s ORDER BY topic",
+            (moment(connection, timezone.now() - GRACE),),
+        )
+        return [topic for (topic,) in cursor.fetchall()]
+
+
+def portions_of(by_topic: Mapping[str, Sequence[Draft]]) -> Iterator[dict[str, Sequence[Draft]]]:
+    """Cut drafts into portions for one statement each, of about ``CHUNK`` drafts, in the order of the topics' names: two
+    transactions that create the same topics do so in the same order."""
+    portion: dict[str, Sequence[Draft]] = {}
+    count = 0
+    for topic in sorted(by_topic):
+        portion[topic] = by_topic[topic]
+        count += len(by_topic[topic])
+        if count >= CHUNK:
+            yield portion
+            portion, count = {}, 0
+    if portion:
+        yield portion

@@ -8,10 +8,13 @@ position there can still be told from one in a log that went back in time.
 """
 
 from datetime import datetime
+from functools import partial
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from .conflicts import settled
+from .dialects import Dialect
 from .rows import moment
 from .tables import CHUNK, ENTRY, TOPIC
 
@@ -42,16 +45,28 @@ def expendable(
     return found
 
 
-def trim(connection: BaseDatabaseWrapper, topic: str, before: datetime | None, count: int | None) -> int:
+def trim(
+    connection: BaseDatabaseWrapper, dialect: Dialect, topic: str, before: datetime | None, count: int | None
+) -> int:
+    gone = 0
+    while True:
+        some = settled(connection, dialect, partial(_trim_some, connection, topic, before, count))
+        gone += some
+        if some < CHUNK:
+            return gone
+
+
+def _trim_some(
+    connection: BaseDatabaseWrapper, topic: str, before: datetime | None, count: int | None
+) -> int:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT id, head FROM {TOPIC} WHERE name = %s", (topic,))
         row = cursor.fetchone()
     if row is None:
         return 0
     topic_id, head = row
-    surplus = 0 if count is None else head - count
-    gone = 0
-    while offsets := oldest(connection, topic_id, surplus, before):
+    offsets = oldest(connection, topic_id, 0 if count is None else head - count, before)
+    if offsets:
         place = (topic_id, offsets[-1])
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute(f'DELETE FROM {ENTRY} WHERE topic_id = %s AND "offset" < %s', place)
@@ -60,10 +75,7 @@ def trim(connection: BaseDatabaseWrapper, topic: str, before: datetime | None, c
                 ' WHERE topic_id = %s AND "offset" = %s',
                 place,
             )
-        gone += len(offsets)
-        if len(offsets) < CHUNK:
-            break
-    return gone
+    return len(offsets)
 
 
 def oldest(

@@ -23,6 +23,12 @@ def largest_message() -> int:
     return max(LARGEST_MESSAGE, 4 * conf.settings().message_bytes)
 
 
+def live_url(root_path: str = "") -> str:
+    """Return the path of the WebSocket, as browsers see it. ``root_path`` is the server's."""
+    prefix = settings.FORCE_SCRIPT_NAME or root_path
+    return f"{prefix.rstrip('/')}/{conf.settings().path}ws"
+
+
 def load() -> Any:
     """What ``ASGI_APPLICATION`` names; without it Django with live topics. Sets Django up where that was not done yet.
 

@@ -18,7 +18,7 @@ from django.core.management.base import CommandError
 
 from holdfast import __version__, conf, wiring
 from holdfast.management import systemd
-from holdfast.management.application import largest_message, load
+from holdfast.management.application import largest_message, live_url, load
 from holdfast.server.server import Server
 from holdfast.topics.registry import registry
 
@@ -135,7 +135,7 @@ def serve(options: dict[str, Any], say: Say) -> None:
     workers = options["workers"]
     drain_seconds = conf.settings().drain_seconds
     _check(options)
-    say(f"Holdfast {__version__} serves HTTP, and live topics at /{conf.settings().path}ws\n")
+    say(f"Holdfast {__version__} serves HTTP, and live topics at {live_url(options['root_path'])}\n")
     for line in (*_raised_open_files(), *_between(workers or 1)):
         say(f"{line}\n")
     # Before there is a server to be drained, SIGTERM must not leave the socket's file behind.
@@ -213,11 +213,19 @@ def _config(options: dict[str, Any]) -> Config:
         ws_max_size=options["ws_max_size"] or largest_message(),
         ws_ping_interval=None,  # Holdfast's heartbeats do that, and without a timer for each connection
         server_header=False,
+        use_colors=_colors(options),
         log_config=None if _logs_uvicorn_itself() else uvicorn.config.LOGGING_CONFIG,
         ws="holdfast.server:WebSocketProtocol",
         http="holdfast.server:HttpProtocol",
         **{name: options[name] for name in passed},
     )
+
+
+def _colors(options: dict[str, Any]) -> bool | None:
+    """What Django's ``--force-color`` and ``--no-color`` say; ``None``: colours on a terminal."""
+    if options.get("force_color"):
+        return True
+    return False if options.get("no_color") else None
 
 
 def _logs_uvicorn_itself() -> bool:

@@ -1,6 +1,7 @@
 """The encodings of the wire: the same messages as JSON text or as MessagePack."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -15,13 +16,6 @@ class BadMessage(Exception):
     def __init__(self, code: codes.Code, detail: str, ref: int | None = None) -> None:
         super().__init__(f"{code.name}: {detail}")
         self.code, self.detail, self.ref = code, detail, ref
-
-
-class _Gist(msgspec.Struct):
-    """What is tried on a message that has the wrong shape."""
-
-    type: str | None = None
-    ref: int | None = None
 
 
 class Codec(Protocol):
@@ -45,31 +39,65 @@ TOO_DEEP = "nested too deeply"
 _KNOWN_TYPES = frozenset(cls.__struct_config__.tag for cls in Inbound.__args__)
 
 
-def _read(decode: Callable[[Any], Inbound], gist: Callable[[Any], _Gist], data: str | bytes) -> Inbound:
+Gist = Mapping[str, Any]
+"""The top level of a message that did not decode, as far as it could be read."""
+
+
+def _read(decode: Callable[[Any], Inbound], gist: Callable[[Any], Gist], data: str | bytes) -> Inbound:
     try:
         return decode(data)
-    except UnicodeError as error:  # a text with lone surrogates
-        raise BadMessage(codes.MALFORMED, str(error)) from None
-    except RecursionError:
-        raise BadMessage(codes.MALFORMED, TOO_DEEP) from None
-    except msgspec.MsgspecError as error:
-        raise _diagnose(error, gist, data) from None
+    except (UnicodeError, RecursionError, msgspec.MsgspecError) as error:
+        raise _diagnose(error, gist(data)) from None
 
 
-def _diagnose(error: msgspec.MsgspecError, gist: Callable[[Any], _Gist], data: str | bytes) -> BadMessage:
-    """Say what is wrong with a message that did not decode."""
+def _diagnose(error: Exception, gist: Gist) -> BadMessage:
+    """Say what is wrong with a message that did not decode, and whom the answer is for."""
+    kind, ref = gist.get("type"), gist.get("ref")
+    if type(ref) is not int or not 0 <= ref < 2**53:
+        ref = None
+    if isinstance(error, RecursionError):
+        return BadMessage(codes.MALFORMED, TOO_DEEP, ref)
     if not isinstance(error, msgspec.ValidationError):
-        return BadMessage(codes.MALFORMED, str(error))
-    try:
-        read = gist(data)
-    except msgspec.MsgspecError:
-        return BadMessage(codes.INVALID_MESSAGE, str(error))
-    except RecursionError:
-        return BadMessage(codes.MALFORMED, TOO_DEEP)
-    ref = read.ref if read.ref is not None and 0 <= read.ref < 2**53 else None
-    if read.type is not None and read.type not in _KNOWN_TYPES:
-        return BadMessage(codes.UNKNOWN_TYPE, read.type[:100], ref)
+        return BadMessage(codes.MALFORMED, str(error), ref)
+    if isinstance(kind, str) and kind not in _KNOWN_TYPES:
+        return BadMessage(codes.UNKNOWN_TYPE, _well_formed(kind[:100]), ref)
     return BadMessage(codes.INVALID_MESSAGE, str(error), ref)
+
+
+def _well_formed(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _json_gist(data: str | bytes) -> Gist:
+    """Read what msgspec does not: lone surrogates, control characters, numbers that JSON does not have."""
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+        found = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+class _Top(msgspec.Struct):
+    """The two fields of a MessagePack message that an answer needs. What else is in it is passed over, not read."""
+
+    type: msgspec.Raw = msgspec.Raw()
+    ref: msgspec.Raw = msgspec.Raw()
+
+
+_top = msgspec.msgpack.Decoder(_Top).decode
+
+
+def _msgpack_gist(data: bytes) -> Gist:
+    found: dict[str, Any] = {}
+    try:
+        top = _top(data)
+        for name, raw in (("ref", top.ref), ("type", top.type)):
+            if len(memoryview(raw)):
+                found[name] = msgspec.msgpack.decode(raw)
+    except (UnicodeError, RecursionError, msgspec.MsgspecError):
+        pass  # what was found before that counts
+    return found
 
 
 class JsonCodec:
@@ -79,11 +107,10 @@ class JsonCodec:
     binary = False
 
     _decode = msgspec.json.Decoder(Inbound).decode
-    _gist = msgspec.json.Decoder(_Gist).decode
     _encode = msgspec.json.Encoder().encode
 
     def decode(self, data: str | bytes) -> Inbound:
-        return _read(self._decode, self._gist, data)
+        return _read(self._decode, _json_gist, data)
 
     def encode(self, frame: Outbound) -> str | bytes:
         return self._encode(frame).decode()
@@ -99,13 +126,13 @@ class MsgpackCodec:
     binary = True
 
     _decode = msgspec.msgpack.Decoder(Inbound).decode
-    _gist = msgspec.msgpack.Decoder(_Gist).decode
     _encode = msgspec.msgpack.Encoder().encode
 
     def decode(self, data: str | bytes) -> Inbound:
         if isinstance(data, str):
-            raise BadMessage(codes.MALFORMED, "a text message on a MessagePack connection")
-        return _read(self._decode, self._gist, data)
+            error = msgspec.DecodeError("a text message on a MessagePack connection")
+            raise _diagnose(error, _json_gist(data))
+        return _read(self._decode, _msgpack_gist, data)
 
     def encode(self, frame: Outbound) -> str | bytes:
         """Payloads are kept as JSON inside the server; here they change their clothes."""

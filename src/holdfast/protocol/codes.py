@@ -21,7 +21,7 @@ SUBPROTOCOLS: Final = ("holdfast.v1.json", "holdfast.v1.msgpack")
 class Code(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the catalogue.
 
-    ``close`` is the WebSocket close code, or ``None`` for a code that only ever answers a message.
+    ``close`` is the WebSocket close code, or ``None`` for a code that never ends a connection.
     ``retry`` says whether the same message may succeed later without being changed (for a close: whether to reconnect).
     """
 
@@ -70,7 +70,9 @@ TOO_MANY_CALLS: Final = _code(
 RATE_LIMITED: Final = _code("rate_limited", "Too many messages; try again later.", retry=True)
 INVALID_TOKEN: Final = _code("invalid_token", "The token is not valid.")
 INTERNAL: Final = _code("internal", "The server failed to handle the message.")
-UNAVAILABLE: Final = _code("unavailable", "The server cannot do this at the moment; try again.", retry=True)
+UNAVAILABLE: Final = _code(
+    "unavailable", "The server cannot do this at the moment; try again.", retry=True, close=4051
+)
 
 # ── the end of a connection: come back ───────────────────────────────────────────────────────────────────────────────
 DRAINING: Final = _code("draining", "The server is going away; reconnect.", retry=True, close=4000)
@@ -87,5 +89,10 @@ UNAUTHENTICATED: Final = _code(
     "unauthenticated", "The credentials are missing or no longer valid.", close=4401
 )
 DISCONNECTED: Final = _code("disconnected", "The server ended this connection.", close=4403)
+ORIGIN_REFUSED: Final = _code(
+    "origin_refused",
+    "This server takes no connections from pages of this origin; its log says more.",
+    close=4406,
+)
 
 CATALOGUE: Final = MappingProxyType(_catalogue)

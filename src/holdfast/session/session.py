@@ -28,11 +28,10 @@ FLOOD = 100
 """So many more messages that were bad or too fast than good ones, and a client is not going to better itself."""
 
 QUIET_HEARTBEATS = 1.5
-"""Heartbeats of silence after which the server asks the client for a sign of life (PROTOCOL.md, section 2.8).
+"""Heartbeats of silence after which the server pings the client, as hidden tabs need (PROTOCOL.md, section 2.8)."""
 
-A client that sends its pings in time is never asked. Browsers run the timers of a hidden tab once a minute, but hand it
-its messages at once; it then depends on being asked.
-"""
+RETRY_SECONDS = 1.0
+"""Seconds that a client is asked to wait before it tries again what was unavailable."""
 
 SILENT_HEARTBEATS = 2.5
 """Heartbeats of silence after which the server closes the connection (PROTOCOL.md, section 2.8)."""
@@ -195,10 +194,13 @@ class Session:
         return self._greeted([effect for frame in waiting for effect in self._handle(frame)])
 
     def not_authenticated(self, ref: int | None, code: Code = codes.INVALID_TOKEN) -> list[Effect]:
-        """A token is nobody's. With a hello that is the end; a refresh leaves things as they are."""
+        """A token identifies no user, or (``code`` is ``UNAVAILABLE``) the server cannot say whose it is. With a hello that is
+        the end of the connection, in the second case one to come back from; a refresh leaves things as they are."""
         if self.phase is Phase.CLOSED:
             return []
-        return self.hang_up(codes.UNAUTHENTICATED) if ref is None else [self._error(code, ref=ref)]
+        if ref is None:
+            return self.hang_up(code if code.close else codes.UNAUTHENTICATED)
+        return [self._error(code, ref=ref, retry_after=RETRY_SECONDS if code.retry else None)]
 
     # ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

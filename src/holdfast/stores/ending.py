@@ -1,14 +1,23 @@
-"""What a process does last: those who still have something to hand over do so, for a bounded time."""
+"""The end of a process: what still waits in it is handed over, for a bounded time.
 
+A process that ends by itself ends in one of two ways. The interpreter exits, and runs what :mod:`atexit` knows. Or
+something calls ``os._exit``, which runs nothing: children of ``multiprocessing``, Celery's pool and RQ's jobs end like that.
+So a process that hands things over in the background has an ``os._exit`` that hands over first.
+"""
+
+import asyncio
 import atexit
 import os
-import sys
+import threading
 import time
 import weakref
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 EXIT_SECONDS = 3.0
 """How long a process that ends waits, at most, for what is still queued."""
+
+LOOK_SECONDS = 0.001
+"""Between two looks at whether it has been handed over."""
 
 
 class Flushable(Protocol):
@@ -17,7 +26,6 @@ class Flushable(Protocol):
 
 
 _flushed: weakref.WeakSet[Flushable] = weakref.WeakSet()
-_watched: int | None = None
 
 
 def flush_at_exit(thing: Flushable) -> None:
@@ -25,14 +33,42 @@ def flush_at_exit(thing: Flushable) -> None:
     _flushed.add(thing)
 
 
-def flush_when_a_forked_worker_ends() -> None:
-    """A child of ``multiprocessing`` ends by ``os._exit`` and runs only the finalizers of that module. To be called by the
-    process itself, as what its parent asked for counts for the parent only; once is enough."""
-    global _watched
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and _watched != os.getpid():
-        _watched = os.getpid()
-        util.Finalize(None, _flush_all, exitpriority=100)
+def flush_before_os_exit() -> None:
+    """Do the same when this process leaves by ``os._exit``. Whatever starts a thread that hands over calls this."""
+    global _replaced, _leave_at_once
+    if not _replaced:  # once: others may have wrapped ours since
+        _replaced = True
+        _leave_at_once, os._exit = os._exit, _flush_and_leave
+
+
+def wait_for(event: threading.Event, timeout: float) -> bool:
+    """Wait for ``event``, for at most ``timeout`` seconds; return whether it is set.
+
+    Takes no lock: a signal handler that calls ``os._exit`` may have interrupted the thread that holds it. Lets other
+    greenlets run, where threads are greenlets.
+    """
+    deadline = time.monotonic() + timeout
+    while not event.is_set():
+        if (left := deadline - time.monotonic()) <= 0:
+            return False
+        time.sleep(min(left, LOOK_SECONDS))
+    return True
+
+
+_leave_at_once = os._exit
+_replaced = _leaving = False
+
+
+def _flush_and_leave(status: int) -> NoReturn:
+    """``os._exit``, after :func:`_flush_all`. On an event loop, which others may wait for, it leaves at once; and so it does
+    when it is called again while it waits, as by a second signal."""
+    global _leaving
+    try:
+        if not _leaving and asyncio._get_running_loop() is None:
+            _leaving = True
+            _flush_all()
+    finally:
+        _leave_at_once(status)
 
 
 def _flush_all() -> None:

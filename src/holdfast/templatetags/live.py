@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from django import template
+from django.conf import settings as django_settings
 from django.template.context import Context
 from django.templatetags.static import static
 from django.urls import get_script_prefix
@@ -22,25 +23,59 @@ MODULE = "holdfast/holdfast.js"
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
+TWO_MAPS = (
+    "This page has more than one import map, and Firefox takes only the first: the imports of the others fail there. "
+    'Keep one: write {% live_script importmap=False %} and add "holdfast": "{% static \'holdfast/holdfast.js\' %}" to '
+    "your own map."
+)
+
+# For developers. Only the browser sees all maps of a page, whatever put them there.
+_WATCH = """addEventListener("DOMContentLoaded", () => {
+  if (document.querySelectorAll('script[type="importmap" i]').length > 1) console.warn(%s);
+});"""
+
+
 @register.simple_tag(takes_context=True)
-def live_script(context: Context, nonce: str | None = None) -> SafeString:
+def live_script(context: Context, nonce: str | None = None, importmap: bool = True) -> SafeString:
     """Let the page's modules ``import { connect } from "holdfast"``, and tell the client where the server is.
 
     Put it into ``<head>``, before the first ``<script type="module">``: an import map counts only for what follows it.
     Under a content security policy give it the ``nonce``, unless the page has one as ``csp_nonce`` (in the context, as
     of Django 6, or on the request, as of django-csp), which is found by itself.
+
+    A page has one import map: Firefox ignores all but the first. Beside a map of the page's own write
+    ``{% live_script importmap=False %}``, which says only where the server is, and name the client in that map::
+
+        <script type="importmap">
+          {"imports": {"holdfast": "{% static 'holdfast/holdfast.js' %}", "vue": "…"}}
+        </script>
+
+    Under ``DEBUG`` a page with several maps says so in the browser's console.
     """
-    module = static(MODULE)
     attribute = _nonce(context, nonce)
-    return format_html(
-        '<script type="importmap"{nonce}>{imports}</script>\n'
-        '<link rel="modulepreload" href="{module}"{nonce}>\n'
-        '<script type="application/json" id="holdfast-config"{nonce}>{config}</script>',
-        nonce=attribute,
-        module=module,
-        imports=_json({"imports": {"holdfast": module}}),
-        config=_json({"url": f"{get_script_prefix()}{settings().path}ws"}),
-    )
+    elements = [
+        *(_import_map(attribute) if importmap else []),
+        format_html(
+            '<script type="application/json" id="holdfast-config"{}>{}</script>',
+            attribute,
+            _json({"url": f"{get_script_prefix()}{settings().path}ws"}),
+        ),
+    ]
+    if django_settings.DEBUG:
+        watch = mark_safe(_WATCH % _json(TWO_MAPS))  # noqa: S308 - nothing in it comes from outside
+        elements.append(format_html("<script{}>{}</script>", attribute, watch))
+    return mark_safe("\n".join(elements))  # noqa: S308 - of safe parts
+
+
+def _import_map(nonce: SafeString) -> list[SafeString]:
+    """The map, and a preload behind it: in front of it, it would end the time for maps."""
+    module = static(MODULE)
+    return [
+        format_html(
+            '<script type="importmap"{}>{}</script>', nonce, _json({"imports": {"holdfast": module}})
+        ),
+        format_html('<link rel="modulepreload" href="{}"{}>', module, nonce),
+    ]
 
 
 @register.simple_tag

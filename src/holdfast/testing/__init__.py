@@ -15,8 +15,8 @@ between the two is encoded and decoded as on the wire. The log is the project's 
 
 ``LiveClient`` is for ``def`` tests, ``AsyncLiveClient`` has the same methods, awaited, for ``async def`` tests. All
 clients of one test share an environment: ``Live`` or ``AsyncLive``. The first client makes one if the test has not, and
-the last one ends it. With pytest, ``pytest_plugins = ["holdfast.testing.pytest"]`` brings it as the fixtures ``live``
-and ``alive``.
+the last one ends it. Tests with a browser need a server: ``LiveServerTestCase``. With pytest, ``pytest_plugins = ["holdfast.testing.pytest"]`` brings it as the fixtures ``live``,
+``alive`` and ``live_site``.
 
 Names are imported on first use, so that a pytest plugin may import this package before Django is set up.
 """
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from holdfast.testing.asynchronous import AsyncLive, AsyncLiveClient
     from holdfast.testing.errors import CallError, Disconnected, JoinError, LiveError
+    from holdfast.testing.live_server import LiveServerTestCase
     from holdfast.testing.sync import Live, LiveClient
     from holdfast.testing.values import Joined, Received, Reset
 
@@ -41,6 +42,7 @@ _DEFINED_IN: dict[str, str] = {
     "Live": "holdfast.testing.sync",
     "LiveClient": "holdfast.testing.sync",
     "LiveError": "holdfast.testing.errors",
+    "LiveServerTestCase": "holdfast.testing.live_server",
     "Received": "holdfast.testing.values",
     "Reset": "holdfast.testing.values",
 }
@@ -55,6 +57,7 @@ __all__ = [
     "Live",
     "LiveClient",
     "LiveError",
+    "LiveServerTestCase",
     "Received",
     "Reset",
 ]

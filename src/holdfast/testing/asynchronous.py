@@ -11,7 +11,7 @@ from holdfast.log.base import Log
 
 from .client import Client
 from .commits import Commits, any_in_test_transaction
-from .environment import Environment
+from .environment import Environment, around_handlers
 from .pump import SensitiveThreads
 
 
@@ -31,7 +31,8 @@ class AsyncLive(Environment):
         self, *, log: Log | None = None, backplane: Backplane | None = None, rates: bool = True
     ) -> None:
         commits = Commits()
-        super().__init__(SensitiveThreads(commits.run), commits, log, backplane, rates)
+        threads = SensitiveThreads(commits.run, around_handlers())
+        super().__init__(threads, commits, log, backplane, rates)
 
     async def __aenter__(self) -> Self:
         self.open()
@@ -50,10 +51,15 @@ class AsyncLive(Environment):
             self.close()
 
     async def connect(
-        self, user: Any = None, *, token: str | None = None, browser: Any = None
+        self,
+        user: Any = None,
+        *,
+        token: str | None = None,
+        browser: Any = None,
+        host: str | None = None,
     ) -> "AsyncLiveClient":
         """A new client, connected. The arguments are those of :class:`AsyncLiveClient`."""
-        return await AsyncLiveClient(user, token=token, browser=browser, live=self).open()
+        return await AsyncLiveClient(user, token=token, browser=browser, host=host, live=self).open()
 
 
 class AsyncLiveClient(Client):
@@ -61,7 +67,8 @@ class AsyncLiveClient(Client):
 
     ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_USER"]``
     instead. ``browser`` is one of Django's test clients: then it connects with that one's session, at each ``resume()`` anew,
-    and the session's end is its own. Use it in ``async with``, or :meth:`open` and :meth:`close` it.
+    and the session's end is its own. ``host`` is the one that it connects to, for
+    ``HOLDFAST["HANDLER_CONTEXT"]``. Use it in ``async with``, or :meth:`open` and :meth:`close` it.
     """
 
     def __init__(
@@ -70,9 +77,10 @@ class AsyncLiveClient(Client):
         *,
         token: str | None = None,
         browser: Any = None,
+        host: str | None = None,
         live: AsyncLive | None = None,
     ) -> None:
-        super().__init__(user, token=token, browser=browser)
+        super().__init__(user, token=token, browser=browser, host=host)
         self._live = live
 
     async def open(self) -> Self:

@@ -8,6 +8,7 @@ import msgspec
 
 from holdfast.protocol import frames
 from holdfast.protocol.positions import Position
+from holdfast.topics.encoding import encode
 from holdfast.topics.event import Event
 from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic
@@ -102,7 +103,7 @@ class Client(Peer):
         :class:`CallError`.
         """
         name = str(topic)
-        payload = msgspec.Raw(msgspec.json.encode({**(arguments or {}), **more}))
+        payload = msgspec.Raw(encode({**(arguments or {}), **more}))
         if key is None:
             self._keys += 1
             key = f"{self._id}-{self._keys}"

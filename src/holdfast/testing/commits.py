@@ -5,14 +5,20 @@ ever commits there, and nothing that was published would ever be delivered. So w
 the only one open, what was registered with ``on_commit`` is run, as it would be after a commit. What a rolled back
 savepoint took away is not run, because Django has taken it away; and while an ``atomic()`` of the application or of the
 test is open, nothing is.
+
+Some libraries (django-cacheops is one) put code of their own around every ``atomic()``, and register a callback as the
+outermost block is entered. Here that is the test's own block, which is still open: such a callback waits for its end.
 """
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ContextDecorator
+from functools import partial
 from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.transaction import Atomic
 
 from holdfast.log.base import Log
 from holdfast.log.database import DatabaseLog
@@ -47,10 +53,11 @@ class Commits:
 
     def _due(self, connection: BaseDatabaseWrapper) -> Iterator[tuple[Hook, bool]]:
         registered = hooks(connection)
+        hooking = modules_that_hook(connection)
         for index, (savepoints, hook, robust) in enumerate(registered):
-            if hook is done:
+            if hook is done or module_of(hook) in hooking:
                 continue
-            if savepoints:
+            if of_the_test(connection, savepoints):
                 registered[index] = (savepoints, done, robust)
             elif any(hook is ran for ran in self._ran):
                 continue
@@ -74,6 +81,27 @@ def hooks(connection: BaseDatabaseWrapper) -> list[tuple[set[str], Hook, bool]]:
     return registered  # type: ignore[no-any-return]
 
 
+def modules_that_hook(connection: BaseDatabaseWrapper) -> frozenset[str]:
+    """The modules, other than Django's, whose code runs as the test's blocks are entered or left."""
+    blocks: Any = connection.atomic_blocks
+    methods = (
+        vars(kind)[name]
+        for kind in {kind for block in blocks for kind in type(block).__mro__}
+        for name in ("__enter__", "__exit__")
+        if name in vars(kind)
+    )
+    return frozenset(map(module_of, methods)) - {Atomic.__module__, ContextDecorator.__module__}
+
+
+def module_of(function: Any) -> str:
+    """Where a function is defined, whatever it was made to look like (``functools.wraps``)."""
+    while isinstance(function, partial):
+        function = function.func
+    function = getattr(function, "__func__", function)
+    found: str = getattr(function, "__globals__", {}).get("__name__") or type(function).__module__
+    return found
+
+
 def in_test_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Is the transaction of a ``TestCase`` open on this connection, and no other inside it?"""
     blocks: Any = connection.atomic_blocks
@@ -88,9 +116,23 @@ def any_in_test_transaction() -> bool:
 def held_back() -> bool:
     """Does anything wait for the end of an ``atomic()`` that is open in the calling thread?"""
     return any(
-        not in_test_transaction(connection) and any(hook is not done for _, hook, _ in hooks(connection))
+        not in_test_transaction(connection) and any(_waits(connection))
         for connection in connections.all(initialized_only=True)
     )
+
+
+def _waits(connection: BaseDatabaseWrapper) -> Iterator[bool]:
+    hooking = modules_that_hook(connection)
+    for savepoints, hook, _ in hooks(connection):
+        yield hook is not done and of_the_test(connection, savepoints) and module_of(hook) not in hooking
+
+
+def of_the_test(connection: BaseDatabaseWrapper, savepoints: set[str]) -> bool:
+    """Was a callback with these savepoints registered in the test, and not for its whole class? A test of a ``TestCase``
+    begins with a savepoint in the block of its class."""
+    blocks: Any = connection.atomic_blocks
+    ids: Any = connection.savepoint_ids
+    return not ids or not blocks[0]._from_testcase or ids[0] in savepoints
 
 
 def number_what_waits(log: Log) -> None:

@@ -21,7 +21,9 @@ from holdfast.connections.service import Policy
 from holdfast.hub import runtime as runtimes
 from holdfast.hub.hub import Timing
 from holdfast.hub.runtime import Runtime
+from holdfast.hub.surroundings import Around
 from holdfast.hub.threads import Inline, Threads
+from holdfast.hub.waiting import calling_afterwards
 from holdfast.limits.base import Limiter, Rate
 from holdfast.log.base import Log
 
@@ -105,6 +107,7 @@ class Environment:
         Environment.current = self
         self._stack.callback(setattr, Environment, "current", None)
         self._stack.enter_context(runtimes.using(self._runtime))
+        self._stack.enter_context(calling_afterwards(self._commits.run))
         logger = logging.getLogger("holdfast")
         logger.addHandler(self.complaints)
         self._stack.callback(logger.removeHandler, self.complaints)
@@ -178,6 +181,11 @@ class Environment:
                 "@pytest.mark.django_db(transaction=True) (or use the fixture transactional_db); or put it into a class "
                 "of Django's TestCase, where async def tests have one thread for both."
             )
+
+
+def around_handlers() -> Around | None:
+    """What the project's settings put around handlers."""
+    return wiring.handler_context(settings())
 
 
 def _without_loop(function: Callable[[], T]) -> T:

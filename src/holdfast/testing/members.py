@@ -6,6 +6,7 @@ import msgspec
 
 from holdfast.connections.attending import anonymous_id
 from holdfast.protocol import frames
+from holdfast.topics.owner import key_text
 from holdfast.topics.presence import Member
 
 
@@ -66,7 +67,7 @@ def member_id(who: Any) -> str:
     client = getattr(who, "_client", who)
     user = getattr(client, "_user", who)
     if getattr(user, "pk", None) is not None:
-        return str(user.pk)
+        return key_text(user.pk)
     if hasattr(client, "_user"):
         return anonymous_id(client.id)
     raise TypeError(f"expected a user, a live client or a member's id, got {who!r}")

@@ -10,8 +10,10 @@ from django.conf import settings
 
 from holdfast import sessions
 from holdfast.connections.connection import Connection
+from holdfast.hub.surroundings import HandlerInfo
 from holdfast.protocol import codec, codes, frames
 from holdfast.protocol.positions import Position
+from holdfast.topics.owner import key_text
 from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic
 
@@ -46,6 +48,7 @@ class Peer:
         *,
         token: str | None = None,
         browser: Any = None,
+        host: str | None = None,
     ) -> None:
         if browser is not None and not (user is None and token is None):
             raise TypeError("a browser brings its own user: leave out user and token")
@@ -53,6 +56,7 @@ class Peer:
         self._user = user
         self._token = token
         self._browser = browser
+        self._host = host
         self._id = secrets.token_hex(8)
         self._line: Line | None = None
         self._inbox = Inbox()
@@ -120,8 +124,13 @@ class Peer:
         self._requests.clear()
         self._welcome = asyncio.get_running_loop().create_future()
         self._line = line = Line(self._take, self._ended, service.policy.write_buffer_bytes)
-        key = await environment.look(self._find_session) if self._browser is not None else None
-        line.connection = Connection(service, hub, line, codec.JSON, user=self._user, session_key=key)
+        key = None
+        if self._browser is not None:
+            info = HandlerInfo(host=self._host)
+            key = await service.runtime.threads.handle(info, self._find_session)
+        line.connection = Connection(
+            service, hub, line, codec.JSON, user=self._user, session_key=key, host=self._host
+        )
         line.write(frames.Hello(payload=frames.HelloPayload(client=self._id, token=self._token)))
         await self._answer(self._welcome, f"the hello of {self}", ANSWER_WITHIN)
 
@@ -301,7 +310,7 @@ class Peer:
             return name
         registry = self._environment.service.registry
         found = registry.resolve(
-            name, str(self._user.pk) if getattr(self._user, "pk", None) is not None else None
+            name, key_text(self._user.pk) if getattr(self._user, "pk", None) is not None else None
         )
         return name if found is None else found.name
 

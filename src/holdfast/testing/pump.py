@@ -13,7 +13,9 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, sync_to_async
+from django.db import connections
 
+from holdfast.hub.surroundings import Around, as_configured
 from holdfast.hub.threads import Threads
 
 P = ParamSpec("P")
@@ -69,6 +71,10 @@ class Pump(Executor):
                 self._work.popleft()()
         return task.result()
 
+    def runs_here(self) -> bool:
+        """Is the running event loop the pump's?"""
+        return asyncio.get_running_loop() is self._loop
+
     def close(self) -> None:
         """Cancel what is left on the loop and close it."""
         try:
@@ -104,37 +110,65 @@ def _leave_other_loops() -> None:
     AsyncToSync.executors.current = None
 
 
-class PumpThreads(Threads):
-    """The place of a process's worker threads in a ``def`` test: the test's thread."""
+class ThreadsInPlace(Threads):
+    """Worker threads whose place a test's own thread takes, with its connections and its context."""
 
-    def __init__(self, pump: Pump) -> None:
-        super().__init__(1)
-        self._pump = pump
-
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def context(self) -> contextvars.Context:
+        """A copy of the present one, where asgiref keeps the test's thread; what a test has activated does not count."""
         context = contextvars.copy_context()
-        work = partial(context.run, function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._pump, work)
+        context.run(as_configured)
+        context.run(self._lending.leave)
+        return context
+
+    def _between_handlers(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
 
 
-class SensitiveThreads(Threads):
+def _with_connections_of_its_own(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    finally:
+        connections.close_all()
+
+
+class PumpThreads(ThreadsInPlace):
+    """The place of a process's worker threads in a ``def`` test: the test's thread."""
+
+    def __init__(self, pump: Pump, around: Around | None = None) -> None:
+        super().__init__(1, around=around)
+        self._pump = pump
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._in(contextvars.copy_context(), partial(function, *args, **kwargs))
+
+    async def _visit(self, work: Callable[[], T]) -> T:
+        return await self._in(self.context(), work)
+
+    async def _in(self, context: contextvars.Context, work: Callable[[], T]) -> T:
+        if not self._pump.runs_here():
+            # The test's thread may be waiting for this very loop, and then no thread would do the work.
+            return await asyncio.to_thread(_with_connections_of_its_own, work)
+        return await asyncio.get_running_loop().run_in_executor(self._pump, context.run, work)
+
+
+class SensitiveThreads(ThreadsInPlace):
     """The place of a process's worker threads in an ``async def`` test: the thread that ``sync_to_async`` uses, so that
     handlers, Django's own async methods and the test see the same database connection."""
 
-    def __init__(self, afterwards: Callable[[], None]) -> None:
-        super().__init__(1)
+    def __init__(self, afterwards: Callable[[], None], around: Around | None = None) -> None:
+        super().__init__(1, around=around)
         self._afterwards = afterwards
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def work() -> T:
-            value = function(*args, **kwargs)
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._visit(partial(function, *args, **kwargs))
+
+    async def _visit(self, work: Callable[[], T]) -> T:
+        def with_commits() -> T:
+            value = work()
             self._afterwards()
             return value
 
-        return await sync_to_async(work, thread_sensitive=True)()
-
-    def close(self) -> None:
-        pass
+        return await sync_to_async(with_commits, thread_sensitive=True)()

@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:  # Django is not set up yet when pytest imports its plugins
     from holdfast.testing import AsyncLive, Live
+    from holdfast.testing.live_server import LiveSite
 
 try:
     import pytest_asyncio
@@ -30,6 +31,19 @@ def live() -> "Iterator[Live]":
 
     with Live() as environment:
         yield environment
+
+
+@pytest.fixture
+def live_site(transactional_db: None) -> "Iterator[LiveSite]":
+    """A server with pages, static files and live topics, for a browser: ``page.goto(live_site.url)``.
+
+    Takes the place of pytest-django's ``live_server``, which serves no WebSockets, and like it gives the test a database
+    with real transactions.
+    """
+    from holdfast.testing.live_server import live_site
+
+    with live_site() as site:
+        yield site
 
 
 if pytest_asyncio is not None:

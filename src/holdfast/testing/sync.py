@@ -13,7 +13,7 @@ from holdfast.topics.topic import Topic
 
 from .client import EVENT_WITHIN, NOTHING_WITHIN, Client
 from .commits import Commits
-from .environment import Environment
+from .environment import Environment, around_handlers
 from .peer import ANSWER_WITHIN
 from .pump import Pump, PumpThreads
 from .values import Joined, Received, Reset
@@ -43,7 +43,7 @@ class Live(Environment):
         commits = Commits()
         self._pump = Pump(commits.run)
         try:
-            super().__init__(PumpThreads(self._pump), commits, log, backplane, rates)
+            super().__init__(PumpThreads(self._pump, around_handlers()), commits, log, backplane, rates)
         except BaseException:
             self._pump.close()
             raise
@@ -75,9 +75,16 @@ class Live(Environment):
             self.close()
             self._pump.close()
 
-    def connect(self, user: Any = None, *, token: str | None = None, browser: Any = None) -> "LiveClient":
+    def connect(
+        self,
+        user: Any = None,
+        *,
+        token: str | None = None,
+        browser: Any = None,
+        host: str | None = None,
+    ) -> "LiveClient":
         """A new client, connected. The arguments are those of :class:`LiveClient`."""
-        return LiveClient(user, token=token, browser=browser, live=self).open()
+        return LiveClient(user, token=token, browser=browser, host=host, live=self).open()
 
 
 class LiveClient:
@@ -85,7 +92,8 @@ class LiveClient:
 
     ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_USER"]``
     instead. ``browser`` is one of Django's test clients: then it connects with that one's session, at each ``resume()`` anew,
-    and the session's end is its own. Use it in ``with``, or :meth:`open` and :meth:`close` it.
+    and the session's end is its own. ``host`` is the one that it connects to, for
+    ``HOLDFAST["HANDLER_CONTEXT"]``. Use it in ``with``, or :meth:`open` and :meth:`close` it.
     """
 
     def __init__(
@@ -94,9 +102,10 @@ class LiveClient:
         *,
         token: str | None = None,
         browser: Any = None,
+        host: str | None = None,
         live: Live | None = None,
     ) -> None:
-        self._client = Client(user, token=token, browser=browser)
+        self._client = Client(user, token=token, browser=browser, host=host)
         self._live = live
 
     # ── connecting ───────────────────────────────────────────────────────────────────────────────────────────────────

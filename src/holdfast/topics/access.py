@@ -6,13 +6,17 @@ commits. Each of these raises :class:`~holdfast.log.base.LogError` when the log 
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
 from holdfast.hub import runtime
 from holdfast.hub.control import Disconnect, Evict, Order, Recheck
+
+from .encoding import text_of
+from .owner import canonical_key, owner_of_client, owner_of_key, written
 
 R = TypeVar("R")
 
@@ -24,12 +28,12 @@ def disconnect(user: Any, *, reason: str | None = None) -> None:
     and do not come back by themselves. They may come back when their page is loaded anew: whoever is to stay out needs
     his right taken away as well (``is_active``, a rule, a session).
     """
-    _give(Disconnect(owner=owner_of("disconnect", user), reason=reason), instead="adisconnect(…)")
+    _give(_disconnection("disconnect", user, reason), instead="adisconnect(…)")
 
 
 async def adisconnect(user: Any, *, reason: str | None = None) -> None:
     """As :func:`disconnect`, for ``async`` code."""
-    await _agive(Disconnect(owner=owner_of("adisconnect", user), reason=reason))
+    await _agive(_disconnection("adisconnect", user, reason))
 
 
 def recheck(user: Any) -> None:
@@ -52,18 +56,21 @@ class Rechecking(Generic[R]):
 
     def __get__(self, topic: Any, owner: Any) -> Callable[[], R]:
         if topic is not None:
-            return lambda: self._ask(Recheck(topic=topic.name))
-        if not hasattr(owner, "declared"):
+            ask = partial(self._ask, Recheck(topic=topic.name))
+        elif not hasattr(owner, "declared"):
             raise TypeError(f"{owner.__name__} has no route, so nobody has joined it; ask its subclasses")
-        return lambda: self._ask(Recheck(route=owner.declared.route.text))
+        else:
+            ask = partial(self._ask, Recheck(route=owner.declared.route.text))
+        # asgiref and inspect see through a partial to the coroutine function in it.
+        return ask
 
 
 def _recheck(order: Order) -> None:
     _give(order, instead="arecheck()")
 
 
-def _arecheck(order: Order) -> Awaitable[None]:
-    return _agive(order)
+async def _arecheck(order: Order) -> None:
+    await _agive(order)
 
 
 class Access:
@@ -89,11 +96,11 @@ class Access:
 
     def evict_all(self, *, reason: str | None = None) -> None:
         """As :meth:`evict`, for everybody who has joined."""
-        _give(Evict(topic=self.name, reason=reason), instead="aevict_all(…)")
+        _give(self._eviction_of_all("evict_all", reason), instead="aevict_all(…)")
 
     async def aevict_all(self, *, reason: str | None = None) -> None:
         """As :meth:`evict_all`, for ``async`` code."""
-        await _agive(Evict(topic=self.name, reason=reason))
+        await _agive(self._eviction_of_all("aevict_all", reason))
 
     recheck = Rechecking(
         _recheck,
@@ -107,21 +114,33 @@ class Access:
         where = f"{type(self).__name__}.{method}"
         if not users:
             raise TypeError(f"{where}: whom? Give users, or end everybody's subscription with evict_all()")
-        return Evict(topic=self.name, owners=tuple(owner_of(where, user) for user in users), reason=reason)
+        owners = tuple(owner_of(where, user) for user in users)
+        return Evict(topic=self.name, owners=owners, reason=_reason(where, reason))
+
+    def _eviction_of_all(self, method: str, reason: str | None) -> Evict:
+        return Evict(topic=self.name, reason=_reason(f"{type(self).__name__}.{method}", reason))
+
+
+def _disconnection(method: str, user: Any, reason: str | None) -> Disconnect:
+    return Disconnect(owner=owner_of(method, user), reason=_reason(method, reason))
+
+
+def _reason(method: str, reason: Any) -> str | None:
+    return None if reason is None else text_of(method, "reason", reason)
 
 
 def owner_of(method: str, user: Any) -> str:
     """How orders call a user: given as one, by the primary key, or as a caller."""
     if not hasattr(user, "pk") and hasattr(user, "client"):  # a caller
         pk = getattr(user.user, "pk", None)
-        return f"client:{user.client}" if pk is None else f"user:{pk}"
-    pk = getattr(user, "pk", user)
-    if pk is None or pk == "" or isinstance(pk, bool):
+        return owner_of_client(user.client) if pk is None else owner_of_key(pk)
+    pk = user.pk if hasattr(user, "pk") else canonical_key(user)
+    if not written(pk):
         raise TypeError(
             f"{method}: {user!r} is nobody in particular; expected a user that has been saved, a primary key, or the "
             "caller of an action"
         )
-    return f"user:{pk}"
+    return owner_of_key(pk)
 
 
 def _give(order: Order, *, instead: str) -> None:

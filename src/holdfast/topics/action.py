@@ -11,7 +11,8 @@ import msgspec
 
 from holdfast.limits.base import Rate
 
-from .schema import Misfit, why_unsupported
+from .encoding import encode, unencodable, unsendable, vouches
+from .schema import Misfit, why_unreadable, why_unsupported
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -94,7 +95,18 @@ def options_of(function: Any) -> Options | None:
 class Action:
     """A method of a topic as clients call it."""
 
-    __slots__ = ("_decoders", "_label", "_result", "function", "is_async", "name", "once", "rate", "timeout")
+    __slots__ = (
+        "_decoders",
+        "_label",
+        "_result",
+        "_vouched",
+        "function",
+        "is_async",
+        "name",
+        "once",
+        "rate",
+        "timeout",
+    )
 
     def __init__(self, owner: type, function: Callable[..., Any], options: Options) -> None:
         """Raise ``TypeError`` when the method's declaration has a mistake."""
@@ -124,6 +136,7 @@ class Action:
             "msgpack": msgspec.msgpack.Decoder(struct),
         }
         self._result = msgspec.json.Decoder(returns)
+        self._vouched = vouches(returns)
 
     def decode(self, raw: bytes | msgspec.Raw, codec: Literal["json", "msgpack"]) -> dict[str, Any]:
         """Read the arguments of a call; an empty ``raw`` is a call without any.
@@ -143,11 +156,12 @@ class Action:
     def encode_result(self, value: Any) -> bytes:
         """Return the JSON text of what the method returned, checked against its return annotation.
 
-        Raises ``TypeError``, for the developer, when it does not fit.
+        Raises ``TypeError`` or ``ValueError``, for the developer, when it does not fit or a browser could not read it.
         """
         try:
-            text = msgspec.json.encode(value)
+            text = encode(value)
             self._result.decode(text)
+            found = None if self._vouched else unsendable(value)
         except msgspec.ValidationError as error:
             misfit = Misfit.of(error)
             at = f" at {misfit.where}" if misfit.where else ""
@@ -155,10 +169,17 @@ class Action:
                 f"{self._label} returned {_short(value)}, which is not what its annotation says: {misfit.what}{at}"
             ) from None
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
+            found = unencodable(value)
+            at = f" at {found.where}" if found is not None and found.where else ""
             raise TypeError(
-                f"{self._label} returned {_short(value)}, which cannot be sent as JSON ({error}); "
+                f"{self._label} returned {_short(value)}, which cannot be sent as JSON{at} ({error}); "
                 "return plain values, such as its id or its fields"
             ) from error
+        if found is not None:
+            at = f" at {found.where}" if found.where else ""
+            raise found.error(
+                f"{self._label} returned {_short(value)}, which cannot be sent{at}: {found.what}"
+            )
         return text
 
     def __repr__(self) -> str:
@@ -193,7 +214,8 @@ def _signature(
     wanted = {parameter.name for parameter in parameters[2:]} | {"return"}
     hints = _resolve(label, owner, function, wanted)
     for name, hint in hints.items():
-        if why := why_unsupported(hint):
+        why = why_unsupported(hint) or (why_unreadable(hint) if name == "return" else None)
+        if why:
             what = "the return annotation" if name == "return" else f"parameter {name!r}"
             raise TypeError(f"{label}: {what}: {why}")
     arguments = [(p.name, hints[p.name], p.default is p.empty) for p in parameters[2:]]

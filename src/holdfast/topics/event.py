@@ -2,11 +2,13 @@
 
 import functools
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 import msgspec
 
-from .schema import Misfit, why_unsupported
+from .encoding import LARGEST, Unsendable, encode, unencodable, unsendable, vouches
+from .schema import Misfit, why_unreadable, why_unsupported
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
@@ -65,9 +67,10 @@ class Event(msgspec.Struct, metaclass=EventType, frozen=True):
         class Renamed(Event, name="room.name_changed"):
             title: Annotated[str, Meta(max_length=80)]
 
-    Fields may have any type that msgspec can turn into JSON and back. Events are immutable. What their types say is
-    enforced when they are published, not when they are made: :meth:`encode` raises ``TypeError`` for a value of a
-    wrong type and ``ValueError`` for one that breaks a ``Meta`` constraint, and nothing is sent.
+    Fields may have any type that msgspec can turn into JSON and back, except bytes. Events are immutable. What their types
+    say is enforced when they are published, not when they are made: :meth:`encode` raises ``TypeError`` for a value of a
+    wrong type and ``ValueError`` for one that breaks a ``Meta`` constraint or that JavaScript cannot hold (an integer beyond
+    ±(2^53 - 1), ``nan``, infinity), and nothing is sent.
     """
 
     __wire_name__: ClassVar[str]
@@ -81,15 +84,18 @@ class Event(msgspec.Struct, metaclass=EventType, frozen=True):
 
     def encode(self) -> bytes:
         """Return the JSON text of the fields, after checking that it can be read back."""
-        cls = type(self)
+        form = _form(type(self))
         try:
-            payload = msgspec.json.encode(self)
-            _decoder(cls).decode(payload)
+            payload = encode(self)
+            form.decoder.decode(payload)
         except msgspec.ValidationError as error:
-            raise _complaint(self, error) from None
+            unreadable = _unreadable(self, self.__struct_fields__)  # the decoder was given null for nan
+            raise unreadable or _complaint(self, error) from None
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
-            where = next((f for f in self.__struct_fields__ if not _encodes(getattr(self, f))), "")
-            raise TypeError(f"{cls.__name__}{'.' + where if where else ''}: {_lower(str(error))}") from error
+            found = unencodable(self) or Unsendable(where="", what=str(error), error=TypeError)
+            raise _refusal(self, found) from error
+        if form.doubtful and (unreadable := _unreadable(self, form.doubtful)):
+            raise unreadable
         return payload
 
     @classmethod
@@ -98,12 +104,37 @@ class Event(msgspec.Struct, metaclass=EventType, frozen=True):
 
         Raises ``msgspec.ValidationError`` when it does not fit, ``msgspec.DecodeError`` when it is not JSON.
         """
-        return _decoder(cls).decode(payload)  # type: ignore[no-any-return]
+        return _form(cls).decoder.decode(payload)  # type: ignore[no-any-return]
+
+
+class _Form(msgspec.Struct, frozen=True, kw_only=True):
+    """How events of one class are checked: their decoder, and the fields whose types do not vouch for their values."""
+
+    decoder: msgspec.json.Decoder[Any]
+    doubtful: tuple[str, ...]
 
 
 @functools.cache
-def _decoder(event: type[Event]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(event)
+def _form(event: type[Event]) -> _Form:
+    doubtful = tuple(field.name for field in msgspec.structs.fields(event) if not vouches(field.type))
+    return _Form(decoder=msgspec.json.Decoder(event), doubtful=doubtful)
+
+
+def _unreadable(event: Event, fields: Iterable[str]) -> Exception | None:
+    """Say which of these fields a browser would read as something else."""
+    for name in fields:
+        value = getattr(event, name)
+        kind = type(value)
+        if (kind is int and -LARGEST <= value <= LARGEST) or (kind is float and value - value == 0):
+            continue  # most are, and this runs for each event that is published
+        if value is not None and (found := unsendable(value)):
+            return _refusal(event, found.within(name))
+    return None
+
+
+def _refusal(event: Event, found: Unsendable) -> Exception:
+    where = f"{type(event).__name__}.{found.where}" if found.where else type(event).__name__
+    return found.error(f"{where}: {_lower(found.what)}")
 
 
 def check_event(event: type[Event]) -> None:
@@ -115,7 +146,7 @@ def check_event(event: type[Event]) -> None:
             f"event {event.__name__}: {error}; define or import that name before the event"
         ) from error
     for field in fields:
-        if why := why_unsupported(field.type):
+        if why := why_unsupported(field.type) or why_unreadable(field.type):
             raise TypeError(f"event {event.__name__}: field {field.name!r}: {why}")
 
 
@@ -134,14 +165,6 @@ def _at(event: Event, where: str) -> str:
         return ""
     text = repr(getattr(event, field))
     return f" ({text if len(text) <= 60 else text[:57] + '…'})"
-
-
-def _encodes(value: Any) -> bool:
-    try:
-        msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError, OverflowError):
-        return False
-    return True
 
 
 def _lower(text: str) -> str:

@@ -2,6 +2,8 @@
 
 import re
 
+from .encoding import text_of
+
 _REASON = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -21,8 +23,15 @@ class Refuse(Exception):
                 f"Refuse({reason!r}): the reason is a short word for programs, of a-z, 0-9, '_' and '-', such as "
                 "'room_full'; put the sentence for people into message="
             )
-        super().__init__(reason, message, retry_after)
-        self.reason, self.message, self.retry_after = reason, message, retry_after
+        wait: object = retry_after
+        if wait is not None and not (isinstance(wait, int | float) and 0 <= wait < float("inf")):
+            raise ValueError(
+                f"Refuse(retry_after={retry_after!r}): expected a number of seconds, not below zero, or None"
+            )
+        # Plain values, made here: a lazy translation has the language of the code that refuses.
+        self.reason, self.message = text_of("Refuse", "reason", reason), text_of("Refuse", "message", message)
+        self.retry_after = None if retry_after is None else float(retry_after)
+        super().__init__(self.reason, self.message, self.retry_after)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}" if self.message else self.reason

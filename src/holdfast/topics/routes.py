@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 from django.urls.converters import get_converters
 
+from .owner import canonical_key, written
+
 MAX_NAME = 255
 """How long a topic's name may be, in characters."""
 
@@ -97,11 +99,15 @@ class Route:
             except ValueError:
                 return None  # how a converter says that the text is not one of its values
             if self.parameters[key].is_me and (
-                value is None or not self.parameters[key].pattern.fullmatch(value)
+                value is None
+                or not self.parameters[key].pattern.fullmatch(value)
+                or _UNSPEAKABLE.search(value)
             ):
                 return None
             values[key] = value
-        return Match(name=self._join(values), values=values) if values else Match(name=name, values=values)
+        canonical = self._join(values) if values else name
+        # A user's id may be longer than the "me" that stands for it.
+        return None if len(canonical) > MAX_NAME else Match(name=canonical, values=values)
 
     def _join(self, values: Mapping[str, Any]) -> str:
         return "".join(
@@ -144,14 +150,12 @@ class Route:
                 )
 
     def _checked(self, owner: str, parameter: Parameter, value: Any) -> Any:
-        if parameter.is_me and hasattr(value, "pk"):
-            value = value.pk  # Inbox(me=request.user)
+        if parameter.is_me:
+            value = value.pk if hasattr(value, "pk") else canonical_key(value)  # Inbox(me=request.user)
         try:
             text = parameter.converter.to_url(value)
-            if isinstance(text, int) and not isinstance(text, bool):
-                text = str(
-                    text
-                )  # str and slug hand on whatever they get; an id is a reasonable thing to give them
+            if text is value or isinstance(text, int):
+                text = written(text)  # str, slug and path hand on whatever they get
             if isinstance(text, str) and parameter.pattern.fullmatch(text) and not _UNSPEAKABLE.search(text):
                 return text if parameter.is_me else parameter.converter.to_python(text)
         except (TypeError, ValueError, AttributeError):

@@ -1,5 +1,6 @@
 """Which types can travel, and saying in words what did not fit."""
 
+import enum
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,8 @@ _CARRIED = (
     "str, int, float, bool, None, datetime, UUID, Decimal, Enum, list, dict, dataclasses, msgspec.Struct"
 )
 
+_BYTES = (msgspec.inspect.BytesType, msgspec.inspect.ByteArrayType, msgspec.inspect.MemoryViewType)
+
 
 def why_unsupported(annotation: Any) -> str | None:
     """Say why values of a type cannot be sent as JSON, or ``None`` when they can."""
@@ -19,25 +22,36 @@ def why_unsupported(annotation: Any) -> str | None:
         msgspec.json.Decoder(annotation)
     except TypeError as error:
         return f"{error} (what can be sent: {_CARRIED})"
-    for custom in _custom_types(info, set()):
-        name = getattr(custom, "__qualname__", repr(custom))
+    for node in _nodes(info, (msgspec.inspect.CustomType,), set()):
+        if issubclass(node.cls, enum.Enum):
+            continue  # Django's choices, which msgspec reads and does not recognize here
+        name = getattr(node.cls, "__qualname__", repr(node.cls))
         return (
             f"{name} cannot be sent as JSON; send its id or its fields instead (what can be sent: {_CARRIED})"
         )
     return None
 
 
-def _custom_types(node: Any, seen: set[int]) -> Iterator[type]:
-    if isinstance(node, msgspec.inspect.CustomType):
-        yield node.cls
+def why_unreadable(annotation: Any) -> str | None:
+    """Say why a browser cannot read values of a type, or ``None`` when it can."""
+    info = msgspec.inspect.type_info(annotation)
+    if next(_nodes(info, _BYTES, set()), None) is None:
+        return None
+    return "bytes cannot be read by a browser; declare a str, and send text such as base64.b64encode(value).decode()"
+
+
+def _nodes(node: Any, kinds: tuple[type, ...], seen: set[int]) -> Iterator[Any]:
+    """Find the parts of a type that are of some kinds."""
+    if isinstance(node, kinds):
+        yield node
     elif isinstance(node, tuple | list):
         for item in node:
-            yield from _custom_types(item, seen)
+            yield from _nodes(item, kinds, seen)
     elif isinstance(node, msgspec.inspect.Type | msgspec.inspect.Field) and id(node) not in seen:
         seen.add(id(node))
         for field in node.__struct_fields__:
             if field not in ("cls", "default", "default_factory"):
-                yield from _custom_types(getattr(node, field), seen)
+                yield from _nodes(getattr(node, field), kinds, seen)
 
 
 class Misfit(msgspec.Struct, frozen=True, kw_only=True):

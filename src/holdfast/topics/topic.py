@@ -7,6 +7,7 @@ A topic is a class, and each thing that it stands for is an instance: ``Room(roo
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -15,6 +16,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from holdfast.backplane.groups import group_name
 from holdfast.hub import runtime
 from holdfast.hub.slow import Slow
+from holdfast.hub.waiting import in_waiting_thread
 from holdfast.log.base import Draft
 from holdfast.protocol.positions import Position
 
@@ -142,7 +144,8 @@ class Topic(Access):
         self.publish_many(events, exclude=exclude)
 
     async def apublish(self, *events: Event, exclude: Caller | str | None = None) -> None:
-        """As :meth:`publish`, for ``async`` code. Django's transactions do not exist there."""
+        """As :meth:`publish`, for ``async`` code. Django has no transactions there, except when a thread waits for this code in
+        ``async_to_sync`` inside ``atomic()``: then the events are sent only if that commits."""
         await self.apublish_many(events, exclude=exclude)
 
     def publish_many(self, events: Iterable[Event], *, exclude: Caller | str | None = None) -> None:
@@ -224,7 +227,7 @@ class Topic(Access):
     async def amembers(self) -> list[Member]:
         """As :meth:`members`, for ``async`` code."""
         self._need_presence("amembers")
-        return await runtime.current().threads.run(self._members)
+        return await in_waiting_thread(self._members, partial(runtime.current().threads.run, self._members))
 
     def member_count(self) -> int:
         """How many have joined, as :meth:`members` would list them."""
@@ -235,7 +238,8 @@ class Topic(Access):
     async def amember_count(self) -> int:
         """As :meth:`member_count`, for ``async`` code."""
         self._need_presence("amember_count")
-        return await runtime.current().threads.run(self._member_count)
+        threads = runtime.current().threads
+        return await in_waiting_thread(self._member_count, partial(threads.run, self._member_count))
 
     def _members(self) -> list[Member]:
         found = runtime.current().roster(self._name, ALL).members or {}
@@ -264,7 +268,7 @@ class Topic(Access):
     async def aposition(self) -> Position:
         """As :meth:`position`, for ``async`` code."""
         self._need_log("aposition")
-        return await runtime.current().log_threads.run(self._head)
+        return await in_waiting_thread(self._head, partial(runtime.current().log_threads.run, self._head))
 
     def consistent(self, take: Callable[[], T]) -> tuple[Position, T]:
         """Call ``take`` and return its value with the position that agrees with it exactly.
@@ -285,7 +289,8 @@ class Topic(Access):
         """As :meth:`consistent`, for ``async`` code; ``take`` is an ordinary function and runs in a thread."""
         self._need_log("aconsistent")
         parts = runtime.current()
-        return await parts.threads.run(parts.log.exactly, self._name, take, parts.publisher.spread)
+        exactly = partial(parts.log.exactly, self._name, take, parts.publisher.spread)
+        return await in_waiting_thread(exactly, partial(parts.threads.run, exactly))
 
     def _head(self) -> Position:
         return runtime.current().log.heads([self._name])[self._name].position

@@ -6,6 +6,8 @@ from typing import Any
 
 from holdfast.connections.service import Service
 
+from .script_name import path_info
+
 logger = logging.getLogger("holdfast.readiness")
 
 READY, DRAINING, UNABLE = (200, b"ready\n"), (503, b"draining\n"), (503, b"not ready\n")
@@ -29,7 +31,7 @@ class Readiness:
         self._service = service
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if scope["path"].removeprefix(scope.get("root_path", "")) != self._path:
+        if path_info(scope) != self._path:
             await self._application(scope, receive, send)
             return
         status, body = await self._state() if scope["method"] in ("GET", "HEAD") else NOT_ALLOWED

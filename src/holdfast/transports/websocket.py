@@ -19,6 +19,8 @@ from holdfast.protocol import codec as codecs
 from holdfast.protocol import codes
 from holdfast.protocol.codec import Codec
 
+from .host import host_of
+
 logger = logging.getLogger("holdfast.websocket")
 
 CLOSE_SECONDS = 5.0
@@ -64,10 +66,10 @@ class LiveWebSocket:
         """Let the server and the hub deal with each other: this application ends here (:mod:`holdfast.server`)."""
         service = self._service()
         hub, user = await service.runtime.hub(), _user_of(scope)
-        key = _session_key_of(scope, user)
+        key, host = _session_key_of(scope, user), _host_of(scope, service)
 
         def adopt(sink: Sink) -> Connection:
-            return Connection(service, hub, sink, codec, user=user, session_key=key)
+            return Connection(service, hub, sink, codec, user=user, session_key=key, host=host)
 
         await send(
             {
@@ -85,8 +87,8 @@ class LiveWebSocket:
             _past_sessions(send), codec.binary, service.policy.write_buffer_bytes, _current_task()
         )
         hub, user = await service.runtime.hub(), _user_of(scope)
-        key = _session_key_of(scope, user)
-        connection = Connection(service, hub, sink, codec, user=user, session_key=key)
+        key, host = _session_key_of(scope, user), _host_of(scope, service)
+        connection = Connection(service, hub, sink, codec, user=user, session_key=key, host=host)
         sink.connection = connection
         try:
             while True:
@@ -122,6 +124,11 @@ def _session_key_of(scope: Scope, user: Any) -> str | None:
         return None
     key: str | None = session.session_key
     return key if key is not None and len(key) <= LONGEST_KEY else None
+
+
+def _host_of(scope: Scope, service: Service) -> str | None:
+    """The host, if that matters."""
+    return host_of(scope) if service.runtime.threads.tells_hosts_apart else None
 
 
 def _past_sessions(send: Send) -> Send:

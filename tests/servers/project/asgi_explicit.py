@@ -10,16 +10,15 @@ django_application = get_asgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
-from holdfast.asgi import answering_readiness, lifespan, live_urlpatterns  # noqa: E402
+from holdfast.asgi import answering_readiness, lifespan, live_urlpatterns, origin_checked  # noqa: E402
 
 from .routing import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": answering_readiness(django_application),
-        "websocket": AllowedHostsOriginValidator(
+        "websocket": origin_checked(
             AuthMiddlewareStack(URLRouter([*live_urlpatterns(), *websocket_urlpatterns]))
         ),
         "lifespan": lifespan,

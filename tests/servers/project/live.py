@@ -1,9 +1,12 @@
 """Topics of every kind."""
 
 import asyncio
+import threading
 import time
 from typing import Annotated, Any
 
+from asgiref.sync import sync_to_async
+from django.db import connection
 from msgspec import Meta
 
 from holdfast import Event, Keep, Refuse, Slow, Topic, action
@@ -138,6 +141,39 @@ class Board(Topic):
         saying = Saying.objects.create(room=self.room, text=text)
         self.publish(Said(saying.pk, text))
         return saying.pk
+
+
+class Asynchronous(Topic):
+    """All its handlers are ``async def``, and all of them use the ORM."""
+
+    route = "asynchronous/<slug:room>"
+    events = [Said]
+    keep = Keep(days=1)
+
+    async def may_join(self, user: Any) -> bool:
+        return not await Membership.objects.filter(room=self.room).aexists()
+
+    async def may_call(self, caller: Any, action: str) -> bool:
+        return not await Membership.objects.filter(room=self.room).aexists()
+
+    @action
+    async def say(self, caller: Any, text: str) -> int:
+        saying = await Saying.objects.acreate(room=self.room, text=text)
+        await self.apublish(Said(saying.pk, text))
+        return saying.pk
+
+    @action
+    async def connection(self, caller: Any) -> list[int]:
+        """Which thread, and which connection to PostgreSQL, the ORM used; twice, with a pause."""
+        first = await sync_to_async(_thread_and_backend)()
+        await asyncio.sleep(0.05)
+        return [*first, *await sync_to_async(_thread_and_backend)()]
+
+
+def _thread_and_backend() -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return [threading.get_ident(), cursor.fetchone()[0]]
 
 
 class Closed(Topic):

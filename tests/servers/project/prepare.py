@@ -22,6 +22,7 @@ def main() -> None:
 
     from .models import Membership
 
+    call_command("migrate", verbosity=0)  # first: the tables of the project refer to those of the users
     call_command("migrate", run_syncdb=True, verbosity=0)
     users = {}
     for name in ("ada", "grace"):

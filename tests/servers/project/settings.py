@@ -1,7 +1,9 @@
 """Settings of the project that the servers serve.
 
 LIVE_DATABASE    the SQLite file
+LIVE_DATABASES   JSON: the DATABASES dict, in place of the SQLite file
 LIVE_HOLDFAST    JSON: the HOLDFAST dict
+LIVE_SCRIPT_NAME FORCE_SCRIPT_NAME
 """
 
 import json
@@ -10,6 +12,7 @@ import os
 DEBUG = False
 SECRET_KEY = "only the tests are signed with this"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+FORCE_SCRIPT_NAME = os.environ.get("LIVE_SCRIPT_NAME")
 ROOT_URLCONF = "tests.servers.project.urls"
 INSTALLED_APPS = [
     "holdfast",
@@ -22,7 +25,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
-DATABASES = {
+SQLITE = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("LIVE_DATABASE", ":memory:"),
@@ -33,6 +36,7 @@ DATABASES = {
         },
     }
 }
+DATABASES = json.loads(os.environ.get("LIVE_DATABASES", "null")) or SQLITE
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,11 +1,12 @@
 """``manage.py holdfast serve | trim | sweep | renew-epochs | topics``: serving, and looking after the log."""
 
-from argparse import ArgumentParser
+import copy
+from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 from django.utils import timezone
 
 from holdfast import conf
@@ -21,16 +22,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-        serve.add_arguments(
-            commands.add_parser("serve", help="Serve HTTP and live topics, for production; see --help.")
-        )
-        trim = commands.add_parser(
-            "trim", help="Forget what is past each topic's keep, and old answers. Run it hourly or so."
-        )
+
+        def add(name: str, help: str) -> ArgumentParser:
+            added: ArgumentParser = commands.add_parser(name, help=help, formatter_class=DjangoHelpFormatter)
+            _take_common_options(parser, added)
+            return added
+
+        serve.add_arguments(add("serve", "Serve HTTP and live topics, for production; see --help."))
+        trim = add("trim", "Forget what is past each topic's keep, and old answers. Run it hourly or so.")
         trim.add_argument("--dry-run", action="store_true", help="only say how many events would go")
-        renew = commands.add_parser(
+        renew = add(
             "renew-epochs",
-            help="After restoring a backup of the log while no server ran: let every client start anew.",
+            "After restoring a backup of the log while no server ran: let every client start anew.",
         )
         renew.add_argument(
             "--topic",
@@ -38,10 +41,8 @@ class Command(BaseCommand):
             metavar="NAME",
             help="only this one, such as rooms/lobby; may be repeated",
         )
-        commands.add_parser(
-            "sweep", help="Finish what processes left that died while publishing. Servers do so too."
-        )
-        commands.add_parser("topics", help="List the topics of this project.")
+        add("sweep", "Finish what processes left that died while publishing. Servers do so too.")
+        add("topics", "List the topics of this project.")
 
     def handle(self, *args: Any, command: str, **options: Any) -> None:
         if command == "serve":
@@ -126,6 +127,19 @@ class Command(BaseCommand):
             )
         if len(rows) == 1:
             self.stdout.write("There are none yet: define Topic subclasses in an installed app's live.py.")
+
+
+def _take_common_options(parser: ArgumentParser, subparser: ArgumentParser) -> None:
+    """Let Django's own options (``--settings``, ``--verbosity`` …) stand behind the subcommand as well as in front of it.
+
+    ``parser`` has them before the command adds its arguments. A subparser's defaults would overwrite what was given in
+    front of the subcommand, so there are none.
+    """
+    for action in parser._actions:
+        if action.option_strings and action.dest != "help":
+            common = copy.copy(action)
+            common.default = SUPPRESS
+            subparser._add_action(common)
 
 
 def _kept(topic: type[Topic]) -> str:

@@ -11,8 +11,7 @@ from asgiref.typing import ASGI3Application
 from django.apps import apps
 from django.conf import settings
 
-from holdfast import conf
-from holdfast.management.application import largest_message, load
+from holdfast.management.application import largest_message, live_url, load
 from holdfast.management.request_log import RequestLog
 from holdfast.server import HttpProtocol, WebSocketProtocol
 
@@ -72,6 +71,5 @@ class Command(Runserver):
 
     def on_bind(self, server_port: int) -> None:
         super().on_bind(server_port)
-        url = f"/{conf.settings().path}ws"
-        self.stdout.write(f"Uvicorn {uvicorn.__version__} serves HTTP, and live topics at {url}\n\n")
+        self.stdout.write(f"Uvicorn {uvicorn.__version__} serves HTTP, and live topics at {live_url()}\n\n")
         self.stdout.flush()

@@ -1,0 +1,140 @@
+"""The meaning of an exception that the project's code raised: no, try again, or a fault.
+
+Rules, actions, snapshots, presence data, token functions and session stores all fail in the same ways. :func:`verdict_of` is
+the one place that decides what an exception means, so that the same exception has the same meaning in all of them. What
+follows from a verdict (a refused join, an error reply, a closed connection) is the caller's decision.
+"""
+
+import enum
+import errno
+import logging
+import sqlite3
+import urllib.error
+
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, SynchronousOnlyOperation
+from django.core.signing import BadSignature
+from django.db import InterfaceError, OperationalError
+from django.http import Http404
+
+from holdfast.log.base import LogError
+from holdfast.presence.base import PresenceUnavailable
+from holdfast.protocol import codes
+from holdfast.protocol.codes import Code
+from holdfast.topics.refuse import Refuse
+
+
+class Verdict(enum.Enum):
+    """What an exception means.
+
+    ``DENIED``: the code said no. ``MISSING``: something that the code looked for is not there, which is a no from a rule.
+    ``UNAVAILABLE``: a database, a cache or another service did not answer; the same attempt may succeed later. ``FAULT``:
+    anything else, a mistake in the code until proven otherwise.
+    """
+
+    DENIED = "denied"
+    MISSING = "missing"
+    UNAVAILABLE = "unavailable"
+    FAULT = "fault"
+
+
+_DENIED = (PermissionDenied, BadSignature, Refuse)
+_MISSING = (Http404, ObjectDoesNotExist)
+_UNAVAILABLE = (
+    OperationalError,
+    InterfaceError,
+    LogError,
+    PresenceUnavailable,
+    TimeoutError,
+    ConnectionError,
+)
+_UNREACHABLE = frozenset(
+    {errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH, errno.ETIMEDOUT}
+)
+
+_BY_NAME = {
+    "aiohttp.client_exceptions.ClientConnectionError": Verdict.UNAVAILABLE,
+    "django_redis.exceptions.ConnectionInterrupted": Verdict.UNAVAILABLE,
+    "httpx.TransportError": Verdict.UNAVAILABLE,
+    "jwt.exceptions.InvalidTokenError": Verdict.DENIED,
+    "jwt.exceptions.PyJWKClientConnectionError": Verdict.UNAVAILABLE,
+    "psycopg.InterfaceError": Verdict.UNAVAILABLE,
+    "psycopg.OperationalError": Verdict.UNAVAILABLE,
+    "pylibmc.Error": Verdict.UNAVAILABLE,
+    "pymemcache.exceptions.MemcacheServerError": Verdict.UNAVAILABLE,
+    "redis.exceptions.ClusterDownError": Verdict.UNAVAILABLE,
+    "redis.exceptions.ConnectionError": Verdict.UNAVAILABLE,
+    "redis.exceptions.ReadOnlyError": Verdict.UNAVAILABLE,
+    "redis.exceptions.TimeoutError": Verdict.UNAVAILABLE,
+    "redis.exceptions.TryAgainError": Verdict.UNAVAILABLE,
+    "requests.exceptions.ConnectionError": Verdict.UNAVAILABLE,
+    "requests.exceptions.Timeout": Verdict.UNAVAILABLE,
+    "socket.gaierror": Verdict.UNAVAILABLE,
+}
+"""Exceptions of packages that need not be installed, by the full name of a class or of one of its bases."""
+
+
+def verdict_of(error: BaseException) -> Verdict:
+    """Say what an exception of the project's code means."""
+    match error:
+        case urllib.error.HTTPError():
+            return Verdict.UNAVAILABLE if error.code >= 500 else Verdict.FAULT
+        case urllib.error.URLError():
+            return Verdict.UNAVAILABLE
+        case OperationalError() if _is_wrong_sql(error):
+            return Verdict.FAULT
+        case _ if isinstance(error, _DENIED):
+            return Verdict.DENIED
+        case _ if isinstance(error, _MISSING):
+            return Verdict.MISSING
+        case _ if isinstance(error, _UNAVAILABLE):
+            return Verdict.UNAVAILABLE
+        case OSError() if error.errno in _UNREACHABLE:
+            return Verdict.UNAVAILABLE
+    for kind in type(error).__mro__:
+        if verdict := _BY_NAME.get(f"{kind.__module__}.{kind.__qualname__}"):
+            return verdict
+    return Verdict.FAULT
+
+
+def means_no(error: BaseException) -> bool:
+    """Does an exception that a rule raised mean that the rule does not admit?"""
+    return verdict_of(error) in (Verdict.DENIED, Verdict.MISSING)
+
+
+def code_of(error: BaseException) -> Code:
+    """The catalogue's code for a client whose join, token or membership met this exception."""
+    match verdict_of(error):
+        case Verdict.DENIED | Verdict.MISSING:
+            return codes.FORBIDDEN
+        case Verdict.UNAVAILABLE:
+            return codes.UNAVAILABLE
+        case Verdict.FAULT:
+            return codes.INTERNAL
+
+
+def report(logger: logging.Logger, what: str, error: BaseException, *, no: int = logging.INFO) -> None:
+    """Log an exception of the project's code: a fault with its traceback, everything else in one line. ``what`` is a clause
+    such as ``"a join of 'rooms/lobby' failed"``, ``no`` the level for exceptions that mean no."""
+    if isinstance(error, SynchronousOnlyOperation):
+        logger.error(
+            "%s: an async def used the database as synchronous code does (%s). Make it a plain def, or use the ORM's own "
+            "async methods (aget, acreate, async for …).",
+            what,
+            error,
+            exc_info=error,
+        )
+        return
+    match verdict_of(error):
+        case Verdict.FAULT:
+            logger.error("%s", what, exc_info=error)
+        case Verdict.UNAVAILABLE:
+            logger.warning("%s, and may be tried again: %s: %s", what, type(error).__name__, error)
+        case _:
+            logger.log(no, "%s, which means no: %s: %s", what, type(error).__name__, error)
+
+
+def _is_wrong_sql(error: OperationalError) -> bool:
+    """SQLite has one error for "no such table" and wrong SQL, and Django makes an ``OperationalError`` of it."""
+    cause = error.__cause__
+    code = getattr(cause, "sqlite_errorcode", None)
+    return isinstance(cause, sqlite3.Error) and code is not None and code & 0xFF == sqlite3.SQLITE_ERROR

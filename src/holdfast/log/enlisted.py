@@ -1,0 +1,79 @@
+"""Drafts of a transaction, kept until it has committed, for logs that are not in its database.
+
+Django tells no one about a rollback, but it forgets what was to be called on commit. So a transaction's parcels are
+remembered by weak references: those that are still alive when the first callback runs have been committed.
+"""
+
+import weakref
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from django.db import connections
+
+from .base import Batch, Draft
+from .transactions import when_committed
+
+Committed = Callable[[list[Batch]], None]
+
+AT_ONCE = 1000
+"""Drafts that are written together, about."""
+
+NAMED = 5
+"""How many topics a log message names."""
+
+
+class Parcel:
+    """What one call enlisted. The callback on commit has the only reference to it."""
+
+    __slots__ = ("__weakref__", "committed", "drafts", "written")
+
+    def __init__(self, drafts: Sequence[Draft], committed: Committed) -> None:
+        self.drafts = tuple(drafts)
+        self.committed = committed
+        self.written = False
+
+
+class Enlisted:
+    """The parcels of the transactions on one database. ``write`` writes drafts and reports the batches that came of it."""
+
+    def __init__(self, alias: str, write: Callable[[Sequence[Draft], Committed], None]) -> None:
+        self._alias = alias
+        self._write = write
+
+    def add(self, drafts: Sequence[Draft], committed: Committed) -> None:
+        """Write ``drafts`` if the calling thread's transaction commits, together with the others of that transaction."""
+        connection = connections[self._alias]
+        parcels: list[weakref.ref[Parcel]] = connection.__dict__.setdefault("_holdfast_parcels", [])
+        if not connection.run_on_commit:  # what is there is an earlier transaction's
+            parcels = connection.__dict__["_holdfast_parcels"] = []
+        parcel = Parcel(drafts, committed)
+        parcels.append(weakref.ref(parcel))
+
+        def write_all() -> None:
+            """The first callback that runs does the work of all, unless an error ends it early."""
+            if not parcel.written:
+                found = [other for reference in parcels if (other := reference()) and not other.written]
+                for drafts, committed in portions(found):
+                    self._write(drafts, committed)
+
+        when_committed(write_all, self._alias)
+
+
+def portions(parcels: Sequence[Parcel]) -> Iterator[tuple[list[Draft], Committed]]:
+    """Put neighbouring parcels together that are reported to the same callable, and mark them as written."""
+    drafts: list[Draft] = []
+    committed: Committed | None = None
+    for parcel in parcels:
+        if committed is not None and (parcel.committed != committed or len(drafts) >= AT_ONCE):
+            yield drafts, committed
+            drafts = []
+        parcel.written = True
+        committed = parcel.committed
+        drafts += parcel.drafts
+    if committed is not None:
+        yield drafts, committed
+
+
+def listed(topics: Collection[str]) -> str:
+    """The names for a log message: the first few, and how many more there are."""
+    first = ", ".join(sorted(topics)[:NAMED])
+    return first if len(topics) <= NAMED else f"{first} and {len(topics) - NAMED} more topics"

@@ -1,0 +1,98 @@
+"""Values for placing drafts in the log: what a database is given, and what became of it."""
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+from .base import Batch, Draft, Entry
+
+
+class State(Enum):
+    """What a try to number a topic's waiting entries came to."""
+
+    IDLE = "idle"
+    """None waits."""
+
+    MOVED = "moved"
+    """Some got their offsets; more may wait."""
+
+    BUSY = "busy"
+    """Another caller has the topic's lock, and looks again after giving it back."""
+
+
+class Moved(NamedTuple):
+    """A try's outcome, and the entries that got offsets; ``before`` is the stamp of the entry that they follow."""
+
+    state: State
+    epoch: str = ""
+    entries: tuple[Entry, ...] = ()
+    before: int = 0
+
+    def batch(self, topic: str) -> Batch:
+        return Batch(topic=topic, epoch=self.epoch, entries=self.entries, before=self.before)
+
+
+class Placed(NamedTuple):
+    """Where drafts went: after ``head``, whose stamp is ``before``. They all have the same ``stamp``.
+
+    ``waiting``: may others wait in the outbox by now, who found the lock taken and rely on its holder?
+    """
+
+    epoch: str
+    head: int
+    before: int
+    stamp: int
+    waiting: bool
+
+    def batch(self, topic: str, drafts: Sequence[Draft]) -> Batch:
+        entries = tuple(
+            Entry(
+                offset=offset,
+                name=draft.name,
+                payload=draft.payload,
+                exclude=draft.exclude,
+                stamp=self.stamp,
+            )
+            for offset, draft in enumerate(drafts, self.head + 1)
+        )
+        return Batch(topic=topic, epoch=self.epoch, entries=entries, before=self.before)
+
+
+Event = tuple[str, str, str]
+"""Name, payload and excluded client, as the columns take them."""
+
+
+def event_of(draft: Draft) -> Event:
+    return draft.name, draft.payload.decode(), draft.exclude
+
+
+class TopicRow(NamedTuple):
+    """A topic's row, when the entry at its head was written, and whether others wait in the outbox."""
+
+    name: str
+    id: int
+    epoch: str
+    head: int
+    before: Any
+    waiting: bool
+
+
+ARRAYS = "%s::text[], %s::text[], %s::text[], %s::text[]"
+
+
+def columns_of(drafts: Sequence[Draft]) -> tuple[list[str], ...]:
+    """The parameters for :data:`ARRAYS`: topics, names, payloads, excluded clients."""
+    return (
+        [draft.topic for draft in drafts],
+        [draft.name for draft in drafts],
+        [draft.payload.decode() for draft in drafts],
+        [draft.exclude for draft in drafts],
+    )
+
+
+def entries_of(rows: Iterable[tuple[int, str, str, str]], stamp: int) -> tuple[Entry, ...]:
+    """Entries of one batch from what a cursor gave: offset, name, payload and exclude."""
+    return tuple(
+        Entry(offset=offset, name=name, payload=payload.encode(), exclude=exclude, stamp=stamp)
+        for offset, name, payload, exclude in rows
+    )

@@ -1,0 +1,183 @@
+"""Origins of browser pages, and the patterns that allow them to connect.
+
+An origin is ``scheme://host[:port]`` (RFC 6454), sent by browsers with each handshake. ``ALLOWED_HOSTS`` names hosts, with
+any scheme and port. ``HOLDFAST["ORIGINS"]`` names origins, in the syntax of Django's ``CSRF_TRUSTED_ORIGINS``.
+"""
+
+import functools
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Self
+
+import msgspec
+
+ANY = "*"
+
+LOCAL_HOSTS = (".localhost", "127.0.0.1", "[::1]")
+"""Hosts that Django serves under ``DEBUG`` when ``ALLOWED_HOSTS`` is empty."""
+
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+LAST_PORT = 65535
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+
+
+class BadOrigin(ValueError):
+    """A pattern that no origin can match: ``what`` is wrong with it, and a ``hint`` at the way out."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(f"{what} {hint}")
+        self.what, self.hint = what, hint
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """One origin, with the default port of its scheme filled in."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read an ``Origin`` header. ``None`` for ``null``, which sandboxed pages and files send, and for what is no origin."""
+        scheme, separator, rest = text.strip().lower().partition("://")
+        if not separator or _SCHEME.fullmatch(scheme) is None:
+            return None
+        split = _split(rest)
+        if split is None:
+            return None
+        host, port = split
+        return cls(scheme=scheme, host=host, port=DEFAULT_PORTS.get(scheme) if port is None else port)
+
+
+class Pattern(msgspec.Struct, frozen=True, kw_only=True):
+    """The origins of one host, or of a domain with all its subdomains. Without a ``scheme``: with any scheme and port."""
+
+    host: str
+    subdomains: bool = False
+    scheme: str | None = None
+    port: int | None = None
+
+    @classmethod
+    def of_host(cls, text: str) -> Self | None:
+        """Read an entry of ``ALLOWED_HOSTS``. ``None`` for one that matches no host in Django either."""
+        text = text.lower()
+        split = _split(text.removeprefix("."))
+        if split is None or split[1] is not None:
+            return None
+        return cls(host=split[0], subdomains=text.startswith("."))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an entry of ``HOLDFAST["ORIGINS"]``: ``https://app.example.com``, ``https://*.example.com`` or
+        ``http://localhost:5173``. ``https://.example.com`` means the same as ``https://*.example.com``.
+
+        Raises :class:`BadOrigin` if no origin can match it.
+        """
+        scheme, separator, rest = text.strip().lower().partition("://")
+        if not separator:
+            raise _without_scheme(text)
+        if _SCHEME.fullmatch(scheme) is None:
+            raise BadOrigin(f"has {text!r}, whose scheme is not one.", _EXAMPLE)
+        authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        if authority != rest:
+            raise BadOrigin(
+                f"has {text!r}, and an origin ends after its host and port: no origin matches this.",
+                f'Write "{scheme}://{authority}".' if authority else _EXAMPLE,
+            )
+        domain = re.sub(r"^(\*?\.)", "", authority)
+        if not domain.isascii():
+            raise _not_ascii(text, scheme, authority)
+        split = _split(domain)
+        if split is None:
+            raise BadOrigin(
+                f"has {text!r}, in which {authority!r} is no host with an optional port.",
+                f'{_EXAMPLE} A star stands only for subdomains, as in "https://*.example.com".',
+            )
+        host, port = split
+        return cls(
+            scheme=scheme,
+            host=host,
+            subdomains=domain != authority,
+            port=DEFAULT_PORTS.get(scheme) if port is None else port,
+        )
+
+    def matches(self, origin: Origin) -> bool:
+        if self.scheme is not None and (self.scheme, self.port) != (origin.scheme, origin.port):
+            return False
+        return origin.host == self.host or (self.subdomains and origin.host.endswith(f".{self.host}"))
+
+
+class AllowedOrigins:
+    """Everything that may connect: the origins of some hosts, and some origins."""
+
+    def __init__(self, hosts: Iterable[str], origins: Iterable[str]) -> None:
+        hosts, origins = list(hosts), list(origins)
+        self._any = ANY in hosts or ANY in origins
+        named = [Pattern.of_host(host) for host in hosts if host != ANY]
+        self._patterns = [
+            *(pattern for pattern in named if pattern is not None),
+            *(Pattern.parse(origin) for origin in origins if origin != ANY),
+        ]
+
+    def admits(self, header: str | None) -> bool:
+        """May a handshake with this ``Origin`` header connect? One without the header may only where any origin may."""
+        if self._any:
+            return True
+        origin = None if header is None else Origin.parse(header)
+        return origin is not None and any(pattern.matches(origin) for pattern in self._patterns)
+
+
+@functools.lru_cache(maxsize=8)
+def allowed(hosts: tuple[str, ...], origins: tuple[str, ...], *, debug: bool) -> AllowedOrigins:
+    """What the settings allow: ``ALLOWED_HOSTS``, ``HOLDFAST["ORIGINS"]``, and ``DEBUG`` as Django goes by it."""
+    return AllowedOrigins(LOCAL_HOSTS if debug and not hosts else hosts, origins)
+
+
+_EXAMPLE = 'Write it as browsers send it, such as "https://app.example.com" or "http://localhost:5173".'
+
+
+def _split(authority: str) -> tuple[str, int | None] | None:
+    """Host and port; ``None`` if the text is not that. IPv6 addresses come in their short form, without brackets."""
+    bracketed, bracket, rest = authority.partition("]") if authority.startswith("[") else ("", "", authority)
+    name, colon, digits = rest.partition(":")
+    if bracket:
+        try:
+            host = ipaddress.IPv6Address(bracketed[1:]).compressed
+        except ValueError:
+            return None
+        if name:
+            return None
+    else:
+        host = name.removesuffix(".")
+        if _HOST.fullmatch(host) is None:
+            return None
+    if not colon:
+        return host, None
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 5 and int(digits) <= LAST_PORT):
+        return None
+    return host, int(digits)
+
+
+def _without_scheme(text: str) -> BadOrigin:
+    host = re.split(r"[/?#]", text.strip().removeprefix("//"), maxsplit=1)[0]
+    if host.lower() == "null":
+        return BadOrigin(
+            'has "null", which every sandboxed page and every file sends: it would let in any of them.',
+            "Serve the page from a host, and name that.",
+        )
+    return BadOrigin(
+        f"has {text!r}, which has no scheme: no origin matches it.",
+        f'Write "https://{host}", or "http://{host}" for a page without TLS.' if host else _EXAMPLE,
+    )
+
+
+def _not_ascii(text: str, scheme: str, authority: str) -> BadOrigin:
+    try:
+        written = f'Write "{scheme}://{authority.encode("idna").decode()}".'
+    except UnicodeError:
+        written = "Write the name in its ASCII form (xn--…)."
+    return BadOrigin(f"has {text!r}, and browsers send such a name in its ASCII form.", written)

@@ -1,0 +1,64 @@
+"""Events for many topics at once: each user's own, for example."""
+
+from collections.abc import Iterable
+
+from holdfast.hub import runtime
+from holdfast.log.base import Draft
+
+from .caller import Caller
+from .event import Event
+from .topic import Topic
+
+
+def publish(items: Iterable[tuple[Topic, Event]], *, exclude: Caller | str | None = None) -> None:
+    """Send an event to each of many topics, all or none::
+
+        with transaction.atomic():
+            post = Post.objects.create(…)
+            holdfast.publish((Inbox(me=user.pk), PostAdded(post.pk)) for user in users)
+
+    ``items`` are pairs of a topic and an event. A topic may occur several times, and its events keep their order. Durable
+    events are written together; events that are not durable are sent after that. ``exclude`` is a caller, or the id of a
+    client, that does not get them. Otherwise it is as :meth:`Topic.publish`: inside ``atomic()`` the events are sent only if
+    it commits; all of them are checked before any is sent, with the same errors.
+    """
+    durable, passing = _drafts("publish", items, exclude)
+    publisher = runtime.current().publisher
+    if durable:
+        _, first = durable[0]
+        first._forbid_event_loop("holdfast.publish(…)", "holdfast.apublish(…)")
+        publisher.publish([draft for draft, _ in durable], durable=True)
+    publisher.publish([draft for draft, _ in passing], durable=False)
+
+
+async def apublish(items: Iterable[tuple[Topic, Event]], *, exclude: Caller | str | None = None) -> None:
+    """As :func:`publish`, for ``async`` code."""
+    durable, passing = _drafts("apublish", items, exclude)
+    publisher = runtime.current().publisher
+    await publisher.apublish([draft for draft, _ in durable], durable=True)
+    await publisher.apublish([draft for draft, _ in passing], durable=False)
+
+
+Drafts = list[tuple[Draft, Topic]]
+
+
+def _drafts(
+    method: str, items: Iterable[tuple[Topic, Event]], exclude: Caller | str | None
+) -> tuple[Drafts, Drafts]:
+    """Check all of them; return the durable ones and the others."""
+    durable: Drafts = []
+    passing: Drafts = []
+    for item in items:
+        if not _is_pair(item):
+            raise TypeError(
+                f"holdfast.{method}: expected pairs of a topic and an event, got {item!r}; write "
+                f'holdfast.{method}([(Room(room="lobby"), MessagePosted(…))])'
+            )
+        topic, event = item
+        ((stored, drafts),) = topic._drafts(method, [event], exclude)
+        (durable if stored else passing).append((drafts[0], topic))
+    return durable, passing
+
+
+def _is_pair(item: object) -> bool:
+    return isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], Topic)

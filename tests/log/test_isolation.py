@@ -1,0 +1,153 @@
+"""Isolation levels stricter than PostgreSQL's default: a statement of the log that meets a conflict is tried again."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TypeVar
+
+import pytest
+from django.db import DatabaseError, connections, transaction
+from django.utils import timezone
+
+from holdfast.log.base import Answer, Claim, Head
+from holdfast.log.database import DatabaseLog
+from holdfast.log.tables import CALL, ENTRY, TOPIC
+from holdfast.protocol.positions import Position
+from tests.log.events import drafts, numbers
+from tests.log.transactions import somebody_waits
+from tests.services.databases import in_threads
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])
+
+T = TypeVar("T")
+
+ALIAS = "postgres"
+
+
+@pytest.fixture(params=["repeatable read", "serializable"])
+def log(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatabaseLog]:
+    """The server's default level, as ``ALTER ROLE … SET`` gives it; Django's own option is for transactions only."""
+    level = str(request.param).replace(" ", "\\ ")
+    connections[ALIAS].close()
+    with monkeypatch.context() as patch:
+        patch.setitem(
+            connections[ALIAS].settings_dict,
+            "OPTIONS",
+            {"options": f"-c default_transaction_isolation={level}"},
+        )
+        yield DatabaseLog(ALIAS)
+    connections[ALIAS].close()
+
+
+def overtaken(work: Callable[[], T], first: str, *parameters: str) -> T:
+    """Do ``work`` while another transaction has carried out ``first`` and commits it."""
+    begun, waited = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with transaction.atomic(using=ALIAS), connections[ALIAS].cursor() as cursor:
+            cursor.execute(first, parameters)
+            begun.set()
+            assert waited.wait(20)
+
+    def own() -> T:
+        assert begun.wait(20)
+        return work()
+
+    def watch() -> None:
+        assert begun.wait(20)
+        try:
+            somebody_waits(ALIAS)
+        finally:
+            waited.set()
+
+    results = in_threads([own, other, watch])
+    return results[0]  # type: ignore[return-value]
+
+
+INSERT_TOPIC = f"INSERT INTO {TOPIC} (name, epoch, head, created_at) VALUES (%s, 'theirs', 0, now())"
+TOUCH_TOPIC = f"UPDATE {TOPIC} SET epoch = 'theirs' WHERE name = %s"
+INSERT_CALL = (
+    f'INSERT INTO {CALL} (owner, "key", target, failed, created_at, expires_at, answer)'
+    " VALUES ('user:7', %s, 'deck.ring', false, now() - interval '1 day', now() + interval '1 day', %s)"
+)
+
+
+def test_a_topic_that_two_look_at_first(log: DatabaseLog, topic: str) -> None:
+    heads = overtaken(lambda: log.heads([topic]), INSERT_TOPIC, topic)
+    assert heads == {topic: Head(epoch="theirs", offset=0)}
+
+
+def test_a_topic_that_two_create_while_a_state_is_taken(log: DatabaseLog, topic: str) -> None:
+    position, value = overtaken(lambda: log.exactly(topic, lambda: 7), INSERT_TOPIC, topic)
+    assert (position, value) == (Position(epoch="theirs", offset=0), 7)
+
+
+def test_a_topic_that_two_create_while_numbering(log: DatabaseLog, topic: str) -> None:
+    with transaction.atomic(using=ALIAS):
+        log.enlist(drafts(topic, 1), lambda _: None)
+        connections[ALIAS].run_on_commit.clear()
+    (batch,) = overtaken(lambda: log.sequence([topic]), INSERT_TOPIC, topic)
+    assert batch.epoch == "theirs"
+
+
+def test_an_epoch_that_two_renew(log: DatabaseLog, topic: str) -> None:
+    log.heads([topic])
+    assert overtaken(lambda: log.renew(topic), TOUCH_TOPIC, topic).epoch == "theirs"
+
+
+def test_a_call_that_two_claim(log: DatabaseLog, topic: str) -> None:
+    claim = overtaken(lambda: log.claim("user:7", topic, "deck.ring", seconds=60), INSERT_CALL, topic, "1")
+    assert claim == Claim(answer=Answer(payload=b"1"))
+
+
+def test_a_call_that_two_answer(log: DatabaseLog, topic: str) -> None:
+    log.claim("user:7", topic, "deck.ring", seconds=60)
+    overtaken(
+        lambda: log.answer("user:7", topic, Answer(payload=b"2")),
+        f'UPDATE {CALL} SET answer = %s WHERE "key" = %s',
+        "1",
+        topic,
+    )
+    assert log.claim("user:7", topic, "deck.ring", seconds=60) == Claim(answer=Answer(payload=b"2"))
+
+
+def test_a_claim_given_back_that_is_answered(log: DatabaseLog, topic: str) -> None:
+    log.claim("user:7", topic, "deck.ring", seconds=60)
+    overtaken(
+        lambda: log.release("user:7", topic), f'UPDATE {CALL} SET answer = %s WHERE "key" = %s', "1", topic
+    )
+    assert log.claim("user:7", topic, "deck.ring", seconds=60) == Claim(answer=Answer(payload=b"1"))
+
+
+def test_answers_that_two_forget(log: DatabaseLog, topic: str) -> None:
+    with connections[ALIAS].cursor() as cursor:
+        cursor.execute(INSERT_CALL, (topic, "1"))
+        cursor.execute(INSERT_CALL, (f"{topic}/2", "1"))
+    forgotten = overtaken(
+        lambda: log.forget_answers(timezone.now() - timedelta(hours=1)),
+        f'DELETE FROM {CALL} WHERE "key" = %s',
+        topic,
+    )
+    assert forgotten == 1
+
+
+def test_entries_that_two_trim(log: DatabaseLog, topic: str) -> None:
+    log.append(drafts(topic, *range(10)))
+    overtaken(
+        lambda: log.trim(topic, count=3),
+        f'DELETE FROM {ENTRY} WHERE "offset" < 3 AND topic_id = (SELECT id FROM {TOPIC} WHERE name = %s)',
+        topic,
+    )
+    assert numbers(log, topic) == [7, 8, 9]
+
+
+def test_inside_a_transaction_the_conflict_is_its_owners(log: DatabaseLog, topic: str) -> None:
+    """Only the owner can begin again."""
+
+    def inside() -> None:
+        with transaction.atomic(using=ALIAS):
+            log.heads([topic])
+
+    with pytest.raises(DatabaseError) as raised:
+        overtaken(inside, INSERT_TOPIC, topic)
+    assert getattr(raised.value.__cause__, "sqlstate", None) == "40001"
