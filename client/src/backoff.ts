@@ -6,8 +6,6 @@ export interface BackoffOptions {
   readonly cap: number;
 }
 
-export const DEFAULT_BACKOFF: BackoffOptions = { base: 1_000, cap: 30_000 };
-
 /**
  * "Full jitter" (Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015): it spreads the
  * clients of a server that went away more evenly than any fixed delay with a random part added.
@@ -17,9 +15,8 @@ export class Backoff {
   readonly #random: () => number;
   #attempt = 0;
 
-  constructor(options: BackoffOptions, random: () => number) {
-    const { base, cap } = DEFAULT_BACKOFF;
-    this.#options = { base: positive(options.base) ?? base, cap: positive(options.cap) ?? cap };
+  constructor({ base, cap }: Partial<BackoffOptions>, random: () => number) {
+    this.#options = { base: positive(base) ?? 1_000, cap: positive(cap) ?? 30_000 };
     this.#random = random;
   }
 

@@ -3,8 +3,15 @@ import { LiveError } from "./errors.js";
 import { Json } from "./frames.js";
 import type { CallOptions } from "./topic.js";
 
+/** Where a call is addressed: as much of a subscription as sending takes. */
+export interface CallTarget {
+  /** The name to send under, or undefined while the topic is not joined. */
+  readonly address: string | undefined;
+}
+
 /** One call that has no answer yet. */
 export class Call {
+  readonly target: CallTarget;
   readonly promise: Promise<unknown>;
   readonly name: string;
   readonly key: string;
@@ -19,7 +26,8 @@ export class Call {
   #cancelAbort: Cancel | undefined;
 
   /** Throws a LiveError `invalid_payload` when the payload is no JSON object. */
-  constructor(name: string, key: string, payload: object | null | undefined) {
+  constructor(target: CallTarget, name: string, key: string, payload: object | null | undefined) {
+    this.target = target;
     this.name = name;
     this.key = key;
     try {

@@ -52,11 +52,28 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
 /** The codes whose message may succeed later unchanged (for a close: after reconnecting). */
 export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "flooding", "failed"];
 
-/** Messages of the codes that reach the client without one: those it finds by itself, and those of a close. */
-export const MESSAGES: Readonly<Record<string, string>> = {
+/** What each code means. Only the entry `texts` has these sentences. */
+export const MESSAGES: Readonly<Record<CodeName, string>> = {
   malformed: "The message is not valid in the negotiated encoding.",
+  invalid_message: "The message does not have the shape that its type requires.",
+  unknown_type: "The message's type is not part of this version of the protocol.",
   too_large: "The message is larger than this server accepts.",
+  unexpected_hello: "A hello is only allowed as the first message.",
+  forbidden: "There is no such topic, or you may not use it.",
+  already_joined: "This connection has already joined the topic.",
+  evicted: "The application has ended this subscription.",
+  not_joined: "Join the topic first.",
+  too_many_topics: "This connection has joined as many topics as it may.",
+  unknown_action: "The topic has no action of this name.",
+  invalid_payload: "The payload does not fit the action.",
+  refused: "The application refused the call.",
+  key_reused: "This key was used before, for a different call.",
+  outcome_unknown: "An earlier attempt with this key was interrupted; it may have been carried out.",
   timeout: "The call took longer than it may.",
+  too_many_calls: "Too many calls of this connection are still running.",
+  rate_limited: "Too many messages; try again later.",
+  invalid_token: "The token is not valid.",
+  internal: "The server failed to handle the message.",
   unavailable: "The server cannot do this at the moment; try again.",
   draining: "The server is going away; reconnect.",
   heartbeat_missed: "Nothing was heard for too long.",

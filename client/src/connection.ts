@@ -1,6 +1,6 @@
 import { positive, type Cancel, type Clock } from "./clock.js";
 import { endingOf, type Ending } from "./ending.js";
-import { LiveError } from "./errors.js";
+import { LiveError, type ErrorCode } from "./errors.js";
 import { decode, encode, type Answer, type ClientFrame, type Goodbye, type ServerFrame, type Welcome } from "./frames.js";
 import { Heartbeat } from "./heartbeat.js";
 import type { OpenTransport, Transport } from "./transport.js";
@@ -50,7 +50,7 @@ export class Connection {
     this.#settings = settings;
     this.#owner = owner;
     this.#cancelTimeout = settings.clock.after(settings.connectTimeout, () => {
-      this.#break({ error: new LiveError("connect_timeout"), final: false });
+      this.#fail("connect_timeout");
     });
     void this.#start();
   }
@@ -96,7 +96,7 @@ export class Connection {
         payload: credential === undefined ? { client } : { client, token: credential },
       });
     } catch (cause) {
-      this.#break({ error: new LiveError("connection_lost", "The URL or the token could not be had.", { cause }), final: false });
+      this.#fail("connection_lost", cause, "no URL or no token");
     }
   }
 
@@ -124,7 +124,7 @@ export class Connection {
       this.#take(decode(data));
     } catch (cause) {
       // To pass over a message might be to lose an event: come back and go on from the last position instead.
-      this.#break({ error: new LiveError("malformed", undefined, { cause }), final: false });
+      this.#fail("malformed", cause);
     }
   }
 
@@ -138,7 +138,7 @@ export class Connection {
 
   #welcomed(welcome: Welcome["payload"]): void {
     const { heartbeat, limits } = welcome as Partial<Welcome["payload"]>;
-    if (!positive(heartbeat) || !limits) throw new TypeError("the server's welcome has no heartbeat or no limits");
+    if (!positive(heartbeat) || !limits) throw new TypeError("incomplete welcome");
     this.#cancelTimeout();
     this.#heartbeat?.stop();
     this.#welcome = welcome;
@@ -147,7 +147,7 @@ export class Connection {
         this.send({ type: "ping" });
       },
       dead: () => {
-        this.#break({ error: new LiveError("heartbeat_missed"), final: false });
+        this.#fail("heartbeat_missed");
       },
     });
     this.#owner.welcomed(welcome);
@@ -167,6 +167,11 @@ export class Connection {
     if (text.length * 3 > limit && new TextEncoder().encode(text).length > limit) throw new LiveError("too_large");
   }
 
+  /** Break it, to come back. */
+  #fail(code: ErrorCode, cause?: unknown, message?: string): void {
+    this.#break({ error: new LiveError(code, message, { cause }), final: false });
+  }
+
   #break(ending: Ending): void {
     if (this.#over) return;
     this.close();
@@ -181,6 +186,6 @@ export class Connection {
   }
 }
 
-async function ask<Value>(asked: Asked<Value>): Promise<Value> {
+export async function ask<Value>(asked: Asked<Value>): Promise<Value> {
   return typeof asked === "function" ? await (asked as () => Value | Promise<Value>)() : asked;
 }

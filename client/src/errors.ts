@@ -1,5 +1,5 @@
 import { positive } from "./clock.js";
-import { MESSAGES, RETRIED, type CodeName } from "./codes.js";
+import { RETRIED, type CodeName } from "./codes.js";
 import type { ErrorPayload } from "./frames.js";
 
 /** What the client itself finds; everything else comes from the server's catalogue. */
@@ -13,17 +13,6 @@ export type LocalCode =
   | "queue_full"
   | "user_changed";
 
-const LOCAL: Readonly<Partial<Record<string, string>>> & Readonly<Record<LocalCode, string>> = {
-  closed: "The client was closed.",
-  connection_lost: "The connection was lost.",
-  connect_timeout: "The server did not answer in time.",
-  invalid_url: "No connection can be made to this URL.",
-  left: "The topic was left.",
-  no_websocket: "There is no WebSocket here: pass one as options.WebSocket.",
-  queue_full: "Too many calls are waiting for a connection.",
-  user_changed: "The user is another one than when the call was made.",
-};
-
 /** `timeout` may be the server's word or the client's. A newer server may send a code that is not in the list. */
 export type ErrorCode = CodeName | LocalCode;
 
@@ -33,7 +22,10 @@ export interface LiveErrorDetails {
   readonly cause?: unknown;
 }
 
-/** Why a call, a join or a connection failed. Decide by `code`; `message` is for developers. */
+/**
+ * Why a call, a join or a connection failed. Decide by `code`. `message` is for developers: the server's sentence where it
+ * sent one, else the words of the code; `textOf` of the entry `texts` has a sentence for each code.
+ */
 export class LiveError extends Error {
   override readonly name = "LiveError";
   readonly code: ErrorCode;
@@ -45,13 +37,17 @@ export class LiveError extends Error {
   readonly reason: string | undefined;
 
   constructor(code: ErrorCode | (string & Record<never, never>), message?: string, details: LiveErrorDetails = {}) {
-    const { cause } = details;
-    super(message ?? MESSAGES[code] ?? LOCAL[code] ?? code, cause === undefined ? {} : { cause });
+    super(message ?? wordsOf(code), details.cause === undefined ? {} : details);
     this.code = code as ErrorCode;
     this.retry = [...RETRIED, "connection_lost", "connect_timeout"].includes(code);
     this.retryAfter = details.retryAfter;
     this.reason = details.reason;
   }
+}
+
+/** The message of an error without one. */
+export function wordsOf(code: string): string {
+  return code.replaceAll("_", " ");
 }
 
 /** The error that a payload of the wire tells of. */

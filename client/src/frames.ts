@@ -187,7 +187,7 @@ export class Json {
   constructor(payload: unknown) {
     let top = true;
     this.text = toText(payload, (key, value: unknown) => {
-      const found = top ? notAnObject(value) : notJson(value);
+      const found = notJson(value, top);
       if (found) throw new TypeError(`${top ? "it" : `\`${key}\``} is ${found}`);
       top = false;
       return value;
@@ -195,22 +195,21 @@ export class Json {
   }
 }
 
-/** Why a value is no JSON object. */
-function notAnObject(value: unknown): string | undefined {
-  if (Array.isArray(value)) return "of type array";
-  return typeof value === "object" && value ? notJson(value) : `of type ${typeof value}`;
-}
-
-/** Why JSON cannot hold a value. `JSON.stringify` leaves functions out, and makes `{}` of a Map and null of NaN. */
-function notJson(value: unknown): string | undefined {
-  if (typeof value === "number") return Number.isFinite(value) ? undefined : `${value}`;
-  if (/function|symbol|bigint/.test(typeof value)) return `of type ${typeof value}`;
-  if (typeof value !== "object" || !value || Array.isArray(value)) return undefined;
-  const prototype = Object.getPrototypeOf(value) as object | null;
-  // A plain object of any realm may be empty. An empty one of any other class keeps its state where JSON cannot see it.
-  const plain = !prototype || !Object.getPrototypeOf(prototype);
-  const seen = plain || (Object.keys(value).length > 0 && !ArrayBuffer.isView(value));
-  return seen ? undefined : `of type ${value.constructor.name}`;
+/**
+ * Why JSON cannot hold a value, or hold it at the top, where only an object may stand. `JSON.stringify` leaves functions
+ * out, and makes `{}` of a Map and null of NaN.
+ */
+function notJson(value: unknown, top: boolean): string | undefined {
+  const type = Array.isArray(value) ? "array" : typeof value;
+  if (type === "object" && value) {
+    const prototype = Object.getPrototypeOf(value) as object | null;
+    // A plain object of any realm may be empty. An empty one of any other class keeps its state where JSON cannot see it.
+    const plain = !prototype || !Object.getPrototypeOf(prototype);
+    const seen = plain || (Object.keys(value).length > 0 && !ArrayBuffer.isView(value));
+    return seen ? undefined : `of type ${value.constructor.name}`;
+  }
+  if (top || /function|symbol|bigint/.test(type)) return `of type ${type}`;
+  return type === "number" && !Number.isFinite(value) ? String(value) : undefined;
 }
 
 /**
@@ -233,8 +232,6 @@ export function encode(frame: ClientFrame): string {
  */
 export function decode(data: unknown): ServerFrame {
   const frame: unknown = typeof data === "string" ? JSON.parse(data) : undefined;
-  if (typeof frame === "object" && frame !== null && "type" in frame && typeof frame.type === "string") {
-    return frame as ServerFrame;
-  }
-  throw new TypeError("the server sent something that is not a Holdfast message");
+  if (typeof (frame as { readonly type?: unknown } | undefined | null)?.type === "string") return frame as ServerFrame;
+  throw new TypeError("not a Holdfast message");
 }

@@ -1,4 +1,5 @@
-import type { Calls, CallTarget } from "./calls.js";
+import type { CallTarget } from "./call.js";
+import type { Calls } from "./calls.js";
 import type { Dispatch } from "./dispatch.js";
 import { Emitter, type Listener, type Off, type OnOptions } from "./emitter.js";
 import { LiveError } from "./errors.js";

@@ -10,8 +10,8 @@
  * restarts of the server and sleep.
  */
 
-import { DEFAULT_BACKOFF } from "./backoff.js";
 import { systemClock } from "./clock.js";
+import { ask } from "./connection.js";
 import type { ConnectOptions, Live } from "./live.js";
 import { Manager, type ManagerSettings } from "./manager.js";
 import { pageBase, pageCursors, pageUrl, webSocketUrl } from "./page.js";
@@ -49,16 +49,13 @@ function settingsOf(options: ConnectOptions, now: () => ConnectOptions): Manager
   return {
     client: newClientId(),
     url: options.url ?? pageUrl,
-    token: () => {
-      const { token } = now();
-      return typeof token === "function" ? token() : token;
-    },
+    token: () => ask(now().token),
     clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,
     connectTimeout: options.connectTimeout ?? 10_000,
-    backoff: { ...DEFAULT_BACKOFF, ...options.backoff },
+    backoff: options.backoff ?? {},
     maxCalls: options.maxCalls ?? 1_000,
-    page: options.page ?? { window: globalThis.window, document: globalThis.document },
+    page: options.page ?? globalThis,
     cursor: pageCursors(),
     open: (url, listener) =>
       webSocketTransport(options.WebSocket ?? globalThis.WebSocket, options.protocols ?? [])(webSocketUrl(url, base), listener),

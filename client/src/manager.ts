@@ -17,11 +17,11 @@ import { onWake, type WakeSource } from "./wake.js";
 
 export interface ManagerSettings extends ConnectionSettings {
   readonly random: () => number;
-  readonly backoff: BackoffOptions;
+  readonly backoff: Partial<BackoffOptions>;
   readonly maxCalls: number;
   readonly page: WakeSource;
   /** The page's cursor for a topic, if it has not been used yet. */
-  cursor(topic: string): Position | undefined;
+  readonly cursor: (topic: string) => Position | undefined;
 }
 
 /** A connection that has lasted so many milliseconds ends a row of failures. */
@@ -53,17 +53,7 @@ export class Manager {
     this.#settings = {
       ...settings,
       open: (url, listener) =>
-        settings.open(url, {
-          opened: () => {
-            listener.opened();
-          },
-          received: this.#dispatch.wrap((data) => {
-            listener.received(data);
-          }),
-          closed: (code, reason) => {
-            listener.closed(code, reason);
-          },
-        }),
+        settings.open(url, { ...listener, received: this.#dispatch.wrap(listener.received) }),
     };
     this.#clock = clock;
     this.#backoff = backoff();
@@ -71,7 +61,7 @@ export class Manager {
     const settle = this.#dispatch.wrap(() => {
       this.#settle();
     });
-    const cursor = (topic: string): Position | undefined => settings.cursor(topic);
+    const { cursor } = settings;
     this.#topics = new Topics({ calls: this.#calls, clock, dispatch: this.#dispatch, connection, backoff, cursor, settle });
     publish(this);
   }

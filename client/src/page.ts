@@ -10,8 +10,7 @@ const page = globalThis as { readonly document?: Document; readonly location?: L
 
 /** The endpoint that the page names, or the default. */
 export function pageUrl(): string {
-  const config = read(find("script#holdfast-config"));
-  return typeof config === "object" && config !== null && "url" in config ? String(config.url) : DEFAULT_URL;
+  return read(find("script#holdfast-config"), (config) => (config as { readonly url?: string } | null)?.url) ?? DEFAULT_URL;
 }
 
 /**
@@ -25,13 +24,7 @@ export function pageCursors(): (topic: string) => Position | undefined {
     const element = find(`script[data-holdfast-cursor=${JSON.stringify(topic)}]`);
     if (!element || used.get(element) === element.textContent) return undefined;
     used.set(element, element.textContent);
-    const cursor = read(element);
-    try {
-      return cursor === undefined ? undefined : asPosition(cursor);
-    } catch (error) {
-      report(error);
-      return undefined;
-    }
+    return read(element, asPosition);
   };
 }
 
@@ -51,10 +44,10 @@ function find(selector: string): Element | null | undefined {
   return page.document?.querySelector(selector);
 }
 
-function read(element: Element | null | undefined): unknown {
+function read<Value>(element: Element | null | undefined, check: (value: unknown) => Value): Value | undefined {
   const text = element?.textContent;
   try {
-    return text ? JSON.parse(text) : undefined;
+    return text ? check(JSON.parse(text)) : undefined;
   } catch (error) {
     report(error);
     return undefined;

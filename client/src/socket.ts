@@ -20,11 +20,9 @@ export type WebSocketConstructor = new (url: string, protocols: string[]) => Web
 /** The transport over WebSocket. This client speaks JSON; `extra` subprotocols are offered after ours. */
 export function webSocketTransport(Socket: WebSocketConstructor | undefined, extra: readonly string[]): OpenTransport {
   return (url, listener) => {
-    if (!Socket) throw new LiveError("no_websocket");
+    if (!Socket) throw new LiveError("no_websocket", "no WebSocket here: pass options.WebSocket");
     const socket = new Socket(url, [SUBPROTOCOLS[0], ...extra]);
-    socket.onopen = () => {
-      listener.opened();
-    };
+    socket.onopen = listener.opened;
     socket.onmessage = (event: { readonly data: unknown }) => {
       listener.received(event.data);
     };
@@ -34,7 +32,7 @@ export function webSocketTransport(Socket: WebSocketConstructor | undefined, ext
     // The close that follows says more. None follows in Chromium when a content security policy blocks the connection.
     socket.onerror = () => {
       setTimeout(() => {
-        listener.closed(1006, "no close event; see the browser's console");
+        listener.closed(1006, "see the console");
       });
     };
     return {

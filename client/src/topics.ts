@@ -142,5 +142,5 @@ function standsFor(topic: Subscription, name: string): boolean {
 
 function warn(name: string, at: Position | undefined): void {
   const where = at ? `at ${at.epoch}:${at.offset}` : "at its present end";
-  console.warn(`Holdfast: "${name}" is in use and stays ${where}. Leave it first to start from another position.`);
+  console.warn(`Holdfast: "${name}" is in use and stays ${where}. Leave it first.`);
 }

@@ -48,6 +48,10 @@ test("the package holds both builds with their types, and what describes them", 
     "holdfast.d.ts",
     "holdfast.js",
     "package.json",
+    "texts.cjs",
+    "texts.d.cts",
+    "texts.d.ts",
+    "texts.js",
   ]);
 });
 

@@ -43,7 +43,10 @@ export interface LiveErrorDetails {
 	readonly reason?: string | undefined;
 	readonly cause?: unknown;
 }
-/** Why a call, a join or a connection failed. Decide by `code`; `message` is for developers. */
+/**
+ * Why a call, a join or a connection failed. Decide by `code`. `message` is for developers: the server's sentence where it
+ * sent one, else the words of the code; `textOf` of the entry `texts` has a sentence for each code.
+ */
 export declare class LiveError extends Error {
 	readonly name = "LiveError";
 	readonly code: ErrorCode;
@@ -273,8 +276,8 @@ export interface Lifecycle<Snapshot = unknown> {
 }
 /** As much of `window` and `document` as the client listens to. React Native has a `window` without events. */
 export interface WakeSource {
-	readonly window?: Partial<Pick<EventTarget, "addEventListener" | "removeEventListener">> | undefined;
-	readonly document?: (Partial<Pick<EventTarget, "addEventListener" | "removeEventListener">> & {
+	readonly window?: Partial<Pick<EventTarget, "addEventListener">> | undefined;
+	readonly document?: (Partial<Pick<EventTarget, "addEventListener">> & {
 		readonly visibilityState: string;
 	}) | undefined;
 }
