@@ -1,4 +1,4 @@
-// Builds what is committed, the bundle and its types; with a directory as argument, into that one.
+// Builds what is committed, the bundle and its types; with a directory as argument, what is published, into that one.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -7,52 +7,84 @@ import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 import { buildSync } from "esbuild";
+import { minify } from "terser";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const STATIC = join(HERE, "../src/holdfast/static/holdfast");
 const BANNER = "/* Holdfast client. BSD-3-Clause. Built from client/ by `npm run build`: do not edit. */";
 
-/** The bundle's text. */
-function bundle() {
+/**
+ * What modules say to each other, under names that the bundle may shorten. None of them is part of the public types or
+ * of a message: check.mjs looks.
+ */
+export const INTERNAL = (
+  "address agrees attempt begin cancel canonical changed connection cursor dead dispatch emit ended ends event " +
+  "final flush forget handles heard idle interrupted late limit listeners make manager move off open opened " +
+  "others post presenceNews probe promise received release renew request run schedule sent settle soon stop " +
+  "suspend suspended sync take target unread userChanged wanted welcome welcomed wrap"
+).split(" ");
+
+/** What can be imported: the client, and what most pages do without. Each is a file of its own. */
+const ENTRIES = { holdfast: "src/index.ts", texts: "src/texts.ts" };
+
+/** An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. */
+async function bundle(entry, format) {
   const result = buildSync({
     absWorkingDir: HERE,
-    entryPoints: ["src/index.ts"],
+    entryPoints: [entry],
     bundle: true,
-    format: "esm",
+    format,
     target: "es2022",
     minify: true,
     charset: "utf8",
+    mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`),
     legalComments: "none",
-    banner: { js: BANNER },
     write: false,
   });
-  return result.outputFiles[0].text;
+  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3 }, format: { preamble: BANNER } };
+  const { code } = await minify(result.outputFiles[0].text, options);
+  return `${code}\n`;
 }
 
-/** All public types in one text. */
-function types() {
+/** All public types of an entry in one text. */
+function types(entry) {
   const directory = mkdtempSync(join(tmpdir(), "holdfast-types-"));
   try {
     const output = join(directory, "holdfast.d.ts");
     const tool = join(HERE, "node_modules/dts-bundle-generator/dist/bin/dts-bundle-generator.js");
-    const options = ["--project", "tsconfig.json", "--no-banner", "--silent", "--out-file", output, "src/index.ts"];
+    const options = ["--project", "tsconfig.json", "--no-banner", "--silent", "--out-file", output, entry];
     execFileSync(process.execPath, [tool, ...options], { cwd: HERE, stdio: ["ignore", "ignore", "inherit"] });
-    return `${BANNER}\n\n${readFileSync(output, "utf8")}`;
+    return `${BANNER}\n\n/// <reference lib="esnext.disposable" />\n\n${readFileSync(output, "utf8")}`;
   } finally {
     rmSync(directory, { recursive: true });
   }
 }
 
-/** Every built file: its path and its text. */
-export function built(directory = STATIC) {
-  return new Map([
-    [join(directory, "holdfast.js"), bundle()],
-    [join(directory, "holdfast.d.ts"), types()],
-  ]);
+/** What Django serves, and what is committed: each file's path and its text. */
+export async function built() {
+  const files = new Map();
+  for (const [name, entry] of Object.entries(ENTRIES)) {
+    files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm"));
+    files.set(join(STATIC, `${name}.d.ts`), types(entry));
+  }
+  return files;
+}
+
+/** What is published: the same, also for `require`, and the protocol. */
+async function packed(directory) {
+  const files = new Map([[join(directory, "../PROTOCOL.md"), readFileSync(join(HERE, "../PROTOCOL.md"), "utf8")]]);
+  for (const [name, entry] of Object.entries(ENTRIES)) {
+    const text = types(entry);
+    files.set(join(directory, `${name}.js`), await bundle(entry, "esm"));
+    files.set(join(directory, `${name}.cjs`), await bundle(entry, "cjs"));
+    files.set(join(directory, `${name}.d.ts`), text);
+    files.set(join(directory, `${name}.d.cts`), text);
+  }
+  return files;
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  for (const [path, text] of built(process.argv[2])) {
+  for (const [path, text] of await (process.argv[2] ? packed(process.argv[2]) : built())) {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text);
     console.log(`wrote ${path}`);

@@ -1,12 +1,13 @@
 // Everything about the client but its behaviour: types, lint, generated code, and that what is committed is current.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
-import { built } from "./build.mjs";
+import { built, INTERNAL } from "./build.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const LARGEST = 8 * 1024; // bytes, compressed
@@ -27,21 +28,39 @@ run("types of test", process.execPath, tool("typescript/bin/tsc"), "--project", 
 run("lint", process.execPath, tool("eslint/bin/eslint.js"), "--max-warnings", "0", ".");
 run("codes.ts", join(HERE, "../scripts/generate"), "--check");
 
-for (const [path, text] of built()) {
+const files = await built();
+for (const [path, text] of files) {
   const name = path.split("/").at(-1);
   if (!existsSync(path) || readFileSync(path, "utf8") !== text) {
     console.error(`${name} is not what src/ builds: run \`npm run build\``);
     failures.push(name);
   }
   const size = gzipSync(text, { level: 9 }).length;
-  if (path.endsWith(".js")) {
+  if (name === "holdfast.js") {
     console.log(`${name}: ${size} bytes compressed of ${LARGEST} allowed`);
     if (size >= LARGEST) failures.push("size");
   }
 }
 
+// A name that the bundle shortens must not be one that others know.
+const published = [...files].filter(([path]) => path.endsWith(".d.ts")).map(([, text]) => text);
+const known = published.join("\n") + readFileSync(join(HERE, "src/frames.ts"), "utf8");
+const clash = INTERNAL.filter((name) => new RegExp(`(readonly |^\\s*)${name}\\??[:(<]`, "m").test(known));
+if (clash.length) failures.push(`names that are not internal: ${clash}`);
+
 // The published types stand alone: they are checked as a user's compiler would, with nothing of src/ in reach.
 run("built types", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types");
+
+// What is published is what bundlers and compilers of all kinds find.
+const packages = mkdtempSync(join(tmpdir(), "holdfast-pack-"));
+try {
+  execFileSync("npm", ["pack", "--silent", "--pack-destination", packages], { cwd: HERE, stdio: "ignore" });
+  const archive = join(packages, readdirSync(packages)[0]);
+  run("publint", process.execPath, tool("publint/src/cli.js"), archive, "--strict");
+  run("are the types wrong", process.execPath, tool("@arethetypeswrong/cli/dist/index.js"), archive, "--no-color", "--format", "ascii");
+} finally {
+  rmSync(packages, { recursive: true });
+}
 
 if (failures.length) {
   console.error(`failed: ${failures.join(", ")}`);

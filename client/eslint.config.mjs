@@ -3,7 +3,7 @@ import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
 
 export default defineConfig(
-  { ignores: ["dist/", "node_modules/", "test/types/"] },
+  { ignores: ["dist/", "fixtures/*/", "node_modules/", "test/types/"] },
   js.configs.recommended,
   {
     files: ["src/**/*.ts", "test/**/*.ts"],
@@ -19,7 +19,7 @@ export default defineConfig(
   },
   { files: ["src/**/*.ts"], rules: { "@typescript-eslint/explicit-module-boundary-types": "error" } },
   {
-    files: ["*.mjs"],
+    files: ["*.mjs", "fixtures/*.mjs"],
     languageOptions: { globals: { console: "readonly", process: "readonly" } },
   },
   { files: ["vitest.config.ts"], extends: [tseslint.configs.strict] },

@@ -1,10 +1,10 @@
+import { positive } from "./clock.js";
+
 /** Milliseconds: the wait before try n is random between 0 and min(cap, base · 2^n). */
 export interface BackoffOptions {
   readonly base: number;
   readonly cap: number;
 }
-
-export const DEFAULT_BACKOFF: BackoffOptions = { base: 1_000, cap: 30_000 };
 
 /**
  * "Full jitter" (Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015): it spreads the
@@ -15,8 +15,8 @@ export class Backoff {
   readonly #random: () => number;
   #attempt = 0;
 
-  constructor(options: BackoffOptions, random: () => number) {
-    this.#options = options;
+  constructor({ base, cap }: Partial<BackoffOptions>, random: () => number) {
+    this.#options = { base: positive(base) ?? 1_000, cap: positive(cap) ?? 30_000 };
     this.#random = random;
   }
 

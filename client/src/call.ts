@@ -3,12 +3,19 @@ import { LiveError } from "./errors.js";
 import { Json } from "./frames.js";
 import type { CallOptions } from "./topic.js";
 
+/** Where a call is addressed: as much of a subscription as sending takes. */
+export interface CallTarget {
+  /** The name to send under, or undefined while the topic is not joined. */
+  readonly address: string | undefined;
+}
+
 /** One call that has no answer yet. */
 export class Call {
+  readonly target: CallTarget;
   readonly promise: Promise<unknown>;
   readonly name: string;
   readonly key: string;
-  readonly payload: Json | undefined;
+  readonly payload: Json | undefined = undefined;
   /** Sent on this connection. */
   sent = false;
   /** It had to wait, for a connection or for a place: its time of sending was the client's choice. */
@@ -18,10 +25,17 @@ export class Call {
   #cancelTimeout: Cancel | undefined;
   #cancelAbort: Cancel | undefined;
 
-  constructor(name: string, key: string, payload: object | undefined) {
+  /** Throws a LiveError `invalid_payload` when the payload is no JSON object. */
+  constructor(target: CallTarget, name: string, key: string, payload: object | null | undefined) {
+    this.target = target;
     this.name = name;
     this.key = key;
-    this.payload = payload && new Json(payload);
+    try {
+      if (payload !== undefined && payload !== null) this.payload = new Json(payload);
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new LiveError("invalid_payload", `The arguments of \`${name}\` are no JSON object: ${why}.`, { cause });
+    }
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;

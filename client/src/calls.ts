@@ -1,15 +1,9 @@
-import { Call } from "./call.js";
+import { Call, type CallTarget } from "./call.js";
 import type { Clock } from "./clock.js";
 import type { Connection } from "./connection.js";
 import { errorFrom, LiveError } from "./errors.js";
 import type { Answer } from "./frames.js";
 import type { CallOptions } from "./topic.js";
-
-/** Where a call is addressed: as much of a subscription as sending takes. */
-export interface CallTarget {
-  /** The name to send under, or undefined while the topic is not joined. */
-  readonly address: string | undefined;
-}
 
 export interface CallsSettings {
   readonly client: string;
@@ -24,9 +18,13 @@ export interface CallsSettings {
 /** All calls without an answer, in the order in which they were made: sent in it, and sent again in it. */
 export class Calls {
   readonly #settings: CallsSettings;
-  readonly #pending = new Map<Call, CallTarget>();
+  readonly #pending = new Set<Call>();
   readonly #held = new Set<CallTarget>();
+  /** Calls of which one may be what the server could not read. While there are any, calls are sent one at a time. */
+  readonly #suspects = new Set<Call>();
   #running = 0;
+  /** Answers to requests of an earlier round are too late. */
+  #round = 0;
   #made = 0;
 
   constructor(settings: CallsSettings) {
@@ -37,8 +35,8 @@ export class Calls {
     const { client, clock, limit } = this.#settings;
     options.signal?.throwIfAborted();
     if (this.#pending.size >= limit) throw new LiveError("queue_full");
-    const call = new Call(name, options.key ?? `${client}-${++this.#made}`, payload);
-    this.#pending.set(call, target);
+    const call = new Call(target, name, options.key ?? `${client}-${++this.#made}`, payload);
+    this.#pending.add(call);
     call.limit(options, clock, (error) => {
       this.#give(call, error);
     });
@@ -51,37 +49,58 @@ export class Calls {
   flush(): void {
     const connection = this.#settings.connection();
     if (!connection) return;
-    const places = connection.welcome?.limits.calls ?? Infinity;
-    for (const [call, target] of this.#pending) {
+    const places = this.#suspects.size ? 1 : (connection.welcome?.limits.calls ?? Infinity);
+    for (const call of this.#pending) {
+      const { address } = call.target;
       if (this.#running >= places) return;
-      if (!call.sent && target.address !== undefined && !this.#held.has(target)) {
-        this.#send(connection, call, target, target.address);
-      }
+      if (!call.sent && address !== undefined && !this.#held.has(call.target)) this.#send(connection, call, address);
     }
   }
 
   /** The connection is gone: what it has not answered is sent again on the next one. */
   interrupted(): void {
+    this.#suspects.clear();
+    this.#again(() => undefined);
+  }
+
+  /**
+   * The server could not read a message and does not know its `ref`. It may be any call that has no answer, or none of
+   * them. Send these again one by one, which their keys allow: a call that is alone when the error repeats is the one.
+   */
+  unread(error: LiveError): void {
+    this.#again((call) => {
+      if (this.#suspects.has(call)) this.#give(call, error);
+      else this.#suspects.add(call);
+    });
+    this.flush();
+  }
+
+  /** Reject every call, or those of one topic. */
+  reject(error: LiveError, only?: CallTarget): void {
+    for (const call of this.#pending) {
+      if (!only || call.target === only) this.#give(call, error);
+    }
+  }
+
+  /** Send all calls without an answer once more. */
+  #again(each: (sent: Call) => void): void {
+    this.#round++;
     this.#running = 0;
-    for (const call of this.#pending.keys()) {
+    for (const call of this.#pending) {
+      if (call.sent) each(call);
       call.sent = false;
       call.late = true;
     }
   }
 
-  /** Reject every call, or those of one topic. */
-  reject(error: LiveError, only?: CallTarget): void {
-    for (const [call, target] of this.#pending) {
-      if (!only || target === only) this.#give(call, error);
-    }
-  }
-
-  #send(connection: Connection, call: Call, target: CallTarget, topic: string): void {
+  #send(connection: Connection, call: Call, topic: string): void {
     const { name, key, payload } = call;
+    const round = this.#round;
     try {
       connection.request({ type: "call", topic, name, key, ...(payload && { payload }) }, (answer) => {
+        if (round !== this.#round) return;
         this.#running--;
-        this.#answered(call, target, answer);
+        this.#answered(call, answer);
         this.flush();
       });
       this.#running++;
@@ -91,14 +110,14 @@ export class Calls {
     }
   }
 
-  #answered(call: Call, target: CallTarget, answer: Answer): void {
+  #answered(call: Call, answer: Answer): void {
     if (!this.#pending.has(call)) return; // given up meanwhile
     if (answer.type === "error") {
       const error = errorFrom(answer.payload);
-      if (this.#mustWait(call, error)) this.#hold(call, target, error.retryAfter);
+      if (this.#mustWait(call, error)) this.#hold(call, error.retryAfter);
       else this.#give(call, error);
     } else {
-      this.#pending.delete(call);
+      this.#forget(call);
       call.resolve(answer.type === "result" ? answer.payload : undefined);
     }
   }
@@ -111,8 +130,9 @@ export class Calls {
     return error.code === "too_many_calls" || (call.late && error.retry);
   }
 
-  #hold(call: Call, target: CallTarget, seconds = 1): void {
+  #hold(call: Call, seconds = 1): void {
     const { clock, random } = this.#settings;
+    const { target } = call;
     call.sent = false;
     call.late = true;
     if (this.#held.has(target)) return;
@@ -124,6 +144,11 @@ export class Calls {
   }
 
   #give(call: Call, error: unknown): void {
-    if (this.#pending.delete(call)) call.reject(error);
+    if (this.#forget(call)) call.reject(error);
+  }
+
+  #forget(call: Call): boolean {
+    this.#suspects.delete(call);
+    return this.#pending.delete(call);
   }
 }

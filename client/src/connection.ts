@@ -1,6 +1,6 @@
-import type { Cancel, Clock } from "./clock.js";
+import { positive, type Cancel, type Clock } from "./clock.js";
 import { endingOf, type Ending } from "./ending.js";
-import { LiveError } from "./errors.js";
+import { LiveError, type ErrorCode } from "./errors.js";
 import { decode, encode, type Answer, type ClientFrame, type Goodbye, type ServerFrame, type Welcome } from "./frames.js";
 import { Heartbeat } from "./heartbeat.js";
 import type { OpenTransport, Transport } from "./transport.js";
@@ -50,7 +50,7 @@ export class Connection {
     this.#settings = settings;
     this.#owner = owner;
     this.#cancelTimeout = settings.clock.after(settings.connectTimeout, () => {
-      this.#break({ error: new LiveError("connect_timeout"), final: false });
+      this.#fail("connect_timeout");
     });
     void this.#start();
   }
@@ -96,7 +96,7 @@ export class Connection {
         payload: credential === undefined ? { client } : { client, token: credential },
       });
     } catch (cause) {
-      this.#break({ error: new LiveError("connection_lost", "The URL or the token could not be had.", { cause }), final: false });
+      this.#fail("connection_lost", cause, "no URL or no token");
     }
   }
 
@@ -114,34 +114,40 @@ export class Connection {
         },
       });
     } catch (cause) {
-      this.#break({ error: new LiveError("invalid_url", undefined, { cause }), final: true });
+      const error = cause instanceof LiveError ? cause : new LiveError("invalid_url", undefined, { cause });
+      this.#break({ error, final: true });
     }
   }
 
   #received(data: unknown): void {
-    let frame: ServerFrame;
     try {
-      frame = decode(data);
+      this.#take(decode(data));
     } catch (cause) {
       // To pass over a message might be to lose an event: come back and go on from the last position instead.
-      this.#break({ error: new LiveError("malformed", undefined, { cause }), final: false });
-      return;
+      this.#fail("malformed", cause);
     }
-    this.#heartbeat?.heard();
+  }
+
+  /** Throws when something is not there that a message of this type has. What handlers throw is reported elsewhere. */
+  #take(frame: ServerFrame): void {
+    this.#heartbeat?.heard(frame.type === "ping");
     if (frame.type === "welcome") this.#welcomed(frame.payload);
     else if (frame.type === "goodbye") this.#goodbye = frame.payload;
     else if (!this.#answer(frame)) this.#owner.received(frame);
   }
 
   #welcomed(welcome: Welcome["payload"]): void {
+    const { heartbeat, limits } = welcome as Partial<Welcome["payload"]>;
+    if (!positive(heartbeat) || !limits) throw new TypeError("incomplete welcome");
     this.#cancelTimeout();
+    this.#heartbeat?.stop();
     this.#welcome = welcome;
     this.#heartbeat = new Heartbeat(this.#settings.clock, welcome.heartbeat, {
       ping: () => {
         this.send({ type: "ping" });
       },
       dead: () => {
-        this.#break({ error: new LiveError("heartbeat_missed"), final: false });
+        this.#fail("heartbeat_missed");
       },
     });
     this.#owner.welcomed(welcome);
@@ -161,6 +167,11 @@ export class Connection {
     if (text.length * 3 > limit && new TextEncoder().encode(text).length > limit) throw new LiveError("too_large");
   }
 
+  /** Break it, to come back. */
+  #fail(code: ErrorCode, cause?: unknown, message?: string): void {
+    this.#break({ error: new LiveError(code, message, { cause }), final: false });
+  }
+
   #break(ending: Ending): void {
     if (this.#over) return;
     this.close();
@@ -175,6 +186,6 @@ export class Connection {
   }
 }
 
-async function ask<Value>(asked: Asked<Value>): Promise<Value> {
+export async function ask<Value>(asked: Asked<Value>): Promise<Value> {
   return typeof asked === "function" ? await (asked as () => Value | Promise<Value>)() : asked;
 }

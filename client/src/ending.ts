@@ -1,4 +1,5 @@
-import { CODES } from "./codes.js";
+import { positive } from "./clock.js";
+import { CLOSE_CODES } from "./codes.js";
 import { LiveError } from "./errors.js";
 import type { Goodbye } from "./frames.js";
 
@@ -12,23 +13,23 @@ export interface Ending {
 }
 
 /** Protocol error, unsupported data, invalid payload, policy violation: coming back would repeat them. */
-const FINAL_STANDARD_CODES: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008]);
+const FINAL_STANDARD_CODES: readonly number[] = [1002, 1003, 1007, 1008];
 
 /** The one place that decides from a close code whether to come back (PROTOCOL.md §4). */
 export function isFinal(close: number): boolean {
-  return (close >= 4400 && close <= 4499) || FINAL_STANDARD_CODES.has(close);
+  return (close >= 4400 && close <= 4499) || FINAL_STANDARD_CODES.includes(close);
 }
 
 /** What a close means, given what the server said before. A goodbye outranks the close code that follows it. */
 export function endingOf(close: number, reason: string, goodbye: Goodbye["payload"] | undefined): Ending {
   const final = goodbye ? !goodbye.reconnect : isFinal(close);
   const error = errorOf(close, reason, goodbye);
-  const after = goodbye?.after;
+  const after = positive(goodbye?.after);
   return after === undefined || final ? { error, final } : { error, final, after: after * 1_000 };
 }
 
 function errorOf(close: number, reason: string, goodbye: Goodbye["payload"] | undefined): LiveError {
-  const name = goodbye?.code ?? Object.entries(CODES).find(([, entry]) => entry.close === close)?.[0];
+  const name = goodbye?.code ?? CLOSE_CODES[close];
   if (name !== undefined) return new LiveError(name, undefined, { reason: goodbye?.reason });
-  return new LiveError("connection_lost", `The connection was lost (close code ${close}${reason && `: ${reason}`}).`);
+  return new LiveError("connection_lost", `connection lost (close code ${close}${reason && `: ${reason}`})`);
 }

@@ -1,4 +1,5 @@
-import { CODES, type Code, type CodeName } from "./codes.js";
+import { positive } from "./clock.js";
+import { RETRIED, type CodeName } from "./codes.js";
 import type { ErrorPayload } from "./frames.js";
 
 /** What the client itself finds; everything else comes from the server's catalogue. */
@@ -8,21 +9,12 @@ export type LocalCode =
   | "connect_timeout"
   | "invalid_url"
   | "left"
+  | "no_websocket"
   | "queue_full"
   | "user_changed";
 
-const LOCAL: Readonly<Record<LocalCode, string>> = {
-  closed: "The client was closed.",
-  connection_lost: "The connection was lost.",
-  connect_timeout: "The server did not answer in time.",
-  invalid_url: "No connection can be made to this URL.",
-  left: "The topic was left.",
-  queue_full: "Too many calls are waiting for a connection.",
-  user_changed: "The user is another one than when the call was made.",
-};
-
-/** `timeout` may be the server's word or the client's. A newer server may know codes that are not in the list. */
-export type ErrorCode = CodeName | LocalCode | (string & Record<never, never>);
+/** `timeout` may be the server's word or the client's. A newer server may send a code that is not in the list. */
+export type ErrorCode = CodeName | LocalCode;
 
 export interface LiveErrorDetails {
   readonly retryAfter?: number | undefined;
@@ -30,10 +22,10 @@ export interface LiveErrorDetails {
   readonly cause?: unknown;
 }
 
-const catalogue: Readonly<Record<string, Code>> = CODES;
-const local: Readonly<Record<string, string>> = LOCAL;
-
-/** Why a call, a join or a connection failed. Decide by `code`; `message` is for developers. */
+/**
+ * Why a call, a join or a connection failed. Decide by `code`. `message` is for developers: the server's sentence where it
+ * sent one, else the words of the code; `textOf` of the entry `texts` has a sentence for each code.
+ */
 export class LiveError extends Error {
   override readonly name = "LiveError";
   readonly code: ErrorCode;
@@ -44,18 +36,22 @@ export class LiveError extends Error {
   /** The application's own word, with codes `refused`, `evicted` and `disconnected`. */
   readonly reason: string | undefined;
 
-  constructor(code: ErrorCode, message?: string, details: LiveErrorDetails = {}) {
-    const { cause } = details;
-    super(message ?? catalogue[code]?.message ?? local[code] ?? code, cause === undefined ? {} : { cause });
-    this.code = code;
-    this.retry = catalogue[code]?.retry ?? (code === "connection_lost" || code === "connect_timeout");
+  constructor(code: ErrorCode | (string & Record<never, never>), message?: string, details: LiveErrorDetails = {}) {
+    super(message ?? wordsOf(code), details.cause === undefined ? {} : details);
+    this.code = code as ErrorCode;
+    this.retry = [...RETRIED, "connection_lost", "connect_timeout"].includes(code);
     this.retryAfter = details.retryAfter;
     this.reason = details.reason;
   }
 }
 
+/** The message of an error without one. */
+export function wordsOf(code: string): string {
+  return code.replaceAll("_", " ");
+}
+
 /** The error that a payload of the wire tells of. */
 export function errorFrom(payload: ErrorPayload): LiveError {
-  const { code, message, reason, retry_after: retryAfter } = payload;
-  return new LiveError(code, message, { reason, retryAfter });
+  const { code, message, reason } = payload;
+  return new LiveError(code, message, { reason, retryAfter: positive(payload.retry_after) });
 }

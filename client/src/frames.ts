@@ -170,26 +170,60 @@ export interface Pong {
   readonly type: "pong";
 }
 
-export type ServerFrame = Welcome | Joined | Left | Event | Result | Failure | Reset | PresenceFrame | Goodbye | Pong;
+export type ServerFrame = Ping | Welcome | Joined | Left | Event | Result | Failure | Reset | PresenceFrame | Goodbye | Pong;
 
 /** What can answer a request. */
 export type Answer = Joined | Left | Result | Failure;
 
 // ── text ─────────────────────────────────────────────────────────────────────────────────────────
 
-/** A value that is already JSON text: what a call carries is fixed when it is made, however late it is sent. */
+/**
+ * JSON text of a call's arguments. It is fixed when the call is made, however late the call is sent. The constructor
+ * throws a TypeError that names the field when JSON would drop, empty or change a value.
+ */
 export class Json {
   readonly text: string;
 
-  constructor(value: object) {
-    this.text = JSON.stringify(value);
+  constructor(payload: unknown) {
+    let top = true;
+    this.text = toText(payload, (key, value: unknown) => {
+      const found = notJson(value, top);
+      if (found) throw new TypeError(`${top ? "it" : `\`${key}\``} is ${found}`);
+      top = false;
+      return value;
+    });
   }
 }
 
+/**
+ * Why JSON cannot hold a value, or hold it at the top, where only an object may stand. `JSON.stringify` leaves functions
+ * out, and makes `{}` of a Map and null of NaN.
+ */
+function notJson(value: unknown, top: boolean): string | undefined {
+  const type = Array.isArray(value) ? "array" : typeof value;
+  if (type === "object" && value) {
+    const prototype = Object.getPrototypeOf(value) as object | null;
+    // A plain object of any realm may be empty. An empty one of any other class keeps its state where JSON cannot see it.
+    const plain = !prototype || !Object.getPrototypeOf(prototype);
+    const seen = plain || (Object.keys(value).length > 0 && !ArrayBuffer.isView(value));
+    return seen ? undefined : `of type ${value.constructor.name}`;
+  }
+  if (top || /function|symbol|bigint/.test(type)) return `of type ${type}`;
+  return type === "number" && !Number.isFinite(value) ? String(value) : undefined;
+}
+
+/**
+ * JSON text without lone surrogates. `JSON.stringify` escapes these halves of a pair, and no UTF-8 text can hold them: a
+ * server could read nothing of the message, not even its `ref`. The replacement character takes their place.
+ */
+function toText(value: unknown, replacer?: (key: string, value: unknown) => unknown): string {
+  return JSON.stringify(value, replacer).replace(/\\(?:\\|ud[89a-f]..)/gi, (found) => (found.length > 2 ? "\\ufffd" : found));
+}
+
 export function encode(frame: ClientFrame): string {
-  if (frame.type !== "call" || frame.payload === undefined) return JSON.stringify(frame);
+  if (frame.type !== "call" || frame.payload === undefined) return toText(frame);
   const { payload, ...rest } = frame;
-  return `${JSON.stringify(rest).slice(0, -1)},"payload":${payload.text}}`;
+  return `${toText(rest).slice(0, -1)},"payload":${payload.text}}`;
 }
 
 /**
@@ -198,8 +232,6 @@ export function encode(frame: ClientFrame): string {
  */
 export function decode(data: unknown): ServerFrame {
   const frame: unknown = typeof data === "string" ? JSON.parse(data) : undefined;
-  if (typeof frame === "object" && frame !== null && "type" in frame && typeof frame.type === "string") {
-    return frame as ServerFrame;
-  }
-  throw new TypeError("the server sent something that is not a Holdfast message");
+  if (typeof (frame as { readonly type?: unknown } | undefined | null)?.type === "string") return frame as ServerFrame;
+  throw new TypeError("not a Holdfast message");
 }

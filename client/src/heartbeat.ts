@@ -33,12 +33,14 @@ export class Heartbeat {
     this.#plan();
   }
 
-  /** Something arrived. */
-  heard(): void {
+  /**
+   * Something arrived; `asked` if it is a ping of the server. Browsers hand a hidden tab its messages at once and run its
+   * timers once a minute, so a ping that is due goes out now: the server asks a client of which it has heard nothing.
+   */
+  heard(asked = false): void {
     this.#cancelDeadline?.();
     this.#cancelDeadline = undefined;
-    // Messages are not held back in background tabs as timers are.
-    if (this.#clock.now() - this.#pingedAt >= this.#interval) this.probe();
+    if (asked || this.#clock.now() - this.#pingedAt >= this.#interval) this.probe();
   }
 
   /** Find out now whether the connection lives. */

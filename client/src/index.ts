@@ -10,43 +10,56 @@
  * restarts of the server and sleep.
  */
 
-import { DEFAULT_BACKOFF } from "./backoff.js";
 import { systemClock } from "./clock.js";
+import { ask } from "./connection.js";
 import type { ConnectOptions, Live } from "./live.js";
-import { Manager } from "./manager.js";
-import { pageCursor, pageUrl, webSocketUrl } from "./page.js";
+import { Manager, type ManagerSettings } from "./manager.js";
+import { pageBase, pageCursors, pageUrl, webSocketUrl } from "./page.js";
+import { shared } from "./shared.js";
 import { webSocketTransport } from "./socket.js";
 
 export type { BackoffOptions } from "./backoff.js";
 export type { Cancel, Clock } from "./clock.js";
 export type { CodeName } from "./codes.js";
 export type { Asked } from "./connection.js";
-export type { Off } from "./emitter.js";
+export type { Off, OnOptions } from "./emitter.js";
 export { LiveError, type ErrorCode, type LocalCode } from "./errors.js";
 export type { Member, ResetReason } from "./frames.js";
-export type { ConnectOptions, Live, LiveEvents, LiveStatus, StatusDetail } from "./live.js";
+export type { ConnectOptions, Live, LiveEvents, LiveState, LiveStatus, StatusDetail } from "./live.js";
 export type { Position } from "./position.js";
-export type { Presence, PresenceEvents } from "./presence.js";
+export type { Presence, PresenceEvents, PresenceState } from "./presence.js";
 export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
+export type { Store } from "./store.js";
 export type * from "./topic.js";
 export type { WakeSource } from "./wake.js";
 
-/** A client for the server that the page names (or `options.url`). It connects when the first topic is asked for. */
+/**
+ * A client for the server that the page names (or `options.url`). It connects when the first topic is asked for.
+ *
+ * A page has one for each URL: a script that runs again, because Turbo or htmx replaced the body, gets the client that
+ * is there already. What such a script adds to it, it should add with a `signal`, or to a lease.
+ */
 export function connect(options: ConnectOptions = {}): Live {
-  return new Manager({
+  // What a topic carries is the caller's word.
+  return shared(options, (now) => new Manager(settingsOf(options, now))) as unknown as Live;
+}
+
+function settingsOf(options: ConnectOptions, now: () => ConnectOptions): ManagerSettings {
+  const base = pageBase();
+  return {
     client: newClientId(),
     url: options.url ?? pageUrl,
-    token: options.token,
+    token: () => ask(now().token),
     clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,
     connectTimeout: options.connectTimeout ?? 10_000,
-    backoff: { ...DEFAULT_BACKOFF, ...options.backoff },
+    backoff: options.backoff ?? {},
     maxCalls: options.maxCalls ?? 1_000,
-    page: options.page ?? { window: globalThis.window, document: globalThis.document },
-    cursor: pageCursor,
+    page: options.page ?? globalThis,
+    cursor: pageCursors(),
     open: (url, listener) =>
-      webSocketTransport(options.WebSocket ?? WebSocket, options.protocols ?? [])(webSocketUrl(url), listener),
-  });
+      webSocketTransport(options.WebSocket ?? globalThis.WebSocket, options.protocols ?? [])(webSocketUrl(url, base), listener),
+  };
 }
 
 /**

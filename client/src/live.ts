@@ -1,10 +1,11 @@
 import type { BackoffOptions } from "./backoff.js";
 import type { Clock } from "./clock.js";
 import type { Asked } from "./connection.js";
-import type { Off } from "./emitter.js";
+import type { Off, OnOptions } from "./emitter.js";
 import type { LiveError } from "./errors.js";
 import type { WebSocketConstructor } from "./socket.js";
-import type { Topic, TopicOptions } from "./topic.js";
+import type { Store } from "./store.js";
+import type { LeaseOptions, Topic, TopicOptions, TopicTypes } from "./topic.js";
 import type { WakeSource } from "./wake.js";
 
 /**
@@ -25,6 +26,12 @@ export interface StatusDetail {
   readonly retryAt?: number;
 }
 
+export interface LiveState extends StatusDetail {
+  readonly status: LiveStatus;
+  /** The user's id; null when anonymous, undefined before the first welcome. */
+  readonly user: string | null | undefined;
+}
+
 export interface LiveEvents {
   status: [status: LiveStatus, detail: StatusDetail];
   /** The server complained about a message that awaits no answer (`send`). */
@@ -36,48 +43,64 @@ export interface ConnectOptions {
    * Where the server is: relative to the page or absolute, `http` and `ws` alike. A function is asked at every
    * attempt. Default: what the page says (`{% live_script %}`), else `/live/ws`.
    */
-  readonly url?: Asked<string>;
+  readonly url?: Asked<string> | undefined;
+  /**
+   * Share the connection with all who connect to the same URL with options like these: default on a page. Elsewhere,
+   * and with `false`, each call makes a connection.
+   */
+  readonly shared?: boolean | undefined;
   /** For servers that authenticate by token instead of by cookie. A function is asked at every attempt. */
-  readonly token?: Asked<string | undefined>;
+  readonly token?: Asked<string | undefined> | undefined;
   /** Subprotocols offered besides Holdfast's own. */
-  readonly protocols?: readonly string[];
+  readonly protocols?: readonly string[] | undefined;
   /** How many calls may wait for an answer before more are rejected with code `queue_full`; default 1,000. */
-  readonly maxCalls?: number;
+  readonly maxCalls?: number | undefined;
   /** Milliseconds that an attempt may take; default 10,000. */
-  readonly connectTimeout?: number;
+  readonly connectTimeout?: number | undefined;
   /** Milliseconds; default `{ base: 1_000, cap: 30_000 }`. */
-  readonly backoff?: Partial<BackoffOptions>;
+  readonly backoff?: Partial<BackoffOptions> | undefined;
   /** Another implementation than the browser's, for Node and for tests. */
-  readonly WebSocket?: WebSocketConstructor;
-  readonly clock?: Clock;
+  readonly WebSocket?: WebSocketConstructor | undefined;
+  readonly clock?: Clock | undefined;
   /** From 0 up to 1, as `Math.random`. */
-  readonly random?: () => number;
+  readonly random?: (() => number) | undefined;
   /** Whose events hurry a reconnection; default: the page's. */
-  readonly page?: WakeSource;
+  readonly page?: WakeSource | undefined;
 }
 
 /** One connection to the server, kept for as long as the page lives, with any number of topics on it. */
-export interface Live {
+export interface Live extends Store<LiveState> {
   /** This client's name for as long as the page lives: random, 128 bits. */
   readonly client: string;
   readonly status: LiveStatus;
   /** The user's id; null when anonymous, undefined before the first welcome. */
   readonly user: string | null | undefined;
 
-  on<Name extends keyof LiveEvents>(name: Name, handler: (...args: LiveEvents[Name]) => void): Off;
+  on<Name extends keyof LiveEvents>(
+    name: Name,
+    handler: (...args: LiveEvents[Name]) => void,
+    options?: OnOptions,
+  ): Off;
 
-  /** The topic of this name: joined at once, the same object until it is left. Connects if need be. */
-  topic<Events extends object = Record<string, unknown>, Meta = unknown>(
-    name: string,
-    options?: TopicOptions,
-  ): Topic<Events, Meta>;
+  /**
+   * The topic of this name: joined as soon as the caller has finished, the same object until it is left. Connects if
+   * need be.
+   */
+  topic<Types extends TopicTypes = TopicTypes>(name: string, options?: TopicOptions): Topic<Types>;
+
+  /**
+   * The topic of this name for one part of the page: with handlers, state and calls of its own, which end when it is
+   * left. The topic itself is left when the last one who has it has left. A lease that is left and taken again in the
+   * same turn does not leave at all.
+   */
+  lease<Types extends TopicTypes = TopicTypes>(name: string, options?: LeaseOptions): Topic<Types>;
 
   /** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
   refresh(token: string): Promise<void>;
 
   /** Connect anew now: while waiting, online, or after the server closed for good. */
-  reconnect(): void;
+  readonly reconnect: () => void;
 
   /** End it: topics are left, pending calls rejected with code `closed`. */
-  close(): void;
+  readonly close: () => void;
 }

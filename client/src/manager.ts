@@ -2,40 +2,43 @@ import { Backoff, type BackoffOptions } from "./backoff.js";
 import { Calls } from "./calls.js";
 import type { Cancel, Clock } from "./clock.js";
 import { Connection, type ConnectionSettings } from "./connection.js";
-import { Emitter, type Off } from "./emitter.js";
+import { Dispatch } from "./dispatch.js";
+import { Emitter, type Off, type OnOptions } from "./emitter.js";
 import type { Ending } from "./ending.js";
 import { errorFrom, LiveError } from "./errors.js";
 import type { ServerFrame, Welcome } from "./frames.js";
-import type { Live, LiveEvents, LiveStatus, StatusDetail } from "./live.js";
+import type { Handle } from "./handle.js";
+import type { LiveEvents, LiveState, LiveStatus, StatusDetail } from "./live.js";
 import type { Position } from "./position.js";
-import type { Topic, TopicOptions } from "./topic.js";
+import { publish } from "./store.js";
+import type { LeaseOptions, TopicOptions } from "./topic.js";
 import { Topics } from "./topics.js";
 import { onWake, type WakeSource } from "./wake.js";
 
 export interface ManagerSettings extends ConnectionSettings {
   readonly random: () => number;
-  readonly backoff: BackoffOptions;
+  readonly backoff: Partial<BackoffOptions>;
   readonly maxCalls: number;
   readonly page: WakeSource;
-  /** The page's cursor for a topic. */
-  cursor(topic: string): Position | undefined;
+  /** The page's cursor for a topic, if it has not been used yet. */
+  readonly cursor: (topic: string) => Position | undefined;
 }
 
 /** A connection that has lasted so many milliseconds ends a row of failures. */
 const STABLE = 10_000;
 
 /** Keeps one connection after another, and tells topics and calls when there is one. */
-export class Manager implements Live {
+export class Manager {
   readonly client: string;
   readonly #settings: ManagerSettings;
   readonly #clock: Clock;
-  readonly #events = new Emitter<LiveEvents>();
+  readonly #dispatch = new Dispatch();
+  readonly #events = new Emitter<LiveEvents>(this.#dispatch);
   readonly #refreshes = new Set<(error: LiveError) => void>();
   readonly #backoff: Backoff;
   readonly #calls: Calls;
   readonly #topics: Topics;
-  #status: LiveStatus = "idle";
-  #user: string | null | undefined;
+  #state: LiveState = Object.freeze({ status: "idle", user: undefined });
   #connection: Connection | undefined;
   #onlineSince = 0;
   #done = false;
@@ -47,30 +50,55 @@ export class Manager implements Live {
     const backoff = (): Backoff => new Backoff(settings.backoff, random);
     const connection = (): Connection | undefined => this.#usable;
     this.client = client;
-    this.#settings = settings;
+    this.#settings = {
+      ...settings,
+      open: (url, listener) =>
+        settings.open(url, { ...listener, received: this.#dispatch.wrap(listener.received) }),
+    };
     this.#clock = clock;
     this.#backoff = backoff();
     this.#calls = new Calls({ client, clock, random, limit: settings.maxCalls, connection });
-    this.#topics = new Topics({ calls: this.#calls, clock, connection, backoff });
+    const settle = this.#dispatch.wrap(() => {
+      this.#settle();
+    });
+    const { cursor } = settings;
+    this.#topics = new Topics({ calls: this.#calls, clock, dispatch: this.#dispatch, connection, backoff, cursor, settle });
+    publish(this);
   }
 
   get status(): LiveStatus {
-    return this.#status;
+    return this.state.status;
   }
 
   get user(): string | null | undefined {
-    return this.#user;
+    return this.state.user;
   }
 
-  on<Name extends keyof LiveEvents>(name: Name, handler: (...args: LiveEvents[Name]) => void): Off {
-    return this.#events.on(name, handler);
+  get state(): LiveState {
+    return this.#state;
   }
 
-  topic<Events extends object, Meta>(name: string, options: TopicOptions = {}): Topic<Events, Meta> {
-    if (this.#done) throw new LiveError("closed");
-    const topic = this.#topics.get(name, options.since, () => this.#settings.cursor(name));
-    if (this.#status === "idle") this.#connect();
-    return topic as Topic as Topic<Events, Meta>; // what the events hold is the caller's word
+  /** By `close()`. */
+  get closed(): boolean {
+    return this.#done;
+  }
+
+  on<Name extends keyof LiveEvents>(name: Name, handler: (...args: LiveEvents[Name]) => void, options?: OnOptions): Off {
+    return this.#events.on(name, handler, options);
+  }
+
+  subscribe(listener: () => void): Off {
+    return this.#events.on("status", listener);
+  }
+
+  topic(name: string, options: TopicOptions = {}): Handle {
+    this.#checkOpen();
+    return this.#topics.shared(name, options);
+  }
+
+  lease(name: string, options: LeaseOptions = {}): Handle {
+    this.#checkOpen();
+    return this.#topics.lease(name, options);
   }
 
   async refresh(token: string): Promise<void> {
@@ -87,27 +115,40 @@ export class Manager implements Live {
   }
 
   reconnect(): void {
-    if (this.#done) throw new LiveError("closed");
-    this.#connection?.close();
-    this.#interrupted(new LiveError("connection_lost"));
-    this.#topics.resume();
-    this.#connect();
+    this.#checkOpen();
+    this.#dispatch.run(() => {
+      this.#connection?.close();
+      this.#interrupted(new LiveError("connection_lost"));
+      this.#topics.suspend(undefined);
+      this.#connect();
+    });
   }
 
   close(): void {
     if (this.#done) return;
     this.#done = true;
-    this.#connection?.close();
-    const error = new LiveError("closed");
-    this.#interrupted(error);
-    this.#stop(error);
-    this.#topics.end(error);
+    this.#dispatch.run(() => {
+      this.#connection?.close();
+      const error = new LiveError("closed");
+      this.#interrupted(error);
+      this.#stop(error);
+      this.#topics.end(error);
+    });
+  }
+
+  #checkOpen(): void {
+    if (this.#done) throw new LiveError("closed");
   }
 
   // ── attempts ───────────────────────────────────────────────────────────────────────────────────
 
   get #usable(): Connection | undefined {
-    return this.#status === "online" ? this.#connection : undefined;
+    return this.status === "online" ? this.#connection : undefined;
+  }
+
+  #settle(): void {
+    if (this.status === "idle" && this.#topics.wanted) this.#connect();
+    this.#topics.sync();
   }
 
   #connect(): void {
@@ -121,40 +162,51 @@ export class Manager implements Live {
       received: (frame) => {
         this.#received(frame);
       },
-      ended: (ending) => {
+      ended: this.#dispatch.wrap((ending) => {
         this.#ended(ending);
-      },
+      }),
     });
     this.#setStatus("connecting");
   }
 
   #welcomed({ user }: Welcome["payload"]): void {
-    if (this.#user !== undefined && this.#user !== user) {
+    const before = this.user;
+    if (before !== undefined && before !== user) {
       // What one user asked for must not be done in the name of another.
       this.#calls.reject(new LiveError("user_changed"));
       this.#topics.userChanged();
     }
-    this.#user = user;
     this.#onlineSince = this.#clock.now();
-    this.#setStatus("online");
-    this.#topics.sync();
+    this.#setStatus("online", {}, user);
+    // After the handlers: one of them may close the client.
+    this.#dispatch.post(() => {
+      this.#topics.sync();
+    });
   }
 
   #received(frame: ServerFrame): void {
     const { type } = frame;
     if (type === "event" || type === "reset" || type === "presence" || type === "left") this.#topics.received(frame);
-    else if (type === "error") this.#events.emit("error", errorFrom(frame.payload));
+    else if (type === "error") this.#complained(errorFrom(frame.payload), frame.ref);
     // A pong has done its work by arriving; what a newer server may say besides is not for us.
   }
 
+  /** An error that answers nothing that still waits. */
+  #complained(error: LiveError, ref: number | undefined): void {
+    if (ref === undefined && !error.retry) this.#calls.unread(error);
+    this.#events.emit("error", error);
+  }
+
   #ended({ error, final, after }: Ending): void {
-    if (this.#status === "online" && this.#clock.now() - this.#onlineSince >= STABLE) this.#backoff.reset();
+    if (this.#usable && this.#clock.now() - this.#onlineSince >= STABLE) this.#backoff.reset();
     this.#interrupted(error);
     if (final) {
       this.#topics.suspend(error);
       this.#stop(error);
     } else {
-      this.#waitFor(after ?? this.#backoff.next(), after !== undefined, error);
+      // A server that keeps asking for a short wait must not be visited faster than one that says nothing.
+      const wait = Math.max(after ?? 0, this.#backoff.next());
+      this.#waitFor(wait, wait === after, error);
     }
   }
 
@@ -162,7 +214,6 @@ export class Manager implements Live {
   #interrupted(error: LiveError): void {
     this.#wait?.cancel();
     this.#wait = this.#connection = undefined;
-    if (this.#status === "online") this.#status = "connecting"; // until the caller says what comes next
     this.#calls.interrupted();
     this.#topics.interrupted();
     for (const reject of this.#refreshes) reject(error);
@@ -190,15 +241,23 @@ export class Manager implements Live {
   #wake(): void {
     this.#usable?.probe();
     const wait = this.#wait;
-    if (!wait || wait.asked) return; // how long the server asked to wait is not ours to shorten
+    if (!wait) return;
+    const left = wait.ends - this.#clock.now();
     const soon = this.#backoff.soon();
-    if (this.#clock.now() + soon >= wait.ends) return;
-    wait.cancel();
-    this.#waitFor(soon, false, wait.error);
+    if (left <= 0) {
+      // It ended in sleep, through which timers stand still.
+      wait.cancel();
+      this.#wait = undefined;
+      this.#connect();
+    } else if (!wait.asked && soon < left) {
+      // How long the server asked to wait is not ours to shorten.
+      wait.cancel();
+      this.#waitFor(soon, false, wait.error);
+    }
   }
 
-  #setStatus(status: LiveStatus, detail: StatusDetail = {}): void {
-    this.#status = status;
+  #setStatus(status: LiveStatus, detail: StatusDetail = {}, user = this.user): void {
+    this.#state = Object.freeze({ status, user, ...detail });
     this.#events.emit("status", status, detail);
   }
 }

@@ -15,12 +15,9 @@ interface Placed {
 
 /** Read a position that came from outside. Throws a TypeError for anything else. */
 export function asPosition(value: unknown): Position {
-  if (typeof value === "object" && value !== null && "epoch" in value && "offset" in value) {
-    const { epoch, offset } = value;
-    const stamp = "stamp" in value ? value.stamp : undefined;
-    if (typeof epoch === "string" && epoch && isCount(offset) && (stamp === undefined || isCount(stamp))) {
-      return position(epoch, offset, stamp);
-    }
+  const { epoch, offset, stamp } = (value ?? {}) as Readonly<Record<string, unknown>>;
+  if (typeof epoch === "string" && epoch && isCount(offset) && (stamp === undefined || isCount(stamp))) {
+    return position(epoch, offset, stamp);
   }
   throw new TypeError(`expected a position like {"epoch": "k3", "offset": 41}, got ${JSON.stringify(value)}`);
 }
@@ -32,6 +29,11 @@ export function positionIn({ epoch, offset, stamp }: Placed): Position | undefin
 
 export function position(epoch: string, offset: number, stamp: number | undefined): Position {
   return { epoch, offset, ...(stamp && { stamp }) };
+}
+
+/** Whether two positions are the same place in the same log. */
+export function samePlace(one: Position | undefined, other: Position | undefined): boolean {
+  return one?.epoch === other?.epoch && one?.offset === other?.offset;
 }
 
 function isCount(value: unknown): value is number {

@@ -1,4 +1,5 @@
 import { SUBPROTOCOLS } from "./codes.js";
+import { LiveError } from "./errors.js";
 import type { OpenTransport } from "./transport.js";
 
 /* eslint-disable @typescript-eslint/no-explicit-any --
@@ -17,20 +18,23 @@ export interface WebSocketLike {
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
 /** The transport over WebSocket. This client speaks JSON; `extra` subprotocols are offered after ours. */
-export function webSocketTransport(Socket: WebSocketConstructor, extra: readonly string[]): OpenTransport {
+export function webSocketTransport(Socket: WebSocketConstructor | undefined, extra: readonly string[]): OpenTransport {
   return (url, listener) => {
+    if (!Socket) throw new LiveError("no_websocket", "no WebSocket here: pass options.WebSocket");
     const socket = new Socket(url, [SUBPROTOCOLS[0], ...extra]);
-    socket.onopen = () => {
-      listener.opened();
-    };
+    socket.onopen = listener.opened;
     socket.onmessage = (event: { readonly data: unknown }) => {
       listener.received(event.data);
     };
     socket.onclose = (event: { readonly code: number; readonly reason: string }) => {
       listener.closed(event.code, event.reason);
     };
-    // It says nothing that the close after it does not say, but in Node an error without a handler is thrown.
-    socket.onerror = () => undefined;
+    // The close that follows says more. None follows in Chromium when a content security policy blocks the connection.
+    socket.onerror = () => {
+      setTimeout(() => {
+        listener.closed(1006, "see the console");
+      });
+    };
     return {
       send: (text) => {
         socket.send(text);

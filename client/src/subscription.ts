@@ -2,100 +2,153 @@ import type { Backoff } from "./backoff.js";
 import type { Calls } from "./calls.js";
 import type { Cancel, Clock } from "./clock.js";
 import type { Connection } from "./connection.js";
-import { Emitter, type Off } from "./emitter.js";
+import { attempt, type Dispatch } from "./dispatch.js";
 import { errorFrom, LiveError } from "./errors.js";
 import { Json, type Event, type Joined, type PresenceNews, type Reset } from "./frames.js";
-import { position, positionIn, type Position } from "./position.js";
-import { MemberList } from "./presence.js";
-import { Ready } from "./ready.js";
-import type { CallOptions, EventHandler, EventInfo, JoinedInfo, Topic, TopicLifecycle, TopicStatus } from "./topic.js";
+import { Handle, type HandleHost } from "./handle.js";
+import { position, positionIn, samePlace, type Position } from "./position.js";
+import { MemberList, type PresenceChange, type PresenceState } from "./presence.js";
 
 /** What a subscription needs of the live connection around it. */
 export interface SubscriptionHost {
   readonly calls: Calls;
   readonly clock: Clock;
+  readonly dispatch: Dispatch;
   backoff(): Backoff;
   /** The connection, when it can be used. */
   connection(): Connection | undefined;
-  /** Whether this topic's place on the connection is still taken by a predecessor that is leaving. */
-  occupied(by: Subscription): boolean;
-  /** The server's answer to one join counts for all that stand for the same topic. */
-  joined(frame: Joined): void;
-  /** Another object that stands for the topic of this canonical name, is wanted and joined. */
-  twin(of: Subscription, canonical: string): Subscription | undefined;
+  /** Call `sync` before the next message comes. What happens until then is done in one. */
+  schedule(): void;
+  /** The others that stand for the topic of this canonical name. */
+  others(than: Subscription, canonical: string): readonly Subscription[];
+  /** It has no part in the topic any more, and nothing that is worth to be remembered. */
   forget(subscription: Subscription): void;
 }
 
 /** What the server knows of the subscription on the present connection. */
 type Wire = "out" | "joining" | "in" | "leaving";
 
-/** A topic on the wire. What is wanted and what the server knows are kept apart; `sync` brings them together. */
-export class Subscription implements Topic {
+/**
+ * A topic on the wire, for as many handles as want it. What is wanted and what the server knows are kept apart;
+ * `sync` brings them together.
+ */
+export class Subscription implements HandleHost {
   readonly name: string;
-  readonly lifecycle = new Emitter<TopicLifecycle>();
-  readonly presence = new MemberList();
   readonly #host: SubscriptionHost;
   readonly #backoff: Backoff;
-  readonly #events = new Emitter<Record<string, [payload: unknown, info: EventInfo]>>();
-  readonly #ready = new Ready<JoinedInfo>();
+  readonly handles = new Set<Handle>();
+  readonly #members = new MemberList();
+  #shared: Handle | undefined;
   #canonical: string;
-  #status: TopicStatus = "joining";
   #wire: Wire = "out";
+  #since: Position | undefined;
   #position: Position | undefined;
-  #before = false;
+  /** The page has been in the topic: a join without a position may have missed something. */
+  #before: boolean;
   #snapshots = false;
   #stale = false;
   #retry: Cancel | undefined;
 
-  constructor(name: string, since: Position | undefined, host: SubscriptionHost) {
+  constructor(name: string, host: SubscriptionHost, before: boolean) {
     this.name = this.#canonical = name;
-    this.#position = since;
+    this.#before = before;
     this.#host = host;
     this.#backoff = host.backoff();
   }
 
-  get status(): TopicStatus {
-    return this.#status;
+  get calls(): Calls {
+    return this.#host.calls;
+  }
+
+  get dispatch(): Dispatch {
+    return this.#host.dispatch;
   }
 
   get position(): Position | undefined {
     return this.#position;
   }
 
-  get ready(): Promise<JoinedInfo> {
-    return this.#ready.promise;
-  }
-
   get canonical(): string {
     return this.#canonical;
   }
 
+  get members(): PresenceState {
+    return this.#members.state;
+  }
+
   get wanted(): boolean {
-    return this.#status === "joining" || this.#status === "joined";
+    return this.handles.size > 0;
   }
 
-  /** Where calls go to; undefined while there is nowhere. */
+  /** Only its position is of use now, should the topic be wanted again. */
+  get idle(): boolean {
+    return !this.wanted && this.#wire === "out";
+  }
+
   get address(): string | undefined {
-    return this.#wire === "in" && !this.#stale ? this.#canonical : undefined;
+    return this.#listening && this.wanted ? this.#canonical : undefined;
   }
 
-  on(name: string, handler: EventHandler<unknown>): Off {
-    return this.#events.on(name, handler);
+  // ── handles ────────────────────────────────────────────────────────────────────────────────────
+
+  /** The handle of all who do not want one for themselves. */
+  shared(name: string): Handle {
+    return (this.#shared ??= this.lease(name));
   }
 
-  async call<Value>(name: string, payload?: object, options: CallOptions = {}): Promise<Value> {
-    if (this.#ready.error) throw this.#ready.error;
-    return (await this.#host.calls.make(this, name, payload, options)) as Value;
+  lease(name: string, since?: Position | null, signal?: AbortSignal): Handle {
+    const handle = new Handle(name, this, !!since && !samePlace(since, this.#position), signal);
+    this.handles.add(handle);
+    if (signal?.aborted) handle.leave();
+    this.#host.schedule();
+    return handle;
   }
 
-  send(name: string, payload?: object): void {
-    const topic = this.address;
-    if (topic === undefined) return;
+  /** Take over the handles of another one that turned out to stand for the same topic. */
+  #adopt(other: Subscription): void {
+    for (const handle of other.handles) {
+      handle.move(this, !samePlace(other.position, this.#position));
+      this.handles.add(handle);
+    }
+    other.handles.clear();
+    other.#out();
+    this.#host.forget(other);
+  }
+
+  /** Whether a start from `since` is what those have who are here already. */
+  agrees(since: Position | null): boolean {
+    return !since || samePlace(since, this.#position) || samePlace(since, this.#since);
+  }
+
+  /**
+   * Before the first handle comes: start from `since`, or now if it is null, whatever was seen before. Without it go on
+   * where the last handle left, or fetch the state where the topic has one.
+   */
+  begin(since: Position | null | undefined): void {
+    if (since === undefined) {
+      if (this.#snapshots) this.#restart(undefined);
+      return;
+    }
+    this.#before = false;
+    this.#since = since ?? undefined;
+    this.#restart(this.#since);
+  }
+
+  release(handle: Handle): void {
+    this.#host.dispatch.run(() => {
+      if (!this.handles.has(handle)) return;
+      handle.end("left"); // while it can still see where it was
+      this.handles.delete(handle);
+      if (this.#shared === handle) this.#shared = undefined;
+      if (!this.wanted) this.#clearRetry();
+      if (this.idle) this.#members.clear();
+      this.#host.schedule();
+    });
+  }
+
+  send(name: string, payload: object | undefined): void {
+    const topic = this.#canonical;
     this.#host.connection()?.send({ type: "call", topic, name, ...(payload && { payload: new Json(payload) }) });
-  }
-
-  leave(): void {
-    this.end("left");
   }
 
   // ── what the connection tells ──────────────────────────────────────────────────────────────────
@@ -103,160 +156,163 @@ export class Subscription implements Topic {
   /** Do the next thing that brings what the server knows nearer to what is wanted. */
   sync(): void {
     const connection = this.#host.connection();
-    if (!connection) {
-      if (!this.wanted) this.#host.forget(this);
-    } else if (this.#retry) {
-      return; // what is to be done next has been put off
-    } else if (this.#wire === "out") {
-      if (!this.wanted) this.#host.forget(this);
-      else if (!this.#host.occupied(this)) this.#join(connection);
-    } else if (this.#wire === "in" && (this.#stale || !this.wanted)) {
-      if (!this.wanted && this.#host.twin(this, this.#canonical)) this.#host.forget(this);
-      else this.#leave(connection);
+    if (!connection || this.#retry) return; // or what is to be done next has been put off
+    if (this.#wire === "out") {
+      if (this.wanted) this.#join(connection);
+    } else if (this.#wire === "in") {
+      if (this.wanted) this.#welcomeLate();
+      if (!this.wanted || this.#stale) this.#leave(connection);
     }
   }
 
   interrupted(): void {
-    this.#wire = "out";
-    this.#stale = false;
+    this.#out();
     this.#clearRetry();
     this.#backoff.reset();
-    if (this.#status === "joined") this.#status = "joining";
-    if (!this.wanted) this.#host.forget(this);
   }
 
   /** Another user: a name that stands for the user now means another topic, with a log of its own. */
   userChanged(): void {
+    for (const handle of this.handles) {
+      if (handle.name === this.name) continue;
+      handle.end("left", new LiveError("user_changed"));
+      this.handles.delete(handle);
+    }
     if (this.#canonical === this.name) return;
     this.#canonical = this.name;
     this.#position = undefined;
-    this.presence.clear();
+    this.#before = false;
+    this.#changed(this.#members.clear());
   }
 
-  joined({ topic, payload }: Joined): void {
-    if (this.#wire !== "joining") return;
+  #joined({ topic, payload }: Joined): void {
     this.#wire = "in";
     this.#canonical = topic;
+    for (const other of this.#host.others(this, topic)) this.#adopt(other);
     this.#backoff.reset();
-    if (!this.wanted) {
+    if (!this.wanted || this.#stale) {
       this.sync();
       return;
     }
-    const asked = this.#position;
-    const again = this.#before;
+    const recovered = payload.recovered ?? (!this.#position && !this.#before);
     if (payload.recovered !== true) this.#position = positionIn(payload);
     this.#before = true;
-    this.#status = "joined";
-    const info: JoinedInfo = {
-      topic,
-      position: this.#position,
-      recovered: payload.recovered ?? (!again && !asked),
-      again,
-      ...("snapshot" in payload && { snapshot: payload.snapshot }),
-    };
-    this.#snapshots ||= "snapshot" in info;
-    this.#ready.resolve(info);
-    this.lifecycle.emit("joined", info);
+    this.#snapshots ||= "snapshot" in payload;
+    let rest = this.handles.size;
+    for (const handle of this.handles) {
+      // Each may do with its snapshot what it wants.
+      const snapshot = "snapshot" in payload && { snapshot: --rest ? structuredClone(payload.snapshot) : payload.snapshot };
+      handle.joined({ topic, position: this.#position, recovered, ...snapshot });
+    }
     this.presenceNews(payload);
     this.#host.calls.flush();
   }
 
   event({ name, offset, stamp, payload }: Event): void {
-    if (this.#status !== "joined" || this.#stale) return;
-    const seen = this.#position;
-    if (offset !== undefined && seen && offset <= seen.offset) return; // seen already
-    const info: EventInfo = { name, topic: this.#canonical, offset };
-    this.#events.emit(name, payload, info);
-    this.#events.emit("*", payload, info);
-    // Handlers may have left the topic, or lost it; what they saw, they saw.
-    if (offset !== undefined && seen) this.#position = position(seen.epoch, offset, stamp);
+    this.#host.dispatch.post(() => {
+      const seen = this.#position;
+      if (!this.#listening || (offset !== undefined && seen && offset <= seen.offset)) return;
+      const listeners = [...this.handles].flatMap((handle) => handle.listeners(name));
+      let rest = listeners.length;
+      for (const { call } of listeners) {
+        attempt(() => {
+          const own = --rest ? structuredClone(payload) : payload;
+          call(own, { name, payload: own, topic: this.#canonical, offset });
+        });
+      }
+      // Handlers may have left the topic, or lost it; what they saw, they saw.
+      if (offset !== undefined && seen && this.#position === seen) this.#position = position(seen.epoch, offset, stamp);
+    });
   }
 
   presenceNews(news: PresenceNews): void {
-    if (this.#status === "joined" && !this.#stale) this.presence.take(news);
+    if (this.#listening) this.#changed(this.#members.take(news));
   }
 
-  reset({ payload }: Reset): void {
-    if (this.#status !== "joined" || this.#stale) return;
+  reset({ payload: { reason, ...payload } }: Reset): void {
+    if (!this.#listening) return;
     this.#position = positionIn(payload);
-    if (this.#snapshots) {
-      this.#stale = true;
-      this.#position = undefined; // without `since` the next join brings a snapshot
-    }
-    this.lifecycle.emit("reset", { reason: payload.reason, position: this.#position });
+    if (this.#snapshots) this.#restart(undefined);
+    for (const handle of this.handles) handle.reset({ reason, position: this.#position });
     this.sync();
   }
 
-  /** It is over: by the caller, by the server, or because the whole client is closed. */
-  end(status: "refused" | "left", error?: LiveError): void {
-    if (!this.wanted) return;
-    this.#status = status;
+  /** It is over: by the server, or because the whole client is closed. */
+  end(status: "refused" | "left", error: LiveError): void {
+    for (const handle of this.handles) handle.end(status, error);
+    this.handles.clear();
+    this.#shared = undefined;
     this.#clearRetry();
-    this.presence.clear();
-    const reason = error ?? new LiveError("left");
-    this.#ready.reject(reason);
-    this.#host.calls.reject(reason, this);
-    if (status === "refused") this.lifecycle.emit("refused", { error: reason });
-    else this.lifecycle.emit("left", { error });
-    this.sync();
+    this.#members.clear();
   }
 
   /** The server ended it: for good, or because it could not find out whether the right to it still holds. */
   ended(error: LiveError): void {
-    this.#wire = "out";
+    this.#out();
     if (!error.retry || !this.wanted) {
       this.end("left", error);
       return;
     }
-    this.#stale = false;
-    this.#status = "joining";
     this.#clearRetry();
     this.#syncLater(error);
   }
 
-  /** The connection will not come back by itself: nobody should wait for it. */
-  suspended(error: LiveError): void {
-    this.#ready.reject(error);
-  }
-
-  /** There is hope again. */
-  resumed(): void {
-    this.#ready.renew();
-  }
-
   // ── the two requests ───────────────────────────────────────────────────────────────────────────
+
+  get #listening(): boolean {
+    return this.#wire === "in" && !this.#stale;
+  }
+
+  /** Leave, and join again from another position; without one the join brings a snapshot. */
+  #restart(since: Position | undefined): void {
+    this.#position = since;
+    this.#stale = this.#wire === "in" || this.#wire === "joining";
+  }
+
+  #changed(change: PresenceChange | undefined): void {
+    if (change) for (const handle of this.handles) handle.changed(change);
+  }
 
   #join(connection: Connection): void {
     const since = this.#position;
     this.#wire = "joining";
+    this.#stale = false;
     connection.request({ type: "join", topic: this.name, ...(since && { payload: { since } }) }, (answer) => {
-      if (this.#wire !== "joining") return; // a twin's answer was ours as well
+      if (this.#wire !== "joining") return; // the answer to another one's join was ours as well
       if (answer.type === "joined") {
-        this.joined(answer);
-        this.#host.joined(answer);
+        this.#joined(answer);
       } else if (answer.type === "error") {
-        const twin = this.#host.twin(this, answer.topic ?? this.name);
-        if (answer.payload.code === "already_joined" && twin) this.#joinTwin(twin, answer.ref ?? 0);
-        else this.#notJoined(errorFrom(answer.payload));
+        const [other] = this.#host.others(this, answer.topic ?? this.name);
+        if (answer.payload.code === "already_joined" && other) {
+          other.#adopt(this);
+          other.sync();
+        } else {
+          this.#notJoined(errorFrom(answer.payload));
+        }
       }
     });
   }
 
-  #joinTwin({ canonical, position, presence }: Subscription, ref: number): void {
-    this.joined({ type: "joined", ref, topic: canonical, payload: { ...position, ...presence.known } });
+  #notJoined(error: LiveError): void {
+    this.#out();
+    if (!this.wanted) return;
+    if (error.retry) this.#syncLater(error);
+    else this.end("refused", error);
   }
 
-  #notJoined(error: LiveError): void {
-    this.#wire = "out";
-    if (!this.wanted) {
-      this.sync();
+  /** Handles that came while the topic was joined already. */
+  #welcomeLate(): void {
+    const late = [...this.handles].filter(({ state }) => state.status === "joining");
+    if (!late.length || this.#stale) return;
+    if (this.#snapshots) {
+      this.#restart(undefined); // what they need is the state as it is now, and only the server has that
       return;
     }
-    if (!error.retry) {
-      this.end("refused", error);
-      return;
+    for (const handle of late) {
+      handle.joined({ topic: this.#canonical, position: this.#position, recovered: true });
+      handle.changed({ joined: [], left: [] });
     }
-    this.#syncLater(error);
+    this.#host.calls.flush();
   }
 
   #leave(connection: Connection): void {
@@ -265,15 +321,21 @@ export class Subscription implements Topic {
       const error = answer.type === "error" ? errorFrom(answer.payload) : undefined;
       if (error?.retry) {
         this.#wire = "in";
+        this.#stale = true; // events may have been passed over, should it be wanted again
         this.#syncLater(error);
         return;
       }
       // `not_joined` is as good: it is not there any more.
-      this.#wire = "out";
-      this.#stale = false;
-      if (this.#status === "joined") this.#status = "joining";
+      this.#out();
       this.sync();
     });
+  }
+
+  #out(): void {
+    this.#wire = "out";
+    this.#stale = false;
+    for (const handle of this.handles) handle.interrupted();
+    if (!this.wanted) this.#members.clear();
   }
 
   #syncLater({ retryAfter = 0 }: LiveError): void {

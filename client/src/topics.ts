@@ -1,48 +1,62 @@
-import { Subscription, type SubscriptionHost } from "./subscription.js";
 import type { LiveError } from "./errors.js";
 import { errorFrom } from "./errors.js";
-import type { Event, Joined, Left, PresenceFrame, Reset } from "./frames.js";
+import type { Event, Left, PresenceFrame, Reset } from "./frames.js";
+import type { Handle } from "./handle.js";
 import type { Position } from "./position.js";
+import type { LeaseOptions, TopicOptions } from "./topic.js";
+import { Subscription, type SubscriptionHost } from "./subscription.js";
 
 /** What the topics need from outside; the rest of a subscription's host are the topics themselves. */
-export type TopicsSettings = Pick<SubscriptionHost, "calls" | "clock" | "backoff" | "connection">;
+export interface TopicsSettings extends Pick<SubscriptionHost, "calls" | "clock" | "dispatch" | "backoff" | "connection"> {
+  /** Where the page was rendered in a topic's log, if it says so and this has not been used yet. */
+  cursor(topic: string): Position | undefined;
+  /** Connect if need be, and `sync`. */
+  settle(): void;
+}
+
+/** How many topics are remembered, with those that are joined. */
+const MOST = 500;
 
 /**
  * The topics of one client, found by the name they were asked for and by their canonical one. Two objects may
  * stand for one topic (`inbox/me` and `inbox/7`, both asked for before the server said that they are the same);
- * what comes for it then goes to both.
+ * when it says so, one takes over the handles of the other.
  */
 export class Topics {
   readonly #all = new Set<Subscription>();
+  readonly #settings: TopicsSettings;
   readonly #host: SubscriptionHost;
-  readonly #cursorsUsed = new Set<string>();
+  #forgotten = false;
+  #suspended: LiveError | undefined;
+  #scheduled = false;
 
   constructor(settings: TopicsSettings) {
+    this.#settings = settings;
     this.#host = {
       ...settings,
-      joined: (frame) => {
-        this.#joined(frame);
+      schedule: () => {
+        this.#schedule();
       },
-      twin: (of, name) => this.#others(of).find((other) => other.wanted && other.canonical === name && other.address),
-      occupied: (by) => this.#others(by).some((other) => !other.wanted && namesMeet(other, by)),
+      others: (than, name) => [...this.#all].filter((topic) => topic !== than && standsFor(topic, name)),
       forget: (subscription) => {
-        // Whoever waited for its place can have it now.
-        if (this.#all.delete(subscription)) this.sync();
+        this.#all.delete(subscription);
       },
     };
   }
 
-  /** The topic of this name, new if there is none. A page's cursor is true once: later the page has moved on. */
-  get(name: string, since: Position | null | undefined, cursor: () => Position | undefined): Subscription {
-    for (const topic of this.#all) {
-      if (topic.wanted && (topic.name === name || topic.canonical === name)) return topic;
-    }
-    const start = since === undefined && !this.#cursorsUsed.has(name) ? cursor() : since;
-    this.#cursorsUsed.add(name);
-    const topic = new Subscription(name, start ?? undefined, this.#host);
-    this.#all.add(topic);
-    topic.sync();
-    return topic;
+  get wanted(): boolean {
+    return [...this.#all].some(({ wanted }) => wanted);
+  }
+
+  /** The handle that all share who ask for this name. */
+  shared(name: string, { since }: TopicOptions): Handle {
+    return this.#started(this.#find(name, since, this.#start(name, since)).shared(name));
+  }
+
+  /** A handle of its own. */
+  lease(name: string, { since, signal }: LeaseOptions): Handle {
+    const start = this.#start(name, since);
+    return this.#started(this.#find(name, since, start).lease(name, start, signal));
   }
 
   /** A message about a topic that answers no request. */
@@ -68,29 +82,65 @@ export class Topics {
     for (const topic of this.#all) topic.userChanged();
   }
 
-  suspend(error: LiveError): void {
-    for (const topic of this.#all) topic.suspended(error);
-  }
-
-  resume(): void {
-    for (const topic of this.#all) topic.resumed();
+  /** The connection will not come back by itself; without an error, it may again. */
+  suspend(error: LiveError | undefined): void {
+    if (error === this.#suspended) return;
+    this.#suspended = error;
+    for (const topic of this.#all) for (const handle of topic.handles) handle.suspended(error);
   }
 
   end(error: LiveError): void {
     for (const topic of this.#all) topic.end("left", error);
   }
 
-  #joined(frame: Joined): void {
-    for (const topic of this.#all) {
-      if (topic.canonical === frame.topic) topic.joined(frame);
-    }
+  /** The caller's position, or the page's cursor; undefined when neither is there. */
+  #start(name: string, since: Position | null | undefined): Position | null | undefined {
+    return since === undefined ? this.#settings.cursor(name) : since;
   }
 
-  #others(than: Subscription): Subscription[] {
-    return [...this.#all].filter((topic) => topic !== than);
+  // A position belongs to the topic's name as long as the page lives: subscriptions stay when they are left, and without
+  // a `start` go on where they are.
+  #find(name: string, since: Position | null | undefined, start: Position | null | undefined): Subscription {
+    const known = [...this.#all].filter((each) => standsFor(each, name));
+    let topic = known.find(({ wanted }) => wanted) ?? known[0];
+    if (topic?.wanted) {
+      if (since !== undefined && !topic.agrees(since)) warn(name, topic.position);
+      return topic;
+    }
+    topic ??= this.#add(name);
+    topic.begin(start);
+    return topic;
+  }
+
+  #add(name: string): Subscription {
+    const oldest = this.#all.size >= MOST && [...this.#all].find(({ idle }) => idle);
+    // Any name may be one of those that were forgotten: no join can claim any more to be the first one.
+    if (oldest) this.#forgotten = this.#all.delete(oldest);
+    const topic = new Subscription(name, this.#host, this.#forgotten);
+    this.#all.add(topic);
+    return topic;
+  }
+
+  #started(handle: Handle): Handle {
+    if (this.#suspended) handle.suspended(this.#suspended);
+    return handle;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.#settings.settle();
+    });
   }
 }
 
-function namesMeet(one: Subscription, other: Subscription): boolean {
-  return one.name === other.name || one.canonical === other.canonical;
+function standsFor(topic: Subscription, name: string): boolean {
+  return topic.name === name || topic.canonical === name;
+}
+
+function warn(name: string, at: Position | undefined): void {
+  const where = at ? `at ${at.epoch}:${at.offset}` : "at its present end";
+  console.warn(`Holdfast: "${name}" is in use and stays ${where}. Leave it first.`);
 }

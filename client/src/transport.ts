@@ -10,10 +10,10 @@ export interface Transport {
 }
 
 export interface TransportListener {
-  opened(): void;
-  received(data: unknown): void;
+  readonly opened: () => void;
+  readonly received: (data: unknown) => void;
   /** `code` as in WebSocket close codes: 1006 when the connection just broke. */
-  closed(code: number, reason: string): void;
+  readonly closed: (code: number, reason: string) => void;
 }
 
 /** Starts to open. Throws when the URL can never work. */

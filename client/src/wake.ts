@@ -1,11 +1,9 @@
 import type { Cancel } from "./clock.js";
 
-/** As much of `window` and `document` as the client listens to. */
+/** As much of `window` and `document` as the client listens to. React Native has a `window` without events. */
 export interface WakeSource {
-  readonly window?: Pick<EventTarget, "addEventListener" | "removeEventListener"> | undefined;
-  readonly document?:
-    | (Pick<EventTarget, "addEventListener" | "removeEventListener"> & { readonly visibilityState: string })
-    | undefined;
+  readonly window?: Partial<Pick<EventTarget, "addEventListener">> | undefined;
+  readonly document?: (Partial<Pick<EventTarget, "addEventListener">> & { readonly visibilityState: string }) | undefined;
 }
 
 /**
@@ -19,12 +17,12 @@ export function onWake({ window, document }: WakeSource, wake: () => void): Canc
   const shown = (event: Event): void => {
     if ("persisted" in event && event.persisted) wake();
   };
-  window?.addEventListener("online", wake);
-  window?.addEventListener("pageshow", shown);
-  document?.addEventListener("visibilitychange", visible);
+  const stop = new AbortController();
+  const until = { signal: stop.signal };
+  window?.addEventListener?.("online", wake, until);
+  window?.addEventListener?.("pageshow", shown, until);
+  document?.addEventListener?.("visibilitychange", visible, until);
   return () => {
-    window?.removeEventListener("online", wake);
-    window?.removeEventListener("pageshow", shown);
-    document?.removeEventListener("visibilitychange", visible);
+    stop.abort();
   };
 }

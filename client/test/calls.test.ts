@@ -1,3 +1,5 @@
+import { runInNewContext } from "node:vm";
+
 import { expect, test } from "vitest";
 
 import { settle } from "./clock.js";
@@ -75,10 +77,179 @@ test("arguments are fixed when the call is made", async () => {
   expect(server.socket.of("call")[0]?.payload).toEqual({ body: "before" });
 });
 
-test("arguments that are no JSON reject the call, and nothing is sent", async () => {
+/** A class whose state JSON cannot see. */
+class Hidden {
+  #secret = 1;
+  get secret(): number {
+    return this.#secret;
+  }
+}
+
+test.each([
+  ["a BigInt", { big: 1n }, "`big` is of type bigint"],
+  ["a function as payload", () => 1, "it is of type function"],
+  ["a function in a field", { done: () => 1 }, "`done` is of type function"],
+  ["a symbol", { kind: Symbol("kind") }, "`kind` is of type symbol"],
+  ["a FormData", new FormData(), "it is of type FormData"],
+  ["a Map", new Map([["a", 1]]), "it is of type Map"],
+  ["a Set in a field", { tags: new Set(["a"]) }, "`tags` is of type Set"],
+  ["a Blob", { photo: new Blob(["x"]) }, "`photo` is of type Blob"],
+  ["a typed array", { bytes: new Uint8Array(2) }, "`bytes` is of type Uint8Array"],
+  ["an ArrayBuffer", { bytes: new ArrayBuffer(2) }, "`bytes` is of type ArrayBuffer"],
+  ["a promise that was not awaited", { id: Promise.resolve(1) }, "`id` is of type Promise"],
+  ["an error", { cause: new Error("no") }, "`cause` is of type Error"],
+  ["an object with private state only", { it: new Hidden() }, "`it` is of type Hidden"],
+  ["NaN after a field that is named it", { it: 1, width: NaN }, "`width` is NaN"],
+  ["infinity in an array", { sizes: [1, -Infinity] }, "`1` is -Infinity"],
+  ["an array", [1, 2], "it is of type array"],
+  ["a date", new Date(0), "it is of type string"],
+  ["a string", "hi", "it is of type string"],
+  ["an empty string", "", "it is of type string"],
+  ["zero", 0, "it is of type number"],
+  ["false", false, "it is of type boolean"],
+  ["an object whose toJSON gives nothing", { toJSON: () => undefined }, "it is of type undefined"],
+])("%s is no JSON object: it rejects the call by name, and nothing is sent", async (_, payload, named) => {
   const { room, socket } = await inRoom();
-  await expect(room.call("post", { big: 1n })).rejects.toThrow(TypeError);
+  const error = await failure(room.call("post", payload as object));
+  expect(error).toMatchObject({ name: "LiveError", code: "invalid_payload", retry: false });
+  expect(error.message).toContain("`post`");
+  expect(error.message).toContain(named);
   expect(socket.of("call")).toEqual([]);
+});
+
+test("a cycle rejects the call, with what JSON.stringify says of it as the cause", async () => {
+  const { room, socket } = await inRoom();
+  const self: { self?: object } = {};
+  self.self = self;
+  const error = await failure(room.call("post", self));
+  expect(error).toMatchObject({ code: "invalid_payload" });
+  expect(error.cause).toBeInstanceOf(TypeError);
+  expect(socket.of("call")).toEqual([]);
+});
+
+test("what a toJSON throws rejects the call", async () => {
+  const { room } = await inRoom();
+  const toJSON = (): never => {
+    throw new RangeError("no time");
+  };
+  expect(await failure(room.call("post", { at: { toJSON } }))).toMatchObject({ code: "invalid_payload" });
+});
+
+test("what JSON can hold is sent: dates, instances with fields, toJSON, null, objects of another realm; undefined is left out", async () => {
+  const { room, socket } = await inRoom();
+  class Message {
+    readonly body = "hi";
+  }
+  const foreign = runInNewContext("({ empty: {}, list: [] })") as object;
+  void room.call("post", {
+    at: new Date(0),
+    message: new Message(),
+    money: { toJSON: () => "1.50" },
+    nothing: null,
+    missing: undefined,
+    bare: Object.create(null) as object,
+    foreign,
+  });
+  void room.call("post", { toJSON: () => ({ a: 1 }) });
+  void room.call("post", null as unknown as object);
+  await settle();
+  expect(socket.of("call").map(({ payload }) => payload)).toEqual([
+    {
+      at: "1970-01-01T00:00:00.000Z",
+      message: { body: "hi" },
+      money: "1.50",
+      nothing: null,
+      bare: {},
+      foreign: { empty: {}, list: [] },
+    },
+    { a: 1 },
+    undefined,
+  ]);
+});
+
+test("half an emoji is sent as the replacement character, in values, in names and in the token", async () => {
+  const { room, socket, live } = await inRoom();
+  const half = "\ud83d";
+  void room.call("post", { [half]: `${half}!`, whole: "😀", text: "\\ud83d" });
+  room.send("typing", { half: "\udc00" });
+  void room.call(half);
+  live.topic(`rooms/${half}`);
+  void live.refresh(half).catch(() => undefined);
+  await settle();
+  const [first, second, third] = socket.of("call");
+  expect(first?.payload).toEqual({ "\ufffd": "\ufffd!", whole: "😀", text: "\\ud83d" });
+  expect(second?.payload).toEqual({ half: "\ufffd" });
+  expect(third?.name).toBe("\ufffd");
+  expect(socket.of("join").at(-1)?.topic).toBe("rooms/\ufffd");
+  expect(socket.of("refresh")[0]?.payload).toEqual({ token: "\ufffd" });
+});
+
+/** The server could not read a message, and does not know which request it was. */
+const UNREADABLE = { type: "error", payload: { code: "malformed", message: "This is not a message." } };
+
+test("an error without ref rejects the call that is behind it, and only that", async () => {
+  const { room, socket } = await inRoom();
+  const calls = ["a", "b", "c"].map((body) => outcome(room.call("post", { body })));
+  await settle();
+  await socket.say({ type: "result", ref: 2, payload: "ok a" }, UNREADABLE);
+  // Nobody knows whether it was b or c: they are asked again, one at a time.
+  expect(socket.of("call").map(({ payload }) => payload?.["body"])).toEqual(["a", "b", "c", "b"]);
+  expect(socket.of("call")[3]?.key).toBe(socket.of("call")[1]?.key);
+  await socket.say(UNREADABLE);
+  expect(calls[1]?.now).toMatchObject({ code: "malformed" });
+  expect(socket.of("call").at(-1)?.payload).toEqual({ body: "c" });
+  await socket.say({ type: "result", ref: 6, payload: "ok c" });
+  expect(calls[2]?.now).toBe("ok c");
+});
+
+test("an error without ref for a send rejects no call", async () => {
+  const { room, socket } = await inRoom();
+  const call = outcome(room.call("post", { body: "a" }));
+  await settle();
+  room.send("typing", {});
+  await socket.say(UNREADABLE);
+  await socket.say({ type: "result", ref: socket.of("call").at(-1)?.ref ?? 0, payload: "ok" });
+  expect(call.now).toBe("ok");
+});
+
+test("errors without ref do not use up the calls that may run at once", async () => {
+  const { live, server } = world();
+  const room = live.topic("rooms/lobby");
+  await server.accept({ limits: { message_bytes: 65_536, topics: 100, calls: 2 } });
+  const { socket } = server;
+  await answerJoin(socket, {});
+  for (let n = 0; n < 5; n++) {
+    const bad = failure(room.call("post", { n }));
+    await settle();
+    await socket.say(UNREADABLE);
+    await socket.say(UNREADABLE);
+    expect(await bad).toMatchObject({ code: "malformed" });
+  }
+  const good = [outcome(room.call("post")), outcome(room.call("post"))];
+  await settle();
+  const [one, other] = socket.of("call").slice(-2);
+  expect(socket.of("call")).toHaveLength(12);
+  await socket.say({ type: "result", ref: one?.ref ?? 0, payload: 1 }, { type: "result", ref: other?.ref ?? 0, payload: 2 });
+  expect(good.map(({ now }) => now)).toEqual([1, 2]);
+});
+
+test("a call that hits a limit without ref is not asked again at once: the limit was on another message", async () => {
+  const { room, socket } = await inRoom();
+  void room.call("post", { body: "a" });
+  await settle();
+  await socket.say({ type: "error", payload: { code: "rate_limited", message: "slow down", retry_after: 0.8 } });
+  expect(socket.of("call")).toHaveLength(1);
+});
+
+test("an answer to the first sending of a call that was sent again counts once", async () => {
+  const { room, socket } = await inRoom();
+  const calls = ["a", "b"].map((body) => outcome(room.call("post", { body })));
+  await settle();
+  await socket.say(UNREADABLE);
+  await socket.say({ type: "result", ref: 3, payload: "ok b" }); // to b's first sending, while a is tried alone
+  await socket.say({ type: "result", ref: 4, payload: "ok a" });
+  for (const { ref } of socket.of("call").slice(3)) await socket.say({ type: "result", ref: ref ?? 0, payload: "ok b" });
+  expect(calls.map(({ now }) => now)).toEqual(["ok a", "ok b"]);
 });
 
 test("a call made before the topic is joined is sent after it", async () => {

@@ -1,7 +1,7 @@
 import type { Cancel, Clock } from "../src/clock.js";
 
 interface Timer {
-  readonly due: number;
+  due: number;
   readonly run: () => void;
 }
 
@@ -46,6 +46,12 @@ export class ManualClock implements Clock {
   /** Let time pass with all timers held back. */
   hold(ms: number): void {
     this.#now += ms;
+  }
+
+  /** The machine is suspended: the time of day goes on, and timers have as long to run afterwards as before. */
+  suspend(ms: number): void {
+    this.#now += ms;
+    for (const timer of this.#timers) timer.due += ms;
   }
 
   /** Let time pass with all timers held back: the machine sleeps. They fire late, when it wakes. */

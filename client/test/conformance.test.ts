@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs";
 
 import { expect, test } from "vitest";
 
-import { CODES } from "../src/codes.js";
 import { decode, encode, Json, type ClientFrame } from "../src/frames.js";
 import { settle } from "./clock.js";
 import { failure, world } from "./world.js";
@@ -19,7 +18,6 @@ function golden(file: string): unknown {
 }
 
 const FRAMES = golden("frames.json") as readonly Golden[];
-const BAD = golden("bad.json") as readonly { readonly code: string }[];
 const SERVER = FRAMES.filter(({ direction }) => direction === "server");
 const CLIENT = FRAMES.filter(({ direction }) => direction === "client");
 
@@ -49,12 +47,6 @@ test.each(["", "hello", "[]", "null", '"pong"', '{"type":7}', "{}"])("%j is no m
 
 test.each([new ArrayBuffer(2), undefined])("%o is no text message", (data) => {
   expect(() => decode(data)).toThrow(TypeError);
-});
-
-test("every code of the golden frames is in the catalogue", () => {
-  const inFrames = SERVER.map(({ frame }) => (frame.payload as { code?: string } | undefined)?.code);
-  const inBad = BAD.map(({ code }) => code);
-  for (const code of [...inFrames, ...inBad]) if (code !== undefined) expect(CODES).toHaveProperty(code);
 });
 
 test("what the client says of itself has the shape of the golden frames", async () => {

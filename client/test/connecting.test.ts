@@ -215,6 +215,24 @@ test("after a final close reconnect() comes back, and topics go on from their po
   expect(await call).toBe("ok");
 });
 
+test("a topic asked for after a final close is rejected with its error, until reconnect()", async () => {
+  const { live, socket, server } = await inRoom();
+  await socket.drop(4401);
+  const room = live.topic("rooms/captains");
+  expect((await failure(room.ready)).code).toBe("unauthenticated");
+  expect((await failure(room.call("post"))).code).toBe("unauthenticated");
+  expect(room.state).toMatchObject({ status: "joining", error: { code: "unauthenticated" } });
+  live.reconnect();
+  const ready = room.ready;
+  const call = room.call("post");
+  await server.accept();
+  await answerJoin(server.socket, { epoch: "k3", offset: 1 });
+  expect((await ready).topic).toBe("rooms/captains");
+  expect(room.state.error).toBeUndefined();
+  await server.socket.say({ type: "result", ref: server.socket.of("call")[0]?.ref ?? 0, payload: "ok" });
+  expect(await call).toBe("ok");
+});
+
 test("reconnect() while waiting does not wait", async () => {
   const { live, socket, server, clock } = await inRoom();
   await socket.drop();
@@ -345,6 +363,30 @@ test("a wait is never made longer, nor the one that the server asked for shorter
   expect(other.statuses.at(-1)).toBe("waiting 500");
 });
 
+test("a wait whose end passed while the machine was suspended ends with the wake-up", async () => {
+  const source = page();
+  const { statuses, clock, server } = await waitingLong({ page: source });
+  const attempts = server.sockets.length;
+  clock.suspend(3_600_000);
+  source.window.dispatchEvent(new Event("online"));
+  await settle();
+  expect(server.sockets).toHaveLength(attempts + 1);
+  expect(statuses.at(-1)).toBe("connecting");
+  await clock.advance(8_000);
+  expect(server.sockets).toHaveLength(attempts + 1); // the old timer is gone
+});
+
+test("so does the wait that the server asked for", async () => {
+  const source = page();
+  const { socket, clock, server } = await inRoom({ page: source });
+  await socket.say({ type: "goodbye", payload: { code: "draining", reconnect: true, after: 8 } });
+  await socket.drop(4000);
+  clock.suspend(3_600_000);
+  source.window.dispatchEvent(new Event("online"));
+  await settle();
+  expect(server.sockets).toHaveLength(2);
+});
+
 test("waking up while online asks at once whether the connection lives", async () => {
   const source = page();
   const { socket, clock, server } = await inRoom({ page: source });
@@ -401,4 +443,168 @@ test("without options the browser's own parts are used", async () => {
   await settle();
   expect(server.socket.url).toBe("wss://example.org/live/ws");
   live.close();
+});
+
+// ── what is wrong outside ────────────────────────────────────────────────────────────────────────
+
+test.each([
+  ["a welcome without payload", { type: "welcome" }],
+  ["a welcome without limits", { type: "welcome", payload: { session: "s", user: null, heartbeat: 25 } }],
+  ["a heartbeat of nothing", { type: "welcome", payload: { session: "s", user: null, heartbeat: 0, limits: {} } }],
+  ["a heartbeat that is no number", { type: "welcome", payload: { session: "s", user: null, heartbeat: "a", limits: {} } }],
+])("%s ends the attempt as malformed, and the next one comes with backoff", async (_, frame) => {
+  const { live, server, statuses, clock } = world();
+  const details: unknown[] = [];
+  live.on("status", (_, { error }) => error && details.push(error.code));
+  live.topic("rooms/lobby");
+  await settle();
+  await server.socket.open();
+  await server.socket.say(frame);
+  expect(statuses).toEqual(["connecting", "waiting 500"]);
+  expect(details).toEqual(["malformed"]);
+  await clock.advance(500);
+  await server.accept();
+  expect(live.status).toBe("online");
+});
+
+test.each(["joined", "error", "reset", "presence"])("a %s without payload is malformed, and stops nothing", async (type) => {
+  const { socket, server, clock, live, room } = await inRoom();
+  if (type === "joined") live.topic("rooms/other");
+  if (type === "error") void room.call("post");
+  await settle();
+  await socket.say({ type, topic: type === "joined" ? "rooms/other" : "rooms/lobby", ref: 2 } as { type: string });
+  expect(live.status).toBe("waiting");
+  await clock.advance(1_000);
+  await server.accept();
+  expect(live.status).toBe("online");
+});
+
+test.each(["event", "left", "goodbye", "result"])("a %s without payload is none, and stops nothing", async (type) => {
+  const { socket, live } = await inRoom();
+  await socket.say({ type, topic: "rooms/lobby", ref: 9, name: "x" } as { type: string });
+  expect(live.status).toBe("online");
+});
+
+test("a second welcome leaves one heartbeat, not two", async () => {
+  const { socket, clock } = await inRoom();
+  await socket.welcome();
+  await clock.advance(25_000);
+  expect(socket.of("ping")).toHaveLength(1);
+});
+
+test.each([0, -5, "soon", null, Infinity])("a goodbye after %s is backed off from like any other end", async (after) => {
+  const around = world();
+  around.live.topic("rooms/lobby");
+  for (let attempt = 0; attempt < 4; attempt++) {
+    const socket = await around.server.accept();
+    const text = `{"type":"goodbye","payload":{"code":"draining","reconnect":true,"after":${JSON.stringify(after)}}}`;
+    socket.onmessage?.({ data: after === Infinity ? text.replace("null", "1e999") : text });
+    await socket.drop(4000);
+    if (attempt < 3) await nextAttempt(around);
+  }
+  const waits = around.statuses.filter((status) => status.startsWith("waiting"));
+  expect(waits).toEqual(["waiting 500", "waiting 1000", "waiting 2000", "waiting 4000"]);
+});
+
+test("a server that keeps asking for a short wait is backed off from as well", async () => {
+  const around = world();
+  around.live.topic("rooms/lobby");
+  for (let attempt = 0; attempt < 4; attempt++) {
+    const socket = await around.server.accept();
+    await socket.say({ type: "goodbye", payload: { code: "draining", reconnect: true, after: 0.7 } });
+    await socket.drop(4000);
+    if (attempt < 3) await nextAttempt(around);
+  }
+  const waits = around.statuses.filter((status) => status.startsWith("waiting"));
+  expect(waits).toEqual(["waiting 700", "waiting 1000", "waiting 2000", "waiting 4000"]);
+});
+
+test.each([undefined, NaN, 0, -1, Infinity, "1000"])("a backoff of %s is the default one", async (value) => {
+  const { live, server, statuses } = world({ backoff: { base: value, cap: value } as object });
+  live.topic("rooms/lobby");
+  await settle();
+  await server.socket.drop();
+  expect(statuses.at(-1)).toBe("waiting 500");
+});
+
+test.each([0, -1, NaN, "soon"])("a call that is put off for %s seconds is not sent again at once", async (after) => {
+  const { room, socket, clock } = await inRoom();
+  void room.call("post");
+  await settle();
+  await refuse(socket, "call", "too_many_calls", { retry_after: after });
+  await clock.advance(999);
+  expect(socket.of("call")).toHaveLength(1);
+});
+
+test("a relative URL is that of the page that connected, however the page's address changes", async () => {
+  const { server } = world();
+  vi.stubGlobal("WebSocket", server.WebSocket);
+  vi.stubGlobal("location", { href: "https://example.org/rooms/lobby/" });
+  const clock = new ManualClock();
+  const live = connect({ clock, url: "live", random: () => 0.5 });
+  const asked = connect({ clock, url: () => "asked", random: () => 0.5 });
+  vi.stubGlobal("location", { href: "https://example.org/elsewhere/" }); // history.pushState
+  live.topic("rooms/lobby");
+  asked.topic("rooms/lobby");
+  await settle();
+  await server.socket.drop();
+  await clock.advance(10_500);
+  expect([...new Set(server.sockets.map(({ url }) => url))].sort()).toEqual([
+    "wss://example.org/rooms/lobby/asked",
+    "wss://example.org/rooms/lobby/live",
+  ]);
+  live.close();
+  asked.close();
+});
+
+test("a page with a base address goes by that", async () => {
+  const { server } = world();
+  vi.stubGlobal("WebSocket", server.WebSocket);
+  vi.stubGlobal("location", { href: "about:srcdoc" });
+  vi.stubGlobal("document", { baseURI: "https://example.org/app/", querySelector: () => null });
+  const live = connect({ clock: new ManualClock(), url: "live", page: {} });
+  live.topic("rooms/lobby");
+  await settle();
+  expect(server.socket.url).toBe("wss://example.org/app/live");
+  live.close();
+});
+
+test("without a WebSocket the client says that there is none, and does not try again", async () => {
+  vi.stubGlobal("WebSocket", undefined);
+  const live = connect({ clock: new ManualClock(), url: "ws://server/live/ws" });
+  const room = live.topic("rooms/lobby");
+  const error = await failure(room.ready);
+  expect(error.code).toBe("no_websocket");
+  expect(error.message).toContain("options.WebSocket");
+  expect(live.status).toBe("closed");
+});
+
+test("an error without a close, as Chromium gives for what a content security policy blocks, ends the attempt", async () => {
+  const { live, server, statuses } = world();
+  live.topic("rooms/lobby");
+  await settle();
+  server.socket.onerror?.({});
+  await new Promise((resolve) => setTimeout(resolve)); // a turn of the event loop
+  await settle();
+  expect(statuses).toEqual(["connecting", "waiting 500"]);
+});
+
+test("an error before a close leaves the word to the close", async () => {
+  const { live, server } = world();
+  live.topic("rooms/lobby");
+  await settle();
+  server.socket.onerror?.({});
+  await server.socket.drop(4401);
+  await new Promise((resolve) => setTimeout(resolve));
+  expect(live.status).toBe("closed");
+});
+
+test("a window that is none, as in React Native, disturbs nothing", async () => {
+  const nothing = {} as Window;
+  const { live, server } = world({ page: { window: nothing, document: undefined } });
+  live.topic("rooms/lobby");
+  await server.accept();
+  expect(live.status).toBe("online");
+  live.close();
+  expect(live.status).toBe("closed");
 });

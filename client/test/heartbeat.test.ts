@@ -89,6 +89,35 @@ test("a message that arrives while the timers are held back brings the ping that
   expect(log).toEqual(["ping 30"]);
 });
 
+test("a ping of the server is answered at once, by the ping that would have been next", async () => {
+  const { clock, heartbeat, log } = beating();
+  await clock.advance(10_000);
+  heartbeat.heard(true);
+  expect(log).toEqual(["ping 10"]);
+  heartbeat.heard();
+  await clock.advance(24_999);
+  expect(log).toEqual(["ping 10"]);
+  await clock.advance(1);
+  expect(log).toEqual(["ping 10", "ping 35"]);
+});
+
+test("a client whose timers never run answers each ping of the server once", () => {
+  const { clock, heartbeat, log } = beating(10);
+  for (let n = 0; n < 4; n++) {
+    clock.hold(15_000);
+    heartbeat.heard(true);
+    heartbeat.heard(); // the pong
+  }
+  expect(log).toEqual(["ping 15", "ping 30", "ping 45", "ping 60"]);
+});
+
+test("a clock that was set back does not keep the ping of the server from being answered", () => {
+  const { clock, heartbeat, log } = beating(10);
+  clock.hold(-3_600_000);
+  heartbeat.heard(true);
+  expect(log).toEqual(["ping -3600"]);
+});
+
 test("a probe asks at once and judges in ten seconds", async () => {
   const { clock, heartbeat, log } = beating();
   await clock.advance(3_000);

@@ -19,6 +19,7 @@ export function world(options: ConnectOptions = {}): World {
     WebSocket: server.WebSocket,
     clock,
     random: () => 0.5,
+    shared: false,
     ...options,
   });
   const statuses: string[] = [];

@@ -68,7 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How often a process compares its durable topics with the log: the longest that a lost wake-up delays an event."""
 
     heartbeat_seconds: Seconds = 25.0
-    """How long a connection may be silent before it has to show that it lives. Proxies often cut at 60."""
+    """How long a connection may be silent before it has to show that it lives; at least 5 leave a client the time to answer.
+    Proxies often cut at 60."""
 
     message_bytes: Count = 65536
     """The largest message that a client may send, in bytes."""

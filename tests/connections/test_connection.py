@@ -201,12 +201,50 @@ async def test_a_client_that_pauses_often_costs_one_look_at_a_time() -> None:
 
 
 @in_jumping_time
-async def test_a_silent_client_is_closed_and_watched_no_more() -> None:
+async def test_a_silent_client_is_asked_then_closed_and_watched_no_more() -> None:
     async with world(limits=Limits(heartbeat=10)) as here:
         ada = await here.connect()
-        await asyncio.sleep(27)
+        await asyncio.sleep(17)
+        assert (ada.closed, types(await ada.hear())) == (None, ["ping"])
+        await asyncio.sleep(10)
         assert (ada.closed, types(await ada.hear())) == (codes.HEARTBEAT_MISSED.close, ["goodbye"])
         assert len((await here.runtime.hub()).wheel) == 0
+
+
+@in_jumping_time
+@pytest.mark.parametrize("sees_pings", [True, False])
+async def test_a_client_that_only_answers_is_kept(monkeypatch: pytest.MonkeyPatch, sees_pings: bool) -> None:
+    """A hidden tab, whose timers its browser runs once a minute, for an hour."""
+    async with world(limits=Limits(heartbeat=10), stall_seconds=1000) as here:
+        ada = await here.connect()
+        probes = 0
+
+        def probe(_: object) -> bool:
+            nonlocal probes
+            probes += sees_pings
+            return sees_pings
+
+        monkeypatch.setattr(type(ada), "probe", probe)
+        for _ in range(360):
+            await asyncio.sleep(10)
+            heard = types(await ada.hear())
+            assert (ada.closed, set(heard) <= {"ping", "pong"}) == (None, True)
+            if "ping" in heard:
+                assert not sees_pings
+                ada.say(type="ping")
+            elif probes:
+                probes = 0
+                ada.connection.show_life()
+
+
+@in_jumping_time
+async def test_a_client_that_keeps_its_heartbeat_is_never_asked() -> None:
+    async with world(limits=Limits(heartbeat=10)) as here:
+        ada = await here.connect()
+        for _ in range(30):
+            await asyncio.sleep(10)
+            ada.say(type="ping")
+            assert types(await ada.hear()) == ["pong"]
 
 
 @in_jumping_time

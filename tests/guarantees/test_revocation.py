@@ -125,6 +125,9 @@ class Tab(Socket):
         for event in burst.events:
             self.send(event.json)
 
+    def probe(self) -> bool:
+        return False
+
     def check(self, holds: bool, complaint: str) -> None:
         if not holds:
             self.story.truth.broken.append(AssertionError(complaint))

@@ -39,6 +39,9 @@ class Hub:
     def receive(self, data: str | bytes) -> None:
         self.received.append(data)
 
+    def show_life(self) -> None:
+        self.told.append("alive")
+
     def paused(self) -> None:
         self.told.append("paused")
 
@@ -162,6 +165,18 @@ class TestMessages:
 
         assert hub.received == ["Holdfast"]
         assert [(seen.opcode, bytes(seen.data)) for seen in peer.frames] == [(PONG, b"?")]
+
+    async def test_a_probe_is_a_ping_and_its_answer_a_sign_of_life(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        assert hub.sink.probe()
+        await peer.settle()
+        assert [seen.opcode for seen in peer.frames] == [PING]
+        assert hub.told == []
+        peer.receive(frame(PONG))
+        assert hub.told == ["alive"]
+        peer.receive(frame(PING, "?"))
+        assert (hub.told, hub.received) == (["alive", "alive"], [])
 
     @pytest.mark.parametrize("compressed", [False, True])
     @pytest.mark.parametrize("binary", [False, True])
@@ -291,7 +306,7 @@ class TestSlowClients:
                 peer.receive(frame(PING, b"x" * 125) * 10)
 
         assert len(peer.wire.sent) < 3000
-        assert hub.told == ["paused", "overflowed", "closed"]
+        assert [word for word in hub.told if word != "alive"] == ["paused", "overflowed", "closed"]
 
 
 class TestEnding:

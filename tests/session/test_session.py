@@ -2,9 +2,9 @@
 
 import pytest
 
-from holdfast.protocol import codes
+from holdfast.protocol import codes, frames
 from holdfast.protocol.codec import JSON, MSGPACK
-from holdfast.session.effects import Admit, Authenticate, Hangup, Perform, Release
+from holdfast.session.effects import Admit, Authenticate, Hangup, Perform, Probe, Release
 from holdfast.session.session import FLOOD, MOVES, Limits, Phase, Session
 
 from .driver import Driver, gist, text
@@ -278,11 +278,29 @@ def test_a_refresh_with_anothers_token_ends_the_connection() -> None:
 
 def test_a_client_that_is_silent_for_two_and_a_half_heartbeats_is_hung_up_on() -> None:
     session = Driver(heartbeat=10).open()
-    assert session.session.silent_until() == 125.0
-    assert session.session.check(124.9) == []
+    assert session.take(session.session.check(124.9)) == []
     session.say({"type": "ping"}, after=20)
     assert session.session.check(125.0) == []
     assert gist(session.take(session.session.check(145.0))) == [("goodbye", None, "heartbeat_missed")]
+
+
+def test_a_client_that_is_silent_for_one_and_a_half_heartbeats_is_asked_for_a_sign_of_life() -> None:
+    session = Driver(heartbeat=10).open().session
+    assert session.next_check(100.0) == 115.0
+    assert session.check(114.9) == []
+    assert session.check(115.0) == [Probe(frames.Ping())]
+    assert session.next_check(115.0) == 125.0
+    session.show_life(115.2)
+    assert session.check(125.0) == []
+    assert session.next_check(125.0) == 130.2
+
+
+def test_a_client_is_not_asked_before_its_welcome_and_no_pong_stands_for_a_first_message() -> None:
+    session = Driver(heartbeat=10)
+    assert session.session.check(115.0) == []
+    session.session.show_life(115.0)
+    said = session.take(session.session.check(125.0))
+    assert gist(said) == [("welcome", None), ("goodbye", None, "heartbeat_missed")]
 
 
 # ── 2.9 goodbye ──────────────────────────────────────────────────────────────────────────────────────────────────────

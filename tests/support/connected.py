@@ -58,6 +58,9 @@ class Socket:
                 raise OverflowError("a number that this encoding has no room for")
             self.send(event.json)
 
+    def probe(self) -> bool:
+        return False
+
     def close(self, code: int, reason: str) -> None:
         self.closed = code
 

@@ -16,7 +16,7 @@ from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
 from holdfast.protocol.frames import ErrorPayload, JoinedPayload, Reset
-from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
+from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.session.session import RETRY_SECONDS, Phase, Session
 from holdfast.topics.owner import LONGEST, owner_of_client, owner_of_key
 from holdfast.topics.topic import Topic
@@ -116,6 +116,10 @@ class Connection:
     def _receive(self, data: str | bytes) -> None:
         self._carry_out(self._session.receive(data, self._loop.time()))
 
+    def show_life(self) -> None:
+        """The client has answered a ping of the transport, or sent one."""
+        self._session.show_life(self._loop.time())
+
     def paused(self) -> None:
         """The transport cannot take more for now."""
         self.ready = False
@@ -188,7 +192,7 @@ class Connection:
     def _next_look(self, now: float) -> float:
         """Often enough that a pause which begins at any time is seen before it has lasted too long."""
         paused = now if self._paused_since is None else self._paused_since
-        return min(self._session.silent_until(), paused + self._service.policy.stall_seconds)
+        return min(self._session.next_check(now), paused + self._service.policy.stall_seconds)
 
     def hang_up(self, code: Code, after: float | None = None, reason: str | None = None) -> None:
         """End the connection from this side."""
@@ -242,6 +246,9 @@ class Connection:
                     self._sink.send(self._codec.encode(effect.frame))
                 case Perform():
                     self._perform(effect)
+                case Probe():
+                    if not self._sink.probe():
+                        self._sink.send(self._codec.encode(effect.frame))
                 case Admit():
                     self._spawn(self._admit(effect))
                 case Release():

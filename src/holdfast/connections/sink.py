@@ -18,5 +18,9 @@ class Sink(Protocol):
     def send_events(self, burst: Burst) -> None:
         """Write events, in the form that this connection speaks."""
 
+    def probe(self) -> bool:
+        """Have the transport ask the client for a sign of life, and pass its answer on to ``show_life()`` of the
+        connection. ``False``: this transport cannot, or does not see the answer."""
+
     def close(self, code: int, reason: str) -> None:
         """Close after everything that was sent."""

@@ -78,7 +78,7 @@ class Refresh(Frame, frozen=True, kw_only=True, tag="refresh"):
 
 
 class Ping(Frame, frozen=True, kw_only=True, tag="ping"):
-    pass
+    """Sent by either side. A client answers a server's ``ping`` with any message, a server a client's with ``pong``."""
 
 
 Inbound = Hello | Join | Leave | Call | Refresh | Ping
@@ -236,7 +236,7 @@ class Pong(Frame, frozen=True, kw_only=True, tag="pong"):
     pass
 
 
-Outbound = Welcome | Joined | Left | Event | Result | Error | Reset | Presence | Goodbye | Pong
+Outbound = Welcome | Joined | Left | Event | Result | Error | Reset | Presence | Goodbye | Ping | Pong
 
 
 def raw_json(value: Any) -> msgspec.Raw:

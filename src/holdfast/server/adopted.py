@@ -26,6 +26,9 @@ class Peer(Protocol):
     def receive(self, data: str | bytes) -> None:
         """A message has arrived."""
 
+    def show_life(self) -> None:
+        """A ping or pong frame has arrived."""
+
     def paused(self) -> None:
         """The write buffer is full; until :meth:`resumed` nothing but answers may be written."""
 
@@ -174,6 +177,12 @@ class AdoptedProtocol(asyncio.Protocol):
                 self._settle()
             self._transport.write(burst.joined(self._form))
 
+    def probe(self) -> bool:
+        """Send a ping. A browser answers it by itself, also while the page's timers or its scripts are held up."""
+        if not self._closing:
+            self._answer(framing.encode(PING, b""))
+        return True
+
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake (7.1.2), and end it without the client if it must be."""
         if self._closing:
@@ -201,8 +210,11 @@ class AdoptedProtocol(asyncio.Protocol):
         peer = self._peer
         for message in messages:
             opcode = message.opcode
-            if opcode == PING:
-                if not self._closing:
+            if opcode in (PING, PONG):
+                if peer is None or self._closing:
+                    continue
+                peer.show_life()
+                if opcode == PING:
                     self._answer(framing.encode(PONG, cast("bytes", message.data)))
             elif opcode == CLOSE:
                 if not self._closing:
@@ -210,7 +222,7 @@ class AdoptedProtocol(asyncio.Protocol):
                     self._settle()
                     self._transport.write(framing.encode_close(message.code))
                 self._hang_up()
-            elif opcode != PONG and peer is not None and not self._closing:
+            elif peer is not None and not self._closing:
                 peer.receive(message.data)
 
     def _fail(self, error: ProtocolError) -> None:

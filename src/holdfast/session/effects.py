@@ -17,6 +17,12 @@ class Send(Effect, frozen=True):
     frame: Outbound
 
 
+class Probe(Effect, frozen=True):
+    """Ask the client for a sign of life: a ping of the transport where its answer is seen, else this frame."""
+
+    frame: Outbound
+
+
 class Authenticate(Effect, frozen=True):
     """Find the token's user, and answer with :meth:`Session.authenticated` or :meth:`Session.not_authenticated`."""
 

@@ -22,16 +22,19 @@ from holdfast.protocol.codes import Code
 from holdfast.protocol.frames import ErrorPayload, raw_json
 
 from .bucket import Bucket
-from .effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
+from .effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 
 FLOOD = 100
 """So many more messages that were bad or too fast than good ones, and a client is not going to better itself."""
+
+QUIET_HEARTBEATS = 1.5
+"""Heartbeats of silence after which the server pings the client, as hidden tabs need (PROTOCOL.md, section 2.8)."""
 
 RETRY_SECONDS = 1.0
 """Seconds that a client is asked to wait before it tries again what was unavailable."""
 
 SILENT_HEARTBEATS = 2.5
-"""PROTOCOL section 2.8."""
+"""Heartbeats of silence after which the server closes the connection (PROTOCOL.md, section 2.8)."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -342,15 +345,28 @@ class Session:
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def silent_until(self) -> float:
-        """When the client will have been silent for too long."""
+    def show_life(self, now: float) -> None:
+        """The transport has seen a sign of life that is no message. A client that has said nothing yet still has to."""
+        if self.phase is Phase.OPEN:
+            self.heard = now
+
+    def next_check(self, now: float) -> float:
+        """When the client's silence, if it lasts, calls for something to be done."""
+        quiet = self.heard + QUIET_HEARTBEATS * self._limits.heartbeat
+        return quiet if now < quiet else self._silent_until()
+
+    def _silent_until(self) -> float:
         return self.heard + SILENT_HEARTBEATS * self._limits.heartbeat
 
     def check(self, now: float) -> list[Effect]:
         """Time has passed."""
-        if self.phase is Phase.CLOSED or now < self.silent_until():
+        if self.phase is Phase.CLOSED:
             return []
-        return self.hang_up(codes.HEARTBEAT_MISSED)
+        if now >= self._silent_until():
+            return self.hang_up(codes.HEARTBEAT_MISSED)
+        if self.phase is Phase.OPEN and now >= self.heard + QUIET_HEARTBEATS * self._limits.heartbeat:
+            return [Probe(frames.Ping())]
+        return []
 
     def hang_up(self, code: Code, after: float | None = None, reason: str | None = None) -> list[Effect]:
         """End the connection from this side. A client that is still being authenticated is not welcomed before."""

@@ -53,6 +53,9 @@ class Line:
         for event in burst.events:
             self.send(event.json.decode())
 
+    def probe(self) -> bool:
+        return False
+
     def close(self, code: int, reason: str) -> None:
         if self._close is None:
             self._close = code, reason

@@ -231,6 +231,10 @@ class AsgiSink:
         for event in burst.events:
             self._pass_on(event.form(form), len(event.payload))
 
+    def probe(self) -> bool:
+        """ASGI has no event for WebSocket's ping and pong frames."""
+        return False
+
     def close(self, code: int, reason: str) -> None:
         if self._closing:
             return

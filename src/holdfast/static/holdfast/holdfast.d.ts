@@ -1,5 +1,7 @@
 /* Holdfast client. BSD-3-Clause. Built from client/ by `npm run build`: do not edit. */
 
+/// <reference lib="esnext.disposable" />
+
 /** Milliseconds: the wait before try n is random between 0 and min(cap, base · 2^n). */
 export interface BackoffOptions {
 	readonly base: number;
@@ -12,6 +14,7 @@ export interface Clock {
 	now(): number;
 	after(ms: number, run: () => void): Cancel;
 }
+/** Everything that can go wrong between a client and a server. */
 export type CodeName = "malformed" | "invalid_message" | "unknown_type" | "too_large" | "unexpected_hello" | "forbidden" | "already_joined" | "evicted" | "not_joined" | "too_many_topics" | "unknown_action" | "invalid_payload" | "refused" | "key_reused" | "outcome_unknown" | "timeout" | "too_many_calls" | "rate_limited" | "invalid_token" | "internal" | "unavailable" | "draining" | "heartbeat_missed" | "stalled" | "flooding" | "failed" | "unsupported_protocol" | "unauthenticated" | "disconnected" | "origin_refused";
 /** A place in one topic's log: everything up to and including `offset` has been seen. */
 export interface Position {
@@ -32,15 +35,18 @@ export interface Member<Meta = unknown> {
 }
 export type ResetReason = "trimmed" | "epoch" | "interrupted";
 /** What the client itself finds; everything else comes from the server's catalogue. */
-export type LocalCode = "closed" | "connection_lost" | "connect_timeout" | "invalid_url" | "left" | "queue_full" | "user_changed";
-/** `timeout` may be the server's word or the client's. A newer server may know codes that are not in the list. */
-export type ErrorCode = CodeName | LocalCode | (string & Record<never, never>);
+export type LocalCode = "closed" | "connection_lost" | "connect_timeout" | "invalid_url" | "left" | "no_websocket" | "queue_full" | "user_changed";
+/** `timeout` may be the server's word or the client's. A newer server may send a code that is not in the list. */
+export type ErrorCode = CodeName | LocalCode;
 export interface LiveErrorDetails {
 	readonly retryAfter?: number | undefined;
 	readonly reason?: string | undefined;
 	readonly cause?: unknown;
 }
-/** Why a call, a join or a connection failed. Decide by `code`; `message` is for developers. */
+/**
+ * Why a call, a join or a connection failed. Decide by `code`. `message` is for developers: the server's sentence where it
+ * sent one, else the words of the code; `textOf` of the entry `texts` has a sentence for each code.
+ */
 export declare class LiveError extends Error {
 	readonly name = "LiveError";
 	readonly code: ErrorCode;
@@ -50,16 +56,15 @@ export declare class LiveError extends Error {
 	readonly retryAfter: number | undefined;
 	/** The application's own word, with codes `refused`, `evicted` and `disconnected`. */
 	readonly reason: string | undefined;
-	constructor(code: ErrorCode, message?: string, details?: LiveErrorDetails);
+	constructor(code: ErrorCode | (string & Record<never, never>), message?: string, details?: LiveErrorDetails);
 }
 /** A value, or a function that is asked for it at every attempt to connect. */
 export type Asked<Value> = Value | (() => Value | Promise<Value>);
 /** Removes the handler it was returned for. */
 export type Off = () => void;
-declare class Emitter<Events extends Record<keyof Events, readonly unknown[]>> {
-	#private;
-	on<Name extends keyof Events>(name: Name, handler: (...args: Events[Name]) => void): Off;
-	emit<Name extends keyof Events>(name: Name, ...args: Events[Name]): void;
+export interface OnOptions {
+	/** Removes the handler when aborted: one controller for all handlers of a page or a component. */
+	readonly signal?: AbortSignal | undefined;
 }
 /** As much of a WebSocket as the client uses. */
 export interface WebSocketLike {
@@ -71,29 +76,41 @@ export interface WebSocketLike {
 	close(code?: number): void;
 }
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
+/**
+ * State that user interfaces can watch: `useSyncExternalStore(store.subscribe, () => store.state)` in React,
+ * `store.subscribe(() => { shallow.value = store.state })` in Vue.
+ */
+export interface Store<State> {
+	/** What is so now: a frozen object that is replaced when something in it changes, and stays the same until then. */
+	readonly state: State;
+	/** Call `listener` after each change of `state`. */
+	readonly subscribe: (listener: () => void) => Off;
+}
 export interface PresenceEvents<Meta = unknown> {
 	/** Something is different: all who are here now. Also when only how many they are has changed; look at `count` then. */
 	change: [
 		members: readonly Member<Meta>[]
 	];
-	/** Somebody came who had not been here. Not for those in the first list. */
+	/** A member came who had not been here. Not for those in the first list. */
 	joined: [
 		member: Member<Meta>
 	];
-	/** Somebody is not here any more. */
+	/** A member is not here any more. */
 	left: [
 		member: Member<Meta>
 	];
 }
-/** Who is in a topic. While the connection is away it stays as it was; after that, what is different is told. */
-export interface Presence<Meta = unknown> {
+export interface PresenceState<Meta = unknown> {
 	/** In the order in which they came, as far as that is known; empty where they are only counted. */
 	readonly members: readonly Member<Meta>[];
 	/** How many are here; undefined until that is known, and on topics without presence. */
 	readonly count: number | undefined;
 	/** Whether `members` is the list: false before it is known, and where there are too many to be listed. */
 	readonly listed: boolean;
-	on<Name extends keyof PresenceEvents>(name: Name, handler: (...args: PresenceEvents<Meta>[Name]) => void): Off;
+}
+/** Who is in a topic. While the connection is away it stays as it was; after that, what is different is told. */
+export interface Presence<Meta = unknown> extends PresenceState<Meta>, Store<PresenceState<Meta>> {
+	on<Name extends keyof PresenceEvents>(name: Name, handler: (...args: PresenceEvents<Meta>[Name]) => void, options?: OnOptions): Off;
 }
 /**
  * - `joining`: asked for, or about to be; also while the connection is away;
@@ -102,26 +119,68 @@ export interface Presence<Meta = unknown> {
  * - `left`: over, by `leave()`, by the server or by `close()`.
  */
 export type TopicStatus = "joining" | "joined" | "refused" | "left";
-/** What a handler is told about an event besides its payload. */
-export interface EventInfo {
-	readonly name: string;
+/**
+ * The types of one topic, all of them optional:
+ *
+ *     interface Room {
+ *       events: { "message.posted": { id: number; body: string } };
+ *       actions: { post(payload: { body: string }): number };
+ *       meta: { name: string };                       // what `presence_meta` returns
+ *       snapshot: { title: string };
+ *     }
+ *     const room = live.topic<Room>("rooms/lobby");
+ */
+export interface TopicTypes {
+	/** Payloads by the name of the event. */
+	readonly events?: object;
+	/** Functions by the name of the action: from the payload to the result. */
+	readonly actions?: object;
+	readonly meta?: unknown;
+	readonly snapshot?: unknown;
+}
+export type EventsOf<T extends TopicTypes> = T extends {
+	readonly events: infer Events extends object;
+} ? Events : Record<string, unknown>;
+export type ActionsOf<T extends TopicTypes> = T extends {
+	readonly actions: infer Actions extends object;
+} ? Actions : Record<string, (payload?: object) => unknown>;
+export type MetaOf<T extends TopicTypes> = T extends {
+	readonly meta: infer Meta;
+} ? Meta : unknown;
+export type SnapshotOf<T extends TopicTypes> = T extends {
+	readonly snapshot: infer Snapshot;
+} ? Snapshot : unknown;
+/** What follows the name in `call` and `send`. An action without a payload takes none, or an empty one. */
+export type PayloadOf<Action> = Action extends (...args: infer Payload) => unknown ? Payload extends [
+] ? [
+	payload?: Record<string, never> | undefined
+] : Payload : never;
+export type ResultOf<Action> = Action extends (...args: never) => infer Result ? Awaited<Result> : never;
+/** One event. Handlers of `"*"` narrow `payload` by `name`. */
+export interface EventInfo<Name extends string = string, Payload = unknown> {
+	readonly name: Name;
+	readonly payload: Payload;
 	/** The topic's canonical name. */
 	readonly topic: string;
 	/** Where the event stands in the topic's log; undefined for an ephemeral event. */
 	readonly offset: number | undefined;
 }
-export type EventHandler<Payload> = (payload: Payload, info: EventInfo) => void;
-export interface JoinedInfo {
+/** One of these events. */
+export type AnyEvent<Events> = {
+	[Name in keyof Events & string]: EventInfo<Name, Events[Name]>;
+}[keyof Events & string];
+export type EventHandler<Payload, Info = EventInfo<string, Payload>> = (payload: Payload, info: Info) => void;
+export interface JoinedInfo<Snapshot = unknown> {
 	/** The topic's canonical name. */
 	readonly topic: string;
 	/** The position after which the stream goes on; undefined on an ephemeral topic. */
 	readonly position: Position | undefined;
-	/** False when something may have been missed between what the handlers saw before (or `since`) and now. */
+	/** False when something may have been missed between what was seen before (or `since`) and now. */
 	readonly recovered: boolean;
 	/** Whether it had been joined before, on an earlier connection or before a fresh snapshot was fetched. */
 	readonly again: boolean;
 	/** The topic's state at `position`: there when the topic offers one and the stream was not continued. */
-	readonly snapshot?: unknown;
+	readonly snapshot?: Snapshot;
 }
 export interface ResetInfo {
 	/** Why events were missed; `joined` with a fresh snapshot follows if the topic offers one. */
@@ -135,9 +194,9 @@ export interface EndedInfo {
 export interface RefusedInfo {
 	readonly error: LiveError;
 }
-export interface TopicLifecycle {
+export interface TopicLifecycle<Snapshot = unknown> {
 	joined: [
-		info: JoinedInfo
+		info: JoinedInfo<Snapshot>
 	];
 	reset: [
 		info: ResetInfo
@@ -149,50 +208,76 @@ export interface TopicLifecycle {
 		info: RefusedInfo
 	];
 }
+export interface TopicState<Snapshot = unknown> {
+	readonly status: TopicStatus;
+	/** What the last join brought; undefined before the first one. */
+	readonly joined: JoinedInfo<Snapshot> | undefined;
+	/** Why it was refused or ended, or why the connection is closed. */
+	readonly error: LiveError | undefined;
+}
 export interface TopicOptions {
-	/** Go on after this position. Default: the page's cursor for the topic. `null`: start now. */
-	readonly since?: Position | null;
+	/**
+	 * Go on after this position. Default: the page's cursor for the topic, then the last position that this page saw
+	 * of it. `null`: start now.
+	 */
+	readonly since?: Position | null | undefined;
+}
+export interface LeaseOptions extends TopicOptions {
+	/** Leaves when aborted. */
+	readonly signal?: AbortSignal | undefined;
 }
 export interface CallOptions {
 	/** Milliseconds until it is given up with code `timeout`, counted from the call; default: never. */
-	readonly timeout?: number;
+	readonly timeout?: number | undefined;
 	/** Gives it up when aborted, with the signal's reason. */
-	readonly signal?: AbortSignal;
+	readonly signal?: AbortSignal | undefined;
 	/** Default: a key of this client. One of your own makes a call once even across page loads. */
-	readonly key?: string;
+	readonly key?: string | undefined;
 }
 /** One topic, joined for as long as it is wanted, over as many connections as that takes. */
-export interface Topic<Events extends object = Record<string, unknown>, Meta = unknown> {
+export interface Topic<Types extends TopicTypes = TopicTypes> extends Store<TopicState<SnapshotOf<Types>>> {
 	/** The name it was asked for by. */
 	readonly name: string;
 	readonly status: TopicStatus;
 	/** Up to where events have been handled; undefined when not known yet and on ephemeral topics. */
 	readonly position: Position | undefined;
 	/** Settles at the first join: rejected with a LiveError when there will be none. */
-	readonly ready: Promise<JoinedInfo>;
-	readonly lifecycle: Pick<Emitter<TopicLifecycle>, "on">;
+	readonly ready: Promise<JoinedInfo<SnapshotOf<Types>>>;
+	readonly lifecycle: Lifecycle<SnapshotOf<Types>>;
 	/** Who is here, on topics that know it. */
-	readonly presence: Presence<Meta>;
+	readonly presence: Presence<MetaOf<Types>>;
 	/**
 	 * Handle events of one name, or of all (`"*"`). On a durable topic handlers see every event once and in order;
-	 * the position moves on when the handlers of an event have returned, and also when one throws.
+	 * the position moves on when the handlers of an event have returned, and also when one throws. Each handler has a
+	 * payload of its own.
 	 */
-	on<Name extends keyof Events & string>(name: Name, handler: EventHandler<Events[Name]>): Off;
-	on(name: "*", handler: EventHandler<Events[keyof Events]>): Off;
+	on<Name extends keyof EventsOf<Types> & string>(name: Name, handler: EventHandler<EventsOf<Types>[Name], EventInfo<Name, EventsOf<Types>[Name]>>, options?: OnOptions): Off;
+	on(name: "*", handler: EventHandler<EventsOf<Types>[keyof EventsOf<Types>], AnyEvent<EventsOf<Types>>>, options?: OnOptions): Off;
 	/**
 	 * Run an action and get its result. It is carried out once, however often it has to be sent; made offline, it is
-	 * sent after reconnecting. `payload` is fixed now. Rejected with a LiveError when it failed.
+	 * sent after reconnecting. The payload is fixed now. Rejected with a LiveError when it failed.
 	 */
-	call<Value = unknown>(name: string, payload?: object, options?: CallOptions): Promise<Value>;
+	call<Name extends keyof ActionsOf<Types> & string>(name: Name, ...args: [
+		...payload: PayloadOf<ActionsOf<Types>[Name]>,
+		options?: CallOptions | undefined
+	]): Promise<ResultOf<ActionsOf<Types>[Name]>>;
 	/** Run an action without an answer, at most once: dropped when the topic is not joined at the moment. */
-	send(name: string, payload?: object): void;
-	/** End it. Pending calls are rejected with code `left`; `live.topic(name)` then makes a new one. */
-	leave(): void;
+	send<Name extends keyof ActionsOf<Types> & string>(name: Name, ...payload: PayloadOf<ActionsOf<Types>[Name]>): void;
+	/**
+	 * End it: its handlers are not called any more, its pending calls are rejected with code `left`. The server is
+	 * told when no other lease of the topic is there. `live.topic(name)` then makes a new one.
+	 */
+	readonly leave: () => void;
+	/** The same as `leave()`: `using room = live.lease("rooms/lobby")`. */
+	[Symbol.dispose](): void;
 }
-/** As much of `window` and `document` as the client listens to. */
+export interface Lifecycle<Snapshot = unknown> {
+	on<Name extends keyof TopicLifecycle>(name: Name, handler: (...args: TopicLifecycle<Snapshot>[Name]) => void, options?: OnOptions): Off;
+}
+/** As much of `window` and `document` as the client listens to. React Native has a `window` without events. */
 export interface WakeSource {
-	readonly window?: Pick<EventTarget, "addEventListener" | "removeEventListener"> | undefined;
-	readonly document?: (Pick<EventTarget, "addEventListener" | "removeEventListener"> & {
+	readonly window?: Partial<Pick<EventTarget, "addEventListener">> | undefined;
+	readonly document?: (Partial<Pick<EventTarget, "addEventListener">> & {
 		readonly visibilityState: string;
 	}) | undefined;
 }
@@ -212,6 +297,11 @@ export interface StatusDetail {
 	/** With `waiting`: the time of the next attempt, as `Date.now()` counts. */
 	readonly retryAt?: number;
 }
+export interface LiveState extends StatusDetail {
+	readonly status: LiveStatus;
+	/** The user's id; null when anonymous, undefined before the first welcome. */
+	readonly user: string | null | undefined;
+}
 export interface LiveEvents {
 	status: [
 		status: LiveStatus,
@@ -227,43 +317,62 @@ export interface ConnectOptions {
 	 * Where the server is: relative to the page or absolute, `http` and `ws` alike. A function is asked at every
 	 * attempt. Default: what the page says (`{% live_script %}`), else `/live/ws`.
 	 */
-	readonly url?: Asked<string>;
+	readonly url?: Asked<string> | undefined;
+	/**
+	 * Share the connection with all who connect to the same URL with options like these: default on a page. Elsewhere,
+	 * and with `false`, each call makes a connection.
+	 */
+	readonly shared?: boolean | undefined;
 	/** For servers that authenticate by token instead of by cookie. A function is asked at every attempt. */
-	readonly token?: Asked<string | undefined>;
+	readonly token?: Asked<string | undefined> | undefined;
 	/** Subprotocols offered besides Holdfast's own. */
-	readonly protocols?: readonly string[];
+	readonly protocols?: readonly string[] | undefined;
 	/** How many calls may wait for an answer before more are rejected with code `queue_full`; default 1,000. */
-	readonly maxCalls?: number;
+	readonly maxCalls?: number | undefined;
 	/** Milliseconds that an attempt may take; default 10,000. */
-	readonly connectTimeout?: number;
+	readonly connectTimeout?: number | undefined;
 	/** Milliseconds; default `{ base: 1_000, cap: 30_000 }`. */
-	readonly backoff?: Partial<BackoffOptions>;
+	readonly backoff?: Partial<BackoffOptions> | undefined;
 	/** Another implementation than the browser's, for Node and for tests. */
-	readonly WebSocket?: WebSocketConstructor;
-	readonly clock?: Clock;
+	readonly WebSocket?: WebSocketConstructor | undefined;
+	readonly clock?: Clock | undefined;
 	/** From 0 up to 1, as `Math.random`. */
-	readonly random?: () => number;
+	readonly random?: (() => number) | undefined;
 	/** Whose events hurry a reconnection; default: the page's. */
-	readonly page?: WakeSource;
+	readonly page?: WakeSource | undefined;
 }
 /** One connection to the server, kept for as long as the page lives, with any number of topics on it. */
-export interface Live {
+export interface Live extends Store<LiveState> {
 	/** This client's name for as long as the page lives: random, 128 bits. */
 	readonly client: string;
 	readonly status: LiveStatus;
 	/** The user's id; null when anonymous, undefined before the first welcome. */
 	readonly user: string | null | undefined;
-	on<Name extends keyof LiveEvents>(name: Name, handler: (...args: LiveEvents[Name]) => void): Off;
-	/** The topic of this name: joined at once, the same object until it is left. Connects if need be. */
-	topic<Events extends object = Record<string, unknown>, Meta = unknown>(name: string, options?: TopicOptions): Topic<Events, Meta>;
+	on<Name extends keyof LiveEvents>(name: Name, handler: (...args: LiveEvents[Name]) => void, options?: OnOptions): Off;
+	/**
+	 * The topic of this name: joined as soon as the caller has finished, the same object until it is left. Connects if
+	 * need be.
+	 */
+	topic<Types extends TopicTypes = TopicTypes>(name: string, options?: TopicOptions): Topic<Types>;
+	/**
+	 * The topic of this name for one part of the page: with handlers, state and calls of its own, which end when it is
+	 * left. The topic itself is left when the last one who has it has left. A lease that is left and taken again in the
+	 * same turn does not leave at all.
+	 */
+	lease<Types extends TopicTypes = TopicTypes>(name: string, options?: LeaseOptions): Topic<Types>;
 	/** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
 	refresh(token: string): Promise<void>;
 	/** Connect anew now: while waiting, online, or after the server closed for good. */
-	reconnect(): void;
+	readonly reconnect: () => void;
 	/** End it: topics are left, pending calls rejected with code `closed`. */
-	close(): void;
+	readonly close: () => void;
 }
-/** A client for the server that the page names (or `options.url`). It connects when the first topic is asked for. */
+/**
+ * A client for the server that the page names (or `options.url`). It connects when the first topic is asked for.
+ *
+ * A page has one for each URL: a script that runs again, because Turbo or htmx replaced the body, gets the client that
+ * is there already. What such a script adds to it, it should add with a `signal`, or to a lease.
+ */
 export declare function connect(options?: ConnectOptions): Live;
 
 export {};
