@@ -108,17 +108,25 @@ def build_log(chosen: Settings, *, announce: "Announce | None" = None) -> Log:
 
 def reaches_other_processes(chosen: Settings) -> bool:
     """Does the backplane that the settings name? Of one of the project's own, and of a layer, it is taken for granted."""
-    layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
     kind = backplane_kind(chosen)
-    return kind != "memory" and not (kind == "channels" and "InMemory" in str(layer.get("BACKEND")))
+    return kind != "memory" and not (kind == "channels" and has_in_memory_layer())
+
+
+def has_in_memory_layer() -> bool:
+    """Is the default channel layer Channels' own for one process?"""
+    from .backplane.layers import is_in_memory
+
+    return is_in_memory(getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {}))
 
 
 def backplane_kind(chosen: Settings) -> str:
     """What ``BACKPLANE`` comes to."""
     if chosen.backplane != "auto":
         return chosen.backplane
+    if chosen.redis is not None:
+        return "redis"
     layers = getattr(django_settings, "CHANNEL_LAYERS", {})
-    return "redis" if chosen.redis is not None else "channels" if "default" in layers else "memory"
+    return "channels" if "default" in layers and not has_in_memory_layer() else "memory"
 
 
 def presence_kind(chosen: Settings) -> str:
@@ -129,7 +137,17 @@ def presence_kind(chosen: Settings) -> str:
 
 
 def build_backplane(chosen: Settings) -> Backplane:
-    kind = backplane_kind(chosen)
+    backplane = _build_backplane(chosen, backplane_kind(chosen))
+    if chosen.backplane == "auto" and chosen.redis is None and has_in_memory_layer():
+        from channels.layers import get_channel_layer
+
+        from .backplane.layers import WithGroups
+
+        return WithGroups(backplane, get_channel_layer())
+    return backplane
+
+
+def _build_backplane(chosen: Settings, kind: str) -> Backplane:
     if kind == "memory":
         from .backplane.memory import MemoryBackplane
 

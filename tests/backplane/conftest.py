@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from channels.layers import channel_layers
+from channels.layers import InMemoryChannelLayer, channel_layers
 from pytest_django import Settings
 
 from holdfast.backplane.base import Backplane
 from holdfast.backplane.channels import ChannelsBackplane
+from holdfast.backplane.layers import WithGroups
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.backplane.redis import RedisBackplane
 from holdfast.stores.redis import RedisStore
@@ -34,11 +35,14 @@ def configure(settings: Settings, backend: str, url: str | None, **options: Any)
     return config
 
 
-@pytest.fixture(params=["memory", "in-memory-layer", "core", "pubsub", "redis", "redis-cluster"])
+@pytest.fixture(params=["memory", "groups", "in-memory-layer", "core", "pubsub", "redis", "redis-cluster"])
 def make(request: pytest.FixtureRequest, settings: Settings) -> Callable[[], Backplane]:
     """Makes one end; each call as if in another process."""
     if request.param == "memory":
         return MemoryExchange().backplane
+    if request.param == "groups":
+        exchange, layer = MemoryExchange(), InMemoryChannelLayer()
+        return lambda: WithGroups(exchange.backplane(), layer)
     if request.param == "redis":
         url = request.getfixturevalue("redis_url")
         return lambda: RedisBackplane(RedisStore(url))
