@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.models import CompositePrimaryKey
 from django.utils.module_loading import import_string
 
-from . import conf
+from . import conf, installation, wiring
 from .backplane.base import Backplane
 from .backplane.layers import is_in_memory
 from .database_checks import vendor_of
@@ -24,7 +24,7 @@ from .topics.topic import Topic
 
 TAG = "holdfast"
 LOGS = ("database", "memory", "redis")
-BACKPLANES = ("auto", "channels", "memory", "redis")
+BACKPLANES = ("auto", "channels", "local", "memory", "redis")
 PRESENCES = ("auto", "memory", "redis")
 
 SQLITE_OPTIONS = (
@@ -188,6 +188,7 @@ def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
                 id="holdfast.W004",
             )
         )
+    messages += _local(settings)
     if not django_settings.DEBUG:
         if settings.log == "memory":
             messages.append(
@@ -202,17 +203,31 @@ def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
     return messages
 
 
+def _local(settings: conf.Settings) -> Iterator[CheckMessage]:
+    """Can the processes of this machine find each other, if that is how they are connected?"""
+    if wiring.backplane_kind(settings) != "local":
+        return
+    reason = installation.unusable(settings.database)
+    if reason is not None:
+        yield Warning(
+            f"The processes of this machine do not reach each other: {reason}.",
+            hint="Remove what is in the way; or add "
+            f'"REDIS": "redis://localhost:6379/0" to {conf.NAME}; or, if there is only one process, "BACKPLANE": "memory".',
+            id="holdfast.W025",
+        )
+
+
 def _passing(settings: conf.Settings, layer: Any) -> Iterator[CheckMessage]:
-    """Without a backplane what is in no log stays in its process. Who writes BACKPLANE = "memory" knows that."""
+    """Without a service what is in no log stays on its machine. Who writes BACKPLANE = "local" knows that."""
     if settings.backplane != "auto" or settings.redis is not None or (layer and not is_in_memory(layer)):
         return
     topics = [topic.__qualname__ for topic in registry.topics() if _passes_through(topic)]
     if topics:
         yield Warning(
             f"{' and '.join(topics)} {'have' if len(topics) > 1 else 'has'} ephemeral events, but there is nothing that "
-            "carries them to other processes: who is connected to another server or worker misses them.",
-            hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or set CHANNEL_LAYERS; or, if there is only one '
-            'process, "BACKPLANE": "memory".',
+            "carries them to other machines and containers: clients that are connected there miss them.",
+            hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or set CHANNEL_LAYERS; or, if all processes are on '
+            'one machine, "BACKPLANE": "local".',
             id="holdfast.W009",
         )
 

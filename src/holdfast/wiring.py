@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from . import installation
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
 from .connections.reauthorize import Identify, believe
@@ -70,7 +71,7 @@ def build_runtime() -> Runtime:
         timing=Timing(compare=chosen.compare_seconds, lease=chosen.presence_lease_seconds),
         group_events=group_event if chosen.group_events else None,
         event_bytes=chosen.event_bytes,
-        presence=build_presence(chosen),
+        presence=build_presence(chosen, backplane),
     )
 
 
@@ -109,6 +110,11 @@ def build_log(chosen: Settings, *, announce: "Announce | None" = None) -> Log:
 def reaches_other_processes(chosen: Settings) -> bool:
     """Does the backplane that the settings name? Of one of the project's own, and of a layer, it is taken for granted."""
     kind = backplane_kind(chosen)
+    if kind == "local":
+        return (
+            installation.folder(chosen.database) is not None
+            and installation.unusable(chosen.database) is None
+        )
     return kind != "memory" and not (kind == "channels" and has_in_memory_layer())
 
 
@@ -126,7 +132,7 @@ def backplane_kind(chosen: Settings) -> str:
     if chosen.redis is not None:
         return "redis"
     layers = getattr(django_settings, "CHANNEL_LAYERS", {})
-    return "channels" if "default" in layers and not has_in_memory_layer() else "memory"
+    return "channels" if "default" in layers and not has_in_memory_layer() else "local"
 
 
 def presence_kind(chosen: Settings) -> str:
@@ -152,6 +158,8 @@ def _build_backplane(chosen: Settings, kind: str) -> Backplane:
         from .backplane.memory import MemoryBackplane
 
         return MemoryBackplane()
+    if kind == "local":
+        return _build_local(chosen.database)
     if kind == "redis":
         from .backplane.redis import RedisBackplane
 
@@ -164,12 +172,29 @@ def _build_backplane(chosen: Settings, kind: str) -> Backplane:
     return backplane
 
 
-def build_presence(chosen: Settings) -> PresenceStore:
+def _build_local(alias: str) -> Backplane:
+    """The other processes of this machine; or none, with a warning, where they cannot be reached."""
+    from .backplane.local import LocalBackplane
+    from .backplane.memory import MemoryBackplane
+
+    path, reason = installation.folder(alias), installation.unusable(alias)
+    if reason is not None:
+        logger.warning(
+            "This process does not reach the other processes of its machine: %s. Ephemeral events stay in the process that "
+            "publishes them, and durable ones are late. Or set REDIS in %s.",
+            reason,
+            NAME,
+        )
+    return MemoryBackplane() if path is None or reason is not None else LocalBackplane(path)
+
+
+def build_presence(chosen: Settings, backplane: Backplane) -> PresenceStore:
     kind = presence_kind(chosen)
     if kind == "memory":
         from .presence.memory import MemoryPresence
 
-        return MemoryPresence()
+        # Who writes PRESENCE = "memory" knows what that means.
+        return MemoryPresence(has_others=backplane.has_others if chosen.presence == "auto" else None)
     if kind == "redis":
         from .presence.redis import RedisPresence
 

@@ -1,6 +1,7 @@
 """The system checks: each mistake is named, with its way out."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from django.core.checks import CheckMessage, run_checks
 from django.db import connection
 from django.test import override_settings
 
-from holdfast import Event, Keep, Presence, Topic, checks
+from holdfast import Event, Keep, Presence, Topic, checks, installation
 from holdfast.log.base import NotMigrated
 from holdfast.log.database import DatabaseLog
 from holdfast.topics.registry import registry
@@ -74,7 +75,7 @@ def test_e002_a_setting_of_a_wrong_type() -> None:
         ),
         ("LOG", "builtins.dict", "a subclass of holdfast.log.base.Log"),
         ("PRESENCE", "builtins.dict", "a subclass of holdfast.presence.base.PresenceStore"),
-        ("BACKPLANE", "redis.nowhere", '"auto", "channels", "memory", "redis", the dotted path'),
+        ("BACKPLANE", "redis.nowhere", '"auto", "channels", "local", "memory", "redis", the dotted path'),
         ("BACKPLANE", "holdfast.log.memory.MemoryLog", "a subclass of holdfast.backplane.base.Backplane"),
         ("TOKEN_USER", "tests.roof.nowhere.user", "the dotted path of a function"),
         ("TOKEN_USER", "tests.settings.DATABASES", "the dotted path of a function"),
@@ -250,7 +251,8 @@ def test_w009_ephemeral_events_that_reach_no_other_process() -> None:
         assert only(found(CHANNEL_LAYERS=MEMORY_LAYER), "holdfast.W009").msg == message.msg
         assert found(CHANNEL_LAYERS={}, DEBUG=True) == []
         assert found(CHANNEL_LAYERS={}, HOLDFAST={"REDIS": "redis://localhost"}) == []
-        assert found(CHANNEL_LAYERS={}, HOLDFAST={"BACKPLANE": "memory"}) == []
+        for chosen in ("memory", "local"):
+            assert found(CHANNEL_LAYERS={}, HOLDFAST={"BACKPLANE": chosen}) == []
         assert found(CHANNEL_LAYERS={"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}) == []
     with registry.override([kept]):
         assert found(CHANNEL_LAYERS={}) == []
@@ -262,6 +264,16 @@ def test_w009_ephemeral_events_that_reach_no_other_process() -> None:
     with registry.override([kept, partly]):
         message = only(found(CHANNEL_LAYERS={}), "holdfast.W009")
         assert message.msg.startswith("Partly has ephemeral events")
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_w025_processes_that_cannot_find_each_other(debug: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(CHANNEL_LAYERS={}, DEBUG=debug) == []
+    monkeypatch.setattr(installation, "folder", lambda alias: Path("/nowhere") / "holdfast")
+    message = only(found(CHANNEL_LAYERS={}, DEBUG=debug), "holdfast.W025")
+    assert "/nowhere cannot be written to" in message.msg
+    for chosen in ({"BACKPLANE": "memory"}, {"REDIS": "redis://localhost"}):
+        assert found(CHANNEL_LAYERS={}, DEBUG=debug, HOLDFAST=chosen) == []
 
 
 @pytest.mark.parametrize("key", ["BACKPLANE", "PRESENCE", "LOG"])

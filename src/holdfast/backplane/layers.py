@@ -106,6 +106,9 @@ class WithGroups(Backplane):
     def send_many(self, messages: Sequence[tuple[str, bytes]]) -> None:
         self.inner.send_many(messages)
 
+    def has_others(self) -> bool:
+        return self.inner.has_others()
+
     def flush(self, timeout: float) -> bool:
         return self.inner.flush(timeout)
 
