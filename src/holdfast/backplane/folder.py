@@ -24,6 +24,8 @@ SETTLED_NS = 100_000_000
 
 BACKLOG = 1024
 
+ATTEMPTS = 5
+
 
 class UnusableError(Exception):
     """Processes cannot find each other here; the message says why."""
@@ -73,6 +75,14 @@ class Folder:
 
     def listen(self, name: str) -> socket.socket:
         """Create a socket that listens under ``name``. Raises ``OSError`` or :class:`UnusableError`."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._listen(name)
+            except FileNotFoundError:
+                pass  # the last process that left has removed the folder at this moment
+        return self._listen(name)
+
+    def _listen(self, name: str) -> socket.socket:
         check(self.path)
         self.path.mkdir(mode=stat.S_IRWXU, exist_ok=True)
         check(self.path)
@@ -110,7 +120,12 @@ class Folder:
         return made
 
     def remove(self, name: str) -> None:
-        (self.path / name).unlink(missing_ok=True)
+        """Remove a socket, and the folder with the last one."""
+        try:
+            (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
+        except OSError:
+            pass  # it is not empty, or gone
 
     def has(self, name: str) -> bool:
         return (self.path / name).exists()

@@ -38,6 +38,9 @@ PUSH_SECONDS = 0.005
 GAPS_TOGETHER = 0.1
 """Seconds for which gaps are gathered before the hub hears of them."""
 
+FIND_SECONDS = 1.0
+"""Least time between two looks at whether the process's own socket is still there."""
+
 STOP_SECONDS = 2.0
 """The longest that :meth:`LocalBackplane.stop` waits for what is still to be sent."""
 
@@ -69,6 +72,7 @@ class LocalBackplane(Backplane):
         self._receive: Receive | None = None
         self._interrupted: Callable[[], None] | None = None
         self._telling: asyncio.Handle | None = None
+        self._looked = 0.0  # when it was last looked whether others can find the socket
         self._deaf = False  # it could not listen, and said so
         self._topics: set[str] = set()
 
@@ -170,6 +174,7 @@ class LocalBackplane(Backplane):
             self._pushing = False
         self._receive, self._interrupted = receive, interrupted
         self._loop = self._place.loop = asyncio.get_running_loop()
+        self._looked = self._loop.time()
         self._listen()
         self._folder.tidy(self._name)
 
@@ -196,6 +201,9 @@ class LocalBackplane(Backplane):
         if self._loop is None:
             raise RuntimeError("Start the backplane before subscribing: await backplane.start(…).")
         self._topics.add(topic)
+        if self._loop.time() - self._looked < FIND_SECONDS:
+            return
+        self._looked = self._loop.time()
         if self._listener is None or not self._listener.can_be_found:
             self._close_listener()  # whatever tidies up temporary files took the socket away
             self._listen()
