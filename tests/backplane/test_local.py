@@ -92,6 +92,29 @@ def test_a_process_that_died_is_forgotten_and_its_socket_removed(path: Path) -> 
     assert backplane._peers == {}
 
 
+def test_a_process_that_exits_without_stopping_leaves_no_socket_behind(path: Path) -> None:
+    """As Daphne does, which knows no lifespan. A child that ends before takes nothing away."""
+    program = LISTENER.replace(
+        "await asyncio.Event().wait()", "found = await child(sys.argv[1]); assert found, found"
+    )
+    program = program.replace(
+        "async def main",
+        """
+import os
+async def child(path):
+    if os.fork() == 0:
+        sys.exit()
+    os.wait()
+    return os.listdir(path)
+
+async def main""",
+    )
+    run = [sys.executable, "-W", "ignore", "-c", program, str(path)]
+    done = subprocess.run(run, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("ready\n", "")
+    assert not path.exists()
+
+
 async def test_who_starts_removes_the_sockets_of_the_dead(path: Path) -> None:
     with other_process(path) as other:
         other.kill()

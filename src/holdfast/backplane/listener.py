@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import weakref
 from collections.abc import Callable
 
 from .folder import Folder
@@ -34,6 +35,8 @@ class Listener:
         self._connections: dict[socket.socket, bytearray] = {}
         self._socket = folder.listen(name)
         self._loop.add_reader(self._socket, self._accept)
+        # Servers that do not speak the lifespan protocol end without close().
+        weakref.finalize(self, _remove, folder, name, os.getpid())
 
     @property
     def can_be_found(self) -> bool:
@@ -100,3 +103,8 @@ class Listener:
         if self._connections.pop(connection, None) is not None:
             self._loop.remove_reader(connection)
             connection.close()
+
+
+def _remove(folder: Folder, name: str, process: int) -> None:
+    if os.getpid() == process:  # not in a forked child that ends
+        folder.remove(name)
