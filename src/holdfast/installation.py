@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 
 from .backplane import folder as folders
@@ -34,7 +35,7 @@ def folder(alias: str) -> Path | None:
     database: dict[str, Any] | None = django_settings.DATABASES.get(alias)
     if database_of_its_own(database):
         return None
-    key = salted_hmac(SALT, _identity(database or {}), algorithm="sha256").hexdigest()[:16]
+    key = salted_hmac(SALT, _identity(database or {}), secret=_secret(), algorithm="sha256").hexdigest()[:16]
     user = os.getuid() if hasattr(os, "getuid") else 0
     return Path(tempfile.gettempdir()) / f"holdfast-{user}-{key}"
 
@@ -48,6 +49,14 @@ def unusable(alias: str) -> str | None:
     except folders.UnusableError as error:
         return str(error)
     return None
+
+
+def _secret() -> str | bytes:
+    """``SECRET_KEY``, which a script that only publishes may lack."""
+    try:
+        return django_settings.SECRET_KEY
+    except ImproperlyConfigured:
+        return ""
 
 
 def _identity(database: dict[str, Any]) -> str:

@@ -219,6 +219,11 @@ def test_an_installation_is_a_project_on_a_database() -> None:
 
 
 @overriding
+def test_a_script_without_a_secret_key_can_publish() -> None:
+    assert place(SECRET_KEY="") not in (None, place())
+
+
+@overriding
 def test_where_a_process_starts_makes_no_difference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     engine = {"ENGINE": "django.db.backends.sqlite3"}
     monkeypatch.chdir(tmp_path)
