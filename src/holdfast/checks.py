@@ -11,9 +11,10 @@ from django.db import connections
 from django.db.models import CompositePrimaryKey
 from django.utils.module_loading import import_string
 
-from . import conf, origins, wiring
+from . import conf, installation, origins, wiring
 from .backends import unmakeable
 from .backplane.base import Backplane
+from .backplane.layers import is_in_memory
 from .database_checks import vendor_of
 from .log.base import Log
 from .log.routing import refusing_router
@@ -24,7 +25,7 @@ from .topics.topic import Topic
 
 TAG = "holdfast"
 LOGS = ("database", "memory", "redis")
-BACKPLANES = ("auto", "channels", "memory", "redis")
+BACKPLANES = ("auto", "channels", "local", "memory", "redis")
 PRESENCES = ("auto", "memory", "redis")
 
 SQLITE_OPTIONS = (
@@ -192,20 +193,19 @@ def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
         for key in ("BACKPLANE", "PRESENCE", "LOG")
         if getattr(settings, key.lower()) == "redis" and settings.redis is None
     ]
-    if not django_settings.DEBUG:
-        uses_layer = settings.backplane == "channels" or (
-            settings.backplane == "auto" and settings.redis is None
-        )
-        if uses_layer and "InMemoryChannelLayer" in str(layer.get("BACKEND", "")):
-            messages.append(
-                Warning(
-                    'CHANNEL_LAYERS["default"] is the in-memory layer, which reaches no other process.',
-                    hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or use '
-                    "channels_redis.pubsub.RedisPubSubChannelLayer, where DEBUG is off; durable events cross "
-                    "processes without it too, but with a delay, and ephemeral ones not at all.",
-                    id="holdfast.W004",
-                )
+    if settings.backplane == "channels" and is_in_memory(layer):
+        messages.append(
+            Warning(
+                f'{conf.NAME}["BACKPLANE"] is "channels", but CHANNEL_LAYERS["default"] is the in-memory layer, which '
+                "reaches no other process, and makes each join slower than the one before.",
+                hint="Leave BACKPLANE out: what this process sends to the groups of topics reaches them all the same. "
+                f'Between machines add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or use '
+                "channels_redis.pubsub.RedisPubSubChannelLayer.",
+                id="holdfast.W004",
             )
+        )
+    messages += _local(settings)
+    if not django_settings.DEBUG:
         if settings.log == "memory":
             messages.append(
                 Warning(
@@ -219,17 +219,31 @@ def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
     return messages
 
 
+def _local(settings: conf.Settings) -> Iterator[CheckMessage]:
+    """Can the processes of this machine find each other, if that is how they are connected?"""
+    if wiring.backplane_kind(settings) != "local":
+        return
+    reason = installation.unusable(settings.database)
+    if reason is not None:
+        yield Warning(
+            f"The processes of this machine do not reach each other: {reason}.",
+            hint="Remove what is in the way; or add "
+            f'"REDIS": "redis://localhost:6379/0" to {conf.NAME}; or, if there is only one process, "BACKPLANE": "memory".',
+            id="holdfast.W025",
+        )
+
+
 def _passing(settings: conf.Settings, layer: Any) -> Iterator[CheckMessage]:
-    """Without a backplane what is in no log stays in its process. Who writes BACKPLANE = "memory" knows that."""
-    if settings.backplane != "auto" or settings.redis is not None or layer:
+    """Without a service what is in no log stays on its machine. Who writes BACKPLANE = "local" knows that."""
+    if settings.backplane != "auto" or settings.redis is not None or (layer and not is_in_memory(layer)):
         return
     topics = [topic.__qualname__ for topic in registry.topics() if _passes_through(topic)]
     if topics:
         yield Warning(
             f"{' and '.join(topics)} {'have' if len(topics) > 1 else 'has'} ephemeral events, but there is nothing that "
-            "carries them to other processes: who is connected to another server or worker misses them.",
-            hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or set CHANNEL_LAYERS; or, if there is only one '
-            'process, "BACKPLANE": "memory".',
+            "carries them to other machines and containers: clients that are connected there miss them.",
+            hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or set CHANNEL_LAYERS; or, if all processes are on '
+            'one machine, "BACKPLANE": "local".',
             id="holdfast.W009",
         )
 

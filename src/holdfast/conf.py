@@ -51,9 +51,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``docs/how-to/redis.md``. ``None``: nothing is kept there."""
 
     backplane: Annotated[str, Meta(min_length=1)] = "auto"
-    """How processes reach each other: ``"memory"`` (one process), ``"redis"`` (through ``REDIS``), ``"channels"`` (through
-    ``CHANNEL_LAYERS``), the dotted path of a subclass of ``holdfast.backplane.base.Backplane`` (with options as for ``LOG``), or ``"auto"``: Redis if
-    ``REDIS`` is set, else Channels if ``CHANNEL_LAYERS`` is, else memory."""
+    """How processes reach each other: ``"local"`` (all on one machine, through UNIX sockets), ``"redis"`` (through ``REDIS``),
+    ``"memory"`` (one process only), ``"channels"`` (through ``CHANNEL_LAYERS``), the dotted path of a subclass of
+    ``holdfast.backplane.base.Backplane`` (with options as for ``LOG``), or ``"auto"``: Redis if ``REDIS`` is set, else Channels if
+    ``CHANNEL_LAYERS`` names a layer other than the in-memory one, else local."""
 
     presence: Annotated[str, Meta(min_length=1)] = "auto"
     """Where it is kept who is in topics with a ``presence``: ``"redis"`` (in the one that ``REDIS`` names), ``"memory"`` (of

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from . import installation
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
@@ -81,7 +82,7 @@ def build_runtime() -> Runtime:
         timing=Timing(compare=chosen.compare_seconds, lease=chosen.presence_lease_seconds),
         group_events=group_event if chosen.group_events else None,
         event_bytes=chosen.event_bytes,
-        presence=build_presence(chosen),
+        presence=build_presence(chosen, backplane),
     )
 
 
@@ -127,17 +128,30 @@ def build_log(chosen: Settings, *, announce: "Announce | None" = None) -> Log:
 
 def reaches_other_processes(chosen: Settings) -> bool:
     """Does the backplane that the settings name? Of one of the project's own, and of a layer, it is taken for granted."""
-    layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
     kind = backplane_kind(chosen)
-    return kind != "memory" and not (kind == "channels" and "InMemory" in str(layer.get("BACKEND")))
+    if kind == "local":
+        return (
+            installation.folder(chosen.database) is not None
+            and installation.unusable(chosen.database) is None
+        )
+    return kind != "memory" and not (kind == "channels" and has_in_memory_layer())
+
+
+def has_in_memory_layer() -> bool:
+    """Is the default channel layer Channels' own for one process?"""
+    from .backplane.layers import is_in_memory
+
+    return is_in_memory(getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {}))
 
 
 def backplane_kind(chosen: Settings) -> str:
     """What ``BACKPLANE`` comes to."""
     if chosen.backplane != "auto":
         return chosen.backplane
+    if chosen.redis is not None:
+        return "redis"
     layers = getattr(django_settings, "CHANNEL_LAYERS", {})
-    return "redis" if chosen.redis is not None else "channels" if "default" in layers else "memory"
+    return "channels" if "default" in layers and not has_in_memory_layer() else "local"
 
 
 def presence_kind(chosen: Settings) -> str:
@@ -158,11 +172,23 @@ def wanted_extras(chosen: Settings) -> Iterator[Want]:
 
 
 def build_backplane(chosen: Settings) -> Backplane:
-    kind = backplane_kind(chosen)
+    backplane = _build_backplane(chosen, backplane_kind(chosen))
+    if chosen.backplane == "auto" and chosen.redis is None and has_in_memory_layer():
+        from channels.layers import get_channel_layer
+
+        from .backplane.layers import WithGroups
+
+        return WithGroups(backplane, get_channel_layer())
+    return backplane
+
+
+def _build_backplane(chosen: Settings, kind: str) -> Backplane:
     if kind == "memory":
         from .backplane.memory import MemoryBackplane
 
         return MemoryBackplane()
+    if kind == "local":
+        return _build_local(chosen.database)
     if kind == "redis":
         from .backplane.redis import RedisBackplane
 
@@ -175,12 +201,29 @@ def build_backplane(chosen: Settings) -> Backplane:
     return backplane
 
 
-def build_presence(chosen: Settings) -> PresenceStore:
+def _build_local(alias: str) -> Backplane:
+    """The other processes of this machine; or none, with a warning, where they cannot be reached."""
+    from .backplane.local import LocalBackplane
+    from .backplane.memory import MemoryBackplane
+
+    path, reason = installation.folder(alias), installation.unusable(alias)
+    if reason is not None:
+        logger.warning(
+            "This process does not reach the other processes of its machine: %s. Ephemeral events stay in the process that "
+            "publishes them, and durable ones are late. Or set REDIS in %s.",
+            reason,
+            NAME,
+        )
+    return MemoryBackplane() if path is None or reason is not None else LocalBackplane(path)
+
+
+def build_presence(chosen: Settings, backplane: Backplane) -> PresenceStore:
     kind = presence_kind(chosen)
     if kind == "memory":
         from .presence.memory import MemoryPresence
 
-        return MemoryPresence()
+        # Who writes PRESENCE = "memory" knows what that means.
+        return MemoryPresence(has_others=backplane.has_others if chosen.presence == "auto" else None)
     if kind == "redis":
         from .presence.redis import RedisPresence
 

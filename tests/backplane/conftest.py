@@ -1,15 +1,19 @@
 """Every backplane, as two processes would see it: two objects that share nothing but what is behind them."""
 
+import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from channels.layers import channel_layers
+from channels.layers import InMemoryChannelLayer, channel_layers
 from pytest_django import Settings
 
 from holdfast.backplane.base import Backplane
 from holdfast.backplane.channels import ChannelsBackplane
+from holdfast.backplane.layers import WithGroups
+from holdfast.backplane.local import LocalBackplane
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.backplane.redis import RedisBackplane
 from holdfast.stores.redis import RedisStore
@@ -34,11 +38,26 @@ def configure(settings: Settings, backend: str, url: str | None, **options: Any)
     return config
 
 
-@pytest.fixture(params=["memory", "in-memory-layer", "core", "pubsub", "redis", "redis-cluster"])
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path leaves room for the name of a socket, as pytest's own do not."""
+    with tempfile.TemporaryDirectory(prefix="hf-") as path:
+        yield Path(path)
+
+
+@pytest.fixture(
+    params=["memory", "groups", "local", "in-memory-layer", "core", "pubsub", "redis", "redis-cluster"]
+)
 def make(request: pytest.FixtureRequest, settings: Settings) -> Callable[[], Backplane]:
     """Makes one end; each call as if in another process."""
     if request.param == "memory":
         return MemoryExchange().backplane
+    if request.param == "local":
+        path = request.getfixturevalue("short_path") / "local"
+        return lambda: LocalBackplane(path)
+    if request.param == "groups":
+        exchange, layer = MemoryExchange(), InMemoryChannelLayer()
+        return lambda: WithGroups(exchange.backplane(), layer)
     if request.param == "redis":
         url = request.getfixturevalue("redis_url")
         return lambda: RedisBackplane(RedisStore(url))

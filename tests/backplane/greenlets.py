@@ -24,6 +24,7 @@ import threading  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 import django  # noqa: E402
 import pytest  # noqa: E402
@@ -32,6 +33,7 @@ from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 
 from holdfast.backplane.base import Backplane  # noqa: E402
 from holdfast.backplane.channels import ChannelsBackplane  # noqa: E402
+from holdfast.backplane.local import LocalBackplane  # noqa: E402
 from holdfast.backplane.memory import MemoryBackplane  # noqa: E402
 from holdfast.backplane.redis import RedisBackplane  # noqa: E402
 from holdfast.hub.runtime import Runtime  # noqa: E402
@@ -110,14 +112,22 @@ def refuses_to_serve() -> None:
         asyncio.run(runtime.hub())
 
 
+def say_last_words(backplane: Backplane) -> None:
+    refuses_to_serve()
+    backplane.send("rooms/lobby", b"last words")
+
+
 def main(backend: str, url: str, prefix: str) -> None:
     layer = {"BACKEND": backend, "CONFIG": {"hosts": [url], "prefix": prefix}}
     away = {"BACKEND": backend, "CONFIG": {"hosts": ["redis://localhost:9/0"], "prefix": prefix}}
-    settings.configure(CHANNEL_LAYERS={"default": layer, "away": away} if backend != "redis" else {})
+    layers = {"default": layer, "away": away} if backend not in ("redis", "local") else {}
+    settings.configure(CHANNEL_LAYERS=layers)
     django.setup()
     logging.getLogger("holdfast.backplane").addHandler(Slow())
 
     def reaching(alias: str, url: str) -> Backplane:
+        if backend == "local":
+            return LocalBackplane(Path(url))
         return RedisBackplane(RedisStore(url)) if backend == "redis" else ChannelsBackplane(alias)
 
     backplane = reaching("default", url)
@@ -125,13 +135,15 @@ def main(backend: str, url: str, prefix: str) -> None:
         send(backplane)
         assert backplane.flush(10)
     beside_a_loop_of_the_application(backplane)
+    if backend == "local":
+        say_last_words(backplane)
+        return
     with no_greenlet_finds_a_loop():
         unreachable = reaching("away", "redis://localhost:9/0")
         send(unreachable, 20)
         unreachable.flush(0.5)
     assert any("cannot send" in record for record in records), records
-    refuses_to_serve()
-    backplane.send("rooms/lobby", b"last words")
+    say_last_words(backplane)
 
 
 if __name__ == "__main__":

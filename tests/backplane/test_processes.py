@@ -10,6 +10,7 @@ from pytest_django import Settings
 
 from holdfast.backplane.base import Backplane
 from holdfast.backplane.channels import ChannelsBackplane
+from holdfast.backplane.local import LocalBackplane
 from holdfast.backplane.redis import RedisBackplane
 from holdfast.stores.redis import RedisStore
 from tests.services.redis import RedisServer
@@ -21,12 +22,17 @@ ROOT = Path(__file__).parents[2]
 Run = Callable[..., Awaitable[str]]
 
 
-@pytest.fixture(params=[*REDIS_LAYERS, "redis"])
+@pytest.fixture(params=[*REDIS_LAYERS, "redis", "local"])
 async def receiver(
-    request: pytest.FixtureRequest, settings: Settings, redis_url: str
+    request: pytest.FixtureRequest, settings: Settings, short_path: Path
 ) -> AsyncIterator[Receiver]:
     backplane: Backplane
-    if request.param == "redis":
+    redis_url = "" if request.param == "local" else request.getfixturevalue("redis_url")
+    if request.param == "local":
+        where = {"hosts": [str(short_path / "local")], "prefix": ""}
+        settings.CHANNEL_LAYERS = {"one": {"BACKEND": "local", "CONFIG": where}}
+        backplane = LocalBackplane(short_path / "local")
+    elif request.param == "redis":
         settings.CHANNEL_LAYERS = {
             "one": {"BACKEND": "redis", "CONFIG": {"hosts": [redis_url], "prefix": ""}}
         }

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test import override_settings
 
-from holdfast import Event, Keep, Presence, Topic, checks, conf, wiring
+from holdfast import Event, Keep, Presence, Topic, checks, conf, installation, wiring
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import NotMigrated
 from holdfast.log.database import DatabaseLog
@@ -78,7 +79,7 @@ def test_e002_a_setting_of_a_wrong_type() -> None:
         ),
         ("LOG", "builtins.dict", "a subclass of holdfast.log.base.Log"),
         ("PRESENCE", "builtins.dict", "a subclass of holdfast.presence.base.PresenceStore"),
-        ("BACKPLANE", "redis.nowhere", '"auto", "channels", "memory", "redis", the dotted path'),
+        ("BACKPLANE", "redis.nowhere", '"auto", "channels", "local", "memory", "redis", the dotted path'),
         ("BACKPLANE", "holdfast.log.memory.MemoryLog", "a subclass of holdfast.backplane.base.Backplane"),
         ("TOKEN_USER", "tests.roof.nowhere.user", "the dotted path of a function"),
         ("TOKEN_USER", "tests.settings.DATABASES", "the dotted path of a function"),
@@ -308,12 +309,13 @@ def test_the_database_is_asked_only_when_the_checks_may() -> None:
 MEMORY_LAYER = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 
-def test_w004_a_layer_that_reaches_no_other_process_outside_of_debug() -> None:
-    assert "RedisPubSubChannelLayer" in (only(found(CHANNEL_LAYERS=MEMORY_LAYER), "holdfast.W004").hint or "")
-    assert found(CHANNEL_LAYERS=MEMORY_LAYER, DEBUG=True) == []
-    assert found(CHANNEL_LAYERS=MEMORY_LAYER, HOLDFAST={"BACKPLANE": "memory"}) == []
+@pytest.mark.parametrize("debug", [True, False])
+def test_w004_a_layer_for_one_process_as_the_backplane(debug: bool) -> None:
     chosen = {"BACKPLANE": "channels", "REDIS": "redis://localhost"}
-    assert only(found(CHANNEL_LAYERS=MEMORY_LAYER, HOLDFAST=chosen), "holdfast.W004")
+    message = only(found(CHANNEL_LAYERS=MEMORY_LAYER, HOLDFAST=chosen, DEBUG=debug), "holdfast.W004")
+    assert "Leave BACKPLANE out" in (message.hint or "")
+    assert found(CHANNEL_LAYERS=MEMORY_LAYER, DEBUG=debug) == []
+    assert found(CHANNEL_LAYERS=MEMORY_LAYER, HOLDFAST={"BACKPLANE": "memory"}, DEBUG=debug) == []
 
 
 def test_w005_a_log_that_forgets_outside_of_debug() -> None:
@@ -337,9 +339,11 @@ def test_w009_ephemeral_events_that_reach_no_other_process() -> None:
     with registry.override([passing, kept]):
         message = only(found(CHANNEL_LAYERS={}), "holdfast.W009")
         assert message.msg.startswith("Passing has ephemeral events")
+        assert only(found(CHANNEL_LAYERS=MEMORY_LAYER), "holdfast.W009").msg == message.msg
         assert found(CHANNEL_LAYERS={}, DEBUG=True) == []
         assert found(CHANNEL_LAYERS={}, HOLDFAST={"REDIS": "redis://localhost"}) == []
-        assert found(CHANNEL_LAYERS={}, HOLDFAST={"BACKPLANE": "memory"}) == []
+        for chosen in ("memory", "local"):
+            assert found(CHANNEL_LAYERS={}, HOLDFAST={"BACKPLANE": chosen}) == []
         assert found(CHANNEL_LAYERS={"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}) == []
     with registry.override([kept]):
         assert found(CHANNEL_LAYERS={}) == []
@@ -351,6 +355,16 @@ def test_w009_ephemeral_events_that_reach_no_other_process() -> None:
     with registry.override([kept, partly]):
         message = only(found(CHANNEL_LAYERS={}), "holdfast.W009")
         assert message.msg.startswith("Partly has ephemeral events")
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_w025_processes_that_cannot_find_each_other(debug: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(CHANNEL_LAYERS={}, DEBUG=debug) == []
+    monkeypatch.setattr(installation, "folder", lambda alias: Path("/nowhere") / "holdfast")
+    message = only(found(CHANNEL_LAYERS={}, DEBUG=debug), "holdfast.W025")
+    assert "/nowhere cannot be written to" in message.msg
+    for chosen in ({"BACKPLANE": "memory"}, {"REDIS": "redis://localhost"}):
+        assert found(CHANNEL_LAYERS={}, DEBUG=debug, HOLDFAST=chosen) == []
 
 
 @pytest.mark.parametrize("key", ["BACKPLANE", "PRESENCE", "LOG"])

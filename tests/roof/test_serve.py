@@ -13,7 +13,7 @@ import uvicorn
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from holdfast import Presence, Topic
+from holdfast import Presence, Topic, installation
 from holdfast.management import serve
 from holdfast.management.application import load
 from holdfast.topics.registry import registry
@@ -165,17 +165,19 @@ def test_what_was_loaded_is_taken_out_of_the_garbage_collectors_walks() -> None:
 @pytest.mark.parametrize(
     ("settings", "alone"),
     [
-        ({"CHANNEL_LAYERS": {}}, True),
-        ({"CHANNEL_LAYERS": {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}}, True),
+        ({"CHANNEL_LAYERS": {}}, False),
+        ({"CHANNEL_LAYERS": {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}}, False),
         ({"CHANNEL_LAYERS": {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}}, False),
         ({"HOLDFAST": {"REDIS": "redis://localhost"}, "CHANNEL_LAYERS": {}}, False),
         ({"HOLDFAST": {"REDIS": "redis://localhost", "BACKPLANE": "memory"}, "CHANNEL_LAYERS": {}}, True),
+        ({"HOLDFAST": {"BACKPLANE": "memory"}, "CHANNEL_LAYERS": {}}, True),
         ({"HOLDFAST": {"BACKPLANE": "memory"}, "CHANNEL_LAYERS": {"default": {"BACKEND": "x.Redis"}}}, True),
     ],
 )
 def test_several_workers_are_told_when_only_the_database_connects_them(
-    settings: dict[str, Any], alone: bool
+    settings: dict[str, Any], alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(installation, "folder", lambda alias: Path("/tmp/holdfast-1000-0123456789abcdef"))
     with override_settings(**settings):
         assert bool(list(serve._between(2))) is alone
         assert not list(serve._between(1))

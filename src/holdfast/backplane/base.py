@@ -57,6 +57,11 @@ class Backplane(ABC):
         for topic, message in messages:
             self.send(topic, message)
 
+    def has_others(self) -> bool:
+        """Return whether other processes are known to receive at present; ``False`` where that is not known. Of any thread;
+        takes some microseconds."""
+        return False
+
     @abstractmethod
     def flush(self, timeout: float) -> bool:
         """Wait until all that was queued has been handed over, for at most ``timeout`` seconds; say whether it has.

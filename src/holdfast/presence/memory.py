@@ -1,5 +1,6 @@
 """Members in this process's memory: for one process, and for tests of several servers in one."""
 
+import logging
 import secrets
 import threading
 import time
@@ -7,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from .base import Change, PresenceStore, Refreshed, Roster, Tell, Write
+
+logger = logging.getLogger("holdfast.presence")
 
 FORGET_SECONDS = 3600.0
 """For how long the mark of a topic is kept that nobody is in any more: news of it may be late."""
@@ -47,12 +50,16 @@ class Topic:
 
 
 class MemoryPresence(PresenceStore):
-    """``clock`` is in seconds."""
+    """``clock`` is in seconds. ``has_others`` says whether other processes serve clients, whose members are not in here: then
+    the first use is followed by a warning."""
 
     shared = False
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, has_others: Callable[[], bool] | None = None
+    ) -> None:
         self._clock = clock
+        self._has_others = has_others
         self._lock = threading.RLock()
         self._topics: dict[str, Topic] = {}
         self._empty: dict[str, float] = {}  # since when
@@ -92,6 +99,7 @@ class MemoryPresence(PresenceStore):
                 yield lease
 
     async def change(self, lease: str, writes: Sequence[Write]) -> Sequence[Change | None]:
+        self._warn_of_others()
         with self._lock:
             return [self._change(lease, write) for write in writes]
 
@@ -137,6 +145,7 @@ class MemoryPresence(PresenceStore):
                     tell(name, self._noted(name, change))
 
     async def read(self, topics: Sequence[tuple[str, int]]) -> Sequence[Roster]:
+        self._warn_of_others()
         with self._lock:
             return [self._topics.get(topic, Topic()).roster(limit) for topic, limit in topics]
 
@@ -145,8 +154,18 @@ class MemoryPresence(PresenceStore):
             return [self._topics[name].mark if name in self._topics else "" for name in topics]
 
     def members(self, topic: str, limit: int, tell: Tell) -> Roster:
+        self._warn_of_others()
         with self._lock:
             self._end_overdue()
             for lease in tuple(self._ended):
                 self._clear(lease, tell)
             return self._topics.get(topic, Topic()).roster(limit)
+
+    def _warn_of_others(self) -> None:
+        if self._has_others is not None and self._has_others():
+            self._has_others = None
+            logger.warning(
+                "Other processes of this machine serve clients too, and presence is kept in memory: this process knows only "
+                "the members that are connected to itself. For one list set HOLDFAST = "
+                '{"REDIS": "redis://localhost:6379/0"}; if each process is to have its own, {"PRESENCE": "memory"}.'
+            )
