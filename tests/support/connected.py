@@ -45,6 +45,7 @@ class Socket:
         self.closed: int | None = None
         self.unwritable: bytes | None = None
         """A payload that this transport cannot write."""
+        self.reports_blocking = False
         self.connection: Connection = connection_of(self)
 
     def send(self, data: str | bytes) -> None:
@@ -57,6 +58,9 @@ class Socket:
             if event.payload == self.unwritable:
                 raise OverflowError("a number that this encoding has no room for")
             self.send(event.json)
+
+    def report_blocking(self) -> None:
+        self.reports_blocking = True
 
     def close(self, code: int, reason: str) -> None:
         self.closed = code

@@ -33,8 +33,8 @@ logger = logging.getLogger("holdfast.connections")
 
 
 class Connection:
-    """Drives one session. The transport that made it tells it what happens: :meth:`receive`, :meth:`paused`,
-    :meth:`resumed`, :meth:`closed`. It is what the hub writes to (an :class:`~holdfast.hub.outlet.Outlet`) and what
+    """Drives one session. The transport that made it tells it what happens: :meth:`receive`, :meth:`socket_full`,
+    :meth:`paused`, :meth:`resumed`, :meth:`closed`. It is what the hub writes to (an :class:`~holdfast.hub.outlet.Outlet`) and what
     the hub's wheel watches. It owns no task while nothing happens. For the event loop's thread only."""
 
     __slots__ = (
@@ -47,6 +47,7 @@ class Connection:
         "_session",
         "_sink",
         "_tasks",
+        "blocked",
         "ready",
         "session_key",
         "user",
@@ -74,6 +75,7 @@ class Connection:
         )
         self._paused_since: float | None = None
         self.ready = True
+        self.blocked = False
         self.write = sink.send_events
         self.user = user or AnonymousUser()
         now = self._loop.time()
@@ -111,6 +113,11 @@ class Connection:
     def _receive(self, data: str | bytes) -> None:
         self._carry_out(self._session.receive(data, self._loop.time()))
 
+    def socket_full(self) -> None:
+        """The socket takes nothing more for now; the transport still does."""
+        self.blocked = True
+        self._paused_since = self._loop.time()
+
     def paused(self) -> None:
         """The transport cannot take more for now."""
         self.ready = False
@@ -119,6 +126,7 @@ class Connection:
     def resumed(self) -> None:
         """The transport has passed on all that it was given."""
         self._paused_since = None
+        self.blocked = False
         self.ready = self._session.phase is not Phase.CLOSED
         for place in tuple(self._places.values()):
             if not self.ready:
@@ -315,7 +323,9 @@ class Connection:
     async def _join(self, effect: Admit, topic: Topic, begun: int) -> bool:
         """Subscribe; ``False``: the rule has to be asked again, as something has been ordered since ``begun``."""
         checked, recent = self._loop.time(), self._service.revocation.recent
-        overtaken = False
+        slow, overtaken = topic.declared.slow, False
+        if slow.conflates:
+            self._sink.report_blocking()
 
         def announce(payload: JoinedPayload) -> bool:
             nonlocal overtaken
@@ -330,7 +340,7 @@ class Connection:
             self,
             announce,
             durable=topic.declared.durable,
-            slow=topic.declared.slow,
+            slow=slow,
             since=effect.since,
             snapshot=snapshot_of(self._service.runtime, topic),
             attending=await attending(self._service.runtime.threads, topic, self.caller),

@@ -39,6 +39,11 @@ class Slow(msgspec.Struct, frozen=True):
     key: tuple[str, ...] = ()
     buffer_bytes: int = BUFFER_BYTES
 
+    @property
+    def conflates(self) -> bool:
+        """May a newer event take the place of an older one?"""
+        return self.kind is Kind.LATEST
+
     @classmethod
     def drop(cls, *, buffer_bytes: int = BUFFER_BYTES) -> Self:
         """The newest events wait; older ones are dropped, and the client is told (``reset``: ``interrupted``)."""

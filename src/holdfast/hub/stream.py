@@ -20,6 +20,8 @@ RECENT_BYTES = 256 * 1024
 PAGES = 16
 CHUNK_BYTES = 64 * 1024
 """How much is written to a connection at once, give or take one event."""
+PROMPT_BYTES = 16 * 1024
+"""The same where events can still be replaced as long as they are not written."""
 
 
 class Mark(NamedTuple):
@@ -82,9 +84,9 @@ class Subscription:
 
     def release(self) -> None:
         """Write what has waited, as far as the outlet takes it."""
-        backlog = self.backlog
-        while backlog and self.outlet.ready:
-            burst = backlog.take(CHUNK_BYTES)
+        backlog, conflates = self.backlog, self.stream.slow.conflates
+        while backlog and self.outlet.ready and not (conflates and self.outlet.blocked):
+            burst = backlog.take(PROMPT_BYTES if conflates else CHUNK_BYTES)
             try:
                 self.outlet.write(burst)
             except Exception as error:  # noqa: BLE001 - it is handed on
@@ -226,11 +228,12 @@ class Stream:
         excluded = {event.exclude for event in events if event.exclude}
         passing = sum(event.offset is None for event in events) if self.durable else 0
         self.counters.dropped += passing * (len(self.subscriptions) - len(self.live))
+        conflates = self.slow.conflates
         for subscription in self.audience:
             if not subscription.live:
                 continue
             outlet = subscription.outlet
-            if not outlet.ready:
+            if not outlet.ready or (conflates and outlet.blocked):
                 if self.durable:
                     self.fall_behind(subscription, *told)
                     self.counters.fell_behind += 1
