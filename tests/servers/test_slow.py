@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from uuid import uuid4
 
 import pytest
@@ -105,6 +106,29 @@ async def test_latest_conflates_as_soon_as_the_socket_takes_nothing_more(server:
     assert amounts[-3:] == [count - 3, count - 2, count - 1]
     assert counted(server, before) == {"conflated": count - len(amounts)}
     assert len(amounts) < 600, "of about 125 bytes each"
+
+
+@pytest.mark.parametrize("server", OURS, indirect=True)
+async def test_a_rate_holds_for_clients_that_read(server: Running, name: str) -> None:
+    before, count = counters(server), 3_000
+    last: dict[str, int] = {}
+    async with Live(server) as ada, Live(server, user="grace") as grace:
+        for client in (ada, grace):
+            await client.join(f"quotes/{name}")
+        begun = time.monotonic()
+        for start in range(0, count, 100):
+            page = f"price/{name}/?quotes&start={start}&count=100&size=1"
+            await asyncio.to_thread(server.get, page)
+        heard: list[Message] = []
+        while last.get("a", 0) + last.get("b", 0) + last.get("c", 0) < 3 * count - 6:
+            heard.append((await ada.event())["payload"])
+            last[heard[-1]["symbol"]] = heard[-1]["amount"]
+        seconds = time.monotonic() - begun
+        assert [(await grace.event())["payload"] for _ in heard] == heard
+
+    assert last == {"a": count - 3, "b": count - 2, "c": count - 1}
+    assert len(heard) <= 3 * (5 * seconds + 1)
+    assert counted(server, before) == {"superseded": count - len(heard)}
 
 
 @pytest.mark.parametrize("server", OURS, indirect=True)

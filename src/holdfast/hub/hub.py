@@ -22,6 +22,7 @@ from holdfast.protocol.positions import Position
 
 from . import news
 from .admission import Admission, Snapshot
+from .conflation import Ticks
 from .order import Order
 from .outlet import Outlet
 from .prepared import Prepared
@@ -88,6 +89,7 @@ class Hub:
         self.wheel = Wheel()
         self.counters = Counters()
         self.loop = asyncio.get_running_loop()
+        self._ticks = Ticks(self.loop)
         self._stopped = False
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,7 +232,7 @@ class Hub:
 
     async def _open(self, topic: str, durable: bool, slow: Slow) -> None:
         """Listen first and then read the head: what is published in between is in one of the two."""
-        stream = Stream(topic, slow, self.counters)
+        stream = Stream(topic, slow, self.counters, self._ticks)
         stream.rest(self.loop.time())
         self._early[topic] = []
         try:
@@ -313,7 +315,7 @@ class Hub:
         )
         if stream is not None and event is not None:
             name, payload = event
-            stream.say([Prepared(topic, name, payload)])
+            stream.pass_on([Prepared(topic, name, payload)])
 
     def _take(self, topic: str, item: news.News) -> None:
         stream = self._streams.get(topic)
@@ -321,7 +323,9 @@ class Hub:
             self.presence.take(topic, item.change())
         elif isinstance(item, news.Passing):
             if stream is not None:
-                stream.say([Prepared(topic, name, payload, exclude=x) for name, payload, x in item.events])
+                stream.pass_on(
+                    [Prepared(topic, name, payload, exclude=x) for name, payload, x in item.events]
+                )
         elif stream is not None:
             self._order.take(stream, item.batch(topic))
         elif topic in self._early:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from holdfast.log.base import Batch, Entry, Head
 from holdfast.protocol.positions import Position
 
+from .conflation import Conflation, Ticks
 from .outlet import Outlet
 from .prepared import Burst, Prepared
 from .slow import Backlog, Counters, Slow
@@ -108,10 +109,11 @@ class Stream:
     ``""`` for a topic without a log.
     """
 
-    def __init__(self, name: str, slow: Slow, counters: Counters) -> None:
+    def __init__(self, name: str, slow: Slow, counters: Counters, ticks: Ticks) -> None:
         self.name = name
         self.slow = slow
         self.counters = counters
+        self._conflation = Conflation(name, slow, counters, ticks, self.say) if slow.rate else None
         self.epoch = ""
         self.offset = 0
         self.stamp = 0
@@ -202,6 +204,13 @@ class Stream:
         self.rest(now)
 
     # ── what is said now ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def pass_on(self, events: Sequence[Prepared]) -> None:
+        """Let the live subscriptions hear events that are in no log, as often as the topic's ``rate`` lets them."""
+        if self._conflation is not None:
+            events = self._conflation.take(events)
+        if events:
+            self.say(events)
 
     def say(self, events: Sequence[Prepared]) -> None:
         """Let everybody who is live hear these events, the next in order, or in no log.
@@ -314,6 +323,8 @@ class Stream:
     def close(self) -> None:
         """The stream is not part of its hub any more: whatever is still under way for it ends."""
         self.closed = True
+        if self._conflation is not None:
+            self._conflation.close()
         for subscription in tuple(self.subscriptions):
             subscription.ended = True
             subscription.backlog = None
