@@ -44,12 +44,13 @@ GroupEvents = Callable[[str, dict[str, object]], "tuple[str, bytes] | None"]
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """In seconds. ``patience``: how long news may overtake one another before the log is asked. ``lease``: after how long
-    of silence the members of this server are taken for gone."""
+    of silence the members of this server are taken for gone. ``rates`` says whether the rates of topics count."""
 
     compare: float = 2.0
     patience: float = 0.01
     linger: float = 10.0
     lease: float = 15.0
+    rates: bool = True
 
 
 class Hub:
@@ -232,7 +233,8 @@ class Hub:
 
     async def _open(self, topic: str, durable: bool, slow: Slow) -> None:
         """Listen first and then read the head: what is published in between is in one of the two."""
-        stream = Stream(topic, slow, self.counters, self._ticks)
+        kept = slow if self._timing.rates else msgspec.structs.replace(slow, rate=None)
+        stream = Stream(topic, kept, self.counters, self._ticks)
         stream.rest(self.loop.time())
         self._early[topic] = []
         try:
