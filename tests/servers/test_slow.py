@@ -108,6 +108,24 @@ async def test_latest_conflates_as_soon_as_the_socket_takes_nothing_more(server:
     assert len(amounts) < 600, "of about 125 bytes each"
 
 
+@pytest.mark.parametrize("server", ADOPTING, indirect=True)
+async def test_other_topics_of_the_connection_keep_the_whole_write_buffer(server: Running, name: str) -> None:
+    """150 KB of them, more than a topic lets wait beyond it."""
+    before = counters(server)
+    slow = Raw(server, buffer=4096)
+    for ref, topic in enumerate([f"prices/{name}", f"tickers/{name}"]):
+        slow.send(type="join", ref=ref, topic=topic)
+        slow.until("joined")
+    await asyncio.to_thread(server.get, f"price/{name}/?start=0&count=3000&size=1")
+    await asyncio.to_thread(server.get, f"tick/{name}/?count=150&size=1000")
+    messages = await asyncio.to_thread(reads_on, slow, "'amount': 2999,")
+
+    ticks = [m["payload"]["author"].partition(":")[0] for m in messages if m["topic"].startswith("tickers")]
+    assert ticks == [str(number) for number in range(150)]
+    assert {message["type"] for message in messages} == {"event"}
+    assert set(counted(server, before)) == {"conflated"}
+
+
 @pytest.mark.parametrize("server", OURS, indirect=True)
 async def test_a_rate_holds_for_clients_that_read(server: Running, name: str) -> None:
     before, count = counters(server), 3_000
