@@ -1,6 +1,6 @@
 """Conflation of a topic's events for all its subscribers in this process: of each key at most one event per interval.
 
-It happens once per process, before events are written to anybody, so it costs the same for one subscriber and for thousands.
+It happens once per process, before events are written to any connection, so it costs the same for one subscriber and for thousands.
 """
 
 import logging
@@ -148,7 +148,7 @@ class Conflation:
         return bool(self._at)
 
     def close(self) -> None:
-        """Forget what waits: there is nobody left to hear it."""
+        """Drop the events that wait. The stream has no subscribers any more."""
         self._held.clear()
         self._at.clear()
         self._bytes = 0
