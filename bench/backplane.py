@@ -74,6 +74,7 @@ class Counting:
 
     client = ""
     ready = True
+    blocked = False
 
     def __init__(self, *, timed: bool) -> None:
         self.count = 0

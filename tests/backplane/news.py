@@ -22,6 +22,7 @@ class Member:
 
     client = ""
     ready = True
+    blocked = False
 
     def write(self, burst: Any) -> None:
         for event in burst.events:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdfast import Event, Keep, Topic, action
+from holdfast import Event, Keep, Slow, Topic, action
 from holdfast.connections.connection import Connection
 from holdfast.hub.control import TOPIC
 from holdfast.protocol import codes
@@ -50,9 +50,18 @@ class Notes(Topic):
         return True
 
 
+class Prices(Topic):
+    route = "prices"
+    events = [Said]
+    slow = Slow.latest()
+
+    async def may_join(self, user: Any) -> bool:
+        return True
+
+
 @asynccontextmanager
 async def world(**policy: Any) -> AsyncIterator[Process]:
-    async with fleet(Room, Notes, **policy) as made:
+    async with fleet(Room, Notes, Prices, **policy) as made:
         yield made.processes[0]
 
 
@@ -181,6 +190,39 @@ async def test_a_client_that_does_not_read_for_too_long_is_closed() -> None:
         ada = await here.connect()
         await asyncio.sleep(7)
         ada.connection.paused()
+        await asyncio.sleep(9)
+        assert ada.closed is None
+        await asyncio.sleep(3)
+        assert ada.closed == codes.STALLED.close
+
+
+@in_jumping_time
+async def test_newer_events_take_the_place_of_older_ones_as_soon_as_the_socket_is_full() -> None:
+    async with world() as here:
+        ada = await here.connect()
+        await ada.join("rooms/lobby")
+        await ada.join("notes/me")
+        before = ada.reports_blocking
+        await ada.join("prices", ref=2)
+        assert (before, ada.reports_blocking) == (False, True)
+
+        ada.connection.socket_full()
+        for n in range(5):
+            await Prices().apublish(Said(n))
+        await Room(room="lobby").apublish(Said(7))
+        assert [frame["payload"]["n"] for frame in await ada.hear()] == [7], (
+            "other topics fill the write buffer"
+        )
+
+        ada.connection.resumed()
+        assert [frame["payload"]["n"] for frame in await ada.hear()] == [4]
+
+
+@in_jumping_time
+async def test_a_client_whose_socket_stays_full_for_too_long_is_closed() -> None:
+    async with world(stall_seconds=10, limits=Limits(heartbeat=25)) as here:
+        ada = await here.connect()
+        ada.connection.socket_full()
         await asyncio.sleep(9)
         assert ada.closed is None
         await asyncio.sleep(3)

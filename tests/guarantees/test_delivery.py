@@ -178,6 +178,7 @@ class Client:
         self.server: Server | None = None
         self.subscription: Any = None
         self.ready = True
+        self.blocked = False
         self.room: int | None = None
         self.heard: list[tuple[Position, str]] = []
         self.branches: list[Branch] = []  # those that all it has heard may be from

@@ -52,6 +52,7 @@ class Member:
 
     client = ""
     ready = True
+    blocked = False
 
     def __init__(self) -> None:
         self.heard: list[tuple[int, bytes]] = []

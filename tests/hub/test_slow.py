@@ -106,6 +106,59 @@ async def test_latest_keeps_one_event_of_each_key_in_the_order_of_publishing() -
 
 
 @in_jumping_time
+async def test_latest_waits_in_the_hub_as_soon_as_the_socket_is_full() -> None:
+    server = await World().server()
+    slow = await server.join(durable=False, slow=Slow.latest("symbol"))
+    slow.blocked = True
+    for price in range(100):
+        tick(server, "A", price)
+        tick(server, "B", price)
+    assert ticks(slow) == []
+
+    slow.blocked = False
+    server.resume(slow)
+    assert ticks(slow) == [("A", 99), ("B", 99)]
+    assert server.hub.counters == Counters(conflated=198)
+
+
+@in_jumping_time
+async def test_only_latest_waits_for_a_full_socket() -> None:
+    server = await World().server()
+    slow = await server.join(durable=False, slow=Slow.drop())
+    slow.blocked = True
+    publish(server, 1, 2, durable=False)
+    assert slow.heard == ["1", "2"]
+
+
+@in_jumping_time
+async def test_what_waits_is_written_only_as_far_as_the_socket_takes_it() -> None:
+    """The rest can still be replaced."""
+    server = await World().server()
+    slow = await server.join(durable=False, slow=Slow.latest("symbol"))
+    slow.blocked = True
+    for number in range(400):
+        tick(server, str(number), 1)
+    slow.blocked, writes = False, slow.write
+
+    def fill(burst: Burst) -> None:
+        writes(burst)
+        slow.blocked = True
+
+    slow.write = fill  # type: ignore[method-assign]
+    server.resume(slow)
+    written = len(slow.heard)
+    assert 0 < written < 200
+    assert slow.subscription is not None
+    for number in range(400):
+        tick(server, str(number), 2)
+    while slow.subscription.backlog:
+        slow.blocked = False
+        server.resume(slow)
+
+    assert ticks(slow) == [(str(n), 1) for n in range(written)] + [(str(n), 2) for n in range(400)]
+
+
+@in_jumping_time
 async def test_latest_does_not_mix_events_of_different_names() -> None:
     server = await World().server()
     slow = await slow_one(server, Slow.latest("symbol"))

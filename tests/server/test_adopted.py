@@ -42,6 +42,9 @@ class Hub:
     def show_life(self) -> None:
         self.told.append("alive")
 
+    def socket_full(self) -> None:
+        self.told.append("socket full")
+
     def paused(self) -> None:
         self.told.append("paused")
 
@@ -282,6 +285,49 @@ class TestSlowClients:
         hub.sink.pause_writing()
         hub.sink.resume_writing()
 
+        assert hub.told == ["paused", "resumed"]
+
+    async def test_the_peer_learns_of_a_full_socket_at_once_if_it_wants_to(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        hub.sink.report_blocking()
+        assert peer.wire.high == 1, "byte: nothing may wait without a word"
+        peer.wire.sent.clear()
+        peer.wire.stuck = True
+        hub.sink.pause_writing()
+        assert hub.told == ["socket full"]
+
+        hub.sink.send_events(Burst([event(1, "x" * 500)]))
+        assert hub.told == ["socket full"], "the write buffer has room for other topics' events"
+        hub.sink.send_events(Burst([event(2, "x" * 500)]))
+        assert hub.told == ["socket full", "paused"]
+
+        peer.wire.sent.clear()
+        hub.sink.resume_writing()
+        assert hub.told == ["socket full", "paused", "resumed"]
+
+    async def test_answers_fill_the_write_buffer_of_a_full_socket_too(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        hub.sink.report_blocking()
+        peer.wire.sent.clear()
+        peer.wire.stuck = True
+        hub.sink.pause_writing()
+        hub.sink.send("x" * 1500)
+        await settle()
+        assert hub.told == ["socket full", "paused"]
+
+        hub.sink.send("x" * 1500)
+        assert hub.told[2:] == ["overflowed", "closed"]
+
+    async def test_a_peer_that_was_paused_before_it_asked_is_resumed(self) -> None:
+        hub = Hub()
+        peer = await given(hub)
+        peer.wire.stuck = True
+        hub.sink.pause_writing()
+        hub.sink.report_blocking()
+        hub.sink.send_events(Burst([event(1)]))
+        hub.sink.resume_writing()
         assert hub.told == ["paused", "resumed"]
 
     async def test_answers_are_bounded(self) -> None:

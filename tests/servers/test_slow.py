@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from uuid import uuid4
 
 import pytest
@@ -16,7 +17,11 @@ AT_ONCE = 15
 """What one write buffer takes, so that the quick client misses nothing on a machine that is busy."""
 
 OURS = [pytest.param(kind, id=kind.name) for kind in SERVERS if kind.name.startswith("holdfast")]
+ADOPTING = [kind for kind in OURS if kind.id == "holdfast"]
 HOLDING_BACK = [pytest.param(kind, id=kind.name) for kind in SERVERS if kind.backpressure]
+
+#: Granian's send waits for every message. So of 240 KB in one turn, a client that reads gets the latest too.
+TAKING_BURSTS = [kind for kind in HOLDING_BACK if kind.id != "granian"]
 
 
 @pytest.fixture
@@ -71,7 +76,7 @@ async def test_drop_loses_the_oldest_and_says_so(server: Running, name: str) -> 
     assert counted(server, before) == {"dropped": COUNT - len(numbers)}
 
 
-@pytest.mark.parametrize("server", OURS, indirect=True)
+@pytest.mark.parametrize("server", TAKING_BURSTS, indirect=True)
 async def test_latest_ends_with_the_latest_of_each_key(server: Running, name: str) -> None:
     before = counters(server)
     slow = await overrun(server, f"prices/{name}", f"price/{name}/?")
@@ -82,6 +87,66 @@ async def test_latest_ends_with_the_latest_of_each_key(server: Running, name: st
     assert amounts == sorted(amounts)
     assert amounts[-3:] == [COUNT - 3, COUNT - 2, COUNT - 1]
     assert counted(server, before) == {"conflated": COUNT - len(amounts)}
+
+
+@pytest.mark.parametrize("server", ADOPTING, indirect=True)
+async def test_latest_conflates_as_soon_as_the_socket_takes_nothing_more(server: Running, name: str) -> None:
+    """12,000 small prices of three symbols are 1.5 MB. The client reads what its own side of the socket holds and what was
+    on its way, and then the newest price of each symbol."""
+    before, count = counters(server), 12_000
+    slow = Raw(server, buffer=4096)
+    slow.send(type="join", ref=1, topic=f"prices/{name}")
+    slow.until("joined")
+    for start in range(0, count, 1000):
+        await asyncio.to_thread(server.get, f"price/{name}/?start={start}&count=1000&size=1")
+    messages = await asyncio.to_thread(reads_on, slow, f"'amount': {count - 1},")
+
+    amounts = [message["payload"]["amount"] for message in messages]
+    assert amounts == sorted(amounts)
+    assert amounts[-3:] == [count - 3, count - 2, count - 1]
+    assert counted(server, before) == {"conflated": count - len(amounts)}
+    assert len(amounts) < 600, "of about 125 bytes each"
+
+
+@pytest.mark.parametrize("server", ADOPTING, indirect=True)
+async def test_other_topics_of_the_connection_keep_the_whole_write_buffer(server: Running, name: str) -> None:
+    """150 KB of them, more than a topic lets wait beyond it."""
+    before = counters(server)
+    slow = Raw(server, buffer=4096)
+    for ref, topic in enumerate([f"prices/{name}", f"tickers/{name}"]):
+        slow.send(type="join", ref=ref, topic=topic)
+        slow.until("joined")
+    await asyncio.to_thread(server.get, f"price/{name}/?start=0&count=3000&size=1")
+    await asyncio.to_thread(server.get, f"tick/{name}/?count=150&size=1000")
+    messages = await asyncio.to_thread(reads_on, slow, "'amount': 2999,")
+
+    ticks = [m["payload"]["author"].partition(":")[0] for m in messages if m["topic"].startswith("tickers")]
+    assert ticks == [str(number) for number in range(150)]
+    assert {message["type"] for message in messages} == {"event"}
+    assert set(counted(server, before)) == {"conflated"}
+
+
+@pytest.mark.parametrize("server", OURS, indirect=True)
+async def test_a_rate_holds_for_clients_that_read(server: Running, name: str) -> None:
+    before, count = counters(server), 3_000
+    last: dict[str, int] = {}
+    async with Live(server) as ada, Live(server, user="grace") as grace:
+        for client in (ada, grace):
+            await client.join(f"quotes/{name}")
+        begun = time.monotonic()
+        for start in range(0, count, 100):
+            page = f"price/{name}/?quotes&start={start}&count=100&size=1"
+            await asyncio.to_thread(server.get, page)
+        heard: list[Message] = []
+        while last.get("a", 0) + last.get("b", 0) + last.get("c", 0) < 3 * count - 6:
+            heard.append((await ada.event())["payload"])
+            last[heard[-1]["symbol"]] = heard[-1]["amount"]
+        seconds = time.monotonic() - begun
+        assert [(await grace.event())["payload"] for _ in heard] == heard
+
+    assert last == {"a": count - 3, "b": count - 2, "c": count - 1}
+    assert len(heard) <= 3 * (5 * seconds + 1)
+    assert counted(server, before) == {"superseded": count - len(heard)}
 
 
 @pytest.mark.parametrize("server", OURS, indirect=True)

@@ -45,6 +45,7 @@ class Socket:
         self.closed: int | None = None
         self.unwritable: bytes | None = None
         """A payload that this transport cannot write."""
+        self.reports_blocking = False
         self.connection: Connection = connection_of(self)
 
     def send(self, data: str | bytes) -> None:
@@ -60,6 +61,9 @@ class Socket:
 
     def probe(self) -> bool:
         return False
+
+    def report_blocking(self) -> None:
+        self.reports_blocking = True
 
     def close(self, code: int, reason: str) -> None:
         self.closed = code

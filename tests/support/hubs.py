@@ -29,6 +29,7 @@ class Listener:
     def __init__(self, client: str = "", room: int | None = None) -> None:
         self.client = client
         self.ready = True
+        self.blocked = False
         self.room = room
         self._heard: list[str] = []
         self._offsets: list[int] = []

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 from msgspec import Meta
 
-from holdfast import Event, Keep, Refuse, Topic, action
+from holdfast import Event, Keep, Refuse, Slow, Topic, action
 from holdfast.topics.registry import registry
 
 
@@ -102,7 +102,21 @@ class Inbox(Topic):
         return {"of": self.me}
 
 
-TOPICS = [Room, Inbox]
+class Moved(Event, durable=False):
+    ship: str
+    knots: int
+
+
+class Radar(Topic):
+    route = "radar"
+    events = [Moved]
+    slow = Slow.latest("ship", rate="10/s")
+
+    async def may_join(self, user: Any) -> bool:
+        return True
+
+
+TOPICS = [Room, Inbox, Radar]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from django.test import TestCase
 
 from holdfast.testing import CallError, Disconnected, JoinError, Live, LiveClient
 from holdfast.topics.registry import registry
-from tests.testing.harbour import TOPICS, MessagePosted, Room, Typing, harbour, person
+from tests.testing.harbour import TOPICS, MessagePosted, Moved, Radar, Room, Typing, harbour, person
 from tests.testing.hooking import Stack, hooked
 
 LOBBY = Room(room="lobby")
@@ -123,6 +123,21 @@ class Calling(HarbourTestCase):
             ada.join(LOBBY)
             for _ in range(5):
                 ada.call(LOBBY, "knock")
+
+    def test_rates_of_topics_hold(self) -> None:
+        with LiveClient(self.ada) as ada:
+            ada.join(Radar())
+            Radar().publish(*(Moved("Vasa", knots) for knots in range(3)))
+            ada.expect(Moved, ship="Vasa", knots=0)
+            ada.expect(Moved, ship="Vasa", knots=2)
+
+    def test_rates_of_topics_can_be_lifted(self) -> None:
+        with Live(rates=False) as live:
+            ada = live.connect(self.ada)
+            ada.join(Radar())
+            Radar().publish(*(Moved("Vasa", knots) for knots in range(3)))
+            for knots in range(3):
+                ada.expect(Moved, ship="Vasa", knots=knots)
 
     def test_many_calls_in_a_row_are_not_counted_as_a_flood(self) -> None:
         with LiveClient(self.ada) as ada:

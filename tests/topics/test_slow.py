@@ -30,7 +30,13 @@ def test_without_a_choice_the_oldest_events_are_dropped() -> None:
 
 @pytest.mark.parametrize(
     "slow",
-    [Slow.drop(buffer_bytes=1000), Slow.latest("symbol"), Slow.latest("symbol", "amount"), Slow.disconnect()],
+    [
+        Slow.drop(buffer_bytes=1000),
+        Slow.latest("symbol"),
+        Slow.latest("symbol", "amount"),
+        Slow.latest("symbol", rate="10/s"),
+        Slow.disconnect(),
+    ],
 )
 def test_a_topic_says_what_it_wants(slow: Slow) -> None:
     assert declare(slow).declared.slow == slow
@@ -47,6 +53,13 @@ def test_a_durable_topic_has_nothing_to_choose() -> None:
         TypeError, match=r"^Ticker\.slow: a topic with a keep serves slow clients from its log"
     ):
         declare(Slow.drop(), keep=Keep())
+
+
+def test_a_rate_and_a_keep_contradict_each_other() -> None:
+    with pytest.raises(
+        TypeError, match=r"^Ticker\.slow: a topic with a keep delivers every event.*; leave keep out"
+    ):
+        declare(Slow.latest("symbol", rate="10/s"), keep=Keep())
 
 
 def test_a_key_that_no_event_has_is_refused_with_the_fields_that_there_are() -> None:

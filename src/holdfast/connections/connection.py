@@ -35,8 +35,8 @@ logger = logging.getLogger("holdfast.connections")
 
 
 class Connection:
-    """Drives one session. The transport that made it tells it what happens: :meth:`receive`, :meth:`paused`,
-    :meth:`resumed`, :meth:`closed`. It is what the hub writes to (an :class:`~holdfast.hub.outlet.Outlet`) and what
+    """Drives one session. The transport that made it tells it what happens: :meth:`receive`, :meth:`socket_full`,
+    :meth:`paused`, :meth:`resumed`, :meth:`closed`. It is what the hub writes to (an :class:`~holdfast.hub.outlet.Outlet`) and what
     the hub's wheel watches. It owns no task while nothing happens. For the event loop's thread only."""
 
     __slots__ = (
@@ -49,6 +49,7 @@ class Connection:
         "_session",
         "_sink",
         "_tasks",
+        "blocked",
         "host",
         "ready",
         "session_key",
@@ -79,6 +80,7 @@ class Connection:
         )
         self._paused_since: float | None = None
         self.ready = True
+        self.blocked = False
         self.write = sink.send_events
         self.user = user or AnonymousUser()
         now = self._loop.time()
@@ -120,6 +122,11 @@ class Connection:
         """The client has answered a ping of the transport, or sent one."""
         self._session.show_life(self._loop.time())
 
+    def socket_full(self) -> None:
+        """The socket takes nothing more for now; the transport still does."""
+        self.blocked = True
+        self._paused_since = self._loop.time()
+
     def paused(self) -> None:
         """The transport cannot take more for now."""
         self.ready = False
@@ -128,6 +135,7 @@ class Connection:
     def resumed(self) -> None:
         """The transport has passed on all that it was given."""
         self._paused_since = None
+        self.blocked = False
         self.ready = self._session.phase is not Phase.CLOSED
         for place in tuple(self._places.values()):
             if not self.ready:
@@ -329,7 +337,9 @@ class Connection:
     async def _join(self, effect: Admit, topic: Topic, begun: int) -> bool:
         """Subscribe; ``False``: the rule has to be asked again, as something has been ordered since ``begun``."""
         checked, recent = self._loop.time(), self._service.revocation.recent
-        overtaken = False
+        slow, overtaken = topic.declared.slow, False
+        if slow.conflates:
+            self._sink.report_blocking()
 
         def announce(payload: JoinedPayload) -> bool:
             nonlocal overtaken
@@ -346,7 +356,7 @@ class Connection:
             self,
             announce,
             durable=topic.declared.durable,
-            slow=topic.declared.slow,
+            slow=slow,
             since=effect.since,
             snapshot=snapshot_of(self._service.runtime, topic, self.host),
             attending=await attending(self._service.runtime.threads, topic, self.caller),

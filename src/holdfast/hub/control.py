@@ -300,6 +300,7 @@ class _Outlet:
 
     client = ""
     ready = True
+    blocked = False
 
     def __init__(self, control: Control) -> None:
         self.write = control.received

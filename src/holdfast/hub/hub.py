@@ -22,6 +22,7 @@ from holdfast.protocol.positions import Position
 
 from . import news
 from .admission import Admission, Snapshot
+from .conflation import Ticks
 from .order import Order
 from .outlet import Outlet
 from .prepared import Prepared
@@ -43,12 +44,13 @@ GroupEvents = Callable[[str, dict[str, object]], "tuple[str, bytes] | None"]
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """In seconds. ``patience``: how long news may overtake one another before the log is asked. ``lease``: after how long
-    of silence the members of this server are taken for gone."""
+    of silence the members of this server are taken for gone. ``rates`` says whether the rates of topics count."""
 
     compare: float = 2.0
     patience: float = 0.01
     linger: float = 10.0
     lease: float = 15.0
+    rates: bool = True
 
 
 class Hub:
@@ -88,6 +90,7 @@ class Hub:
         self.wheel = Wheel()
         self.counters = Counters()
         self.loop = asyncio.get_running_loop()
+        self._ticks = Ticks(self.loop)
         self._stopped = False
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,7 +233,8 @@ class Hub:
 
     async def _open(self, topic: str, durable: bool, slow: Slow) -> None:
         """Listen first and then read the head: what is published in between is in one of the two."""
-        stream = Stream(topic, slow, self.counters)
+        kept = slow if self._timing.rates else msgspec.structs.replace(slow, rate=None)
+        stream = Stream(topic, kept, self.counters, self._ticks)
         stream.rest(self.loop.time())
         self._early[topic] = []
         try:
@@ -313,7 +317,7 @@ class Hub:
         )
         if stream is not None and event is not None:
             name, payload = event
-            stream.say([Prepared(topic, name, payload)])
+            stream.pass_on([Prepared(topic, name, payload)])
 
     def _take(self, topic: str, item: news.News) -> None:
         stream = self._streams.get(topic)
@@ -321,7 +325,9 @@ class Hub:
             self.presence.take(topic, item.change())
         elif isinstance(item, news.Passing):
             if stream is not None:
-                stream.say([Prepared(topic, name, payload, exclude=x) for name, payload, x in item.events])
+                stream.pass_on(
+                    [Prepared(topic, name, payload, exclude=x) for name, payload, x in item.events]
+                )
         elif stream is not None:
             self._order.take(stream, item.batch(topic))
         elif topic in self._early:

@@ -19,6 +19,11 @@ class Outlet(Protocol):
     they stood; others wait within a bound (:mod:`holdfast.hub.slow`). Whoever owns the outlet calls :meth:`Hub.resume`
     for each subscription when it is true again."""
 
+    blocked: bool
+    """Does the socket take nothing more right now? Then events that a newer one replaces (:meth:`Slow.latest`) wait in the
+    hub, where they can still be replaced, instead of in the outlet's write buffer. The owner calls :meth:`Hub.resume` when
+    it is false again."""
+
     def write(self, burst: Burst) -> None:
         """Write events, all of them. Never blocks; may make :attr:`ready` false. What it raises ends the connection."""
 

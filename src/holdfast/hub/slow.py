@@ -9,6 +9,7 @@ from typing import ClassVar, Never, Self
 
 import msgspec
 
+from holdfast.limits.base import Rate
 from holdfast.protocol.construction import Explained, shortened
 
 from .prepared import Burst, Prepared
@@ -17,6 +18,9 @@ BUFFER_BYTES = 64 * 1024
 
 EVENT_BYTES = 128
 """What an event that waits costs besides its payload, give or take."""
+
+HIGHEST_RATE = 100
+"""Events of a key per second. A timer of an event loop is about a millisecond off, and screens show less."""
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -42,6 +46,12 @@ class Slow(msgspec.Struct, metaclass=Explained, frozen=True):
     kind: Kind
     key: tuple[str, ...] = ()
     buffer_bytes: int = BUFFER_BYTES
+    rate: Rate | None = None
+
+    @property
+    def conflates(self) -> bool:
+        """May a newer event take the place of an older one?"""
+        return self.kind is Kind.LATEST
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, Kind):
@@ -55,11 +65,15 @@ class Slow(msgspec.Struct, metaclass=Explained, frozen=True):
         return cls(Kind.DROP, (), _checked("drop", buffer_bytes, given))
 
     @classmethod
-    def latest(cls, *key: str, buffer_bytes: int = BUFFER_BYTES) -> Self:
+    def latest(cls, *key: str, rate: str | Rate | None = None, buffer_bytes: int = BUFFER_BYTES) -> Self:
         """Of all events of one name whose fields ``key`` are the same only the latest waits.
 
         Without a key that is one event of each name. Events that have none of the fields wait as with :meth:`drop`. A
         client reads what is left in the order of publishing. ``key`` are fields as they are called on the wire.
+
+        ``rate`` limits the events of each key for all subscribers, also for those that read: with ``"10/s"`` two events of one
+        key are at least 100 ms apart, the newest replaces those between, and the last one always arrives, at most 200 ms
+        late. Each process limits what its own subscribers get (:mod:`holdfast.hub.conflation`).
         """
         given: tuple[object, ...] = key
         for field in given:
@@ -67,7 +81,7 @@ class Slow(msgspec.Struct, metaclass=Explained, frozen=True):
                 raise TypeError(
                     f'Slow.latest({field!r}): expected names of fields, such as Slow.latest("symbol")'
                 )
-        return cls(Kind.LATEST, key, _checked("latest", buffer_bytes))
+        return cls(Kind.LATEST, key, _checked("latest", buffer_bytes), _checked_rate(rate))
 
     @classmethod
     def disconnect(cls, *given: Never, buffer_bytes: int = BUFFER_BYTES) -> Self:
@@ -99,17 +113,34 @@ def _checked(method: str, buffer_bytes: object, given: tuple[object, ...] = ()) 
     return buffer_bytes
 
 
+def _checked_rate(rate: str | Rate | None) -> Rate | None:
+    if rate is None:
+        return None
+    try:
+        parsed = rate if isinstance(rate, Rate) else Rate.parse(rate)
+    except ValueError as error:
+        raise ValueError(f"Slow.latest(rate={rate!r}): {error}") from None
+    if parsed.per_second > HIGHEST_RATE:
+        raise ValueError(
+            f"Slow.latest(rate={str(rate)!r}): more than {HIGHEST_RATE} events of a key per second cannot be timed; write "
+            f"at most rate='{HIGHEST_RATE}/s', or leave the rate out"
+        )
+    return parsed
+
+
 class Counters(msgspec.Struct):
-    """What slow clients led to, in one hub.
+    """What slow clients and rates led to, in one hub.
 
     ``fell_behind``: how often a client of a durable topic was left to the log. ``dropped``: events that a client did not
-    get. ``conflated``: events that a later one took the place of. ``disconnected``: connections closed because a topic
+    get. ``conflated``: events that a later one took the place of. ``superseded``: events that a topic's ``rate`` left out,
+    counted once and not for each subscriber. ``disconnected``: connections closed because a topic
     wants it so. ``stalled``: connections closed because nothing was read for too long, or because not even answers fit.
     """
 
     fell_behind: int = 0
     dropped: int = 0
     conflated: int = 0
+    superseded: int = 0
     disconnected: int = 0
     stalled: int = 0
 
@@ -135,17 +166,17 @@ class Backlog:
             key, self._next = self._next, self._next + 1
         replaced = self._waiting.pop(key, None)
         if replaced is not None:
-            self._bytes -= _size(replaced)
+            self._bytes -= size_of(replaced)
             self._counters.conflated += 1
         self._waiting[key] = event  # at the end, so that the order stays that of publishing
-        self._bytes += _size(event)
+        self._bytes += size_of(event)
         if self._bytes <= self._slow.buffer_bytes:
             return True
         if self._slow.kind is Kind.DISCONNECT:
             return False
         while self._bytes > self._slow.buffer_bytes:
             _, dropped = self._waiting.popitem(last=False)
-            self._bytes -= _size(dropped)
+            self._bytes -= size_of(dropped)
             self._counters.dropped += 1
             self.lost = True
         return True
@@ -155,8 +186,8 @@ class Backlog:
         events: list[Prepared] = []
         while self._waiting and size > 0:
             _, event = self._waiting.popitem(last=False)
-            self._bytes -= _size(event)
-            size -= _size(event)
+            self._bytes -= size_of(event)
+            size -= size_of(event)
             events.append(event)
         return Burst(events)
 
@@ -164,5 +195,6 @@ class Backlog:
         return len(self._waiting)
 
 
-def _size(event: Prepared) -> int:
+def size_of(event: Prepared) -> int:
+    """The bytes that an event counts with while it waits."""
     return len(event.payload) + EVENT_BYTES

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from holdfast.log.base import Batch, Entry, Head
 from holdfast.protocol.positions import Position
 
+from .conflation import Conflation, Ticks
 from .outlet import Outlet
 from .prepared import Burst, Prepared
 from .slow import Backlog, Counters, Slow
@@ -20,6 +21,8 @@ RECENT_BYTES = 256 * 1024
 PAGES = 16
 CHUNK_BYTES = 64 * 1024
 """How much is written to a connection at once, give or take one event."""
+PROMPT_BYTES = 16 * 1024
+"""The same where events can still be replaced as long as they are not written."""
 
 
 class Mark(NamedTuple):
@@ -82,9 +85,9 @@ class Subscription:
 
     def release(self) -> None:
         """Write what has waited, as far as the outlet takes it."""
-        backlog = self.backlog
-        while backlog and self.outlet.ready:
-            burst = backlog.take(CHUNK_BYTES)
+        backlog, conflates = self.backlog, self.stream.slow.conflates
+        while backlog and self.outlet.ready and not (conflates and self.outlet.blocked):
+            burst = backlog.take(PROMPT_BYTES if conflates else CHUNK_BYTES)
             try:
                 self.outlet.write(burst)
             except Exception as error:  # noqa: BLE001 - it is handed on
@@ -106,10 +109,11 @@ class Stream:
     ``""`` for a topic without a log.
     """
 
-    def __init__(self, name: str, slow: Slow, counters: Counters) -> None:
+    def __init__(self, name: str, slow: Slow, counters: Counters, ticks: Ticks) -> None:
         self.name = name
         self.slow = slow
         self.counters = counters
+        self._conflation = Conflation(name, slow, counters, ticks, self.say) if slow.rate else None
         self.epoch = ""
         self.offset = 0
         self.stamp = 0
@@ -201,6 +205,13 @@ class Stream:
 
     # ── what is said now ─────────────────────────────────────────────────────────────────────────────────────────────
 
+    def pass_on(self, events: Sequence[Prepared]) -> None:
+        """Let the live subscriptions hear events that are in no log, as often as the topic's ``rate`` lets them."""
+        if self._conflation is not None:
+            events = self._conflation.take(events)
+        if events:
+            self.say(events)
+
     def say(self, events: Sequence[Prepared]) -> None:
         """Let everybody who is live hear these events, the next in order, or in no log.
 
@@ -226,11 +237,12 @@ class Stream:
         excluded = {event.exclude for event in events if event.exclude}
         passing = sum(event.offset is None for event in events) if self.durable else 0
         self.counters.dropped += passing * (len(self.subscriptions) - len(self.live))
+        conflates = self.slow.conflates
         for subscription in self.audience:
             if not subscription.live:
                 continue
             outlet = subscription.outlet
-            if not outlet.ready:
+            if not outlet.ready or (conflates and outlet.blocked):
                 if self.durable:
                     self.fall_behind(subscription, *told)
                     self.counters.fell_behind += 1
@@ -311,6 +323,8 @@ class Stream:
     def close(self) -> None:
         """The stream is not part of its hub any more: whatever is still under way for it ends."""
         self.closed = True
+        if self._conflation is not None:
+            self._conflation.close()
         for subscription in tuple(self.subscriptions):
             subscription.ended = True
             subscription.backlog = None

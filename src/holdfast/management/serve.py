@@ -113,7 +113,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     tls.add_argument("--ssl-keyfile", metavar="PATH", help="The private key, in PEM format.")
     tls.add_argument("--ssl-certfile", metavar="PATH", help="The certificate and its chain, in PEM format.")
     tls.add_argument("--ssl-keyfile-password", metavar="PASSWORD", help="Decrypts the private key.")
-    tls.add_argument("--ssl-ca-certs", metavar="PATH", help="Certificates that clients' ones are checked against.")
+    tls.add_argument(
+        "--ssl-ca-certs", metavar="PATH", help="Certificates that clients' ones are checked against."
+    )
     tls.add_argument("--ssl-ciphers", default="TLSv1", help="In OpenSSL's notation. Default: %(default)s")
 
 

@@ -17,6 +17,9 @@ CLOSE_SECONDS = 5.0
 COMPRESS_BYTES = 512
 """Messages smaller than this are sent as they are: deflate would cost more than it saves (docs/benchmarks.md)."""
 
+PROMPT_BYTES = 16 * 1024
+"""Unsent bytes that may wait in the kernel for a client whose topics want to know at once that it does not read."""
+
 _deflate = Deflate()
 
 
@@ -29,11 +32,14 @@ class Peer(Protocol):
     def show_life(self) -> None:
         """A ping or pong frame has arrived."""
 
+    def socket_full(self) -> None:
+        """The socket takes nothing more for now. Called only after :meth:`AdoptedProtocol.report_blocking`."""
+
     def paused(self) -> None:
         """The write buffer is full; until :meth:`resumed` nothing but answers may be written."""
 
     def resumed(self) -> None:
-        """The write buffer has drained."""
+        """The write buffer has drained, or the socket takes more again."""
 
     def overflowed(self) -> None:
         """Not even answers fit any more."""
@@ -102,6 +108,7 @@ class AdoptedProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_answers",
+        "_blocked",
         "_closing",
         "_connections",
         "_deflates",
@@ -110,6 +117,7 @@ class AdoptedProtocol(asyncio.Protocol):
         "_parser",
         "_paused",
         "_peer",
+        "_reports",
         "_transport",
     )
 
@@ -124,6 +132,8 @@ class AdoptedProtocol(asyncio.Protocol):
         self._answers: list[bytes] | None = None  # written at the end of this turn of the loop
         self._limit = 0
         self._paused = False
+        self._blocked = False  # the socket took not all that was written; noticed only if it is reported
+        self._reports = False
         self._closing = False
         self._peer: Peer | None = None
 
@@ -135,6 +145,15 @@ class AdoptedProtocol(asyncio.Protocol):
         _bound_kernel_buffer(self._transport, write_buffer_bytes)
         self._connections.add(self)
         self._peer = adopt(self)
+
+    def report_blocking(self) -> None:
+        """From now on tell the peer as soon as the socket takes nothing more, and let little wait in the kernel."""
+        if self._reports:
+            return
+        self._reports, self._blocked = True, self._paused
+        _bound_kernel_buffer(self._transport, min(PROMPT_BYTES, self._limit // 2))
+        # Not 0: asyncio's TLS transport counts an empty buffer as full then.
+        self._transport.set_write_buffer_limits(high=1, low=0)
 
     # ── the peer writes ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -169,6 +188,8 @@ class AdoptedProtocol(asyncio.Protocol):
         answers, self._answers = self._answers, None
         if answers is not None and not self._transport.is_closing():
             self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
+            if self._blocked:
+                self._fill_up()
 
     def send_events(self, burst: Burst) -> None:
         """Write events, joined once for everybody who takes the same form, in one write."""
@@ -176,6 +197,15 @@ class AdoptedProtocol(asyncio.Protocol):
             if self._answers is not None:
                 self._settle()
             self._transport.write(burst.joined(self._form))
+            if self._blocked:
+                self._fill_up()
+
+    def _fill_up(self) -> None:
+        """More was written than the socket takes. The transport says so once; how much waits is counted here."""
+        full = self._transport.get_write_buffer_size() > self._limit // 2
+        if full and not self._paused and self._peer is not None:
+            self._paused = True
+            self._peer.paused()
 
     def probe(self) -> bool:
         """Send a ping. A browser answers it by itself, also while the page's timers or its scripts are held up."""
@@ -242,12 +272,18 @@ class AdoptedProtocol(asyncio.Protocol):
             asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
 
     def pause_writing(self) -> None:
+        if self._reports:
+            self._blocked = True
+            if self._peer is not None:
+                self._peer.socket_full()
+            self._fill_up()
+            return
         self._paused = True
         if self._peer is not None:
             self._peer.paused()
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self._paused = self._blocked = False
         if self._peer is not None and not self._closing:
             self._peer.resumed()
 

@@ -22,7 +22,7 @@ class AsyncLive(Environment):
             ada = await live.connect(user)
 
     ``log`` and ``backplane`` take the place of those of the settings (``MemoryLog()`` needs no database, unless your own
-    code does); without ``backplane`` there is no other process. ``rates=False`` lifts the ``rate=`` of actions.
+    code does); without ``backplane`` there is no other process. ``rates=False`` lifts the ``rate=`` of actions and topics.
 
     For the length of the block everything in this process publishes through it. At the end its clients are disconnected.
     """

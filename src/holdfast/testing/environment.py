@@ -2,7 +2,7 @@
 
 It is what a server process has, with these differences: work for threads runs where the test's database connection is;
 the hub reaches no other process; nobody is closed for being silent (a test in a debugger is); messages are not counted,
-only the rates of actions are; and ``may_join`` is asked at every call, so that it does not matter how fast a test is.
+only the rates of actions and topics are; and ``may_join`` is asked at every call, so that it does not matter how fast a test is.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class Environment:
             backplane=backplane or MemoryBackplane(),
             threads=threads,
             log_threads=threads if self.log.blocking else Inline(),
-            timing=Timing(compare=NEVER, linger=NEVER),
+            timing=Timing(compare=NEVER, linger=NEVER, rates=rates),
             group_events=wiring.group_event if chosen.group_events else None,
         )
         self.service = wiring.build_service(

@@ -56,6 +56,9 @@ class Line:
     def probe(self) -> bool:
         return False
 
+    def report_blocking(self) -> None:
+        """Nothing to do: the first message that is not read pauses the connection."""
+
     def close(self, code: int, reason: str) -> None:
         if self._close is None:
             self._close = code, reason

@@ -31,7 +31,7 @@ class Live(Environment):
     In a ``TestCase``: ``self.live = self.enterContext(Live())`` in ``setUp``.
 
     ``log`` and ``backplane`` take the place of those of the settings (``MemoryLog()`` needs no database, unless your own
-    code does); without ``backplane`` there is no other process. ``rates=False`` lifts the ``rate=`` of actions.
+    code does); without ``backplane`` there is no other process. ``rates=False`` lifts the ``rate=`` of actions and topics.
 
     For the length of the block everything in this process publishes through it. At the end its clients are disconnected.
     Nothing of it runs while the test's own code does: its event loop turns in the methods of its clients.

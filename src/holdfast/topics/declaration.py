@@ -175,6 +175,11 @@ def _slow(topic: Any) -> Slow:
         raise TypeError(
             f'{owner}.slow: {slow!r} is not a Slow; write slow = Slow.drop(), Slow.latest("symbol") or Slow.disconnect()'
         )
+    if topic.keep is not None and slow.rate is not None:
+        raise TypeError(
+            f"{owner}.slow: a topic with a keep delivers every event, so a rate cannot leave any out; leave keep out, or move "
+            "the events that a rate may leave out to a topic without one"
+        )
     if topic.keep is not None:
         raise TypeError(
             f"{owner}.slow: a topic with a keep serves slow clients from its log, so there is nothing to choose; leave slow "

@@ -36,6 +36,9 @@ NEWS_SECONDS = 1.0
 
 _refusals = RefusalLog(logger, time.monotonic())
 
+PROMPT_BYTES = 16 * 1024
+"""Queued bytes after which the server's own buffers are full, rather than that its ``send`` just waits for a moment."""
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -185,12 +188,14 @@ class AsgiSink:
     same from Python 3.12 on, for the price of a task each.)
 
     That a send waits says little about the client: Granian's always does, for a moment. Only when more than ``limit``
-    bytes have queued up is the connection told to hold its events back, and it overflows at twice that.
+    bytes have queued up is the connection told to hold its events back, and it overflows at twice that. After
+    :meth:`report_blocking` the connection also learns of ``PROMPT_BYTES``.
     """
 
     __slots__ = (
         "_application",
         "_binary",
+        "_blocked",
         "_closing",
         "_dead",
         "_limit",
@@ -199,6 +204,7 @@ class AsgiSink:
         "_paused",
         "_queue",
         "_queued",
+        "_reports",
         "_send",
         "_waiting",
         "connection",
@@ -215,6 +221,8 @@ class AsgiSink:
         self._queue: deque[tuple[Message, int]] = deque()
         self._queued = 0
         self._paused = False
+        self._blocked = False  # the connection knows of PROMPT_BYTES that wait
+        self._reports = False
         self._closing = False  # nothing more is accepted
         self._dead = False  # nothing more is sent
         self._over = False  # the application has ended
@@ -234,6 +242,9 @@ class AsgiSink:
     def probe(self) -> bool:
         """ASGI has no event for WebSocket's ping and pong frames."""
         return False
+
+    def report_blocking(self) -> None:
+        self._reports = True
 
     def close(self, code: int, reason: str) -> None:
         if self._closing:
@@ -278,6 +289,14 @@ class AsgiSink:
             return
         self._queue.append((message, size))
         self._queued += size
+        if (
+            self._reports
+            and not self._blocked
+            and self._queued > PROMPT_BYTES
+            and self.connection is not None
+        ):
+            self._blocked = True
+            self.connection.socket_full()
         if self._queued > self._limit and self.connection is not None:
             self._fill_up(self.connection)
 
@@ -320,7 +339,7 @@ class AsgiSink:
             if not self._step(iter(self._send(message).__await__())):
                 return
         self._waiting, self._queued = None, 0
-        if self._paused:
-            self._paused = False
+        if self._paused or self._blocked:
+            self._paused = self._blocked = False
             if not self._closing and self.connection is not None:
                 self.connection.resumed()

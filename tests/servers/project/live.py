@@ -101,6 +101,13 @@ class Prices(Topic):
         return True
 
 
+class Quotes(Prices):
+    """Five prices of a symbol in a second, for those that read too."""
+
+    route = "quotes/<slug:market>"
+    slow = Slow.latest("symbol", rate="5/s")
+
+
 class Feed(Topic):
     """Nothing may be missing in it, so a slow client has to begin anew."""
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpRe
 
 from holdfast import wiring
 
-from .live import Feed, Price, Prices, Room, Said, Ticker, Typing
+from .live import Feed, Price, Prices, Quotes, Room, Said, Ticker, Typing
 from .models import Saying
 
 
@@ -58,8 +58,9 @@ def tick(request: HttpRequest, symbol: str) -> HttpResponse:
 def price(request: HttpRequest, market: str) -> HttpResponse:
     """``count`` prices of three symbols in turn, in messages of more than ``size`` characters."""
     start, count, size = (int(request.GET[key]) for key in ("start", "count", "size"))
+    topic = (Quotes if "quotes" in request.GET else Prices)(market=market)
     for number in range(start, start + count):
-        Prices(market=market).publish(Price("abc"[number % 3], number, "." * size))
+        topic.publish(Price("abc"[number % 3], number, "." * size))
     return HttpResponse("priced")
 
 
