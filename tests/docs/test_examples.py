@@ -1,0 +1,38 @@
+"""Examples of the how-to pages that no other test runs."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core import signing
+
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+BLOCK = re.compile(r"^( *)```python[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[str]:
+    return [code for _, code in BLOCK.findall(page.read_text())]
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
+def test_each_python_example_can_be_parsed(page: Path) -> None:
+    for code in blocks(page):
+        entry = code.lstrip().startswith('"')  # of a dict that the text names
+        ast.parse(f"{{{code}}}" if entry else code)
+
+
+@pytest.mark.django_db
+def test_the_tokens_of_the_page_about_authentication_are_their_users_and_nobody_elses() -> None:
+    (code,) = (code for code in blocks(PAGES / "authentication.md") if "# accounts/tokens.py" in code)
+    module: dict[str, Any] = {}
+    exec(compile(code, "tokens.py", "exec"), module)
+    ada = get_user_model().objects.create(username="ada")
+    token = module["issue"](ada)
+    assert module["user"](token) == ada
+    with pytest.raises(signing.BadSignature):
+        module["user"](token[:-1] + ("a" if token[-1] != "a" else "b"))
+    get_user_model().objects.update(is_active=False)
+    assert module["user"](token) is None
