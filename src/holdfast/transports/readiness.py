@@ -12,11 +12,11 @@ logger = logging.getLogger("holdfast.readiness")
 
 READY, DRAINING, UNABLE = (200, b"ready\n"), (503, b"draining\n"), (503, b"not ready\n")
 NOT_ALLOWED = (405, b"GET or HEAD\n")
-NO_UPGRADE = (
-    426,
-    b"This is a WebSocket endpoint, and the request does not ask for an upgrade. If a browser's client sent it, a proxy in "
-    b"between dropped the headers Upgrade and Connection.\n",
+_UPGRADE_LOST = (
+    b"This is a WebSocket endpoint, and the request asks for no upgrade. "
+    b"If a browser's client sent it, a proxy in between dropped the headers Upgrade and Connection.\n"
 )
+NO_UPGRADE = (426, _UPGRADE_LOST)
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
