@@ -93,8 +93,10 @@ def _live(prefix: str = "") -> Any:
 
 
 def answering_readiness(django_application: Application) -> Application:
-    """Answer ``/live/ready`` (200: this process serves live connections; 503: it does not, or drains) before Django."""
-    return Readiness(django_application, f"/{settings().path}ready", wiring.service)
+    """Answer ``/live/ready`` (200: this process serves live connections; 503: it does not, or drains) before Django, and
+    ``/live/ws`` without an upgrade to WebSocket (426)."""
+    path = settings().path
+    return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws")
 
 
 def below_script_name(router: Application) -> Application:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from holdfast.hub.prepared import Burst
 from holdfast.hub.room import TELL_SECONDS
 from holdfast.presence.base import PresenceUnavailable
+from holdfast.protocol.frames import JoinedPayload
 from tests.support.clock import in_jumping_time
 from tests.support.hubs import TOPIC, draft
 from tests.support.presence import LEASE, Coast, Harbour, Watcher
@@ -28,6 +30,24 @@ async def watched() -> tuple[Coast, Harbour, Harbour, Watcher]:
     watcher = await there.join("watcher")
     await soon()
     return coast, here, there, watcher
+
+
+class Faithful(Watcher):
+    """Keeps every state of the list that it was told."""
+
+    def __init__(self, member: str | None = None) -> None:
+        super().__init__(member)
+        self.seen: list[set[str]] = []
+
+    def announce(self, payload: JoinedPayload) -> bool:
+        going_on = super().announce(payload)
+        if self.sees is not None:
+            self.seen.append(self.sees)
+        return going_on
+
+    def write(self, burst: Burst) -> None:
+        super().write(burst)
+        self.seen.append(self.sees or set())
 
 
 def lost(topic: str, message: bytes) -> list[bytes]:
@@ -332,6 +352,67 @@ async def test_what_the_store_lost_is_written_again() -> None:
         members.discard("ada")
     await asyncio.sleep(3)
     assert ada.sees == grace.sees == {"ada", "grace"} == coast.place.here()
+
+
+@in_jumping_time
+async def test_clients_are_told_no_list_without_the_members_of_their_own_server_when_the_store_comes_back() -> (
+    None
+):
+    """As when the server was started before its Redis."""
+    server = await Coast().server()
+    server.reach.away = "before"
+    clients = [Faithful(name) for name in ("ada", "grace")]
+    for client in clients:
+        await server.join(client.member, watcher=client)
+    await asyncio.sleep(5)
+    server.reach.away = ""
+    server.presence.interrupted()  # the backplane is back too, and the lists are read at once
+    await asyncio.sleep(3)
+    for client in clients:
+        assert client.seen == [{"ada", "grace"}]
+
+
+@in_jumping_time
+async def test_who_joins_while_the_members_of_a_server_are_written_again_is_told_no_list_without_them() -> (
+    None
+):
+    coast = Coast()
+    server = await coast.server()
+    ada = await server.join("ada", watcher=Faithful("ada"))
+    await soon()
+    coast.place.lose_memory()
+    late = await _joined_before_they_are_written_again(server)
+    await asyncio.sleep(LEASE)
+    assert ada.sees == late.sees == {"ada", "late"} == coast.place.here()
+    assert isinstance(late, Faithful)
+    assert all("ada" in view for view in late.seen)
+
+
+async def _joined_before_they_are_written_again(server: Harbour) -> Watcher:
+    room = server.presence._rooms[TOPIC]
+    while room.complete:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.0005)
+    return await server.join("late", watcher=Faithful("late"))
+
+
+@in_jumping_time
+async def test_nobody_is_said_to_leave_who_stays_when_the_store_has_lost_its_memory() -> None:
+    """As when Redis is started again, empty."""
+    coast, here, there = await two_servers()
+    ada, grace = Faithful("ada"), Faithful("grace")
+    linus = Faithful("linus")
+    for client in (ada, grace):
+        await here.join(client.member, watcher=client)
+    await there.join("linus", watcher=linus)
+    await soon()
+    for client in (ada, grace, linus):
+        client.seen.clear()
+    coast.place.lose_memory()
+    await asyncio.sleep(LEASE)
+    assert ada.sees == grace.sees == linus.sees == {"ada", "grace", "linus"} == coast.place.here()
+    assert all({"ada", "grace"} <= view for client in (ada, grace) for view in client.seen)
+    assert all("linus" in view for view in linus.seen)
 
 
 @pytest.mark.parametrize("away", ["before", "after"])

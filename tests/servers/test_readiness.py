@@ -31,6 +31,15 @@ def test_also_with_the_routing_written_out(explicit: Running) -> None:
     assert ask(explicit.port) == (200, "ready\n")
 
 
+def test_a_request_whose_upgrade_a_proxy_dropped_is_told_so(server: Running) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request("GET", "/live/ws")
+        response = connection.getresponse()
+        assert response.status == 426
+        assert "proxy" in response.read().decode()
+    assert "let the proxy pass the headers Upgrade and Connection" in server.process.log.read_text()
+
+
 def test_who_asks_by_address_is_answered_too(server: Running) -> None:
     """As Kubernetes does, whose probes name the pod's address and no host that `ALLOWED_HOSTS` knows."""
     assert ask(server.port, host="10.1.2.3:8000") == (200, "ready\n")

@@ -28,7 +28,7 @@ from .failures import Verdict, code_of, detail_of, report, verdict_of
 from .place import NOT_TRUSTED, Place
 from .request import CallFailed
 from .service import Service
-from .sink import Sink
+from .sink import CLOSED, Sink
 from .snapshot import snapshot_of
 
 logger = logging.getLogger("holdfast.connections")
@@ -72,7 +72,7 @@ class Connection:
         self._service = service
         self._hub = hub
         self._loop = hub.loop
-        self._sink = sink
+        self._sink: Sink = sink
         self._codec = codec
         self._places: dict[str, Place] = {}
         self._tasks: set[asyncio.Task[None]] | None = (
@@ -164,6 +164,9 @@ class Connection:
             task.cancel()
         self._leave_all()
         self._service.connections.discard(self)
+        # The wheel keeps this object until its next look, half a minute or longer. The transport must not stay that long:
+        # a server's protocol weighs up to 120 KB, with its buffers for compression.
+        self._sink, self.write = CLOSED, CLOSED.send_events
 
     def _leave_all(self) -> None:
         for place in self._places.values():

@@ -28,3 +28,21 @@ class Sink(Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Close after everything that was sent."""
+
+
+class Closed:
+    """The sink of a connection that is gone. Drops what is written to it, and holds no transport."""
+
+    __slots__ = ()
+
+    def send(self, data: str | bytes) -> None:
+        pass
+
+    def send_events(self, burst: Burst) -> None:
+        pass
+
+    def close(self, code: int, reason: str) -> None:
+        pass
+
+
+CLOSED = Closed()

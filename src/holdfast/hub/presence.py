@@ -88,7 +88,7 @@ class Presence:
         """Add to what a joining client is told who is here, itself included; nothing, if that is not known yet."""
         room = self._rooms[topic]
         mirror = room.mirror
-        if not mirror.known:
+        if not mirror.known or not room.complete:
             return payload
         count = mirror.count + room.is_new(who)
         if mirror.members is None or count > mirror.limit:

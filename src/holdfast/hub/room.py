@@ -69,6 +69,7 @@ class Room:
     """
 
     __slots__ = (
+        "_absent",
         "_moved",
         "_pace",
         "_timer",
@@ -102,6 +103,7 @@ class Room:
         self.loaded = asyncio.Event()
         self.reading = False  # the list is being read, or will be in a moment
         self.strange = False  # there were changes that do not go with the list
+        self._absent: set[str] = set()
 
     @property
     def over(self) -> bool:
@@ -126,7 +128,7 @@ class Room:
     def enter(self, subscription: Subscription, who: Attending) -> bool:
         """Say whether that makes somebody a member here."""
         # Who makes the list too long was told no list, and so can be told of no difference to it.
-        untold = self.is_new(who) and self.mirror.count >= self.limit
+        untold = not self.complete or (self.is_new(who) and self.mirror.count >= self.limit)
         self.clients[subscription] = Client(who.member, 0 if untold else self.mirror.state)
         if who.member is None:
             return False
@@ -144,6 +146,8 @@ class Room:
         if member.connections:
             return False
         del self.members[client.member]
+        if self._absent:
+            self._tell_soon()  # it may have been the last one that clients had to wait for
         return self._has_moved(client.member)
 
     def _has_moved(self, member: str) -> bool:
@@ -191,6 +195,19 @@ class Room:
         """Does the list have to be read?"""
         return self.strange or self.mirror.waiting or not self.mirror.known
 
+    @property
+    def complete(self) -> bool:
+        """Has the list every member of this server that it lacked when it was read?
+
+        A list lacks them when the store was away as they entered, or has lost its memory. They are written again within
+        milliseconds of its return. Until then clients are told nothing: else they would hear that members left who stayed,
+        themselves included. Members who enter later are not waited for, however many come.
+        """
+        if self._absent:
+            listed = self.mirror.members
+            self._absent &= set() if listed is None else self.members.keys() - listed.keys()
+        return not self._absent
+
     def take(self, change: Change) -> None:
         """Apply a change of the list, if it is the next one."""
         before = self.mirror.state
@@ -203,6 +220,8 @@ class Room:
         """The list was read. ``False``: it has to be read again."""
         before = self.mirror.state
         done = self.mirror.replace(roster, asked)
+        listed = self.mirror.members
+        self._absent = set() if listed is None else self.members.keys() - listed.keys()
         self.loaded.set()
         if self.mirror.state != before:
             self._tell_soon()
@@ -224,7 +243,7 @@ class Room:
     def tell(self, subscriptions: Iterable[Subscription]) -> None:
         """Tell clients what is different from what they know. One that is not ready knows it later, at once."""
         mirror = self.mirror
-        if not mirror.known:
+        if not mirror.known or not self.complete:
             return
         now = mirror.state
         bursts: dict[int, Burst | None] = {}

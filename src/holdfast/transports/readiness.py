@@ -1,4 +1,4 @@
-"""Whether this process is to be sent clients: for nginx, Kubernetes, a container's health check."""
+"""Plain HTTP below the live path: the readiness probe, and requests whose upgrade to WebSocket got lost on the way."""
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -12,6 +12,11 @@ logger = logging.getLogger("holdfast.readiness")
 
 READY, DRAINING, UNABLE = (200, b"ready\n"), (503, b"draining\n"), (503, b"not ready\n")
 NOT_ALLOWED = (405, b"GET or HEAD\n")
+_UPGRADE_LOST = (
+    b"This is a WebSocket endpoint, and the request asks for no upgrade. "
+    b"If a browser's client sent it, a proxy in between dropped the headers Upgrade and Connection.\n"
+)
+NO_UPGRADE = (426, _UPGRADE_LOST)
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -23,26 +28,48 @@ class Readiness:
     Django, whose middleware could redirect or refuse who asks by address and without TLS. It asks neither the database nor
     Redis, since another server would be no better off without them. Only where the ASGI server did not tell the
     application that it starts (Daphne), whoever asks first starts the hub.
+
+    A request for the WebSocket's own path ends here as well: with 426 instead of Django's 404, which sends its reader looking
+    for a mistake in the routing. The log says so once.
     """
 
-    def __init__(self, application: Application, path: str, service: Callable[[], Service]) -> None:
+    def __init__(
+        self, application: Application, path: str, service: Callable[[], Service], *, socket: str
+    ) -> None:
         self._application = application
         self._path = path
+        self._socket = socket
         self._service = service
+        self._warned = False
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if path_info(scope) != self._path:
+        path = path_info(scope)
+        if path == self._path:
+            status, body = await self._state() if scope["method"] in ("GET", "HEAD") else NOT_ALLOWED
+        elif path == self._socket:
+            status, body = self._not_upgraded()
+        else:
             await self._application(scope, receive, send)
             return
-        status, body = await self._state() if scope["method"] in ("GET", "HEAD") else NOT_ALLOWED
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
             *([(b"allow", b"GET, HEAD")] if status == 405 else []),
+            *([(b"upgrade", b"websocket"), (b"connection", b"upgrade")] if status == 426 else []),
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def _not_upgraded(self) -> tuple[int, bytes]:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s was requested without an upgrade to WebSocket; if live connections fail, let the proxy pass the headers "
+                "Upgrade and Connection",
+                self._socket,
+            )
+        return NO_UPGRADE
 
     async def _state(self) -> tuple[int, bytes]:
         runtime = self._service().runtime

@@ -16,4 +16,5 @@ urlpatterns = [
     path("live/pour/<int:megabytes>/", views.pour),
     path("live/drip/", views.drip),
     path("state/", views.state),
+    path("sinks/", views.sinks),
 ]

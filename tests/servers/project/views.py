@@ -1,6 +1,7 @@
 """Pages of an ordinary project, and a view that tells the tests how the server is doing."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 
 from holdfast import wiring
+from holdfast.server.adopted import AdoptedProtocol
+from holdfast.transports.websocket import AsgiSink
 
 from .live import Feed, Price, Prices, Quotes, Room, Said, Ticker, Typing
 from .models import Saying
@@ -122,6 +125,14 @@ async def drip(request: HttpRequest) -> StreamingHttpResponse:
 def _memory() -> int:
     """Bytes that are resident."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def sinks(request: HttpRequest) -> JsonResponse:
+    """How many transports of live connections this process has in memory, open or not."""
+    gc.collect()
+    return JsonResponse(
+        sum(type(thing) in (AsgiSink, AdoptedProtocol) for thing in gc.get_objects()), safe=False
+    )
 
 
 async def state(request: HttpRequest) -> JsonResponse:
