@@ -15,7 +15,7 @@ from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
-from holdfast.protocol.frames import ErrorPayload, JoinedPayload, Reset
+from holdfast.protocol.frames import JoinedPayload, Reset
 from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.session.session import RETRY_SECONDS, Phase, Session
 from holdfast.topics.owner import LONGEST, owner_of_client, owner_of_key
@@ -75,9 +75,8 @@ class Connection:
         self._sink: Sink = sink
         self._codec = codec
         self._places: dict[str, Place] = {}
-        self._tasks: set[asyncio.Task[None]] | None = (
-            None  # an empty set weighs as much as all this connection's fields
-        )
+        # An empty set weighs as much as all this connection's fields.
+        self._tasks: set[asyncio.Task[None]] | None = None
         self._paused_since: float | None = None
         self.ready = True
         self.blocked = False
@@ -110,13 +109,10 @@ class Connection:
     def receive(self, data: str | bytes) -> None:
         """A message has arrived."""
         try:
-            self._receive(data)
+            self._carry_out(self._session.receive(data, self._loop.time()))
         except Exception:
             logger.exception("%r could not handle a message, and is closed", self)
             self.hang_up(codes.FAILED)
-
-    def _receive(self, data: str | bytes) -> None:
-        self._carry_out(self._session.receive(data, self._loop.time()))
 
     def show_life(self) -> None:
         """The client has answered a ping of the transport, or sent one."""
@@ -294,12 +290,8 @@ class Connection:
             found = user_id(user)
         except Exception as error:  # noqa: BLE001 - reported there
             report(logger, "the project's TOKEN_USER failed", error)
-            again = verdict_of(error) is Verdict.UNAVAILABLE
-            self._carry_out(
-                self._session.not_authenticated(effect.ref, codes.UNAVAILABLE)
-                if again
-                else self._session.not_authenticated(effect.ref)
-            )
+            why = (codes.UNAVAILABLE,) if verdict_of(error) is Verdict.UNAVAILABLE else ()
+            self._carry_out(self._session.not_authenticated(effect.ref, *why))
             return
         if found is None:
             self._carry_out(self._session.not_authenticated(effect.ref))
@@ -385,12 +377,9 @@ class Connection:
                 recheck=now - place.checked >= self._service.policy.recheck_seconds,
                 place=place,
             )
-        except BadMessage as bad:
-            payload = ErrorPayload(code=bad.code.name, message=f"{bad.code.message} ({bad.detail})")
-            self._carry_out(self._session.failed(effect.ref, place.topic.name, payload))
-            return
-        except CallFailed as failure:
-            self._carry_out(self._session.failed(effect.ref, place.topic.name, failure.payload))
+        except (BadMessage, CallFailed) as error:
+            bad = CallFailed.of(error.code, detail=error.detail) if isinstance(error, BadMessage) else error
+            self._carry_out(self._session.failed(effect.ref, place.topic.name, bad.payload))
             return
         self._service.calls.perform(request, partial(self._answered, effect.ref, place, request.recheck, now))
 

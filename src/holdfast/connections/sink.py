@@ -41,6 +41,12 @@ class Closed:
     def send_events(self, burst: Burst) -> None:
         pass
 
+    def probe(self) -> bool:
+        return False
+
+    def report_blocking(self) -> None:
+        pass
+
     def close(self, code: int, reason: str) -> None:
         pass
 
