@@ -363,8 +363,7 @@ class Connection:
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _perform(self, effect: Perform) -> None:
-        place = self._place(effect.topic)
-        now = self._loop.time()
+        place, now = self._places[self._session.canonical(effect.topic)], self._loop.time()
         try:
             arguments = self._codec.payload(effect.payload)
             request = self._service.calls.request(
@@ -395,9 +394,6 @@ class Connection:
         if rechecked and place.checked != NOT_TRUSTED:  # else something was ordered since it was asked
             place.checked = now
         self._carry_out(session.performed(ref, outcome))
-
-    def _place(self, asked: str) -> Place:
-        return self._places[self._session.canonical(asked)]
 
     def __repr__(self) -> str:
         return f"<Connection {self._session.id} of {self.owner}>"
