@@ -9,6 +9,6 @@ django_application = get_asgi_application()
 from django.urls import path  # noqa: E402
 
 from bench.hall.consumers import Hall  # noqa: E402
-from holdfast.asgi import application as with_live_topics  # noqa: E402
+from holdfast.asgi import with_live_topics  # noqa: E402
 
 application = with_live_topics(django_application, websocket=[path("ws/chat/<slug:room>/", Hall.as_asgi())])

@@ -17,6 +17,7 @@ export type CodeName =
   | "unknown_action"
   | "invalid_payload"
   | "refused"
+  | "not_found"
   | "key_reused"
   | "outcome_unknown"
   | "timeout"
@@ -67,6 +68,7 @@ export const MESSAGES: Readonly<Record<CodeName, string>> = {
   unknown_action: "The topic has no action of this name.",
   invalid_payload: "The payload does not fit the action.",
   refused: "The application refused the call.",
+  not_found: "What the call is about does not exist.",
   key_reused: "This key was used before, for a different call.",
   outcome_unknown: "An earlier attempt with this key was interrupted; it may have been carried out.",
   timeout: "The call took longer than it may.",

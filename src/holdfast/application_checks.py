@@ -33,8 +33,8 @@ def check_application(**kwargs: Any) -> Sequence[CheckMessage]:
     return [
         Warning(
             f"ASGI_APPLICATION is {path!r}, which serves no live topics, so every live connection is refused.",
-            hint="Add to that module, below get_asgi_application(): `from holdfast.asgi import application as "
-            "with_live_topics`, and `application = with_live_topics(application)`.",
+            hint="Add to that module, below get_asgi_application(): `from holdfast.asgi import with_live_topics`, and "
+            "`application = with_live_topics(application)`.",
             id="holdfast.W021",
         )
     ]

@@ -6,7 +6,7 @@ In the project's ``asgi.py``::
 
     django_application = get_asgi_application()  # first: it loads the apps
 
-    from holdfast.asgi import application as with_live_topics
+    from holdfast.asgi import with_live_topics
 
     application = with_live_topics(django_application)
 
@@ -57,7 +57,7 @@ CALLS_MAY_TAKE_SECONDS = 10.0
 _refusals = RefusalLog(logger, time.monotonic())
 
 
-def application(
+def with_live_topics(
     django_application: Application, *, websocket: Sequence[URLPattern | URLResolver] = ()
 ) -> Application:
     """Serve live topics beside a Django application, with Channels' authentication and a check of the origin.

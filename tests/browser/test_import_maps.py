@@ -33,7 +33,7 @@ class Visit:
     def open(self, head: str) -> object:
         """What the page's module found."""
         with override_settings(DEBUG=True):
-            html = Template(f"<!doctype html><head>{{% load live %}}{head}{MODULE}").render(Context())
+            html = Template(f"<!doctype html><head>{{% load holdfast %}}{head}{MODULE}").render(Context())
 
         def serve(route: Route) -> None:
             path = route.request.url.removeprefix(SITE)

@@ -15,7 +15,7 @@ from holdfast import Event, Keep, Topic
 from holdfast.testing.live_server import LiveSite
 from holdfast.topics.registry import registry
 
-PAGE = """<!doctype html>{% load live %}<title>Bells</title><ul></ul>{% live_script %}
+PAGE = """<!doctype html>{% load holdfast %}<title>Bells</title><ul></ul>{% live_script %}
 <script type="module">
   import { connect } from "holdfast";
   const bells = connect().topic("bells");

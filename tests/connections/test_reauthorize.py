@@ -123,7 +123,7 @@ async def test_the_callers_user_is_the_one_that_was_just_read() -> None:
         after = socket.connection.caller.user
         assert before is not after
         assert rules.asked[-1] == ("rooms/1", after)
-        assert socket.connection.caller.session == socket.connection._session.id
+        assert socket.connection.caller.connection_id == socket.connection._session.id
 
 
 @in_jumping_time

@@ -38,7 +38,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 application = ProtocolTypeRouter({"http": application, "websocket": URLRouter([])})
 """
 WRAPPED = """
-from holdfast.asgi import application as with_live_topics
+from holdfast.asgi import with_live_topics
 
 inner = with_live_topics(application)
 

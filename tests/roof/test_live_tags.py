@@ -23,7 +23,7 @@ class Room(Topic):
 
 
 def rendered(text: str, **context: Any) -> str:
-    return Template("{% load live %}" + text).render(Context(context))
+    return Template("{% load holdfast %}" + text).render(Context(context))
 
 
 def data(html: str, attribute: str) -> Any:

@@ -218,7 +218,7 @@ def test_the_projects_own_asgi_application_is_served(start: Start, project: Path
     (project / "own_asgi.py").write_text(
         """
 from django.core.asgi import get_asgi_application
-from holdfast.asgi import application as with_live_topics
+from holdfast.asgi import with_live_topics
 
 inner = with_live_topics(get_asgi_application())
 

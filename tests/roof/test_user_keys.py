@@ -193,7 +193,7 @@ def sign_in(user: Any) -> str:
 
 def ways(user: Any) -> list[Any]:
     """How code names a user."""
-    ways = [user, SimpleLazyObject(lambda: user), user.pk, Caller(user=user, client="c", session="s")]
+    ways = [user, SimpleLazyObject(lambda: user), user.pk, Caller(user=user, client="c", connection_id="s")]
     if isinstance(user.pk, uuid.UUID):
         return [*ways, str(user.pk), str(user.pk).upper(), user.pk.hex]
     return [*ways, str(user.pk)]
@@ -219,7 +219,7 @@ def test_it_is_found_out_what_has_become_of_a_user(user: Any, model: Any, pk: An
 
 @each_key
 def test_every_way_to_name_a_user_is_one_owner(user: Any, model: Any, pk: Any, text: str) -> None:
-    owner = Caller(user=user, client="c", session="s").owner
+    owner = Caller(user=user, client="c", connection_id="s").owner
     assert {owner_of("evict", way) for way in ways(user)} == {owner}
     assert len(owner) <= 255  # the column of calls' keys
     assert (owner == f"user:{text}") == (len(text) <= LONGEST)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 ASGI = """
 
-from holdfast.asgi import application as with_live_topics
+from holdfast.asgi import with_live_topics
 application = with_live_topics(application)
 """
 

@@ -2,6 +2,6 @@
 
 from django.core.asgi import get_asgi_application
 
-from holdfast.asgi import application as with_live_topics
+from holdfast.asgi import with_live_topics
 
 application = with_live_topics(get_asgi_application())

@@ -229,12 +229,12 @@ def test_a_second_environment_is_one_too_many(live: Live) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_pytest_asyncio(alive: AsyncLive) -> None:
+async def test_pytest_asyncio(async_live: AsyncLive) -> None:
     def people() -> list[User]:
         return [person("ada", "lobby"), person("grace", "lobby")]
 
     users = await sync_to_async(people)()
-    ada, grace = [await alive.connect(user) for user in users]
+    ada, grace = [await async_live.connect(user) for user in users]
     await ada.join(LOBBY)
     await grace.join(LOBBY)
     number = await ada.call(LOBBY, "post", body="hi")
@@ -243,6 +243,8 @@ async def test_pytest_asyncio(alive: AsyncLive) -> None:
     await grace.expect_nothing()
 
 
-async def test_pytest_asyncio_in_a_transaction_that_handlers_cannot_see(alive: AsyncLive, db: Any) -> None:
+async def test_pytest_asyncio_in_a_transaction_that_handlers_cannot_see(
+    async_live: AsyncLive, db: Any
+) -> None:
     with pytest.raises(RuntimeError, match=r"django_db\(transaction=True\)"):
-        await alive.connect()
+        await async_live.connect()

@@ -148,7 +148,7 @@ def test_publishing_nothing_is_no_error(process: Process) -> None:
 
 def test_a_caller_or_a_client_can_be_excluded(process: Process) -> None:
     class Caller:
-        user, client, session = None, "c1", "s1"
+        user, client, connection_id = None, "c1", "s1"
 
     Room(room="lobby").publish(Posted(1), exclude=Caller())
     Room(room="lobby").publish(Posted(1), exclude="c2")

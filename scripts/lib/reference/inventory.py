@@ -76,9 +76,9 @@ def codes() -> list[Any]:
 
 def local_codes() -> dict[str, str]:
     """The codes that only the browser client gives, with their messages."""
-    text = (ROOT / "client" / "src" / "errors.ts").read_text()
+    text = (ROOT / "client" / "src" / "texts.ts").read_text()
     table = re.search(r"const LOCAL\b[^=]*= \{(.*?)\n\};", text, re.DOTALL)
-    assert table is not None, "client/src/errors.ts has no table LOCAL"
+    assert table is not None, "client/src/texts.ts has no table LOCAL"
     return dict(re.findall(r"""^\s*(\w+):\s*"((?:[^"\\]|\\.)*)",?$""", table[1], re.MULTILINE))
 
 

@@ -9,18 +9,18 @@ class Caller:
     """Handed to every action and to ``may_call``.
 
     ``user`` is Django's user, or ``AnonymousUser``. ``client`` is the id that the client keeps across its connections
-    (what ``exclude`` goes by), ``session`` the id of this one connection. ``host`` is the host that it was made to, where
+    (what ``exclude`` goes by), ``connection_id`` that of this one connection. ``host`` is the host that it was made to, where
     that matters (``HOLDFAST["HANDLER_CONTEXT"]``), else ``None``. The handshake's scope is not kept: it would be
     most of what a connection costs.
     """
 
-    __slots__ = ("client", "host", "session", "user")
+    __slots__ = ("client", "connection_id", "host", "user")
 
-    def __init__(self, *, user: Any, client: str, session: str, host: str | None = None) -> None:
+    def __init__(self, *, user: Any, client: str, connection_id: str, host: str | None = None) -> None:
         self.host = host
         self.user = user
         self.client = client
-        self.session = session
+        self.connection_id = connection_id
 
     @property
     def owner(self) -> str:
@@ -33,7 +33,7 @@ class Caller:
         return user_id(self.user)
 
     def __repr__(self) -> str:
-        return f"<Caller {self.owner} session {self.session}>"
+        return f"<Caller {self.owner} connection {self.connection_id}>"
 
 
 def user_id(user: Any) -> str | None:

@@ -102,7 +102,8 @@ class Connection:
     @property
     def caller(self) -> Caller:
         """Who this is to an action; made when it is asked for, since most connections never call one."""
-        return Caller(user=self.user, client=self._session.client, session=self._session.id, host=self.host)
+        session = self._session
+        return Caller(user=self.user, client=session.client, connection_id=session.id, host=self.host)
 
     # ── what the transport tells ─────────────────────────────────────────────────────────────────────────────────────
 

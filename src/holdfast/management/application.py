@@ -56,9 +56,9 @@ def load() -> Any:
         django.setup()
     path = _named()
     if path is None:
-        from holdfast.asgi import application  # asks for the settings
+        from holdfast.asgi import with_live_topics  # asks for the settings
 
-        return application(get_asgi_application())
+        return with_live_topics(get_asgi_application())
     try:
         return import_string(path)
     except ImportError as error:

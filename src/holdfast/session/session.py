@@ -23,6 +23,7 @@ from holdfast.protocol.frames import ErrorPayload, raw_json
 
 from .bucket import Bucket
 from .effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
+from .errors import error_reply
 
 FLOOD = 100
 """So many more messages that were bad or too fast than good ones, and a client is not going to better itself."""
@@ -119,11 +120,11 @@ class Session:
         try:
             frame: frames.Inbound | Send = self._decode(data)
         except BadMessage as bad:
-            frame = self._error(bad.code, ref=bad.ref, message=bad.detail)
+            frame = error_reply(bad.code, ref=bad.ref, message=bad.detail)
         else:
             if wait:
                 ref, topic = getattr(frame, "ref", None), getattr(frame, "topic", None)
-                frame = self._error(codes.RATE_LIMITED, ref=ref, topic=topic, retry_after=wait)
+                frame = error_reply(codes.RATE_LIMITED, ref=ref, topic=topic, retry_after=wait)
         self._flood = self._flood + 1 if isinstance(frame, Send) else max(self._flood - 1, 0)
         if self._flood > FLOOD:
             return self.hang_up(codes.FLOODING, after=self._limits.heartbeat)
@@ -155,7 +156,7 @@ class Session:
             case frames.Refresh():
                 return [Authenticate(frame.payload.token, frame.ref)]
             case frames.Hello():
-                return [self._error(codes.UNEXPECTED_HELLO)]
+                return [error_reply(codes.UNEXPECTED_HELLO)]
 
     # ── hello, authentication ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -200,7 +201,7 @@ class Session:
             return []
         if ref is None:
             return self.hang_up(code if code.close else codes.UNAUTHENTICATED)
-        return [self._error(code, ref=ref, retry_after=RETRY_SECONDS if code.retry else None)]
+        return [error_reply(code, ref=ref, retry_after=RETRY_SECONDS if code.retry else None)]
 
     # ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,9 +211,9 @@ class Session:
         if membership is not None:
             if membership.will_be_left:
                 return self._wait(membership, frame)
-            return [self._error(codes.ALREADY_JOINED, ref=frame.ref, topic=self.canonical(asked))]
+            return [error_reply(codes.ALREADY_JOINED, ref=frame.ref, topic=self.canonical(asked))]
         if len(self._memberships) >= self._limits.topics:
-            return [self._error(codes.TOO_MANY_TOPICS, ref=frame.ref, topic=frame.topic)]
+            return [error_reply(codes.TOO_MANY_TOPICS, ref=frame.ref, topic=frame.topic)]
         self._memberships[frame.topic] = Membership()
         return [Admit(frame.ref, frame.topic, frame.payload.since)]
 
@@ -220,7 +221,7 @@ class Session:
         asked = self._by_alias.get(frame.topic, frame.topic)
         membership = self._memberships.get(asked)
         if membership is None or membership.will_be_left:
-            return [self._error(codes.NOT_JOINED, ref=frame.ref, topic=frame.topic)]
+            return [error_reply(codes.NOT_JOINED, ref=frame.ref, topic=frame.topic)]
         if not membership.joined:
             return self._wait(membership, frame)
         del self._memberships[asked]
@@ -229,7 +230,7 @@ class Session:
 
     def _wait(self, membership: Membership, frame: frames.Join | frames.Leave) -> list[Effect]:
         if len(membership.waiting) >= MOVES:
-            return [self._error(codes.RATE_LIMITED, ref=frame.ref, topic=frame.topic, retry_after=1.0)]
+            return [error_reply(codes.RATE_LIMITED, ref=frame.ref, topic=frame.topic, retry_after=1.0)]
         membership.waiting = (*membership.waiting, frame)
         return []
 
@@ -278,7 +279,7 @@ class Session:
             return []
         membership = self._memberships.pop(asked)
         self._drop_alias(asked)
-        refusal = self._error(code, ref=ref, topic=topic or asked, message=message, retry_after=retry_after)
+        refusal = error_reply(code, ref=ref, topic=topic or asked, message=message, retry_after=retry_after)
         return [refusal, *self._go_on(membership.waiting)]
 
     def expelled(self, canonical: str, code: Code, reason: str | None = None) -> list[Effect]:
@@ -327,7 +328,7 @@ class Session:
     def _not_called(self, frame: frames.Call, code: Code, retry_after: float | None = None) -> list[Effect]:
         if frame.ref is None:
             return []
-        return [self._error(code, ref=frame.ref, topic=frame.topic, retry_after=retry_after)]
+        return [error_reply(code, ref=frame.ref, topic=frame.topic, retry_after=retry_after)]
 
     def performed(self, ref: int | None, result: bytes) -> list[Effect]:
         """A call was carried out; ``result`` is JSON text."""
@@ -385,21 +386,6 @@ class Session:
     def closed(self) -> None:
         """The connection is gone."""
         self.phase = Phase.CLOSED
-
-    @staticmethod
-    def _error(
-        code: Code,
-        *,
-        ref: int | None = None,
-        topic: str | None = None,
-        message: str | None = None,
-        retry_after: float | None = None,
-    ) -> Send:
-        text = code.message if message is None else f"{code.message} ({message})"
-        payload = ErrorPayload(
-            code=code.name, message=text, retry_after=None if retry_after is None else round(retry_after, 3)
-        )
-        return Send(frames.Error(ref=ref, topic=topic, payload=payload))
 
 
 def _size(text: str) -> int:

@@ -16,7 +16,7 @@ between the two is encoded and decoded as on the wire. The log is the project's 
 ``LiveClient`` is for ``def`` tests, ``AsyncLiveClient`` has the same methods, awaited, for ``async def`` tests. All
 clients of one test share an environment: ``Live`` or ``AsyncLive``. The first client makes one if the test has not, and
 the last one ends it. Tests with a browser need a server: ``LiveServerTestCase``. With pytest, ``pytest_plugins = ["holdfast.testing.pytest"]`` brings it as the fixtures ``live``,
-``alive`` and ``live_site``.
+``async_live`` and ``live_site``.
 
 Names are imported on first use, so that a pytest plugin may import this package before Django is set up.
 """

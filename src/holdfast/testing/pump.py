@@ -97,7 +97,7 @@ def forbid_running_loop() -> None:
         return
     raise RuntimeError(
         "LiveClient and Live are for def tests; in an async def test use AsyncLiveClient, AsyncLive or the fixture "
-        "`alive`, and await their methods."
+        "`async_live`, and await their methods."
     )
 
 

@@ -49,8 +49,8 @@ def live_site(transactional_db: None) -> "Iterator[LiveSite]":
 if pytest_asyncio is not None:
 
     @pytest_asyncio.fixture
-    async def alive() -> "AsyncIterator[AsyncLive]":
-        """The test's live environment, for ``async def`` tests with pytest-asyncio: ``await alive.connect(user)``.
+    async def async_live() -> "AsyncIterator[AsyncLive]":
+        """The test's live environment, for ``async def`` tests with pytest-asyncio: ``await async_live.connect(user)``.
 
         Where the test uses the database, mark it with ``django_db(transaction=True)``: async code has database
         connections of another thread than the one in which ``django_db`` alone begins a transaction.

@@ -9,7 +9,7 @@ class Caller(Protocol):
     """The connection, and through it the person, that an action runs for.
 
     ``user`` is Django's user (an ``AnonymousUser`` when nobody is signed in), ``client`` the id that the client keeps
-    across its connections (what ``exclude`` goes by), ``session`` the id of this one connection.
+    across its connections (what ``exclude`` goes by), ``connection_id`` that of this one connection.
     """
 
     @property
@@ -19,7 +19,7 @@ class Caller(Protocol):
     def client(self) -> str: ...
 
     @property
-    def session(self) -> str: ...
+    def connection_id(self) -> str: ...
 
 
 def client_of(method: str, exclude: object) -> str:

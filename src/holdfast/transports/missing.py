@@ -93,7 +93,7 @@ class Refusals:
         self._next_line = now + LOGGED_EVERY_SECONDS
         logger.error(
             "A live connection was refused at %s: the application that this server runs has no live topics. Wrap Django's "
-            "application in asgi.py with holdfast.asgi.application; the system check holdfast.W021 says how. This is "
+            "application in asgi.py with holdfast.asgi.with_live_topics; the system check holdfast.W021 says how. This is "
             "logged once a minute.",
             path,
         )

@@ -8,7 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.servers.project.settings"
 
 django_application = get_asgi_application()
 
-from holdfast.asgi import application as with_live_topics  # noqa: E402
+from holdfast.asgi import with_live_topics  # noqa: E402
 
 from .routing import websocket_urlpatterns  # noqa: E402
 

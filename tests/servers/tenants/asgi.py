@@ -6,6 +6,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.servers.tenants.settings"
 
 django_application = get_asgi_application()
 
-from holdfast.asgi import application as with_live_topics  # noqa: E402
+from holdfast.asgi import with_live_topics  # noqa: E402
 
 application = with_live_topics(django_application)

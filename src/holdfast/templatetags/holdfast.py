@@ -1,4 +1,4 @@
-"""``{% load live %}``: what a page needs to use live topics."""
+"""``{% load holdfast %}``: what a page needs to use live topics."""
 
 from typing import Any
 
