@@ -11,7 +11,7 @@ import { minify } from "terser";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const STATIC = join(HERE, "../src/holdfast/static/holdfast");
-const BANNER = "/* Holdfast client. BSD-3-Clause. Built from client/ by `npm run build`: do not edit. */";
+const BANNER = "/* Holdfast, BSD-3-Clause. Built from client/ */";
 
 /**
  * What modules say to each other, under names that the bundle may shorten. None of them is part of the public types or
@@ -20,7 +20,7 @@ const BANNER = "/* Holdfast client. BSD-3-Clause. Built from client/ by `npm run
 export const INTERNAL = (
   "address agrees attempt begin cancel canonical changed connection cursor dead dispatch emit ended ends event " +
   "final flush forget handles heard idle interrupted late limit listeners make manager move off open opened " +
-  "others post presenceNews probe promise received release renew request run schedule sent settle soon stop " +
+  "others patient post presenceNews probe promise received release renew request run schedule sent settle soon stop " +
   "suspend suspended sync take target unread userChanged wanted welcome welcomed wrap"
 ).split(" ");
 
@@ -41,7 +41,7 @@ async function bundle(entry, format) {
     legalComments: "none",
     write: false,
   });
-  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3 }, format: { preamble: BANNER } };
+  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, sequences: false, inline: false, lhs_constants: false }, format: { preamble: BANNER } };
   const { code } = await minify(result.outputFiles[0].text, options);
   return `${code}\n`;
 }

@@ -20,6 +20,8 @@ export class Call {
   sent = false;
   /** It had to wait, for a connection or for a place: its time of sending was the client's choice. */
   late = false;
+  /** It was sent on an earlier connection too, which broke: a large answer on a slow line must not break this one. */
+  patient = false;
   #resolve!: (value: unknown) => void;
   #reject!: (error: unknown) => void;
   #cancelTimeout: Cancel | undefined;

@@ -1,5 +1,5 @@
 import { Call, type CallTarget } from "./call.js";
-import type { Clock } from "./clock.js";
+import type { Cancel, Clock } from "./clock.js";
 import type { Connection } from "./connection.js";
 import { errorFrom, LiveError } from "./errors.js";
 import type { Answer } from "./frames.js";
@@ -15,6 +15,9 @@ export interface CallsSettings {
   connection(): Connection | undefined;
 }
 
+/** When a call has waited so many milliseconds, and nothing was heard for as long, the connection is in doubt. */
+const DOUBT = 5_000;
+
 /** All calls without an answer, in the order in which they were made: sent in it, and sent again in it. */
 export class Calls {
   readonly #settings: CallsSettings;
@@ -22,6 +25,7 @@ export class Calls {
   readonly #held = new Set<CallTarget>();
   /** Calls of which one may be what the server could not read. While there are any, calls are sent one at a time. */
   readonly #suspects = new Set<Call>();
+  #doubt: Cancel | undefined;
   #running = 0;
   /** Answers to requests of an earlier round are too late. */
   #round = 0;
@@ -60,7 +64,9 @@ export class Calls {
   /** The connection is gone: what it has not answered is sent again on the next one. */
   interrupted(): void {
     this.#suspects.clear();
-    this.#again(() => undefined);
+    this.#again((call) => {
+      call.patient = true;
+    });
   }
 
   /**
@@ -105,9 +111,20 @@ export class Calls {
       });
       this.#running++;
       call.sent = true;
+      this.#watch();
     } catch (error) {
       this.#give(call, error);
     }
+  }
+
+  /** While calls wait: probe a silent connection. One that lives answers, however long the calls take. */
+  #watch(): void {
+    this.#doubt ??= this.#settings.clock.after(DOUBT, () => {
+      this.#doubt = undefined;
+      if (![...this.#pending].some(({ sent, patient }) => sent && !patient)) return;
+      this.#settings.connection()?.probe(DOUBT);
+      this.#watch();
+    });
   }
 
   #answered(call: Call, answer: Answer): void {
@@ -149,6 +166,11 @@ export class Calls {
 
   #forget(call: Call): boolean {
     this.#suspects.delete(call);
-    return this.#pending.delete(call);
+    const known = this.#pending.delete(call);
+    if (!this.#pending.size) {
+      this.#doubt?.();
+      this.#doubt = undefined;
+    }
+    return known;
   }
 }

@@ -74,9 +74,9 @@ export class Connection {
     this.#answers.set(ref, answered);
   }
 
-  /** Find out whether the connection still lives. */
-  probe(): void {
-    this.#heartbeat?.probe();
+  /** Find out whether the connection still lives, unless something arrived in the last `silence` milliseconds. */
+  probe(silence?: number): void {
+    this.#heartbeat?.probe(silence);
   }
 
   /** Close it; the owner hears nothing more. */

@@ -57,6 +57,7 @@ export class Handle implements CallTarget {
   readonly #ready = new Ready<JoinedInfo>();
   #state: TopicState = Object.freeze({ status: "joining", joined: undefined, error: undefined });
   #over = false;
+  #awaited = false;
   #last: Position | undefined;
 
   constructor(name: string, host: HandleHost, behind: boolean, signal: AbortSignal | undefined) {
@@ -93,6 +94,7 @@ export class Handle implements CallTarget {
   }
 
   get ready(): Promise<JoinedInfo> {
+    this.#awaited = true;
     return this.#ready.promise;
   }
 
@@ -174,12 +176,19 @@ export class Handle implements CallTarget {
     this.#ready.reject(reason);
     this.#host.calls.reject(reason, this);
     if (known) this.#presence.emit("change", []);
-    if (status === "refused") this.#lifecycle.emit(status, { error: reason });
-    else this.#lifecycle.emit(status, { error });
+    if (status === "refused" && !this.#heard) {
+      console.warn(`Holdfast: "${this.name}" was refused; see lifecycle.on("refused")`, reason);
+    }
+    this.#lifecycle.emit(status, { error });
     this.#become({ status, error });
     this.#events.end();
     this.#presence.end("change");
     this.#lifecycle.end(status, "change");
+  }
+
+  /** Whether the page learns of a refusal: by a handler, by a store, or by `ready`. */
+  get #heard(): boolean {
+    return this.#awaited || this.#lifecycle.of("refused").length + this.#lifecycle.of("change").length > 0;
   }
 
   #become(change: Partial<TopicState>): void {

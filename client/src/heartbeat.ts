@@ -2,6 +2,8 @@ import type { Cancel, Clock } from "./clock.js";
 
 /** After a ping something must arrive within so many milliseconds. */
 const PATIENCE = 10_000;
+/** The same when there is a reason to doubt the connection. */
+const DOUBTED = 5_000;
 /** A timer that fires so many milliseconds late was held back: the tab in the background, the machine asleep. */
 const LATE = 5_000;
 
@@ -23,13 +25,15 @@ export class Heartbeat {
   readonly #owner: HeartbeatOwner;
   #cancelNext: Cancel = () => undefined;
   #cancelDeadline: Cancel | undefined;
+  #due = 0;
   #pingedAt = 0;
+  #heardAt: number;
 
   constructor(clock: Clock, seconds: number, owner: HeartbeatOwner) {
     this.#clock = clock;
     this.#interval = seconds * 1_000;
     this.#owner = owner;
-    this.#pingedAt = clock.now();
+    this.#pingedAt = this.#heardAt = clock.now();
     this.#plan();
   }
 
@@ -40,14 +44,13 @@ export class Heartbeat {
   heard(asked = false): void {
     this.#cancelDeadline?.();
     this.#cancelDeadline = undefined;
-    if (asked || this.#clock.now() - this.#pingedAt >= this.#interval) this.probe();
+    this.#heardAt = this.#clock.now();
+    if (asked || this.#heardAt - this.#pingedAt >= this.#interval) this.#beat(PATIENCE);
   }
 
-  /** Find out now whether the connection lives. */
-  probe(): void {
-    this.#ping();
-    this.#cancelDeadline ??= this.#watch(false);
-    this.#plan();
+  /** Find out now whether the connection lives, unless something arrived in the last `silence` milliseconds. */
+  probe(silence = 0): void {
+    if (this.#clock.now() - this.#heardAt >= silence) this.#beat(DOUBTED);
   }
 
   stop(): void {
@@ -58,8 +61,14 @@ export class Heartbeat {
   #plan(): void {
     this.#cancelNext();
     this.#cancelNext = this.#clock.after(this.#interval, () => {
-      this.probe();
+      this.#beat(PATIENCE);
     });
+  }
+
+  #beat(patience: number): void {
+    this.#ping();
+    this.#watch(patience);
+    this.#plan();
   }
 
   #ping(): void {
@@ -67,14 +76,18 @@ export class Heartbeat {
     this.#owner.ping();
   }
 
-  #watch(lastChance: boolean): Cancel {
-    const due = this.#clock.now() + PATIENCE;
-    return this.#clock.after(PATIENCE, () => {
+  #watch(patience: number, lastChance = false): void {
+    const due = this.#clock.now() + patience;
+    if (this.#cancelDeadline && this.#due <= due) return;
+    this.#cancelDeadline?.();
+    this.#due = due;
+    this.#cancelDeadline = this.#clock.after(patience, () => {
+      this.#cancelDeadline = undefined;
       if (lastChance || this.#clock.now() - due < LATE) {
         this.#owner.dead();
       } else {
         this.#ping();
-        this.#cancelDeadline = this.#watch(true);
+        this.#watch(patience, true);
       }
     });
   }

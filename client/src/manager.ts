@@ -27,6 +27,9 @@ export interface ManagerSettings extends ConnectionSettings {
 /** A connection that has lasted so many milliseconds ends a row of failures. */
 const STABLE = 10_000;
 
+/** A client that was never online says so on the console after so many failures, once: a mistake in the set-up is likely. */
+const ROW = 2;
+
 /** Keeps one connection after another, and tells topics and calls when there is one. */
 export class Manager {
   readonly client: string;
@@ -185,10 +188,9 @@ export class Manager {
   }
 
   #received(frame: ServerFrame): void {
-    const { type } = frame;
-    if (type === "event" || type === "reset" || type === "presence" || type === "left") this.#topics.received(frame);
-    else if (type === "error") this.#complained(errorFrom(frame.payload), frame.ref);
     // A pong has done its work by arriving; what a newer server may say besides is not for us.
+    if (frame.type === "error") this.#complained(errorFrom(frame.payload), frame.ref);
+    else this.#topics.received(frame);
   }
 
   /** An error that answers nothing that still waits. */
@@ -199,6 +201,9 @@ export class Manager {
 
   #ended({ error, final, after }: Ending): void {
     if (this.#usable && this.#clock.now() - this.#onlineSince >= STABLE) this.#backoff.reset();
+    if (this.user === undefined && (final || this.#backoff.attempt === ROW)) {
+      console.warn("Holdfast: cannot connect. Check URL, server, asgi.py, ORIGINS", error);
+    }
     this.#interrupted(error);
     if (final) {
       this.#topics.suspend(error);

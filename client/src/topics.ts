@@ -1,6 +1,6 @@
 import type { LiveError } from "./errors.js";
 import { errorFrom } from "./errors.js";
-import type { Event, Left, PresenceFrame, Reset } from "./frames.js";
+import type { ServerFrame } from "./frames.js";
 import type { Handle } from "./handle.js";
 import type { Position } from "./position.js";
 import type { LeaseOptions, TopicOptions } from "./topic.js";
@@ -60,13 +60,13 @@ export class Topics {
   }
 
   /** A message about a topic that answers no request. */
-  received(frame: Event | Reset | PresenceFrame | Left): void {
+  received(frame: ServerFrame): void {
     for (const topic of this.#all) {
-      if (topic.canonical !== frame.topic) continue;
+      if (!("topic" in frame) || topic.canonical !== frame.topic) continue;
       if (frame.type === "event") topic.event(frame);
       else if (frame.type === "reset") topic.reset(frame);
       else if (frame.type === "presence") topic.presenceNews(frame.payload);
-      else if (frame.payload) topic.ended(errorFrom(frame.payload));
+      else if (frame.type === "left" && frame.payload) topic.ended(errorFrom(frame.payload));
     }
   }
 
@@ -142,5 +142,5 @@ function standsFor(topic: Subscription, name: string): boolean {
 
 function warn(name: string, at: Position | undefined): void {
   const where = at ? `at ${at.epoch}:${at.offset}` : "at its present end";
-  console.warn(`Holdfast: "${name}" is in use and stays ${where}. Leave it first.`);
+  console.warn(`Holdfast: "${name}" is in use and stays ${where}. Leave first.`);
 }

@@ -3,7 +3,7 @@ import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 
 import { settle } from "./clock.js";
-import { answerJoin, failure, inRoom, refuse, watch, world, type World } from "./world.js";
+import { answerJoin, failure, inRoom, nextAttempt, posted, refuse, watch, world, type World } from "./world.js";
 
 /** Lose the connection, come back and be in the room again. */
 async function comeBack({ server, clock }: World): Promise<void> {
@@ -396,7 +396,7 @@ test("a settled call leaves no timer behind", async () => {
   const before = clock.waiting;
   const call = room.call("post", {}, { timeout: 5_000, signal: new AbortController().signal });
   await settle();
-  expect(clock.waiting).toBe(before + 1);
+  expect(clock.waiting).toBe(before + 2); // its own limit, and the look at a silent connection
   await socket.say({ type: "result", ref: 2, payload: null });
   await call;
   expect(clock.waiting).toBe(before);
@@ -459,4 +459,60 @@ test("only the calls of a refused topic are rejected", async () => {
   expect((await theirs).code).toBe("forbidden");
   expect(story).toEqual(["refused forbidden"]);
   expect(ours.now).toBe("pending");
+});
+
+test("a call on a frozen connection finds it out in ten seconds, and is sent again on the next one", async () => {
+  const around = await inRoom();
+  const { clock, server, socket, room, live } = around;
+  await clock.advance(2_000);
+  const call = room.call("post");
+  await clock.advance(5_000);
+  expect([socket.of("ping").length, live.status]).toEqual([1, "online"]);
+  await clock.advance(5_000);
+  expect([live.status, live.state.error?.code]).toEqual(["waiting", "heartbeat_missed"]);
+  await nextAttempt(around);
+  const next = await server.accept();
+  await answerJoin(next, { epoch: "k3", offset: 41, recovered: true });
+  await next.say({ type: "result", ref: next.of("call")[0]?.ref, payload: 1 } as never);
+  expect(await call).toBe(1);
+});
+
+test("a slow action does not harm a connection that answers, and costs a ping in five seconds at most", async () => {
+  const { clock, socket, room, statuses } = await inRoom();
+  const call = room.call("slow");
+  for (let second = 0; second < 60; second++) {
+    const before = socket.of("ping").length;
+    await clock.advance(1_000);
+    if (socket.of("ping").length > before) await socket.say({ type: "pong" });
+  }
+  expect(statuses).toEqual(["connecting", "online"]);
+  expect(socket.of("ping").length).toBeGreaterThan(4);
+  expect(socket.of("ping").length).toBeLessThanOrEqual(12);
+  await socket.say({ type: "result", ref: socket.of("call")[0]?.ref, payload: 1 } as never);
+  expect(await call).toBe(1);
+});
+
+test("a connection that brings events is not probed for a call that waits", async () => {
+  const { clock, socket, room } = await inRoom();
+  void failure(room.call("slow"));
+  for (let offset = 42; offset < 52; offset++) {
+    await clock.advance(2_000);
+    await socket.say(posted(offset));
+  }
+  expect(socket.of("ping")).toEqual([]);
+  room.leave();
+});
+
+test("a call whose answer was too slow once gets the patience of any message", async () => {
+  const around = await inRoom();
+  const { clock, server, room, live } = around;
+  void failure(room.call("large"));
+  await clock.advance(10_000);
+  expect(live.status).toBe("waiting");
+  await nextAttempt(around);
+  const next = await server.accept();
+  await answerJoin(next, { epoch: "k3", offset: 41, recovered: true });
+  await clock.advance(20_000);
+  expect([live.status, next.of("ping").length]).toEqual(["online", 0]);
+  room.leave();
 });

@@ -118,12 +118,12 @@ test("a clock that was set back does not keep the ping of the server from being 
   expect(log).toEqual(["ping -3600"]);
 });
 
-test("a probe asks at once and judges in ten seconds", async () => {
+test("a probe asks at once and judges in five seconds", async () => {
   const { clock, heartbeat, log } = beating();
   await clock.advance(3_000);
   heartbeat.probe();
   await clock.advance(10_000);
-  expect(log).toEqual(["ping 3", "dead 13"]);
+  expect(log).toEqual(["ping 3", "dead 8"]);
 });
 
 test("a stopped heartbeat leaves no timer behind", async () => {
@@ -131,4 +131,29 @@ test("a stopped heartbeat leaves no timer behind", async () => {
   await clock.advance(26_000);
   heartbeat.stop();
   expect(clock.waiting).toBe(0);
+});
+
+test("a probe shortens the patience of a ping before it, and never extends it", async () => {
+  const early = beating();
+  await early.clock.advance(26_000);
+  early.heartbeat.probe();
+  await early.clock.advance(10_000);
+  expect(early.log).toEqual(["ping 25", "ping 26", "dead 31"]);
+  const late = beating();
+  await late.clock.advance(33_000);
+  late.heartbeat.probe();
+  await late.clock.advance(10_000);
+  expect(late.log).toEqual(["ping 25", "ping 33", "dead 35"]);
+});
+
+test("a probe that asks for silence first passes over a connection that was just heard", async () => {
+  const { clock, heartbeat, log } = beating();
+  await clock.advance(6_000);
+  heartbeat.heard();
+  await clock.advance(4_000);
+  heartbeat.probe(5_000);
+  expect(log).toEqual([]);
+  await clock.advance(1_000);
+  heartbeat.probe(5_000);
+  expect(log).toEqual(["ping 11"]);
 });

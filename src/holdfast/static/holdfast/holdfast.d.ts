@@ -1,4 +1,4 @@
-/* Holdfast client. BSD-3-Clause. Built from client/ by `npm run build`: do not edit. */
+/* Holdfast, BSD-3-Clause. Built from client/ */
 
 /// <reference lib="esnext.disposable" />
 
