@@ -16,9 +16,13 @@ export type LocalCode =
 /** `timeout` may be the server's word or the client's. A newer server may send a code that is not in the list. */
 export type ErrorCode = CodeName | LocalCode;
 
+/** Texts by the name of a field. */
+export type FieldErrors = Readonly<Record<string, readonly string[]>>;
+
 export interface LiveErrorDetails {
   readonly retryAfter?: number | undefined;
   readonly reason?: string | undefined;
+  readonly errors?: FieldErrors | undefined;
   readonly cause?: unknown;
 }
 
@@ -35,6 +39,8 @@ export class LiveError extends Error {
   readonly retryAfter: number | undefined;
   /** The application's own word, with codes `refused`, `evicted` and `disconnected`. */
   readonly reason: string | undefined;
+  /** What is wrong with which field, with code `invalid_payload`; what concerns no single field is under `__all__`. */
+  readonly errors: FieldErrors | undefined;
 
   constructor(code: ErrorCode | (string & Record<never, never>), message?: string, details: LiveErrorDetails = {}) {
     super(message ?? wordsOf(code), details.cause === undefined ? {} : details);
@@ -42,6 +48,7 @@ export class LiveError extends Error {
     this.retry = [...RETRIED, "connection_lost", "connect_timeout"].includes(code);
     this.retryAfter = details.retryAfter;
     this.reason = details.reason;
+    this.errors = details.errors;
   }
 }
 
@@ -52,6 +59,5 @@ export function wordsOf(code: string): string {
 
 /** The error that a payload of the wire tells of. */
 export function errorFrom(payload: ErrorPayload): LiveError {
-  const { code, message, reason } = payload;
-  return new LiveError(code, message, { reason, retryAfter: positive(payload.retry_after) });
+  return new LiveError(payload.code, payload.message, { ...payload, retryAfter: positive(payload.retry_after) });
 }

@@ -100,6 +100,7 @@ export interface ErrorPayload {
   readonly reason?: string;
   /** Seconds. */
   readonly retry_after?: number;
+  readonly errors?: Readonly<Record<string, readonly string[]>>;
 }
 
 export interface Left {

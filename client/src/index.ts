@@ -23,7 +23,7 @@ export type { Cancel, Clock } from "./clock.js";
 export type { CodeName } from "./codes.js";
 export type { Asked } from "./connection.js";
 export type { Off, OnOptions } from "./emitter.js";
-export { LiveError, type ErrorCode, type LocalCode } from "./errors.js";
+export { LiveError, type ErrorCode, type FieldErrors, type LocalCode } from "./errors.js";
 export type { Member, ResetReason } from "./frames.js";
 export type { ConnectOptions, Live, LiveEvents, LiveState, LiveStatus, StatusDetail } from "./live.js";
 export type { Position } from "./position.js";

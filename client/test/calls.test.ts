@@ -58,6 +58,15 @@ test("a call that fails is rejected with what the server said", async () => {
   expect(error).toMatchObject({ name: "LiveError", code: "refused", reason: "room_closed", retry: false });
 });
 
+test("a call whose arguments are not valid is told what is wrong with which field", async () => {
+  const { room, socket } = await inRoom();
+  const call = failure(room.call("post"));
+  await settle();
+  const errors = { body: ["Too long."], __all__: ["Not on Sundays."] };
+  await refuse(socket, "call", "invalid_payload", { errors });
+  expect(await call).toMatchObject({ code: "invalid_payload", errors });
+});
+
 test("a call that hits a limit at the moment it is made is the caller's to repeat", async () => {
   const { room, socket } = await inRoom();
   const call = failure(room.call("post"));

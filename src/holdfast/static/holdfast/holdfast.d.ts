@@ -38,9 +38,12 @@ export type ResetReason = "trimmed" | "epoch" | "interrupted";
 export type LocalCode = "closed" | "connection_lost" | "connect_timeout" | "invalid_url" | "left" | "no_websocket" | "queue_full" | "user_changed";
 /** `timeout` may be the server's word or the client's. A newer server may send a code that is not in the list. */
 export type ErrorCode = CodeName | LocalCode;
+/** Texts by the name of a field. */
+export type FieldErrors = Readonly<Record<string, readonly string[]>>;
 export interface LiveErrorDetails {
 	readonly retryAfter?: number | undefined;
 	readonly reason?: string | undefined;
+	readonly errors?: FieldErrors | undefined;
 	readonly cause?: unknown;
 }
 /**
@@ -56,6 +59,8 @@ export declare class LiveError extends Error {
 	readonly retryAfter: number | undefined;
 	/** The application's own word, with codes `refused`, `evicted` and `disconnected`. */
 	readonly reason: string | undefined;
+	/** What is wrong with which field, with code `invalid_payload`; what concerns no single field is under `__all__`. */
+	readonly errors: FieldErrors | undefined;
 	constructor(code: ErrorCode | (string & Record<never, never>), message?: string, details?: LiveErrorDetails);
 }
 /** A value, or a function that is asked for it at every attempt to connect. */
