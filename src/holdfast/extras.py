@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db.utils import load_backend
 
 PACKAGES: Mapping[str, Sequence[str]] = {
     "redis": ("hiredis", "redis"),
@@ -18,6 +17,11 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "channels-redis": ("channels_redis",),
 }
 """The packages that each extra brings, by the names under which they are imported."""
+
+DRIVERS = ("psycopg", "psycopg2")
+"""Drivers that Django's own backends for PostgreSQL take."""
+
+POSTGRESQL = frozenset({"django.db.backends.postgresql", "django.contrib.gis.db.backends.postgis"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,9 +58,9 @@ def require_database_driver(databases: Mapping[str, dict[str, Any]], aliases: It
 
     Django itself finds that out with the first model, long before system checks run, and names the drivers only.
     """
+    if any(find_spec(driver) for driver in DRIVERS):
+        return
     for alias in sorted(aliases):
-        try:
-            load_backend(databases.get(alias, {}).get("ENGINE") or "django.db.backends.dummy")
-        except ImproperlyConfigured as error:
-            if "psycopg" in str(error):
-                Want(extra="postgresql", because=f'DATABASES["{alias}"] is PostgreSQL').require()
+        # By name: another backend's module may not be imported before the apps are loaded.
+        if databases.get(alias, {}).get("ENGINE") in POSTGRESQL:
+            Want(extra="postgresql", because=f'DATABASES["{alias}"] is PostgreSQL').require()

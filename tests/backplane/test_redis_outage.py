@@ -260,6 +260,7 @@ async def test_a_primary_that_sentinels_name_no_more_is_left_although_it_lives(
 # ── a cluster ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.alone  # the nodes of the cluster agree within their timeouts
 async def test_a_slot_that_moves_to_another_node_is_followed(make: Make, own_cluster: Cluster) -> None:
     sender = make(own_cluster.url)
     topics = [f"rooms/{number}" for number in range(30)]

@@ -16,7 +16,7 @@ def copied(folder: Path) -> Path:
     for name in ("docs", "scripts", "src"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     (folder / "client" / "src").mkdir(parents=True)
-    for name in ("mkdocs.yml", "PROTOCOL.md", "client/src/errors.ts", "client/src/codes.ts"):
+    for name in ("mkdocs.yml", "PROTOCOL.md", "client/src/texts.ts", "client/src/codes.ts"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 

@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.slow
+# It starts a run of its own, with servers: beside other tests that takes its time.
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
 
 
 def soon(condition: object, *, seconds: float) -> bool:
@@ -63,12 +64,12 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, scratch: Path,
         start_new_session=True,
     )
     try:
-        soon(lambda: waits.exists() or run.poll() is not None, seconds=40)
+        soon(lambda: waits.exists() or run.poll() is not None, seconds=50)
         assert run.poll() is None, run.communicate()[0]
         assert waits.exists()
         assert processes_below(scratch)
         run.send_signal(how)
-        run.communicate(timeout=25)
+        run.communicate(timeout=45)
     finally:
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)

@@ -227,6 +227,7 @@ def pids(server: Running, count: int) -> set[int]:
     return found
 
 
+@pytest.mark.alone  # old and new workers share the machine with what it measures
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_sighup_replaces_the_workers_and_refuses_nobody(
     pool: Pool, tmp_path: Path, workers: int

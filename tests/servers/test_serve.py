@@ -88,8 +88,7 @@ def test_it_says_what_it_does(served: Running) -> None:
     output = served.process.output()
 
     assert "live topics at /live/ws" in output
-    several = "Only the database connects the 2 workers: durable events reach the clients of other workers up to 0.2 s late"
-    assert (several in output) is (workers_of(served) == 2)
+    assert "Only the database connects" not in output  # the workers of one machine reach each other
     assert not re.search(r'"(GET|WebSocket) ', output), "no access log unless it is asked for"
 
 

@@ -155,7 +155,8 @@ unsendable = pytest.mark.parametrize(("value", "place", "why"), UNSENDABLE, ids=
 
 
 @pytest.fixture(autouse=True)
-def _in_german() -> Any:
+def _in_german(settings: Any) -> Any:
+    settings.LANGUAGE_CODE = "de"  # what handlers start from
     with translation.override("de"):
         yield
     Hall.value = Hall.meta = None

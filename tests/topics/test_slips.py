@@ -139,10 +139,14 @@ def test_a_slip_in_the_class_statement_of_an_event_is_named(options: dict[str, A
 
 
 def test_every_value_that_a_project_makes_itself_explains_what_it_takes() -> None:
-    """`Position` and `Member` are made by Holdfast only, many of them at a time."""
+    """`Position`, `Member` and `HandlerInfo` are made by Holdfast only, many of them at a time."""
     public = [getattr(holdfast, name) for name in holdfast.__all__]
     structs = {v for v in public if inspect.isclass(v) and issubclass(v, msgspec.Struct)}
-    assert {struct for struct in structs if not isinstance(struct, Explained)} == {Position, holdfast.Member}
+    assert {struct for struct in structs if not isinstance(struct, Explained)} == {
+        Position,
+        holdfast.Member,
+        holdfast.HandlerInfo,
+    }
 
 
 def test_an_error_of_an_events_own_is_left_as_it_is() -> None:

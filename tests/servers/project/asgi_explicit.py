@@ -11,7 +11,13 @@ django_application = get_asgi_application()
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
-from holdfast.asgi import answering_readiness, lifespan, live_urlpatterns, origin_checked  # noqa: E402
+from holdfast.asgi import (  # noqa: E402
+    answering_readiness,
+    below_script_name,
+    lifespan,
+    live_urlpatterns,
+    origin_checked,
+)
 
 from .routing import websocket_urlpatterns  # noqa: E402
 
@@ -19,7 +25,7 @@ application = ProtocolTypeRouter(
     {
         "http": answering_readiness(django_application),
         "websocket": origin_checked(
-            AuthMiddlewareStack(URLRouter([*live_urlpatterns(), *websocket_urlpatterns]))
+            AuthMiddlewareStack(below_script_name(URLRouter([*live_urlpatterns(), *websocket_urlpatterns])))
         ),
         "lifespan": lifespan,
     }
