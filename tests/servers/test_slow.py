@@ -52,12 +52,14 @@ async def overrun(server: Running, topic: str, page: str) -> Raw:
     return slow
 
 
-def reads_on(slow: Raw, last: str) -> list[Message]:
-    """Everything up to the event in whose payload `last` stands."""
+def reads_on(slow: Raw, *last: str) -> list[Message]:
+    """Everything up to the event in whose payload `last` stands; of several topics, up to the last one of each."""
     messages: list[Message] = []
+    missing = set(last)
     with slow:
-        while not messages or last not in str(messages[-1].get("payload")):
+        while missing:
             messages.append(slow.receive())
+            missing = {text for text in missing if text not in str(messages[-1].get("payload"))}
     return messages
 
 
@@ -106,7 +108,9 @@ async def test_latest_conflates_as_soon_as_the_socket_takes_nothing_more(server:
     assert amounts == sorted(amounts)
     assert amounts[-3:] == [count - 3, count - 2, count - 1]
     assert counted(server, before) == {"conflated": count - len(amounts)}
-    assert len(amounts) < 600, "of about 125 bytes each"
+    # Of about 125 bytes each. With the write buffer in front of it, it was 4,974. How much the two sides of the socket hold
+    # differs from run to run.
+    assert len(amounts) < 2000
 
 
 @pytest.mark.parametrize("server", ADOPTING, indirect=True)
@@ -119,7 +123,7 @@ async def test_other_topics_of_the_connection_keep_the_whole_write_buffer(server
         slow.until("joined")
     await asyncio.to_thread(server.get, f"price/{name}/?start=0&count=3000&size=1")
     await asyncio.to_thread(server.get, f"tick/{name}/?count=150&size=1000")
-    messages = await asyncio.to_thread(reads_on, slow, "'amount': 2999,")
+    messages = await asyncio.to_thread(reads_on, slow, "'amount': 2999,", "'149:")
 
     ticks = [m["payload"]["author"].partition(":")[0] for m in messages if m["topic"].startswith("tickers")]
     assert ticks == [str(number) for number in range(150)]
