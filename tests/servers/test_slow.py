@@ -91,26 +91,27 @@ async def test_latest_ends_with_the_latest_of_each_key(server: Running, name: st
     assert counted(server, before) == {"conflated": COUNT - len(amounts)}
 
 
-@pytest.mark.alone  # how much the kernel takes depends on when the reader's process runs
+@pytest.mark.alone  # how many events fall into one turn of the loop depends on the load
 @pytest.mark.parametrize("server", ADOPTING, indirect=True)
 async def test_latest_conflates_as_soon_as_the_socket_takes_nothing_more(server: Running, name: str) -> None:
     """12,000 small prices of three symbols are 1.5 MB. The client reads what its own side of the socket holds and what was
-    on its way, and then the newest price of each symbol."""
+    on its way, and then the newest price of each symbol.
+
+    Events of one turn of the event loop are written together, before the socket can refuse them. So they come by the hundred.
+    """
     before, count = counters(server), 12_000
     slow = Raw(server, buffer=4096)
     slow.send(type="join", ref=1, topic=f"prices/{name}")
     slow.until("joined")
-    for start in range(0, count, 1000):
-        await asyncio.to_thread(server.get, f"price/{name}/?start={start}&count=1000&size=1")
+    for start in range(0, count, 100):
+        await asyncio.to_thread(server.get, f"price/{name}/?start={start}&count=100&size=1")
     messages = await asyncio.to_thread(reads_on, slow, f"'amount': {count - 1},")
 
     amounts = [message["payload"]["amount"] for message in messages]
     assert amounts == sorted(amounts)
     assert amounts[-3:] == [count - 3, count - 2, count - 1]
     assert counted(server, before) == {"conflated": count - len(amounts)}
-    # Of about 125 bytes each. With the write buffer in front of it, it was 4,974. How much the two sides of the socket hold
-    # differs from run to run.
-    assert len(amounts) < 2000
+    assert len(amounts) < 600, "of about 125 bytes each"
 
 
 @pytest.mark.parametrize("server", ADOPTING, indirect=True)
