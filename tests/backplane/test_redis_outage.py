@@ -8,9 +8,10 @@ import pytest
 
 from holdfast.backplane.envelope import join
 from holdfast.backplane.link import Link
-from holdfast.backplane.nodes import OneNode
+from holdfast.backplane.nodes import PRIMARY, OneNode
 from holdfast.backplane.outbox import Outbox
 from holdfast.backplane.redis import RedisBackplane
+from holdfast.backplane.sender import Route
 from holdfast.stores.redis import RedisStore
 from tests.fleet.chaos.proxy import Proxy
 from tests.services.redis import RedisServer
@@ -219,6 +220,14 @@ async def test_it_stops_while_redis_is_away(make: Make, own_redis: RedisServer, 
     async with asyncio.timeout(12):
         await receiver.backplane.stop()
     own_redis.thaw() if how == "frozen" else None
+
+
+async def test_a_route_may_be_closed_by_two_loops_at_once(own_redis: RedisServer) -> None:
+    """The loop that ends closes its route, and so does the loop that takes over from it."""
+    route = Route(RedisStore(own_redis.url), pulse=1.0, patience=1.0)
+    pipe = await route.pipe(PRIMARY)
+    await asyncio.gather(route.close(), route.close())
+    assert not pipe.link.open
 
 
 # ── sentinels ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -46,18 +46,19 @@ def test_a_fleet_that_breaks_keeps_its_promises(services: Services, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    ("sabotage", "kind", "seconds"),
+    ("sabotage", "kinds", "seconds"),
     [
-        ("skip-gaps", Kind.LOST, 12),
-        ("no-comparison", Kind.LOST, 6),
-        ("no-lock", Kind.DOUBLED, 6),
-        ("tell-before-commit", Kind.GHOST, 6),
-        ("forget-keys", Kind.TWICE, 6),
-        ("skip-the-slow", Kind.LOST, 12),
+        ("skip-gaps", {Kind.LOST}, 12),
+        ("no-comparison", {Kind.LOST}, 6),
+        # Two processes number at once: the same event twice, or two events with one offset, of which a client sees one.
+        ("no-lock", {Kind.DOUBLED, Kind.ALTERED}, 6),
+        ("tell-before-commit", {Kind.GHOST}, 6),
+        ("forget-keys", {Kind.TWICE}, 6),
+        ("skip-the-slow", {Kind.LOST}, 12),
     ],
 )
 def test_a_promise_that_is_broken_on_purpose_is_noticed(
-    sabotage: str, kind: Kind, seconds: float, services: Services, tmp_path: Path
+    sabotage: str, kinds: set[Kind], seconds: float, services: Services, tmp_path: Path
 ) -> None:
     """A race that nothing guards any more is lost sooner or later, not in each run: up to four of them."""
     setup = Setup(backplane=BACKPLANE, sabotage=sabotage)
@@ -67,6 +68,6 @@ def test_a_promise_that_is_broken_on_purpose_is_noticed(
         outcome = uvloop.run(run(options, services, tmp_path))
         print(line(outcome))
         noticed |= set(outcome.by_kind)
-        if kind in noticed:
+        if kinds & noticed:
             return
-    pytest.fail(f"{kind} was not noticed, only {noticed or 'nothing'}")
+    pytest.fail(f"none of {kinds} was noticed, only {noticed or 'nothing'}")

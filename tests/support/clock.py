@@ -4,6 +4,7 @@ import asyncio
 import functools
 import selectors
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
@@ -12,13 +13,20 @@ T = TypeVar("T")
 
 STUCK_SECONDS = 10.0
 
+#: Seconds of real time after which a thread counts as blocked on purpose, so that the clock jumps in spite of it.
+BLOCKED_SECONDS = 1.0
+
 
 class JumpingSelector(selectors.DefaultSelector):
-    """Never waits for a timer. Waits only when nothing but a thread can make the loop go on."""
+    """Never waits for a timer. Waits only for threads: their work takes real time, and a clock that jumped during it
+    would end every time limit on that work."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.threads: dict[
+            asyncio.Future[Any], float
+        ] = {}  # what a thread works on, and the real time of its start
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = super().select(0)
@@ -29,8 +37,17 @@ class JumpingSelector(selectors.DefaultSelector):
             if not ready:
                 raise RuntimeError("nothing will ever happen on this loop again: something waits in vain")
             return ready
+        while (working := self._seconds_for_threads()) > 0:
+            if ready := super().select(working):
+                return ready
         self.now += timeout
         return []
+
+    def _seconds_for_threads(self) -> float:
+        """Real seconds to wait for the youngest thread that is at work; 0 if none is, or if all are blocked."""
+        if not self.threads:
+            return 0.0
+        return max(self.threads.values()) + BLOCKED_SECONDS - time.monotonic()
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
@@ -40,6 +57,12 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._clock.now
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
+        future = super().run_in_executor(executor, func, *args)
+        self._clock.threads[future] = time.monotonic()
+        future.add_done_callback(lambda done: self._clock.threads.pop(done, None))
+        return future
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait for the threads themselves: a time limit, as Python 3.12 sets one, would be over at once."""

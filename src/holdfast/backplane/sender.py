@@ -101,10 +101,12 @@ class Route:
         return await pipe.ask([pack(self.nodes.probe)], patience=self._patience)
 
     async def close(self) -> None:
-        for pipe in self._pipes.values():
+        """Close all connections. May run twice at once: the loop that ends closes its route, and so does the loop that
+        takes over from it."""
+        pipes, self._pipes = self._pipes, {}
+        for pipe in pipes.values():
             pipe.link.close()
             await pipe.link.closed()
-        self._pipes.clear()
         await self.nodes.close()
 
 
