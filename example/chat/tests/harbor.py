@@ -5,11 +5,12 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.test import TestCase
+from django.test import TestCase, override_settings
 
 from chat.models import Message, Room
 
 
+@override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])  # the real one is slow by design
 class HarborTestCase(TestCase):
     lobby: Room
     captains: Room
