@@ -28,7 +28,7 @@ django.setup()
 
 from holdfast import Topic  # noqa: E402 - Django forbids it any earlier
 from holdfast.connections.connection import Connection  # noqa: E402
-from holdfast.hub.control import Disconnect, Evict, Order, Recheck  # noqa: E402
+from holdfast.control.control import Disconnect, Evict, Order, Recheck  # noqa: E402
 from holdfast.protocol.codec import JSON  # noqa: E402
 from tests.support.connected import Process, User, fleet  # noqa: E402
 

@@ -23,9 +23,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.hub.slow import Slow
-    from holdfast.hub.surroundings import HandlerInfo
     from holdfast.protocol.positions import Position
+    from holdfast.streams.slow import Slow
+    from holdfast.threads.surroundings import HandlerInfo
     from holdfast.topics.access import adisconnect, arecheck, disconnect, recheck
     from holdfast.topics.action import action
     from holdfast.topics.batch import apublish, publish
@@ -43,13 +43,13 @@ __version__ = "0.1.0.dev0"
 _DEFINED_IN: dict[str, str] = {
     "Caller": "holdfast.topics.caller",
     "Event": "holdfast.topics.event",
-    "HandlerInfo": "holdfast.hub.surroundings",
+    "HandlerInfo": "holdfast.threads.surroundings",
     "Keep": "holdfast.topics.keep",
     "Member": "holdfast.topics.presence",
     "Position": "holdfast.protocol.positions",
     "Presence": "holdfast.topics.presence",
     "Refuse": "holdfast.topics.refuse",
-    "Slow": "holdfast.hub.slow",
+    "Slow": "holdfast.streams.slow",
     "Topic": "holdfast.topics.topic",
     "action": "holdfast.topics.action",
     "adisconnect": "holdfast.topics.access",

@@ -20,10 +20,10 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models import Model
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete
 
+from . import runtime
 from .conf import settings
 from .connections.revocation import fingerprint
-from .hub import runtime
-from .hub.control import Disconnect, EndSession, Order, Recheck
+from .control.control import Disconnect, EndSession, Order, Recheck
 from .log.transactions import apart, when_committed, will_roll_back
 from .topics.owner import owner_of_key
 

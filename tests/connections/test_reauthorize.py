@@ -8,10 +8,10 @@ import pytest
 
 import holdfast
 from holdfast import Event, Topic, action
+from holdfast import runtime as runtimes
 from holdfast.connections import reauthorize
 from holdfast.connections.reauthorize import PAUSES
-from holdfast.hub import runtime as runtimes
-from holdfast.hub.control import Recheck
+from holdfast.control.control import Recheck
 from tests.support.clock import in_jumping_time, turns
 from tests.support.connected import Fleet, Socket, User, fleet
 from tests.support.hubs import Scripted

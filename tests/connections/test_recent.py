@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.connections.recent import Recent
-from holdfast.hub.control import Disconnect, EndSession, Evict, Order, Recheck
+from holdfast.control.control import Disconnect, EndSession, Evict, Order, Recheck
 
 ROOM, ROUTE = "rooms/lobby", "rooms/<slug:room>"
 

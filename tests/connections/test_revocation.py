@@ -12,9 +12,9 @@ from django.db import transaction
 
 import holdfast
 from holdfast import Event, Keep, Slow, Topic, action
+from holdfast import runtime as runtimes
 from holdfast.connections.revocation import fingerprint
-from holdfast.hub import runtime as runtimes
-from holdfast.hub.control import TOPIC, Disconnect, EndSession, Evict
+from holdfast.control.control import TOPIC, Disconnect, EndSession, Evict
 from holdfast.log.base import LogUnavailable
 from holdfast.log.memory import MemoryLog
 from holdfast.protocol import codes
@@ -140,7 +140,7 @@ async def test_this_process_has_evicted_on_return_whatever_the_stream_waits_for(
 
 
 def _order_of_somebody_else() -> Any:
-    from holdfast.hub.control import _draft
+    from holdfast.control.control import _draft
 
     return _draft(EndSession(owner="user:9", session="none"))
 

@@ -20,14 +20,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.backplane.memory import MemoryExchange, faithful
-from holdfast.hub import news, order, replay, stream
+from holdfast.hub import news
 from holdfast.hub.hub import Timing
-from holdfast.hub.prepared import Burst, Prepared
 from holdfast.log.base import Draft, Head, LogError, LogUnavailable, stamp_of
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import ENTRY, OUTBOX, TOPIC
 from holdfast.protocol.frames import JoinedPayload, Reset
 from holdfast.protocol.positions import Position
+from holdfast.streams import log_follower as order
+from holdfast.streams import replay, stream
+from holdfast.streams.prepared import Burst, Prepared
 from tests.log.going_back import go_back
 from tests.support.clock import JumpingLoop, turns
 from tests.support.hubs import Server

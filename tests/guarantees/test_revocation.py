@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from holdfast import Event, Keep, Topic
 from holdfast.connections.connection import Connection
 from holdfast.connections.revocation import fingerprint
-from holdfast.hub.control import TOPIC, Disconnect, EndSession, Evict, Order, Recheck
+from holdfast.control.control import TOPIC, Disconnect, EndSession, Evict, Order, Recheck
 from holdfast.hub.hub import Timing
-from holdfast.hub.prepared import Burst
 from holdfast.log.base import Draft
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import OUTBOX
 from holdfast.protocol.codec import JSON
+from holdfast.streams.prepared import Burst
 from tests.support.clock import JumpingLoop, turns
 from tests.support.connected import Fleet, Process, Socket, User
 from tests.support.hubs import Scripted

@@ -12,8 +12,8 @@ from pytest_django import Settings
 from holdfast import wiring
 from holdfast.backplane.envelope import split
 from holdfast.hub import news
-from holdfast.hub.runtime import Runtime
 from holdfast.log.base import Draft, LogUnavailable
+from holdfast.runtime import Runtime
 from tests.services.redis import RedisServer
 from tests.services.redis_cluster import Cluster
 

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from holdfast.hub.hub import Timing
-from holdfast.hub.replay import PAGE
 from holdfast.log.base import LogError, LogUnavailable
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
+from holdfast.streams.replay import PAGE
 from tests.support.clock import in_jumping_time, turns
 from tests.support.hubs import TOPIC, Listener, Server, World, publish
 

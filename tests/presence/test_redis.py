@@ -10,11 +10,11 @@ from redis.crc import key_slot
 
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.hub.hub import Timing
-from holdfast.hub.threads import Inline
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import PresenceUnavailable, Write
 from holdfast.presence.redis import Names, RedisPresence
 from holdfast.stores.redis import RedisStore
+from holdfast.threads.threads import Inline
 from tests.services.redis import RedisServer
 from tests.support.hubs import TOPIC, Server
 from tests.support.presence import Watcher, attending

@@ -18,8 +18,8 @@ from django.test import override_settings
 from django.urls import path
 
 from holdfast import Event, Keep, Topic, wiring
-from holdfast.hub import runtime as runtimes
-from holdfast.hub.control import TOPIC
+from holdfast import runtime as runtimes
+from holdfast.control.control import TOPIC
 from holdfast.log.base import LogError, NotMigrated
 from holdfast.topics.registry import registry
 

@@ -21,7 +21,7 @@ import holdfast
 from holdfast import Event, Presence, Topic, action, sessions, signals
 from holdfast.connections.caller import Caller, user_id
 from holdfast.connections.reauthorize import Claim
-from holdfast.hub.control import Disconnect, Order, Recheck
+from holdfast.control.control import Disconnect, Order, Recheck
 from holdfast.identity import identify
 from holdfast.topics.access import owner_of
 from holdfast.topics.owner import LONGEST

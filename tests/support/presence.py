@@ -9,9 +9,6 @@ import msgspec
 
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.hub.hub import Timing
-from holdfast.hub.prepared import Burst
-from holdfast.hub.room import Attending
-from holdfast.hub.threads import Inline
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import (
     Change,
@@ -24,6 +21,9 @@ from holdfast.presence.base import (
 )
 from holdfast.presence.memory import MemoryPresence
 from holdfast.protocol.frames import JoinedPayload
+from holdfast.roster.local import Attending
+from holdfast.streams.prepared import Burst
+from holdfast.threads.threads import Inline
 
 from .hubs import TOPIC, Listener, Server
 

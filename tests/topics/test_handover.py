@@ -10,12 +10,12 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 import holdfast
 from holdfast import Event, Topic, wiring
+from holdfast import runtime as runtimes
 from holdfast.backplane.redis import RedisBackplane
-from holdfast.hub import runtime as runtimes
-from holdfast.hub.runtime import Runtime
-from holdfast.hub.threads import Inline, Threads
 from holdfast.log.memory import MemoryLog
+from holdfast.runtime import Runtime
 from holdfast.stores.redis import RedisStore
+from holdfast.threads.threads import Inline, Threads
 from tests.services.redis import RedisServer
 from tests.support.hubs import draft
 

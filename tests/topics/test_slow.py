@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from holdfast import Event, Keep, Slow, Topic
-from holdfast.hub.slow import Kind
+from holdfast.streams.slow import Kind
 
 
 class Price(Event):

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from django.utils.crypto import salted_hmac
 
-from holdfast.hub.room import Attending
-from holdfast.hub.surroundings import HandlerInfo
-from holdfast.hub.threads import Threads
 from holdfast.protocol.frames import Member
+from holdfast.roster.local import Attending
+from holdfast.threads.surroundings import HandlerInfo
+from holdfast.threads.threads import Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.encoding import encode_returned
 from holdfast.topics.topic import Topic

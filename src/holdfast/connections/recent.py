@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from holdfast.hub.control import Disconnect, EndSession, Evict, Order, Recheck
+from holdfast.control.control import Disconnect, EndSession, Evict, Order, Recheck
 
 EVERYBODY = ""
 EVERYWHERE = ""

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from holdfast.hub.control import Disconnect, EndSession, Evict, Order, Recheck
+from holdfast.control.control import Disconnect, EndSession, Evict, Order, Recheck
 from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 
@@ -25,7 +25,7 @@ def fingerprint(session_key: str) -> str:
 
 
 class Revocation:
-    """The follower of a service's connections (:class:`holdfast.hub.control.Follower`). For the event loop.
+    """The follower of a service's connections (:class:`holdfast.control.control.Follower`). For the event loop.
 
     ``handshake_seconds``: how long after an order a connection may still come that was authenticated before it.
     ``fresh_seconds``: the same after the start of the hub, before which no orders were heard.

@@ -7,9 +7,8 @@ import msgspec
 from holdfast.log.base import LogUnavailable, Trimmed
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
-
-from .order import Order
-from .stream import Stream
+from holdfast.streams.log_follower import Order
+from holdfast.streams.stream import Stream
 
 SNAPSHOT_TRIES = 5
 

@@ -19,20 +19,20 @@ from holdfast.presence.base import Change, PresenceStore
 from holdfast.presence.memory import MemoryPresence
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
+from holdfast.roster.local import Attending
+from holdfast.roster.tracker import Presence
+from holdfast.streams.conflation import Ticks
+from holdfast.streams.log_follower import Order
+from holdfast.streams.prepared import Prepared
+from holdfast.streams.replay import reset
+from holdfast.streams.slow import Counters, Slow
+from holdfast.streams.stream import Stream, Subscription
+from holdfast.streams.subscriber import Outlet
+from holdfast.threads.threads import Inline, Threads
 
 from . import news
 from .admission import Admission, Snapshot
-from .conflation import Ticks
-from .order import Order
-from .outlet import Outlet
-from .prepared import Prepared
-from .presence import Presence
-from .replay import reset
-from .room import Attending
-from .slow import Counters, Slow
-from .stream import Stream, Subscription
-from .threads import Inline, Threads
-from .wheel import Wheel
+from .timer_wheel import Wheel
 
 logger = logging.getLogger("holdfast.hub")
 

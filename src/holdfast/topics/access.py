@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from holdfast.hub import runtime
-from holdfast.hub.control import Disconnect, Evict, Order, Recheck
+from holdfast import runtime
+from holdfast.control.control import Disconnect, Evict, Order, Recheck
 from holdfast.protocol.construction import shortened
 
 from .encoding import text_of

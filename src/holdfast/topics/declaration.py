@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.hub.slow import Kind, Slow
 from holdfast.protocol.construction import shortened
+from holdfast.streams.slow import Kind, Slow
 
 from .action import Action, options_of
 from .event import Event, check_event

@@ -14,7 +14,7 @@ Break = Callable[[], None]
 
 def skip_gaps() -> None:
     """What lies beyond a gap is passed on at once, and the gap is forgotten."""
-    from holdfast.hub.order import Order
+    from holdfast.streams.log_follower import Order
 
     take = Order.take
 
@@ -28,7 +28,7 @@ def skip_gaps() -> None:
 
 def deliver_twice() -> None:
     """Now and then an event goes out twice."""
-    from holdfast.hub.stream import Stream
+    from holdfast.streams.stream import Stream
 
     say = Stream.say
     said = [0]
@@ -52,7 +52,7 @@ def no_sweep() -> None:
 
 def no_comparison() -> None:
     """A wake-up that was lost stays lost."""
-    from holdfast.hub.order import Order
+    from holdfast.streams.log_follower import Order
 
     Order.match = lambda self, stream, head, asked: None  # type: ignore[method-assign]
 
@@ -81,7 +81,7 @@ def forget_keys() -> None:
 
 def skip_the_slow() -> None:
     """Who falls behind goes on with the newest event."""
-    from holdfast.hub.replay import Replay
+    from holdfast.streams.replay import Replay
 
     def skip(self: Any, subscription: Any) -> None:
         subscription.offset = subscription.stream.offset
@@ -109,7 +109,7 @@ def ignore_evictions() -> None:
 
 def keep_the_dead() -> None:
     """What a server held that is gone stays on the lists."""
-    from holdfast.hub.presence import Presence
+    from holdfast.roster.tracker import Presence
 
     async def nothing(self: Any, dead: str) -> None:
         pass

@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 from django.utils import timezone
 
-from holdfast import conf
-from holdfast.hub import control, runtime
+from holdfast import conf, runtime
+from holdfast.control import control
 from holdfast.log.base import LogError
 from holdfast.management import serve
 from holdfast.topics.registry import registry

@@ -1,0 +1,211 @@
+"""The copy of a list of members: which changes it applies, when it wants to be read again, and what is told of it."""
+
+import msgspec
+
+from holdfast.presence.base import Change, Roster
+from holdfast.roster.replica import HELD, MARKS, STEPS, Mirror, Taken
+
+
+def info(member: str, since: int = 1) -> bytes:
+    return b'{"id":"%b","since":%d}' % (member.encode(), since)
+
+
+class Store:
+    """What happens in the store, as changes that can be kept back."""
+
+    def __init__(self, life: str = "a") -> None:
+        self.life = life
+        self.number = 0
+        self.mark = ""
+        self.members: dict[str, bytes] = {}
+
+    def change(self, joined: str = "", left: str = "") -> Change:
+        before, self.number = self.mark, self.number + 1
+        self.mark = f"{self.number}-{self.life}"
+        entering = {member: info(member) for member in joined}
+        self.members |= entering
+        for member in left:
+            del self.members[member]
+        return Change(
+            before=before, mark=self.mark, count=len(self.members), joined=entering, left=tuple(left)
+        )
+
+    def roster(self, limit: int = 10) -> Roster:
+        members = dict(self.members) if len(self.members) <= limit else None
+        return Roster(mark=self.mark, count=len(self.members), members=members)
+
+
+def mirror(store: Store, limit: int = 10) -> Mirror:
+    made = Mirror(limit)
+    assert made.replace(store.roster(limit), made.ask())
+    return made
+
+
+def told(mirror: Mirror, state: int) -> dict[str, object] | None:
+    payload = mirror.since(state)
+    return None if payload is None else msgspec.json.decode(payload, type=dict[str, object])
+
+
+def test_the_next_change_is_applied() -> None:
+    store = Store()
+    copy = mirror(store)
+    assert copy.take(store.change("ab")) is Taken.APPLIED
+    assert copy.take(store.change("c", "a")) is Taken.APPLIED
+    assert copy.members == store.members
+
+
+def test_a_change_that_is_known_is_dropped() -> None:
+    store = Store()
+    copy = mirror(store)
+    changes = [store.change("a"), store.change("b"), store.change("", "a")]
+    assert [copy.take(change) for change in changes] == [Taken.APPLIED] * 3
+    assert [copy.take(change) for change in changes] == [Taken.KNOWN] * 3
+    assert copy.members == store.members
+
+
+def test_changes_that_overtook_one_another_are_put_in_order() -> None:
+    store = Store()
+    copy = mirror(store)
+    first, second, third = store.change("a"), store.change("b"), store.change("c")
+    assert [copy.take(change) for change in (third, second)] == [Taken.EARLY] * 2
+    assert copy.members == {}
+    assert copy.take(first) is Taken.APPLIED
+    assert copy.members == store.members
+    assert not copy.waiting
+
+
+def test_what_is_missing_is_not_guessed() -> None:
+    """A join and a leave that are lost together leave the count as it was."""
+    store = Store()
+    store.change("a")
+    copy = mirror(store)
+    store.change("b", "a")
+    assert copy.take(store.change("c")) is Taken.EARLY
+    assert copy.members == {"a": info("a")}
+    assert copy.replace(store.roster(), copy.ask())
+    assert copy.members == store.members
+
+
+def test_a_read_that_the_copy_has_outrun_is_not_acted_upon() -> None:
+    store = Store()
+    copy = mirror(store)
+    copy.take(store.change("a"))
+    asked, old = copy.ask(), store.roster()
+    copy.take(store.change("b"))
+    assert copy.replace(old, asked)
+    assert copy.members == store.members
+
+
+def test_a_change_that_comes_before_the_read_that_knows_it_is_not_applied_twice() -> None:
+    store = Store()
+    copy = Mirror(10)
+    asked = copy.ask()
+    early = store.change("a")
+    roster = store.roster()
+    late = store.change("", "a")
+    assert [copy.take(change) for change in (early, late)] == [Taken.EARLY] * 2
+    assert copy.replace(roster, asked)
+    assert copy.members == store.members == {}
+
+
+def test_what_was_kept_back_before_the_list_was_read_is_not_waited_for() -> None:
+    """It is of another life of the store, or was lost by it."""
+    before, store = Store("before"), Store("after")
+    copy = mirror(store)
+    for _ in range(50):
+        last = before.change("x")
+    assert copy.take(last) is Taken.EARLY
+    assert copy.replace(store.roster(), copy.ask())
+    assert not copy.waiting
+
+
+def test_a_change_of_another_life_of_the_store_is_noticed() -> None:
+    store = Store()
+    for member in "abc":
+        store.change(member)
+    copy = mirror(store)
+    again = Store("again")
+    assert copy.take(again.change("z")) is Taken.STRANGE
+    assert copy.replace(again.roster(), copy.ask())
+    assert copy.members == {"z": info("z")}
+
+
+def test_not_more_than_so_many_changes_are_kept_back() -> None:
+    store = Store()
+    copy = mirror(store)
+    store.change("a")
+    for number in range(3 * HELD):
+        copy.take(store.change("bc"[number % 2]))
+    assert len(copy._held) == HELD
+    assert copy.replace(store.roster(), copy.ask())
+    assert len(copy._marks) <= MARKS
+
+
+def test_what_lies_between_is_told_as_one_difference() -> None:
+    store = Store()
+    store.change("ab")
+    copy = mirror(store)
+    state = copy.state
+    for change in (store.change("c"), store.change("d"), store.change("", "ac"), store.change("a")):
+        copy.take(change)
+    assert told(copy, state) == {"joined": [{"id": "d", "since": 1}]}
+    copy.take(store.change("", "b"))
+    assert told(copy, state) == {"joined": [{"id": "d", "since": 1}], "left": ["b"]}
+    assert told(copy, copy.state) is None
+
+
+def test_what_comes_to_nothing_is_not_told() -> None:
+    store = Store()
+    copy = mirror(store)
+    state = copy.state
+    copy.take(store.change("a"))
+    copy.take(store.change("", "a"))
+    assert told(copy, state) is None
+
+
+def test_who_was_told_nothing_gets_the_list() -> None:
+    store = Store()
+    store.change("ab")
+    assert told(mirror(store), 0) == {"members": [{"id": "a", "since": 1}, {"id": "b", "since": 1}]}
+
+
+def test_who_was_told_too_long_ago_gets_the_list() -> None:
+    store = Store()
+    copy = mirror(store)
+    state = copy.state
+    for number in range(STEPS + 1):
+        copy.take(store.change("abc"[number % 3]) if number % 2 else store.change("z"))
+    assert list(told(copy, state) or {}) == ["members"]
+
+
+def test_a_list_that_was_read_again_is_told_as_the_difference() -> None:
+    store = Store()
+    store.change("ab")
+    copy = mirror(store)
+    state = copy.state
+    store.change("c", "a")
+    copy.replace(store.roster(), copy.ask())
+    assert told(copy, state) == {"joined": [{"id": "c", "since": 1}], "left": ["a"]}
+    copy.replace(store.roster(), copy.ask())
+    assert copy.state == state + 1
+
+
+def test_more_than_the_limit_are_counted_and_the_list_is_wanted_when_it_is_short_again() -> None:
+    store = Store()
+    copy = mirror(store, limit=2)
+    copy.take(store.change("ab"))
+    assert copy.listed
+    copy.take(store.change("c"))
+    assert (copy.listed, told(copy, 1)) == (False, {"count": 3})
+    assert copy.take(store.change("", "a")) is Taken.EARLY
+    assert told(copy, copy.state - 1) == {"count": 2}
+    assert copy.replace(store.roster(2), copy.ask())
+    assert list(told(copy, copy.state - 1) or {}) == ["members"]
+
+
+def test_a_count_that_was_wrong_is_set_right_by_a_list_that_is_the_same() -> None:
+    store = Store()
+    copy = mirror(store)
+    assert copy.take(msgspec.structs.replace(store.change("a"), count=3)) is Taken.EARLY
+    assert copy.replace(store.roster(), copy.ask()), "else it is read again for ever"
+    assert (copy.count, copy.members) == (1, store.members)
