@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast.hub.timer_wheel import Wheel
+from holdfast.hub.timer_wheel import TimerWheel
 
 
 class Item:
@@ -16,7 +16,7 @@ class Item:
 
 
 def test_an_item_is_looked_at_soon_after_its_time_and_not_before() -> None:
-    wheel, item = Wheel(), Item(None)
+    wheel, item = TimerWheel(), Item(None)
     wheel.watch(item, 10.5)
     wheel.turn(10.9)
     assert item.looks == []
@@ -26,7 +26,7 @@ def test_an_item_is_looked_at_soon_after_its_time_and_not_before() -> None:
 
 
 def test_it_is_looked_at_again_when_it_says() -> None:
-    wheel, item = Wheel(), Item(20.0, None)
+    wheel, item = TimerWheel(), Item(20.0, None)
     wheel.watch(item, 1)
     for second in range(30):
         wheel.turn(float(second))
@@ -34,7 +34,7 @@ def test_it_is_looked_at_again_when_it_says() -> None:
 
 
 def test_a_time_that_has_passed_means_the_next_turn() -> None:
-    wheel, item = Wheel(), Item(-5.0, None)
+    wheel, item = TimerWheel(), Item(-5.0, None)
     wheel.watch(item, 0)
     wheel.turn(7.2)
     wheel.turn(8.2)
@@ -42,7 +42,7 @@ def test_a_time_that_has_passed_means_the_next_turn() -> None:
 
 
 def test_turns_that_were_missed_are_made_up_for() -> None:
-    wheel, items = Wheel(), [Item(None) for _ in range(5)]
+    wheel, items = TimerWheel(), [Item(None) for _ in range(5)]
     for at, item in enumerate(items):
         wheel.watch(item, at)
     wheel.turn(1000.0)
@@ -50,7 +50,7 @@ def test_turns_that_were_missed_are_made_up_for() -> None:
 
 
 def test_an_item_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    wheel, broken, item = Wheel(), Item(), Item(None)
+    wheel, broken, item = TimerWheel(), Item(), Item(None)
     wheel.watch(broken, 0)
     wheel.watch(item, 0)
     wheel.turn(1.0)

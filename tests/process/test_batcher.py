@@ -92,15 +92,31 @@ async def test_a_wake_up_carries_out_a_batch_of_nothing() -> None:
     assert carrier.batches == [[]]
 
 
-async def test_what_is_cleared_is_not_carried_out() -> None:
+async def test_a_closed_batcher_carries_out_nothing_more() -> None:
     carrier = Carrier()
     carrier.batcher.add(1)
     await asyncio.sleep(0)
     carrier.batcher.add(2)
-    carrier.batcher.clear()
+    carrier.batcher.close()
+    carrier.batcher.add(3)
+    carrier.batcher.wake()
     assert len(carrier.batcher) == 0
     await carrier.let_go()
     assert carrier.batches == [[1]]
+
+
+async def test_items_gather_before_each_batch() -> None:
+    batches: list[list[int]] = []
+
+    async def carry(items: list[int]) -> None:
+        batches.append(items)
+
+    batcher = Batcher(carry, spawn=asyncio.get_running_loop().create_task, gather_seconds=0.005)
+    batcher.add(1)
+    await asyncio.sleep(0)
+    batcher.add(2)
+    await asyncio.sleep(0.05)
+    assert batches == [[1, 2]]
 
 
 async def test_after_an_error_items_are_carried_out_with_the_next_one_added() -> None:

@@ -3,7 +3,7 @@
 import msgspec
 
 from holdfast.presence.base import Change, Roster
-from holdfast.roster.replica import HELD, MARKS, STEPS, Mirror, Taken
+from holdfast.roster.replica import HELD, MARKS, STEPS, Applied, RosterReplica
 
 
 def info(member: str, since: int = 1) -> bytes:
@@ -35,13 +35,13 @@ class Store:
         return Roster(mark=self.mark, count=len(self.members), members=members)
 
 
-def mirror(store: Store, limit: int = 10) -> Mirror:
-    made = Mirror(limit)
-    assert made.replace(store.roster(limit), made.ask())
+def mirror(store: Store, limit: int = 10) -> RosterReplica:
+    made = RosterReplica(limit)
+    assert made.replace(store.roster(limit), made.begin_read())
     return made
 
 
-def told(mirror: Mirror, state: int) -> dict[str, object] | None:
+def told(mirror: RosterReplica, state: int) -> dict[str, object] | None:
     payload = mirror.since(state)
     return None if payload is None else msgspec.json.decode(payload, type=dict[str, object])
 
@@ -49,8 +49,8 @@ def told(mirror: Mirror, state: int) -> dict[str, object] | None:
 def test_the_next_change_is_applied() -> None:
     store = Store()
     copy = mirror(store)
-    assert copy.take(store.change("ab")) is Taken.APPLIED
-    assert copy.take(store.change("c", "a")) is Taken.APPLIED
+    assert copy.apply(store.change("ab")) is Applied.DONE
+    assert copy.apply(store.change("c", "a")) is Applied.DONE
     assert copy.members == store.members
 
 
@@ -58,8 +58,8 @@ def test_a_change_that_is_known_is_dropped() -> None:
     store = Store()
     copy = mirror(store)
     changes = [store.change("a"), store.change("b"), store.change("", "a")]
-    assert [copy.take(change) for change in changes] == [Taken.APPLIED] * 3
-    assert [copy.take(change) for change in changes] == [Taken.KNOWN] * 3
+    assert [copy.apply(change) for change in changes] == [Applied.DONE] * 3
+    assert [copy.apply(change) for change in changes] == [Applied.KNOWN] * 3
     assert copy.members == store.members
 
 
@@ -67,11 +67,11 @@ def test_changes_that_overtook_one_another_are_put_in_order() -> None:
     store = Store()
     copy = mirror(store)
     first, second, third = store.change("a"), store.change("b"), store.change("c")
-    assert [copy.take(change) for change in (third, second)] == [Taken.EARLY] * 2
+    assert [copy.apply(change) for change in (third, second)] == [Applied.EARLY] * 2
     assert copy.members == {}
-    assert copy.take(first) is Taken.APPLIED
+    assert copy.apply(first) is Applied.DONE
     assert copy.members == store.members
-    assert not copy.waiting
+    assert not copy.incomplete
 
 
 def test_what_is_missing_is_not_guessed() -> None:
@@ -80,30 +80,30 @@ def test_what_is_missing_is_not_guessed() -> None:
     store.change("a")
     copy = mirror(store)
     store.change("b", "a")
-    assert copy.take(store.change("c")) is Taken.EARLY
+    assert copy.apply(store.change("c")) is Applied.EARLY
     assert copy.members == {"a": info("a")}
-    assert copy.replace(store.roster(), copy.ask())
+    assert copy.replace(store.roster(), copy.begin_read())
     assert copy.members == store.members
 
 
 def test_a_read_that_the_copy_has_outrun_is_not_acted_upon() -> None:
     store = Store()
     copy = mirror(store)
-    copy.take(store.change("a"))
-    asked, old = copy.ask(), store.roster()
-    copy.take(store.change("b"))
+    copy.apply(store.change("a"))
+    asked, old = copy.begin_read(), store.roster()
+    copy.apply(store.change("b"))
     assert copy.replace(old, asked)
     assert copy.members == store.members
 
 
 def test_a_change_that_comes_before_the_read_that_knows_it_is_not_applied_twice() -> None:
     store = Store()
-    copy = Mirror(10)
-    asked = copy.ask()
+    copy = RosterReplica(10)
+    asked = copy.begin_read()
     early = store.change("a")
     roster = store.roster()
     late = store.change("", "a")
-    assert [copy.take(change) for change in (early, late)] == [Taken.EARLY] * 2
+    assert [copy.apply(change) for change in (early, late)] == [Applied.EARLY] * 2
     assert copy.replace(roster, asked)
     assert copy.members == store.members == {}
 
@@ -114,9 +114,9 @@ def test_what_was_kept_back_before_the_list_was_read_is_not_waited_for() -> None
     copy = mirror(store)
     for _ in range(50):
         last = before.change("x")
-    assert copy.take(last) is Taken.EARLY
-    assert copy.replace(store.roster(), copy.ask())
-    assert not copy.waiting
+    assert copy.apply(last) is Applied.EARLY
+    assert copy.replace(store.roster(), copy.begin_read())
+    assert not copy.incomplete
 
 
 def test_a_change_of_another_life_of_the_store_is_noticed() -> None:
@@ -125,8 +125,8 @@ def test_a_change_of_another_life_of_the_store_is_noticed() -> None:
         store.change(member)
     copy = mirror(store)
     again = Store("again")
-    assert copy.take(again.change("z")) is Taken.STRANGE
-    assert copy.replace(again.roster(), copy.ask())
+    assert copy.apply(again.change("z")) is Applied.STRANGE
+    assert copy.replace(again.roster(), copy.begin_read())
     assert copy.members == {"z": info("z")}
 
 
@@ -135,9 +135,9 @@ def test_not_more_than_so_many_changes_are_kept_back() -> None:
     copy = mirror(store)
     store.change("a")
     for number in range(3 * HELD):
-        copy.take(store.change("bc"[number % 2]))
+        copy.apply(store.change("bc"[number % 2]))
     assert len(copy._held) == HELD
-    assert copy.replace(store.roster(), copy.ask())
+    assert copy.replace(store.roster(), copy.begin_read())
     assert len(copy._marks) <= MARKS
 
 
@@ -147,9 +147,9 @@ def test_what_lies_between_is_told_as_one_difference() -> None:
     copy = mirror(store)
     state = copy.state
     for change in (store.change("c"), store.change("d"), store.change("", "ac"), store.change("a")):
-        copy.take(change)
+        copy.apply(change)
     assert told(copy, state) == {"joined": [{"id": "d", "since": 1}]}
-    copy.take(store.change("", "b"))
+    copy.apply(store.change("", "b"))
     assert told(copy, state) == {"joined": [{"id": "d", "since": 1}], "left": ["b"]}
     assert told(copy, copy.state) is None
 
@@ -158,8 +158,8 @@ def test_what_comes_to_nothing_is_not_told() -> None:
     store = Store()
     copy = mirror(store)
     state = copy.state
-    copy.take(store.change("a"))
-    copy.take(store.change("", "a"))
+    copy.apply(store.change("a"))
+    copy.apply(store.change("", "a"))
     assert told(copy, state) is None
 
 
@@ -174,7 +174,7 @@ def test_who_was_told_too_long_ago_gets_the_list() -> None:
     copy = mirror(store)
     state = copy.state
     for number in range(STEPS + 1):
-        copy.take(store.change("abc"[number % 3]) if number % 2 else store.change("z"))
+        copy.apply(store.change("abc"[number % 3]) if number % 2 else store.change("z"))
     assert list(told(copy, state) or {}) == ["members"]
 
 
@@ -184,28 +184,28 @@ def test_a_list_that_was_read_again_is_told_as_the_difference() -> None:
     copy = mirror(store)
     state = copy.state
     store.change("c", "a")
-    copy.replace(store.roster(), copy.ask())
+    copy.replace(store.roster(), copy.begin_read())
     assert told(copy, state) == {"joined": [{"id": "c", "since": 1}], "left": ["a"]}
-    copy.replace(store.roster(), copy.ask())
+    copy.replace(store.roster(), copy.begin_read())
     assert copy.state == state + 1
 
 
 def test_more_than_the_limit_are_counted_and_the_list_is_wanted_when_it_is_short_again() -> None:
     store = Store()
     copy = mirror(store, limit=2)
-    copy.take(store.change("ab"))
-    assert copy.listed
-    copy.take(store.change("c"))
-    assert (copy.listed, told(copy, 1)) == (False, {"count": 3})
-    assert copy.take(store.change("", "a")) is Taken.EARLY
+    copy.apply(store.change("ab"))
+    assert copy.members is not None
+    copy.apply(store.change("c"))
+    assert (copy.members, told(copy, 1)) == (None, {"count": 3})
+    assert copy.apply(store.change("", "a")) is Applied.EARLY
     assert told(copy, copy.state - 1) == {"count": 2}
-    assert copy.replace(store.roster(2), copy.ask())
+    assert copy.replace(store.roster(2), copy.begin_read())
     assert list(told(copy, copy.state - 1) or {}) == ["members"]
 
 
 def test_a_count_that_was_wrong_is_set_right_by_a_list_that_is_the_same() -> None:
     store = Store()
     copy = mirror(store)
-    assert copy.take(msgspec.structs.replace(store.change("a"), count=3)) is Taken.EARLY
-    assert copy.replace(store.roster(), copy.ask()), "else it is read again for ever"
+    assert copy.apply(msgspec.structs.replace(store.change("a"), count=3)) is Applied.EARLY
+    assert copy.replace(store.roster(), copy.begin_read()), "else it is read again for ever"
     assert (copy.count, copy.members) == (1, store.members)

@@ -7,7 +7,7 @@ import pytest
 
 from holdfast.presence.base import PresenceUnavailable
 from holdfast.protocol.frames import JoinedPayload
-from holdfast.roster.local import TELL_SECONDS
+from holdfast.roster.local import NOTIFY_SECONDS
 from holdfast.streams.prepared import Burst
 from tests.support.clock import in_jumping_time
 from tests.support.hubs import TOPIC, draft
@@ -178,7 +178,7 @@ async def test_one_change_is_told_within_milliseconds() -> None:
     watcher = await server.join(None)
     await soon()
     await server.join("ada")
-    await asyncio.sleep(3 * TELL_SECONDS)
+    await asyncio.sleep(3 * NOTIFY_SECONDS)
     assert watcher.sees == {"ada"}
 
 
@@ -389,7 +389,7 @@ async def test_who_joins_while_the_members_of_a_server_are_written_again_is_told
 
 
 async def _joined_before_they_are_written_again(server: Harbour) -> Watcher:
-    room = server.presence._rooms[TOPIC]
+    room = server.presence._topics[TOPIC]
     while room.complete:
         await asyncio.sleep(0)
         await asyncio.sleep(0.0005)
@@ -428,7 +428,7 @@ async def test_presence_stands_still_while_the_store_is_away(
     assert grace.sees == {"ada", "watcher", "grace"}
     here.leave(ada)
     await asyncio.sleep(5)
-    assert sum("stands still" in record.message for record in caplog.records) == 1
+    assert sum("rosters stand still" in record.message for record in caplog.records) == 1
     here.reach.away = ""
     await asyncio.sleep(3)
     assert grace.sees == watcher.sees == {"grace", "watcher"} == coast.place.here()
@@ -477,7 +477,7 @@ async def test_a_topic_that_is_opened_again_does_not_show_its_old_list() -> None
     here.reach.away = "before"
     here.leave(ada)
     await asyncio.sleep(10)
-    assert here.presence._rooms[TOPIC].open is False
+    assert here.presence._topics[TOPIC].open is False
     await there.join("grace")
     await soon()
     here.reach.away = ""
@@ -587,7 +587,7 @@ async def test_stopping_does_not_wait_for_a_store_that_is_away(caplog: pytest.Lo
     begin = asyncio.get_running_loop().time()
     await server.stop()
     assert asyncio.get_running_loop().time() - begin <= 2
-    assert "lease will end by itself" in caplog.text
+    assert "stay listed until its lease ends" in caplog.text
 
 
 @in_jumping_time
@@ -597,7 +597,7 @@ async def test_a_topic_that_everybody_left_is_forgotten_and_begins_anew() -> Non
     await soon()
     here.leave(ada)
     await asyncio.sleep(10)
-    assert here.presence._rooms == {}
+    assert here.presence._topics == {}
     await there.join("grace")
     await soon()
     ada = await here.join("ada")
@@ -656,7 +656,7 @@ async def test_a_room_that_is_doubted_while_it_is_about_to_be_written_is_asked_a
         return await held(lease, topics)
 
     here.reach.held = meanwhile  # type: ignore[method-assign]
-    here.presence._doubt([here.presence._rooms["rooms/other"]])
+    here.presence._look_up([here.presence._topics["rooms/other"]])
     linus = await here.join("linus", limit=0)
     await asyncio.sleep(3)
     assert coast.place.here() == {"ada", "grace", "linus"}

@@ -284,7 +284,7 @@ async def test_one_topic_that_fails_holds_up_no_other() -> None:
     def broken(events: Any) -> None:
         raise RuntimeError
 
-    stream._conflation._say = broken
+    stream._conflation._emit = broken
     for topic in (TOPIC, "prices/2"):
         tick(server, "A", 1, topic=topic)
         tick(server, "A", 2, topic=topic)

@@ -16,7 +16,7 @@ from tests.support.hubs import TOPIC, Listener, Server, World, publish
 def tick(server: Server, symbol: str, price: int, name: str = "price") -> None:
     payload = json.dumps({"symbol": symbol, "price": price}).encode()
     server.publisher.publish([Draft(topic=TOPIC, name=name, payload=payload)], durable=False)
-    server.hub._streams[TOPIC].settle()
+    server.hub._streams[TOPIC].flush()
 
 
 def ticks(listener: Listener) -> list[tuple[str, int]]:

@@ -52,7 +52,7 @@ class Listener:
 
     def _settle(self) -> None:
         if self.subscription is not None:
-            self.subscription.stream.settle()
+            self.subscription.stream.flush()
 
     def write(self, burst: Burst) -> None:
         assert self.ready, "events were written to an outlet that is not ready"
@@ -225,4 +225,4 @@ def publish(
     for payload in payloads:
         server.publisher.publish([draft(payload, topic, exclude)], durable=durable)
         for stream in server.hub._streams.values():
-            stream.settle()
+            stream.flush()

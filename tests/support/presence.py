@@ -21,7 +21,7 @@ from holdfast.presence.base import (
 )
 from holdfast.presence.memory import MemoryPresence
 from holdfast.protocol.frames import JoinedPayload
-from holdfast.roster.local import Attending
+from holdfast.roster.local import Attendance
 from holdfast.streams.prepared import Burst
 from holdfast.threads.threads import Inline
 
@@ -184,8 +184,8 @@ def _id(info: msgspec.Raw) -> str:
     return found
 
 
-def attending(member: str | None, limit: int = LIMIT) -> Attending:
-    return Attending(member=member, info=b'{"id":"%b","since":1}' % (member or "").encode(), limit=limit)
+def attending(member: str | None, limit: int = LIMIT) -> Attendance:
+    return Attendance(member=member, info=b'{"id":"%b","since":1}' % (member or "").encode(), limit=limit)
 
 
 class Harbour:
@@ -233,7 +233,7 @@ class Harbour:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.server.backplane.stop()
-        for room in self.presence._rooms.values():
+        for room in self.presence._topics.values():
             room.close()
         self.clients.clear()
 

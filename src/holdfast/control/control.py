@@ -20,8 +20,8 @@ from holdfast.hub.publisher import Publisher
 from holdfast.log.base import Draft, Log, LogError
 from holdfast.log.transactions import apart, when_committed, will_roll_back
 from holdfast.protocol.frames import JoinedPayload, Reset
+from holdfast.streams.log_follower import RETRY_SECONDS
 from holdfast.streams.prepared import Burst
-from holdfast.streams.replay import RETRY_SECONDS
 from holdfast.threads.waiting import in_waiting_thread
 
 from .retry_queue import Postponed

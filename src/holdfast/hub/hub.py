@@ -19,20 +19,19 @@ from holdfast.presence.base import Change, PresenceStore
 from holdfast.presence.memory import MemoryPresence
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
-from holdfast.roster.local import Attending
-from holdfast.roster.tracker import Presence
+from holdfast.roster.local import Attendance
+from holdfast.roster.tracker import PresenceTracker
 from holdfast.streams.conflation import Ticks
-from holdfast.streams.log_follower import Order
+from holdfast.streams.log_follower import LogFollower
 from holdfast.streams.prepared import Prepared
-from holdfast.streams.replay import reset
 from holdfast.streams.slow import Counters, Slow
 from holdfast.streams.stream import Stream, Subscription
-from holdfast.streams.subscriber import Outlet
+from holdfast.streams.subscriber import Subscriber
 from holdfast.threads.threads import Inline, Threads
 
 from . import news
 from .admission import Admission, Snapshot
-from .timer_wheel import Wheel
+from .timer_wheel import TimerWheel
 
 logger = logging.getLogger("holdfast.hub")
 
@@ -80,14 +79,14 @@ class Hub:
         self._early: dict[str, list[Batch]] = {}  # news of topics that are just being opened
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._order = Order(log, threads, patience=self._timing.patience, spawn=self._spawn)
-        self._admission = Admission(self._order)
+        self.follower = LogFollower(log, threads, patience=self._timing.patience, spawn=self._spawn)
+        self._admission = Admission(self.follower)
         store = presence or MemoryPresence()
         self._tells_presence = store.shared and backplane.shared
-        self.presence = Presence(
+        self.presence = PresenceTracker(
             store, seconds=self._timing.lease, send=self._send_presence, spawn=self._spawn
         )
-        self.wheel = Wheel()
+        self.wheel = TimerWheel()
         self.counters = Counters()
         self.loop = asyncio.get_running_loop()
         self._ticks = Ticks(self.loop)
@@ -104,7 +103,7 @@ class Hub:
     async def stop(self) -> None:
         """End everything. What is still being read or opened is cut off; nothing more is written, and nobody can join."""
         self._stopped = True
-        tasks = (*self._tasks, *self._opening.values(), *self._order.replay.tasks)
+        tasks = (*self._tasks, *self._opening.values(), *self.follower.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -155,14 +154,14 @@ class Hub:
     async def join(
         self,
         topic: str,
-        outlet: Outlet,
+        outlet: Subscriber,
         announce: Callable[[JoinedPayload], bool],
         *,
         durable: bool,
         slow: Slow = DROP,
         since: Position | None = None,
         snapshot: Snapshot | None = None,
-        attending: Attending | None = None,
+        attending: Attendance | None = None,
     ) -> Subscription | None:
         """Subscribe ``outlet`` to ``topic``.
 
@@ -191,11 +190,11 @@ class Hub:
             stream.visitors -= 1
             stream.rest(self.loop.time())
 
-    def _subscribe(self, stream: Stream, outlet: Outlet, offset: int, stamp: int) -> Subscription:
+    def _subscribe(self, stream: Stream, outlet: Subscriber, offset: int, stamp: int) -> Subscription:
         subscription = Subscription(stream, outlet, offset, stamp)
         stream.add(subscription)
         if stream.durable:
-            self._order.replay.advance(subscription)
+            self.follower.advance(subscription)
         else:
             stream.go_live(subscription)
         return subscription
@@ -208,11 +207,11 @@ class Hub:
     def resume(self, subscription: Subscription) -> None:
         """The outlet is ready again: go on where the subscription stands."""
         if not subscription.live:
-            self._order.replay.advance(subscription)
+            self.follower.advance(subscription)
         elif subscription.backlog is not None:
             if subscription.backlog.lost:
                 subscription.backlog.lost = False
-                subscription.outlet.write_reset(reset(subscription.stream, "interrupted"))
+                subscription.subscriber.write_reset(subscription.stream.reset("interrupted"))
             subscription.release()
         self.presence.resume(subscription)
 
@@ -252,7 +251,7 @@ class Hub:
             del self._opening[topic]
         self._streams[topic] = stream
         for batch in self._early.pop(topic):
-            self._order.take(stream, batch)
+            self.follower.on_entries(stream, batch)
 
     async def _close_idle_streams(self) -> None:
         now = self.loop.time()
@@ -317,7 +316,7 @@ class Hub:
         )
         if stream is not None and event is not None:
             name, payload = event
-            stream.pass_on([Prepared(topic, name, payload)])
+            stream.emit_ephemeral([Prepared(topic, name, payload)])
 
     def _take(self, topic: str, item: news.News) -> None:
         stream = self._streams.get(topic)
@@ -325,11 +324,11 @@ class Hub:
             self.presence.take(topic, item.change())
         elif isinstance(item, news.Passing):
             if stream is not None:
-                stream.pass_on(
+                stream.emit_ephemeral(
                     [Prepared(topic, name, payload, exclude=x) for name, payload, x in item.events]
                 )
         elif stream is not None:
-            self._order.take(stream, item.batch(topic))
+            self.follower.on_entries(stream, item.batch(topic))
         elif topic in self._early:
             self._early[topic].append(item.batch(topic))
 
@@ -356,14 +355,14 @@ class Hub:
         heads = await self._threads.run(self._log.heads, list(asked))
         for name, (stream, mark) in asked.items():
             if not stream.closed:
-                self._order.match(stream, heads[name], mark)
+                self.follower.match(stream, heads[name], mark)
 
     def interrupted(self) -> None:
         """The backplane may have lost messages: say so where nothing can repair it, and repair the rest."""
         for stream in self._streams.values():
             if not stream.durable:
-                stream.settle()
+                stream.flush()
                 for subscription in stream.audience:
-                    subscription.outlet.write_reset(reset(stream, "interrupted"))
+                    subscription.subscriber.write_reset(stream.reset("interrupted"))
         self._spawn(self._compare_quietly())
         self.presence.interrupted()

@@ -7,14 +7,14 @@ from typing import Protocol
 logger = logging.getLogger("holdfast.hub")
 
 
-class Watched(Protocol):
+class Timed(Protocol):
     """Something that wants to be looked at now and then."""
 
     def check(self, now: float) -> float | None:
         """Look at the state; return the time of the next look, or ``None`` to be watched no more."""
 
 
-class Wheel:
+class TimerWheel:
     """Deadlines in buckets of a second (a hashed timing wheel: Varghese and Lauck, 1987).
 
     A connection that is active moves nothing here: it only remembers when it was last heard, and says at its next
@@ -22,9 +22,9 @@ class Wheel:
     """
 
     def __init__(self) -> None:
-        self._buckets: defaultdict[int, list[Watched]] = defaultdict(list)
+        self._buckets: defaultdict[int, list[Timed]] = defaultdict(list)
 
-    def watch(self, item: Watched, at: float) -> None:
+    def watch(self, item: Timed, at: float) -> None:
         """Look at ``item`` soon after the time ``at`` (seconds of the loop's clock)."""
         self._buckets[int(at) + 1].append(item)
 

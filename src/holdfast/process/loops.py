@@ -15,9 +15,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def call_on(
-    loop: asyncio.AbstractEventLoop, callback: Callable[[*Args], object], *args: *Args
-) -> bool:
+def call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[*Args], object], *args: *Args) -> bool:
     """Call ``callback`` on ``loop``: now, if the calling thread runs that loop, otherwise in the loop's next turn.
 
     Return ``False``, without a call, if the loop is closed. An exception of ``callback`` reaches the caller only if the

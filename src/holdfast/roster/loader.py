@@ -1,14 +1,16 @@
-"""Reading the lists of members that a hub's copies cannot be brought up to date without."""
+"""Reading of the lists that a hub's replicas cannot be brought up to date without."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from holdfast.presence.base import PresenceStore, PresenceUnavailable
+from holdfast.process.batcher import Batcher
 
-from .local import Room
-from .replica import Mirror
+from .health import StoreHealth
+from .local import LocalPresence
+from .replica import RosterReplica
 
 logger = logging.getLogger("holdfast.presence")
 
@@ -18,86 +20,72 @@ PATIENCE_SECONDS = 0.02
 LISTS_AT_ONCE = 100
 
 
-class Lists:
-    """Reads lists, all that are wanted at once in one round trip, and one round trip at a time.
+class RosterLoader:
+    """Reads lists: all that are needed at the same time in one round trip, and one round trip at a time.
 
-    ``read`` is called with a room whose list was read and agrees with all that is known of it; ``complain`` with the error
-    when the store did not answer.
+    A list that shows that the store has lost members of this server puts its topic into ``writes``.
     """
 
     def __init__(
         self,
         store: PresenceStore,
         *,
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
-        read: Callable[[Room], None],
-        complain: Callable[[Exception], None],
+        writes: Batcher[LocalPresence],
+        health: StoreHealth,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._store = store
-        self._spawn = spawn
-        self._done = read
-        self._complain = complain
-        self._wanted: dict[str, Room] = {}
-        self._reading = False
+        self._writes = writes
+        self._health = health
+        self._needed = Batcher(self._load, spawn=spawn, at_once=LISTS_AT_ONCE)
         self.reads = 0
 
-    def read_soon(self, room: Room, seconds: float) -> None:
-        """Read a list: after so many seconds if it still has to be, or at once if they are 0."""
-        if room.reading:
+    def load_soon(self, local: LocalPresence, seconds: float) -> None:
+        """Read a list: at once if ``seconds`` is 0, otherwise after so many seconds, if it is still outdated then."""
+        if local.reading:
             return
-        room.reading = True
+        local.reading = True
         if seconds:
-            asyncio.get_running_loop().call_later(seconds, self._read_if_needed, room, room.mirror)
+            asyncio.get_running_loop().call_later(seconds, self._load_if_needed, local, local.replica)
         else:
-            self._read_now(room)
+            self._needed.add(local)
 
-    def _read_if_needed(self, room: Room, mirror: Mirror) -> None:
-        if room.mirror is mirror and room.open:
-            if room.doubtful:
-                self._read_now(room)
+    def _load_if_needed(self, local: LocalPresence, replica: RosterReplica) -> None:
+        if local.replica is replica and local.open:
+            if local.outdated:
+                self._needed.add(local)
             else:
-                room.reading = False
+                local.reading = False
 
-    def _read_now(self, room: Room) -> None:
-        self._wanted[room.topic] = room
-        if not self._reading:
-            self._reading = True
-            self._spawn(self._read_all())
-
-    async def _read_all(self) -> None:
+    async def _load(self, group: list[LocalPresence]) -> None:
         try:
-            while self._wanted:
-                topics = list(self._wanted)[:LISTS_AT_ONCE]
-                rooms = [self._wanted.pop(topic) for topic in topics]
-                try:
-                    await self._read([room for room in rooms if room.open])
-                except PresenceUnavailable as error:
-                    self._complain(error)
-                    _give_up(rooms)
-                except Exception:
-                    logger.exception("who is here could not be read")
-                    _give_up(rooms)
-        finally:
-            self._reading = False
+            await self._read([local for local in group if local.open])
+        except PresenceUnavailable as error:
+            self._health.failed(error)
+            _give_up(group)
+        except Exception:
+            logger.exception("rosters could not be read; the next comparison with the store tries again")
+            _give_up(group)
 
-    async def _read(self, rooms: Collection[Room]) -> None:
-        asked = [(room, room.mirror, room.mirror.ask()) for room in rooms]
-        for room in rooms:
-            room.strange = False
-        self.reads += len(rooms)
-        rosters = await self._store.read([(room.topic, room.limit) for room in rooms])
-        for (room, mirror, ask), roster in zip(asked, rosters, strict=True):
-            if not room.open or room.mirror is not mirror:
+    async def _read(self, group: list[LocalPresence]) -> None:
+        starts = [(local, local.replica, local.replica.begin_read()) for local in group]
+        for local in group:
+            local.strange = False
+        self.reads += len(group)
+        rosters = await self._store.read([(local.topic, local.limit) for local in group])
+        for (local, replica, start), roster in zip(starts, rosters, strict=True):
+            if not local.open or local.replica is not replica:
                 continue
-            room.reading = False
-            if room.replace(roster, ask):
-                self._done(room)
-            else:
-                self.read_soon(room, PATIENCE_SECONDS)
+            local.reading = False
+            if not local.replace(roster, start):
+                self.load_soon(local, PATIENCE_SECONDS)
+            elif local.lacking:
+                local.begin_writing(None)
+                self._writes.add(local)
 
 
-def _give_up(rooms: Collection[Room]) -> None:
-    """Their lists could not be read; a comparison tries again. Nobody is to wait for them until then."""
-    for room in rooms:
-        room.reading = False
-        room.loaded.set()
+def _give_up(group: list[LocalPresence]) -> None:
+    """Let joins go on without the lists that could not be read. A comparison with the store tries again."""
+    for local in group:
+        local.reading = False
+        local.loaded.set()

@@ -1,4 +1,4 @@
-"""One topic's presence in one hub: which members its own connections are, and what each client was told of the list."""
+"""One topic's presence in one hub: the members among its own connections, and what each client knows of the roster."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -10,38 +10,38 @@ from holdfast.protocol import frames
 from holdfast.streams.prepared import Burst, Prepared
 from holdfast.streams.stream import Subscription
 
-from .replica import Asked, Mirror, Taken
+from .replica import Applied, ReadStart, RosterReplica
 
-TELL_SECONDS = 0.005
+NOTIFY_SECONDS = 0.005
 SECONDS_PER_CLIENT = 40e-6
-"""Ten times what telling one client costs: so that telling takes no more than a tenth of the processor, however many
-come and go. Where that is not much it is done after ``TELL_SECONDS``."""
+"""Ten times what notifying one client costs, so that notifications take no more than a tenth of the processor, however many
+members come and go. Where that is little, clients are notified after ``NOTIFY_SECONDS``."""
 
 
-class Pace:
-    """Spreads the telling of all rooms of a hub over time. What changes while a room waits is told at once."""
+class Pacer:
+    """Spreads the notifications of all topics of a hub over time. What changes while a topic waits goes out in one diff."""
 
     def __init__(self) -> None:
         self._free = 0.0  # until then the time is taken
 
     def reserve(self, now: float, clients: int) -> float:
-        """When so many clients may be told."""
-        at = max(now + TELL_SECONDS, self._free)
+        """Reserve the time for notifying so many clients. Return when it begins."""
+        at = max(now + NOTIFY_SECONDS, self._free)
         self._free = max(now, self._free) + clients * SECONDS_PER_CLIENT
         return at
 
 
-class Attending(msgspec.Struct, frozen=True, kw_only=True):
-    """How a client takes part in a topic's presence. ``member`` is ``None`` for one that only watches; ``info`` is what
-    clients are told of the member, as JSON. Lists longer than ``limit`` are not told."""
+class Attendance(msgspec.Struct, frozen=True, kw_only=True):
+    """How a client takes part in a topic's presence. ``member`` is ``None`` for a client that only watches. ``info`` is
+    what clients get of the member, as JSON. Clients get the count instead of lists longer than ``limit``."""
 
     member: str | None
     info: bytes
     limit: int
 
 
-class Told(Prepared):
-    """A message about who is here, which takes the way of an event."""
+class PresenceMessage(Prepared):
+    """A message about a topic's members, which is delivered as an event is."""
 
     __slots__ = ()
 
@@ -49,64 +49,68 @@ class Told(Prepared):
         return frames.Presence(topic=self.topic, payload=msgspec.Raw(payload))
 
 
-class Member(msgspec.Struct):
-    """Somebody who is here through this server, with so many connections."""
+class LocalMember(msgspec.Struct):
+    """A member that is connected to this server, and its number of connections here."""
 
     info: bytes
     connections: int = 0
 
 
-class Client(msgspec.Struct):
-    """A subscription, as presence sees it. ``state`` is the mirror's that the client was told of last."""
+class Attendee(msgspec.Struct):
+    """A subscription, as presence sees it. ``state`` is the replica's state that the client knows."""
 
     member: str | None
     state: int
 
 
-class Room:
-    """``members`` are those that the store should hold for this server, ``written`` those that it does hold, as far as
-    that is known. A room that is not :attr:`open` has no list; it goes when the store holds nothing for it.
+class LocalPresence:
+    """One topic's presence in one hub.
+
+    ``members`` are those that the store should hold for this server. ``written`` are those that it does hold, as far as that
+    is known; ``None`` if the store has to be asked. While it is not :attr:`open` there is no replica. It is dropped when
+    the store holds nothing for it.
     """
 
     __slots__ = (
-        "_absent",
-        "_moved",
-        "_pace",
+        "_changed",
+        "_missing",
+        "_pacer",
         "_timer",
-        "clients",
+        "attendees",
         "limit",
         "loaded",
         "members",
-        "mirror",
         "open",
         "reading",
+        "replica",
         "strange",
         "topic",
         "written",
     )
 
-    def __init__(self, topic: str, limit: int, pace: Pace) -> None:
+    def __init__(self, topic: str, limit: int, pacer: Pacer) -> None:
         self.topic = topic
         self.limit = limit
         self.begin()
-        self.clients: dict[Subscription, Client] = {}
-        self.members: dict[str, Member] = {}
+        self.attendees: dict[Subscription, Attendee] = {}
+        self.members: dict[str, LocalMember] = {}
         self.written: set[str] | None = set()
-        self._moved: set[str] | None = set()  # whom the difference can concern; None: anybody
-        self._pace = pace
+        self._changed: set[str] | None = set()  # members in which the two can differ; None: all
+        self._pacer = pacer
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """From now on the topic is listened to. Nothing is known of its list."""
+        """Begin with an empty replica: the topic has subscribers from now on."""
         self.open = True
-        self.mirror = Mirror(self.limit)
+        self.replica = RosterReplica(self.limit)
         self.loaded = asyncio.Event()
         self.reading = False  # the list is being read, or will be in a moment
         self.strange = False  # there were changes that do not go with the list
-        self._absent: set[str] = set()
+        self._missing: set[str] = set()  # members of this server that the list lacked when it was read
 
     @property
     def over(self) -> bool:
+        """Has it no subscribers, and does the store hold nothing for it?"""
         return not self.open and not self.members and self.written is not None and not self.written
 
     def close(self) -> None:
@@ -117,54 +121,54 @@ class Room:
 
     # ── this server's own members ────────────────────────────────────────────────────────────────────────────────────
 
-    def is_new(self, who: Attending) -> bool:
-        """Is the list, as far as there is one, going to be one longer for them?"""
+    def is_new(self, attendance: Attendance) -> bool:
+        """Does the attendance make the list one longer, as far as there is a list?"""
         return (
-            who.member is not None
-            and self.mirror.members is not None
-            and who.member not in self.mirror.members
+            attendance.member is not None
+            and self.replica.members is not None
+            and attendance.member not in self.replica.members
         )
 
-    def enter(self, subscription: Subscription, who: Attending) -> bool:
-        """Say whether that makes somebody a member here."""
-        # Who makes the list too long was told no list, and so can be told of no difference to it.
-        untold = not self.complete or (self.is_new(who) and self.mirror.count >= self.limit)
-        self.clients[subscription] = Client(who.member, 0 if untold else self.mirror.state)
-        if who.member is None:
+    def enter(self, subscription: Subscription, attendance: Attendance) -> bool:
+        """Add a subscription. Return whether that adds a member to this server's."""
+        # A client whose join pushes the list past the limit gets no list, and so no diff until a full list fits again.
+        unlisted = not self.complete or (self.is_new(attendance) and self.replica.count >= self.replica.limit)
+        self.attendees[subscription] = Attendee(attendance.member, 0 if unlisted else self.replica.state)
+        if attendance.member is None:
             return False
-        member = self.members.setdefault(who.member, Member(who.info))
+        member = self.members.setdefault(attendance.member, LocalMember(attendance.info))
         member.connections += 1
-        return member.connections == 1 and self._has_moved(who.member)
+        return member.connections == 1 and self._note_change(attendance.member)
 
     def leave(self, subscription: Subscription) -> bool:
-        """Say whether that makes somebody a member here no longer."""
-        client = self.clients.pop(subscription, None)
-        if client is None or client.member is None:
+        """Remove a subscription. Return whether that removes a member from this server's."""
+        attendee = self.attendees.pop(subscription, None)
+        if attendee is None or attendee.member is None:
             return False
-        member = self.members[client.member]
+        member = self.members[attendee.member]
         member.connections -= 1
         if member.connections:
             return False
-        del self.members[client.member]
-        if self._absent:
-            self._tell_soon()  # it may have been the last one that clients had to wait for
-        return self._has_moved(client.member)
+        del self.members[attendee.member]
+        if self._missing:
+            self._notify_soon()  # it may have been the last one that clients had to wait for
+        return self._note_change(attendee.member)
 
-    def _has_moved(self, member: str) -> bool:
-        if self._moved is not None:
-            self._moved.add(member)
+    def _note_change(self, member: str) -> bool:
+        if self._changed is not None:
+            self._changed.add(member)
         return True
 
     def begin_writing(self, written: set[str] | None) -> None:
-        """From now on this is what the store holds for this server; ``None``: it has to be asked."""
+        """Take ``written`` for what the store holds for this server; ``None`` if the store has to be asked."""
         self.written = written
-        self._moved = None
+        self._changed = None
 
     def writes(self, chunk: int) -> Iterator[Write]:
-        """What is to be written now, in parts of at most so many members."""
+        """What has to be written now, in parts of at most ``chunk`` members."""
         assert self.written is not None
-        moved, self._moved = self._moved, set()
-        names = [*self.members, *self.written] if moved is None else moved
+        changed, self._changed = self._changed, set()
+        names = [*self.members, *self.written] if changed is None else changed
         entering = [name for name in names if name in self.members and name not in self.written]
         leaving = [name for name in names if name in self.written and name not in self.members]
         for start in range(0, max(len(entering), len(leaving)), chunk):
@@ -175,91 +179,97 @@ class Room:
                 leaving=tuple(leaving[start : start + chunk]),
             )
 
-    def misses(self, left: Iterable[str]) -> bool:
-        """Have members left for everybody whom the store should hold for this server? Then it has lost that."""
-        written, listed = self.written, self.mirror.members
-        if written is None:
-            return False
-        return any(name in written and (listed is None or name not in listed) for name in left)
-
     def wrote(self, write: Write) -> None:
-        """It has been written."""
+        """Note that the store holds what was to be written."""
         if self.written is not None:
             self.written.difference_update(write.leaving)
             self.written.update(write.entering)
 
-    # ── the list ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    def lost_by(self, left: Iterable[str]) -> bool:
+        """Are there members that the store should hold for this server among those that left? Then it has lost them."""
+        written, listed = self.written, self.replica.members
+        if written is None:
+            return False
+        return any(name in written and (listed is None or name not in listed) for name in left)
 
     @property
-    def doubtful(self) -> bool:
+    def lacking(self) -> bool:
+        """Does the list lack a member that the store should hold for this server? Then it has lost that member."""
+        listed, written = self.replica.members, self.written
+        return listed is not None and written is not None and not written <= listed.keys()
+
+    # ── the roster ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def outdated(self) -> bool:
         """Does the list have to be read?"""
-        return self.strange or self.mirror.waiting or not self.mirror.known
+        return self.strange or self.replica.incomplete or not self.replica.known
 
     @property
     def complete(self) -> bool:
-        """Has the list every member of this server that it lacked when it was read?
+        """Has the list got every member of this server that it lacked when it was read?
 
-        A list lacks them when the store was away as they entered, or has lost its memory. They are written again within
-        milliseconds of its return. Until then clients are told nothing: else they would hear that members left who stayed,
-        themselves included. Members who enter later are not waited for, however many come.
+        A list lacks members that entered while the store was away, or all of them if the store has lost its memory. They are
+        written again within milliseconds of its return. Until then clients are not notified: otherwise they would be told
+        that members left who stayed, themselves included. Members who enter later are not waited for, however many come.
         """
-        if self._absent:
-            listed = self.mirror.members
-            self._absent &= set() if listed is None else self.members.keys() - listed.keys()
-        return not self._absent
+        if self._missing:
+            listed = self.replica.members
+            self._missing &= set() if listed is None else self.members.keys() - listed.keys()
+        return not self._missing
 
-    def take(self, change: Change) -> None:
+    def apply(self, change: Change) -> None:
         """Apply a change of the list, if it is the next one."""
-        before = self.mirror.state
-        if self.mirror.take(change) is Taken.STRANGE:
+        before = self.replica.state
+        if self.replica.apply(change) is Applied.STRANGE:
             self.strange = True
-        if self.mirror.state != before:
-            self._tell_soon()
+        if self.replica.state != before:
+            self._notify_soon()
 
-    def replace(self, roster: Roster, asked: Asked) -> bool:
-        """The list was read. ``False``: it has to be read again."""
-        before = self.mirror.state
-        done = self.mirror.replace(roster, asked)
-        listed = self.mirror.members
-        self._absent = set() if listed is None else self.members.keys() - listed.keys()
+    def replace(self, roster: Roster, start: ReadStart) -> bool:
+        """Take over a list that was read. Return ``False`` if it has to be read again."""
+        before = self.replica.state
+        done = self.replica.replace(roster, start)
+        listed = self.replica.members
+        self._missing = set() if listed is None else self.members.keys() - listed.keys()
         self.loaded.set()
-        if self.mirror.state != before:
-            self._tell_soon()
+        if self.replica.state != before:
+            self._notify_soon()
         self.strange = self.strange or not done
         return not self.strange
 
-    # ── telling ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── notifying clients ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _tell_soon(self) -> None:
-        if self._timer is not None or not self.clients:
+    def _notify_soon(self) -> None:
+        if self._timer is not None or not self.attendees:
             return
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(self._pace.reserve(loop.time(), len(self.clients)), self._tell)
+        self._timer = loop.call_at(self._pacer.reserve(loop.time(), len(self.attendees)), self._notify_all)
 
-    def _tell(self) -> None:
+    def _notify_all(self) -> None:
         self._timer = None
-        self.tell(tuple(self.clients))
+        self.notify(tuple(self.attendees))
 
-    def tell(self, subscriptions: Iterable[Subscription]) -> None:
-        """Tell clients what is different from what they know. One that is not ready knows it later, at once."""
-        mirror = self.mirror
-        if not mirror.known or not self.complete:
+    def notify(self, subscriptions: Iterable[Subscription]) -> None:
+        """Send each client the diff to what it knows. A client that is not ready gets it as soon as it is."""
+        replica = self.replica
+        if not replica.known or not self.complete:
             return
-        now = mirror.state
+        now = replica.state
         bursts: dict[int, Burst | None] = {}
         for subscription in subscriptions:
-            client, outlet = self.clients.get(subscription), subscription.outlet
-            if client is None or client.state == now or subscription.ended or not outlet.ready:
+            attendee, subscriber = self.attendees.get(subscription), subscription.subscriber
+            if attendee is None or attendee.state == now or subscription.ended or not subscriber.ready:
                 continue
-            if client.state not in bursts:
-                payload = mirror.since(client.state)
-                bursts[client.state] = (
-                    None if payload is None else Burst([Told(self.topic, "presence", payload)])
+            if attendee.state not in bursts:
+                payload = replica.since(attendee.state)
+                bursts[attendee.state] = (
+                    None if payload is None else Burst([PresenceMessage(self.topic, "presence", payload)])
                 )
-            burst, client.state = bursts[client.state], now
+            burst, attendee.state = bursts[attendee.state], now
             if burst is None:
                 continue
             try:
-                outlet.write(burst)
-            except Exception as error:  # noqa: BLE001 - of this outlet: the others shall hear of it
+                subscriber.write(burst)
+            except Exception as error:  # noqa: BLE001 - one subscriber's error must not cost the others the message
                 subscription.fail(burst, error)

@@ -1,8 +1,8 @@
-"""What one hub knows of a topic's members: a copy of the store's list that says up to which change it holds.
+"""Replica of a topic's roster in one hub: a copy of the store's list that knows up to which change it is current.
 
-A change that follows the copy's mark is applied, one that is known already is dropped, and one beyond a gap is kept back
-while the list is read again. Whoever was told of an earlier state gets one message of what is different now, however many
-changes lie between. Pure: no clock, no task, no store.
+A change that follows the replica's mark is applied, a known one is dropped, and one beyond a gap is held back while the
+list is read again. A client that knows an earlier state gets one diff to the present one, however many changes lie between.
+Pure: no clock, no task, no store.
 """
 
 from collections import OrderedDict, deque
@@ -15,38 +15,38 @@ import msgspec
 from holdfast.presence.base import Change, Roster, number
 
 STEPS = 256
-"""So many steps are kept for those that were told of an earlier state; older ones get the whole list."""
+"""Steps that are kept for clients that know an earlier state. Clients that know an older one get the whole list."""
 
 MARKS = 256
-"""So many marks are kept to know a change again that comes late or twice."""
+"""Marks that are kept to recognize a change that arrives late or twice."""
 
 HELD = 64
-"""So many changes beyond a gap are kept back; the list is read again anyway."""
+"""Changes beyond a gap that are held back. Further ones are dropped: the list is read again anyway."""
 
 Step = dict[str, tuple[bytes | None, bytes | None]]
-"""For each member that a step concerns what was known of it before, and what after; ``None`` is nobody."""
+"""For each member that a step concerns: its info before and after the step; ``None`` if it was or is not there."""
 
 
-class Taken(Enum):
-    """What became of a change."""
+class Applied(Enum):
+    """What :meth:`RosterReplica.apply` did with a change."""
 
-    APPLIED = "applied"
+    DONE = "done"
     KNOWN = "known"
-    EARLY = "early"  # there is a gap before it; the list has to be read if that is not filled in a moment
-    STRANGE = "strange"  # of another life of the store, or very late; the list has to be read
+    EARLY = "early"  # there is a gap before it; if that is not filled in a moment the list has to be read
+    STRANGE = "strange"  # from before the store lost its memory, or very late; the list has to be read
 
 
-class Asked(NamedTuple):
-    """What a mirror knew when its list was asked for."""
+class ReadStart(NamedTuple):
+    """What a replica knew when a read of its list began."""
 
     mark: str
     held: tuple[str, ...]
 
 
-class Mirror:
-    """The members of one topic; only how many they are, where there are more than ``limit``.
+class RosterReplica:
+    """The members of one topic; only their count, where there are more than ``limit``.
 
-    ``state`` counts the states that this copy has been in; 0 is the one of knowing nothing.
+    ``state`` counts the states that this replica has been in; in state 0 it knows nothing.
     """
 
     __slots__ = ("_forms", "_held", "_marks", "_steps", "count", "limit", "mark", "members", "state")
@@ -67,52 +67,47 @@ class Mirror:
         return self.state > 0
 
     @property
-    def listed(self) -> bool:
-        """Is there a list, and may it be shown?"""
-        return self.known and self.members is not None
-
-    @property
-    def waiting(self) -> bool:
-        """Does the list have to be read: for changes beyond a gap, or since it is short enough again, or wrong?"""
+    def incomplete(self) -> bool:
+        """Does the list have to be read: for changes beyond a gap, or because it is short enough again, or wrong?"""
         members = self.members
         return bool(self._held) or (
             self.count <= self.limit if members is None else len(members) != self.count
         )
 
-    # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── changes and lists ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def take(self, change: Change) -> Taken:
-        """Something has changed, somewhere."""
+    def apply(self, change: Change) -> Applied:
+        """Apply a change, from this process or another one, if it is the next."""
         if change.mark == change.before or change.mark == self.mark or change.mark in self._marks:
-            return Taken.KNOWN
+            return Applied.KNOWN
         if not self.known or change.before != self.mark:
             if self.known and number(change.mark) <= number(self.mark):
-                return Taken.STRANGE
+                return Applied.STRANGE
             if len(self._held) < HELD:
                 self._held[change.before] = change
-            return Taken.EARLY
-        self._apply(change)
-        self._go_on()
-        return Taken.EARLY if self.waiting else Taken.APPLIED
+            return Applied.EARLY
+        self._step(change)
+        self._apply_held()
+        return Applied.EARLY if self.incomplete else Applied.DONE
 
-    def ask(self) -> Asked:
-        """To be called when the list is asked for, and handed to :meth:`replace` with the answer."""
-        return Asked(self.mark, tuple(self._held))
+    def begin_read(self) -> ReadStart:
+        """Note the state before the list is read. :meth:`replace` needs it with the list."""
+        return ReadStart(self.mark, tuple(self._held))
 
-    def replace(self, roster: Roster, asked: Asked) -> bool:
-        """The list was read. ``False``: it has to be read again."""
-        if self.known and self.mark != asked.mark:
+    def replace(self, roster: Roster, start: ReadStart) -> bool:
+        """Take over a list that was read. Return ``False`` if it has to be read again."""
+        if self.known and self.mark != start.mark:
             if roster.mark == self.mark or roster.mark in self._marks:
-                return not self.waiting  # while it was read, this copy has gone further
+                return not self.incomplete  # while it was read, this replica has gone further
             if number(roster.mark) < number(self.mark):
                 return False
         self._stand_at(roster)
-        self._go_on()
+        self._apply_held()
         for before, change in tuple(self._held.items()):
-            # What was kept back before the list was read is in it, or the store has lost it.
-            if before in asked.held or change.mark in self._marks:
+            # A change that was held back before the read began is in the list, or the store has lost it.
+            if before in start.held or change.mark in self._marks:
                 del self._held[before]
-        return not self.waiting
+        return not self.incomplete
 
     def _stand_at(self, roster: Roster) -> None:
         old = self.members
@@ -124,11 +119,11 @@ class Mirror:
         else:
             self._advance(roster.mark, step)
 
-    def _go_on(self) -> None:
+    def _apply_held(self) -> None:
         while (change := self._held.pop(self.mark, None)) is not None:
-            self._apply(change)
+            self._step(change)
 
-    def _apply(self, change: Change) -> None:
+    def _step(self, change: Change) -> None:
         members, joined = self.members, change.joined
         self.count = change.count
         if members is None or joined is None or change.count > self.limit:
@@ -154,10 +149,10 @@ class Mirror:
         if len(self._marks) > MARKS:
             self._marks.popitem(last=False)
 
-    # ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── diffs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def since(self, state: int) -> bytes | None:
-        """What to tell somebody who was told of an earlier state, as JSON; ``None`` if it comes to nothing."""
+        """Return the diff from an earlier state to the present one, as JSON; ``None`` if nothing is different."""
         if state not in self._forms:
             self._forms[state] = self._since(state)
         return self._forms[state]
@@ -176,16 +171,16 @@ class Mirror:
             return None
         joined = [msgspec.Raw(after) for _, after in net.values() if after is not None]
         left = [member for member, (_, after) in net.items() if after is None]
-        told: dict[str, object] = {}
+        diff: dict[str, object] = {}
         if joined:
-            told["joined"] = joined
+            diff["joined"] = joined
         if left:
-            told["left"] = left
-        return msgspec.json.encode(told)
+            diff["left"] = left
+        return msgspec.json.encode(diff)
 
     @property
     def listing(self) -> bytes:
-        """The members, as a JSON list in the order in which they came."""
+        """The members, as a JSON list in the order in which they joined."""
         form = self._forms.get(-1)
         if form is None:
             form = self._forms[-1] = b"[%b]" % b",".join((self.members or {}).values())
@@ -199,7 +194,7 @@ def _difference(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> Step:
 
 
 def _net(steps: Iterable[Step]) -> Step:
-    """What the steps come to, one after the other."""
+    """The net effect of the steps, one after the other."""
     net: Step = {}
     for step in steps:
         for member, (before, after) in step.items():

@@ -1,6 +1,7 @@
-"""Conflation of a topic's events for all its subscribers in this process: of each key at most one event per interval.
+"""Conflation of a topic's events for all its subscribers in this process: at most one event of each key per interval.
 
-It happens once per process, before events are written to any connection, so it costs the same for one subscriber and for thousands.
+It happens once per process, before events are written to any connection. So it costs the same for one subscriber and for
+thousands.
 """
 
 import logging
@@ -14,19 +15,19 @@ from .slow import Counters, Slow, size_of
 logger = logging.getLogger("holdfast.hub")
 
 MOST_KEYS = 10_000
-"""Keys of one topic that are limited at the same time. Events of more keys pass at once."""
+"""Keys of one topic that are limited at the same time. Events of further keys pass at once."""
 
 HELD_BYTES = 4 * 1024 * 1024
-"""Bytes of one topic's events that wait, counted as :data:`~holdfast.streams.slow.EVENT_BYTES` says. Beyond it the one that has
-waited longest is written before its time."""
+"""Bytes of one topic's events that wait, counted as :data:`~holdfast.streams.slow.EVENT_BYTES` says. Beyond it, the event
+that has waited longest is written early."""
 
 TOLERANCE = 0.002
 """Seconds by which a timer may fire early. uvloop's clock counts milliseconds."""
 
 
 class Ticks:
-    """One timer for each length of interval, shared by all conflations of a hub that have it. It runs only while one of
-    them waits for it."""
+    """One timer for each length of interval, shared by all conflations of a hub that use it. It runs only while one of
+    them needs it."""
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
@@ -58,7 +59,9 @@ class Ticks:
             try:
                 goes_on = conflation.tick(now)
             except Exception:
-                logger.exception("events of topic %r that waited for their rate were lost", conflation.topic)
+                logger.exception(
+                    "conflated events of topic %r could not be written; they are lost", conflation.topic
+                )
                 goes_on = False
             if not goes_on:
                 waiting.pop(conflation, None)
@@ -77,17 +80,17 @@ class Ticks:
 class Conflation:
     """At most one event of each key per interval, as ``slow.rate`` says.
 
-    The first event of a key passes at once. What follows within the interval waits, and a newer event takes the place of
-    the one that waits. When the interval has passed, the one that waits is written, together with those of all other keys
-    whose interval has passed too. So two events of one key are never less than an interval apart, the last one always
+    The first event of a key passes at once. Later ones within the interval wait, and a newer event replaces the one that
+    waits. When the interval has passed, the waiting event is written, together with those of all other keys whose interval
+    has passed too. So two events of one key are never less than an interval apart, the last one always
     arrives, and it arrives at most two intervals after it was published. Events of one key keep their order; events of
     different keys may overtake each other. An event without a key passes at once.
     """
 
-    __slots__ = ("_at", "_bytes", "_counters", "_held", "_key_of", "_say", "_ticks", "seconds", "topic")
+    __slots__ = ("_at", "_bytes", "_counters", "_emit", "_held", "_key_of", "_ticks", "seconds", "topic")
 
     def __init__(
-        self, topic: str, slow: Slow, counters: Counters, ticks: Ticks, say: Callable[[list[Prepared]], None]
+        self, topic: str, slow: Slow, counters: Counters, ticks: Ticks, emit: Callable[[list[Prepared]], None]
     ) -> None:
         assert slow.rate is not None
         self.topic = topic
@@ -95,13 +98,13 @@ class Conflation:
         self._key_of = slow.key_of
         self._counters = counters
         self._ticks = ticks
-        self._say = say
+        self._emit = emit
         self._at: dict[tuple[str, ...], float] = {}  # when the last event of a key was written
         self._held: OrderedDict[tuple[str, ...], Prepared] = OrderedDict()
         self._bytes = 0
 
     def take(self, events: Iterable[Prepared]) -> list[Prepared]:
-        """Return those events that may be written now, and let the others wait."""
+        """Return the events that may be written now, and let the others wait."""
         now = self._ticks.time()
         passing: list[Prepared] = []
         for event in events:
@@ -121,7 +124,7 @@ class Conflation:
 
     def _passes(self, key: tuple[str, ...], now: float) -> bool:
         if key in self._held:
-            return False  # what waits is older, and must not follow
+            return False  # the waiting event is older, and must not follow
         last = self._at.get(key)
         if last is not None and now - last < self.seconds - TOLERANCE:
             return False
@@ -138,13 +141,13 @@ class Conflation:
         return event
 
     def tick(self, now: float) -> bool:
-        """Write what has waited long enough. ``False``: nothing is left that a tick could change."""
+        """Write the events that have waited long enough. Return whether there can be more to do."""
         since = now - self.seconds + TOLERANCE
         due = [key for key in self._held if self._at[key] <= since]
         events = [self._release(key, now) for key in due]
         self._at = {key: at for key, at in self._at.items() if at > since}
         if events:
-            self._say(events)
+            self._emit(events)
         return bool(self._at)
 
     def close(self) -> None:

@@ -1,16 +1,16 @@
-"""The rules of order: what a stream passes on next, and how it gets back to where its log is.
+"""The rules of order: what a stream emits next, and how it gets back to where its log is.
 
-A stream knows the last offset that it passed on. Of news it passes on what comes next, drops what is older, and holds
-back what lies beyond a gap until the gap is filled, from the news that come late or from the log. A log whose epoch has
-changed is another log: everybody is told, and the stream starts again at its head.
+A stream knows the last offset that it emitted. Of the entries that arrive it emits the next ones, drops older ones, and
+holds back those beyond a gap until the gap is filled, from entries that arrive late or from the log. A log whose epoch has
+changed is another log: all subscribers get a reset, and the stream starts again at the log's head.
 
-A log that ends before what was passed on, or that has another entry in the place of one, went back in time: then the
-stream has it renew the topic's epoch first (:meth:`Log.renew`), so that it is another log for everybody, and stays so.
-News contradict the stream when the entry that they follow, or one that they bring again, has another stamp than the one
-that was passed on. Which of the two the log holds is then asked of the log.
+A log that ends before what was emitted, or that has another entry in the place of one, went back in time. The stream then
+has the log renew the topic's epoch first (:meth:`Log.renew`), so that it is another log for all processes, and stays so.
+A batch contradicts the stream when the entry that it follows, or one that it repeats, has another stamp than the one that
+was emitted. The follower then asks the log which of the two it holds.
 
-While the log is being asked a stream may move. So whoever asks notes the stream's :class:`Mark` before, and an answer
-that the stream has outrun is not acted upon.
+A stream may move while the log is being asked. So a caller notes the stream's :class:`Mark` first, and an answer that the
+stream has outrun is ignored.
 """
 
 import asyncio
@@ -22,18 +22,23 @@ from holdfast.log.base import Batch, Diverged, Head, Log, LogError, Trimmed
 from holdfast.protocol.positions import Position
 from holdfast.threads.threads import Inline, Threads
 
+from . import replay
+from .pages import PageReader, PendingPage
 from .prepared import Prepared
-from .replay import Replay, reset
-from .stream import Mark, Stream
+from .replay import Needs
+from .stream import Mark, Stream, Subscription
 
 logger = logging.getLogger("holdfast.hub")
 
 HELD = 64
-"""Batches that are held back beyond a gap; what comes on top is read from the log."""
+"""Batches that are held back beyond a gap. Further ones are read from the log."""
+
+RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Pauses between attempts to read a page. After the last one each subscription that waits is looked at again."""
 
 
-class Order:
-    """Moves the streams of one hub along."""
+class LogFollower:
+    """Moves the streams of one hub, and their subscriptions, along the log."""
 
     def __init__(
         self,
@@ -41,38 +46,49 @@ class Order:
         threads: Threads | Inline,
         *,
         patience: float,
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._log = log
         self._threads = threads
         self._patience = patience
         self._spawn = spawn
-        self.replay = Replay(log, threads, self.catch_up, self.examine, self.match, self.doubt)
+        self._pages = PageReader(log, threads)
+        self._pending: dict[tuple[str, int, int, int], PendingPage] = {}
+        self._serving: set[asyncio.Task[None]] = set()
 
-    # ── news ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def reads(self) -> int:
+        """How often pages of the log were read, for tests and metrics."""
+        return self._pages.reads
 
-    def take(self, stream: Stream, batch: Batch) -> None:
-        """Entries were given offsets, somewhere."""
+    @property
+    def tasks(self) -> tuple[asyncio.Task[Any], ...]:
+        """The reads that run at the moment, and what waits for them."""
+        return (*self._serving, *self._pages.tasks)
+
+    # ── entries that arrive ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_entries(self, stream: Stream, batch: Batch) -> None:
+        """Handle entries that were given offsets, in this process or another one."""
         if batch.epoch != stream.epoch:
             # They are late, or the log is a new one. The log knows.
-            if stream.durable and not stream.examining:
-                stream.examining = True
-                self._spawn(self._examine_quietly(stream))
+            if stream.durable:
+                self._examine_soon(stream)
             return
         first, last = batch.entries[0].offset, batch.entries[-1].offset
-        if contradicted(stream, batch):
-            self.doubt(stream, stream.position)
+        if stream.contradicted_by(batch):
+            self._doubt(stream, stream.position)
             return
         if last <= stream.offset:
             return
         if first > stream.offset + 1:
             self._hold(stream, batch)
             return
-        self._pass_on(stream, stream.prepare(e for e in batch.entries if e.offset > stream.offset))
-        self._pass_on_held(stream)
+        self._emit(stream, stream.prepare(e for e in batch.entries if e.offset > stream.offset))
+        self._emit_held(stream)
 
-    def _pass_on(self, stream: Stream, events: Sequence[Prepared]) -> None:
-        """Write the next events of a stream to everybody who is live."""
+    def _emit(self, stream: Stream, events: Sequence[Prepared]) -> None:
+        """Emit a stream's next events to its live subscriptions."""
         if not events:
             return
         first, last = events[0].offset, events[-1].offset
@@ -80,159 +96,279 @@ class Order:
         assert (first, last - stream.offset) == (stream.offset + 1, len(events))
         stream.remember(events)
         stream.offset, stream.stamp = last, events[-1].stamp
-        stream.say(events)
-        if stream.ahead:
-            for subscription in tuple(stream.ahead):
+        stream.emit(events)
+        ahead = stream.progress.ahead
+        if ahead:
+            for subscription in tuple(ahead):
                 if subscription.offset <= stream.offset:
-                    stream.ahead.discard(subscription)
-                    self.replay.advance(subscription)
+                    ahead.discard(subscription)
+                    self.advance(subscription)
 
     # ── gaps ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _hold(self, stream: Stream, batch: Batch) -> None:
-        """Keep a batch that came too early, and ask the log if what is missing does not come soon."""
-        if len(stream.held) < HELD:
-            stream.held[batch.entries[0].offset] = batch
-        stream.wanted = max(stream.wanted, batch.entries[-1].offset)
-        if not stream.filling:
-            stream.filling = True
+        """Keep a batch that came too early, and read the log if the missing entries do not come soon."""
+        progress = stream.progress
+        if len(progress.held) < HELD:
+            progress.held[batch.entries[0].offset] = batch
+        progress.wanted = max(progress.wanted, batch.entries[-1].offset)
+        if not progress.filling:
+            progress.filling = True
             asyncio.get_running_loop().call_later(self._patience, self._fill_if_needed, stream)
 
-    def _pass_on_held(self, stream: Stream) -> None:
-        while stream.held:
-            first = min(stream.held)
+    def _emit_held(self, stream: Stream) -> None:
+        held = stream.progress.held
+        while held:
+            first = min(held)
             if first > stream.offset + 1:
                 return
-            batch = stream.held.pop(first)
-            if contradicted(stream, batch):
-                self.doubt(stream, stream.position)
+            batch = held.pop(first)
+            if stream.contradicted_by(batch):
+                self._doubt(stream, stream.position)
                 return
-            self._pass_on(stream, stream.prepare(e for e in batch.entries if e.offset > stream.offset))
+            self._emit(stream, stream.prepare(e for e in batch.entries if e.offset > stream.offset))
 
     def catch_up(self, stream: Stream, offset: int) -> None:
-        """The log is known to reach ``offset``: move there."""
-        stream.wanted = max(stream.wanted, offset)
-        if not stream.filling and stream.wanted > stream.offset:
-            stream.filling = True
+        """Move the stream to ``offset``, which the log is known to reach."""
+        progress = stream.progress
+        progress.wanted = max(progress.wanted, offset)
+        if not progress.filling and progress.wanted > stream.offset:
+            progress.filling = True
             self._fill_if_needed(stream)
 
     def _fill_if_needed(self, stream: Stream) -> None:
-        if stream.wanted > stream.offset and not stream.closed:
+        if stream.progress.wanted > stream.offset and not stream.closed:
             self._spawn(self._fill(stream))
         else:
-            stream.filling = False
+            stream.progress.filling = False
 
     async def _fill(self, stream: Stream) -> None:
-        """Read what is missing, once for everybody who listens here."""
+        """Read the missing entries, once for all subscriptions of the stream."""
+        progress = stream.progress
         try:
-            while stream.offset < stream.wanted:
-                asked, wanted = stream.mark, stream.wanted
+            while stream.offset < progress.wanted:
+                asked, wanted = stream.mark, progress.wanted
                 try:
-                    page = await self.replay.page(stream, asked.offset, asked.position.stamp)
+                    page = await self.page(stream, asked.offset, asked.position.stamp)
                 except Diverged:
-                    stream.doubted = asked.position
-                    await self.examine(stream)
+                    await self.examine(stream, doubting=asked.position)
                     continue
                 except Trimmed as gone:
                     if stream.mark == asked:
-                        self._lose(stream, gone.head)
+                        self._begin_after_loss(stream, gone.head)
                     continue
                 if stream.generation != asked.generation:
                     continue
-                if not page and stream.wanted == wanted:
+                if not page and progress.wanted == wanted:
                     return  # the log does not have it (yet): the next comparison will tell
                 if any(event.offset == stream.offset and event.stamp != stream.stamp for event in page):
-                    stream.doubted = stream.position  # while the page was read, something else took its place
-                    await self.examine(stream)
+                    # While the page was read, another entry took its place.
+                    await self.examine(stream, doubting=stream.position)
                     continue
-                self._pass_on(stream, [event for event in page if (event.offset or 0) > stream.offset])
-                self._pass_on_held(stream)
+                self._emit(stream, [event for event in page if (event.offset or 0) > stream.offset])
+                self._emit_held(stream)
         except LogError as error:
             logger.warning(
-                "a gap in topic %r after %d was not filled yet: %s", stream.name, stream.offset, error
+                "a gap in topic %r after offset %d could not be filled yet; the next comparison with the log tries "
+                "again: %s",
+                stream.name,
+                stream.offset,
+                error,
             )
         finally:
-            stream.filling = False
+            progress.filling = False
 
     # ── what the log says ────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def examine(self, stream: Stream) -> None:
-        """Ask the log where it is, and move the stream there. Raises :class:`LogError`."""
+    async def examine(self, stream: Stream, *, doubting: Position | None = None) -> None:
+        """Ask the log where it is, and move the stream there. Raises :class:`LogError`.
+
+        ``doubting`` is a position that was emitted and that the log may not hold any more: then the log renews the
+        topic's epoch, if it does not.
+        """
+        progress = stream.progress
+        if doubting is not None:
+            progress.doubted = doubting
         asked = stream.mark
         heads = await self._threads.run(self._log.heads, [stream.name])
         head = heads[stream.name]
-        if stream.doubted is not None or went_back(head, asked):
-            for position in {stream.doubted or asked.position, asked.position}:
+        if progress.doubted is not None or asked.contradicted_by(head):
+            for position in {progress.doubted or asked.position, asked.position}:
                 head = await self._threads.run(self._log.renew, stream.name, position)
-            stream.doubted = None
-            if stream.generation == asked.generation and went_back(head, asked):
+            progress.doubted = None
+            if stream.generation == asked.generation and asked.contradicted_by(head):
                 self._begin_again(stream, head, "epoch")  # whatever the log says its epoch is
                 return
         self.match(stream, head, asked)
 
-    def doubt(self, stream: Stream, position: Position) -> None:
-        """Something says that the log is not the one that this position was taken from. The log knows."""
-        stream.doubted = position
-        if not stream.examining:
-            stream.examining = True
+    def match(self, stream: Stream, head: Head, asked: Mark) -> None:
+        """Move the stream to the log's ``head``. The log was asked when the stream stood at ``asked``."""
+        same_generation = stream.generation == asked.generation
+        if head.epoch != stream.epoch:
+            if same_generation:  # else it has begun again since then, and the next comparison will tell
+                self._begin_again(stream, head, "epoch")
+        elif same_generation and asked.contradicted_by(head):
+            self._doubt(stream, asked.position)
+        elif head.offset > stream.offset:
+            self.catch_up(stream, head.offset)
+
+    def _doubt(self, stream: Stream, position: Position) -> None:
+        """Ask the log whether it still holds a position that was emitted."""
+        stream.progress.doubted = position
+        self._examine_soon(stream)
+
+    def _examine_soon(self, stream: Stream) -> None:
+        if not stream.progress.examining:
+            stream.progress.examining = True
             self._spawn(self._examine_quietly(stream))
 
     async def _examine_quietly(self, stream: Stream) -> None:
         try:
             await self.examine(stream)
         except LogError as error:
-            logger.warning("topic %r could not be compared with the log: %s", stream.name, error)
+            _report_failed_comparison(stream, error)
         finally:
-            stream.examining = False
+            stream.progress.examining = False
 
-    def match(self, stream: Stream, head: Head, asked: Mark) -> None:
-        """The log, asked when the stream stood at ``asked``, is at ``head``."""
-        same_life = stream.generation == asked.generation
-        if head.epoch != stream.epoch:
-            if same_life:  # else it has begun again since then, and the next comparison will tell
-                self._begin_again(stream, head, "epoch")
-        elif same_life and went_back(head, asked):
-            self.doubt(stream, asked.position)
-        elif head.offset > stream.offset:
-            self.catch_up(stream, head.offset)
-
-    def _lose(self, stream: Stream, head: Head) -> None:
-        """The log cannot go on from where the stream is."""
+    def _begin_after_loss(self, stream: Stream, head: Head) -> None:
+        """Begin again: the log cannot go on from where the stream is."""
         same = head.epoch == stream.epoch and head.offset >= stream.offset
         self._begin_again(stream, head, "trimmed" if same else "epoch")
 
     def _begin_again(self, stream: Stream, head: Head, reason: str) -> None:
-        """The stream cannot be continued: start at the log's head and tell everybody."""
-        known = (
-            stream.wanted if reason == "trimmed" else 0
-        )  # of the same log more may be known than this head
+        """Start at the log's head, and reset the subscriptions that miss something by it."""
+        known = stream.progress.wanted
         stream.begin(head)
-        stream.wanted = max(stream.wanted, known)
+        if reason == "trimmed":  # it is the same log, and may be known to reach further than this head
+            stream.progress.wanted = max(head.offset, known)
         for subscription in tuple(stream.subscriptions):
-            # Where live ones stand, the stream stood. Others may be ahead, even of what the log said a moment ago.
+            # Live ones stood where the stream stood. Others may be ahead, even of what the log said a moment ago.
             misses_nothing = (
                 reason == "trimmed" and not subscription.live and subscription.offset >= head.floor
             )
             if not misses_nothing:
                 subscription.offset, subscription.stamp = stream.offset, stream.stamp
-                subscription.outlet.write_reset(reset(stream, reason))
-            self.replay.advance(subscription)
+                subscription.subscriber.write_reset(stream.reset(reason))
+            self.advance(subscription)
 
+    # ── subscriptions ────────────────────────────────────────────────────────────────────────────────────────────────
 
-def contradicted(stream: Stream, batch: Batch) -> bool:
-    """Does a batch of the stream's epoch follow, or bring again, another entry than the one that was passed on?"""
-    if stream.contradicts(batch.entries[0].offset - 1, batch.before):
-        return True
-    again = stream.offset - batch.entries[0].offset  # where in the batch the last entry is that was passed on
-    if again < 0:
+    def advance(self, subscription: Subscription) -> None:
+        """Write what is at hand, up to the stream's offset; go live there, or arrange to be called again."""
+        self._provide(subscription, replay.advance(subscription))
+
+    def _provide(self, subscription: Subscription, needs: Needs) -> None:
+        stream = subscription.stream
+        if needs is Needs.NOTHING:
+            return
+        if needs is Needs.A_TURN:
+            asyncio.get_running_loop().call_soon(self.advance, subscription)
+        elif needs is Needs.A_PAGE:
+            self._wait_for_page(subscription)
+        elif needs is Needs.THE_STREAM:
+            stream.progress.ahead.add(subscription)
+            self.catch_up(stream, subscription.offset)
+        else:
+            self._doubt(stream, subscription.position)  # if the log has another epoch the stream begins again
+
+    async def page(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
+        """The events after an entry, at most a page. Raises what :meth:`Log.read` raises.
+
+        Empty only where the log ends: not below the stream's offset, unless the log is not the one that it was.
+        """
+        return stream.page_after(after, stamp) or await self._read(stream, after, stamp)
+
+    async def _read(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
+        read = self._pages.read(stream, after, stamp)
+        try:
+            return await asyncio.shield(read.task)
+        except Trimmed as gone:
+            self.match(stream, gone.head, read.asked)
+            raise
+
+    def _wait_for_page(self, subscription: Subscription) -> None:
+        stream, after, stamp = subscription.stream, subscription.offset, subscription.stamp
+        key = (stream.name, stream.generation, after, stamp)
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = self._pending[key] = PendingPage(stream, after, stamp)
+            task = asyncio.get_running_loop().create_task(self._serve(pending, key))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+        pending.subscriptions[subscription] = None
+
+    async def _serve(self, pending: PendingPage, key: tuple[str, int, int, int]) -> None:
+        """Read a page, with retries, and let the subscriptions that wait for it go on."""
+        try:
+            page = await self._read_patiently(pending)
+        finally:
+            del self._pending[key]
+        for subscription in pending.subscriptions:
+            stands_there = not pending.outlived() and subscription.offset == pending.after
+            if page and stands_there and not (subscription.live or subscription.ended):
+                self._provide(subscription, replay.write_page(subscription, page))
+            else:
+                self.advance(subscription)
+
+    async def _read_patiently(self, pending: PendingPage) -> list[Prepared]:
+        """The page; empty if the subscriptions that wait for it have to be looked at again."""
+        stream = pending.stream
+        for pause in RETRY_SECONDS:
+            if all(subscription.ended for subscription in pending.subscriptions):
+                return []
+            try:
+                page = await self._read(stream, pending.after, pending.stamp)
+                if page or pending.outlived():
+                    return page
+                await self.examine(stream)  # the log does not hold what was emitted: is it another one?
+                if pending.outlived():
+                    return []
+            except Diverged:
+                if not await self._retry_after_divergence(pending):
+                    return []
+            except Trimmed:
+                if not pending.outlived():
+                    self._reset(pending)
+                return []
+            except LogError as error:
+                logger.warning(
+                    "topic %r could not be read after offset %d; trying again in %g seconds: %s",
+                    stream.name,
+                    pending.after,
+                    pause,
+                    error,
+                )
+            except Exception:
+                logger.exception(
+                    "topic %r could not be read after offset %d; trying again in %g seconds",
+                    stream.name,
+                    pending.after,
+                    pause,
+                )
+            await asyncio.sleep(pause)
+        return []
+
+    async def _retry_after_divergence(self, pending: PendingPage) -> bool:
+        """Examine a log that has other entries than those that the subscriptions got. Return whether to read again."""
+        try:
+            await self.examine(pending.stream, doubting=pending.position)
+        except LogError as error:
+            _report_failed_comparison(pending.stream, error)
+            return True
+        if not pending.outlived():
+            self._reset(pending)
         return False
-    entry = batch.entries[min(again, len(batch.entries) - 1)]
-    return stream.contradicts(entry.offset, entry.stamp)
+
+    def _reset(self, pending: PendingPage) -> None:
+        """Reset the subscriptions whose page was trimmed, and let them go on from where the stream is."""
+        stream = pending.stream
+        for subscription in pending.subscriptions:
+            if not (subscription.ended or subscription.live) and subscription.offset == pending.after:
+                subscription.offset, subscription.stamp = stream.offset, stream.stamp
+                subscription.subscriber.write_reset(stream.reset("trimmed"))
 
 
-def went_back(head: Head, asked: Mark) -> bool:
-    """The log's head of the same epoch: is it before what was passed on, or another entry in its place?"""
-    seen = asked.position
-    if head.epoch != seen.epoch or head.offset > seen.offset:
-        return False
-    return head.offset < seen.offset or bool(head.stamp and seen.stamp and head.stamp != seen.stamp)
+def _report_failed_comparison(stream: Stream, error: LogError) -> None:
+    logger.warning(
+        "topic %r could not be compared with the log; the next comparison tries again: %s", stream.name, error
+    )

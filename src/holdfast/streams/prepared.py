@@ -1,4 +1,4 @@
-"""Events on their way to very many subscribers: encoded once per format, whoever receives them."""
+"""Events ready for delivery: encoded once per format, however many subscribers receive them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -14,8 +14,7 @@ _msgpack = msgspec.msgpack.Encoder()
 
 
 class Prepared:
-    """An event and the forms it was already needed in. Every form is made on first need and then shared, so nobody may
-    change it.
+    """An event and its encoded forms. Each form is made on first need and then shared, so callers must not change it.
 
     ``offset`` is ``None`` for an event that is in no log; ``stamp`` is its entry's, or 0 if it is not known; ``exclude``
     is the client that must not receive it, or ``""``.
@@ -41,7 +40,7 @@ class Prepared:
         self._forms: dict[Callable[[Prepared], Any], Any] = {}
 
     def form(self, make: Callable[["Prepared"], Form]) -> Form:
-        """What ``make`` makes of this event: a transport's own form of it, made once."""
+        """Return what ``make`` makes of this event, such as a transport's frame. It is made once."""
         found = self._forms.get(make)
         if found is None:
             found = self._forms[make] = make(self)
@@ -50,12 +49,12 @@ class Prepared:
 
     @property
     def json(self) -> bytes:
-        """The message in JSON."""
+        """The message as JSON."""
         return self.form(_as_json)
 
     @property
     def msgpack(self) -> bytes:
-        """The message in MessagePack."""
+        """The message as MessagePack."""
         return self.form(_as_msgpack)
 
     def frame(self, payload: bytes) -> Event | Presence:
@@ -89,7 +88,7 @@ class Burst:
         self._joined: dict[Callable[[Prepared], bytes], bytes] = {}
 
     def joined(self, make: Callable[[Prepared], bytes]) -> bytes:
-        """All the events in the form that ``make`` makes, one behind the other; joined once."""
+        """Return all the events in the form that ``make`` makes, one after the other. They are joined once."""
         found = self._joined.get(make)
         if found is None:
             events = self.events
@@ -100,7 +99,7 @@ class Burst:
         return found
 
     def without(self, client: str) -> "Burst":
-        """The events that ``client`` may receive."""
+        """Return the events that ``client`` may receive."""
         return Burst([event for event in self.events if event.exclude != client])
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
-"""What becomes of events that are in no log while a client does not read: dropped, conflated, or the end of it.
+"""Policy for slow clients on topics without a log: drop events, conflate them, or close the connection.
 
-Events of a durable topic need none of this: a client that falls behind there is served from the log.
+Durable topics need none of this: a client that falls behind is served from the log.
 """
 
 import enum
@@ -17,63 +17,63 @@ from .prepared import Burst, Prepared
 BUFFER_BYTES = 64 * 1024
 
 EVENT_BYTES = 128
-"""What an event that waits costs besides its payload, give or take."""
+"""Bytes that a waiting event costs besides its payload, approximately."""
 
 HIGHEST_RATE = 100
-"""Events of a key per second. A timer of an event loop is about a millisecond off, and screens show less."""
+"""Events of a key per second. An event loop's timer is about a millisecond off, and screens show fewer."""
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class Kind(enum.Enum):
+class SlowKind(enum.Enum):
     DROP = "drop"
     LATEST = "latest"
     DISCONNECT = "disconnect"
 
 
 class Slow(msgspec.Struct, metaclass=Explained, frozen=True):
-    """What a topic that stores nothing does about a client that does not read as fast as events come::
+    """What a topic without a log does about a client that reads more slowly than events arrive::
 
         class Ticker(Topic):
             slow = Slow.latest("symbol")
 
-    Made by :meth:`drop`, :meth:`latest` or :meth:`disconnect`. Each lets at most ``buffer_bytes`` of events (64 KiB, if
-    nothing else is said) wait for one client and one topic, beyond the connection's own write buffer.
+    Made by :meth:`drop`, :meth:`latest` or :meth:`disconnect`. Each lets at most ``buffer_bytes`` of events (64 KiB by
+    default) wait for one client and one topic, beyond the connection's own write buffer.
     """
 
     __example__: ClassVar[str] = 'Slow.drop(), Slow.latest("symbol") or Slow.disconnect()'
 
-    kind: Kind
+    kind: SlowKind
     key: tuple[str, ...] = ()
     buffer_bytes: int = BUFFER_BYTES
     rate: Rate | None = None
 
     @property
     def conflates(self) -> bool:
-        """May a newer event take the place of an older one?"""
-        return self.kind is Kind.LATEST
+        """May a newer event replace an older one?"""
+        return self.kind is SlowKind.LATEST
 
     def __post_init__(self) -> None:
-        if not isinstance(self.kind, Kind):
+        if not isinstance(self.kind, SlowKind):
             raise TypeError(
                 f"Slow({self.kind!r}): a Slow is made by one of its methods; write {self.__example__}"
             )
 
     @classmethod
     def drop(cls, *given: Never, buffer_bytes: int = BUFFER_BYTES) -> Self:
-        """The newest events wait; older ones are dropped, and the client is told (``reset``: ``interrupted``)."""
-        return cls(Kind.DROP, (), _checked("drop", buffer_bytes, given))
+        """Keep the newest events and drop older ones. The client gets a ``reset`` with the reason ``interrupted``."""
+        return cls(SlowKind.DROP, (), _checked("drop", buffer_bytes, given))
 
     @classmethod
     def latest(cls, *key: str, rate: str | Rate | None = None, buffer_bytes: int = BUFFER_BYTES) -> Self:
-        """Of all events of one name whose fields ``key`` are the same only the latest waits.
+        """Keep only the latest of the events that have one name and the same values in the fields ``key``.
 
-        Without a key that is one event of each name. Events that have none of the fields wait as with :meth:`drop`. A
-        client reads what is left in the order of publishing. ``key`` are fields as they are called on the wire.
+        Without a key, one event of each name waits. Events that have none of the fields wait as with :meth:`drop`. A
+        client gets the remaining events in the order of publishing. ``key`` names fields as they are called on the wire.
 
-        ``rate`` limits the events of each key for all subscribers, also for those that read: with ``"10/s"`` two events of one
+        ``rate`` limits the events of each key for all subscribers, fast ones included: with ``"10/s"`` two events of one
         key are at least 100 ms apart, the newest replaces those between, and the last one always arrives, at most 200 ms
-        late. Each process limits what its own subscribers get (:mod:`holdfast.streams.conflation`).
+        late. Each process applies the limit to its own subscribers (:mod:`holdfast.streams.conflation`).
         """
         given: tuple[object, ...] = key
         for field in given:
@@ -81,15 +81,15 @@ class Slow(msgspec.Struct, metaclass=Explained, frozen=True):
                 raise TypeError(
                     f'Slow.latest({field!r}): expected names of fields, such as Slow.latest("symbol")'
                 )
-        return cls(Kind.LATEST, key, _checked("latest", buffer_bytes), _checked_rate(rate))
+        return cls(SlowKind.LATEST, key, _checked("latest", buffer_bytes), _checked_rate(rate))
 
     @classmethod
     def disconnect(cls, *given: Never, buffer_bytes: int = BUFFER_BYTES) -> Self:
-        """The connection is closed (4002, ``stalled``) when more would have to wait; the client comes back and joins anew."""
-        return cls(Kind.DISCONNECT, (), _checked("disconnect", buffer_bytes, given))
+        """Close the connection (4002, ``stalled``) when more would have to wait. The client reconnects and joins again."""
+        return cls(SlowKind.DISCONNECT, (), _checked("disconnect", buffer_bytes, given))
 
     def key_of(self, event: Prepared) -> tuple[str, ...] | None:
-        """What the latest event takes the place by; ``None`` for an event that never takes another's place."""
+        """Return the key under which the latest event replaces older ones; ``None`` for an event that replaces none."""
         if not self.key:
             return (event.name,)
         try:
@@ -129,12 +129,12 @@ def _checked_rate(rate: str | Rate | None) -> Rate | None:
 
 
 class Counters(msgspec.Struct):
-    """What slow clients and rates led to, in one hub.
+    """Effects of slow clients and rates, in one hub.
 
-    ``fell_behind``: how often a client of a durable topic was left to the log. ``dropped``: events that a client did not
-    get. ``conflated``: events that a later one took the place of. ``superseded``: events that a topic's ``rate`` left out,
-    counted once and not for each subscriber. ``disconnected``: connections closed because a topic
-    wants it so. ``stalled``: connections closed because nothing was read for too long, or because not even answers fit.
+    ``fell_behind``: how often a client of a durable topic fell behind and was served from the log. ``dropped``: events that
+    a client did not get. ``conflated``: events that a later one replaced. ``superseded``: events that a topic's ``rate``
+    left out, counted once and not for each subscriber. ``disconnected``: connections closed by :meth:`Slow.disconnect`.
+    ``stalled``: connections closed because the client read nothing for too long, or because not even answers fit.
     """
 
     fell_behind: int = 0
@@ -155,13 +155,13 @@ class Backlog:
         self._counters = counters
         self._waiting: OrderedDict[object, Prepared] = OrderedDict()
         self._bytes = 0
-        self._next = 0  # numbers are the keys of events that never take another's place
+        self._next = 0  # numbers are the keys of events that replace none
         self.lost = False
         """Was anything dropped?"""
 
     def add(self, event: Prepared) -> bool:
-        """Let an event wait. ``False`` says that the topic wants the connection ended instead."""
-        key: object = event.form(self._slow.key_of) if self._slow.kind is Kind.LATEST else None
+        """Let an event wait. Return ``False`` if the connection has to be closed instead."""
+        key: object = event.form(self._slow.key_of) if self._slow.kind is SlowKind.LATEST else None
         if key is None:
             key, self._next = self._next, self._next + 1
         replaced = self._waiting.pop(key, None)
@@ -172,7 +172,7 @@ class Backlog:
         self._bytes += size_of(event)
         if self._bytes <= self._slow.buffer_bytes:
             return True
-        if self._slow.kind is Kind.DISCONNECT:
+        if self._slow.kind is SlowKind.DISCONNECT:
             return False
         while self._bytes > self._slow.buffer_bytes:
             _, dropped = self._waiting.popitem(last=False)
@@ -182,7 +182,7 @@ class Backlog:
         return True
 
     def take(self, size: int) -> Burst:
-        """Take out the first events, up to about ``size`` bytes of them."""
+        """Remove and return the first events, up to about ``size`` bytes of them."""
         events: list[Prepared] = []
         while self._waiting and size > 0:
             _, event = self._waiting.popitem(last=False)
@@ -196,5 +196,5 @@ class Backlog:
 
 
 def size_of(event: Prepared) -> int:
-    """The bytes that an event counts with while it waits."""
+    """The bytes that a waiting event counts for."""
     return len(event.payload) + EVENT_BYTES

@@ -1,4 +1,4 @@
-"""One topic as this process sees it: who listens, and up to where it was passed on."""
+"""One topic in this process: its subscriptions, and up to where its events were emitted to them."""
 
 import asyncio
 import logging
@@ -7,20 +7,26 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from holdfast.log.base import Batch, Entry, Head
+from holdfast.protocol.frames import Reset, ResetPayload
 from holdfast.protocol.positions import Position
 
 from .conflation import Conflation, Ticks
 from .prepared import Burst, Prepared
 from .slow import Backlog, Counters, Slow
-from .subscriber import Outlet
+from .subscriber import Subscriber
 
 logger = logging.getLogger("holdfast.hub")
 
 RECENT_EVENTS = 256
 RECENT_BYTES = 256 * 1024
 PAGES = 16
+
+PAGE = 200
+"""Entries in one page of the log."""
+
 CHUNK_BYTES = 64 * 1024
-"""How much is written to a connection at once, give or take one event."""
+"""Bytes written to a connection at once, give or take one event."""
+
 PROMPT_BYTES = 16 * 1024
 """The same where events can still be replaced as long as they are not written."""
 
@@ -35,20 +41,27 @@ class Mark(NamedTuple):
     def offset(self) -> int:
         return self.position.offset
 
+    def contradicted_by(self, head: Head) -> bool:
+        """Is this head, of the same epoch, before the mark, or another entry in its place? Then the log went back."""
+        seen = self.position
+        if head.epoch != seen.epoch or head.offset > seen.offset:
+            return False
+        return head.offset < seen.offset or bool(head.stamp and seen.stamp and head.stamp != seen.stamp)
+
 
 class Subscription:
-    """One outlet's place in one stream.
+    """One subscriber's place in one stream.
 
     Either ``live`` (its offset is the stream's), or catching up: then everything up to ``offset`` has been written, and
-    ``stamp`` is that of the entry there. ``backlog`` is what waits, on a topic without a log, for an outlet that is not
-    ready.
+    ``stamp`` is that of the entry there. On a topic without a log, ``backlog`` holds the events that wait for a subscriber
+    that is not ready.
     """
 
-    __slots__ = ("backlog", "ended", "live", "offset", "outlet", "stamp", "stream")
+    __slots__ = ("backlog", "ended", "live", "offset", "stamp", "stream", "subscriber")
 
-    def __init__(self, stream: "Stream", outlet: Outlet, offset: int, stamp: int = 0) -> None:
+    def __init__(self, stream: "Stream", subscriber: Subscriber, offset: int, stamp: int = 0) -> None:
         self.stream = stream
-        self.outlet = outlet
+        self.subscriber = subscriber
         self.offset = offset
         self.stamp = stamp
         self.live = False
@@ -60,19 +73,21 @@ class Subscription:
         return Position(epoch=self.stream.epoch, offset=self.offset, stamp=self.stamp)
 
     def write(self, burst: Burst) -> None:
-        """Write what there is, if there is anything."""
+        """Write a burst, unless it is empty."""
         if burst.events:
-            self.outlet.write(burst)
+            self.subscriber.write(burst)
 
     def fail(self, burst: Burst, error: Exception) -> None:
-        """The events could not be written. Nothing may follow them, so that they are not missed."""
-        logger.error("%r could not be written to %r", burst, self.outlet, exc_info=error)
+        """End the subscription and its connection: these events could not be written, and none may follow them."""
+        logger.error(
+            "%r could not be written to %r; ending the connection", burst, self.subscriber, exc_info=error
+        )
         self._end()
-        self.outlet.fail()
+        self.subscriber.fail()
 
     def hold(self, events: Iterable[Prepared]) -> None:
-        """Let events wait until the outlet is ready, as the topic has it (:mod:`holdfast.streams.slow`)."""
-        stream, client = self.stream, self.outlet.client
+        """Let events wait until the subscriber is ready, as the topic has it (:mod:`holdfast.streams.slow`)."""
+        stream, client = self.stream, self.subscriber.client
         backlog = self.backlog
         if backlog is None:
             backlog = self.backlog = Backlog(stream.slow, stream.counters)
@@ -80,16 +95,16 @@ class Subscription:
             if (not event.exclude or event.exclude != client) and not backlog.add(event):
                 stream.counters.disconnected += 1
                 self._end()
-                self.outlet.stall()
+                self.subscriber.stall()
                 return
 
     def release(self) -> None:
-        """Write what has waited, as far as the outlet takes it."""
+        """Write the events that wait, as far as the subscriber takes them."""
         backlog, conflates = self.backlog, self.stream.slow.conflates
-        while backlog and self.outlet.ready and not (conflates and self.outlet.blocked):
+        while backlog and self.subscriber.ready and not (conflates and self.subscriber.blocked):
             burst = backlog.take(PROMPT_BYTES if conflates else CHUNK_BYTES)
             try:
-                self.outlet.write(burst)
+                self.subscriber.write(burst)
             except Exception as error:  # noqa: BLE001 - it is handed on
                 self.fail(burst, error)
                 return
@@ -102,18 +117,45 @@ class Subscription:
         self.stream.fall_behind(self, self.offset, self.stamp)
 
 
-class Stream:
-    """The state of a topic in the hub; the rules are in :class:`~holdfast.streams.log_follower.Order`.
+class Progress:
+    """What is known of a stream's log beyond what the stream has emitted.
 
-    ``offset`` is the last one passed on to the live subscribers, and ``stamp`` that of the entry there. ``epoch`` is
-    ``""`` for a topic without a log.
+    It belongs to :class:`~holdfast.streams.log_follower.LogFollower`. Nothing else changes it, except that the stream
+    empties it when it begins again, and forgets a subscription that ends.
+    """
+
+    __slots__ = ("ahead", "doubted", "examining", "filling", "held", "wanted")
+
+    def __init__(self) -> None:
+        self.wanted = 0  # the log is known to reach this far
+        self.held: dict[int, Batch] = {}  # batches beyond a gap, by their first offset
+        self.ahead: set[Subscription] = (
+            set()
+        )  # those that know of entries that the stream has not emitted yet
+        self.filling = False  # the log is being read, or soon will be, for what is missing
+        self.examining = False  # the log is being asked for its epoch
+        self.doubted: Position | None = None  # an emitted position that the log may not hold any more
+
+    def begin(self, offset: int) -> None:
+        """The stream begins (again), at this offset."""
+        self.wanted = offset
+        self.held.clear()
+        self.ahead.clear()
+        self.doubted = None
+
+
+class Stream:
+    """The state of a topic in the hub. The rules of order are in :class:`~holdfast.streams.log_follower.LogFollower`.
+
+    ``offset`` is the last one emitted to the live subscriptions, and ``stamp`` that of the entry there. ``epoch`` is ``""``
+    for a topic without a log. The hub owns ``visitors`` and ``idle_since``, the log follower ``progress``.
     """
 
     def __init__(self, name: str, slow: Slow, counters: Counters, ticks: Ticks) -> None:
         self.name = name
         self.slow = slow
         self.counters = counters
-        self._conflation = Conflation(name, slow, counters, ticks, self.say) if slow.rate else None
+        self._conflation = Conflation(name, slow, counters, ticks, self.emit) if slow.rate else None
         self.epoch = ""
         self.offset = 0
         self.stamp = 0
@@ -121,18 +163,13 @@ class Stream:
         self.closed = False
         self.subscriptions: dict[Subscription, None] = {}
         self.live: dict[Subscription, None] = {}  # a dict takes less room than a set
-        self.ahead: set[Subscription] = set()  # those that know of entries that were not passed on here yet
-        self.held: dict[int, Batch] = {}  # batches beyond a gap, by their first offset
-        self.wanted = 0  # the log is known to reach this far
-        self.filling = False  # the log is being read, or soon will be, for what is missing
-        self.examining = False  # the log is being asked for its epoch
-        self.doubted: Position | None = None  # where something says that the log is not the one that was
+        self.progress = Progress()
         self.visitors = 0  # joins under way
         self.idle_since: float | None = None
         self._audience: tuple[Subscription, ...] | None = None
-        self._said: list[Prepared] = []  # what is to be written at the end of this turn of the loop
-        self._said_bytes = 0
-        self._told = (0, 0)  # offset and stamp, up to where the live subscriptions have been told
+        self._emitted: list[Prepared] = []  # to be written at the end of this turn of the loop
+        self._emitted_bytes = 0
+        self._flushed = (0, 0)  # offset and stamp up to which the live subscriptions were written to
         self._bursts: OrderedDict[tuple[int, int], Burst] = OrderedDict()
         self._recent: list[Prepared] = []
         self._recent_bytes = 0
@@ -152,24 +189,33 @@ class Stream:
 
     def begin(self, head: Head) -> None:
         """Start (again) at the log's head: forget what was read, and what was held back."""
-        self.settle()
+        self.flush()
         self.epoch, self.offset, self.stamp = head.epoch, head.offset, head.stamp
-        self._told = (head.offset, head.stamp)
+        self._flushed = (head.offset, head.stamp)
         self.generation += 1
-        self.doubted = None
-        self.wanted = head.offset
-        self.ahead.clear()
-        self.held.clear()
+        self.progress.begin(head.offset)
         self._recent.clear()
         self._recent_bytes = 0
         self._pages.clear()
         self._bursts.clear()
 
-    # ── who listens ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def reset(self, reason: str) -> Reset:
+        """The message that says where the stream goes on, and why not where it was."""
+        if not self.durable:
+            return Reset(topic=self.name, payload=ResetPayload(reason="interrupted"))
+        payload = ResetPayload(
+            reason=reason,  # type: ignore[arg-type]
+            epoch=self.epoch,
+            offset=self.offset,
+            stamp=self.stamp,
+        )
+        return Reset(topic=self.name, payload=payload)
+
+    # ── subscriptions ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def audience(self) -> tuple[Subscription, ...]:
-        """The live subscriptions, as something that does not change while it is walked through."""
+        """The live subscriptions, as a tuple that does not change during an iteration."""
         if self._audience is None:
             self._audience = tuple(self.live)
         return self._audience
@@ -178,18 +224,18 @@ class Stream:
         self.subscriptions[subscription] = None
 
     def rest(self, now: float) -> None:
-        """Note since when nobody has been here."""
+        """Note since when the stream has had neither subscriptions nor joins under way."""
         self.idle_since = None if self.subscriptions or self.visitors else now
 
     def go_live(self, subscription: Subscription) -> None:
-        """From now on the subscription hears what the stream says. What was said before it has had already."""
-        self.settle()
+        """Let the subscription get what is emitted from now on. It has had what was emitted before."""
+        self.flush()
         subscription.live = True
         self.live[subscription] = None
         self._audience = None
 
     def fall_behind(self, subscription: Subscription, offset: int, stamp: int) -> None:
-        """From now on the subscription is served from the log, after ``offset``."""
+        """Serve the subscription from the log from now on, after ``offset``."""
         subscription.live = False
         subscription.offset, subscription.stamp = offset, stamp
         self.live.pop(subscription, None)
@@ -199,72 +245,72 @@ class Stream:
         subscription.ended = True
         subscription.backlog = None
         self.fall_behind(subscription, subscription.offset, subscription.stamp)
-        self.ahead.discard(subscription)
+        self.progress.ahead.discard(subscription)
         self.subscriptions.pop(subscription, None)
         self.rest(now)
 
-    # ── what is said now ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── emitting ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def pass_on(self, events: Sequence[Prepared]) -> None:
-        """Let the live subscriptions hear events that are in no log, as often as the topic's ``rate`` lets them."""
+    def emit_ephemeral(self, events: Sequence[Prepared]) -> None:
+        """Emit events that are in no log, as often as the topic's ``rate`` allows."""
         if self._conflation is not None:
             events = self._conflation.take(events)
         if events:
-            self.say(events)
+            self.emit(events)
 
-    def say(self, events: Sequence[Prepared]) -> None:
-        """Let everybody who is live hear these events, the next in order, or in no log.
+    def emit(self, events: Sequence[Prepared]) -> None:
+        """Emit these events, the next in order or in no log, to the live subscriptions.
 
-        They are written at the end of this turn of the loop, with all else that is said in it: joined once, and then
-        with one write for each connection. Nobody waits for that longer than for the turn.
+        They are written at the end of this turn of the loop, with all others that are emitted in it: joined once, and then
+        with one write for each connection. No subscriber waits for that longer than for the turn.
         """
-        if not self._said:
-            asyncio.get_running_loop().call_soon(self.settle)
+        if not self._emitted:
+            asyncio.get_running_loop().call_soon(self.flush)
         for event in events:
-            self._said.append(event)
-            self._said_bytes += len(event.payload)
-            if self._said_bytes >= CHUNK_BYTES:
-                self.settle()  # so that whoever cannot follow is noticed in time
+            self._emitted.append(event)
+            self._emitted_bytes += len(event.payload)
+            if self._emitted_bytes >= CHUNK_BYTES:
+                self.flush()  # so that a subscriber that cannot follow is noticed in time
 
-    def settle(self) -> None:
-        """Write what was said in this turn so far. To be called before anything that depends on who has heard what."""
-        if not self._said:
+    def flush(self) -> None:
+        """Write what was emitted in this turn so far. Call it before anything that depends on who got what."""
+        if not self._emitted:
             return
-        events, self._said, self._said_bytes = self._said, [], 0
-        told = self._told
-        self._told = next(((e.offset, e.stamp) for e in reversed(events) if e.offset is not None), told)
+        events, self._emitted, self._emitted_bytes = self._emitted, [], 0
+        flushed = self._flushed
+        self._flushed = next(((e.offset, e.stamp) for e in reversed(events) if e.offset is not None), flushed)
         burst = Burst(events)
         excluded = {event.exclude for event in events if event.exclude}
-        passing = sum(event.offset is None for event in events) if self.durable else 0
-        self.counters.dropped += passing * (len(self.subscriptions) - len(self.live))
+        ephemeral = sum(event.offset is None for event in events) if self.durable else 0
+        self.counters.dropped += ephemeral * (len(self.subscriptions) - len(self.live))
         conflates = self.slow.conflates
         for subscription in self.audience:
             if not subscription.live:
                 continue
-            outlet = subscription.outlet
-            if not outlet.ready or (conflates and outlet.blocked):
+            subscriber = subscription.subscriber
+            if not subscriber.ready or (conflates and subscriber.blocked):
                 if self.durable:
-                    self.fall_behind(subscription, *told)
+                    self.fall_behind(subscription, *flushed)
                     self.counters.fell_behind += 1
-                    self.counters.dropped += passing
+                    self.counters.dropped += ephemeral
                 else:
                     subscription.hold(events)
                 continue
             try:
-                if excluded and outlet.client in excluded:
-                    subscription.write(burst.without(outlet.client))
+                if excluded and subscriber.client in excluded:
+                    subscription.write(burst.without(subscriber.client))
                 else:
-                    outlet.write(burst)
-            except Exception as error:  # noqa: BLE001 - of this outlet: the others shall hear the events
+                    subscriber.write(burst)
+            except Exception as error:  # noqa: BLE001 - one subscriber's error must not cost the others the events
                 subscription.fail(burst, error)
 
-    # ── what was said ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── events at hand ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def prepare(self, entries: Iterable[Entry]) -> list[Prepared]:
         return [Prepared(self.name, e.name, e.payload, e.offset, e.exclude, e.stamp) for e in entries]
 
     def remember(self, events: Sequence[Prepared]) -> None:
-        """Keep the newest events, which follow the ones already kept, for subscribers that are a little behind."""
+        """Keep the newest events, which follow the ones already kept, for subscriptions that are a little behind."""
         recent = self._recent
         recent.extend(events)
         self._recent_bytes += sum(len(event.payload) for event in events)
@@ -278,7 +324,7 @@ class Stream:
         del recent[:drop]
 
     def stamp_at(self, offset: int) -> int:
-        """The stamp of the entry that was passed on with this offset, or 0 if it is not at hand."""
+        """The stamp of the entry that was emitted with this offset, or 0 if it is not at hand."""
         if offset == self.offset:
             return self.stamp
         recent = self._recent
@@ -286,9 +332,19 @@ class Stream:
         return recent[offset - first].stamp if first is not None and first <= offset < self.offset else 0
 
     def contradicts(self, offset: int, stamp: int) -> bool:
-        """Was another entry passed on with this offset than the one with this stamp?"""
+        """Was another entry emitted with this offset than the one with this stamp?"""
         known = self.stamp_at(offset)
         return bool(known and stamp and known != stamp)
+
+    def contradicted_by(self, batch: Batch) -> bool:
+        """Does this batch, of the same epoch, follow or repeat another entry than the one that was emitted?"""
+        first = batch.entries[0].offset
+        if self.contradicts(first - 1, batch.before):
+            return True
+        if self.offset < first:
+            return False
+        entry = batch.entries[min(self.offset - first, len(batch.entries) - 1)]  # the last that was emitted
+        return self.contradicts(entry.offset, entry.stamp)
 
     def keep_page(self, after: int, stamp: int, page: list[Prepared]) -> None:
         """Keep what was read from the log after an entry, for others who stand at the same place."""
@@ -296,20 +352,20 @@ class Stream:
         if len(self._pages) > PAGES:
             self._pages.popitem(last=False)
 
-    def page_after(self, offset: int, stamp: int, limit: int) -> list[Prepared] | None:
-        """Events after the entry with this offset and stamp that are at hand, in order and without a hole; ``None`` if
-        the log must be read."""
+    def page_after(self, offset: int, stamp: int) -> list[Prepared] | None:
+        """Events after the entry with this offset and stamp that are at hand, in order and without a hole, at most
+        :data:`PAGE`. ``None`` if the log must be read."""
         recent = self._recent
         if recent:
             first = recent[0].offset
             assert first is not None
             if offset + 1 >= first and (not stamp or self.stamp_at(offset) == stamp):
                 start = offset + 1 - first
-                return recent[start : start + limit]
+                return recent[start : start + PAGE]
         return self._pages.get((offset, stamp))
 
     def burst(self, page: Sequence[Prepared]) -> Burst:
-        """Neighbouring events of the log as one burst, the same one for everybody who needs just these."""
+        """Neighbouring events of the log as one burst, the same one for all subscriptions that need just these."""
         first, last = page[0].offset, page[-1].offset
         assert first is not None
         assert last is not None
@@ -321,7 +377,7 @@ class Stream:
         return burst
 
     def close(self) -> None:
-        """The stream is not part of its hub any more: whatever is still under way for it ends."""
+        """End every subscription, and drop the events that wait: the stream is not part of its hub any more."""
         self.closed = True
         if self._conflation is not None:
             self._conflation.close()
