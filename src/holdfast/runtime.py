@@ -110,7 +110,7 @@ class Runtime:
         """Wait until this process holds nothing that others have to get, for at most ``timeout`` seconds; return whether that
         is so. For any thread but those of event loops; blocks."""
         deadline = time.monotonic() + timeout
-        ordered = self.control.postponed.hand_over(timeout)  # first, as it sends news as well
+        ordered = self.control.retry_queue.hand_over(timeout)  # first, as it sends news as well
         return self.backplane.flush(max(0.0, deadline - time.monotonic())) and ordered
 
     async def stop(self) -> None:
@@ -120,9 +120,9 @@ class Runtime:
         if starting is not None and starting.get_loop() is loop:
             await asyncio.wait([starting])
         if (
-            self.control.postponed
+            self.control.retry_queue
         ):  # now: some servers end their process by a signal, which skips what is done at exit
-            await loop.run_in_executor(None, self.control.postponed.flush, EXIT_SECONDS)
+            await loop.run_in_executor(None, self.control.retry_queue.flush, EXIT_SECONDS)
         hub, self._hub = self._hub, None
         if hub is not None:
             self.publisher.detach(hub)

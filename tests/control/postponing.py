@@ -50,9 +50,9 @@ class Outage:
 def order(pk: int) -> None:
     """As a logout does."""
     from holdfast import runtime
-    from holdfast.control.control import Disconnect
+    from holdfast.control.commands import Disconnect
 
-    runtime.current().control.insist(Disconnect(owner=f"user:{pk}"))
+    runtime.current().control.issue_with_retry(Disconnect(owner=f"user:{pk}"))
 
 
 def order_at_the_end_of(outage: Outage) -> None:
@@ -72,7 +72,7 @@ def run(how: str, outage: Outage) -> None:
 
     outage.begin()
     order(1)
-    waiting = runtime.current().control.postponed
+    waiting = runtime.current().control.retry_queue
     assert len(waiting) == 1
     if how == "waits":
         outage.end()
@@ -111,7 +111,7 @@ def main(how: str, directory: str) -> None:
 
     from django.core.management import call_command
 
-    from holdfast.control.control import TOPIC
+    from holdfast.control.commands import TOPIC
     from holdfast.log.database import DatabaseLog
     from holdfast.protocol.positions import Position
 

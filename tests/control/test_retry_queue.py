@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.control.retry_queue import AT_ONCE, Postponed
+from holdfast.control.retry_queue import AT_ONCE, RetryQueue
 from holdfast.log.base import Draft, LogUnavailable
 from tests.support.hubs import draft
 
@@ -45,7 +45,7 @@ class Still:
         self.now = 100.0
         self.started: list[Callable[[], None]] = []
         self.store = Store()
-        self.postponed = Postponed(
+        self.postponed = RetryQueue(
             self.store.write,
             seconds=60.0,
             clock=lambda: self.now,
@@ -89,7 +89,9 @@ def test_what_waited_for_too_long_is_given_up_and_named(caplog: pytest.LogCaptur
     still.now += 31
     with errors(caplog) as said:
         assert not still.postponed.attempt()
-    assert said == ["what the log did not take is lost (1), as it has waited for 60 seconds: 1"]
+    assert said == [
+        "control commands that the log did not take are lost (1), because the log has not taken them for 60 seconds: 1"
+    ]
     still.store.error = None
     assert still.postponed.attempt()
     assert still.store.written == ["2"]
@@ -166,12 +168,12 @@ def test_an_interpreter_that_starts_no_thread_any_more_says_what_is_lost(
 
 
 def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "holdfast-postponed"]
+    return [thread for thread in threading.enumerate() if thread.name == "holdfast-retry"]
 
 
 def test_a_thread_tries_again_by_itself_and_ends_when_nothing_is_left() -> None:
     store = Store()
-    postponed = Postponed(store.write, seconds=60.0)
+    postponed = RetryQueue(store.write, seconds=60.0)
     for number in (1, 2):  # twice, as the second needs a thread of its own
         store.error = LogUnavailable("away")
         store.tried.clear()
@@ -191,11 +193,13 @@ def test_the_end_of_the_process_waits_for_the_log_and_not_for_longer_than_it_may
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = Store()
-    postponed = Postponed(store.write, seconds=60.0)
+    postponed = RetryQueue(store.write, seconds=60.0)
     postponed.keep([draft(1)])
     with errors(caplog) as said:
         assert not postponed.flush(0.1)
-    assert said == ["what the log did not take is lost (1), as this process is ending: 1"]
+    assert said == [
+        "control commands that the log did not take are lost (1), because this process is ending: 1"
+    ]
     store.error = None
     with errors(caplog) as said:
         assert postponed.flush(20)

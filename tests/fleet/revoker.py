@@ -20,7 +20,7 @@ from django.http import HttpRequest  # noqa: E402
 
 import holdfast  # noqa: E402
 from holdfast import runtime  # noqa: E402
-from holdfast.control.control import TOPIC  # noqa: E402
+from holdfast.control.commands import TOPIC  # noqa: E402
 from tests.fleet.project.live import Shouted, Vault  # noqa: E402
 
 VAULT: Any = Vault(vault="one")

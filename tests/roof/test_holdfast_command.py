@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from holdfast import Event, Keep, Topic, runtime, wiring
-from holdfast.control.control import TOPIC
+from holdfast.control.commands import TOPIC
 from holdfast.log.base import Draft, LogUnavailable
 from holdfast.log.database import DatabaseLog
 from holdfast.topics.registry import registry

@@ -78,9 +78,9 @@ def test_it_waits_no_longer_than_it_may(own_redis: RedisServer) -> None:
 
 def test_orders_that_the_log_did_not_take_are_waited_for(own_redis: RedisServer) -> None:
     with publishing(own_redis) as made:
-        made.control.postponed.keep([draft(1)])
+        made.control.retry_queue.keep([draft(1)])
         assert holdfast.flush(10)
-        assert not made.control.postponed
+        assert not made.control.retry_queue
 
 
 def test_a_process_that_has_published_nothing_has_nothing_to_wait_for() -> None:

@@ -12,7 +12,7 @@ from django.db import connections, transaction
 import holdfast
 from holdfast import runtime
 from holdfast.backplane.memory import MemoryBackplane
-from holdfast.control.control import TOPIC as ORDERS
+from holdfast.control.commands import TOPIC as ORDERS
 from holdfast.hub.hub import Hub
 from holdfast.log.database import DatabaseLog
 from holdfast.runtime import Runtime

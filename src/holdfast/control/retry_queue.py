@@ -1,11 +1,11 @@
-"""What the log did not take, and nobody waits for: kept in this process, and tried again until the log takes it.
+"""Retry queue: entries that the log did not take, and that have no caller who could retry them.
 
-A thread does that, which exists only as long as something is kept. It promises
+A thread writes them, which exists only while the queue holds something. The queue promises
 
-- **Order.** Entries are written in the order in which they came.
-- **Loss.** What is kept ends with the process, after a last attempt of :meth:`Postponed.flush`; and it is given up when it
-  has waited for too long, or, oldest first, when there is too much of it. All of that is logged as an error.
-- **Doubling.** An entry may be written twice: when the log took it and its answer was lost.
+- **Order.** Entries are written in the order in which they were queued.
+- **Loss.** The queue is in memory: it ends with the process, after a last attempt of :meth:`RetryQueue.flush`. An entry is
+  dropped when it has waited for too long, and the oldest ones when there are too many. Each loss is logged as an error.
+- **Duplicates.** An entry may be written twice: when the log took it and its answer was lost.
 """
 
 import logging
@@ -20,32 +20,32 @@ from holdfast.log.base import Draft, LogError
 from holdfast.stores.ending import flush_at_exit, flush_before_os_exit
 from holdfast.stores.fork import start_anew_after_fork
 
-logger = logging.getLogger("holdfast.postponed")
+logger = logging.getLogger("holdfast.control")
 
 MOST = 10_000
-"""Entries that are kept."""
+"""Entries that the queue holds at most."""
 
 AT_ONCE = 200
-"""Entries that are written in one transaction."""
+"""Entries that are written in one transaction, at most."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-"""Seconds, at most, before the second attempt, and between any two."""
+"""Most seconds before the second attempt, and between any two attempts."""
 
 NAMED = 20
-"""Entries that an error names."""
+"""Entries that an error message names, at most."""
 
 Start = Callable[[Callable[[], None]], None]
 
 
-class Kept(NamedTuple):
+class Queued(NamedTuple):
     number: int
     until: float
     draft: Draft
 
 
-class Postponed:
-    """Any thread may keep something here, for at most ``seconds``. ``write`` is called in a thread of its own, with what has
-    to be written; it raises if that failed."""
+class RetryQueue:
+    """Holds entries for at most ``seconds``. Any thread may add some. ``write`` is called in the queue's thread, with the
+    entries to be written; it raises an exception if that failed."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Postponed:
         flush_at_exit(self)
 
     def start_anew(self) -> None:
-        """Forget everything, the locks too: in a forked child the parent writes what is in here."""
+        """Forget everything, the locks too. In a forked child: the parent writes the entries that are in here."""
         self._changed = threading.Condition()
-        self._kept: deque[Kept] = deque()
+        self._kept: deque[Queued] = deque()
         self._count = 0
         self._running = self._hurried = self._complained = False
 
@@ -74,11 +74,11 @@ class Postponed:
         return len(self._kept)
 
     def keep(self, drafts: Sequence[Draft]) -> None:
-        """Write ``drafts`` as soon as that is possible. Never raises, and does not wait."""
+        """Queue ``drafts``, to be written as soon as that is possible. Never raises, and does not wait."""
         with self._changed:
             for draft in drafts:
                 self._count += 1
-                self._kept.append(Kept(self._count, self._clock() + self._seconds, draft))
+                self._kept.append(Queued(self._count, self._clock() + self._seconds, draft))
             lost = [self._kept.popleft() for _ in range(len(self._kept) - self._most)]
             if not self._running:
                 try:
@@ -87,11 +87,11 @@ class Postponed:
                 except RuntimeError:  # the interpreter is ending, and starts no thread any more
                     lost += self._kept
                     self._kept.clear()
-        _report(lost, f"more than {self._most} wait, or this process is ending")
+        _report(lost, f"more than {self._most} wait or this process is ending")
 
     def attempt(self) -> bool:
-        """Try now to write what is kept; say whether nothing is left. For one thread at a time."""
-        self._give_up_the_old()
+        """Try to write all entries now. Return whether the queue is empty. For one thread at a time."""
+        self._drop_old()
         written = 0
         while some := self._next():
             try:
@@ -103,12 +103,12 @@ class Postponed:
             written += len(some)
         if written:
             self._complained = False
-            logger.warning("what the log had not taken is in it now (%d)", written)
+            logger.warning("the log has taken control commands that it had not taken before (%d)", written)
         return True
 
     def flush(self, timeout: float) -> bool:
-        """Try at a quicker pace, for at most half of ``timeout`` seconds, as the process ends and others have something to
-        hand over as well. What is left after that is lost."""
+        """Retry more often, for at most half of ``timeout`` seconds: the process ends, and others have something to hand over
+        as well. The entries that remain are lost. Return whether there are none."""
         done = self.hand_over(timeout / 2)
         with self._changed:
             lost = list(self._kept)
@@ -116,7 +116,7 @@ class Postponed:
         return done
 
     def hand_over(self, timeout: float) -> bool:
-        """Try at a quicker pace, for at most ``timeout`` seconds; return whether nothing is left."""
+        """Retry more often, for at most ``timeout`` seconds. Return whether the queue is empty."""
         with self._changed:
             self._hurried = True
             self._changed.notify_all()
@@ -126,7 +126,7 @@ class Postponed:
                 self._hurried = False
 
     def forget(self) -> None:
-        """Give everything up without a word."""
+        """Drop all entries without logging them."""
         with self._changed:
             self._kept.clear()
             self._changed.notify_all()
@@ -139,7 +139,7 @@ class Postponed:
             tries = 0 if self.attempt() else tries + 1
 
     def _waited(self, pause: float) -> bool:
-        """Wait until the next attempt. ``False`` when nothing is left to do, and the thread is to end."""
+        """Wait until the next attempt. Return ``False`` if the queue is empty, and the thread has to end."""
         with self._changed:
             if self._kept:
                 deadline = self._clock() + pause
@@ -150,7 +150,7 @@ class Postponed:
             self._running = bool(self._kept)
             return self._running
 
-    def _next(self) -> list[Kept]:
+    def _next(self) -> list[Queued]:
         with self._changed:
             return [self._kept[place] for place in range(min(AT_ONCE, len(self._kept)))]
 
@@ -160,27 +160,33 @@ class Postponed:
                 self._kept.popleft()
             self._changed.notify_all()
 
-    def _give_up_the_old(self) -> None:
+    def _drop_old(self) -> None:
         with self._changed:
             lost = []
             while self._kept and self._kept[0].until <= self._clock():
                 lost.append(self._kept.popleft())
-        _report(lost, f"it has waited for {self._seconds:g} seconds")
+        _report(lost, f"the log has not taken them for {self._seconds:g} seconds")
 
     def _failed(self, error: Exception) -> None:
-        """Whoever postponed something has said why. What else goes wrong is said once, until it is over."""
+        """Log an error that the log does not raise itself, once in a row. The caller of :meth:`keep` has logged the first."""
         if not isinstance(error, LogError) and not self._complained:
             self._complained = True
-            logger.error("what the log had not taken could not be written; it is tried again", exc_info=error)
+            logger.error("control commands could not be written to the log; trying again", exc_info=error)
 
 
 def _in_a_thread(run: Callable[[], None]) -> None:
     flush_before_os_exit()
-    threading.Thread(target=run, name="holdfast-postponed", daemon=True).start()
+    threading.Thread(target=run, name="holdfast-retry", daemon=True).start()
 
 
-def _report(lost: Sequence[Kept], why: str) -> None:
+def _report(lost: Sequence[Queued], why: str) -> None:
     if lost:
         named = "; ".join(kept.draft.payload.decode() for kept in lost[:NAMED])
         more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
-        logger.error("what the log did not take is lost (%d), as %s: %s%s", len(lost), why, named, more)
+        logger.error(
+            "control commands that the log did not take are lost (%d), because %s: %s%s",
+            len(lost),
+            why,
+            named,
+            more,
+        )

@@ -151,7 +151,7 @@ class Environment:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CALLS_MAY_TAKE):
                     await self.service.calls.finish()
-            self._runtime.control.postponed.forget()  # it would be written during another test
+            self._runtime.control.retry_queue.forget()  # it would be written during another test
             await self._runtime.stop()
 
     def close(self) -> None:
