@@ -24,7 +24,7 @@ from . import conf, sessions
 from .connections.failures import Verdict, report, verdict_of
 from .protocol import codes
 from .runtime import SESSION_THREADS
-from .threads.surroundings import HandlerInfo
+from .threads.handler_context import HandlerInfo
 from .threads.threads import Threads
 from .transports.host import host_of
 

@@ -1,7 +1,7 @@
-"""The parts of one process, put together: how the rooms above reach them.
+"""The runtime of one process: its log, backplane, threads, publisher, control and hub, and access to them.
 
-``holdfast.wiring`` installs how to build them from the settings. They are built at first need, and anew in a forked
-child: threads and connections of the parent are of no use there.
+``holdfast.wiring`` installs the function that builds it from the settings. It is built at first need, and once more in a
+forked child, where the parent's threads and connections are of no use.
 """
 
 import asyncio
@@ -26,11 +26,10 @@ from holdfast.stores.greenlets import patched_by
 from holdfast.threads.threads import Inline, Threads
 
 EVENT_BYTES = 1_000_000
-"""The largest event, as JSON. Daphne cannot send a message of more than 1 MiB."""
-
+"""Bytes of the largest event, as JSON. Daphne cannot send a message of more than 1 MiB."""
 
 SESSION_THREADS = 2
-"""How many sessions may be read at once, for connections that are being opened."""
+"""Sessions that are read at once, for connections that are being opened."""
 
 
 class Runtime:
@@ -66,7 +65,7 @@ class Runtime:
         self._hub: Hub | None = None
         self._starting: asyncio.Task[Hub] | None = None
         self.leaving = False
-        """Has this process begun to end, so that no more clients are to be sent here?"""
+        """Has this process begun to end, so that it should get no more clients?"""
 
     async def hub(self) -> Hub:
         """The hub of the running event loop, started."""
@@ -103,15 +102,15 @@ class Runtime:
         self.publisher.spread(batches)
 
     def roster(self, topic: str, limit: int) -> Roster:
-        """Who is in a topic, if they are not more than ``limit``. For any thread; blocks."""
+        """Return a topic's members, if there are at most ``limit``. For any thread; blocks."""
         return self.presence.members(topic, limit, self.publisher.spread_presence)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until this process holds nothing that others have to get, for at most ``timeout`` seconds; return whether that
+        """Wait at most ``timeout`` seconds until this process holds nothing that other processes have to get. Return whether that
         is so. For any thread but those of event loops; blocks."""
         deadline = time.monotonic() + timeout
-        ordered = self.control.retry_queue.hand_over(timeout)  # first, as it sends news as well
-        return self.backplane.flush(max(0.0, deadline - time.monotonic())) and ordered
+        emptied = self.control.retry_queue.hand_over(timeout)  # first, as it sends messages as well
+        return self.backplane.flush(max(0.0, deadline - time.monotonic())) and emptied
 
     async def stop(self) -> None:
         """Stop the hub of the running event loop, if it has one, and end the threads. The runtime can be used again."""
@@ -119,9 +118,8 @@ class Runtime:
         starting, self._starting = self._starting, None
         if starting is not None and starting.get_loop() is loop:
             await asyncio.wait([starting])
-        if (
-            self.control.retry_queue
-        ):  # now: some servers end their process by a signal, which skips what is done at exit
+        # Flush it now: some servers end their process by a signal, which skips what is done at exit.
+        if self.control.retry_queue:
             await loop.run_in_executor(None, self.control.retry_queue.flush, EXIT_SECONDS)
         hub, self._hub = self._hub, None
         if hub is not None:
@@ -138,8 +136,8 @@ class Runtime:
 
 
 def _need_threads() -> None:
-    """Raise ``ImproperlyConfigured`` where threads are greenlets: handlers would run in the thread of the event loop, which
-    Django forbids the ORM."""
+    """Raise ``ImproperlyConfigured`` where threads are greenlets: handlers would run in the event loop's thread, where Django
+    forbids the use of the ORM."""
     if (patched := patched_by()) is not None:
         raise ImproperlyConfigured(
             f"Live connections cannot be served by this process: {patched} has replaced its threads by greenlets, and "
@@ -154,13 +152,13 @@ _building = threading.Lock()
 
 
 def install(build: Callable[[], Runtime]) -> None:
-    """Say how this process's runtime is to be built. What was built before is forgotten."""
+    """Set the function that builds this process's runtime. A runtime that was built before is forgotten."""
     global _build, _current
     _build, _current = build, None
 
 
 def current() -> Runtime:
-    """The runtime of this process: one, also if several threads are the first to need it."""
+    """Return this process's runtime. There is one, also if several threads are the first to need it."""
     global _current
     if (runtime := _current) is not None:
         return runtime
@@ -176,19 +174,19 @@ def current() -> Runtime:
 
 
 def built() -> Runtime | None:
-    """The runtime of this process, if it has needed one yet."""
+    """Return this process's runtime, if it has been built yet."""
     return _current
 
 
 def leave() -> None:
-    """Let this process's runtime know that the process has begun to end. Nothing happens if it has none."""
+    """Note in this process's runtime, if it has one, that the process has begun to end."""
     if _current is not None:
         _current.leaving = True
 
 
 @contextlib.contextmanager
 def using(runtime: Runtime) -> Iterator[Runtime]:
-    """For tests: ``runtime`` is the current one inside the block."""
+    """For tests: make ``runtime`` the current one inside the block."""
     global _current
     before, _current = _current, runtime
     try:
@@ -198,7 +196,7 @@ def using(runtime: Runtime) -> Iterator[Runtime]:
 
 
 def _forget() -> None:
-    """A forked child begins anew, also if another thread of its parent was building."""
+    """In a forked child: forget the parent's runtime, and its lock, which another thread may have held."""
     global _current, _building
     _current, _building = None, threading.Lock()
 

@@ -27,7 +27,7 @@ from .log.base import Log
 from .presence.base import PresenceStore
 from .runtime import SESSION_THREADS, Runtime
 from .session.session import Limits
-from .threads.surroundings import Around, HandlerInfo
+from .threads.handler_context import Around, HandlerInfo
 from .threads.threads import Inline, Threads
 from .topics.encoding import encode
 from .topics.registry import registry

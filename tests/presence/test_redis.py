@@ -12,7 +12,7 @@ from holdfast.backplane.memory import MemoryExchange
 from holdfast.hub.hub import Timing
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import PresenceUnavailable, Write
-from holdfast.presence.redis import Names, RedisPresence
+from holdfast.presence.redis import PresenceKeys, RedisPresence
 from holdfast.stores.redis import RedisStore
 from holdfast.threads.threads import Inline
 from tests.services.redis import RedisServer
@@ -63,7 +63,7 @@ async def test_nothing_is_left_behind_but_marks_that_end(
 
 
 def test_all_keys_of_a_script_are_in_one_slot() -> None:
-    names = Names("holdfast")
+    names = PresenceKeys("holdfast")
     for topic in ("rooms/lobby", "a{b}c", "}{", "{}", "räume/küche", "100%7D"):
         keys = [*names.change(topic, "one"), *names.read(topic), names.by(topic, "one")]
         assert len({key_slot(key.encode()) for key in keys}) == 1, topic

@@ -6,7 +6,7 @@ import pytest
 from django.db import connections, transaction
 
 from holdfast.threads import databases
-from holdfast.threads.surroundings import HandlerInfo
+from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
 from tests.services.postgres import PostgresServer
 

@@ -10,7 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from holdfast.threads import lending
-from holdfast.threads.surroundings import HandlerInfo
+from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
 
 thread = sync_to_async(threading.get_ident)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from holdfast.threads.surroundings import HandlerInfo
+from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.refuse import Refuse

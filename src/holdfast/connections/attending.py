@@ -8,7 +8,7 @@ from django.utils.crypto import salted_hmac
 
 from holdfast.protocol.frames import Member
 from holdfast.roster.local import Attendance
-from holdfast.threads.surroundings import HandlerInfo
+from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.encoding import encode_returned

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
-from holdfast.threads.surroundings import HandlerInfo
+from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
 
 from .admission import Pair, may_all_join

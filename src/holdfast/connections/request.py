@@ -6,7 +6,7 @@ import msgspec
 
 from holdfast.protocol.codes import Code
 from holdfast.protocol.frames import ErrorPayload
-from holdfast.threads.surroundings import HandlerInfo
+from holdfast.threads.handler_context import HandlerInfo
 from holdfast.topics.action import Action
 from holdfast.topics.topic import Topic
 

@@ -22,7 +22,7 @@ from holdfast.process.loops import call_on
 from holdfast.protocol.frames import JoinedPayload, Reset
 from holdfast.streams.log_follower import RETRY_SECONDS
 from holdfast.streams.prepared import Burst
-from holdfast.threads.waiting import in_waiting_thread
+from holdfast.threads.waiting_thread import in_waiting_thread
 
 from .commands import TOPIC, ControlCommand, Recheck, decode, draft_of
 from .retry_queue import RetryQueue

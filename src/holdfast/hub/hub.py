@@ -1,7 +1,7 @@
-"""Who listens to what in this process: opening and closing streams, joining them, and bringing them the news.
+"""The hub: opens and closes the streams of one process, lets subscribers join them, and delivers messages to them.
 
-What a stream does with the news is decided in ``order.py``. The heads of all streams are compared with the log's now
-and then, so that even news lost without a trace are made good.
+:mod:`holdfast.streams.log_follower` decides what a stream does with entries. The hub compares the heads of all streams with
+the log's every few seconds, which repairs even the loss of a message that left no trace.
 
 Everything here runs on one event loop and is not thread-safe, except :meth:`Hub.deliver`.
 """
@@ -38,12 +38,16 @@ logger = logging.getLogger("holdfast.hub")
 DROP = Slow.drop()
 
 GroupEvents = Callable[[str, dict[str, object]], "tuple[str, bytes] | None"]
-"""Makes an event (name and JSON payload) of a message that other code sent to a topic's group, or refuses it."""
+"""Turns a message that other code sent to a topic's group into an event (name and JSON payload); ``None`` refuses it."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """In seconds. ``patience``: how long news may overtake one another before the log is asked. ``lease``: after how long
-    of silence the members of this server are taken for gone. ``rates`` says whether the rates of topics count."""
+    """Times of a hub, in seconds.
+
+    ``compare``: between two comparisons with the log. ``patience``: how long messages may overtake one another before the log
+    is read. ``linger``: how long a stream without subscribers stays open. ``lease``: how long this server's members stay
+    listed after its last heartbeat. ``rates`` says whether the rates of topics are applied.
+    """
 
     compare: float = 2.0
     patience: float = 0.01
@@ -76,7 +80,7 @@ class Hub:
         self._batches_found = batches_found
         self._streams: dict[str, Stream] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._early: dict[str, list[Batch]] = {}  # news of topics that are just being opened
+        self._early: dict[str, list[Batch]] = {}  # entries of topics that are just being opened
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.follower = LogFollower(log, threads, patience=self._timing.patience, spawn=self._spawn)
@@ -101,7 +105,7 @@ class Hub:
         self._spawn(self._turn_forever())
 
     async def stop(self) -> None:
-        """End everything. What is still being read or opened is cut off; nothing more is written, and nobody can join."""
+        """Cancel all reads and joins under way, end all subscriptions, and refuse further joins."""
         self._stopped = True
         tasks = (*self._tasks, *self._opening.values(), *self.follower.tasks)
         for task in tasks:
@@ -121,7 +125,7 @@ class Hub:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            logger.error("a task of the hub failed", exc_info=task.exception())
+            logger.error("a background task of the hub failed", exc_info=task.exception())
 
     async def _turn_forever(self) -> None:
         while True:
@@ -134,20 +138,26 @@ class Hub:
             await self._compare_quietly()
 
     async def _tidy_forever(self) -> None:
-        """What may have to wait for the backplane, or for the presence store, and must not keep the log waiting."""
+        """Do the work that may have to wait for the backplane or the presence store, apart from comparisons with the log."""
         while True:
             await asyncio.sleep(self._timing.compare)
             await self.presence.compare_quietly()
             await self._close_idle_streams()
 
     async def _compare_quietly(self) -> None:
-        """What the promises rest on must go on, whatever went wrong this time."""
+        """As :meth:`compare`; logs errors instead of raising them. Delivery depends on the next comparison taking place."""
         try:
             await self.compare()
         except LogError as error:
-            logger.warning("the log could not be compared with: %s", error)
+            logger.warning(
+                "streams could not be compared with the log; trying again in %g seconds: %s",
+                self._timing.compare,
+                error,
+            )
         except Exception:
-            logger.exception("the log could not be compared with")
+            logger.exception(
+                "streams could not be compared with the log; trying again in %g seconds", self._timing.compare
+            )
 
     # ── joining and leaving ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -200,12 +210,12 @@ class Hub:
         return subscription
 
     def leave(self, subscription: Subscription) -> None:
-        """Nothing more is written for this subscription."""
+        """End a subscription. Nothing more is written for it."""
         self.presence.leave(subscription)
         subscription.stream.remove(subscription, self.loop.time())
 
     def resume(self, subscription: Subscription) -> None:
-        """The outlet is ready again: go on where the subscription stands."""
+        """Go on from where the subscription stands: its subscriber is ready again."""
         if not subscription.live:
             self.follower.advance(subscription)
         elif subscription.backlog is not None:
@@ -218,7 +228,7 @@ class Hub:
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def _visit(self, topic: str, durable: bool, slow: Slow) -> Stream:
-        """The topic's stream, which stays open at least until its ``visitors`` are counted down again."""
+        """Return the topic's stream. It stays open at least until the caller counts its ``visitors`` down again."""
         while (stream := self._streams.get(topic)) is None:
             if self._stopped:
                 raise LogUnavailable("the hub has stopped")
@@ -231,7 +241,7 @@ class Hub:
         return stream
 
     async def _open(self, topic: str, durable: bool, slow: Slow) -> None:
-        """Listen first and then read the head: what is published in between is in one of the two."""
+        """Subscribe first and then read the head, so that entries published in between are in one of the two."""
         kept = slow if self._timing.rates else msgspec.structs.replace(slow, rate=None)
         stream = Stream(topic, kept, self.counters, self._ticks)
         stream.rest(self.loop.time())
@@ -269,11 +279,11 @@ class Hub:
         closing.set_result(None)
 
     async def _unsubscribe(self, topic: str) -> None:
-        """What may arrive nevertheless does no harm."""
+        """Unsubscribe from the backplane. If that fails, messages that still arrive are ignored."""
         try:
             await self._backplane.unsubscribe(topic)
         except Exception:
-            logger.exception("the backplane did not unsubscribe from topic %r", topic)
+            logger.exception("topic %r could not be unsubscribed from the backplane", topic)
 
     # ── news ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -344,7 +354,7 @@ class Hub:
     # ── comparing with the log ───────────────────────────────────────────────────────────────────────────────────────
 
     async def compare(self) -> None:
-        """Finish what dead processes left unnumbered, and move every stream to where its log is."""
+        """Number the entries that processes left unnumbered when they died, and move every stream to where its log is."""
         if self._batches_found is not None:
             batches = await self._threads.run(self._log.sweep)
             if batches:
@@ -358,7 +368,7 @@ class Hub:
                 self.follower.match(stream, heads[name], mark)
 
     def interrupted(self) -> None:
-        """The backplane may have lost messages: say so where nothing can repair it, and repair the rest."""
+        """Handle a backplane that may have lost messages: reset topics without a log, and compare the others with theirs."""
         for stream in self._streams.values():
             if not stream.durable:
                 stream.flush()

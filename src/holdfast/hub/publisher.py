@@ -10,7 +10,7 @@ from holdfast.log.base import Batch, Draft, Log, LogError
 from holdfast.log.transactions import when_committed
 from holdfast.presence.base import Change
 from holdfast.threads.threads import Inline, Threads
-from holdfast.threads.waiting import in_waiting_thread
+from holdfast.threads.waiting_thread import in_waiting_thread
 
 from . import news
 from .hub import Hub

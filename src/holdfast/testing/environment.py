@@ -23,9 +23,9 @@ from holdfast.hub.hub import Timing
 from holdfast.limits.base import Limiter, Rate
 from holdfast.log.base import Log
 from holdfast.runtime import Runtime
-from holdfast.threads.surroundings import Around
+from holdfast.threads.handler_context import Around
 from holdfast.threads.threads import Inline, Threads
-from holdfast.threads.waiting import calling_afterwards
+from holdfast.threads.waiting_thread import calling_afterwards
 
 from .commits import Commits, any_in_test_transaction, held_back, number_what_waits
 

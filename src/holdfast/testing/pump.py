@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.db import connections
 
-from holdfast.threads.surroundings import Around, as_configured
+from holdfast.threads.handler_context import Around, as_configured
 from holdfast.threads.threads import Threads
 
 P = ParamSpec("P")

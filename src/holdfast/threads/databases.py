@@ -1,8 +1,8 @@
-"""The database connections of a worker thread, between two pieces of work.
+"""Database connections of a worker thread, between two pieces of work.
 
-Django keeps one connection object (``DatabaseWrapper``) for each thread and alias, and never replaces it: whatever a request
-sets on it, such as a tenant's schema, stays for the next one in that thread. Under ASGI each request has a thread of its own,
-so there it makes no difference. Worker threads serve one handler after the other, so here it does.
+Django keeps one connection object (``DatabaseWrapper``) for each thread and alias, and never replaces it. What a request
+sets on it, such as a tenant's schema, stays for the next one in that thread. Under ASGI each request has its own thread, so
+it makes no difference there. Worker threads serve one handler after another, so it does here.
 """
 
 import time
@@ -12,16 +12,16 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 IDLE_SECONDS = 10.0
-"""A kept connection that was unused for longer is asked whether it still works: a pooler or a firewall may have cut it."""
+"""Seconds after which an unused connection is tested before use: a pooler or a firewall may have cut it."""
 
 
 def pooled(connection: BaseDatabaseWrapper) -> bool:
-    """Does the connection come from a pool of Django's (``OPTIONS["pool"]``), to which it has to go back?"""
+    """Does the connection belong to one of Django's pools (``OPTIONS["pool"]``), to which it has to go back?"""
     return bool(connection.settings_dict.get("OPTIONS", {}).get("pool"))
 
 
 def begin_again() -> None:
-    """Between two handlers: Django's rule for the end of a request (``CONN_MAX_AGE``), and nothing that was set stays.
+    """Clean up between two handlers: apply Django's rule for the end of a request (``CONN_MAX_AGE``), and undo what was set.
 
     A transaction that a handler left open is rolled back with its connection.
     """
@@ -39,7 +39,7 @@ def begin_again() -> None:
 
 
 def forget() -> None:
-    """Between two handlers of one visit, which use the same connections: nothing that was set stays."""
+    """Undo what was set between two handlers that run in the same visit to a thread, with the same connections."""
     for connection in connections.all(initialized_only=True):
         if connection.in_atomic_block:
             connection.close()
@@ -49,17 +49,17 @@ def forget() -> None:
 
 
 def give_back() -> None:
-    """Between two pieces of one handler's work: no other thread waits for a connection that is not in use."""
+    """Give pooled connections back between two pieces of one handler's work, so that no other thread waits for them."""
     for connection in connections.all(initialized_only=True):
         if pooled(connection) and not _in_use(connection):
             connection.close()
 
 
 def keep() -> None:
-    """Between two pieces of work of a thread that keeps its connections, for speed.
+    """Clean up between two pieces of work in a thread that keeps its connections, for speed.
 
-    Those that broke are dropped, and those that are older than a ``CONN_MAX_AGE`` above 0. A pool gets its connections back:
-    threads that kept them would starve the rest of the process.
+    Closes connections that broke, and those that are older than a ``CONN_MAX_AGE`` above 0. A pool gets its connections
+    back: threads that kept them would starve the rest of the process.
     """
     now = time.monotonic()
     for connection in connections.all(initialized_only=True):
@@ -73,8 +73,8 @@ def keep() -> None:
 
 
 def wake(unused_since: float) -> None:
-    """Before a piece of work in such a thread: let Django look at each connection that may have been cut, before its first
-    query. With ``CONN_HEALTH_CHECKS`` it always looks, otherwise after :data:`IDLE_SECONDS`."""
+    """Prepare a piece of work in such a thread: let Django test each connection that may have been cut, before its first
+    query. With ``CONN_HEALTH_CHECKS`` it always does, otherwise after :data:`IDLE_SECONDS`."""
     idle = time.monotonic() - unused_since > IDLE_SECONDS
     connection: Any  # Django's types do not know of the two
     for connection in connections.all(initialized_only=True):
@@ -84,7 +84,7 @@ def wake(unused_since: float) -> None:
 
 
 def at_rest() -> bool:
-    """Could another handler use this thread now, with nothing lost of what the present one has begun or set in it?"""
+    """Could another handler use this thread now, without the present one losing anything it has begun or set in it?"""
     return all(
         _is_djangos(connection) and not _in_use(connection)
         for connection in connections.all(initialized_only=True)
@@ -92,17 +92,17 @@ def at_rest() -> bool:
 
 
 def _as_new(connection: BaseDatabaseWrapper) -> bool:
-    """Without a connection to the database, is the object like a new one? Creating it takes some 50 µs."""
+    """Is the object, without a connection to the database, like a new one? Creating one takes some 50 µs."""
     return _is_djangos(connection) and not _in_use(connection)
 
 
 def _is_djangos(connection: BaseDatabaseWrapper) -> bool:
-    """Is the object of a class of Django's, on which there is nothing for a handler to set?"""
+    """Is the object of one of Django's classes, which have nothing that a handler could set?"""
     return type(connection).__module__.startswith("django.")
 
 
 def _in_use(connection: BaseDatabaseWrapper) -> bool:
-    """Is a transaction open, or may a cursor be (which PostgreSQL keeps on its side, for ``aiterator()``)?"""
+    """Is a transaction open, or perhaps a cursor on PostgreSQL's side, for ``aiterator()``?"""
     return connection.in_atomic_block or getattr(connection, "_named_cursor_idx", 0) > 0
 
 
@@ -111,7 +111,7 @@ def _too_old(connection: BaseDatabaseWrapper, now: float) -> bool:
 
 
 def _forget_tenant(connection: BaseDatabaseWrapper) -> None:
-    """A connection that stays open goes back to the shared schema, where its backend knows schemas (django-tenants)."""
+    """Set a connection that stays open back to the shared schema, if its backend knows schemas (django-tenants)."""
     reset = getattr(connection, "set_schema_to_public", None)
     if reset is not None:
         reset()

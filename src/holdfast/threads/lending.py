@@ -1,8 +1,8 @@
-"""The thread in which an ``async def`` handler uses Django's ORM.
+"""Lending of threads to ``async def`` handlers, in which they use Django's ORM.
 
-Outside of a request asgiref gives all of them one thread together, with one connection: handlers would wait for each other,
-and what one sets on the connection (a tenant's schema) another would use. So each handler gets a thread to itself, as an
-async view does, but a borrowed one: their number is bounded, and so is that of the connections.
+Outside of a request asgiref gives all handlers one thread together, with one connection. Handlers would wait for each other,
+and one would use what another sets on the connection (a tenant's schema). So each handler gets a thread to itself, as an
+async view does, but a borrowed one: the number of threads is bounded, and so is that of connections.
 """
 
 import contextvars
@@ -21,14 +21,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 IDLE_SECONDS = 1.0
-"""A handler that has not used its thread for so long gives it to others, if nothing of it is left there."""
+"""Seconds after which a handler that does not use its thread gives it back, if it holds nothing there."""
 
 
 Work = tuple["Future[Any]", Callable[[], Any]]
 
 
 class Lender(Protocol):
-    """The owner of the threads. ``ending`` says that they must end."""
+    """The owner of the threads. ``ending`` is set when they must end."""
 
     ending: threading.Event
 
@@ -42,10 +42,10 @@ _borrowed: "contextvars.ContextVar[Borrowed | None]" = contextvars.ContextVar(
 
 
 class Lending(Executor):
-    """The executor that asgiref finds in :attr:`context`: it passes each piece of work on to the thread of the handler that
-    it is for. A handler that uses no thread costs next to nothing.
+    """The executor that asgiref finds in :attr:`context`. It passes each piece of work on to the thread of the handler that
+    the work belongs to. A handler that uses no thread costs next to nothing.
 
-    ``holds`` says that a handler keeps its thread to the end, for a reason that the connections do not know.
+    With ``holds`` a handler keeps its thread to the end, for a reason that the connections do not show.
     """
 
     def __init__(self, lender: Lender, *, holds: bool) -> None:
@@ -60,18 +60,18 @@ class Lending(Executor):
         self.context.run(SyncToAsync.thread_sensitive_context.set, self._place)
 
     def borrowed(self) -> "Borrowed | None":
-        """The thread of the handler that runs in the present context, or was the last to; ``None`` if none has."""
+        """The thread of the handler that runs in the present context, or ran there last; ``None`` if none did."""
         return _borrowed.get()
 
     def borrow(self) -> "Borrowed":
-        """A handler begins in the present task. No thread is taken before it needs one."""
+        """Begin a handler in the present task. No thread is taken before the handler needs one."""
         borrowed = Borrowed(self._lender, self._lock, self._holds)
         _borrowed.set(borrowed)
         return borrowed
 
     @staticmethod
     def leave() -> None:
-        """From here on the present context belongs to no handler."""
+        """Detach the present context from its handler."""
         _borrowed.set(None)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
@@ -80,7 +80,7 @@ class Lending(Executor):
 
 
 class Borrowed:
-    """One thread, taken at the first use and given back by :meth:`end`; one handler's work runs in it in order.
+    """One handler's thread, taken at the first use and given back by :meth:`end`. The handler's work runs in it in order.
 
     The handler keeps the thread, since transactions, cursors and settings belong to its connections. For one event loop.
     """
@@ -136,7 +136,7 @@ class Borrowed:
                     return None
 
     def _leave(self, work: "queue.SimpleQueue[Work | None]") -> bool:
-        """Stop waiting for this handler: another may need the thread, or the process ends."""
+        """Stop waiting for this handler, if another may need the thread or the process ends. Return whether that is so."""
         ending = self._lender.ending.is_set() or not threading.main_thread().is_alive()
         if not ending and (self._holds or not databases.at_rest()):
             return False

@@ -1,7 +1,7 @@
-"""The bridge from the event loop to blocking code: the ORM, the log, ``def`` handlers.
+"""Bridge from the event loop to blocking code: the ORM, the log, ``def`` handlers.
 
-Every handler runs inside the same surroundings (:mod:`.surroundings`), whether it is a ``def`` (:meth:`Threads.handle`) or an
-``async def`` (:meth:`Threads.handle_async`).
+Every handler runs in the same context (:mod:`.handler_context`), whether it is a ``def`` (:meth:`Threads.handle`) or an ``async
+def`` (:meth:`Threads.handle_async`).
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from . import databases
+from .handler_context import Around, HandlerInfo, as_configured, at_script_prefix
 from .lending import Lending
-from .surroundings import Around, HandlerInfo, as_configured, at_script_prefix
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Workers:
-    """Worker threads, started at need. When they end they close their database connections."""
+    """Worker threads, started when they are needed. When they end they close their database connections."""
 
     def __init__(self, size: int, name: str) -> None:
         self._size = size
@@ -42,11 +42,11 @@ class Workers:
         return self._pool
 
     def lend(self, work: Callable[[], None]) -> None:
-        """Run ``work`` in the next thread that is free."""
+        """Run ``work`` in the next free thread."""
         self.executor.submit(work)
 
     def close(self) -> None:
-        """Finish what runs, close the threads' database connections and end them. Then new ones can be started."""
+        """Finish the work that runs, close the threads' database connections and end them. New ones can be started then."""
         pool, self._pool = self._pool, None
         if pool is None:
             return
@@ -70,12 +70,12 @@ class Workers:
 class Threads:
     """A bounded pool of worker threads with their database connections looked after.
 
-    Work beyond ``size`` waits in a queue. Without ``keep_connections`` Django's rule for the end of a request holds
-    (``CONN_MAX_AGE``), which is what application code expects. With it a thread keeps its connections from one piece of work
-    to the next, except those that broke or that belong to a pool of Django's; and work runs in the thread's own context.
+    Work beyond ``size`` waits in a queue. Without ``keep_connections``, Django's rule for the end of a request holds
+    (``CONN_MAX_AGE``), which is what application code expects. With it, a thread keeps its connections from one piece of work
+    to the next, except those that broke or that belong to one of Django's pools, and work runs in the thread's own context.
     (Django keeps connections to caches in a context variable, so code that wants to keep those needs the same context.)
 
-    As many ``async def`` handlers may use the ORM at once as there are threads, in threads of their own.
+    At most ``size`` ``async def`` handlers may use the ORM at once, in ``size`` further threads.
     """
 
     def __init__(
@@ -95,12 +95,12 @@ class Threads:
 
     @property
     def tells_hosts_apart(self) -> bool:
-        """Does it matter to handlers which host a client has connected to?"""
+        """Can handlers depend on the host that a client has connected to?"""
         return self._around is not None
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call ``function`` in a worker thread and return what it returns. For work that belongs to the code that awaits it:
-        it sees the caller's context variables, unless the thread keeps its own."""
+        """Call ``function`` in a worker thread and return its result. For work that belongs to the code that awaits it: it sees
+        the caller's context variables, unless the thread keeps its own."""
         work = partial(function, *args, **kwargs)
         if self._keeps:
             return await self._visit(work)
@@ -111,16 +111,16 @@ class Threads:
     async def handle(
         self, info: HandlerInfo, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call a ``def`` handler in a worker thread, inside its surroundings, and return what it returns."""
+        """Call a ``def`` handler in a worker thread, in its context, and return its result."""
         return await self._visit(partial(self._inside, info, partial(function, *args, **kwargs)))
 
     async def handle_async(
         self, info: HandlerInfo, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Await an ``async def`` handler inside its surroundings, and return what it returns.
+        """Await an ``async def`` handler in its context, and return its result.
 
         The task that awaits this has to be in a :meth:`context`, which the first handler uses; a later one gets another. A
-        handler that awaits another one (a call its rules) shares its surroundings with it.
+        handler that awaits another one (a call its rules) shares its context with it.
         """
         before = self._lending.borrowed()
         if before is None:
@@ -143,8 +143,8 @@ class Threads:
     async def handle_many(
         self, handlers: Sequence[tuple[HandlerInfo, Callable[[], T]]]
     ) -> "list[T | Exception]":
-        """As :meth:`handle`, for many in one visit to a worker thread, each in surroundings of its own. In place of a value
-        that a handler did not return, what it raised."""
+        """As :meth:`handle`, for many handlers in one visit to a worker thread, each in its own context. Return their results;
+        for a handler that raised an exception, that exception."""
         return await self._visit(partial(self._each, handlers))
 
     def _each(self, handlers: Sequence[tuple[HandlerInfo, Callable[[], T]]]) -> "list[T | Exception]":
@@ -161,11 +161,11 @@ class Threads:
         databases.forget()
 
     def context(self) -> contextvars.Context:
-        """Context variables for one handler, or for the rules and the action of one call: none that a project has set."""
+        """Fresh context variables for one handler, or for the rules and the action of one call."""
         return self._lending.context.copy()
 
     async def _inside_async(self, around: Around, info: HandlerInfo, work: Callable[[], Awaitable[T]]) -> T:
-        """In the thread where the ORM is used, the context manager is entered and left; the handler sees its variables."""
+        """Enter and leave the context manager in the thread where the ORM is used. The handler sees its variables."""
         stack = contextlib.ExitStack()
         try:
             await sync_to_async(_enter)(stack, around, info)
@@ -207,13 +207,13 @@ class Threads:
             self._used.at = time.monotonic()
 
     def close(self) -> None:
-        """Finish what runs, close the threads' database connections and end them. The pool can be used again."""
+        """Finish the work that runs, close the threads' database connections and end them. The pool can be used again."""
         self._lent.close()
         self._workers.close()
 
 
 class Inline:
-    """Runs the work where it stands: for a log that does not block."""
+    """Runs work in place, for a log that does not block."""
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)

@@ -21,7 +21,7 @@ from holdfast.log.base import Draft
 from holdfast.protocol.construction import shortened
 from holdfast.protocol.positions import Position
 from holdfast.streams.slow import Slow
-from holdfast.threads.waiting import in_waiting_thread
+from holdfast.threads.waiting_thread import in_waiting_thread
 
 from .access import Access, of_topic
 from .caller import Caller, client_of

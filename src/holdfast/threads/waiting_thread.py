@@ -1,8 +1,8 @@
-"""The thread that waits, in ``async_to_sync``, for the code that runs here on an event loop.
+"""The thread that waits in ``async_to_sync`` for ``async`` code on an event loop.
 
 That thread may have a transaction open: a view under ``ATOMIC_REQUESTS``, or the body of an ``atomic()``. Django's
-asynchronous ORM methods use its connection, so what they write is part of that transaction; and what it has locked, only it
-can write. So whatever touches the log on behalf of the application's ``async`` code runs in that thread too, if there is one.
+asynchronous ORM methods use its connection, so their writes are part of that transaction, and only it can write the rows that
+it has locked. So code that touches the log for the application's ``async`` code runs in that thread too, if there is one.
 """
 
 import contextlib
@@ -20,17 +20,17 @@ async def in_waiting_thread(function: Callable[[], T], otherwise: Callable[[], A
     A task may outlive the call of ``async_to_sync`` that it was started in. Then no thread waits any more.
     """
     if getattr(AsyncToSync.executors, "current", None) is not None:
-        attempt = Attempt(function)
+        call = ThreadCall(function)
         try:
-            return await sync_to_async(attempt.run, thread_sensitive=True)()
+            return await sync_to_async(call.run, thread_sensitive=True)()
         except RuntimeError:
-            if attempt.begun:
+            if call.begun:
                 raise
     return await otherwise()
 
 
-class Attempt(Generic[T]):
-    """A call, and whether it was begun: asgiref raises ``RuntimeError`` when the thread has gone on, and so may the call."""
+class ThreadCall(Generic[T]):
+    """A call, and whether it has begun. asgiref raises ``RuntimeError`` if the thread waits no more, and the call may too."""
 
     __slots__ = ("_function", "begun")
 
@@ -51,7 +51,7 @@ _afterwards: Callable[[], object] | None = None
 
 @contextlib.contextmanager
 def calling_afterwards(function: Callable[[], object]) -> Iterator[None]:
-    """For tests: inside the block ``function`` is called in the thread after each piece of work there that succeeded."""
+    """For tests: inside the block, call ``function`` in the waiting thread after each call there that succeeded."""
     global _afterwards
     before, _afterwards = _afterwards, function
     try:

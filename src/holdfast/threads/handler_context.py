@@ -1,10 +1,10 @@
-"""The surroundings of a handler: what it may rely on, whatever ran before it.
+"""The context that a handler runs in, whatever ran before it in the same thread.
 
 Handlers are the methods of topics that a project writes (rules, actions, snapshots, presence data), the function for tokens,
 and the reading of sessions and users. Each starts with
 
-- context variables of its own, none of which is set: its language and its time zone are those of the settings,
-- database connections on which nothing is set that an earlier handler has set (:mod:`.databases`),
+- fresh context variables, none of which is set: its language and its time zone are those of the settings,
+- database connections without anything that an earlier handler has set on them (:mod:`.databases`),
 - the project's own context manager around it, if there is one (``HOLDFAST["HANDLER_CONTEXT"]``).
 """
 
@@ -19,11 +19,11 @@ from django.utils import timezone, translation
 
 
 class HandlerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a handler runs for, as ``HOLDFAST["HANDLER_CONTEXT"]`` gets it.
+    """The argument of ``HOLDFAST["HANDLER_CONTEXT"]``: the host and the topic that a handler runs for.
 
     ``host`` is the name of the host that the client connected to, in lower case and without the port; ``None`` if it is not
-    known, or not among ``ALLOWED_HOSTS``. ``topic`` is the topic whose handler runs; ``None`` where a session, a user or a
-    token is looked at.
+    known, or not among ``ALLOWED_HOSTS``. ``topic`` is the topic whose handler runs; ``None`` while a session, a user or a
+    token is read.
     """
 
     host: str | None = None
@@ -37,12 +37,12 @@ Around = Callable[[HandlerInfo], AbstractContextManager[Any]]
 
 
 def as_configured() -> None:
-    """Where context variables are not a handler's own: what an earlier one has activated counts no more."""
+    """Undo what an earlier handler has activated, where context variables are shared."""
     translation.deactivate()
     timezone.deactivate()
 
 
 def at_script_prefix() -> None:
-    """Let ``reverse()`` begin URLs as ``FORCE_SCRIPT_NAME`` says. Django has set that for the process's first thread only."""
+    """Make ``reverse()`` begin URLs with ``FORCE_SCRIPT_NAME``. Django has set that for the process's first thread only."""
     if settings.FORCE_SCRIPT_NAME is not None:
         set_script_prefix(settings.FORCE_SCRIPT_NAME)
