@@ -1,4 +1,4 @@
-"""What the log did not take is kept, tried again, and given up only with a word."""
+"""The retry queue: entries that the log did not take are retried, and dropped only with a log message."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Store:
-    """Where things are written to, if it answers."""
+    """A log, if it answers."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
@@ -39,13 +39,13 @@ class Store:
 
 
 class Still:
-    """With a clock that stands, and no thread."""
+    """A retry queue with a clock that stands still, and without a thread."""
 
     def __init__(self, **options: Any) -> None:
         self.now = 100.0
         self.started: list[Callable[[], None]] = []
         self.store = Store()
-        self.postponed = RetryQueue(
+        self.queue = RetryQueue(
             self.store.write,
             seconds=60.0,
             clock=lambda: self.now,
@@ -54,7 +54,7 @@ class Still:
         )
 
     def keep(self, *numbers: int) -> None:
-        self.postponed.keep([draft(number) for number in numbers])
+        self.queue.keep([draft(number) for number in numbers])
 
 
 @contextmanager
@@ -68,36 +68,36 @@ def errors(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
 # ── one attempt after another ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_it_is_tried_until_the_log_takes_it_in_order_and_written_once() -> None:
+def test_entries_are_retried_in_order_until_the_log_takes_them_and_written_once() -> None:
     still = Still()
     still.keep(1, 2)
-    assert not still.postponed.attempt()
+    assert not still.queue.attempt()
     still.keep(3)
     still.now += 59
-    assert not still.postponed.attempt()
+    assert not still.queue.attempt()
     still.store.error = None
-    assert still.postponed.attempt()
-    assert still.postponed.attempt()
+    assert still.queue.attempt()
+    assert still.queue.attempt()
     assert still.store.written == ["1", "2", "3"]
 
 
-def test_what_waited_for_too_long_is_given_up_and_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_entry_that_waited_too_long_is_dropped_and_named(caplog: pytest.LogCaptureFixture) -> None:
     still = Still()
     still.keep(1)
     still.now += 30
     still.keep(2)
     still.now += 31
     with errors(caplog) as said:
-        assert not still.postponed.attempt()
+        assert not still.queue.attempt()
     assert said == [
         "control commands that the log did not take are lost (1), because the log has not taken them for 60 seconds: 1"
     ]
     still.store.error = None
-    assert still.postponed.attempt()
+    assert still.queue.attempt()
     assert still.store.written == ["2"]
 
 
-def test_of_too_many_the_oldest_are_given_up_and_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_of_too_many_entries_the_oldest_are_dropped_and_named(caplog: pytest.LogCaptureFixture) -> None:
     still = Still(most=3)
     still.keep(1, 2)
     with errors(caplog) as said:
@@ -106,11 +106,13 @@ def test_of_too_many_the_oldest_are_given_up_and_named(caplog: pytest.LogCapture
     assert "more than 3 wait" in said[0]
     assert said[0].endswith(": 1; 2")
     still.store.error = None
-    still.postponed.attempt()
+    still.queue.attempt()
     assert still.store.written == ["3", "4", "5"]
 
 
-def test_an_error_does_not_grow_with_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_message_does_not_grow_with_the_number_of_lost_entries(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     still = Still(most=1)
     with errors(caplog) as said:
         still.keep(*range(1001))
@@ -118,16 +120,16 @@ def test_an_error_does_not_grow_with_what_is_lost(caplog: pytest.LogCaptureFixtu
     assert said[0].endswith("; 19 and 980 more")
 
 
-def test_many_are_written_in_transactions_of_a_bounded_size() -> None:
+def test_many_entries_are_written_in_transactions_of_a_bounded_size() -> None:
     still = Still()
     still.keep(*range(2 * AT_ONCE + 1))
     still.store.error = None
-    assert still.postponed.attempt()
+    assert still.queue.attempt()
     assert still.store.sizes == [AT_ONCE, AT_ONCE, 1]
     assert still.store.written == [str(number) for number in range(2 * AT_ONCE + 1)]
 
 
-def test_an_error_that_is_not_the_logs_loses_nothing_and_is_said_once(
+def test_an_error_that_is_not_the_logs_loses_nothing_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     still = Still()
@@ -135,23 +137,23 @@ def test_an_error_that_is_not_the_logs_loses_nothing_and_is_said_once(
     still.store.error = ZeroDivisionError()
     with errors(caplog) as said:
         for _ in range(3):
-            assert not still.postponed.attempt()
+            assert not still.queue.attempt()
     assert len(said) == 1
     still.store.error = None
-    still.postponed.attempt()
+    still.queue.attempt()
     assert still.store.written == ["1"]
 
 
-def test_what_is_forgotten_is_not_written() -> None:
+def test_forgotten_entries_are_not_written() -> None:
     still = Still()
     still.keep(1)
-    still.postponed.forget()
+    still.queue.forget()
     still.store.error = None
-    assert still.postponed.attempt()
+    assert still.queue.attempt()
     assert still.store.written == []
 
 
-def test_an_interpreter_that_starts_no_thread_any_more_says_what_is_lost(
+def test_an_interpreter_that_starts_no_thread_any_more_logs_the_lost_entries(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def refuse(run: Callable[[], None]) -> None:
@@ -161,7 +163,7 @@ def test_an_interpreter_that_starts_no_thread_any_more_says_what_is_lost(
     with errors(caplog) as said:
         still.keep(1)
     assert "this process is ending" in said[0]
-    assert len(still.postponed) == 0
+    assert len(still.queue) == 0
 
 
 # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,7 +173,7 @@ def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "holdfast-retry"]
 
 
-def test_a_thread_tries_again_by_itself_and_ends_when_nothing_is_left() -> None:
+def test_a_thread_retries_and_ends_when_the_queue_is_empty() -> None:
     store = Store()
     postponed = RetryQueue(store.write, seconds=60.0)
     for number in (1, 2):  # twice, as the second needs a thread of its own
@@ -189,7 +191,7 @@ def test_a_thread_tries_again_by_itself_and_ends_when_nothing_is_left() -> None:
     assert store.written == ["1", "2"]
 
 
-def test_the_end_of_the_process_waits_for_the_log_and_not_for_longer_than_it_may(
+def test_the_end_of_the_process_waits_for_the_log_within_its_timeout(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = Store()
@@ -210,7 +212,7 @@ def test_the_end_of_the_process_waits_for_the_log_and_not_for_longer_than_it_may
 
 
 @pytest.mark.parametrize("how", ["waits", "exits", "forks", "multiprocessing", "forked-worker"])
-def test_a_process_hands_over_what_it_kept_once(how: str, tmp_path: Path) -> None:
+def test_a_process_hands_over_its_queue_once(how: str, tmp_path: Path) -> None:
     assert run(how, tmp_path) == EXPECTED[how]
 
 
@@ -224,14 +226,14 @@ EXPECTED = {
 
 
 def run(how: str, directory: Path) -> list[str]:
-    """Whom the orders are about that are in the log afterwards."""
+    """The owners of the commands that are in the log afterwards."""
     ended = subprocess.run(
         [
             sys.executable,
             "-W",
             "ignore::DeprecationWarning",
             "-m",
-            "tests.control.postponing",
+            "tests.control.retrying",
             how,
             str(directory),
         ],

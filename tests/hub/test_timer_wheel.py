@@ -1,4 +1,4 @@
-"""One timer for all connections."""
+"""Timer wheel: one timer for all connections."""
 
 import pytest
 
@@ -15,7 +15,7 @@ class Item:
         return self.answers.pop(0)
 
 
-def test_an_item_is_looked_at_soon_after_its_time_and_not_before() -> None:
+def test_an_item_is_checked_soon_after_its_time_and_not_before() -> None:
     wheel, item = TimerWheel(), Item(None)
     wheel.watch(item, 10.5)
     wheel.turn(10.9)
@@ -25,7 +25,7 @@ def test_an_item_is_looked_at_soon_after_its_time_and_not_before() -> None:
     assert len(wheel) == 0
 
 
-def test_it_is_looked_at_again_when_it_says() -> None:
+def test_an_item_is_checked_again_when_it_asks_for_it() -> None:
     wheel, item = TimerWheel(), Item(20.0, None)
     wheel.watch(item, 1)
     for second in range(30):
@@ -41,7 +41,7 @@ def test_a_time_that_has_passed_means_the_next_turn() -> None:
     assert item.looks == [7.2, 8.2]
 
 
-def test_turns_that_were_missed_are_made_up_for() -> None:
+def test_missed_turns_are_made_up_for() -> None:
     wheel, items = TimerWheel(), [Item(None) for _ in range(5)]
     for at, item in enumerate(items):
         wheel.watch(item, at)

@@ -1,4 +1,4 @@
-"""The copy of a list of members: which changes it applies, when it wants to be read again, and what is told of it."""
+"""The replica of a roster: which changes it applies, when its list has to be read, and which diffs it gives."""
 
 import msgspec
 
@@ -11,7 +11,7 @@ def info(member: str, since: int = 1) -> bytes:
 
 
 class Store:
-    """What happens in the store, as changes that can be kept back."""
+    """A store whose changes can be held back."""
 
     def __init__(self, life: str = "a") -> None:
         self.life = life
@@ -54,7 +54,7 @@ def test_the_next_change_is_applied() -> None:
     assert copy.members == store.members
 
 
-def test_a_change_that_is_known_is_dropped() -> None:
+def test_a_known_change_is_dropped() -> None:
     store = Store()
     copy = mirror(store)
     changes = [store.change("a"), store.change("b"), store.change("", "a")]
@@ -63,7 +63,7 @@ def test_a_change_that_is_known_is_dropped() -> None:
     assert copy.members == store.members
 
 
-def test_changes_that_overtook_one_another_are_put_in_order() -> None:
+def test_changes_that_overtook_one_another_are_applied_in_order() -> None:
     store = Store()
     copy = mirror(store)
     first, second, third = store.change("a"), store.change("b"), store.change("c")
@@ -74,8 +74,8 @@ def test_changes_that_overtook_one_another_are_put_in_order() -> None:
     assert not copy.incomplete
 
 
-def test_what_is_missing_is_not_guessed() -> None:
-    """A join and a leave that are lost together leave the count as it was."""
+def test_missing_changes_are_not_guessed() -> None:
+    """A join and a leave that are both lost leave the count as it was."""
     store = Store()
     store.change("a")
     copy = mirror(store)
@@ -86,7 +86,7 @@ def test_what_is_missing_is_not_guessed() -> None:
     assert copy.members == store.members
 
 
-def test_a_read_that_the_copy_has_outrun_is_not_acted_upon() -> None:
+def test_a_read_that_the_replica_has_outrun_is_ignored() -> None:
     store = Store()
     copy = mirror(store)
     copy.apply(store.change("a"))
@@ -96,7 +96,7 @@ def test_a_read_that_the_copy_has_outrun_is_not_acted_upon() -> None:
     assert copy.members == store.members
 
 
-def test_a_change_that_comes_before_the_read_that_knows_it_is_not_applied_twice() -> None:
+def test_a_change_that_arrives_before_the_list_that_contains_it_is_not_applied_twice() -> None:
     store = Store()
     copy = RosterReplica(10)
     asked = copy.begin_read()
@@ -108,8 +108,8 @@ def test_a_change_that_comes_before_the_read_that_knows_it_is_not_applied_twice(
     assert copy.members == store.members == {}
 
 
-def test_what_was_kept_back_before_the_list_was_read_is_not_waited_for() -> None:
-    """It is of another life of the store, or was lost by it."""
+def test_changes_held_back_before_the_read_are_not_waited_for() -> None:
+    """They are from before the store lost its memory, or it has lost them."""
     before, store = Store("before"), Store("after")
     copy = mirror(store)
     for _ in range(50):
@@ -119,7 +119,7 @@ def test_what_was_kept_back_before_the_list_was_read_is_not_waited_for() -> None
     assert not copy.incomplete
 
 
-def test_a_change_of_another_life_of_the_store_is_noticed() -> None:
+def test_a_change_from_after_the_store_lost_its_memory_is_noticed() -> None:
     store = Store()
     for member in "abc":
         store.change(member)
@@ -130,7 +130,7 @@ def test_a_change_of_another_life_of_the_store_is_noticed() -> None:
     assert copy.members == {"z": info("z")}
 
 
-def test_not_more_than_so_many_changes_are_kept_back() -> None:
+def test_the_number_of_changes_held_back_is_bounded() -> None:
     store = Store()
     copy = mirror(store)
     store.change("a")
@@ -141,7 +141,7 @@ def test_not_more_than_so_many_changes_are_kept_back() -> None:
     assert len(copy._marks) <= MARKS
 
 
-def test_what_lies_between_is_told_as_one_difference() -> None:
+def test_changes_since_a_state_are_sent_as_one_diff() -> None:
     store = Store()
     store.change("ab")
     copy = mirror(store)
@@ -154,7 +154,7 @@ def test_what_lies_between_is_told_as_one_difference() -> None:
     assert told(copy, copy.state) is None
 
 
-def test_what_comes_to_nothing_is_not_told() -> None:
+def test_changes_that_cancel_out_are_not_sent() -> None:
     store = Store()
     copy = mirror(store)
     state = copy.state
@@ -163,13 +163,13 @@ def test_what_comes_to_nothing_is_not_told() -> None:
     assert told(copy, state) is None
 
 
-def test_who_was_told_nothing_gets_the_list() -> None:
+def test_a_client_that_knows_nothing_gets_the_list() -> None:
     store = Store()
     store.change("ab")
     assert told(mirror(store), 0) == {"members": [{"id": "a", "since": 1}, {"id": "b", "since": 1}]}
 
 
-def test_who_was_told_too_long_ago_gets_the_list() -> None:
+def test_a_client_that_knows_a_very_old_state_gets_the_list() -> None:
     store = Store()
     copy = mirror(store)
     state = copy.state
@@ -178,7 +178,7 @@ def test_who_was_told_too_long_ago_gets_the_list() -> None:
     assert list(told(copy, state) or {}) == ["members"]
 
 
-def test_a_list_that_was_read_again_is_told_as_the_difference() -> None:
+def test_a_list_that_was_read_again_is_sent_as_a_diff() -> None:
     store = Store()
     store.change("ab")
     copy = mirror(store)
@@ -190,7 +190,7 @@ def test_a_list_that_was_read_again_is_told_as_the_difference() -> None:
     assert copy.state == state + 1
 
 
-def test_more_than_the_limit_are_counted_and_the_list_is_wanted_when_it_is_short_again() -> None:
+def test_beyond_the_limit_members_are_counted_and_the_list_is_read_when_it_fits_again() -> None:
     store = Store()
     copy = mirror(store, limit=2)
     copy.apply(store.change("ab"))
@@ -203,7 +203,7 @@ def test_more_than_the_limit_are_counted_and_the_list_is_wanted_when_it_is_short
     assert list(told(copy, copy.state - 1) or {}) == ["members"]
 
 
-def test_a_count_that_was_wrong_is_set_right_by_a_list_that_is_the_same() -> None:
+def test_a_wrong_count_is_corrected_by_reading_the_same_list() -> None:
     store = Store()
     copy = mirror(store)
     assert copy.apply(msgspec.structs.replace(store.change("a"), count=3)) is Applied.EARLY

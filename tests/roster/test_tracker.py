@@ -1,4 +1,4 @@
-"""Who is here, as clients see it."""
+"""Presence of several servers, as clients see it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tests.support.presence import LEASE, Coast, Harbour, Watcher
 
 
 async def soon() -> None:
-    """Long enough to write, to tell, and to hear."""
+    """Long enough to write, to send, and to notify."""
     await asyncio.sleep(0.1)
 
 
@@ -25,7 +25,7 @@ async def two_servers() -> tuple[Coast, Harbour, Harbour]:
 
 
 async def watched() -> tuple[Coast, Harbour, Harbour, Watcher]:
-    """Two servers, and a member on the second who sees what comes from the first."""
+    """Two servers, and a member on the second one that sees changes from the first."""
     coast, here, there = await two_servers()
     watcher = await there.join("watcher")
     await soon()
@@ -33,7 +33,7 @@ async def watched() -> tuple[Coast, Harbour, Harbour, Watcher]:
 
 
 class Faithful(Watcher):
-    """Keeps every state of the list that it was told."""
+    """Keeps every state of the list that it got."""
 
     def __init__(self, member: str | None = None) -> None:
         super().__init__(member)
@@ -55,7 +55,7 @@ def lost(topic: str, message: bytes) -> list[bytes]:
 
 
 @in_jumping_time
-async def test_who_joins_is_told_who_is_here_and_then_what_changes() -> None:
+async def test_a_client_that_joins_gets_the_members_and_then_the_changes() -> None:
     server = await Coast().server()
     ada = await server.join("ada")
     await soon()
@@ -99,7 +99,7 @@ async def test_several_tabs_are_one_member() -> None:
 
 
 @in_jumping_time
-async def test_who_only_watches_is_no_member() -> None:
+async def test_a_client_that_only_watches_is_no_member() -> None:
     server = await Coast().server()
     watcher = await server.join(None)
     ada = await server.join("ada")
@@ -123,7 +123,7 @@ async def test_a_page_that_is_reloaded_writes_nothing() -> None:
 
 
 @in_jumping_time
-async def test_a_thousand_who_come_at_once_are_written_and_told_together() -> None:
+async def test_a_thousand_members_that_join_at_once_are_written_and_sent_together() -> None:
     coast, here, there = await two_servers()
     watchers = [await here.join(None, limit=2000), await there.join(None, limit=2000)]
     await soon()
@@ -146,7 +146,7 @@ async def test_lists_of_many_topics_are_read_together() -> None:
 
 
 @in_jumping_time
-async def test_telling_very_many_clients_is_done_less_often() -> None:
+async def test_very_many_clients_are_notified_less_often() -> None:
     _, here, there = await two_servers()
     crowd = [await here.join(None) for _ in range(5000)]
     await asyncio.sleep(1)
@@ -155,11 +155,11 @@ async def test_telling_very_many_clients_is_done_less_often() -> None:
         await asyncio.sleep(0.02)
     await asyncio.sleep(1)
     assert all(len(watcher.sees or ()) == 20 for watcher in crowd)
-    assert len(crowd[0].told) <= 4, "5,000 clients are told at most five times a second"
+    assert len(crowd[0].told) <= 4, "5,000 clients are notified at most five times a second"
 
 
 @in_jumping_time
-async def test_telling_many_rooms_is_done_less_often_too() -> None:
+async def test_many_topics_are_notified_less_often_too() -> None:
     _, here, there = await two_servers()
     crowd = [await here.join(None, topic=f"rooms/{number % 50}") for number in range(5000)]
     await asyncio.sleep(1)
@@ -173,7 +173,7 @@ async def test_telling_many_rooms_is_done_less_often_too() -> None:
 
 
 @in_jumping_time
-async def test_one_change_is_told_within_milliseconds() -> None:
+async def test_one_change_is_sent_within_milliseconds() -> None:
     server = await Coast().server()
     watcher = await server.join(None)
     await soon()
@@ -183,7 +183,7 @@ async def test_one_change_is_told_within_milliseconds() -> None:
 
 
 @in_jumping_time
-async def test_a_list_that_grows_too_long_is_counted_and_comes_back() -> None:
+async def test_a_list_beyond_the_limit_is_counted_and_sent_again_when_it_fits() -> None:
     _, here, there = await two_servers()
     watcher = await there.join(None, limit=3)
     members = [await here.join(str(number), limit=3) for number in range(3)]
@@ -206,7 +206,7 @@ async def test_a_list_that_grows_too_long_is_counted_and_comes_back() -> None:
 
 
 @in_jumping_time
-async def test_a_topic_that_lists_nobody_tells_how_many() -> None:
+async def test_a_topic_with_a_limit_of_zero_sends_the_count() -> None:
     server = await Coast().server()
     ada = await server.join("ada", limit=0)
     await soon()
@@ -219,7 +219,7 @@ async def test_a_topic_that_lists_nobody_tells_how_many() -> None:
 
 
 @in_jumping_time
-async def test_a_client_that_does_not_read_is_told_the_difference_when_it_does() -> None:
+async def test_a_client_that_did_not_read_gets_the_diff_when_it_reads_again() -> None:
     server = await Coast().server()
     slow, ada = await server.join("slow"), await server.join("ada")
     await soon()
@@ -240,7 +240,7 @@ async def test_a_client_that_does_not_read_is_told_the_difference_when_it_does()
 
 
 @in_jumping_time
-async def test_a_client_that_missed_nothing_is_told_nothing() -> None:
+async def test_a_client_that_missed_nothing_gets_nothing() -> None:
     server = await Coast().server()
     slow = await server.join("slow")
     await soon()
@@ -256,7 +256,7 @@ async def test_a_client_that_missed_nothing_is_told_nothing() -> None:
 
 
 @in_jumping_time
-async def test_a_client_that_missed_very_much_is_told_the_list() -> None:
+async def test_a_client_that_missed_very_much_gets_the_list() -> None:
     server = await Coast().server()
     slow = await server.join("slow")
     await soon()
@@ -273,7 +273,9 @@ async def test_a_client_that_missed_very_much_is_told_the_list() -> None:
 
 
 @in_jumping_time
-async def test_an_outlet_that_fails_keeps_it_from_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_subscriber_that_fails_does_not_cost_others_the_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Broken(Watcher):
         def write(self, burst: object) -> None:
             raise ValueError("broken")
@@ -287,11 +289,11 @@ async def test_an_outlet_that_fails_keeps_it_from_nobody_else(caplog: pytest.Log
     assert watcher.sees == {"ada"}
 
 
-# ── what goes wrong ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── failures ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @in_jumping_time
-async def test_a_killed_server_is_taken_away_by_one_other_within_one_and_a_half_leases() -> None:
+async def test_one_other_server_removes_the_members_of_a_killed_one_within_one_and_a_half_leases() -> None:
     coast = Coast()
     dying, *others = [await coast.server() for _ in range(4)]
     for number in range(10):
@@ -308,7 +310,7 @@ async def test_a_killed_server_is_taken_away_by_one_other_within_one_and_a_half_
 
 
 @in_jumping_time
-async def test_a_server_that_slept_too_long_brings_its_own_back_and_nobody_else() -> None:
+async def test_a_server_that_slept_too_long_enters_its_own_members_again_and_no_others() -> None:
     coast = Coast()
     sleeper, other = await coast.server(), await coast.server()
     stayed, watcher = await sleeper.join("stayed"), await other.join("other")
@@ -316,7 +318,7 @@ async def test_a_server_that_slept_too_long_brings_its_own_back_and_nobody_else(
     await other.join("on both")
     await soon()
     sleeper.reach.sleep()
-    left = await sleeper.join("left meanwhile")
+    left = await sleeper.join("left while asleep")
     await asyncio.sleep(2 * LEASE)
     assert watcher.sees == {"other", "on both"}
     sleeper.leave(left)
@@ -340,8 +342,8 @@ async def test_a_store_that_lost_its_memory_is_filled_again() -> None:
 
 
 @in_jumping_time
-async def test_what_the_store_lost_is_written_again() -> None:
-    """As when a replica takes over that had not heard of the last writes."""
+async def test_members_that_the_store_lost_are_written_again() -> None:
+    """As when a Redis replica takes over that has not received the last writes."""
     coast, here, there = await two_servers()
     ada, grace = await here.join("ada"), await there.join("grace")
     await soon()
@@ -355,9 +357,7 @@ async def test_what_the_store_lost_is_written_again() -> None:
 
 
 @in_jumping_time
-async def test_clients_are_told_no_list_without_the_members_of_their_own_server_when_the_store_comes_back() -> (
-    None
-):
+async def test_clients_get_no_list_that_lacks_members_of_their_own_server_when_the_store_comes_back() -> None:
     """As when the server was started before its Redis."""
     server = await Coast().server()
     server.reach.away = "before"
@@ -373,9 +373,7 @@ async def test_clients_are_told_no_list_without_the_members_of_their_own_server_
 
 
 @in_jumping_time
-async def test_who_joins_while_the_members_of_a_server_are_written_again_is_told_no_list_without_them() -> (
-    None
-):
+async def test_a_client_that_joins_while_members_are_written_again_gets_no_list_without_them() -> None:
     coast = Coast()
     server = await coast.server()
     ada = await server.join("ada", watcher=Faithful("ada"))
@@ -397,7 +395,7 @@ async def _joined_before_they_are_written_again(server: Harbour) -> Watcher:
 
 
 @in_jumping_time
-async def test_nobody_is_said_to_leave_who_stays_when_the_store_has_lost_its_memory() -> None:
+async def test_members_who_stay_are_not_reported_as_left_when_the_store_has_lost_its_memory() -> None:
     """As when Redis is started again, empty."""
     coast, here, there = await two_servers()
     ada, grace = Faithful("ada"), Faithful("grace")
@@ -435,7 +433,7 @@ async def test_presence_stands_still_while_the_store_is_away(
 
 
 @in_jumping_time
-async def test_who_came_and_went_while_the_store_did_not_say_what_it_did_is_gone() -> None:
+async def test_a_member_that_came_and_went_while_the_store_did_not_answer_is_gone() -> None:
     coast, here, _, watcher = await watched()
     await here.join("ada")
     await soon()
@@ -449,7 +447,7 @@ async def test_who_came_and_went_while_the_store_did_not_say_what_it_did_is_gone
 
 
 @in_jumping_time
-async def test_what_was_written_under_a_lease_that_was_lost_meanwhile_is_written_again() -> None:
+async def test_members_written_under_a_lease_that_was_lost_during_the_write_are_written_again() -> None:
     coast, here, _, watcher = await watched()
     await here.join("ada")
     await soon()
@@ -514,7 +512,7 @@ async def test_joins_do_not_wait_again_and_again_for_a_store_that_is_away(
 
 
 @in_jumping_time
-async def test_a_lost_message_is_made_good_by_the_comparison() -> None:
+async def test_a_lost_message_is_repaired_by_the_comparison() -> None:
     coast, here, _, watcher = await watched()
     coast.exchange.fault = lost
     await here.join("ada")
@@ -525,8 +523,8 @@ async def test_a_lost_message_is_made_good_by_the_comparison() -> None:
 
 
 @in_jumping_time
-async def test_a_store_that_does_not_answer_keeps_nobody_from_the_log() -> None:
-    """An order to shut somebody out that the backplane lost is found in the log within the comparison period."""
+async def test_a_store_that_does_not_answer_does_not_delay_comparisons_with_the_log() -> None:
+    """An eviction that the backplane lost is found in the log within the comparison period."""
     _, _, there, _ = await watched()
     listener = await there.server.join(topic="rooms/durable")
     there.reach.sleep()
@@ -537,7 +535,7 @@ async def test_a_store_that_does_not_answer_keeps_nobody_from_the_log() -> None:
 
 
 @in_jumping_time
-async def test_an_interrupted_backplane_is_made_good_at_once() -> None:
+async def test_an_interruption_of_the_backplane_is_repaired_at_once() -> None:
     coast, here, _, watcher = await watched()
     coast.exchange.fault = lost
     await here.join("ada")
@@ -565,7 +563,7 @@ async def test_a_gap_is_closed_by_one_read() -> None:
 
 
 @in_jumping_time
-async def test_a_server_that_stops_takes_its_members_along_at_once() -> None:
+async def test_a_server_that_stops_removes_its_members_at_once() -> None:
     coast = Coast()
     stopping, other = await coast.server(), await coast.server()
     for number in range(20):
@@ -591,7 +589,7 @@ async def test_stopping_does_not_wait_for_a_store_that_is_away(caplog: pytest.Lo
 
 
 @in_jumping_time
-async def test_a_topic_that_everybody_left_is_forgotten_and_begins_anew() -> None:
+async def test_a_topic_that_all_members_left_is_forgotten_and_begins_again() -> None:
     _, here, there = await two_servers()
     ada = await here.join("ada")
     await soon()
@@ -607,7 +605,7 @@ async def test_a_topic_that_everybody_left_is_forgotten_and_begins_anew() -> Non
 
 
 @in_jumping_time
-async def test_refreshing_is_one_command_however_many_are_here() -> None:
+async def test_refreshing_is_one_command_however_many_members_there_are() -> None:
     coast = Coast()
     server = await coast.server()
     for number in range(1000):
@@ -620,7 +618,7 @@ async def test_refreshing_is_one_command_however_many_are_here() -> None:
 
 
 @in_jumping_time
-async def test_who_joins_while_an_empty_room_is_forgotten_in_vain_is_written_all_the_same() -> None:
+async def test_a_member_that_joins_while_forgetting_its_empty_topic_fails_is_written() -> None:
     coast, here, there = await two_servers()
     watcher, ada = await there.join("watcher"), await here.join("ada")
     await soon()
@@ -638,7 +636,7 @@ async def test_who_joins_while_an_empty_room_is_forgotten_in_vain_is_written_all
 
 
 @in_jumping_time
-async def test_a_room_that_is_doubted_while_it_is_about_to_be_written_is_asked_about_first(
+async def test_a_topic_that_becomes_unknown_just_before_its_write_is_looked_up_first(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     coast, here, there = await two_servers()
@@ -647,15 +645,15 @@ async def test_a_room_that_is_doubted_while_it_is_about_to_be_written_is_asked_a
     await soon()
     held = here.reach.held
 
-    async def meanwhile(lease: str, topics: Sequence[str]) -> Sequence[frozenset[str]]:
+    async def in_between(lease: str, topics: Sequence[str]) -> Sequence[frozenset[str]]:
         here.reach.held = held  # type: ignore[method-assign]
-        coast.exchange.fault = lambda topic, message: []  # what is lost is found by the comparison
+        coast.exchange.fault = lambda topic, message: []  # the comparison finds lost changes
         await there.join("grace", limit=0)
         await soon()
         await here.presence.compare()
         return await held(lease, topics)
 
-    here.reach.held = meanwhile  # type: ignore[method-assign]
+    here.reach.held = in_between  # type: ignore[method-assign]
     here.presence._look_up([here.presence._topics["rooms/other"]])
     linus = await here.join("linus", limit=0)
     await asyncio.sleep(3)
@@ -665,8 +663,8 @@ async def test_a_room_that_is_doubted_while_it_is_about_to_be_written_is_asked_a
 
 
 @in_jumping_time
-async def test_who_was_hidden_by_another_servers_hold_is_written_again_when_that_ends() -> None:
-    """A replica that takes over has lost this server's hold on a member, but not the other one's."""
+async def test_a_lost_member_that_another_server_also_held_is_written_again_when_that_hold_ends() -> None:
+    """A Redis replica that takes over has lost this server's hold on a member, but not the other server's."""
     coast, here, there = await two_servers()
     watcher, ada, other = await there.join("watcher"), await here.join("ada"), await there.join("ada")
     await soon()
@@ -680,7 +678,7 @@ async def test_who_was_hidden_by_another_servers_hold_is_written_again_when_that
 
 
 @in_jumping_time
-async def test_who_makes_a_list_too_long_is_told_no_list() -> None:
+async def test_a_client_that_makes_the_list_too_long_gets_no_list() -> None:
     server = await Coast().server()
     hidden = await server.join("ada", topic="rooms/hidden", limit=0)
     assert (hidden.sees, hidden.count) == (None, 1)

@@ -1,4 +1,4 @@
-"""Slow.latest(rate=…): of each key only so many events per second, for all subscribers of a process."""
+"""Slow.latest(rate=…): a bounded number of events of each key per second, for all subscribers of a process."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ RATE = Slow.latest("symbol", rate="10/s")
 
 
 class Watch(Listener):
-    """Notes when what came, and in how many writes."""
+    """Notes which events came when, and in how many writes."""
 
     def __init__(self, client: str = "") -> None:
         super().__init__(client)
@@ -54,7 +54,7 @@ def timers(server: Server) -> int:
 
 
 @in_jumping_time
-async def test_the_first_comes_at_once_and_the_last_of_those_that_follow_an_interval_later() -> None:
+async def test_the_first_event_passes_at_once_and_the_last_one_follows_after_an_interval() -> None:
     server = await World().server()
     member = await watch(server)
     for price in range(5):
@@ -79,7 +79,7 @@ async def test_a_steady_feed_comes_exactly_at_its_rate() -> None:
 
 
 @in_jumping_time
-async def test_a_feed_that_is_slower_than_its_rate_comes_as_it_is() -> None:
+async def test_a_feed_that_is_slower_than_its_rate_is_not_changed() -> None:
     server = await World().server()
     member = await watch(server)
     for price in range(5):
@@ -89,7 +89,7 @@ async def test_a_feed_that_is_slower_than_its_rate_comes_as_it_is() -> None:
 
 
 @in_jumping_time
-async def test_what_waits_for_the_same_time_is_written_together() -> None:
+async def test_events_that_wait_for_the_same_time_are_written_together() -> None:
     server = await World().server()
     member = await watch(server)
     for price in range(2):
@@ -106,7 +106,7 @@ async def test_what_waits_for_the_same_time_is_written_together() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_whatever_comes_whenever_keeps_the_rate_the_order_and_the_last(seed: int) -> None:
+def test_random_feeds_keep_the_rate_the_order_and_the_last_event(seed: int) -> None:
     @in_jumping_time
     async def story() -> None:
         chance = random.Random(seed)
@@ -136,7 +136,7 @@ def test_whatever_comes_whenever_keeps_the_rate_the_order_and_the_last(seed: int
 
 
 @in_jumping_time
-async def test_one_timer_is_enough_for_all_topics_of_a_rate_and_none_runs_while_nothing_comes() -> None:
+async def test_all_topics_of_one_rate_share_one_timer_which_stops_when_no_event_comes() -> None:
     server = await World().server()
     members = [await watch(server, topic=f"prices/{number}") for number in range(50)]
     await watch(server, Slow.latest("symbol", rate="2/s"), topic="others")
@@ -163,7 +163,7 @@ async def test_an_event_without_the_key_passes_at_once() -> None:
 
 
 @in_jumping_time
-async def test_a_joiner_gets_what_waits() -> None:
+async def test_a_client_that_joins_gets_the_event_that_waits() -> None:
     server = await World().server()
     await watch(server)
     tick(server, "A", 1)
@@ -174,7 +174,7 @@ async def test_a_joiner_gets_what_waits() -> None:
 
 
 @in_jumping_time
-async def test_an_event_that_excludes_a_client_takes_the_place_of_the_older_one_for_it_too() -> None:
+async def test_an_event_replaces_the_older_one_also_for_a_client_that_it_excludes() -> None:
     server = await World().server()
     mine, other = await watch(server, client="c1"), await watch(server, client="c2")
     tick(server, "A", 1)
@@ -186,7 +186,7 @@ async def test_an_event_that_excludes_a_client_takes_the_place_of_the_older_one_
 
 
 @in_jumping_time
-async def test_a_client_that_does_not_read_gets_only_the_newest_in_the_end() -> None:
+async def test_a_client_that_does_not_read_gets_only_the_newest_event() -> None:
     server = await World().server()
     slow, quick = await watch(server), await watch(server)
     slow.blocked = True
@@ -202,7 +202,7 @@ async def test_a_client_that_does_not_read_gets_only_the_newest_in_the_end() -> 
 
 
 @in_jumping_time
-async def test_each_process_limits_what_its_own_subscribers_get_whoever_publishes() -> None:
+async def test_each_process_applies_the_rate_to_its_own_subscribers() -> None:
     world = World()
     here, there = await world.server(), await world.server()
     members = [await watch(here), await watch(there)]
@@ -243,7 +243,9 @@ async def test_with_too_many_keys_no_event_is_lost(monkeypatch: pytest.MonkeyPat
 
 
 @in_jumping_time
-async def test_what_waits_is_bounded_and_beyond_that_comes_early(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_events_are_bounded_and_further_ones_are_written_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(conflation, "HELD_BYTES", 2000)
     server = await World().server()
     member = await watch(server)
@@ -274,7 +276,7 @@ async def test_a_hub_that_stops_leaves_no_timer() -> None:
 
 
 @in_jumping_time
-async def test_one_topic_that_fails_holds_up_no_other() -> None:
+async def test_one_topic_that_fails_does_not_delay_the_others() -> None:
     server = await World().server()
     await watch(server)
     other = await watch(server, topic="prices/2")
@@ -294,7 +296,7 @@ async def test_one_topic_that_fails_holds_up_no_other() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["fast", "0/s", "10", 10, ""])
-def test_a_rate_that_is_none_is_refused_by_name(wrong: Any) -> None:
+def test_an_invalid_rate_is_refused_by_name(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"^Slow\.latest\(rate=.*is not a rate; write how many per how long"):
         Slow.latest("symbol", rate=wrong)
 

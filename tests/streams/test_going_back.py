@@ -19,7 +19,7 @@ from tests.support.hubs import TOPIC, Listener, Server, World, publish
 
 
 async def heard_then_went_back(*, to: int = 1, said: int = 3) -> tuple[World, Server, Listener]:
-    """A listener has heard events 1, 2, 3, of which the log has forgotten all but the first."""
+    """A listener got events 1, 2, 3, of which the log has lost all but the first."""
     world = World()
     server = await world.server()
     listener = await server.join()
@@ -30,7 +30,7 @@ async def heard_then_went_back(*, to: int = 1, said: int = 3) -> tuple[World, Se
 
 
 class Late:
-    """What is published from now on reaches no other server until it is told to."""
+    """Hold back messages to other servers from now on."""
 
     def __init__(self, world: World) -> None:
         self.messages: list[bytes] = []
@@ -46,13 +46,13 @@ class Late:
 
 
 def state(world: World) -> tuple[str, str, int]:
-    """What everybody is to be told."""
+    """The reset that every subscriber has to get."""
     head = world.head()
     return ("epoch", head.epoch, head.offset)
 
 
 @in_jumping_time
-async def test_a_log_that_ends_before_what_was_passed_on_gets_a_new_epoch() -> None:
+async def test_a_log_that_ends_before_the_emitted_entries_gets_a_new_epoch() -> None:
     world, server, listener = await heard_then_went_back()
     old = world.head().epoch
     await server.hub.compare()
@@ -79,11 +79,11 @@ async def test_a_comparison_notices_however_far_the_log_has_grown_again(again: i
 
 @in_jumping_time
 @pytest.mark.parametrize("to", [1, 2], ids=["an offset given out again", "the next offset"])
-async def test_news_that_contradict_what_was_passed_on_are_not_passed_on(to: int) -> None:
-    """At once, without a comparison: by whoever publishes first."""
+async def test_entries_that_contradict_emitted_ones_are_not_emitted(to: int) -> None:
+    """At once, without a comparison: by the first server that publishes."""
     world, _, listener = await heard_then_went_back(to=to)
     there = await world.server()
-    publish(there, "a", "b")  # the second follows an entry that is not the one that was heard
+    publish(there, "a", "b")  # the second follows another entry than the one that was emitted
     await turns()
     assert listener.resets == [state(world)]
     assert listener.heard == ["1", "2", "3"]
@@ -93,7 +93,7 @@ async def test_news_that_contradict_what_was_passed_on_are_not_passed_on(to: int
 
 
 @in_jumping_time
-async def test_its_own_news_contradict_a_server_too() -> None:
+async def test_a_server_notices_contradictions_in_its_own_entries() -> None:
     world, server, listener = await heard_then_went_back(to=1)
     publish(server, "a")
     await turns()
@@ -122,8 +122,8 @@ async def test_servers_that_notice_together_change_the_epoch_once() -> None:
 
 
 @in_jumping_time
-async def test_late_news_of_what_is_no_more_are_noticed_when_the_log_goes_on() -> None:
-    """A server that came after the log went back hears of an entry from before it."""
+async def test_a_late_entry_that_the_log_lost_is_noticed_when_the_log_goes_on() -> None:
+    """A server that started after the log went back receives an entry from before that."""
     world = World()
     before, after = await world.server(), await world.server()
     late = Late(world)
@@ -135,7 +135,7 @@ async def test_late_news_of_what_is_no_more_are_noticed_when_the_log_goes_on() -
     await after.hub.compare()
     listener = await after.join()
     late.arrive_at(after)
-    assert listener.heard == ["2"]  # which nobody can know to be gone
+    assert listener.heard == ["2"]  # no server can know that it is gone
     publish(after, "a")
     await turns()
     assert listener.resets == [state(world)]
@@ -144,7 +144,7 @@ async def test_late_news_of_what_is_no_more_are_noticed_when_the_log_goes_on() -
 
 
 @in_jumping_time
-async def test_what_waited_beyond_a_gap_is_not_passed_on_behind_other_entries() -> None:
+async def test_entries_held_beyond_a_gap_are_not_emitted_after_other_entries() -> None:
     world = World(timing=Timing(patience=0.5))
     here, there = await world.server(), await world.server()
     listener = await here.join()
@@ -162,7 +162,7 @@ async def test_what_waited_beyond_a_gap_is_not_passed_on_behind_other_entries() 
 
 
 @in_jumping_time
-async def test_a_page_read_before_the_log_went_back_is_not_passed_on_behind_what_came_after() -> None:
+async def test_a_page_read_before_the_log_went_back_is_not_emitted_after_newer_entries() -> None:
     world = World()
     here, there = await world.server(), await world.server()
     listener = await here.join()
@@ -187,7 +187,7 @@ async def test_a_page_read_before_the_log_went_back_is_not_passed_on_behind_what
 
 
 @in_jumping_time
-async def test_a_slow_client_is_not_served_other_entries_behind_what_it_has_read() -> None:
+async def test_a_slow_client_is_not_served_entries_that_contradict_those_it_has() -> None:
     world = World()
     server = await world.server()
     slow = await server.join(Listener(room=2))
@@ -203,8 +203,8 @@ async def test_a_slow_client_is_not_served_other_entries_behind_what_it_has_read
 
 @in_jumping_time
 @pytest.mark.parametrize("again", [0, 1, 2, 5])
-async def test_a_position_from_before_is_never_honoured(again: int) -> None:
-    """Also by a server that knows nothing of it, and however far the log has grown again."""
+async def test_a_position_from_before_the_log_went_back_is_never_honoured(again: int) -> None:
+    """Not even by a server that knows nothing of it, and however far the log has grown again."""
     world = World()
     before = await world.server()
     publish(before, 1, 2, 3)
@@ -241,8 +241,8 @@ async def test_a_position_that_both_logs_have_is_honoured() -> None:
 
 
 @in_jumping_time
-async def test_a_client_that_knows_better_than_its_server_is_believed() -> None:
-    """Its server has not noticed yet; what it is asked makes it look."""
+async def test_a_server_examines_the_log_when_a_client_knows_more() -> None:
+    """The server has not noticed yet; the client's position makes it ask the log."""
     world, here, listener = await heard_then_went_back(to=1)
     world.write("a", "b")
     there = await world.server()
@@ -256,8 +256,8 @@ async def test_a_client_that_knows_better_than_its_server_is_believed() -> None:
 
 
 @in_jumping_time
-async def test_a_log_that_was_found_too_short_is_doubted_though_it_has_grown_again() -> None:
-    """A client from before shows that the log ends below its server; it must not be sent to a place that is gone."""
+async def test_a_log_that_was_found_too_short_gets_a_new_epoch_though_it_has_grown_again() -> None:
+    """A client from before shows that the log ends below its server. It must not be sent to a position that is gone."""
     world = World()
     world.write(1)
     since = world.head()
@@ -294,7 +294,7 @@ async def test_a_client_cannot_make_the_log_change_its_epoch() -> None:
 
 
 @in_jumping_time
-async def test_a_position_without_a_stamp_is_taken_at_its_word() -> None:
+async def test_a_position_without_a_stamp_is_honoured_by_its_offset() -> None:
     world = World()
     server = await world.server()
     publish(server, 1, 2, 3)
@@ -304,7 +304,7 @@ async def test_a_position_without_a_stamp_is_taken_at_its_word() -> None:
 
 
 @in_jumping_time
-async def test_a_state_that_is_older_than_the_stream_is_not_followed_by_what_is_gone() -> None:
+async def test_a_snapshot_older_than_the_stream_is_not_followed_by_lost_entries() -> None:
     world, server, listener = await heard_then_went_back(to=1)
 
     async def snapshot() -> tuple[Position, bytes]:
@@ -331,7 +331,7 @@ async def test_a_log_that_does_not_answer_is_asked_again() -> None:
 
 
 @in_jumping_time
-async def test_news_that_are_merely_late_are_no_reason_to_ask_the_log() -> None:
+async def test_late_entries_alone_do_not_make_the_stream_ask_the_log() -> None:
     world = World()
     here, there = await world.server(), await world.server()
     listener = await here.join()

@@ -1,4 +1,4 @@
-"""The rules of order: next, older, gap, late, another log."""
+"""The rules of order: entries that are next, old, beyond a gap, late, or of another log."""
 
 import asyncio
 
@@ -13,14 +13,14 @@ from tests.support.hubs import TOPIC, Listener, Server, World, draft, publish
 
 
 def tell(server: Server, epoch: str, *offsets: int) -> None:
-    """News of entries arrive from another process, in this order, whatever the log says."""
+    """Let entries arrive from another process, in this order, whatever the log says."""
     entries = tuple(Entry(offset=o, name="said", payload=str(o).encode()) for o in offsets)
     batch = Batch(topic=TOPIC, epoch=epoch, entries=entries)
-    server.hub._receive(TOPIC, news.encode(news.Numbered.of(batch, "somebody else")))
+    server.hub._receive(TOPIC, news.encode(news.Numbered.of(batch, "another")))
 
 
 @in_jumping_time
-async def test_what_is_published_here_is_heard_at_once() -> None:
+async def test_an_event_published_here_arrives_at_once() -> None:
     server = await World().server()
     listener = await server.join()
     publish(server, 1, 2)
@@ -29,7 +29,7 @@ async def test_what_is_published_here_is_heard_at_once() -> None:
 
 
 @in_jumping_time
-async def test_what_is_published_elsewhere_is_heard() -> None:
+async def test_an_event_published_elsewhere_arrives() -> None:
     world = World()
     here, there = await world.server(), await world.server()
     listener = await here.join()
@@ -40,7 +40,7 @@ async def test_what_is_published_elsewhere_is_heard() -> None:
 
 
 @in_jumping_time
-async def test_older_news_are_dropped() -> None:
+async def test_older_entries_are_dropped() -> None:
     world = World()
     server = await world.server()
     world.write(*range(5))
@@ -55,7 +55,7 @@ async def test_older_news_are_dropped() -> None:
 
 
 @in_jumping_time
-async def test_of_news_that_overlap_only_the_new_part_is_passed_on() -> None:
+async def test_of_overlapping_batches_only_the_new_entries_are_emitted() -> None:
     world = World()
     server = await world.server()
     listener = await server.join()
@@ -67,7 +67,7 @@ async def test_of_news_that_overlap_only_the_new_part_is_passed_on() -> None:
 
 
 @in_jumping_time
-async def test_news_that_come_too_early_wait_for_the_ones_before() -> None:
+async def test_entries_that_come_too_early_wait_for_the_ones_before() -> None:
     world = World(timing=Timing(patience=0.01))
     server = await world.server()
     listener = await server.join()
@@ -83,7 +83,7 @@ async def test_news_that_come_too_early_wait_for_the_ones_before() -> None:
 
 
 @in_jumping_time
-async def test_a_gap_that_nobody_fills_is_read_from_the_log_once() -> None:
+async def test_a_gap_that_stays_open_is_read_from_the_log_once() -> None:
     world = World()
     server = await world.server()
     listeners = [await server.join() for _ in range(10)]
@@ -120,7 +120,7 @@ async def test_more_batches_than_are_held_back_are_read_from_the_log() -> None:
 
 
 @in_jumping_time
-async def test_news_that_come_while_a_gap_is_read_are_not_doubled() -> None:
+async def test_entries_that_come_while_a_gap_is_read_are_not_emitted_twice() -> None:
     world = World()
     server = await world.server()
     listener = await server.join()
@@ -155,7 +155,7 @@ async def test_a_read_that_was_too_early_is_repeated_when_more_is_known() -> Non
 
 
 @in_jumping_time
-async def test_lost_news_are_made_good_by_the_next_comparison() -> None:
+async def test_lost_messages_are_repaired_by_the_next_comparison() -> None:
     world = World(timing=Timing(compare=2))
     server = await world.server()
     listener = await server.join()
@@ -165,7 +165,7 @@ async def test_lost_news_are_made_good_by_the_next_comparison() -> None:
 
 
 @in_jumping_time
-async def test_comparing_goes_on_whatever_went_wrong(caplog: pytest.LogCaptureFixture) -> None:
+async def test_comparisons_go_on_after_any_error(caplog: pytest.LogCaptureFixture) -> None:
     world = World(timing=Timing(compare=2, linger=1))
     server = await world.server()
     listener = await server.join()
@@ -211,7 +211,7 @@ async def test_an_interruption_of_the_backplane_repairs_durable_topics_at_once()
 
 
 @in_jumping_time
-async def test_an_interruption_of_the_backplane_is_told_on_ephemeral_topics() -> None:
+async def test_an_interruption_of_the_backplane_resets_ephemeral_topics() -> None:
     world = World()
     server = await world.server()
     listener = await server.join(durable=False)
@@ -224,7 +224,7 @@ async def test_an_interruption_of_the_backplane_is_told_on_ephemeral_topics() ->
 
 
 @in_jumping_time
-async def test_a_log_that_was_rebuilt_is_told_by_its_news() -> None:
+async def test_a_rebuilt_log_is_noticed_by_its_entries() -> None:
     world = World()
     here, there = await world.server(), await world.server()
     listener = await here.join()
@@ -241,7 +241,7 @@ async def test_a_log_that_was_rebuilt_is_told_by_its_news() -> None:
 
 
 @in_jumping_time
-async def test_a_log_that_was_rebuilt_is_told_by_the_comparison() -> None:
+async def test_a_rebuilt_log_is_noticed_by_the_comparison() -> None:
     world = World()
     server = await world.server()
     listener = await server.join()
@@ -252,7 +252,7 @@ async def test_a_log_that_was_rebuilt_is_told_by_the_comparison() -> None:
 
 
 @in_jumping_time
-async def test_a_comparison_that_the_stream_outran_is_no_reason_to_begin_again() -> None:
+async def test_a_comparison_that_the_stream_outran_is_ignored() -> None:
     world = World()
     server = await world.server()
     listener = await server.join()
@@ -283,7 +283,7 @@ async def test_an_answer_of_the_old_log_does_not_bring_it_back() -> None:
 
 
 @in_jumping_time
-async def test_late_news_of_an_old_log_change_nothing() -> None:
+async def test_late_entries_of_an_old_log_are_ignored() -> None:
     world = World()
     server = await world.server()
     listener = await server.join()
@@ -294,7 +294,7 @@ async def test_late_news_of_an_old_log_change_nothing() -> None:
 
 
 @in_jumping_time
-async def test_much_news_of_another_log_asks_once() -> None:
+async def test_many_entries_of_another_log_cause_one_question() -> None:
     world = World()
     server = await world.server()
     await server.join()
@@ -306,7 +306,7 @@ async def test_much_news_of_another_log_asks_once() -> None:
 
 
 @in_jumping_time
-async def test_a_stream_behind_the_trimmed_part_tells_everybody_and_goes_on_from_the_head() -> None:
+async def test_a_stream_behind_the_trimmed_part_resets_its_subscribers_and_goes_on_from_the_head() -> None:
     world = World()
     server = await world.server()
     listener, slow = await server.join(), await server.join(Listener(room=1))
@@ -325,7 +325,7 @@ async def test_a_stream_behind_the_trimmed_part_tells_everybody_and_goes_on_from
 
 
 @in_jumping_time
-async def test_who_is_ahead_of_a_stream_that_lost_entries_to_a_trim_is_not_concerned() -> None:
+async def test_a_subscription_ahead_of_a_stream_that_lost_entries_to_a_trim_is_not_reset() -> None:
     world = World()
     server = await world.server()
     listener = await server.join()
@@ -341,7 +341,7 @@ async def test_who_is_ahead_of_a_stream_that_lost_entries_to_a_trim_is_not_conce
 
 
 @in_jumping_time
-async def test_who_is_ahead_of_what_the_log_said_of_a_trim_is_not_concerned_either() -> None:
+async def test_a_subscription_ahead_of_the_trimmed_logs_head_is_not_reset() -> None:
     world = World()
     server = await world.server()
     await server.join()
@@ -360,7 +360,7 @@ async def test_who_is_ahead_of_what_the_log_said_of_a_trim_is_not_concerned_eith
 
 
 @in_jumping_time
-async def test_what_is_known_of_the_log_outlives_an_older_answer_about_a_trim() -> None:
+async def test_an_older_answer_about_a_trim_does_not_replace_what_is_known_of_the_log() -> None:
     world = World(timing=Timing(compare=1e9, patience=0))
     server = await world.server()
     listener = await server.join()
@@ -379,7 +379,7 @@ async def test_what_is_known_of_the_log_outlives_an_older_answer_about_a_trim() 
 
 
 @in_jumping_time
-async def test_trimmed_news_of_a_stream_that_moved_meanwhile_do_not_set_it_back() -> None:
+async def test_a_trim_does_not_set_back_a_stream_that_has_moved_since() -> None:
     world = World()
     server = await world.server()
     listener = await server.join()
@@ -399,11 +399,11 @@ async def test_trimmed_news_of_a_stream_that_moved_meanwhile_do_not_set_it_back(
     assert (listener.resets, listener.offsets) == ([], [1, 2, 3])
 
 
-# ── who hears what ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── subscribers and their events ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @in_jumping_time
-async def test_the_excluded_client_does_not_hear_it_live_nor_replayed() -> None:
+async def test_an_excluded_client_gets_the_event_neither_live_nor_replayed() -> None:
     world = World()
     server = await world.server()
     author, other = await server.join(Listener("ada")), await server.join(Listener("grace"))
@@ -418,7 +418,7 @@ async def test_the_excluded_client_does_not_hear_it_live_nor_replayed() -> None:
 
 
 @in_jumping_time
-async def test_who_has_left_hears_nothing_more() -> None:
+async def test_a_subscription_that_ended_gets_nothing_more() -> None:
     world = World()
     server = await world.server()
     listener = await server.join()
@@ -431,7 +431,7 @@ async def test_who_has_left_hears_nothing_more() -> None:
 
 
 @in_jumping_time
-async def test_ephemeral_events_are_heard_in_the_order_of_their_publisher() -> None:
+async def test_ephemeral_events_arrive_in_the_order_of_their_publisher() -> None:
     world = World()
     here, there = await world.server(), await world.server()
     listeners = [
@@ -446,7 +446,7 @@ async def test_ephemeral_events_are_heard_in_the_order_of_their_publisher() -> N
 
 
 @in_jumping_time
-async def test_news_that_the_backplane_brings_back_to_their_sender_are_heard_once() -> None:
+async def test_messages_that_come_back_to_their_sender_are_delivered_once() -> None:
     server = await World().server()
     listener = await server.join(durable=False)
     publish(server, 1, durable=False)
@@ -457,7 +457,7 @@ async def test_news_that_the_backplane_brings_back_to_their_sender_are_heard_onc
 
 
 @in_jumping_time
-async def test_a_slow_client_holds_nobody_up_on_an_ephemeral_topic() -> None:
+async def test_a_slow_client_does_not_delay_others_on_an_ephemeral_topic() -> None:
     world = World()
     server = await world.server()
     slow = await server.join(Listener(room=1), durable=False)
@@ -481,7 +481,7 @@ async def test_an_ephemeral_event_on_a_durable_topic_is_not_replayed() -> None:
 
 
 @in_jumping_time
-async def test_what_is_sent_to_the_topics_group_is_heard() -> None:
+async def test_a_message_to_the_topics_group_arrives_as_an_event() -> None:
     world = World()
     server = await world.server()
     listener = await server.join(durable=False)
@@ -503,7 +503,7 @@ async def test_a_foreign_message_on_the_backplane_is_dropped(caplog: pytest.LogC
 
 @in_jumping_time
 @pytest.mark.parametrize("durable", [True, False])
-async def test_an_outlet_that_cannot_write_an_event_keeps_it_from_nobody_else(durable: bool) -> None:
+async def test_a_subscriber_that_cannot_write_an_event_does_not_cost_others_the_event(durable: bool) -> None:
     def broken(event: object) -> None:
         raise OverflowError
 
@@ -519,7 +519,7 @@ async def test_an_outlet_that_cannot_write_an_event_keeps_it_from_nobody_else(du
 
 
 @in_jumping_time
-async def test_what_is_said_in_one_turn_is_written_once() -> None:
+async def test_events_emitted_in_one_turn_are_written_once() -> None:
     world = World()
     server = await world.server()
     bursts: list[list[int | None]] = []
@@ -534,7 +534,7 @@ async def test_what_is_said_in_one_turn_is_written_once() -> None:
 
 
 @in_jumping_time
-async def test_who_joins_in_the_turn_in_which_something_is_said_hears_it_once_or_starts_behind_it() -> None:
+async def test_a_client_that_joins_in_the_turn_of_an_event_gets_it_once_or_starts_after_it() -> None:
     world = World()
     server = await world.server()
     early = await server.join()
@@ -550,7 +550,7 @@ async def test_who_joins_in_the_turn_in_which_something_is_said_hears_it_once_or
 
 
 @in_jumping_time
-async def test_a_burst_is_joined_once_for_all_who_need_the_same_events() -> None:
+async def test_a_burst_is_joined_once_for_all_subscribers_of_the_same_events() -> None:
     world = World()
     server = await world.server()
     await server.join()
@@ -566,7 +566,7 @@ async def test_a_burst_is_joined_once_for_all_who_need_the_same_events() -> None
 
 
 @in_jumping_time
-async def test_so_much_said_in_one_turn_is_written_in_portions() -> None:
+async def test_many_events_emitted_in_one_turn_are_written_in_portions() -> None:
     world = World()
     server = await world.server()
     sizes: list[int] = []

@@ -1,4 +1,4 @@
-"""Events that are in no log, and clients that do not read."""
+"""Slow clients on topics without a log."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def ticks(listener: Listener) -> list[tuple[str, int]]:
 
 
 async def slow_one(server: Server, slow: Slow | None = None, client: str = "") -> Listener:
-    """A listener that takes nothing for now."""
+    """A listener that is not ready."""
     listener = await server.join(Listener(client), durable=False, slow=slow)
     listener.ready = False
     return listener
@@ -35,7 +35,7 @@ def event(number: int, size: int = 0, name: str = "said") -> Prepared:
 
 
 @in_jumping_time
-async def test_what_fits_waits_and_comes_in_order_when_the_client_reads_again() -> None:
+async def test_events_that_fit_wait_and_arrive_in_order_when_the_client_reads_again() -> None:
     server = await World().server()
     slow, quick = await slow_one(server), await server.join(durable=False)
     publish(server, 1, 2, 3, durable=False)
@@ -50,7 +50,7 @@ async def test_what_fits_waits_and_comes_in_order_when_the_client_reads_again() 
 
 
 @in_jumping_time
-async def test_drop_keeps_the_newest_says_so_and_counts() -> None:
+async def test_drop_keeps_the_newest_resets_the_client_and_counts() -> None:
     server = await World().server()
     slow = await slow_one(server, Slow.drop(buffer_bytes=3 * (EVENT_BYTES + 1)))
     publish(server, *range(10), durable=False)
@@ -63,7 +63,7 @@ async def test_drop_keeps_the_newest_says_so_and_counts() -> None:
 
 
 @in_jumping_time
-async def test_a_loss_is_told_once() -> None:
+async def test_a_loss_causes_one_reset() -> None:
     server = await World().server()
     slow = await slow_one(server, Slow.drop(buffer_bytes=EVENT_BYTES + 1))
     publish(server, 1, 2, durable=False)
@@ -106,7 +106,7 @@ async def test_latest_keeps_one_event_of_each_key_in_the_order_of_publishing() -
 
 
 @in_jumping_time
-async def test_latest_waits_in_the_hub_as_soon_as_the_socket_is_full() -> None:
+async def test_conflated_events_wait_in_the_hub_as_soon_as_the_socket_is_full() -> None:
     server = await World().server()
     slow = await server.join(durable=False, slow=Slow.latest("symbol"))
     slow.blocked = True
@@ -122,7 +122,7 @@ async def test_latest_waits_in_the_hub_as_soon_as_the_socket_is_full() -> None:
 
 
 @in_jumping_time
-async def test_only_latest_waits_for_a_full_socket() -> None:
+async def test_only_conflated_events_wait_for_a_full_socket() -> None:
     server = await World().server()
     slow = await server.join(durable=False, slow=Slow.drop())
     slow.blocked = True
@@ -131,7 +131,7 @@ async def test_only_latest_waits_for_a_full_socket() -> None:
 
 
 @in_jumping_time
-async def test_what_waits_is_written_only_as_far_as_the_socket_takes_it() -> None:
+async def test_waiting_events_are_written_only_as_far_as_the_socket_takes_them() -> None:
     """The rest can still be replaced."""
     server = await World().server()
     slow = await server.join(durable=False, slow=Slow.latest("symbol"))
@@ -179,7 +179,7 @@ async def test_latest_without_a_key_keeps_one_event_of_each_name() -> None:
 
 
 @in_jumping_time
-async def test_what_has_no_key_takes_nobodys_place() -> None:
+async def test_an_event_without_a_key_replaces_none() -> None:
     server = await World().server()
     slow = await slow_one(server, Slow.latest("nothing"))
     tick(server, "A", 1)
@@ -189,7 +189,7 @@ async def test_what_has_no_key_takes_nobodys_place() -> None:
 
 
 @in_jumping_time
-async def test_too_many_keys_are_dropped_from_the_oldest_on() -> None:
+async def test_with_too_many_keys_the_oldest_events_are_dropped() -> None:
     server = await World().server()
     slow = await slow_one(server, Slow.latest("symbol", buffer_bytes=1000))
     for number in range(100):
@@ -203,7 +203,7 @@ async def test_too_many_keys_are_dropped_from_the_oldest_on() -> None:
 
 
 @in_jumping_time
-async def test_disconnect_ends_the_one_that_is_slow_and_nobody_else() -> None:
+async def test_disconnect_closes_only_the_slow_connection() -> None:
     server = await World().server()
     slow = await slow_one(server, Slow.disconnect(buffer_bytes=2 * (EVENT_BYTES + 1)))
     quick = await server.join(durable=False)
@@ -220,7 +220,7 @@ async def test_disconnect_ends_the_one_that_is_slow_and_nobody_else() -> None:
 
 
 @in_jumping_time
-async def test_what_waits_is_not_for_the_excluded() -> None:
+async def test_an_excluded_client_has_no_waiting_event() -> None:
     server = await World().server()
     slow = await slow_one(server, client="c1")
     publish(server, 1, durable=False)
@@ -247,7 +247,7 @@ async def test_a_client_that_fills_up_again_gets_the_rest_later() -> None:
 
 
 @in_jumping_time
-async def test_who_leaves_leaves_nothing_waiting() -> None:
+async def test_a_subscription_that_ends_drops_its_waiting_events() -> None:
     server = await World().server()
     slow = await slow_one(server)
     publish(server, 1, durable=False)
@@ -259,7 +259,7 @@ async def test_who_leaves_leaves_nothing_waiting() -> None:
 
 
 @in_jumping_time
-async def test_nothing_is_kept_for_who_reads() -> None:
+async def test_no_events_wait_for_a_client_that_reads() -> None:
     server = await World().server()
     listener = await server.join(durable=False)
     publish(server, 1, durable=False)
@@ -268,7 +268,7 @@ async def test_nothing_is_kept_for_who_reads() -> None:
 
 
 @in_jumping_time
-async def test_what_waits_cannot_be_written_and_ends_the_connection() -> None:
+async def test_an_error_in_writing_waiting_events_ends_the_connection() -> None:
     server = await World().server()
     slow = await slow_one(server)
     publish(server, 1, durable=False)
@@ -298,7 +298,7 @@ async def test_on_a_durable_topic_falling_behind_and_missed_ephemeral_events_are
 
 
 @in_jumping_time
-async def test_an_ephemeral_event_that_finds_the_client_slow_is_counted() -> None:
+async def test_an_ephemeral_event_for_a_slow_client_is_counted() -> None:
     server = await World().server()
     await server.join(Listener(room=1))
     publish(server, 1)
@@ -320,14 +320,14 @@ def test_a_backlog_is_bounded_whatever_comes(slow: Slow) -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "64 KB"])
 @pytest.mark.parametrize("make", [Slow.drop, Slow.latest, Slow.disconnect])
-def test_a_bound_that_is_none_is_refused_by_name(make: Any, wrong: Any) -> None:
+def test_an_invalid_bound_is_refused_by_name(make: Any, wrong: Any) -> None:
     with pytest.raises(
         ValueError, match=rf"^Slow\.{make.__name__}\(buffer_bytes=.*expected a number of bytes"
     ):
         make(buffer_bytes=wrong)
 
 
-def test_a_key_that_is_no_name_is_refused() -> None:
+def test_an_invalid_key_is_refused() -> None:
     wrong: Any = 7
     with pytest.raises(TypeError, match=r"Slow\.latest\(7\): expected names of fields"):
         Slow.latest(wrong)

@@ -1,4 +1,4 @@
-"""What becomes of a worker thread's database connections between two pieces of work."""
+"""A worker thread's database connections between two pieces of work."""
 
 from collections.abc import Callable, Iterator
 
@@ -56,7 +56,7 @@ async def test_a_kept_connection_that_was_cut_while_it_was_idle_is_replaced(
     assert await threads.run(backend) != first
 
 
-async def test_a_kept_connection_is_looked_at_each_time_if_the_settings_say_so(
+async def test_a_kept_connection_is_tested_each_time_if_the_settings_say_so(
     make: Make, postgres_server: PostgresServer, set_up: Callable[[str, object], None]
 ) -> None:
     set_up("CONN_HEALTH_CHECKS", True)
@@ -66,7 +66,7 @@ async def test_a_kept_connection_is_looked_at_each_time_if_the_settings_say_so(
     assert await threads.run(backend) != first
 
 
-async def test_a_kept_connection_is_not_kept_beyond_its_greatest_age(
+async def test_a_kept_connection_is_closed_at_its_maximum_age(
     make: Make, set_up: Callable[[str, object], None]
 ) -> None:
     set_up("CONN_MAX_AGE", 1e-6)
@@ -74,7 +74,7 @@ async def test_a_kept_connection_is_not_kept_beyond_its_greatest_age(
     assert await threads.run(backend) != await threads.run(backend)
 
 
-async def test_handlers_connections_go_by_the_settings(
+async def test_connections_of_handlers_follow_the_settings(
     make: Make, set_up: Callable[[str, object], None]
 ) -> None:
     threads = make()
@@ -83,7 +83,7 @@ async def test_handlers_connections_go_by_the_settings(
     assert await threads.handle(NOTHING, backend) == await threads.handle(NOTHING, backend)
 
 
-async def test_a_transaction_that_a_handler_left_open_ends_with_it(
+async def test_a_transaction_that_a_handler_left_open_ends_with_the_handler(
     make: Make, set_up: Callable[[str, object], None]
 ) -> None:
     set_up("CONN_MAX_AGE", None)

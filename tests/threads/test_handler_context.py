@@ -1,4 +1,4 @@
-"""What a handler starts from, whatever ran before it in its thread, its task or its connection."""
+"""The context that a handler starts in, whatever ran before it in its thread, its task or on its connection."""
 
 import asyncio
 from collections.abc import Iterator
@@ -107,7 +107,7 @@ async def test_handlers_start_from_the_settings_whatever_earlier_ones_or_the_han
     assert on_the_loop == on_the_loop_again == [settings, ["fr", "Asia/Tokyo", "acme"]]
 
 
-async def test_work_for_the_code_that_awaits_it_sees_what_that_has_activated() -> None:
+async def test_work_sees_the_language_of_the_code_that_awaits_it() -> None:
     threads = Threads(1)
     activate()
     assert await threads.run(state) == ["fr", "Asia/Tokyo", "acme"]
@@ -121,7 +121,7 @@ async def test_threads_that_keep_their_context_do_not_keep_a_language() -> None:
     threads.close()
 
 
-async def test_urls_begin_where_the_site_does() -> None:
+async def test_urls_begin_with_the_script_name() -> None:
     threads = Threads(1)
     with override_settings(FORCE_SCRIPT_NAME="/shop"):
         assert await threads.handle(NOTHING, get_script_prefix) == "/shop/"
@@ -161,7 +161,7 @@ async def handled(threads: Threads, info: HandlerInfo, mode: str, work: Any) -> 
 
 
 @pytest.mark.parametrize("mode", ["def", "async def"])
-async def test_the_projects_context_manager_is_around_each_handler(mode: str) -> None:
+async def test_each_handler_runs_in_the_projects_context_manager(mode: str) -> None:
     entered.clear()
     threads = Threads(1, around=named_after_host)
     for host in ("acme.example.com", "emca.example.com"):
@@ -180,7 +180,7 @@ async def test_the_projects_context_manager_is_around_each_handler(mode: str) ->
     ]
 
 
-async def test_of_many_handlers_in_one_visit_each_has_surroundings_of_its_own() -> None:
+async def test_of_many_handlers_in_one_visit_each_has_its_own_context() -> None:
     threads = Threads(1, around=named_after_host)
 
     def one() -> list[str]:

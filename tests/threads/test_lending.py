@@ -1,4 +1,4 @@
-"""The threads in which async handlers use the ORM: one for each handler, and not more than there are."""
+"""Threads in which async handlers use the ORM: one for each handler, and a bounded number."""
 
 import asyncio
 import threading
@@ -67,7 +67,7 @@ async def test_more_handlers_than_threads_take_turns(threads: Threads) -> None:
     assert len(used) == 2
 
 
-async def test_a_handler_that_does_something_else_for_long_gives_its_thread_to_others(
+async def test_a_handler_that_does_not_use_its_thread_for_long_gives_it_back(
     threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lending, "IDLE_SECONDS", 0.05)
@@ -85,7 +85,7 @@ async def test_a_handler_that_does_something_else_for_long_gives_its_thread_to_o
     assert await asyncio.gather(*holding) == [True, True]
 
 
-async def test_what_a_handler_left_behind_may_still_use_the_orm(threads: Threads) -> None:
+async def test_a_task_that_a_handler_left_behind_may_still_use_the_orm(threads: Threads) -> None:
     left: list[asyncio.Task[int]] = []
 
     async def later() -> int:
@@ -102,7 +102,7 @@ async def test_what_a_handler_left_behind_may_still_use_the_orm(threads: Threads
     assert await left[0] > 0
 
 
-async def test_the_end_does_not_wait_for_a_handler_that_does_not_end(
+async def test_closing_does_not_wait_for_a_handler_that_does_not_end(
     threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lending, "IDLE_SECONDS", 0.05)

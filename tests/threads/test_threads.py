@@ -1,4 +1,4 @@
-"""The pool of worker threads: what becomes of the threads' database connections."""
+"""The pool of worker threads, and its database connections."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Processes that order something while their database is away: ``python -m tests.control.postponing HOW DIRECTORY``.
+"""Processes that issue a command while their database is away: ``python -m tests.control.retrying HOW DIRECTORY``.
 
 The database is an SQLite file. It is away while its directory has another name. What is in the log in the end is printed
 by a process that looks after this one has ended: the first one, which starts the second.
@@ -80,7 +80,7 @@ def run(how: str, outage: Outage) -> None:
     elif how == "exits":
         outage.end()
     elif how == "forks":
-        # The child has neither the order nor the thread.
+        # The child has neither the command nor the thread.
         child = os.fork()
         if child == 0:
             assert len(waiting) == 0
@@ -119,7 +119,7 @@ def main(how: str, directory: str) -> None:
     call_command("migrate", verbosity=0)
     log = DatabaseLog()
     log.heads([TOPIC])
-    subprocess.run([sys.executable, "-m", "tests.control.postponing", f"in:{how}", directory], check=True)
+    subprocess.run([sys.executable, "-m", "tests.control.retrying", f"in:{how}", directory], check=True)
     start = Position(epoch=log.heads([TOPIC])[TOPIC].epoch, offset=0)
     print(json.dumps(sorted(json.loads(entry.payload)["owner"] for entry in log.read(TOPIC, start, 100))))
 
