@@ -27,7 +27,7 @@ from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import ENTRY, OUTBOX, TOPIC
 from holdfast.protocol.frames import JoinedPayload, Reset
 from holdfast.protocol.positions import Position
-from holdfast.streams import log_follower, pages, stream
+from holdfast.streams import log_follower, pages, recent
 from holdfast.streams.prepared import Burst, Prepared
 from tests.log.going_back import go_back
 from tests.support.clock import JumpingLoop, turns
@@ -727,9 +727,9 @@ KINDS: Kinds = [
 def workers(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Worker]]:
     """Threads for the stories; and so little memory in the hubs that the log is read often."""
     for module, name in (
-        (stream, "RECENT_EVENTS"),
-        (stream, "PAGES"),
-        (stream, "PAGE"),
+        (recent, "RECENT_EVENTS"),
+        (recent, "PAGES"),
+        (recent, "PAGE"),
         (pages, "PAGE"),
         (log_follower, "HELD"),
     ):

@@ -8,7 +8,7 @@ from holdfast.hub.hub import Timing
 from holdfast.log.base import LogError, LogUnavailable
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
-from holdfast.streams.stream import PAGE
+from holdfast.streams.recent import PAGE
 from tests.support.clock import in_jumping_time, turns
 from tests.support.hubs import TOPIC, Listener, Server, World, publish
 
@@ -162,13 +162,13 @@ async def test_a_shared_read_is_not_taken_for_a_newer_answer() -> None:
     server = await world.server()
     early = await server.join()
     publish(server, *range(10))
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     world.log.trim(TOPIC, count=1)
     server.threads.hold("read")
     first = asyncio.ensure_future(server.join(since=2))
     await turns()
     publish(server, 11)
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     second = asyncio.ensure_future(server.join(since=2))
     await turns()
     server.threads.let_go("read")
@@ -220,7 +220,7 @@ async def test_a_page_of_the_old_log_is_not_written_to_subscriptions_of_the_new_
     server = await world.server()
     stands = await server.join(Listener(room=1))
     publish(server, 11, 12)
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     server.threads.hold("read")
     server.resume(stands)
     await turns()
@@ -229,7 +229,7 @@ async def test_a_page_of_the_old_log_is_not_written_to_subscriptions_of_the_new_
     world.write(*range(11))
     await server.hub.compare()
     publish(server, "new")
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     server.resume(stands)
     server.threads.let_go("read")
     await turns()
@@ -478,7 +478,7 @@ async def test_a_subscriber_that_is_resumed_often_gets_each_event_once() -> None
     server = await World().server()
     slow = await server.join(Listener(room=1))
     publish(server, *range(600))
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     server.threads.hold("read")
     for _ in range(20):
         server.resume(slow)
@@ -544,7 +544,7 @@ async def test_a_read_at_the_streams_end_is_not_shared_with_subscriptions_below_
     server.hub.follower.catch_up(server.hub._streams[TOPIC], 1)
     await turns()
     publish(server, 1)
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     server.resume(slow)
     await turns()
     server.threads.let_go("read")

@@ -12,7 +12,7 @@ from holdfast.hub.hub import Timing
 from holdfast.log.base import LogUnavailable
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
-from holdfast.streams.stream import PAGE
+from holdfast.streams.recent import PAGE
 from tests.log.going_back import go_back
 from tests.support.clock import in_jumping_time, turns
 from tests.support.hubs import TOPIC, Listener, Server, World, publish

@@ -94,7 +94,7 @@ class LogFollower:
         first, last = events[0].offset, events[-1].offset
         assert last is not None
         assert (first, last - stream.offset) == (stream.offset + 1, len(events))
-        stream.remember(events)
+        stream.recent.add(events)
         stream.offset, stream.stamp = last, events[-1].stamp
         stream.emit(events)
         ahead = stream.progress.ahead
@@ -276,7 +276,7 @@ class LogFollower:
 
         Empty only where the log ends: not below the stream's offset, unless the log is not the one that it was.
         """
-        return stream.page_after(after, stamp) or await self._read(stream, after, stamp)
+        return stream.recent.after(after, stamp) or await self._read(stream, after, stamp)
 
     async def _read(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
         read = self._pages.read(stream, after, stamp)

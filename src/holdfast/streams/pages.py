@@ -8,7 +8,8 @@ from holdfast.protocol.positions import Position
 from holdfast.threads.threads import Inline, Threads
 
 from .prepared import Prepared
-from .stream import PAGE, Mark, Stream, Subscription
+from .recent import PAGE
+from .stream import Mark, Stream, Subscription
 
 
 class Read(NamedTuple):
@@ -54,7 +55,7 @@ class PageReader:
         return tuple(read.task for read in self._reads.values())
 
     def read(self, stream: Stream, after: int, stamp: int) -> Read:
-        """Read the events after an entry, at most :data:`~holdfast.streams.stream.PAGE`. The task raises what :meth:`Log.read` raises."""
+        """Read the events after an entry, at most :data:`~holdfast.streams.recent.PAGE`. The task raises what :meth:`Log.read` raises."""
         # A read at the stream's end may find nothing. Once the stream has moved on, a new read is needed.
         key = (stream.name, stream.generation, after, stamp, after < stream.offset)
         read = self._reads.get(key)
@@ -70,5 +71,5 @@ class PageReader:
         entries = await self._threads.run(self._log.read, stream.name, position, PAGE)
         page = stream.prepare(entries)
         if page and stream.generation == generation:
-            stream.keep_page(after, stamp, page)
+            stream.recent.keep_page(after, stamp, page)
         return page

@@ -37,7 +37,7 @@ def advance(subscription: Subscription) -> Needs:
         return Needs.NOTHING
     if subscription.offset > stream.offset:
         return Needs.THE_STREAM
-    page = stream.page_after(subscription.offset, subscription.stamp)
+    page = stream.recent.after(subscription.offset, subscription.stamp)
     return write_page(subscription, page) if page else Needs.A_PAGE
 
 
@@ -54,7 +54,7 @@ def write_page(subscription: Subscription, page: list[Prepared]) -> Needs:
             break
         size += len(event.payload)
         upto += 1
-    burst = stream.burst(page[:upto])
+    burst = stream.recent.burst(page[:upto])
     try:
         if any(event.exclude == subscriber.client for event in burst.events if event.exclude):
             subscription.write(burst.without(subscriber.client))

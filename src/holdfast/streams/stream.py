@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,17 +11,11 @@ from holdfast.protocol.positions import Position
 
 from .conflation import Conflation, Ticks
 from .prepared import Burst, Prepared
+from .recent import RecentEvents
 from .slow import Backlog, Counters, Slow
 from .subscriber import Subscriber
 
 logger = logging.getLogger("holdfast.hub")
-
-RECENT_EVENTS = 256
-RECENT_BYTES = 256 * 1024
-PAGES = 16
-
-PAGE = 200
-"""Entries in one page of the log."""
 
 CHUNK_BYTES = 64 * 1024
 """Bytes written to a connection at once, give or take one event."""
@@ -117,7 +110,7 @@ class Subscription:
         self.stream.fall_behind(self, self.offset, self.stamp)
 
 
-class Progress:
+class LogProgress:
     """What is known of a stream's log beyond what the stream has emitted.
 
     It belongs to :class:`~holdfast.streams.log_follower.LogFollower`. Nothing else changes it, except that the stream
@@ -163,17 +156,14 @@ class Stream:
         self.closed = False
         self.subscriptions: dict[Subscription, None] = {}
         self.live: dict[Subscription, None] = {}  # a dict takes less room than a set
-        self.progress = Progress()
+        self.recent = RecentEvents()
+        self.progress = LogProgress()
         self.visitors = 0  # joins under way
         self.idle_since: float | None = None
         self._audience: tuple[Subscription, ...] | None = None
         self._emitted: list[Prepared] = []  # to be written at the end of this turn of the loop
         self._emitted_bytes = 0
         self._flushed = (0, 0)  # offset and stamp up to which the live subscriptions were written to
-        self._bursts: OrderedDict[tuple[int, int], Burst] = OrderedDict()
-        self._recent: list[Prepared] = []
-        self._recent_bytes = 0
-        self._pages: OrderedDict[tuple[int, int], list[Prepared]] = OrderedDict()
 
     @property
     def durable(self) -> bool:
@@ -194,10 +184,7 @@ class Stream:
         self._flushed = (head.offset, head.stamp)
         self.generation += 1
         self.progress.begin(head.offset)
-        self._recent.clear()
-        self._recent_bytes = 0
-        self._pages.clear()
-        self._bursts.clear()
+        self.recent.clear()
 
     def reset(self, reason: str) -> Reset:
         """The message that says where the stream goes on, and why not where it was."""
@@ -304,32 +291,16 @@ class Stream:
             except Exception as error:  # noqa: BLE001 - one subscriber's error must not cost the others the events
                 subscription.fail(burst, error)
 
-    # ── events at hand ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── entries and stamps ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def prepare(self, entries: Iterable[Entry]) -> list[Prepared]:
         return [Prepared(self.name, e.name, e.payload, e.offset, e.exclude, e.stamp) for e in entries]
-
-    def remember(self, events: Sequence[Prepared]) -> None:
-        """Keep the newest events, which follow the ones already kept, for subscriptions that are a little behind."""
-        recent = self._recent
-        recent.extend(events)
-        self._recent_bytes += sum(len(event.payload) for event in events)
-        if len(recent) <= 2 * RECENT_EVENTS and self._recent_bytes <= 2 * RECENT_BYTES:
-            return
-        drop = max(len(recent) - RECENT_EVENTS, 0)
-        self._recent_bytes -= sum(len(event.payload) for event in recent[:drop])
-        while drop < len(recent) and self._recent_bytes > RECENT_BYTES:
-            self._recent_bytes -= len(recent[drop].payload)
-            drop += 1
-        del recent[:drop]
 
     def stamp_at(self, offset: int) -> int:
         """The stamp of the entry that was emitted with this offset, or 0 if it is not at hand."""
         if offset == self.offset:
             return self.stamp
-        recent = self._recent
-        first = recent[0].offset if recent else None
-        return recent[offset - first].stamp if first is not None and first <= offset < self.offset else 0
+        return self.recent.stamp_at(offset)
 
     def contradicts(self, offset: int, stamp: int) -> bool:
         """Was another entry emitted with this offset than the one with this stamp?"""
@@ -345,36 +316,6 @@ class Stream:
             return False
         entry = batch.entries[min(self.offset - first, len(batch.entries) - 1)]  # the last that was emitted
         return self.contradicts(entry.offset, entry.stamp)
-
-    def keep_page(self, after: int, stamp: int, page: list[Prepared]) -> None:
-        """Keep what was read from the log after an entry, for others who stand at the same place."""
-        self._pages[after, stamp] = page
-        if len(self._pages) > PAGES:
-            self._pages.popitem(last=False)
-
-    def page_after(self, offset: int, stamp: int) -> list[Prepared] | None:
-        """Events after the entry with this offset and stamp that are at hand, in order and without a hole, at most
-        :data:`PAGE`. ``None`` if the log must be read."""
-        recent = self._recent
-        if recent:
-            first = recent[0].offset
-            assert first is not None
-            if offset + 1 >= first and (not stamp or self.stamp_at(offset) == stamp):
-                start = offset + 1 - first
-                return recent[start : start + PAGE]
-        return self._pages.get((offset, stamp))
-
-    def burst(self, page: Sequence[Prepared]) -> Burst:
-        """Neighbouring events of the log as one burst, the same one for all subscriptions that need just these."""
-        first, last = page[0].offset, page[-1].offset
-        assert first is not None
-        assert last is not None
-        burst = self._bursts.get((first, last))
-        if burst is None:
-            burst = self._bursts[first, last] = Burst(page)
-            if len(self._bursts) > PAGES:
-                self._bursts.popitem(last=False)
-        return burst
 
     def close(self) -> None:
         """End every subscription, and drop the events that wait: the stream is not part of its hub any more."""
