@@ -64,7 +64,7 @@ def set_up(way: str, url: str, log: str = "memory", database: dict[str, Any] | N
         USE_TZ=True,
     )
     django.setup()
-    from holdfast.hub import runtime
+    from holdfast import runtime
 
     return runtime.current()
 

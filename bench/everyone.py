@@ -100,7 +100,7 @@ def logs(kind: str) -> Iterator[None]:
 
 def bench(kind: str, options: argparse.Namespace) -> int:
     import holdfast
-    from holdfast.hub import runtime
+    from holdfast import runtime
 
     class Told(holdfast.Event):
         text: str

@@ -28,7 +28,7 @@ django.setup()
 
 from holdfast import Topic  # noqa: E402 - Django forbids it any earlier
 from holdfast.connections.connection import Connection  # noqa: E402
-from holdfast.hub.control import Disconnect, Evict, Order, Recheck  # noqa: E402
+from holdfast.control.commands import ControlCommand, Disconnect, Evict, Recheck  # noqa: E402
 from holdfast.protocol.codec import JSON  # noqa: E402
 from tests.support.connected import Process, User, fleet  # noqa: E402
 
@@ -88,7 +88,7 @@ def report(what: str, process: Process, orders: Any, runs: int = RUNS) -> None:
     print(f"{what}: {1000 * best:.2f} ms for {len(process.service.connections)} connections", flush=True)
 
 
-def once(process: Process, orders: Sequence[Order]) -> float:
+def once(process: Process, orders: Sequence[ControlCommand]) -> float:
     began = time.perf_counter()
     process.service.revocation.carry_out(orders)
     return time.perf_counter() - began

@@ -15,7 +15,7 @@ async def counters(request: HttpRequest) -> JsonResponse:
     hub: Any = await service.runtime.hub()
     return JsonResponse(
         {
-            "log_reads": hub._order.replay.reads,
+            "log_reads": hub.follower.reads,
             "fell_behind": hub.counters.fell_behind,
             "connections": len(service.connections),
         }

@@ -9,7 +9,12 @@ This module is what users import from, and the map of the house. Imports point d
     transports    WebSocket, server-sent events, polling: thin shells around a connection
     connections   one connection's life: drives its session, speaks to topics and the hub
     topics        what users write against: Topic, Event, Keep, action, and the registry of routes
-    hub           who listens to what in this process; encodes once, keeps order, repairs gaps
+    runtime       one process's parts, put together
+    control       commands that revoke access in every process
+    hub           opens, joins and closes streams; publishes
+    roster        who is present in a topic, as one hub knows it
+    streams       subscriptions of a topic; encodes once, keeps order, repairs gaps
+    threads       how the event loop runs blocking code and handlers
     log | presence | backplane | limits
                   memory, who is here, between processes, how often: one interface each (`base.py`), one module
                   per technology; the four never import each other
@@ -23,9 +28,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.hub.slow import Slow
-    from holdfast.hub.surroundings import HandlerInfo
     from holdfast.protocol.positions import Position
+    from holdfast.streams.slow import Slow
+    from holdfast.threads.handler_context import HandlerInfo
     from holdfast.topics.access import adisconnect, arecheck, disconnect, recheck
     from holdfast.topics.action import action
     from holdfast.topics.batch import apublish, publish
@@ -43,13 +48,13 @@ __version__ = "0.1.0.dev0"
 _DEFINED_IN: dict[str, str] = {
     "Caller": "holdfast.topics.caller",
     "Event": "holdfast.topics.event",
-    "HandlerInfo": "holdfast.hub.surroundings",
+    "HandlerInfo": "holdfast.threads.handler_context",
     "Keep": "holdfast.topics.keep",
     "Member": "holdfast.topics.presence",
     "Position": "holdfast.protocol.positions",
     "Presence": "holdfast.topics.presence",
     "Refuse": "holdfast.topics.refuse",
-    "Slow": "holdfast.hub.slow",
+    "Slow": "holdfast.streams.slow",
     "Topic": "holdfast.topics.topic",
     "action": "holdfast.topics.action",
     "adisconnect": "holdfast.topics.access",

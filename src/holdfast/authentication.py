@@ -22,10 +22,10 @@ from django.http import parse_cookie
 
 from . import conf, sessions
 from .connections.failures import Verdict, report, verdict_of
-from .hub.runtime import SESSION_THREADS
-from .hub.surroundings import HandlerInfo
-from .hub.threads import Threads
 from .protocol import codes
+from .runtime import SESSION_THREADS
+from .threads.handler_context import HandlerInfo
+from .threads.threads import Threads
 from .transports.host import host_of
 
 logger = logging.getLogger("holdfast.authentication")

@@ -20,10 +20,10 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models import Model
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete
 
+from . import runtime
 from .conf import settings
 from .connections.revocation import fingerprint
-from .hub import runtime
-from .hub.control import Disconnect, EndSession, Order, Recheck
+from .control.commands import ControlCommand, Disconnect, EndSession, Recheck
 from .log.transactions import apart, when_committed, will_roll_back
 from .topics.owner import owner_of_key
 
@@ -241,7 +241,7 @@ def _recheck(users: Iterable[Any], using: str) -> None:
 # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _order(order: Order, *, using: str | None = None) -> None:
+def _order(order: ControlCommand, *, using: str | None = None) -> None:
     """Give the order with the transaction of the log's database, or after that of another one."""
     if not settings().watch_users:
         return
@@ -251,5 +251,7 @@ def _order(order: Order, *, using: str | None = None) -> None:
         when_committed(partial(_give, order), using)
 
 
-def _give(order: Order) -> None:
-    runtime.current().control.insist(order)  # a logout must not fail because the log does not answer
+def _give(order: ControlCommand) -> None:
+    runtime.current().control.issue_with_retry(
+        order
+    )  # a logout must not fail because the log does not answer

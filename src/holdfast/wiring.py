@@ -13,22 +13,22 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from . import installation
+from . import runtime as runtimes
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
 from .connections.reauthorize import Identify, believe
 from .connections.service import Authenticate, Policy, Service
 from .extras import Want
-from .hub import runtime as runtimes
 from .hub.hub import Timing
-from .hub.runtime import SESSION_THREADS, Runtime
-from .hub.surroundings import Around, HandlerInfo
-from .hub.threads import Inline, Threads
 from .limits.base import Limiter
 from .limits.memory import MemoryLimiter
 from .log.base import Log
 from .presence.base import PresenceStore
+from .runtime import SESSION_THREADS, Runtime
 from .session.session import Limits
+from .threads.handler_context import Around, HandlerInfo
+from .threads.threads import Inline, Threads
 from .topics.encoding import encode
 from .topics.registry import registry
 

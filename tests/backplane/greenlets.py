@@ -36,10 +36,10 @@ from holdfast.backplane.channels import ChannelsBackplane  # noqa: E402
 from holdfast.backplane.local import LocalBackplane  # noqa: E402
 from holdfast.backplane.memory import MemoryBackplane  # noqa: E402
 from holdfast.backplane.redis import RedisBackplane  # noqa: E402
-from holdfast.hub.runtime import Runtime  # noqa: E402
-from holdfast.hub.threads import Inline, Threads  # noqa: E402
 from holdfast.log.memory import MemoryLog  # noqa: E402
+from holdfast.runtime import Runtime  # noqa: E402
 from holdfast.stores.redis import RedisStore  # noqa: E402
+from holdfast.threads.threads import Inline, Threads  # noqa: E402
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def set_up(database: str, url: str, compare: str, log: str) -> Any:
         USE_TZ=True,
     )
     django.setup()
-    from holdfast.hub import runtime
+    from holdfast import runtime
 
     return runtime.current()
 

@@ -150,7 +150,7 @@ def test_when_the_log_has_forgotten_what_was_missed_the_page_has_no_hole(
     harbor.manage(
         "shell",
         "-c",
-        "from holdfast.hub import runtime; runtime.current().log.trim('rooms/lobby', count=2)",
+        "from holdfast import runtime; runtime.current().log.trim('rooms/lobby', count=2)",
     )
     harbor.kill()  # or it would have the newest events in memory
     harbor.start()

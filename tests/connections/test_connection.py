@@ -9,7 +9,7 @@ import pytest
 
 from holdfast import Event, Keep, Slow, Topic, action
 from holdfast.connections.connection import Connection
-from holdfast.hub.control import TOPIC
+from holdfast.control.commands import TOPIC
 from holdfast.protocol import codes
 from holdfast.protocol.codec import JSON
 from holdfast.session.session import Limits

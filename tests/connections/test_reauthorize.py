@@ -8,10 +8,10 @@ import pytest
 
 import holdfast
 from holdfast import Event, Topic, action
+from holdfast import runtime as runtimes
 from holdfast.connections import reauthorize
 from holdfast.connections.reauthorize import PAUSES
-from holdfast.hub import runtime as runtimes
-from holdfast.hub.control import Recheck
+from holdfast.control.commands import Recheck
 from tests.support.clock import in_jumping_time, turns
 from tests.support.connected import Fleet, Socket, User, fleet
 from tests.support.hubs import Scripted
@@ -285,7 +285,7 @@ async def test_nor_does_it_those_whom_the_same_order_concerns(monkeypatch: pytes
         hanging, other = await joined(here, 1, "rooms/1"), await joined(here, 2, "halls/1")
         rules.hangs = True
         rules.out.add(2)
-        await runtimes.current().control.agive(Recheck(owners=("user:1", "user:2")))
+        await runtimes.current().control.aissue(Recheck(owners=("user:1", "user:2")))
         assert await other.types() == ["left"]
         assert await hanging.hear() == []
 

@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.connections.recent import Recent
-from holdfast.hub.control import Disconnect, EndSession, Evict, Order, Recheck
+from holdfast.control.commands import ControlCommand, Disconnect, EndSession, Evict, Recheck
 
 ROOM, ROUTE = "rooms/lobby", "rooms/<slug:room>"
 
@@ -26,7 +26,7 @@ ROOM, ROUTE = "rooms/lobby", "rooms/<slug:room>"
     ],
 )
 def test_an_order_concerns_those_whom_it_is_about(
-    order: Order, here: bool, elsewhere: bool, at_all: bool
+    order: ControlCommand, here: bool, elsewhere: bool, at_all: bool
 ) -> None:
     recent = Recent(60)
     recent.add(order, 0.0)

@@ -12,9 +12,9 @@ from django.db import transaction
 
 import holdfast
 from holdfast import Event, Keep, Slow, Topic, action
+from holdfast import runtime as runtimes
 from holdfast.connections.revocation import fingerprint
-from holdfast.hub import runtime as runtimes
-from holdfast.hub.control import TOPIC, Disconnect, EndSession, Evict
+from holdfast.control.commands import TOPIC, Disconnect, EndSession, Evict
 from holdfast.log.base import LogUnavailable
 from holdfast.log.memory import MemoryLog
 from holdfast.protocol import codes
@@ -140,9 +140,9 @@ async def test_this_process_has_evicted_on_return_whatever_the_stream_waits_for(
 
 
 def _order_of_somebody_else() -> Any:
-    from holdfast.hub.control import _draft
+    from holdfast.control.commands import draft_of
 
-    return _draft(EndSession(owner="user:9", session="none"))
+    return draft_of(EndSession(owner="user:9", session="none"))
 
 
 @in_jumping_time
@@ -274,7 +274,7 @@ async def test_a_connection_that_was_authenticated_before_the_logout_and_begins_
 ):
     async with fleet(Room, count=2) as here:
         here.ended.add("s1")
-        await runtimes.current().control.agive(EndSession(owner="user:1", session=fingerprint("s1")))
+        await runtimes.current().control.aissue(EndSession(owner="user:1", session=fingerprint("s1")))
         await asyncio.sleep(20)  # a slow handshake
         hub = await here.processes[1].runtime.hub()
         late = await begin(here.processes[1], hub, User(1), "s1")
@@ -294,7 +294,7 @@ async def test_a_connection_of_a_session_that_was_just_ended_does_not_stay_even_
     """Django tells of a logout first, and deletes the session then."""
     async with fleet(Room, count=2) as here:
         hub = await here.processes[1].runtime.hub()
-        await runtimes.current().control.agive(EndSession(owner="user:1", session=fingerprint("s1")))
+        await runtimes.current().control.aissue(EndSession(owner="user:1", session=fingerprint("s1")))
         await turns()
         late, other = [await begin(here.processes[1], hub, User(1), session) for session in ("s1", "s2")]
         late.say(type="join", ref=1, topic="rooms/lobby")
@@ -410,7 +410,7 @@ async def test_a_call_that_waits_for_a_thread_is_not_carried_out_when_its_connec
         socket.ask("rooms/lobby", "work", n=1)
         other.ask("rooms/lobby", "work", n=2)
         await turns()
-        await runtimes.current().control.agive(order)
+        await runtimes.current().control.aissue(order)
         gate.set()
         await busy
         await wait_for(lambda: other.frames)
@@ -508,7 +508,7 @@ async def test_the_end_of_a_session_closes_its_connections_and_no_other_device()
         phone = await here.processes[1].connect(User(1), session="phone")
         laptop = await here.processes[1].connect(User(1), session="laptop")
         stranger = await here.processes[1].connect(User(2), session="phone")
-        await runtimes.current().control.agive(EndSession(owner="user:1", session=fingerprint("phone")))
+        await runtimes.current().control.aissue(EndSession(owner="user:1", session=fingerprint("phone")))
         await turns()
         assert [socket.closed for socket in (phone, laptop, stranger)] == [4401, None, None]
 
@@ -552,11 +552,11 @@ async def test_an_order_that_the_log_does_not_take_reaches_those_whom_the_backpl
     async with fleet(Room, count=2) as here:
         sockets = [await in_rooms(here, server=server) for server in (0, 1)]
         outage = Outage(here, monkeypatch)
-        runtimes.current().control.insist(Disconnect(owner="user:1"))
+        runtimes.current().control.issue_with_retry(Disconnect(owner="user:1"))
         await turns()
         assert [socket.closed for socket in sockets] == [4403, 4403]
         outage.end()
-        await wait_for(lambda: not runtimes.current().control.postponed)
+        await wait_for(lambda: not runtimes.current().control.retry_queue)
 
 
 @pytest.mark.parametrize("backplane", ["receives again", "stays away"])
@@ -568,14 +568,14 @@ async def test_an_order_that_neither_the_log_nor_the_backplane_takes_is_carried_
         sockets = [await in_rooms(here, server=server) for server in (0, 1, 2)]
         faithful, here.exchange.fault = here.exchange.fault, lambda topic, message: []
         outage = Outage(here, monkeypatch)
-        runtimes.current().control.insist(Disconnect(owner="user:1"))
+        runtimes.current().control.issue_with_retry(Disconnect(owner="user:1"))
         await wait_for(lambda: outage.tries > 3)  # twice at once, and then by itself
         await turns()
         assert [socket.closed for socket in sockets] == [4403, None, None]
         if backplane == "receives again":
             here.exchange.fault = faithful
         outage.end()
-        await wait_for(lambda: not runtimes.current().control.postponed)
+        await wait_for(lambda: not runtimes.current().control.retry_queue)
         if backplane == "stays away":
             await asyncio.sleep(here.timing.compare + 0.1)
         await turns()
@@ -589,12 +589,12 @@ async def test_an_order_that_came_by_the_backplane_is_not_carried_out_again_when
     async with fleet(Room, count=2) as here:
         sockets = [await in_rooms(here, server=server) for server in (0, 1)]
         outage = Outage(here, monkeypatch)
-        runtimes.current().control.insist(Evict(topic="rooms/lobby", owners=("user:1",)))
+        runtimes.current().control.issue_with_retry(Evict(topic="rooms/lobby", owners=("user:1",)))
         for socket in sockets:
             assert await socket.types() == ["left"]
             await socket.join("rooms/lobby", 2)
         outage.end()
-        await wait_for(lambda: not runtimes.current().control.postponed)
+        await wait_for(lambda: not runtimes.current().control.retry_queue)
         await said(1)
         assert [await socket.types() for socket in sockets] == [["event"], ["event"]]
 
@@ -605,7 +605,7 @@ async def test_a_server_that_stops_hands_over_what_it_kept(monkeypatch: pytest.M
         socket = await in_rooms(here, server=1)
         here.exchange.fault = lambda topic, message: []
         outage = Outage(here, monkeypatch)
-        runtimes.current().control.insist(Disconnect(owner="user:1"))
+        runtimes.current().control.issue_with_retry(Disconnect(owner="user:1"))
         outage.end()
         await here.processes[0].stop()
         await asyncio.sleep(here.timing.compare + 0.1)
@@ -621,7 +621,7 @@ async def test_who_evicts_is_told_that_the_log_does_not_answer(monkeypatch: pyte
             await LOBBY.aevict(1)
         with pytest.raises(LogUnavailable):
             LOBBY.evict(1)
-        assert not runtimes.current().control.postponed
+        assert not runtimes.current().control.retry_queue
 
 
 @pytest.mark.django_db(transaction=True)
@@ -649,7 +649,7 @@ async def test_an_order_of_a_transaction_that_has_committed_is_kept_if_the_log_m
         await turns()
         assert await sockets[0].types() == ["left"]
         outage.end()
-        await wait_for(lambda: not runtimes.current().control.postponed)
+        await wait_for(lambda: not runtimes.current().control.retry_queue)
         hub = await here.processes[1].runtime.hub()
         await hub.compare()
         await wait_for(lambda: sockets[1].frames)

@@ -19,8 +19,8 @@ from django.db import DatabaseError  # noqa: E402
 from django.http import HttpRequest  # noqa: E402
 
 import holdfast  # noqa: E402
-from holdfast.hub import runtime  # noqa: E402
-from holdfast.hub.control import TOPIC  # noqa: E402
+from holdfast import runtime  # noqa: E402
+from holdfast.control.commands import TOPIC  # noqa: E402
 from tests.fleet.project.live import Shouted, Vault  # noqa: E402
 
 VAULT: Any = Vault(vault="one")

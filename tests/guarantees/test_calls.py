@@ -13,17 +13,17 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import connections, transaction
 
 from holdfast import Event, Keep, Refuse, Topic, action
+from holdfast import runtime as runtimes
 from holdfast.backplane.memory import MemoryBackplane
 from holdfast.connections.caller import Caller
 from holdfast.connections.calls import Calls
 from holdfast.connections.request import CallFailed
-from holdfast.hub import runtime as runtimes
-from holdfast.hub.runtime import Runtime
-from holdfast.hub.threads import Threads
 from holdfast.limits.memory import MemoryLimiter
 from holdfast.log.base import LogUnavailable
 from holdfast.log.database import DatabaseLog
 from holdfast.protocol.positions import Position
+from holdfast.runtime import Runtime
+from holdfast.threads.threads import Threads
 from tests.log.transactions import somebody_waits
 
 from .scratch import add_row, rows, scratch_table

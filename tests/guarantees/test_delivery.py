@@ -20,14 +20,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.backplane.memory import MemoryExchange, faithful
-from holdfast.hub import news, order, replay, stream
+from holdfast.hub import news
 from holdfast.hub.hub import Timing
-from holdfast.hub.prepared import Burst, Prepared
 from holdfast.log.base import Draft, Head, LogError, LogUnavailable, stamp_of
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import ENTRY, OUTBOX, TOPIC
 from holdfast.protocol.frames import JoinedPayload, Reset
 from holdfast.protocol.positions import Position
+from holdfast.streams import log_follower, pages, recent
+from holdfast.streams.prepared import Burst, Prepared
 from tests.log.going_back import go_back
 from tests.support.clock import JumpingLoop, turns
 from tests.support.hubs import Server
@@ -725,7 +726,13 @@ KINDS: Kinds = [
 @pytest.fixture
 def workers(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Worker]]:
     """Threads for the stories; and so little memory in the hubs that the log is read often."""
-    for module, name in ((stream, "RECENT_EVENTS"), (stream, "PAGES"), (replay, "PAGE"), (order, "HELD")):
+    for module, name in (
+        (recent, "RECENT_EVENTS"),
+        (recent, "PAGES"),
+        (recent, "PAGE"),
+        (pages, "PAGE"),
+        (log_follower, "HELD"),
+    ):
         monkeypatch.setattr(module, name, 2)
     with working(5) as made:
         yield made

@@ -12,9 +12,9 @@ from django.db import connections, transaction
 
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.hub.hub import Timing
-from holdfast.hub.threads import Threads
 from holdfast.log.database import DatabaseLog
 from holdfast.protocol.positions import Position
+from holdfast.threads.threads import Threads
 from tests.support.hubs import Server, draft
 
 SECONDS = 20.0

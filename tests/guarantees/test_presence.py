@@ -259,8 +259,8 @@ class Story:
         for server in self.coast.running:
             for client in server.clients:
                 self.compare(client, connected, set())
-            room = server.presence._rooms.get(TOPIC)
-            assert room is None or not room.open or room.mirror.mark == mark
+            room = server.presence._topics.get(TOPIC)
+            assert room is None or not room.open or room.replica.mark == mark
             assert server.presence._old == {}
         for server in self.coast.running:
             await server.stop()

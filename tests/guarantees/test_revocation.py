@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from holdfast import Event, Keep, Topic
 from holdfast.connections.connection import Connection
 from holdfast.connections.revocation import fingerprint
-from holdfast.hub.control import TOPIC, Disconnect, EndSession, Evict, Order, Recheck
+from holdfast.control.commands import TOPIC, ControlCommand, Disconnect, EndSession, Evict, Recheck
 from holdfast.hub.hub import Timing
-from holdfast.hub.prepared import Burst
 from holdfast.log.base import Draft
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import OUTBOX
 from holdfast.protocol.codec import JSON
+from holdfast.streams.prepared import Burst
 from tests.support.clock import JumpingLoop, turns
 from tests.support.connected import Fleet, Process, Socket, User
 from tests.support.hubs import Scripted
@@ -53,7 +53,7 @@ class Truth:
         self.rights = {(pk, kind) for pk in USERS for kind in (KEPT, PASSING)}
         self.gone: set[int] = set()
         self.ended: set[str] = set()
-        self.ordered: list[Order] = []
+        self.ordered: list[ControlCommand] = []
         self.effective: set[tuple[Process, str, str]] = (
             set()
         )  # on a server, for an owner or a session: no such events
@@ -155,7 +155,7 @@ class Story:
         self.fleet.gone, self.fleet.ended = self.truth.gone, self.truth.ended
         self.numbers = iter(range(10**6))
         self.tabs: list[Tab] = []
-        self.pending: list[tuple[Order, Callable[[], None]]] = []  # of the open transaction
+        self.pending: list[tuple[ControlCommand, Callable[[], None]]] = []  # of the open transaction
         self.author, self.other = workers[:2]
         self.servers = [self.run(self.start(worker)) for worker in workers[2:]]
 
@@ -166,7 +166,7 @@ class Story:
         Scripted().replace(process.runtime.threads)
         carry_out = process.service.revocation.carry_out
 
-        def watched(orders: Sequence[Order]) -> None:
+        def watched(orders: Sequence[ControlCommand]) -> None:
             carry_out(orders)
             for order in orders:
                 self.took_effect(process, order)
@@ -177,7 +177,7 @@ class Story:
 
     # ── what was ordered ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def took_effect(self, process: Process, order: Order) -> None:
+    def took_effect(self, process: Process, order: ControlCommand) -> None:
         """From now on nothing of it may be heard there, unless it was granted again meanwhile."""
         truth = self.truth
         match order:
@@ -212,16 +212,16 @@ class Story:
                     pass
         return False
 
-    def give(self, server: int, order: Order, change: Callable[[], None]) -> None:
+    def give(self, server: int, order: ControlCommand, change: Callable[[], None]) -> None:
         """Change what is true, and order it; with the open transaction if there is one."""
         control = self.servers[server].runtime.control
         if self.author.blocks:
-            self.author.do(control.give, order)
+            self.author.do(control.issue, order)
             self.pending.append((order, change))
         else:
             change()
             self.truth.ordered.append(order)
-            self.author.do(control.give, order)
+            self.author.do(control.issue, order)
         self.settle()
 
     def evict(self, server: int, pk: int, kind: str, for_good: bool) -> None:

@@ -1,4 +1,4 @@
-"""The log and the backplane in one Redis: what is appended is told in the same step, to everybody else, once."""
+"""The log and the backplane in one Redis: appended events are announced to the other processes in the same step, once."""
 
 import asyncio
 import contextlib
@@ -12,14 +12,14 @@ from pytest_django import Settings
 from holdfast import wiring
 from holdfast.backplane.envelope import split
 from holdfast.hub import news
-from holdfast.hub.runtime import Runtime
 from holdfast.log.base import Draft, LogUnavailable
+from holdfast.runtime import Runtime
 from tests.services.redis import RedisServer
 from tests.services.redis_cluster import Cluster
 
 LOBBY = "rooms/lobby"
 WAIT = 30.0
-"""Seconds that a test waits for what must happen; it goes on as soon as it has."""
+"""Seconds that a test waits at most for what must happen."""
 
 Start = Callable[[str], Awaitable[Runtime]]
 
@@ -85,13 +85,13 @@ class Member:
 
 
 class Wire:
-    """What goes over the channels of one server, whoever sends it."""
+    """Messages on the channels of one server, from any sender."""
 
     def __init__(self, subscriber: Any) -> None:
         self._subscriber = subscriber
 
     async def news_until(self, sign: bytes) -> list[Any]:
-        """The news in all messages up to the one that is ``sign``."""
+        """The entries in all messages up to the message ``sign``."""
         found: list[Any] = []
         async with asyncio.timeout(WAIT):
             while True:
@@ -119,7 +119,7 @@ async def publish(runtime: Runtime, *drafts: Draft) -> None:
     await asyncio.to_thread(runtime.publisher.publish, drafts, durable=True)
 
 
-async def test_each_event_is_heard_once_by_everybody_and_sent_once(start: Start, redis_url: str) -> None:
+async def test_each_event_arrives_once_everywhere_and_is_sent_once(start: Start, redis_url: str) -> None:
     here, there = await start(redis_url), await start(redis_url)
     members = [await Member().join(runtime) for runtime in (here, here, there)]
     found: list[Any] = []
@@ -139,7 +139,9 @@ async def test_each_event_is_heard_once_by_everybody_and_sent_once(start: Start,
         assert member.resets == 0
 
 
-async def test_in_a_cluster_each_topic_s_node_tells(start: Start, redis_cluster: Cluster) -> None:
+async def test_in_a_cluster_the_node_of_each_topic_announces_its_events(
+    start: Start, redis_cluster: Cluster
+) -> None:
     here, there = await start(redis_cluster.url), await start(redis_cluster.url)
     topics = [f"rooms/{number}/{{}}%" for number in range(30)]
     members = [await Member().join(there, topic) for topic in topics]
@@ -154,7 +156,7 @@ async def test_in_a_cluster_each_topic_s_node_tells(start: Start, redis_cluster:
     assert batch.announced
 
 
-async def test_what_the_log_did_not_take_is_told_nobody_then_or_later(
+async def test_an_event_that_the_log_did_not_take_is_never_announced(
     start: Start, own_redis: RedisServer
 ) -> None:
     runtime = await start(own_redis.url)

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from holdfast.hub.hub import Timing
-from holdfast.hub.replay import PAGE
 from holdfast.log.base import LogError, LogUnavailable
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
+from holdfast.streams.recent import PAGE
 from tests.support.clock import in_jumping_time, turns
 from tests.support.hubs import TOPIC, Listener, Server, World, publish
 
@@ -42,17 +42,17 @@ async def test_from_a_position_the_events_after_it_come_first() -> None:
 
 
 @in_jumping_time
-async def test_from_the_head_there_is_nothing_to_replay() -> None:
+async def test_a_position_at_the_head_replays_nothing() -> None:
     world = World()
     world.write(1, 2)
     server = await world.server()
     listener = await server.join(since=2)
     assert told(listener) == (2, True)
-    assert server.hub._order.replay.reads == 0
+    assert server.hub.follower.reads == 0
 
 
 @in_jumping_time
-async def test_live_events_wait_until_the_replay_is_through() -> None:
+async def test_live_events_wait_until_the_replay_is_finished() -> None:
     world = World()
     world.write(*range(PAGE * 3))
     server = await world.server()
@@ -81,25 +81,25 @@ async def test_events_published_while_a_page_is_read_are_not_lost() -> None:
 
 
 @in_jumping_time
-async def test_very_many_who_rejoin_at_one_position_share_their_reads() -> None:
+async def test_clients_that_rejoin_at_one_position_share_their_reads() -> None:
     world = World()
     world.write(*range(PAGE * 4))
     server = await world.server()
     listeners = await asyncio.gather(*[server.join(since=0) for _ in range(500)])
     await turns()
     assert all(listener.offsets == list(range(1, PAGE * 4 + 1)) for listener in listeners)
-    assert server.hub._order.replay.reads == 4
+    assert server.hub.follower.reads == 4
 
 
 @in_jumping_time
-async def test_what_was_said_lately_is_replayed_from_memory() -> None:
+async def test_recent_events_are_replayed_from_memory() -> None:
     server = await World().server()
     await server.join()
     publish(server, *range(100))
     late = await server.join(since=0)
     await turns()
     assert late.offsets == list(range(1, 101))
-    assert server.hub._order.replay.reads == 0
+    assert server.hub.follower.reads == 0
 
 
 @in_jumping_time
@@ -129,11 +129,11 @@ async def test_a_position_that_the_log_has_not_reached_is_not_recovered() -> Non
 
 
 @in_jumping_time
-async def test_a_position_ahead_of_this_process_is_caught_up_with() -> None:
+async def test_the_stream_catches_up_with_a_position_ahead_of_it() -> None:
     world = World()
     server = await world.server()
     early = await server.join()
-    world.write(1, 2, 3)  # nobody has told this process
+    world.write(1, 2, 3)  # without a message to this process
     listener = await server.join(since=3)
     assert told(listener) == (3, True)
     publish(server, 4)
@@ -157,18 +157,18 @@ async def test_a_client_that_knows_the_new_log_before_this_process_does_is_recov
 
 
 @in_jumping_time
-async def test_who_shares_a_read_does_not_take_its_answer_for_a_newer_one() -> None:
+async def test_a_shared_read_is_not_taken_for_a_newer_answer() -> None:
     world = World()
     server = await world.server()
     early = await server.join()
     publish(server, *range(10))
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     world.log.trim(TOPIC, count=1)
     server.threads.hold("read")
     first = asyncio.ensure_future(server.join(since=2))
     await turns()
     publish(server, 11)
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     second = asyncio.ensure_future(server.join(since=2))
     await turns()
     server.threads.let_go("read")
@@ -177,7 +177,7 @@ async def test_who_shares_a_read_does_not_take_its_answer_for_a_newer_one() -> N
 
 
 @in_jumping_time
-async def test_what_a_join_found_out_counts_though_the_stream_began_again_meanwhile() -> None:
+async def test_a_join_counts_its_finding_though_the_stream_began_again_during_it() -> None:
     world = World()
     server = await world.server()
     await server.join()
@@ -214,13 +214,13 @@ async def test_a_log_rebuilt_while_a_join_waits_is_not_mixed_with_the_old() -> N
 
 
 @in_jumping_time
-async def test_a_page_of_the_old_log_is_not_given_to_those_who_wait_on_the_new_one() -> None:
+async def test_a_page_of_the_old_log_is_not_written_to_subscriptions_of_the_new_one() -> None:
     world = World()
     world.write(*range(10))
     server = await world.server()
     stands = await server.join(Listener(room=1))
     publish(server, 11, 12)
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     server.threads.hold("read")
     server.resume(stands)
     await turns()
@@ -229,7 +229,7 @@ async def test_a_page_of_the_old_log_is_not_given_to_those_who_wait_on_the_new_o
     world.write(*range(11))
     await server.hub.compare()
     publish(server, "new")
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     server.resume(stands)
     server.threads.let_go("read")
     await turns()
@@ -269,7 +269,7 @@ async def test_a_snapshot_comes_with_the_position_that_it_agrees_with() -> None:
 
 
 @in_jumping_time
-async def test_a_snapshot_ahead_of_this_process_is_caught_up_with() -> None:
+async def test_the_stream_catches_up_with_a_snapshot_ahead_of_it() -> None:
     world = World()
     server = await world.server()
 
@@ -330,7 +330,7 @@ async def test_no_snapshot_is_taken_for_a_position_that_is_recovered() -> None:
     server = await world.server()
 
     async def snapshot() -> tuple[Position, bytes]:
-        raise AssertionError("nobody needs it")
+        raise AssertionError("not needed")
 
     assert told(await server.join(since=0, snapshot=snapshot)) == (1, True)
 
@@ -339,14 +339,14 @@ async def test_no_snapshot_is_taken_for_a_position_that_is_recovered() -> None:
 
 
 @in_jumping_time
-async def test_many_who_join_at_once_open_the_stream_once() -> None:
+async def test_joins_at_the_same_time_open_the_stream_once() -> None:
     server = await World().server()
     await asyncio.gather(*[server.join() for _ in range(50)])
     assert server.threads.calls.count("heads") == 1
 
 
 @in_jumping_time
-async def test_news_that_come_while_a_stream_opens_are_in_the_head_or_heard() -> None:
+async def test_entries_that_arrive_while_a_stream_opens_are_in_the_head_or_emitted() -> None:
     world = World()
     server, other = await world.server(), await world.server()
     server.threads.hold("heads")
@@ -363,7 +363,7 @@ async def test_news_that_come_while_a_stream_opens_are_in_the_head_or_heard() ->
 
 
 @in_jumping_time
-async def test_a_join_that_the_log_does_not_answer_fails_and_the_next_one_succeeds() -> None:
+async def test_a_join_fails_if_the_log_does_not_answer_and_the_next_one_succeeds() -> None:
     world = World()
     server = await world.server()
     server.threads.fail("heads", LogUnavailable("away"))
@@ -376,7 +376,7 @@ async def test_a_join_that_the_log_does_not_answer_fails_and_the_next_one_succee
 
 
 @in_jumping_time
-async def test_a_join_that_is_given_up_leaves_the_others_alone() -> None:
+async def test_a_cancelled_join_does_not_affect_the_others() -> None:
     server = await World().server()
     server.threads.hold("heads")
     given_up, other = asyncio.ensure_future(server.join()), asyncio.ensure_future(server.join())
@@ -391,14 +391,14 @@ async def test_a_join_that_is_given_up_leaves_the_others_alone() -> None:
 
 
 @in_jumping_time
-async def test_a_client_that_is_gone_when_it_is_let_in_is_not_subscribed() -> None:
+async def test_a_client_that_disconnected_during_its_join_is_not_subscribed() -> None:
     server = await World().server()
     assert await server.hub.join(TOPIC, Listener(), lambda _: False, durable=True) is None
     assert not server.hub._streams[TOPIC].subscriptions
 
 
 @in_jumping_time
-async def test_a_stream_where_nobody_is_left_is_closed_after_a_while() -> None:
+async def test_a_stream_without_subscriptions_is_closed_after_a_while() -> None:
     world = World(timing=Timing(linger=10, compare=2))
     server = await world.server()
     listener = await server.join()
@@ -459,7 +459,7 @@ async def test_a_stream_that_opens_again_waits_until_it_is_closed() -> None:
 
 
 @in_jumping_time
-async def test_a_slow_outlet_is_served_from_the_log_when_it_can_take_more() -> None:
+async def test_a_slow_subscriber_is_served_from_the_log_when_it_is_ready_again() -> None:
     server = await World().server()
     slow, quick = await server.join(Listener(room=2)), await server.join()
     publish(server, *range(1000))
@@ -474,11 +474,11 @@ async def test_a_slow_outlet_is_served_from_the_log_when_it_can_take_more() -> N
 
 
 @in_jumping_time
-async def test_an_outlet_that_is_resumed_often_hears_everything_once() -> None:
+async def test_a_subscriber_that_is_resumed_often_gets_each_event_once() -> None:
     server = await World().server()
     slow = await server.join(Listener(room=1))
     publish(server, *range(600))
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     server.threads.hold("read")
     for _ in range(20):
         server.resume(slow)
@@ -489,7 +489,7 @@ async def test_an_outlet_that_is_resumed_often_hears_everything_once() -> None:
 
 
 @in_jumping_time
-async def test_one_that_fell_behind_the_trimmed_part_is_told() -> None:
+async def test_a_subscriber_that_fell_behind_the_trimmed_part_gets_a_reset() -> None:
     world = World()
     server = await world.server()
     slow, quick = await server.join(Listener(room=1)), await server.join()
@@ -516,7 +516,7 @@ async def test_the_log_may_be_away_for_a_while() -> None:
 
 
 @in_jumping_time
-async def test_nobody_reads_for_those_who_left() -> None:
+async def test_no_page_is_read_for_subscriptions_that_have_ended() -> None:
     world = World()
     server = await world.server()
     slow = await server.join(Listener(room=1))
@@ -534,17 +534,17 @@ async def test_nobody_reads_for_those_who_left() -> None:
 
 
 @in_jumping_time
-async def test_a_read_at_the_streams_end_answers_nobody_below_it() -> None:
-    """It found nothing, rightly; who fell behind meanwhile must not take that for a log that was lost."""
+async def test_a_read_at_the_streams_end_is_not_shared_with_subscriptions_below_it() -> None:
+    """The read rightly found nothing. A subscription that fell behind during it must not take the log for lost."""
     world = World()
     server = await world.server()
     slow = await server.join(Listener(room=0))
     slow.ready = False
     server.threads.hold("read")
-    server.hub._order.catch_up(server.hub._streams[TOPIC], 1)
+    server.hub.follower.catch_up(server.hub._streams[TOPIC], 1)
     await turns()
     publish(server, 1)
-    server.hub._streams[TOPIC]._recent.clear()
+    server.hub._streams[TOPIC].recent.clear()
     server.resume(slow)
     await turns()
     server.threads.let_go("read")
@@ -556,7 +556,7 @@ async def test_a_read_at_the_streams_end_answers_nobody_below_it() -> None:
 
 
 @in_jumping_time
-async def test_stopping_ends_everything_that_is_under_way() -> None:
+async def test_stopping_cancels_joins_and_reads() -> None:
     world = World()
     server = await world.server()
     slow = await server.join(Listener(room=1))
@@ -589,7 +589,7 @@ async def test_a_server_that_stopped_can_start_again() -> None:
 
 
 @in_jumping_time
-async def test_a_server_that_stopped_lets_nobody_in() -> None:
+async def test_a_stopped_server_refuses_joins() -> None:
     world = World()
     server = await world.server()
     await server.hub.stop()

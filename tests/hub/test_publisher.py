@@ -1,4 +1,4 @@
-"""Publishing: into the log first, then to everybody; group commit."""
+"""Publishing: into the log first, then to all hubs and processes; group commit."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ from tests.support.hubs import TOPIC, Listener, World, draft, publish
 
 
 @pytest.mark.django_db(transaction=True)
-def test_in_a_transaction_nothing_is_heard_before_the_commit_and_nothing_of_a_rollback() -> None:
+def test_events_of_a_transaction_arrive_after_its_commit_and_never_after_a_rollback() -> None:
     @in_jumping_time
     async def run() -> None:
         server = await World().server()
@@ -63,7 +63,7 @@ async def test_events_published_at_the_same_time_share_a_transaction() -> None:
 
 
 @in_jumping_time
-async def test_what_comes_while_a_transaction_runs_goes_into_the_next() -> None:
+async def test_events_published_while_a_transaction_runs_share_the_next_one() -> None:
     world = World()
     server = await world.server()
     world.log.blocking = True
@@ -106,7 +106,7 @@ async def test_a_log_lost_on_the_way_is_not_written_to_again() -> None:
 
 
 @in_jumping_time
-async def test_events_are_written_once_though_telling_of_them_fails(caplog: pytest.LogCaptureFixture) -> None:
+async def test_events_are_written_once_though_delivering_them_fails(caplog: pytest.LogCaptureFixture) -> None:
     world = World(timing=Timing(compare=2))
     server = await world.server()
     world.log.blocking = True
@@ -124,7 +124,7 @@ async def test_events_are_written_once_though_telling_of_them_fails(caplog: pyte
 
 
 @in_jumping_time
-async def test_a_publisher_that_is_cancelled_disturbs_nobody() -> None:
+async def test_a_cancelled_publisher_does_not_affect_the_others() -> None:
     world = World()
     server = await world.server()
     world.log.blocking = True
@@ -139,7 +139,7 @@ async def test_a_publisher_that_is_cancelled_disturbs_nobody() -> None:
 
 
 @in_jumping_time
-async def test_threads_that_publish_at_once_are_all_heard_in_order() -> None:
+async def test_events_of_several_threads_arrive_in_each_threads_order() -> None:
     server = await World().server()
     listener = await server.join()
 
@@ -168,7 +168,7 @@ def test_publishing_goes_on_when_the_loop_of_a_hub_has_ended() -> None:
 
 
 @in_jumping_time
-async def test_news_of_many_topics_take_few_turns_and_few_calls_of_the_backplane() -> None:
+async def test_messages_of_many_topics_take_few_turns_of_the_loop_and_few_calls_of_the_backplane() -> None:
     world = World(timing=Timing(compare=3600))
     here, there = await world.server(), await world.server()
     near, far = await here.join(topic="inbox/7"), await there.join(topic="inbox/2400")
@@ -187,14 +187,14 @@ async def test_news_of_many_topics_take_few_turns_and_few_calls_of_the_backplane
 
 
 class Announcing(MemoryLog):
-    """Has told the other processes when it returns, it says."""
+    """A log that says it has announced its batches to the other processes."""
 
     def append(self, drafts: Sequence[Draft]) -> list[Batch]:
         return [msgspec.structs.replace(batch, announced=True) for batch in super().append(drafts)]
 
 
 @in_jumping_time
-async def test_what_the_log_has_announced_is_told_here_and_not_sent() -> None:
+async def test_entries_that_the_log_has_announced_are_delivered_here_and_not_sent() -> None:
     world = World(Announcing(), timing=Timing(compare=3600))
     here, there = await world.server(), await world.server()
     near, far = await here.join(), await there.join()
@@ -205,7 +205,7 @@ async def test_what_the_log_has_announced_is_told_here_and_not_sent() -> None:
 
 
 @in_jumping_time
-async def test_a_listener_hears_what_its_own_process_publishes_once() -> None:
+async def test_a_subscriber_gets_events_of_its_own_process_once() -> None:
     world = World()
     world.exchange.fault = lambda topic, message: [message, message]
     here, there = await world.server(), await world.server()

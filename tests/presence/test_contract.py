@@ -1,4 +1,4 @@
-"""What every store of presence promises (``presence/base.py``)."""
+"""The promises of every presence store (``presence/base.py``)."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ async def here(store: PresenceStore, topic: str = TOPIC) -> set[str]:
 
 
 class Heard:
-    """Writes down what is told."""
+    """Notes the changes that it is called with."""
 
     def __init__(self) -> None:
         self.changes: list[tuple[str, Change]] = []
@@ -53,7 +53,7 @@ class Heard:
         return sorted(member for _, change in self.changes for member in change.left)
 
 
-async def test_who_enters_is_here_and_who_leaves_is_not(stores: Stores) -> None:
+async def test_members_that_enter_are_listed_and_members_that_leave_are_not(stores: Stores) -> None:
     store = await stores.new()
     one = await lease(store, "one")
     change = await enter(store, one, "ada", "grace")
@@ -68,7 +68,9 @@ async def test_who_enters_is_here_and_who_leaves_is_not(stores: Stores) -> None:
     assert await here(store) == {"grace"}
 
 
-async def test_of_a_member_on_two_servers_only_the_first_and_the_last_are_news(stores: Stores) -> None:
+async def test_of_a_member_on_two_servers_only_the_first_entry_and_the_last_exit_are_changes(
+    stores: Stores,
+) -> None:
     store = await stores.new()
     one, two = await lease(store, "one"), await lease(store, "two")
     first = await enter(store, one, "ada")
@@ -81,7 +83,7 @@ async def test_of_a_member_on_two_servers_only_the_first_and_the_last_are_news(s
     assert await here(store) == set()
 
 
-async def test_what_is_written_twice_changes_nothing(stores: Stores) -> None:
+async def test_a_repeated_write_changes_nothing(stores: Stores) -> None:
     store = await stores.new()
     one, two = await lease(store, "one"), await lease(store, "two")
     await enter(store, one, "ada")
@@ -108,7 +110,7 @@ async def test_each_change_names_the_one_before(stores: Stores) -> None:
     assert list(await store.marks(["rooms/other", TOPIC])) == ["", changes[-1].mark]
 
 
-async def test_many_topics_are_written_at_once_and_apart(stores: Stores) -> None:
+async def test_many_topics_are_written_in_one_call_each_by_itself(stores: Stores) -> None:
     store = await stores.new()
     one = await lease(store, "one")
     names = [f"rooms/{number}{{}}%" for number in range(50)]
@@ -131,7 +133,7 @@ async def test_a_list_that_is_too_long_is_counted(stores: Stores) -> None:
     assert (roster.members, roster.count) == (None, 5)
 
 
-async def test_a_lease_that_is_refreshed_lives_on(stores: Stores) -> None:
+async def test_a_refreshed_lease_lives_on(stores: Stores) -> None:
     store = await stores.new()
     one = await lease(store, "one")
     await enter(store, one, "ada")
@@ -140,7 +142,7 @@ async def test_a_lease_that_is_refreshed_lives_on(stores: Stores) -> None:
     assert await here(store) == {"ada"}
 
 
-async def test_what_a_dead_server_held_is_taken_away_and_told_once(stores: Stores) -> None:
+async def test_members_of_a_dead_server_are_removed_and_reported_once(stores: Stores) -> None:
     dead, other, third = await stores.new(), await stores.new(), await stores.new()
     one = await lease(dead, "one")
     await enter(dead, one, "ada", "grace")
@@ -156,7 +158,7 @@ async def test_what_a_dead_server_held_is_taken_away_and_told_once(stores: Store
     assert (await here(other), await here(other, "rooms/other")) == ({"grace"}, set())
 
 
-async def test_a_server_that_dies_while_it_clears_is_stood_in_for(stores: Stores) -> None:
+async def test_another_server_clears_a_lease_if_the_first_one_dies_while_clearing(stores: Stores) -> None:
     dead, other = await stores.new(), await stores.new()
     one = await lease(dead, "one")
     await enter(dead, one, "ada")
@@ -172,7 +174,7 @@ async def test_a_server_that_dies_while_it_clears_is_stood_in_for(stores: Stores
     assert "one" not in (await other.refresh(await lease(other, "four"), SECONDS)).ended
 
 
-async def test_an_ended_lease_is_refused_everywhere(stores: Stores) -> None:
+async def test_writes_under_an_ended_lease_are_refused_everywhere(stores: Stores) -> None:
     sleeper, other = await stores.new(), await stores.new()
     one = await lease(sleeper, "one")
     await enter(sleeper, one, "ada")
@@ -188,7 +190,7 @@ async def test_an_ended_lease_is_refused_everywhere(stores: Stores) -> None:
     assert (await here(other), await here(other, "rooms/new")) == (set(), set())
 
 
-async def test_a_lease_that_is_given_back_is_gone_at_once(stores: Stores) -> None:
+async def test_members_of_a_lease_that_is_given_back_are_removed_at_once(stores: Stores) -> None:
     store = await stores.new()
     one = await lease(store, "one")
     await enter(store, one, "ada")
@@ -198,7 +200,7 @@ async def test_a_lease_that_is_given_back_is_gone_at_once(stores: Stores) -> Non
     assert not (await store.refresh(one, SECONDS)).alive
 
 
-async def test_a_topic_that_is_forgotten_can_be_entered_again(stores: Stores) -> None:
+async def test_a_forgotten_topic_can_be_entered_again(stores: Stores) -> None:
     store, other = await stores.new(), await stores.new()
     one = await lease(store, "one")
     await enter(store, one, "ada")
@@ -211,7 +213,7 @@ async def test_a_topic_that_is_forgotten_can_be_entered_again(stores: Stores) ->
     assert await here(other) == set()
 
 
-async def test_the_list_is_read_from_any_thread_without_the_dead(stores: Stores) -> None:
+async def test_the_list_is_read_from_any_thread_without_members_of_ended_leases(stores: Stores) -> None:
     dead, other = await stores.new(), await stores.new()
     await enter(dead, await lease(dead, "one"), "ada")
     stores.expire()
@@ -247,7 +249,7 @@ async def test_concurrent_writers_agree_on_one_history(stores: Stores) -> None:
     assert view == await here(servers[0])
 
 
-async def test_two_who_clear_the_same_lease_do_not_disturb_each_other(stores: Stores) -> None:
+async def test_two_servers_can_clear_the_same_lease(stores: Stores) -> None:
     dead, other = await stores.new(), await stores.new()
     one = await lease(dead, "one")
     await enter(dead, one, "ada", "grace")
@@ -256,7 +258,9 @@ async def test_two_who_clear_the_same_lease_do_not_disturb_each_other(stores: St
     assert (heard.left, await here(other)) == (["ada", "grace"], set())
 
 
-async def test_the_dead_are_not_listed_while_somebody_else_is_about_to_clear_them(stores: Stores) -> None:
+async def test_members_of_ended_leases_are_not_listed_while_another_server_is_about_to_clear_them(
+    stores: Stores,
+) -> None:
     dead, other = await stores.new(), await stores.new()
     await enter(dead, await lease(dead, "one"), "ada")
     stores.expire()

@@ -1,4 +1,4 @@
-"""What is special about members in a process's memory: other processes do not see them."""
+"""Members in a process's memory, which other processes do not see."""
 
 import asyncio
 import tempfile
@@ -33,7 +33,7 @@ async def serve(path: Path) -> LocalBackplane:
     return backplane
 
 
-async def test_a_command_that_asks_who_is_there_is_warned_once(
+async def test_a_command_that_reads_members_logs_one_warning(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     command = presence(LocalBackplane(path))
@@ -47,7 +47,7 @@ async def test_a_command_that_asks_who_is_there_is_warned_once(
     assert '{"REDIS": "redis://localhost:6379/0"}' in caplog.text
 
 
-async def test_each_of_two_servers_warns_when_a_member_joins(
+async def test_each_of_two_servers_logs_a_warning_when_a_member_joins(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     servers = [await serve(path), await serve(path)]
@@ -60,7 +60,7 @@ async def test_each_of_two_servers_warns_when_a_member_joins(
     assert len(caplog.records) == 2
 
 
-async def test_one_server_and_who_chose_memory_are_not_warned(
+async def test_one_server_alone_and_a_chosen_memory_store_log_no_warning(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await serve(path)

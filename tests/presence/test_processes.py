@@ -73,7 +73,9 @@ async def start(redis_url: str) -> AsyncIterator[Start]:
         await process.end()
 
 
-async def test_a_killed_process_is_gone_within_one_and_a_half_leases_everywhere(start: Start) -> None:
+async def test_members_of_a_killed_process_are_removed_everywhere_within_one_and_a_half_leases(
+    start: Start,
+) -> None:
     dying = await start("ada", "both", "linus")
     others = [await start("grace", "both"), await start("mary")]
     for process in (dying, *others):
@@ -83,7 +85,7 @@ async def test_a_killed_process_is_gone_within_one_and_a_half_leases_everywhere(
     assert max(took) < 1.5 * LEASE
 
 
-async def test_a_process_that_stops_is_gone_at_once(start: Start) -> None:
+async def test_members_of_a_process_that_stops_are_removed_at_once(start: Start) -> None:
     stopping, other = await start("ada", "linus"), await start("grace")
     for process in (stopping, other):
         await process.sees("ada", "linus", "grace")
@@ -93,7 +95,7 @@ async def test_a_process_that_stops_is_gone_at_once(start: Start) -> None:
     assert await stopping.process.wait() == 0
 
 
-async def test_a_frozen_process_comes_back_with_its_own_and_with_nobody_else(start: Start) -> None:
+async def test_a_frozen_process_comes_back_with_its_own_members_and_no_others(start: Start) -> None:
     frozen, other = await start("ada", "both"), await start("grace", "both")
     for process in (frozen, other):
         await process.sees("ada", "both", "grace")

@@ -1,4 +1,4 @@
-"""What Redis adds: scripts that it may have forgotten, a memory that it may lose, and hubs that live through it."""
+"""The Redis store: scripts that Redis may have forgotten, memory that it may lose, and hubs that survive that."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,11 +10,11 @@ from redis.crc import key_slot
 
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.hub.hub import Timing
-from holdfast.hub.threads import Inline
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import PresenceUnavailable, Write
-from holdfast.presence.redis import Names, RedisPresence
+from holdfast.presence.redis import PresenceKeys, RedisPresence
 from holdfast.stores.redis import RedisStore
+from holdfast.threads.threads import Inline
 from tests.services.redis import RedisServer
 from tests.support.hubs import TOPIC, Server
 from tests.support.presence import Watcher, attending
@@ -47,7 +47,7 @@ async def test_scripts_that_redis_has_forgotten_are_sent_again(
     assert all(await store.change(one, writes))
 
 
-async def test_nothing_is_left_behind_but_marks_that_end(
+async def test_only_marks_that_expire_are_left_behind(
     store: RedisPresence, redis_server: RedisServer
 ) -> None:
     one, topic = await lease(store, "one"), "rooms/lobby"
@@ -63,7 +63,7 @@ async def test_nothing_is_left_behind_but_marks_that_end(
 
 
 def test_all_keys_of_a_script_are_in_one_slot() -> None:
-    names = Names("holdfast")
+    names = PresenceKeys("holdfast")
     for topic in ("rooms/lobby", "a{b}c", "}{", "{}", "räume/küche", "100%7D"):
         keys = [*names.change(topic, "one"), *names.read(topic), names.by(topic, "one")]
         assert len({key_slot(key.encode()) for key in keys}) == 1, topic
@@ -95,9 +95,7 @@ async def test_many_members_are_cleared_in_parts(store: RedisPresence) -> None:
     assert await here(store) == set()
 
 
-async def test_the_rights_that_the_documentation_names_are_enough(
-    redis_server: RedisServer, redis_url: str
-) -> None:
+async def test_the_documented_rights_are_enough(redis_server: RedisServer, redis_url: str) -> None:
     rights = ["~holdfast:*", "+@connection", "+@read", "+@write", "+@scripting", "+time"]
     with redis_server.client() as client:
         client.execute_command("ACL", "SETUSER", "presence", "on", ">secret", *rights)
@@ -117,7 +115,7 @@ async def test_the_rights_that_the_documentation_names_are_enough(
             client.execute_command("ACL", "DELUSER", "presence")
 
 
-async def test_a_redis_that_is_away_is_named(own_redis: RedisServer) -> None:
+async def test_an_error_names_the_redis_that_is_away(own_redis: RedisServer) -> None:
     store = store_at(own_redis.url)
     await store.start()
     try:
@@ -130,7 +128,7 @@ async def test_a_redis_that_is_away_is_named(own_redis: RedisServer) -> None:
         await store.stop()
 
 
-async def test_a_connection_that_closed_under_uvloop_is_one_that_is_away(
+async def test_a_closed_connection_under_uvloop_counts_as_unavailable(
     store: RedisPresence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where asyncio raises an OSError; found by scripts/chaos, seed 3."""
@@ -170,7 +168,7 @@ class Fleet:
 
 
 async def until(expected: set[str], *watchers: Watcher, within: float = 5.0) -> None:
-    """Poll, since what is waited for happens in Redis."""
+    """Poll, because the change happens in Redis."""
     for _ in range(round(within / 0.01)):
         if all(watcher.sees == expected for watcher in watchers):
             return
@@ -210,7 +208,7 @@ async def test_a_redis_that_was_restarted_empty_is_filled_again(fleet: Fleet, ow
     store._store.close()
 
 
-async def test_connections_that_are_cut_do_no_harm(fleet: Fleet, own_redis: RedisServer) -> None:
+async def test_cut_connections_lose_no_members(fleet: Fleet, own_redis: RedisServer) -> None:
     one, two = await fleet.server(), await fleet.server()
     ada, grace = await fleet.join(one, "ada"), await fleet.join(two, "grace")
     await until({"ada", "grace"}, ada, grace)

@@ -21,8 +21,8 @@ from holdfast import sessions
 from holdfast.authentication import Reader, SessionAuthentication, session_key
 from holdfast.connections.failures import Verdict, verdict_of
 from holdfast.connections.reauthorize import Claim
-from holdfast.hub.threads import Threads
 from holdfast.identity import identify
+from holdfast.threads.threads import Threads
 from tests.support.clock import turns
 
 ENGINES = ("db", "cache", "cached_db", "file", "signed_cookies")

@@ -18,8 +18,8 @@ from django.test import override_settings
 from django.urls import path
 
 from holdfast import Event, Keep, Topic, wiring
-from holdfast.hub import runtime as runtimes
-from holdfast.hub.control import TOPIC
+from holdfast import runtime as runtimes
+from holdfast.control.commands import TOPIC
 from holdfast.log.base import LogError, NotMigrated
 from holdfast.topics.registry import registry
 
@@ -75,7 +75,7 @@ def site(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         registry.override([Deck]),
     ):
         yield database
-        runtimes.current().control.postponed.forget()
+        runtimes.current().control.retry_queue.forget()
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def test_a_logout_in_a_transaction_before_migrate_is_the_users_own_and_counts_af
         assert response.status_code == 200
         assert names() == ["after", "before"]
         assert browser.cookies["sessionid"].value == ""
-        postponed = runtimes.current().control.postponed
+        postponed = runtimes.current().control.retry_queue
         assert len(postponed) == 1
     assert postponed.flush(20)
     assert runtimes.current().log.heads([TOPIC])[TOPIC].offset == 1
@@ -154,7 +154,7 @@ def test_a_change_of_users_in_a_transaction_before_migrate_is_committed(
         transaction.on_commit(lambda: ran.append("after"), using=site)
     assert ran == ["before", "after"]
     assert "after" in names()
-    assert len(runtimes.current().control.postponed) == 1
+    assert len(runtimes.current().control.retry_queue) == 1
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -199,7 +199,7 @@ def test_what_the_user_had_broken_is_theirs_and_nothing_is_ordered(
         )
     assert not caplog.records
     assert runtimes.current().log.heads([TOPIC])[TOPIC].offset == before
-    assert len(runtimes.current().control.postponed) == 0
+    assert len(runtimes.current().control.retry_queue) == 0
 
 
 def test_a_transaction_by_hand_commits_and_rolls_back_what_was_ordered_and_published(site: str) -> None:
@@ -232,7 +232,7 @@ def test_a_transaction_by_hand_survives_an_order_before_migrate(site: str) -> No
         finally:
             transaction.set_autocommit(True, using=site)
     assert names() == ["after", "before", "captains"]
-    assert len(runtimes.current().control.postponed) == 1
+    assert len(runtimes.current().control.retry_queue) == 1
 
 
 class _Session:
@@ -343,7 +343,7 @@ def test_with_a_redis_that_is_away_users_still_log_out_and_their_hooks_run(
             transaction.on_commit(lambda: ran.append("after"), using=site)
         assert names() == ["after", "before"]
         assert ran == ["before", "after"]
-        runtimes.current().control.postponed.forget()
+        runtimes.current().control.retry_queue.forget()
 
 
 # ── what the user asked for ──────────────────────────────────────────────────────────────────────────────────────────

@@ -9,9 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from holdfast import Event, Keep, Topic, wiring
-from holdfast.hub import runtime
-from holdfast.hub.control import TOPIC
+from holdfast import Event, Keep, Topic, runtime, wiring
+from holdfast.control.commands import TOPIC
 from holdfast.log.base import Draft, LogUnavailable
 from holdfast.log.database import DatabaseLog
 from holdfast.topics.registry import registry

@@ -10,11 +10,10 @@ from django.template import Context, Template, TemplateSyntaxError
 from django.test import RequestFactory, override_settings
 from django.urls import set_script_prefix
 
-from holdfast import Keep, Position, Topic
-from holdfast.hub import runtime
-from holdfast.hub.threads import Inline
+from holdfast import Keep, Position, Topic, runtime
 from holdfast.log.base import Draft
 from holdfast.log.memory import MemoryLog
+from holdfast.threads.threads import Inline
 
 
 class Room(Topic):

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from holdfast import runtime as runtimes
 from holdfast import wiring
 from holdfast.asgi import answering_readiness
 from holdfast.backplane.memory import MemoryBackplane
-from holdfast.hub import runtime as runtimes
-from holdfast.hub.runtime import Runtime
-from holdfast.hub.threads import Inline, Threads
 from holdfast.log.memory import MemoryLog
+from holdfast.runtime import Runtime
+from holdfast.threads.threads import Inline, Threads
 
 
 class Unreachable(MemoryBackplane):

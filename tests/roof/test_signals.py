@@ -15,8 +15,8 @@ from django.urls import path
 
 import holdfast
 from holdfast import Event, Topic
-from holdfast.hub import runtime as runtimes
-from holdfast.hub.control import TOPIC
+from holdfast import runtime as runtimes
+from holdfast.control.commands import TOPIC
 from holdfast.log.base import LogUnavailable
 from holdfast.testing import Live, LiveClient
 from holdfast.topics.registry import registry

@@ -21,7 +21,7 @@ import holdfast
 from holdfast import Event, Presence, Topic, action, sessions, signals
 from holdfast.connections.caller import Caller, user_id
 from holdfast.connections.reauthorize import Claim
-from holdfast.hub.control import Disconnect, Order, Recheck
+from holdfast.control.commands import ControlCommand, Disconnect, Recheck
 from holdfast.identity import identify
 from holdfast.topics.access import owner_of
 from holdfast.topics.owner import LONGEST
@@ -241,7 +241,7 @@ def test_me_and_text_can_be_made_of_a_user(user: Any, model: Any, pk: Any, text:
 def test_orders_signals_calls_and_members_know_the_user(
     user: Any, model: Any, pk: Any, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orders: list[Order] = []
+    orders: list[ControlCommand] = []
     monkeypatch.setattr(signals, "_give", orders.append)
     key = sign_in(user)
 

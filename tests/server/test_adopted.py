@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.hub.prepared import Burst, Prepared
 from holdfast.server import adopted
 from holdfast.server.adopted import AdoptedProtocol
+from holdfast.streams.prepared import Burst, Prepared
 
 from .frames import BINARY, CONTINUATION, PING, PONG, TEXT, close, frame
 from .wire import Peer, Wire, settle

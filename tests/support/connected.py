@@ -6,20 +6,20 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from holdfast import Topic
+from holdfast import runtime as runtimes
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.connections.connection import Connection
 from holdfast.connections.reauthorize import Claim
 from holdfast.connections.service import Policy, Service
-from holdfast.hub import runtime as runtimes
 from holdfast.hub.hub import Timing
-from holdfast.hub.prepared import Burst
-from holdfast.hub.runtime import Runtime
-from holdfast.hub.threads import Threads
 from holdfast.limits.memory import MemoryLimiter
 from holdfast.log.base import Log
 from holdfast.log.memory import MemoryLog
 from holdfast.protocol.codec import JSON
+from holdfast.runtime import Runtime
 from holdfast.session.session import Limits
+from holdfast.streams.prepared import Burst
+from holdfast.threads.threads import Threads
 from holdfast.topics.registry import Registry
 
 from .clock import turns

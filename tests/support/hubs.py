@@ -7,15 +7,15 @@ from typing import Any, ParamSpec, TypeVar
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.hub.admission import Snapshot
 from holdfast.hub.hub import Hub, Timing
-from holdfast.hub.prepared import Burst
 from holdfast.hub.publisher import Publisher
-from holdfast.hub.slow import Slow
-from holdfast.hub.stream import Subscription
 from holdfast.log.base import Draft, Log
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import PresenceStore
 from holdfast.protocol.frames import JoinedPayload, Reset
 from holdfast.protocol.positions import Position
+from holdfast.streams.prepared import Burst
+from holdfast.streams.slow import Slow
+from holdfast.streams.stream import Subscription
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Listener:
 
     def _settle(self) -> None:
         if self.subscription is not None:
-            self.subscription.stream.settle()
+            self.subscription.stream.flush()
 
     def write(self, burst: Burst) -> None:
         assert self.ready, "events were written to an outlet that is not ready"
@@ -225,4 +225,4 @@ def publish(
     for payload in payloads:
         server.publisher.publish([draft(payload, topic, exclude)], durable=durable)
         for stream in server.hub._streams.values():
-            stream.settle()
+            stream.flush()

@@ -9,9 +9,6 @@ import msgspec
 
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.hub.hub import Timing
-from holdfast.hub.prepared import Burst
-from holdfast.hub.room import Attending
-from holdfast.hub.threads import Inline
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import (
     Change,
@@ -24,6 +21,9 @@ from holdfast.presence.base import (
 )
 from holdfast.presence.memory import MemoryPresence
 from holdfast.protocol.frames import JoinedPayload
+from holdfast.roster.local import Attendance
+from holdfast.streams.prepared import Burst
+from holdfast.threads.threads import Inline
 
 from .hubs import TOPIC, Listener, Server
 
@@ -184,8 +184,8 @@ def _id(info: msgspec.Raw) -> str:
     return found
 
 
-def attending(member: str | None, limit: int = LIMIT) -> Attending:
-    return Attending(member=member, info=b'{"id":"%b","since":1}' % (member or "").encode(), limit=limit)
+def attending(member: str | None, limit: int = LIMIT) -> Attendance:
+    return Attendance(member=member, info=b'{"id":"%b","since":1}' % (member or "").encode(), limit=limit)
 
 
 class Harbour:
@@ -233,7 +233,7 @@ class Harbour:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.server.backplane.stop()
-        for room in self.presence._rooms.values():
+        for room in self.presence._topics.values():
             room.close()
         self.clients.clear()
 

@@ -10,12 +10,12 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 import holdfast
 from holdfast import Event, Topic, wiring
+from holdfast import runtime as runtimes
 from holdfast.backplane.redis import RedisBackplane
-from holdfast.hub import runtime as runtimes
-from holdfast.hub.runtime import Runtime
-from holdfast.hub.threads import Inline, Threads
 from holdfast.log.memory import MemoryLog
+from holdfast.runtime import Runtime
 from holdfast.stores.redis import RedisStore
+from holdfast.threads.threads import Inline, Threads
 from tests.services.redis import RedisServer
 from tests.support.hubs import draft
 
@@ -78,9 +78,9 @@ def test_it_waits_no_longer_than_it_may(own_redis: RedisServer) -> None:
 
 def test_orders_that_the_log_did_not_take_are_waited_for(own_redis: RedisServer) -> None:
     with publishing(own_redis) as made:
-        made.control.postponed.keep([draft(1)])
+        made.control.retry_queue.keep([draft(1)])
         assert holdfast.flush(10)
-        assert not made.control.postponed
+        assert not made.control.retry_queue
 
 
 def test_a_process_that_has_published_nothing_has_nothing_to_wait_for() -> None:

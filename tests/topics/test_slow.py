@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from holdfast import Event, Keep, Slow, Topic
-from holdfast.hub.slow import Kind
+from holdfast.streams.slow import SlowKind
 
 
 class Price(Event):
@@ -25,7 +25,7 @@ def declare(slow: Any, *, keep: Keep | None = None, events: Any = (Price,)) -> t
 def test_without_a_choice_the_oldest_events_are_dropped() -> None:
     declared = declare(None).declared.slow
     assert declared == Slow.drop()
-    assert (declared.kind, declared.buffer_bytes) == (Kind.DROP, 65536)
+    assert (declared.kind, declared.buffer_bytes) == (SlowKind.DROP, 65536)
 
 
 @pytest.mark.parametrize(

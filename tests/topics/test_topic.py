@@ -7,11 +7,10 @@ from typing import Any, cast
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 
-from holdfast import Event, Keep, Position, Topic
-from holdfast.hub import runtime
-from holdfast.hub.threads import Inline, Threads
+from holdfast import Event, Keep, Position, Topic, runtime
 from holdfast.log.base import Draft
 from holdfast.log.memory import MemoryLog
+from holdfast.threads.threads import Inline, Threads
 from holdfast.topics.declaration import Mode
 
 

@@ -10,13 +10,13 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections, transaction
 
 import holdfast
+from holdfast import runtime
 from holdfast.backplane.memory import MemoryBackplane
-from holdfast.hub import runtime
-from holdfast.hub.control import TOPIC as ORDERS
+from holdfast.control.commands import TOPIC as ORDERS
 from holdfast.hub.hub import Hub
-from holdfast.hub.runtime import Runtime
-from holdfast.hub.threads import Threads
 from holdfast.log.database import DatabaseLog
+from holdfast.runtime import Runtime
+from holdfast.threads.threads import Threads
 from tests.log.events import numbers
 from tests.log.transactions import rolled_back
 from tests.topics.test_topic import Posted, Room, Typing

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from holdfast.hub.surroundings import HandlerInfo
-from holdfast.hub.threads import Threads
+from holdfast.threads.handler_context import HandlerInfo
+from holdfast.threads.threads import Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic

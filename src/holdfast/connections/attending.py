@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from django.utils.crypto import salted_hmac
 
-from holdfast.hub.room import Attending
-from holdfast.hub.surroundings import HandlerInfo
-from holdfast.hub.threads import Threads
 from holdfast.protocol.frames import Member
+from holdfast.roster.local import Attendance
+from holdfast.threads.handler_context import HandlerInfo
+from holdfast.threads.threads import Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.encoding import encode_returned
 from holdfast.topics.topic import Topic
@@ -20,17 +20,17 @@ META_BYTES = 1024
 """The most that may be told of one member, as JSON: everybody who joins is told it of everybody."""
 
 
-async def attending(threads: Threads, topic: Topic, caller: Caller) -> Attending | None:
+async def attending(threads: Threads, topic: Topic, caller: Caller) -> Attendance | None:
     """``None`` for a topic without presence. An error in ``presence_meta`` is its author's, and is raised."""
     presence = topic.declared.presence
     if presence is None:
         return None
     if caller.user_id is None and not presence.anonymous:
-        return Attending(member=None, info=b"", limit=presence.list_limit)
+        return Attendance(member=None, info=b"", limit=presence.list_limit)
     member = caller.user_id or anonymous_id(caller.client)
     meta = await _meta(threads, topic, caller)
     info = msgspec.json.encode(Member(id=member, since=int(time.time()), meta=meta))
-    return Attending(member=member, info=info, limit=presence.list_limit)
+    return Attendance(member=member, info=info, limit=presence.list_limit)
 
 
 def anonymous_id(client: str) -> str:

@@ -15,12 +15,12 @@ from itertools import chain, repeat
 import msgspec
 from django.db import DatabaseError, transaction
 
-from holdfast.hub.threads import Inline, Threads
 from holdfast.limits.base import Limiter
 from holdfast.log.base import Answer, Claim, Log
 from holdfast.protocol import codes
 from holdfast.protocol.frames import ErrorPayload
 from holdfast.session.session import RETRY_SECONDS
+from holdfast.threads.threads import Inline, Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic

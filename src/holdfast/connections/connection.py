@@ -36,7 +36,7 @@ logger = logging.getLogger("holdfast.connections")
 
 class Connection:
     """Drives one session. The transport that made it tells it what happens: :meth:`receive`, :meth:`socket_full`,
-    :meth:`paused`, :meth:`resumed`, :meth:`closed`. It is what the hub writes to (an :class:`~holdfast.hub.outlet.Outlet`) and what
+    :meth:`paused`, :meth:`resumed`, :meth:`closed`. It is what the hub writes to (an :class:`~holdfast.streams.subscriber.Subscriber`) and what
     the hub's wheel watches. It owns no task while nothing happens. For the event loop's thread only."""
 
     __slots__ = (

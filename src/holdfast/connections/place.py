@@ -1,7 +1,7 @@
 """A topic that a connection has joined."""
 
-from holdfast.hub.stream import Subscription
 from holdfast.protocol.codes import Code
+from holdfast.streams.stream import Subscription
 from holdfast.topics.topic import Topic
 
 NOT_TRUSTED = float("-inf")

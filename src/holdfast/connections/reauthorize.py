@@ -12,10 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.hub.hub import Hub
-from holdfast.hub.surroundings import HandlerInfo
-from holdfast.hub.threads import Threads
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
+from holdfast.threads.handler_context import HandlerInfo
+from holdfast.threads.threads import Threads
 
 from .admission import Pair, may_all_join
 from .failures import code_of, report

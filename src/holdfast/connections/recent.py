@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from holdfast.hub.control import Disconnect, EndSession, Evict, Order, Recheck
+from holdfast.control.commands import ControlCommand, Disconnect, EndSession, Evict, Recheck
 
 EVERYBODY = ""
 EVERYWHERE = ""
@@ -24,7 +24,7 @@ class Recent:
         self._turned = float("-inf")
         self._newest_when_turned = 0
 
-    def add(self, order: Order, now: float) -> None:
+    def add(self, order: ControlCommand, now: float) -> None:
         self._turn(now)
         self.newest += 1
         for key in _keys(order):
@@ -89,7 +89,7 @@ def _of_session(session: str) -> str:
     return f"!!{session}"  # as no route begins
 
 
-def _keys(order: Order) -> Iterator[tuple[str, str]]:
+def _keys(order: ControlCommand) -> Iterator[tuple[str, str]]:
     """Whom an order concerns, and where."""
     match order:
         case Evict(owners=owners, topic=topic):

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from holdfast.hub.surroundings import HandlerInfo
 from holdfast.protocol.codes import Code
 from holdfast.protocol.frames import ErrorPayload
+from holdfast.threads.handler_context import HandlerInfo
 from holdfast.topics.action import Action
 from holdfast.topics.topic import Topic
 

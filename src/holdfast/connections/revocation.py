@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from holdfast.hub.control import Disconnect, EndSession, Evict, Order, Recheck
+from holdfast.control.commands import ControlCommand, Disconnect, EndSession, Evict, Recheck
 from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 
@@ -25,7 +25,7 @@ def fingerprint(session_key: str) -> str:
 
 
 class Revocation:
-    """The follower of a service's connections (:class:`holdfast.hub.control.Follower`). For the event loop.
+    """The follower of a service's connections (:class:`holdfast.control.control.CommandHandler`). For the event loop.
 
     ``handshake_seconds``: how long after an order a connection may still come that was authenticated before it.
     ``fresh_seconds``: the same after the start of the hub, before which no orders were heard.
@@ -61,7 +61,7 @@ class Revocation:
         """The server says that no handshake had begun when the hub was started."""
         self._fresh_until = float("-inf")
 
-    def carry_out(self, orders: Sequence[Order]) -> None:
+    def carry_out(self, orders: Sequence[ControlCommand]) -> None:
         if self._hub is None:
             return
         now = self._hub.loop.time()
@@ -73,7 +73,7 @@ class Revocation:
             for order in (*everybody, *concerned.get(connection.owner, ())):
                 self._carry_out(order, connection)
 
-    def _carry_out(self, order: Order, connection: "Connection") -> None:
+    def _carry_out(self, order: ControlCommand, connection: "Connection") -> None:
         match order:
             case Evict(topic=topic, owners=owners, reason=reason):
                 connection.evict(topic, codes.EVICTED, reason)
@@ -121,9 +121,9 @@ class Revocation:
         await self._reauthorization.settled(connection)
 
 
-def _by_owner(orders: Iterable[Order]) -> dict[str, list[Order]]:
+def _by_owner(orders: Iterable[ControlCommand]) -> dict[str, list[ControlCommand]]:
     """Orders by whom they concern; ``""`` is everybody."""
-    concerned: dict[str, list[Order]] = {}
+    concerned: dict[str, list[ControlCommand]] = {}
     for order in orders:
         match order:
             case Disconnect(owner=owner) | EndSession(owner=owner):

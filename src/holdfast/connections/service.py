@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.hub.runtime import Runtime
 from holdfast.limits.base import Limiter
+from holdfast.runtime import Runtime
 from holdfast.session.session import Limits
 from holdfast.topics.owner import owner_of_key
 from holdfast.topics.registry import Registry

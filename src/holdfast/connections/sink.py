@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from holdfast.hub.prepared import Burst
+from holdfast.streams.prepared import Burst
 
 
 class Sink(Protocol):

@@ -3,9 +3,9 @@
 from typing import Any, cast
 
 from holdfast.hub.admission import Snapshot
-from holdfast.hub.runtime import Runtime
-from holdfast.hub.surroundings import HandlerInfo
 from holdfast.protocol.positions import Position
+from holdfast.runtime import Runtime
+from holdfast.threads.handler_context import HandlerInfo
 from holdfast.topics.declaration import Mode
 from holdfast.topics.encoding import encode_returned
 from holdfast.topics.topic import Topic

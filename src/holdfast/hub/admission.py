@@ -7,9 +7,8 @@ import msgspec
 from holdfast.log.base import LogUnavailable, Trimmed
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
-
-from .order import Order
-from .stream import Stream
+from holdfast.streams.log_follower import LogFollower
+from holdfast.streams.stream import Stream
 
 SNAPSHOT_TRIES = 5
 
@@ -20,8 +19,8 @@ Snapshot = Callable[[], Awaitable[tuple[Position | None, bytes]]]
 class Admission:
     """Answers the joins of one hub."""
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, follower: LogFollower) -> None:
+        self._follower = follower
 
     async def answer(
         self, stream: Stream, since: Position | None, snapshot: Snapshot | None
@@ -58,7 +57,7 @@ class Admission:
                 position.offset >= asked.offset or stream.generation != asked.generation
             ):
                 return position, state
-            await self._order.examine(stream)  # one of the two knows an older log
+            await self._follower.examine(stream)  # one of the two knows an older log
         raise LogUnavailable(f"the log of topic {stream.name!r} is rebuilt all the time")
 
     async def _can_follow(self, stream: Stream, since: Position) -> bool:
@@ -68,23 +67,22 @@ class Admission:
         what this process itself has passed on.
         """
         if since.epoch != stream.epoch or since.offset > stream.offset or _other(stream, since):
-            if _other(stream, since):
-                stream.doubted = stream.position
-            await self._order.examine(stream)  # the client may know more than this process
-            ahead = since.offset > max(stream.wanted, stream.offset)
+            doubting = stream.position if _other(stream, since) else None
+            await self._follower.examine(
+                stream, doubting=doubting
+            )  # the client may know more than this process
+            ahead = since.offset > max(stream.progress.wanted, stream.offset)
             if since.epoch != stream.epoch or ahead or _other(stream, since):
                 return False
         if since.offset == stream.offset or (since.offset > stream.offset and not since.stamp):
             return True
         try:
-            page = await self._order.replay.page(stream, since.offset, since.stamp)
+            page = await self._follower.page(stream, since.offset, since.stamp)
         except Trimmed:
             return False
         if not page and since.offset < stream.offset:
-            stream.doubted = (
-                stream.position
-            )  # the log ended before what was passed on, whatever has come since
-            await self._order.examine(stream)
+            # The log ended before what was emitted, whatever has come since.
+            await self._follower.examine(stream, doubting=stream.position)
         return (bool(page) or since.offset >= stream.offset) and since.epoch == stream.epoch
 
 

@@ -1,7 +1,7 @@
-"""Who listens to what in this process: opening and closing streams, joining them, and bringing them the news.
+"""The hub: opens and closes the streams of one process, lets subscribers join them, and delivers messages to them.
 
-What a stream does with the news is decided in ``order.py``. The heads of all streams are compared with the log's now
-and then, so that even news lost without a trace are made good.
+:mod:`holdfast.streams.log_follower` decides what a stream does with entries. The hub compares the heads of all streams with
+the log's every few seconds, which repairs even the loss of a message that left no trace.
 
 Everything here runs on one event loop and is not thread-safe, except :meth:`Hub.deliver`.
 """
@@ -19,32 +19,35 @@ from holdfast.presence.base import Change, PresenceStore
 from holdfast.presence.memory import MemoryPresence
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
+from holdfast.roster.local import Attendance
+from holdfast.roster.tracker import PresenceTracker
+from holdfast.streams.conflation import Ticks
+from holdfast.streams.log_follower import LogFollower
+from holdfast.streams.prepared import Prepared
+from holdfast.streams.slow import Counters, Slow
+from holdfast.streams.stream import Stream, Subscription
+from holdfast.streams.subscriber import Subscriber
+from holdfast.threads.threads import Inline, Threads
 
 from . import news
 from .admission import Admission, Snapshot
-from .conflation import Ticks
-from .order import Order
-from .outlet import Outlet
-from .prepared import Prepared
-from .presence import Presence
-from .replay import reset
-from .room import Attending
-from .slow import Counters, Slow
-from .stream import Stream, Subscription
-from .threads import Inline, Threads
-from .wheel import Wheel
+from .timer_wheel import TimerWheel
 
 logger = logging.getLogger("holdfast.hub")
 
 DROP = Slow.drop()
 
 GroupEvents = Callable[[str, dict[str, object]], "tuple[str, bytes] | None"]
-"""Makes an event (name and JSON payload) of a message that other code sent to a topic's group, or refuses it."""
+"""Turns a message that other code sent to a topic's group into an event (name and JSON payload); ``None`` refuses it."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """In seconds. ``patience``: how long news may overtake one another before the log is asked. ``lease``: after how long
-    of silence the members of this server are taken for gone. ``rates`` says whether the rates of topics count."""
+    """Times of a hub, in seconds.
+
+    ``compare``: between two comparisons with the log. ``patience``: how long messages may overtake one another before the log
+    is read. ``linger``: how long a stream without subscribers stays open. ``lease``: how long this server's members stay
+    listed after its last heartbeat. ``rates`` says whether the rates of topics are applied.
+    """
 
     compare: float = 2.0
     patience: float = 0.01
@@ -77,17 +80,17 @@ class Hub:
         self._batches_found = batches_found
         self._streams: dict[str, Stream] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._early: dict[str, list[Batch]] = {}  # news of topics that are just being opened
+        self._early: dict[str, list[Batch]] = {}  # entries of topics that are just being opened
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._order = Order(log, threads, patience=self._timing.patience, spawn=self._spawn)
-        self._admission = Admission(self._order)
+        self.follower = LogFollower(log, threads, patience=self._timing.patience, spawn=self._spawn)
+        self._admission = Admission(self.follower)
         store = presence or MemoryPresence()
         self._tells_presence = store.shared and backplane.shared
-        self.presence = Presence(
+        self.presence = PresenceTracker(
             store, seconds=self._timing.lease, send=self._send_presence, spawn=self._spawn
         )
-        self.wheel = Wheel()
+        self.wheel = TimerWheel()
         self.counters = Counters()
         self.loop = asyncio.get_running_loop()
         self._ticks = Ticks(self.loop)
@@ -102,9 +105,9 @@ class Hub:
         self._spawn(self._turn_forever())
 
     async def stop(self) -> None:
-        """End everything. What is still being read or opened is cut off; nothing more is written, and nobody can join."""
+        """Cancel all reads and joins under way, end all subscriptions, and refuse further joins."""
         self._stopped = True
-        tasks = (*self._tasks, *self._opening.values(), *self._order.replay.tasks)
+        tasks = (*self._tasks, *self._opening.values(), *self.follower.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -122,7 +125,7 @@ class Hub:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            logger.error("a task of the hub failed", exc_info=task.exception())
+            logger.error("a background task of the hub failed", exc_info=task.exception())
 
     async def _turn_forever(self) -> None:
         while True:
@@ -135,34 +138,40 @@ class Hub:
             await self._compare_quietly()
 
     async def _tidy_forever(self) -> None:
-        """What may have to wait for the backplane, or for the presence store, and must not keep the log waiting."""
+        """Do the work that may have to wait for the backplane or the presence store, apart from comparisons with the log."""
         while True:
             await asyncio.sleep(self._timing.compare)
             await self.presence.compare_quietly()
             await self._close_idle_streams()
 
     async def _compare_quietly(self) -> None:
-        """What the promises rest on must go on, whatever went wrong this time."""
+        """As :meth:`compare`; logs errors instead of raising them. Delivery depends on the next comparison taking place."""
         try:
             await self.compare()
         except LogError as error:
-            logger.warning("the log could not be compared with: %s", error)
+            logger.warning(
+                "streams could not be compared with the log; trying again in %g seconds: %s",
+                self._timing.compare,
+                error,
+            )
         except Exception:
-            logger.exception("the log could not be compared with")
+            logger.exception(
+                "streams could not be compared with the log; trying again in %g seconds", self._timing.compare
+            )
 
     # ── joining and leaving ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def join(
         self,
         topic: str,
-        outlet: Outlet,
+        outlet: Subscriber,
         announce: Callable[[JoinedPayload], bool],
         *,
         durable: bool,
         slow: Slow = DROP,
         since: Position | None = None,
         snapshot: Snapshot | None = None,
-        attending: Attending | None = None,
+        attending: Attendance | None = None,
     ) -> Subscription | None:
         """Subscribe ``outlet`` to ``topic``.
 
@@ -191,35 +200,35 @@ class Hub:
             stream.visitors -= 1
             stream.rest(self.loop.time())
 
-    def _subscribe(self, stream: Stream, outlet: Outlet, offset: int, stamp: int) -> Subscription:
+    def _subscribe(self, stream: Stream, outlet: Subscriber, offset: int, stamp: int) -> Subscription:
         subscription = Subscription(stream, outlet, offset, stamp)
         stream.add(subscription)
         if stream.durable:
-            self._order.replay.advance(subscription)
+            self.follower.advance(subscription)
         else:
             stream.go_live(subscription)
         return subscription
 
     def leave(self, subscription: Subscription) -> None:
-        """Nothing more is written for this subscription."""
+        """End a subscription. Nothing more is written for it."""
         self.presence.leave(subscription)
         subscription.stream.remove(subscription, self.loop.time())
 
     def resume(self, subscription: Subscription) -> None:
-        """The outlet is ready again: go on where the subscription stands."""
+        """Go on from where the subscription stands: its subscriber is ready again."""
         if not subscription.live:
-            self._order.replay.advance(subscription)
+            self.follower.advance(subscription)
         elif subscription.backlog is not None:
             if subscription.backlog.lost:
                 subscription.backlog.lost = False
-                subscription.outlet.write_reset(reset(subscription.stream, "interrupted"))
+                subscription.subscriber.write_reset(subscription.stream.reset("interrupted"))
             subscription.release()
         self.presence.resume(subscription)
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def _visit(self, topic: str, durable: bool, slow: Slow) -> Stream:
-        """The topic's stream, which stays open at least until its ``visitors`` are counted down again."""
+        """Return the topic's stream. It stays open at least until the caller counts its ``visitors`` down again."""
         while (stream := self._streams.get(topic)) is None:
             if self._stopped:
                 raise LogUnavailable("the hub has stopped")
@@ -232,7 +241,7 @@ class Hub:
         return stream
 
     async def _open(self, topic: str, durable: bool, slow: Slow) -> None:
-        """Listen first and then read the head: what is published in between is in one of the two."""
+        """Subscribe first and then read the head, so that entries published in between are in one of the two."""
         kept = slow if self._timing.rates else msgspec.structs.replace(slow, rate=None)
         stream = Stream(topic, kept, self.counters, self._ticks)
         stream.rest(self.loop.time())
@@ -252,7 +261,7 @@ class Hub:
             del self._opening[topic]
         self._streams[topic] = stream
         for batch in self._early.pop(topic):
-            self._order.take(stream, batch)
+            self.follower.on_entries(stream, batch)
 
     async def _close_idle_streams(self) -> None:
         now = self.loop.time()
@@ -270,11 +279,11 @@ class Hub:
         closing.set_result(None)
 
     async def _unsubscribe(self, topic: str) -> None:
-        """What may arrive nevertheless does no harm."""
+        """Unsubscribe from the backplane. If that fails, messages that still arrive are ignored."""
         try:
             await self._backplane.unsubscribe(topic)
         except Exception:
-            logger.exception("the backplane did not unsubscribe from topic %r", topic)
+            logger.exception("topic %r could not be unsubscribed from the backplane", topic)
 
     # ── news ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -317,7 +326,7 @@ class Hub:
         )
         if stream is not None and event is not None:
             name, payload = event
-            stream.pass_on([Prepared(topic, name, payload)])
+            stream.emit_ephemeral([Prepared(topic, name, payload)])
 
     def _take(self, topic: str, item: news.News) -> None:
         stream = self._streams.get(topic)
@@ -325,11 +334,11 @@ class Hub:
             self.presence.take(topic, item.change())
         elif isinstance(item, news.Passing):
             if stream is not None:
-                stream.pass_on(
+                stream.emit_ephemeral(
                     [Prepared(topic, name, payload, exclude=x) for name, payload, x in item.events]
                 )
         elif stream is not None:
-            self._order.take(stream, item.batch(topic))
+            self.follower.on_entries(stream, item.batch(topic))
         elif topic in self._early:
             self._early[topic].append(item.batch(topic))
 
@@ -345,7 +354,7 @@ class Hub:
     # ── comparing with the log ───────────────────────────────────────────────────────────────────────────────────────
 
     async def compare(self) -> None:
-        """Finish what dead processes left unnumbered, and move every stream to where its log is."""
+        """Number the entries that processes left unnumbered when they died, and move every stream to where its log is."""
         if self._batches_found is not None:
             batches = await self._threads.run(self._log.sweep)
             if batches:
@@ -356,14 +365,14 @@ class Hub:
         heads = await self._threads.run(self._log.heads, list(asked))
         for name, (stream, mark) in asked.items():
             if not stream.closed:
-                self._order.match(stream, heads[name], mark)
+                self.follower.match(stream, heads[name], mark)
 
     def interrupted(self) -> None:
-        """The backplane may have lost messages: say so where nothing can repair it, and repair the rest."""
+        """Handle a backplane that may have lost messages: reset topics without a log, and compare the others with theirs."""
         for stream in self._streams.values():
             if not stream.durable:
-                stream.settle()
+                stream.flush()
                 for subscription in stream.audience:
-                    subscription.outlet.write_reset(reset(stream, "interrupted"))
+                    subscription.subscriber.write_reset(stream.reset("interrupted"))
         self._spawn(self._compare_quietly())
         self.presence.interrupted()

@@ -9,11 +9,11 @@ from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Draft, Log, LogError
 from holdfast.log.transactions import when_committed
 from holdfast.presence.base import Change
+from holdfast.threads.threads import Inline, Threads
+from holdfast.threads.waiting_thread import in_waiting_thread
 
 from . import news
 from .hub import Hub
-from .threads import Inline, Threads
-from .waiting import in_waiting_thread
 
 logger = logging.getLogger("holdfast.publisher")
 

@@ -1,17 +1,17 @@
-"""Who is here: the members of topics, over all servers of one installation.
+"""Presence stores: the members of topics, over all servers of one installation.
 
-A server holds members under its **lease**, which it refreshes with one command for all of them. When a lease ends, any
-other server takes away what was held under it. A member is here while at least one lease holds it; how many connections
-a server counts for a member is that server's own business.
+A server holds members under its **lease**, which it refreshes with one command for all of them. When a lease ends, another
+server removes what was held under it. A member is listed while at least one lease holds it. Each server counts a member's
+connections itself.
 
 What a store promises:
 
-- **Atomicity.** A :class:`Write` to one topic happens at once or not at all, and so does each part of :meth:`clear`.
-  Of all who might say that a member came or went, exactly one gets the :class:`Change` that says so.
-- **Order.** Every change of a topic has a mark of its own and names the mark before it, so that who has heard of all
-  changes knows it, and who has not knows that too. A mark never comes twice, even when the store has lost its memory.
-- **Fencing.** What a lease that has ended still tries to write is refused, however late it comes.
-- **Loss.** The store may lose everything, or its last writes. Marks tell; servers write again what they hold.
+- **Atomicity.** A :class:`Write` to one topic happens as a whole or not at all, and so does each part of :meth:`clear`.
+  Of all callers that could have added or removed a member, exactly one gets the :class:`Change` that says so.
+- **Order.** Every change of a topic has a unique mark and names the mark before it. So a reader knows whether it has seen all
+  changes. A mark never comes twice, even when the store has lost its memory.
+- **Fencing.** A write under a lease that has ended is refused, however late it comes.
+- **Loss.** The store may lose everything, or its last writes. Marks show that, and servers write again what they hold.
 
 Asynchronous methods belong to the event loop that called :meth:`PresenceStore.start`.
 """
@@ -23,11 +23,11 @@ import msgspec
 
 
 class PresenceUnavailable(Exception):
-    """The store could not be asked. What was to be written may have been written."""
+    """The store did not answer. A write may or may not have been made."""
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):
-    """What one server changes in one topic. ``entering`` maps members to what clients are told of them, as JSON."""
+    """The change that one server makes in one topic. ``entering`` maps members to what clients get of them, as JSON."""
 
     topic: str
     entering: Mapping[str, bytes] = {}
@@ -35,10 +35,10 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a write for everybody: who is here that was not, and who is not any more.
+    """The effect of a write for all servers: the members that are listed now and were not, and those that are no longer.
 
-    ``mark`` is the topic's mark after it, ``before`` the one that it follows; they are equal when nothing changed for
-    others. ``joined`` is ``None`` where the list was left out because it is too long; ``count`` is always there.
+    ``mark`` is the topic's mark after the write, ``before`` the one that it follows. They are equal if the write changed
+    nothing for others. ``joined`` is ``None`` if the list was left out because it is too long. ``count`` is always there.
     """
 
     before: str
@@ -49,7 +49,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Roster(msgspec.Struct, frozen=True, kw_only=True):
-    """A topic's members at one moment. ``members`` is ``None`` if there are more than were asked for."""
+    """A topic's members at one moment. ``members`` is ``None`` if there are more than the given limit."""
 
     mark: str
     count: int
@@ -57,75 +57,76 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refreshed(msgspec.Struct, frozen=True, kw_only=True):
-    """``alive``: the lease goes on. ``ended``: leases of others that ended, for the caller to :meth:`clear`."""
+    """The answer to :meth:`PresenceStore.refresh`. ``alive``: the lease goes on. ``ended``: leases of other servers that have
+    ended, for the caller to :meth:`~PresenceStore.clear`."""
 
     alive: bool
     ended: tuple[str, ...] = ()
 
 
 Tell = Callable[[str, Change], None]
-"""Called with a topic and what changed there."""
+"""Called with a topic and a change of its members."""
 
 
 def number(mark: str) -> int:
-    """How many changes the topic had seen at a mark. Counts from 0 again in a store that lost its memory."""
+    """Return the number of changes up to a mark. It starts at 0 again in a store that has lost its memory."""
     return int(mark.partition("-")[0] or 0)
 
 
 class PresenceStore(ABC):
-    """Where members are kept. All but :meth:`members` raise :class:`PresenceUnavailable`."""
+    """A store of members. All methods but :meth:`members` raise :class:`PresenceUnavailable` if it does not answer."""
 
     shared: bool = True
-    """Do other processes see what is written here?"""
+    """Do other processes see what this process writes?"""
 
     @abstractmethod
     async def start(self) -> None:
-        """Be ready to be asked on the running event loop."""
+        """Prepare for use on the running event loop."""
 
     @abstractmethod
     async def stop(self) -> None:
-        """Give back what :meth:`start` took."""
+        """Release the resources that :meth:`start` acquired."""
 
     @abstractmethod
     async def open(self, lease: str, seconds: float) -> None:
-        """Begin a lease, under a name that was never used before."""
+        """Begin a lease. Its name was never used before."""
 
     @abstractmethod
     async def refresh(self, lease: str, seconds: float) -> Refreshed:
-        """Let the lease last for ``seconds`` from now, unless it has ended, and look for those of others that have. Who
-        has no lease, ``""``, only looks.
+        """Let the lease last for ``seconds`` from now, unless it has ended, and find leases of other servers that have ended.
+        A caller without a lease passes ``""``.
 
-        An ended lease is given to one caller at a time, and to another if that one does not clear it in ``seconds``.
+        An ended lease is given to one caller at a time, and to another one if that caller does not clear it in ``seconds``.
         """
 
     @abstractmethod
     async def change(self, lease: str, writes: Sequence[Write]) -> Sequence[Change | None]:
-        """Write under a lease; ``None`` in place of a write that was refused because the lease has ended.
+        """Write under a lease. Return the changes; ``None`` for a write that was refused because the lease has ended.
 
-        Writing what is there already, or taking away what is not, changes nothing.
+        Entering a member that the lease holds already, or removing one that it does not hold, changes nothing.
         """
 
     @abstractmethod
     async def held(self, lease: str, topics: Sequence[str]) -> Sequence[frozenset[str]]:
-        """Which members the lease holds in each of the topics."""
+        """Return the members that the lease holds in each of the topics."""
 
     @abstractmethod
     async def forget(self, lease: str, topics: Sequence[str]) -> None:
-        """The lease holds nobody in these topics any more, and need not be cleared there."""
+        """Note that the lease holds no members in these topics any more, and need not be cleared there."""
 
     @abstractmethod
     async def clear(self, lease: str, tell: Tell) -> None:
-        """End a lease, if it has not ended, and take away everything that it held, telling the changes one by one."""
+        """End a lease, if it has not ended, and remove all members that it held. Calls ``tell`` with each change."""
 
     @abstractmethod
     async def read(self, topics: Sequence[tuple[str, int]]) -> Sequence[Roster]:
-        """Who is in each topic, if they are not more than the limit beside its name."""
+        """Return the members of each topic, if there are at most as many as the limit beside its name."""
 
     @abstractmethod
     async def marks(self, topics: Sequence[str]) -> Sequence[str]:
-        """The mark of each topic; ``""`` for one where nobody ever was, or not for a long time."""
+        """Return the mark of each topic; ``""`` for one that has had no members, or none for a long time."""
 
     @abstractmethod
     def members(self, topic: str, limit: int, tell: Tell) -> Roster:
-        """Who is in one topic, if they are not more than ``limit``, but for what leases hold there that have ended: that is
-        taken away first, and told. For any thread; blocks."""
+        """Return the members of one topic, if there are at most ``limit``. Members that ended leases hold there are removed
+        first, and ``tell`` is called with the changes. For any thread; blocks."""

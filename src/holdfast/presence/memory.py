@@ -12,11 +12,11 @@ from .base import Change, PresenceStore, Refreshed, Roster, Tell, Write
 logger = logging.getLogger("holdfast.presence")
 
 FORGET_SECONDS = 3600.0
-"""For how long the mark of a topic is kept that nobody is in any more: news of it may be late."""
+"""Seconds for which the mark of a topic without members is kept: messages about it may be late."""
 
 
-class Topic:
-    """One topic's members, and which leases hold them."""
+class TopicMembers:
+    """One topic's members, and the leases that hold them."""
 
     def __init__(self) -> None:
         self.mark = ""
@@ -50,8 +50,8 @@ class Topic:
 
 
 class MemoryPresence(PresenceStore):
-    """``clock`` is in seconds. ``has_others`` says whether other processes serve clients, whose members are not in here: then
-    the first use is followed by a warning."""
+    """A store in this process's memory. ``clock`` is in seconds. ``has_others`` says whether other processes serve clients,
+    whose members are not in here: then the first use logs a warning."""
 
     shared = False
 
@@ -61,10 +61,10 @@ class MemoryPresence(PresenceStore):
         self._clock = clock
         self._has_others = has_others
         self._lock = threading.RLock()
-        self._topics: dict[str, Topic] = {}
+        self._topics: dict[str, TopicMembers] = {}
         self._empty: dict[str, float] = {}  # since when
         self._leases: dict[str, float] = {}  # until when
-        self._ended: dict[str, float] = {}  # until when it is somebody's to clear
+        self._ended: dict[str, float] = {}  # until when it is being cleared
 
     async def start(self) -> None:
         pass
@@ -106,7 +106,7 @@ class MemoryPresence(PresenceStore):
     def _change(self, lease: str, write: Write) -> Change | None:
         if lease not in self._leases:
             return None
-        topic = self._topics.setdefault(write.topic, Topic())
+        topic = self._topics.setdefault(write.topic, TopicMembers())
         return self._noted(write.topic, topic.change(lease, write))
 
     def _noted(self, name: str, change: Change) -> Change:
@@ -147,7 +147,7 @@ class MemoryPresence(PresenceStore):
     async def read(self, topics: Sequence[tuple[str, int]]) -> Sequence[Roster]:
         self._warn_of_others()
         with self._lock:
-            return [self._topics.get(topic, Topic()).roster(limit) for topic, limit in topics]
+            return [self._topics.get(topic, TopicMembers()).roster(limit) for topic, limit in topics]
 
     async def marks(self, topics: Sequence[str]) -> Sequence[str]:
         with self._lock:
@@ -159,7 +159,7 @@ class MemoryPresence(PresenceStore):
             self._end_overdue()
             for lease in tuple(self._ended):
                 self._clear(lease, tell)
-            return self._topics.get(topic, Topic()).roster(limit)
+            return self._topics.get(topic, TopicMembers()).roster(limit)
 
     def _warn_of_others(self) -> None:
         if self._has_others is not None and self._has_others():

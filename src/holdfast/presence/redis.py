@@ -1,9 +1,9 @@
 """Members in Redis, or Valkey, one server, behind Sentinel, or a cluster.
 
-All that has to happen at once happens in a script (:mod:`.scripts`). In a cluster a topic and the leases may be on different
-nodes, so the fencing has two parts: a topic is noted under a living lease before it is first written to, and clearing a
-lease leaves a refusal behind in each topic that is noted. The refusals last for :data:`KEPT_SECONDS`; a server that slept
-for longer clears its old lease itself, after whatever it still wrote.
+Steps that have to happen at once happen in a script (:mod:`.scripts`). In a cluster a topic and the leases may be on
+different nodes, so the fencing has two parts. A topic is noted under a living lease before it is first written to, and
+clearing a lease leaves a refusal behind in each topic that is noted. The refusals last for :data:`KEPT_SECONDS`. A server that
+slept for longer clears its old lease itself, after anything it still wrote.
 
 Calls of one kind go out in one round trip, in a cluster in parallel.
 """
@@ -24,23 +24,23 @@ from .base import Change, PresenceStore, PresenceUnavailable, Refreshed, Roster,
 from .scripts import CHANGE, CLEAR, END, ENROL, LEAVE, LOOK, OPEN, READ, REFRESH
 
 KEPT_SECONDS = 3600
-"""For how long the mark of an empty topic is kept, and for how long an ended lease is refused there."""
+"""Seconds for which the mark of an empty topic is kept, and for which an ended lease is refused there."""
 
 CLEARED_AT_ONCE = 500
-"""Members that one call of a script takes away."""
+"""Members that one call of a script removes, at most."""
 
 TOPICS_AT_ONCE = 500
 CLUSTER_CALLS_AT_ONCE = 32
 CLEAR_SECONDS = 5.0
-"""How long somebody who ends a lease has to clear it before others do."""
+"""Seconds that a server has to clear a lease that it ends, before another server does."""
 
 
 class RedisPresence(PresenceStore):
-    """Keeps its names under ``<prefix>:presence:``."""
+    """A store in Redis. Its keys begin with ``<prefix>:presence:``."""
 
     def __init__(self, store: RedisStore) -> None:
         self._store = store
-        self._names = Names(store.prefix)
+        self._names = PresenceKeys(store.prefix)
         self._client: AsyncClient | None = None
         self._enrolled: defaultdict[str, set[str]] = defaultdict(set)  # topics that are noted, by lease
 
@@ -73,7 +73,7 @@ class RedisPresence(PresenceStore):
             part = topics[start : start + TOPICS_AT_ONCE]
             await self._clear(lease, part, tell)
             await self._one(LEAVE, (names.topics(lease), names.ended), lease, *part)
-        self._enrolled.pop(lease, None)  # somebody else here may have cleared it at the same time
+        self._enrolled.pop(lease, None)  # another task may have cleared it at the same time
 
     async def _clear(self, lease: str, topics: Sequence[str], tell: Tell) -> None:
         while topics:
@@ -102,7 +102,7 @@ class RedisPresence(PresenceStore):
         return Call(CHANGE, self._names.change(write.topic, lease), arguments)
 
     async def _enrol(self, lease: str, topics: set[str]) -> bool:
-        """Note the topics under the lease. ``False``: it has ended."""
+        """Note the topics under the lease. Return ``False`` if the lease has ended."""
         new = sorted(topics - self._enrolled[lease])
         names = self._names
         for start in range(0, len(new), TOPICS_AT_ONCE):
@@ -148,7 +148,7 @@ class RedisPresence(PresenceStore):
             return _roster(READ.call(client, names.read(topic), limit))
 
     def _clear_here(self, client: Client, lease: str, topic: str, tell: Tell) -> None:
-        """Take away what an ended lease holds in one topic. Somebody else may be at it, too."""
+        """Remove the members that an ended lease holds in one topic. Other processes may be doing so too."""
         topics = self._names.topics(lease)
         more = client.sismember(topics, topic)
         if not more:
@@ -173,7 +173,7 @@ class RedisPresence(PresenceStore):
         return answer
 
     async def _all(self, calls: Sequence[Call]) -> list[Any]:
-        """Call scripts: by their hashes, and those that Redis does not know (any more) by their text."""
+        """Call scripts by their hashes, and those that Redis does not know (any more) by their text."""
         with _answering():
             answers = await self._many([call.by_hash for call in calls])
             unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
@@ -195,7 +195,7 @@ class RedisPresence(PresenceStore):
             return answers
 
     async def _many(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Carry out commands: in a pipeline, or in a cluster, whose pipelines take no scripts, side by side."""
+        """Carry out commands in a pipeline; in a cluster, whose pipelines take no scripts, concurrently."""
         client = self._aclient
         if not self._store.clustered:
             pipeline = client.pipeline(transaction=False)
@@ -211,8 +211,8 @@ class RedisPresence(PresenceStore):
         return list(await asyncio.gather(*map(one, commands), return_exceptions=True))
 
 
-class Names:
-    """What the keys are called. What stands in braces decides where a cluster keeps a key."""
+class PresenceKeys:
+    """The names of the keys. The part in braces decides on which node a cluster keeps a key."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = f"{prefix}:presence:"
@@ -239,7 +239,7 @@ class Names:
 
 @contextlib.contextmanager
 def _answering() -> Generator[None]:
-    """Whatever Redis, or the way to it, did wrong: it could not be asked.
+    """Turn errors of Redis, and of the connection to it, into :class:`PresenceUnavailable`.
 
     A write on a connection that was closed a moment ago is an ``OSError`` on asyncio's own loop, and a ``RuntimeError`` on
     uvloop's, which redis-py does not expect.

@@ -1,18 +1,18 @@
-"""What happens inside Redis at once. Each script touches one topic, or the leases, so that all of its keys share a hash tag.
+"""Scripts that Redis runs atomically. Each touches one topic, or the leases, so that all of its keys share a hash tag.
 
-Of a topic ``T`` there are:
+The keys of a topic ``T``:
 
 ==================  ======  ============================================================================================
 ``{T}``             string  the mark: ``<number of changes>-<nonce>``
-``{T}:members``     hash    member to what clients are told of it
-``{T}:held``        hash    member to how many leases hold it
+``{T}:members``     hash    member to the info that clients get
+``{T}:held``        hash    member to the number of leases that hold it
 ``{T}:by:<lease>``  set     the members that the lease holds
-``{T}:ended:<lease>``  string  what the lease still writes is refused
+``{T}:ended:<lease>``  string  further writes under the lease are refused
 ==================  ======  ============================================================================================
 
-Of the leases: ``{leases}``, a sorted set of those that live by the time of their end (milliseconds of the server's clock);
-``{leases}:ended``, those that have ended by the time until which somebody is clearing them; and ``{leases}:<lease>``, the
-topics in which one may hold members. A topic is put there before anything is written to it.
+The keys of the leases: ``{leases}``, a sorted set of living leases by the time of their end (milliseconds of the server's
+clock); ``{leases}:ended``, a sorted set of ended leases by the time until which a server is clearing them; and
+``{leases}:<lease>``, the topics in which a lease may hold members. A topic is put there before anything is written to it.
 """
 
 from holdfast.stores.script import Script
@@ -64,7 +64,8 @@ end
 return answer(ARGV[1], ARGV[2], joined, left, 0)
 """
 )
-"""Returns nothing when the lease has ended; else the mark before, the mark, the count, who joined, who left, 0."""
+"""Returns nothing if the lease has ended; otherwise the mark before, the mark, the count, the members that joined, those that
+left, and 0."""
 
 CLEAR = Script(
     _CHANGE
@@ -76,7 +77,7 @@ for _, id in ipairs(redis.call('SPOP', KEYS[4], ARGV[3])) do drop(id, left) end
 return answer(ARGV[1], ARGV[2], {}, left, redis.call('SCARD', KEYS[4]))
 """
 )
-"""As above; the last value is how many members the lease still holds."""
+"""As above. The last value is the number of members that the lease still holds."""
 
 READ = Script(
     """
@@ -119,7 +120,7 @@ for _, lease in ipairs(ended) do redis.call('ZADD', KEYS[2], now + ARGV[2], leas
 return {alive, ended}
 """
 )
-"""Returns whether the lease lives, and which others have ended and are the caller's to clear."""
+"""Returns whether the lease lives, and the ended leases of other servers that the caller has to clear."""
 
 LOOK = Script(
     _NOW
@@ -132,7 +133,7 @@ end
 return redis.call('ZRANGE', KEYS[2], 0, -1)
 """
 )
-"""Returns the leases that have ended and are not cleared, whosoever they are to clear."""
+"""Returns the ended leases that are not cleared yet, whichever server has to clear them."""
 
 ENROL = Script(
     """

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from holdfast.hub.prepared import Burst, Prepared
+from holdfast.streams.prepared import Burst, Prepared
 
 from . import framing
 from .deflate import Deflate

@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from holdfast.hub import runtime
+from holdfast import runtime
 
 from .draining import TICK_SECONDS, Drain
 from .http import HttpProtocol

@@ -13,19 +13,19 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import msgspec
 
+from holdfast import runtime as runtimes
 from holdfast import wiring
 from holdfast.backplane.base import Backplane
 from holdfast.backplane.memory import MemoryBackplane
 from holdfast.conf import settings
 from holdfast.connections.service import Policy
-from holdfast.hub import runtime as runtimes
 from holdfast.hub.hub import Timing
-from holdfast.hub.runtime import Runtime
-from holdfast.hub.surroundings import Around
-from holdfast.hub.threads import Inline, Threads
-from holdfast.hub.waiting import calling_afterwards
 from holdfast.limits.base import Limiter, Rate
 from holdfast.log.base import Log
+from holdfast.runtime import Runtime
+from holdfast.threads.handler_context import Around
+from holdfast.threads.threads import Inline, Threads
+from holdfast.threads.waiting_thread import calling_afterwards
 
 from .commits import Commits, any_in_test_transaction, held_back, number_what_waits
 
@@ -151,7 +151,7 @@ class Environment:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CALLS_MAY_TAKE):
                     await self.service.calls.finish()
-            self._runtime.control.postponed.forget()  # it would be written during another test
+            self._runtime.control.retry_queue.forget()  # it would be written during another test
             await self._runtime.stop()
 
     def close(self) -> None:

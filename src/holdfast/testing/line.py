@@ -7,8 +7,8 @@ from collections.abc import Callable
 import msgspec
 
 from holdfast.connections.connection import Connection
-from holdfast.hub.prepared import Burst
 from holdfast.protocol import frames
+from holdfast.streams.prepared import Burst
 
 decode = msgspec.json.Decoder(frames.Outbound).decode
 

@@ -10,10 +10,10 @@ from django.conf import settings
 
 from holdfast import sessions
 from holdfast.connections.connection import Connection
-from holdfast.hub.surroundings import HandlerInfo
 from holdfast.protocol import codec, codes, frames
 from holdfast.protocol.construction import shortened
 from holdfast.protocol.positions import Position
+from holdfast.threads.handler_context import HandlerInfo
 from holdfast.topics.owner import key_text
 from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic

@@ -15,8 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.db import connections
 
-from holdfast.hub.surroundings import Around, as_configured
-from holdfast.hub.threads import Threads
+from holdfast.threads.handler_context import Around, as_configured
+from holdfast.threads.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from holdfast.hub import runtime
-from holdfast.hub.control import Disconnect, Evict, Order, Recheck
+from holdfast import runtime
+from holdfast.control.commands import ControlCommand, Disconnect, Evict, Recheck
 from holdfast.protocol.construction import shortened
 
 from .encoding import text_of
@@ -51,7 +51,7 @@ async def arecheck(user: Any) -> None:
 class Rechecking(Generic[R]):
     """A method of a topic's class, about all its topics, and of each topic, about that one."""
 
-    def __init__(self, ask: Callable[[Order], R], doc: str) -> None:
+    def __init__(self, ask: Callable[[ControlCommand], R], doc: str) -> None:
         self._ask = ask
         self.__doc__ = doc
 
@@ -66,11 +66,11 @@ class Rechecking(Generic[R]):
         return ask
 
 
-def _recheck(order: Order) -> None:
+def _recheck(order: ControlCommand) -> None:
     _give(order, instead="arecheck()")
 
 
-async def _arecheck(order: Order) -> None:
+async def _arecheck(order: ControlCommand) -> None:
     await _agive(order)
 
 
@@ -162,15 +162,15 @@ def owner_of(method: str, user: Any) -> str:
     return owner_of_key(pk)
 
 
-def _give(order: Order, *, instead: str) -> None:
+def _give(order: ControlCommand, *, instead: str) -> None:
     parts = runtime.current()
     if parts.log.blocking:
         _forbid_event_loop(instead)
-    parts.control.give(order)
+    parts.control.issue(order)
 
 
-async def _agive(order: Order) -> None:
-    await runtime.current().control.agive(order)
+async def _agive(order: ControlCommand) -> None:
+    await runtime.current().control.aissue(order)
 
 
 def _forbid_event_loop(instead: str) -> None:

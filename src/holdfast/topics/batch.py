@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Never
 
-from holdfast.hub import runtime
+from holdfast import runtime
 from holdfast.log.base import Draft
 from holdfast.protocol.construction import shortened
 

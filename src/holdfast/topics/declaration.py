@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.hub.slow import Kind, Slow
 from holdfast.protocol.construction import shortened
+from holdfast.streams.slow import Slow, SlowKind
 
 from .action import Action, options_of
 from .event import Event, check_event
@@ -185,7 +185,7 @@ def _slow(topic: Any) -> Slow:
             f"{owner}.slow: a topic with a keep serves slow clients from its log, so there is nothing to choose; leave slow "
             "out, or leave keep out for a topic that stores nothing"
         )
-    if slow.kind is Kind.LATEST:
+    if slow.kind is SlowKind.LATEST:
         for field in slow.key:
             _check_field(topic, field)
     return slow

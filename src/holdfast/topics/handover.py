@@ -5,7 +5,7 @@ import os
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from holdfast.hub import runtime
+from holdfast import runtime
 from holdfast.stores.ending import EXIT_SECONDS
 
 

@@ -15,13 +15,13 @@ from typing import Any, ClassVar, Never, Self, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
+from holdfast import runtime
 from holdfast.backplane.groups import group_name
-from holdfast.hub import runtime
-from holdfast.hub.slow import Slow
-from holdfast.hub.waiting import in_waiting_thread
 from holdfast.log.base import Draft
 from holdfast.protocol.construction import shortened
 from holdfast.protocol.positions import Position
+from holdfast.streams.slow import Slow
+from holdfast.threads.waiting_thread import in_waiting_thread
 
 from .access import Access, of_topic
 from .caller import Caller, client_of

@@ -15,10 +15,10 @@ from holdfast.connections.caller import user_id
 from holdfast.connections.connection import Connection
 from holdfast.connections.service import Service
 from holdfast.connections.sink import Sink
-from holdfast.hub.prepared import Burst, Prepared
 from holdfast.protocol import codec as codecs
 from holdfast.protocol import codes
 from holdfast.protocol.codec import Codec
+from holdfast.streams.prepared import Burst, Prepared
 
 from .host import host_of
 from .refusals import RefusalLog, shown

@@ -14,32 +14,32 @@ Break = Callable[[], None]
 
 def skip_gaps() -> None:
     """What lies beyond a gap is passed on at once, and the gap is forgotten."""
-    from holdfast.hub.order import Order
+    from holdfast.streams.log_follower import LogFollower
 
-    take = Order.take
+    on_entries = LogFollower.on_entries
 
     def careless(self: Any, stream: Any, batch: Any) -> None:
         if batch.epoch == stream.epoch and batch.entries[0].offset > stream.offset + 1:
             stream.offset, stream.stamp = batch.entries[0].offset - 1, batch.before
-        take(self, stream, batch)
+        on_entries(self, stream, batch)
 
-    Order.take = careless  # type: ignore[method-assign]
+    LogFollower.on_entries = careless  # type: ignore[method-assign]
 
 
 def deliver_twice() -> None:
     """Now and then an event goes out twice."""
-    from holdfast.hub.stream import Stream
+    from holdfast.streams.stream import Stream
 
-    say = Stream.say
+    emit = Stream.emit
     said = [0]
 
     def twice(self: Any, events: Sequence[Any]) -> None:
-        say(self, events)
+        emit(self, events)
         said[0] += 1
         if said[0] % 20 == 0:
-            say(self, events)
+            emit(self, events)
 
-    Stream.say = twice  # type: ignore[method-assign]
+    Stream.emit = twice  # type: ignore[method-assign]
 
 
 def no_sweep() -> None:
@@ -52,9 +52,9 @@ def no_sweep() -> None:
 
 def no_comparison() -> None:
     """A wake-up that was lost stays lost."""
-    from holdfast.hub.order import Order
+    from holdfast.streams.log_follower import LogFollower
 
-    Order.match = lambda self, stream, head, asked: None  # type: ignore[method-assign]
+    LogFollower.match = lambda self, stream, head, asked: None  # type: ignore[method-assign]
 
 
 def tell_before_commit() -> None:
@@ -81,19 +81,19 @@ def forget_keys() -> None:
 
 def skip_the_slow() -> None:
     """Who falls behind goes on with the newest event."""
-    from holdfast.hub.replay import Replay
+    from holdfast.streams.log_follower import LogFollower
 
     def skip(self: Any, subscription: Any) -> None:
         subscription.offset = subscription.stream.offset
         self.advance(subscription)
 
-    Replay.advance = _skipping(Replay.advance)  # type: ignore[method-assign]
-    Replay._wait_for_page = skip  # type: ignore[method-assign]
+    LogFollower.advance = _skipping(LogFollower.advance)  # type: ignore[method-assign]
+    LogFollower._wait_for_page = skip  # type: ignore[method-assign]
 
 
 def _skipping(advance: Any) -> Any:
     def careless(self: Any, subscription: Any) -> None:
-        if not subscription.live and subscription.outlet.ready and not subscription.ended:
+        if not subscription.live and subscription.subscriber.ready and not subscription.ended:
             subscription.offset = max(subscription.offset, subscription.stream.offset)
         advance(self, subscription)
 
@@ -109,12 +109,12 @@ def ignore_evictions() -> None:
 
 def keep_the_dead() -> None:
     """What a server held that is gone stays on the lists."""
-    from holdfast.hub.presence import Presence
+    from holdfast.roster.tracker import PresenceTracker
 
     async def nothing(self: Any, dead: str) -> None:
         pass
 
-    Presence._clear = nothing  # type: ignore[method-assign]
+    PresenceTracker._clear = nothing  # type: ignore[method-assign]
 
 
 def no_lock() -> None:

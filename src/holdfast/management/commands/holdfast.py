@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 from django.utils import timezone
 
-from holdfast import conf
-from holdfast.hub import control, runtime
+from holdfast import conf, runtime
+from holdfast.control import commands, control
 from holdfast.log.base import LogError
 from holdfast.management import serve
 from holdfast.topics.registry import registry
@@ -68,7 +68,7 @@ class Command(BaseCommand):
         log, now = runtime.current().log, timezone.now()
         removed, touched, unknown = 0, 0, []
         for name in log.topics():
-            if name == control.TOPIC:
+            if name == commands.TOPIC:
                 if not dry_run:
                     log.trim(name, before=now - timedelta(seconds=control.KEPT_SECONDS))
                 continue

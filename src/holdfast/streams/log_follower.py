@@ -1,0 +1,374 @@
+"""The rules of order: what a stream emits next, and how it gets back to where its log is.
+
+A stream knows the last offset that it emitted. Of the entries that arrive it emits the next ones, drops older ones, and
+holds back those beyond a gap until the gap is filled, from entries that arrive late or from the log. A log whose epoch has
+changed is another log: all subscribers get a reset, and the stream starts again at the log's head.
+
+A log that ends before what was emitted, or that has another entry in the place of one, went back in time. The stream then
+has the log renew the topic's epoch first (:meth:`Log.renew`), so that it is another log for all processes, and stays so.
+A batch contradicts the stream when the entry that it follows, or one that it repeats, has another stamp than the one that
+was emitted. The follower then asks the log which of the two it holds.
+
+A stream may move while the log is being asked. So a caller notes the stream's :class:`Mark` first, and an answer that the
+stream has outrun is ignored.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from holdfast.log.base import Batch, Diverged, Head, Log, LogError, Trimmed
+from holdfast.protocol.positions import Position
+from holdfast.threads.threads import Inline, Threads
+
+from . import replay
+from .pages import PageReader, PendingPage
+from .prepared import Prepared
+from .replay import Needs
+from .stream import Mark, Stream, Subscription
+
+logger = logging.getLogger("holdfast.hub")
+
+HELD = 64
+"""Batches that are held back beyond a gap. Further ones are read from the log."""
+
+RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Pauses between attempts to read a page. After the last one each subscription that waits is looked at again."""
+
+
+class LogFollower:
+    """Moves the streams of one hub, and their subscriptions, along the log."""
+
+    def __init__(
+        self,
+        log: Log,
+        threads: Threads | Inline,
+        *,
+        patience: float,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self._log = log
+        self._threads = threads
+        self._patience = patience
+        self._spawn = spawn
+        self._pages = PageReader(log, threads)
+        self._pending: dict[tuple[str, int, int, int], PendingPage] = {}
+        self._serving: set[asyncio.Task[None]] = set()
+
+    @property
+    def reads(self) -> int:
+        """How often pages of the log were read, for tests and metrics."""
+        return self._pages.reads
+
+    @property
+    def tasks(self) -> tuple[asyncio.Task[Any], ...]:
+        """The reads that run at the moment, and what waits for them."""
+        return (*self._serving, *self._pages.tasks)
+
+    # ── entries that arrive ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_entries(self, stream: Stream, batch: Batch) -> None:
+        """Handle entries that were given offsets, in this process or another one."""
+        if batch.epoch != stream.epoch:
+            # They are late, or the log is a new one. The log knows.
+            if stream.durable:
+                self._examine_soon(stream)
+            return
+        first, last = batch.entries[0].offset, batch.entries[-1].offset
+        if stream.contradicted_by(batch):
+            self._doubt(stream, stream.position)
+            return
+        if last <= stream.offset:
+            return
+        if first > stream.offset + 1:
+            self._hold(stream, batch)
+            return
+        self._emit(stream, stream.prepare(e for e in batch.entries if e.offset > stream.offset))
+        self._emit_held(stream)
+
+    def _emit(self, stream: Stream, events: Sequence[Prepared]) -> None:
+        """Emit a stream's next events to its live subscriptions."""
+        if not events:
+            return
+        first, last = events[0].offset, events[-1].offset
+        assert last is not None
+        assert (first, last - stream.offset) == (stream.offset + 1, len(events))
+        stream.recent.add(events)
+        stream.offset, stream.stamp = last, events[-1].stamp
+        stream.emit(events)
+        ahead = stream.progress.ahead
+        if ahead:
+            for subscription in tuple(ahead):
+                if subscription.offset <= stream.offset:
+                    ahead.discard(subscription)
+                    self.advance(subscription)
+
+    # ── gaps ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hold(self, stream: Stream, batch: Batch) -> None:
+        """Keep a batch that came too early, and read the log if the missing entries do not come soon."""
+        progress = stream.progress
+        if len(progress.held) < HELD:
+            progress.held[batch.entries[0].offset] = batch
+        progress.wanted = max(progress.wanted, batch.entries[-1].offset)
+        if not progress.filling:
+            progress.filling = True
+            asyncio.get_running_loop().call_later(self._patience, self._fill_if_needed, stream)
+
+    def _emit_held(self, stream: Stream) -> None:
+        held = stream.progress.held
+        while held:
+            first = min(held)
+            if first > stream.offset + 1:
+                return
+            batch = held.pop(first)
+            if stream.contradicted_by(batch):
+                self._doubt(stream, stream.position)
+                return
+            self._emit(stream, stream.prepare(e for e in batch.entries if e.offset > stream.offset))
+
+    def catch_up(self, stream: Stream, offset: int) -> None:
+        """Move the stream to ``offset``, which the log is known to reach."""
+        progress = stream.progress
+        progress.wanted = max(progress.wanted, offset)
+        if not progress.filling and progress.wanted > stream.offset:
+            progress.filling = True
+            self._fill_if_needed(stream)
+
+    def _fill_if_needed(self, stream: Stream) -> None:
+        if stream.progress.wanted > stream.offset and not stream.closed:
+            self._spawn(self._fill(stream))
+        else:
+            stream.progress.filling = False
+
+    async def _fill(self, stream: Stream) -> None:
+        """Read the missing entries, once for all subscriptions of the stream."""
+        progress = stream.progress
+        try:
+            while stream.offset < progress.wanted:
+                asked, wanted = stream.mark, progress.wanted
+                try:
+                    page = await self.page(stream, asked.offset, asked.position.stamp)
+                except Diverged:
+                    await self.examine(stream, doubting=asked.position)
+                    continue
+                except Trimmed as gone:
+                    if stream.mark == asked:
+                        self._begin_after_loss(stream, gone.head)
+                    continue
+                if stream.generation != asked.generation:
+                    continue
+                if not page and progress.wanted == wanted:
+                    return  # the log does not have it (yet): the next comparison will tell
+                if any(event.offset == stream.offset and event.stamp != stream.stamp for event in page):
+                    # While the page was read, another entry took its place.
+                    await self.examine(stream, doubting=stream.position)
+                    continue
+                self._emit(stream, [event for event in page if (event.offset or 0) > stream.offset])
+                self._emit_held(stream)
+        except LogError as error:
+            logger.warning(
+                "a gap in topic %r after offset %d could not be filled yet; the next comparison with the log tries "
+                "again: %s",
+                stream.name,
+                stream.offset,
+                error,
+            )
+        finally:
+            progress.filling = False
+
+    # ── what the log says ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def examine(self, stream: Stream, *, doubting: Position | None = None) -> None:
+        """Ask the log where it is, and move the stream there. Raises :class:`LogError`.
+
+        ``doubting`` is a position that was emitted and that the log may not hold any more: then the log renews the
+        topic's epoch, if it does not.
+        """
+        progress = stream.progress
+        if doubting is not None:
+            progress.doubted = doubting
+        asked = stream.mark
+        heads = await self._threads.run(self._log.heads, [stream.name])
+        head = heads[stream.name]
+        if progress.doubted is not None or asked.contradicted_by(head):
+            for position in {progress.doubted or asked.position, asked.position}:
+                head = await self._threads.run(self._log.renew, stream.name, position)
+            progress.doubted = None
+            if stream.generation == asked.generation and asked.contradicted_by(head):
+                self._begin_again(stream, head, "epoch")  # whatever the log says its epoch is
+                return
+        self.match(stream, head, asked)
+
+    def match(self, stream: Stream, head: Head, asked: Mark) -> None:
+        """Move the stream to the log's ``head``. The log was asked when the stream stood at ``asked``."""
+        same_generation = stream.generation == asked.generation
+        if head.epoch != stream.epoch:
+            if same_generation:  # else it has begun again since then, and the next comparison will tell
+                self._begin_again(stream, head, "epoch")
+        elif same_generation and asked.contradicted_by(head):
+            self._doubt(stream, asked.position)
+        elif head.offset > stream.offset:
+            self.catch_up(stream, head.offset)
+
+    def _doubt(self, stream: Stream, position: Position) -> None:
+        """Ask the log whether it still holds a position that was emitted."""
+        stream.progress.doubted = position
+        self._examine_soon(stream)
+
+    def _examine_soon(self, stream: Stream) -> None:
+        if not stream.progress.examining:
+            stream.progress.examining = True
+            self._spawn(self._examine_quietly(stream))
+
+    async def _examine_quietly(self, stream: Stream) -> None:
+        try:
+            await self.examine(stream)
+        except LogError as error:
+            _report_failed_comparison(stream, error)
+        finally:
+            stream.progress.examining = False
+
+    def _begin_after_loss(self, stream: Stream, head: Head) -> None:
+        """Begin again: the log cannot go on from where the stream is."""
+        same = head.epoch == stream.epoch and head.offset >= stream.offset
+        self._begin_again(stream, head, "trimmed" if same else "epoch")
+
+    def _begin_again(self, stream: Stream, head: Head, reason: str) -> None:
+        """Start at the log's head, and reset the subscriptions that miss something by it."""
+        known = stream.progress.wanted
+        stream.begin(head)
+        if reason == "trimmed":  # it is the same log, and may be known to reach further than this head
+            stream.progress.wanted = max(head.offset, known)
+        for subscription in tuple(stream.subscriptions):
+            # Live ones stood where the stream stood. Others may be ahead, even of what the log said a moment ago.
+            misses_nothing = (
+                reason == "trimmed" and not subscription.live and subscription.offset >= head.floor
+            )
+            if not misses_nothing:
+                subscription.offset, subscription.stamp = stream.offset, stream.stamp
+                subscription.subscriber.write_reset(stream.reset(reason))
+            self.advance(subscription)
+
+    # ── subscriptions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def advance(self, subscription: Subscription) -> None:
+        """Write what is at hand, up to the stream's offset; go live there, or arrange to be called again."""
+        self._provide(subscription, replay.advance(subscription))
+
+    def _provide(self, subscription: Subscription, needs: Needs) -> None:
+        stream = subscription.stream
+        if needs is Needs.NOTHING:
+            return
+        if needs is Needs.A_TURN:
+            asyncio.get_running_loop().call_soon(self.advance, subscription)
+        elif needs is Needs.A_PAGE:
+            self._wait_for_page(subscription)
+        elif needs is Needs.THE_STREAM:
+            stream.progress.ahead.add(subscription)
+            self.catch_up(stream, subscription.offset)
+        else:
+            self._doubt(stream, subscription.position)  # if the log has another epoch the stream begins again
+
+    async def page(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
+        """The events after an entry, at most a page. Raises what :meth:`Log.read` raises.
+
+        Empty only where the log ends: not below the stream's offset, unless the log is not the one that it was.
+        """
+        return stream.recent.after(after, stamp) or await self._read(stream, after, stamp)
+
+    async def _read(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
+        read = self._pages.read(stream, after, stamp)
+        try:
+            return await asyncio.shield(read.task)
+        except Trimmed as gone:
+            self.match(stream, gone.head, read.asked)
+            raise
+
+    def _wait_for_page(self, subscription: Subscription) -> None:
+        stream, after, stamp = subscription.stream, subscription.offset, subscription.stamp
+        key = (stream.name, stream.generation, after, stamp)
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = self._pending[key] = PendingPage(stream, after, stamp)
+            task = asyncio.get_running_loop().create_task(self._serve(pending, key))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+        pending.subscriptions[subscription] = None
+
+    async def _serve(self, pending: PendingPage, key: tuple[str, int, int, int]) -> None:
+        """Read a page, with retries, and let the subscriptions that wait for it go on."""
+        try:
+            page = await self._read_patiently(pending)
+        finally:
+            del self._pending[key]
+        for subscription in pending.subscriptions:
+            stands_there = not pending.outlived() and subscription.offset == pending.after
+            if page and stands_there and not (subscription.live or subscription.ended):
+                self._provide(subscription, replay.write_page(subscription, page))
+            else:
+                self.advance(subscription)
+
+    async def _read_patiently(self, pending: PendingPage) -> list[Prepared]:
+        """The page; empty if the subscriptions that wait for it have to be looked at again."""
+        stream = pending.stream
+        for pause in RETRY_SECONDS:
+            if all(subscription.ended for subscription in pending.subscriptions):
+                return []
+            try:
+                page = await self._read(stream, pending.after, pending.stamp)
+                if page or pending.outlived():
+                    return page
+                await self.examine(stream)  # the log does not hold what was emitted: is it another one?
+                if pending.outlived():
+                    return []
+            except Diverged:
+                if not await self._retry_after_divergence(pending):
+                    return []
+            except Trimmed:
+                if not pending.outlived():
+                    self._reset(pending)
+                return []
+            except LogError as error:
+                logger.warning(
+                    "topic %r could not be read after offset %d; trying again in %g seconds: %s",
+                    stream.name,
+                    pending.after,
+                    pause,
+                    error,
+                )
+            except Exception:
+                logger.exception(
+                    "topic %r could not be read after offset %d; trying again in %g seconds",
+                    stream.name,
+                    pending.after,
+                    pause,
+                )
+            await asyncio.sleep(pause)
+        return []
+
+    async def _retry_after_divergence(self, pending: PendingPage) -> bool:
+        """Examine a log that has other entries than those that the subscriptions got. Return whether to read again."""
+        try:
+            await self.examine(pending.stream, doubting=pending.position)
+        except LogError as error:
+            _report_failed_comparison(pending.stream, error)
+            return True
+        if not pending.outlived():
+            self._reset(pending)
+        return False
+
+    def _reset(self, pending: PendingPage) -> None:
+        """Reset the subscriptions whose page was trimmed, and let them go on from where the stream is."""
+        stream = pending.stream
+        for subscription in pending.subscriptions:
+            if not (subscription.ended or subscription.live) and subscription.offset == pending.after:
+                subscription.offset, subscription.stamp = stream.offset, stream.stamp
+                subscription.subscriber.write_reset(stream.reset("trimmed"))
+
+
+def _report_failed_comparison(stream: Stream, error: LogError) -> None:
+    logger.warning(
+        "topic %r could not be compared with the log; the next comparison tries again: %s", stream.name, error
+    )

@@ -1,0 +1,37 @@
+"""The hub's view of a connection: what events are written to."""
+
+from typing import Protocol
+
+from holdfast.protocol.frames import Reset
+
+from .prepared import Burst
+
+
+class Subscriber(Protocol):
+    """The writing end of one connection."""
+
+    @property
+    def client(self) -> str:
+        """The client's id, which ``exclude`` names."""
+
+    ready: bool
+    """May events be written now? While this is false, events of a log are not buffered: the subscriptions remember where
+    they stood. Other events wait within a bound (:mod:`holdfast.streams.slow`). The owner of the subscriber calls
+    :meth:`Hub.resume` for each subscription when it is true again."""
+
+    blocked: bool
+    """Does the socket take nothing more right now? Then events that a newer one replaces (:meth:`Slow.latest`) wait in the
+    hub, where they can still be replaced, instead of in the subscriber's write buffer. The owner calls :meth:`Hub.resume`
+    when it is false again."""
+
+    def write(self, burst: Burst) -> None:
+        """Write events, all of them. Never blocks; may make :attr:`ready` false. An exception ends the connection."""
+
+    def write_reset(self, reset: Reset) -> None:
+        """Write a reset, ready or not."""
+
+    def fail(self) -> None:
+        """End the connection, because an event could not be written. The client comes back from its position."""
+
+    def stall(self) -> None:
+        """End the connection, because more events wait than the topic allows."""

@@ -1,0 +1,226 @@
+"""Bridge from the event loop to blocking code: the ORM, the log, ``def`` handlers.
+
+Every handler runs in the same context (:mod:`.handler_context`), whether it is a ``def`` (:meth:`Threads.handle`) or an ``async
+def`` (:meth:`Threads.handle_async`).
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+
+from . import databases
+from .handler_context import Around, HandlerInfo, as_configured, at_script_prefix
+from .lending import Lending
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Workers:
+    """Worker threads, started when they are needed. When they end they close their database connections."""
+
+    def __init__(self, size: int, name: str) -> None:
+        self._size = size
+        self._name = name
+        self._pool: ThreadPoolExecutor | None = None
+        self.ending = threading.Event()
+        """Is :meth:`close` waiting for handlers that have borrowed a thread?"""
+
+    @property
+    def executor(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
+        return self._pool
+
+    def lend(self, work: Callable[[], None]) -> None:
+        """Run ``work`` in the next free thread."""
+        self.executor.submit(work)
+
+    def close(self) -> None:
+        """Finish the work that runs, close the threads' database connections and end them. New ones can be started then."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        self.ending.set()
+        alive = len(pool._threads)
+        # A thread that is busy takes its part when it is done. The pool must not start another one to take it: then the
+        # connections of the busy thread would stay open.
+        pool._max_workers = alive
+        meeting = threading.Barrier(alive)
+
+        def part() -> None:
+            connections.close_all()
+            meeting.wait()  # so that each thread takes exactly one of these
+
+        for _ in range(alive):
+            pool.submit(part)
+        pool.shutdown(wait=True)
+        self.ending.clear()
+
+
+class Threads:
+    """A bounded pool of worker threads with their database connections looked after.
+
+    Work beyond ``size`` waits in a queue. Without ``keep_connections``, Django's rule for the end of a request holds
+    (``CONN_MAX_AGE``), which is what application code expects. With it, a thread keeps its connections from one piece of work
+    to the next, except those that broke or that belong to one of Django's pools, and work runs in the thread's own context.
+    (Django keeps connections to caches in a context variable, so code that wants to keep those needs the same context.)
+
+    At most ``size`` ``async def`` handlers may use the ORM at once, in ``size`` further threads.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        name: str = "holdfast",
+        keep_connections: bool = False,
+        around: Around | None = None,
+    ) -> None:
+        self._workers = Workers(size, name)
+        self._lent = Workers(size, f"{name}-async")
+        self._lending = Lending(self._lent, holds=around is not None)
+        self._keeps = keep_connections
+        self._around = around
+        self._used = threading.local()
+
+    @property
+    def tells_hosts_apart(self) -> bool:
+        """Can handlers depend on the host that a client has connected to?"""
+        return self._around is not None
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function`` in a worker thread and return its result. For work that belongs to the code that awaits it: it sees
+        the caller's context variables, unless the thread keeps its own."""
+        work = partial(function, *args, **kwargs)
+        if self._keeps:
+            return await self._visit(work)
+        return await sync_to_async(self._work, thread_sensitive=False, executor=self._workers.executor)(work)
+
+    # ── handlers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def handle(
+        self, info: HandlerInfo, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a ``def`` handler in a worker thread, in its context, and return its result."""
+        return await self._visit(partial(self._inside, info, partial(function, *args, **kwargs)))
+
+    async def handle_async(
+        self, info: HandlerInfo, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Await an ``async def`` handler in its context, and return its result.
+
+        The task that awaits this has to be in a :meth:`context`, which the first handler uses; a later one gets another. A
+        handler that awaits another one (a call its rules) shares its context with it.
+        """
+        before = self._lending.borrowed()
+        if before is None:
+            return await self._alone(info, partial(function, *args, **kwargs))
+        if not before.ended:
+            return await function(*args, **kwargs)
+        alone = self._alone(info, partial(function, *args, **kwargs))
+        return await asyncio.get_running_loop().create_task(alone, context=self.context())
+
+    async def _alone(self, info: HandlerInfo, work: Callable[[], Awaitable[T]]) -> T:
+        borrowed = self._lending.borrow()
+        try:
+            at_script_prefix()
+            if self._around is None:
+                return await work()
+            return await self._inside_async(self._around, info, work)
+        finally:
+            borrowed.end()
+
+    async def handle_many(
+        self, handlers: Sequence[tuple[HandlerInfo, Callable[[], T]]]
+    ) -> "list[T | Exception]":
+        """As :meth:`handle`, for many handlers in one visit to a worker thread, each in its own context. Return their results;
+        for a handler that raised an exception, that exception."""
+        return await self._visit(partial(self._each, handlers))
+
+    def _each(self, handlers: Sequence[tuple[HandlerInfo, Callable[[], T]]]) -> "list[T | Exception]":
+        answers: list[T | Exception] = []
+        for info, handler in handlers:
+            try:
+                answers.append(self.context().run(self._inside, info, handler))
+            except Exception as error:  # noqa: BLE001 - it is the answer
+                answers.append(error)
+            self._between_handlers()
+        return answers
+
+    def _between_handlers(self) -> None:
+        databases.forget()
+
+    def context(self) -> contextvars.Context:
+        """Fresh context variables for one handler, or for the rules and the action of one call."""
+        return self._lending.context.copy()
+
+    async def _inside_async(self, around: Around, info: HandlerInfo, work: Callable[[], Awaitable[T]]) -> T:
+        """Enter and leave the context manager in the thread where the ORM is used. The handler sees its variables."""
+        stack = contextlib.ExitStack()
+        try:
+            await sync_to_async(_enter)(stack, around, info)
+            value = await work()
+        except BaseException as error:
+            await sync_to_async(stack.__exit__)(type(error), error, error.__traceback__)
+            raise
+        await sync_to_async(stack.__exit__)(None, None, None)
+        return value
+
+    def _inside(self, info: HandlerInfo, work: Callable[[], T]) -> T:
+        at_script_prefix()
+        if self._around is None:
+            return work()
+        with self._around(info):
+            return work()
+
+    # ── where they run ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _visit(self, work: Callable[[], T]) -> T:
+        loop, executor = asyncio.get_running_loop(), self._workers.executor
+        if self._keeps:
+            return await loop.run_in_executor(executor, self._work, work)
+        return await loop.run_in_executor(executor, self.context().run, self._work, work)
+
+    def _work(self, work: Callable[[], T]) -> T:
+        if not self._keeps:
+            databases.begin_again()
+            try:
+                return work()
+            finally:
+                databases.begin_again()
+        as_configured()
+        databases.wake(getattr(self._used, "at", 0.0))
+        try:
+            return work()
+        finally:
+            databases.keep()
+            self._used.at = time.monotonic()
+
+    def close(self) -> None:
+        """Finish the work that runs, close the threads' database connections and end them. The pool can be used again."""
+        self._lent.close()
+        self._workers.close()
+
+
+class Inline:
+    """Runs work in place, for a log that does not block."""
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(*args, **kwargs)
+
+    def close(self) -> None:
+        pass
+
+
+def _enter(stack: contextlib.ExitStack, around: Around, info: HandlerInfo) -> Any:
+    return stack.enter_context(around(info))
