@@ -15,9 +15,9 @@ from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
+from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.protocol.frames import JoinedPayload, Reset
-from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
-from holdfast.session.session import RETRY_SECONDS, Phase, Session
+from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, Session
 from holdfast.topics.owner import LONGEST, owner_of_client, owner_of_key
 from holdfast.topics.topic import Topic
 
@@ -28,8 +28,8 @@ from .failures import Verdict, code_of, detail_of, report, verdict_of
 from .place import NOT_TRUSTED, Place
 from .request import CallFailed
 from .service import Service
-from .sink import CLOSED, Sink
 from .snapshot import snapshot_of
+from .transport import CLOSED, Sink
 
 logger = logging.getLogger("holdfast.connections")
 

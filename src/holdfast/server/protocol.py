@@ -19,8 +19,8 @@ from . import framing, handshake
 from .adopted import COMPRESS_BYTES, AdoptedProtocol
 from .deflate import Deflate, negotiate
 from .framing import BINARY, TEXT, CloseCode, Parser, ProtocolError
-from .inbox import Inbox
 from .keepalive import Keepalive
+from .receive_queue import Inbox
 from .response import Headers, Response
 from .scope import make_scope
 from .state import State

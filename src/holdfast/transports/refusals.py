@@ -3,7 +3,7 @@
 import logging
 from collections import OrderedDict
 
-from holdfast.session.bucket import Bucket
+from holdfast.protocol.bucket import Bucket
 
 REMEMBERED = 256
 """Reasons that are known to have been logged."""

@@ -14,7 +14,7 @@ from django.utils.functional import empty
 from holdfast.connections.caller import user_id
 from holdfast.connections.connection import Connection
 from holdfast.connections.service import Service
-from holdfast.connections.sink import Sink
+from holdfast.connections.transport import Sink
 from holdfast.hub.prepared import Burst, Prepared
 from holdfast.protocol import codec as codecs
 from holdfast.protocol import codes

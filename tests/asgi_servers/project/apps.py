@@ -2,5 +2,5 @@ from django.apps import AppConfig
 
 
 class ProjectConfig(AppConfig):
-    name = "tests.servers.project"
+    name = "tests.asgi_servers.project"
     label = "project"

@@ -1,6 +1,6 @@
 """Makes the database of LIVE_DATABASE, with users who are signed in; prints their session cookies as JSON.
 
-python -m tests.servers.project.prepare
+python -m tests.asgi_servers.project.prepare
 """
 
 import json
@@ -8,7 +8,7 @@ import os
 
 import django
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.servers.project.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.asgi_servers.project.settings")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.session.bucket import Bucket
+from holdfast.protocol.bucket import Bucket
 
 
 def test_as_many_may_come_at_once_as_it_holds() -> None:

@@ -1,6 +1,6 @@
 """Ordinary Channels consumers, as they would stand in a project that had them before Holdfast.
 
-Written as the how-to shows them; tests/servers/test_pages.py holds the two together.
+Written as the how-to shows them; tests/asgi_servers/test_pages.py holds the two together.
 """
 
 from asgiref.sync import async_to_sync

@@ -21,8 +21,8 @@ from .conftest import trouble
 from .servers import GENEROUS, ROOT, SERVERS, Kind, Prepared, Running, User, environment_for, running
 
 HOLDFAST = next(kind for kind in SERVERS if kind.name == "holdfast")
-APP = "tests.servers.tenants.asgi:application"
-SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.servers.tenants.settings"}
+APP = "tests.asgi_servers.tenants.asgi:application"
+SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.asgi_servers.tenants.settings"}
 
 Serve = Callable[..., Any]
 
@@ -38,7 +38,7 @@ def database(postgres_server: PostgresServer) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def users(database: dict[str, Any]) -> dict[str, User]:
     """A user of each tenant, by the tenant's schema."""
-    found = json.loads(python("tests.servers.tenants.prepare", database=database))
+    found = json.loads(python("tests.asgi_servers.tenants.prepare", database=database))
     return {schema: User(**user) for schema, user in found.items()}
 
 

@@ -18,8 +18,8 @@ from tests.services.processes import Server, free_port, start
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 
-SHORT = "tests.servers.project.asgi:application"
-EXPLICIT = "tests.servers.project.asgi_explicit:application"
+SHORT = "tests.asgi_servers.project.asgi:application"
+EXPLICIT = "tests.asgi_servers.project.asgi_explicit:application"
 
 #: What the tests are not about must not get in their way.
 GENEROUS = {"MESSAGE_RATE": "100000/s", "MESSAGE_BURST": 100000}
@@ -203,7 +203,7 @@ class Prepared:
     def make(cls, directory: Path, databases: dict[str, Any] | None = None) -> "Prepared":
         database = directory / "prepared.sqlite3"
         printed = subprocess.run(
-            [sys.executable, "-m", "tests.servers.project.prepare"],
+            [sys.executable, "-m", "tests.asgi_servers.project.prepare"],
             cwd=ROOT,
             env=environment_for(database, databases=databases),
             check=True,

@@ -13,13 +13,13 @@ DEBUG = False
 SECRET_KEY = "only the tests are signed with this"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 FORCE_SCRIPT_NAME = os.environ.get("LIVE_SCRIPT_NAME")
-ROOT_URLCONF = "tests.servers.project.urls"
+ROOT_URLCONF = "tests.asgi_servers.project.urls"
 INSTALLED_APPS = [
     "holdfast",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
-    "tests.servers.project.apps.ProjectConfig",
+    "tests.asgi_servers.project.apps.ProjectConfig",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

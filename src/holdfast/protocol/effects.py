@@ -2,9 +2,9 @@
 
 import msgspec
 
-from holdfast.protocol.codes import Code
-from holdfast.protocol.frames import Outbound
-from holdfast.protocol.positions import Position
+from .codes import Code
+from .frames import Outbound
+from .positions import Position
 
 
 class Effect(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ from .conftest import Pool, trouble
 from .servers import BIN, GENEROUS, SERVERS, Kind, Running, environment_for, running, soon
 from .test_serve import SERVE, SETTINGS
 
-PROJECT = "from tests.servers.project.settings import *\n"
+PROJECT = "from tests.asgi_servers.project.settings import *\n"
 
 
 def serving(*arguments: str, **environment: str) -> Kind:

@@ -7,9 +7,9 @@ import msgspec
 
 from holdfast.protocol.codec import JSON
 from holdfast.protocol.codes import Code
+from holdfast.protocol.effects import Effect, Send
 from holdfast.protocol.frames import ErrorPayload, JoinedPayload
-from holdfast.session.effects import Effect, Send
-from holdfast.session.session import Limits, Session
+from holdfast.protocol.server_protocol import Limits, Session
 
 
 class Driver:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from holdfast.protocol import codes
+from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
 from holdfast.protocol.frames import ErrorPayload, JoinedPayload
-from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
-from holdfast.session.session import Phase
+from holdfast.protocol.server_protocol import Phase
 
 from .driver import JSON, Driver
 

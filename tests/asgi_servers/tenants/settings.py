@@ -6,10 +6,10 @@ LIVE_CONTEXT   the HANDLER_CONTEXT, empty for none
 
 import os
 
-from tests.servers.project.settings import *  # noqa: F403
-from tests.servers.project.settings import HOLDFAST
+from tests.asgi_servers.project.settings import *  # noqa: F403
+from tests.asgi_servers.project.settings import HOLDFAST
 
-ROOT_URLCONF = "tests.servers.tenants.urls"
+ROOT_URLCONF = "tests.asgi_servers.tenants.urls"
 ALLOWED_HOSTS = [".localhost", "127.0.0.1"]
 
 _OURS = ["holdfast"]
@@ -18,14 +18,14 @@ SHARED_APPS = [
     "django_tenants",
     *(_OURS if _WHERE == "shared" else []),
     "django.contrib.contenttypes",
-    "tests.servers.tenants.customers.apps.CustomersConfig",
+    "tests.asgi_servers.tenants.customers.apps.CustomersConfig",
 ]
 TENANT_APPS = [
     *(_OURS if _WHERE == "tenants" else []),
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django.contrib.sessions",
-    "tests.servers.tenants.notes.apps.NotesConfig",
+    "tests.asgi_servers.tenants.notes.apps.NotesConfig",
 ]
 INSTALLED_APPS = [*SHARED_APPS, *(app for app in TENANT_APPS if app not in SHARED_APPS)]
 TENANT_MODEL = "customers.Customer"
@@ -37,6 +37,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
 
-_CONTEXT = os.environ.get("LIVE_CONTEXT", "tests.servers.tenants.context.tenant_of_host")
+_CONTEXT = os.environ.get("LIVE_CONTEXT", "tests.asgi_servers.tenants.context.tenant_of_host")
 if _CONTEXT:
     HOLDFAST = {**HOLDFAST, "HANDLER_CONTEXT": _CONTEXT}

@@ -7,7 +7,7 @@ import pytest
 from .servers import ROOT, SERVERS, Kind
 
 PAGES = ROOT / "docs" / "how-to"
-PROJECT = ROOT / "tests" / "servers" / "project"
+PROJECT = ROOT / "tests" / "asgi_servers" / "project"
 
 
 def _without_noqa(text: str) -> str:

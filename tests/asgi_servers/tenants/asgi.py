@@ -2,7 +2,7 @@ import os
 
 from django.core.asgi import get_asgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.servers.tenants.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.asgi_servers.tenants.settings")
 
 django_application = get_asgi_application()
 

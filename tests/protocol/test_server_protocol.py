@@ -4,8 +4,8 @@ import pytest
 
 from holdfast.protocol import codes, frames
 from holdfast.protocol.codec import JSON, MSGPACK
-from holdfast.session.effects import Admit, Authenticate, Hangup, Perform, Probe, Release
-from holdfast.session.session import FLOOD, MOVES, Limits, Phase, Session
+from holdfast.protocol.effects import Admit, Authenticate, Hangup, Perform, Probe, Release
+from holdfast.protocol.server_protocol import FLOOD, MOVES, Limits, Phase, Session
 
 from .driver import Driver, gist, text
 

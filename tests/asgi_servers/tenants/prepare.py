@@ -1,6 +1,6 @@
 """Makes two tenants, each with a user ada who is signed in there; prints the cookies as JSON, by schema.
 
-python -m tests.servers.tenants.prepare
+python -m tests.asgi_servers.tenants.prepare
 """
 
 import json
@@ -8,7 +8,7 @@ import os
 
 import django
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.servers.tenants.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.asgi_servers.tenants.settings")
 
 
 def main() -> None:

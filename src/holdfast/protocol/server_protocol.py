@@ -1,7 +1,7 @@
 """One connection's side of the protocol, as a state machine.
 
 It reads no clock and no socket, starts no task, and knows nothing of Django: messages and the time go in, effects come
-out, and whoever drives it carries them out and reports back. ``tests/session`` and ``conformance/`` hold it to
+out, and whoever drives it carries them out and reports back. ``tests/protocol`` and ``conformance/`` hold it to
 ``PROTOCOL.md``.
 
 ::
@@ -16,14 +16,13 @@ from types import MappingProxyType
 
 import msgspec
 
-from holdfast.protocol import codes, frames
-from holdfast.protocol.codec import BadMessage, Codec
-from holdfast.protocol.codes import Code
-from holdfast.protocol.frames import ErrorPayload, raw_json
-
+from . import codes, frames
 from .bucket import Bucket
+from .codec import BadMessage, Codec
+from .codes import Code
 from .effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from .errors import error_reply
+from .frames import ErrorPayload, raw_json
 
 FLOOD = 100
 """So many more messages that were bad or too fast than good ones, and a client is not going to better itself."""

@@ -2,5 +2,5 @@ from django.apps import AppConfig
 
 
 class CustomersConfig(AppConfig):
-    name = "tests.servers.tenants.customers"
+    name = "tests.asgi_servers.tenants.customers"
     label = "customers"

@@ -19,7 +19,7 @@ from .client import Live
 from .conftest import Pool, trouble
 from .servers import BIN, GENEROUS, Kind, Running, environment_for, running
 
-SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.servers.project.settings"}
+SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.asgi_servers.project.settings"}
 SERVE = ["python", "-m", "django", "holdfast", "serve"]
 
 

@@ -4,7 +4,7 @@ import os
 
 from django.core.asgi import get_asgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.servers.project.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.asgi_servers.project.settings")
 
 django_application = get_asgi_application()
 

@@ -1,10 +1,9 @@
 """The error reply to a client's message."""
 
-from holdfast.protocol import frames
-from holdfast.protocol.codes import Code
-from holdfast.protocol.frames import ErrorPayload
-
+from . import frames
+from .codes import Code
 from .effects import Send
+from .frames import ErrorPayload
 
 
 def error_reply(

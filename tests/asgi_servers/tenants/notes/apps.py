@@ -2,5 +2,5 @@ from django.apps import AppConfig
 
 
 class NotesConfig(AppConfig):
-    name = "tests.servers.tenants.notes"
+    name = "tests.asgi_servers.tenants.notes"
     label = "notes"
