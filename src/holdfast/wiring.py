@@ -28,7 +28,7 @@ from .limits.base import Limiter
 from .limits.memory import MemoryLimiter
 from .log.base import Log
 from .presence.base import PresenceStore
-from .protocol.server_protocol import Limits
+from .protocol.limits import Limits
 from .topics.encoding import encode
 from .topics.registry import registry
 

@@ -12,7 +12,7 @@ from holdfast.connections.connection import Connection
 from holdfast.hub.control import TOPIC
 from holdfast.protocol import codes
 from holdfast.protocol.codec import JSON
-from holdfast.protocol.server_protocol import Limits
+from holdfast.protocol.limits import Limits
 from tests.support.clock import in_jumping_time, turns
 from tests.support.connected import Process, Socket, User, fleet
 

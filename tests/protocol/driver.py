@@ -1,4 +1,4 @@
-"""A session and the dictionary talk that tests have with it."""
+"""A driver of the protocol that speaks in dictionaries."""
 
 import json
 from typing import Any
@@ -9,15 +9,18 @@ from holdfast.protocol.codec import JSON
 from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Effect, Send
 from holdfast.protocol.frames import ErrorPayload, JoinedPayload
-from holdfast.protocol.server_protocol import Limits, Session
+from holdfast.protocol.limits import Limits
+from holdfast.protocol.server_protocol import ServerProtocol
 
 
 class Driver:
     """Sends dictionaries, keeps the effects that are not frames, and remembers all frames."""
 
-    def __init__(self, user: str | None = "7", **limits: Any) -> None:
+    def __init__(self, user: str | None = "7", *, duplex: bool = True, **limits: Any) -> None:
         self.now = 100.0
-        self.session = Session(id="s1", user=user, codec=JSON, limits=Limits(**limits), now=self.now)
+        self.protocol = ServerProtocol(
+            id="s1", user=user, codec=JSON, limits=Limits(**limits), now=self.now, duplex=duplex
+        )
         self.sent: list[dict[str, Any]] = []
         self.asked: list[Effect] = []
 
@@ -31,7 +34,7 @@ class Driver:
     def say(self, message: Any, *, after: float = 0.0) -> list[dict[str, Any]]:
         self.now += after
         data = message if isinstance(message, str | bytes) else json.dumps(message)
-        return self.take(self.session.receive(data, self.now))
+        return self.take(self.protocol.receive(data, self.now))
 
     def open(self) -> "Driver":
         self.say({"type": "ping"})
@@ -45,11 +48,11 @@ class Driver:
         return self.say({"type": "leave", "ref": ref, "topic": topic})
 
     def let_in(self, ref: int, asked: str, canonical: str | None = None) -> list[dict[str, Any]]:
-        assert self.session.admitted(asked, canonical or asked)
-        return self.take(self.session.joined(ref, asked, canonical or asked, JoinedPayload()))
+        assert self.protocol.admitted(asked, canonical or asked)
+        return self.take(self.protocol.joined(ref, asked, canonical or asked, JoinedPayload()))
 
     def refuse(self, ref: int, asked: str, code: Code) -> list[dict[str, Any]]:
-        return self.take(self.session.refused(ref, asked, code))
+        return self.take(self.protocol.refused(ref, asked, code))
 
     def joined(self, ref: int, topic: str) -> "Driver":
         self.join(ref, topic)
@@ -60,7 +63,7 @@ class Driver:
         return self.asked[-1]
 
     def fail(self, ref: int | None, topic: str, code: Code) -> list[dict[str, Any]]:
-        return self.take(self.session.failed(ref, topic, ErrorPayload(code=code.name, message=code.message)))
+        return self.take(self.protocol.failed(ref, topic, ErrorPayload(code=code.name, message=code.message)))
 
 
 def gist(frames: list[dict[str, Any]]) -> list[tuple[Any, ...]]:

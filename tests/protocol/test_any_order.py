@@ -1,4 +1,4 @@
-"""Any frames in any order, decided late or never, and a close at any time: what a session never does."""
+"""Any frames in any order, decided late or never, and a close at any time: what the protocol never does."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from holdfast.protocol import codes
 from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
-from holdfast.protocol.frames import ErrorPayload, JoinedPayload
+from holdfast.protocol.frames import ErrorPayload, JoinedPayload, Pong
 from holdfast.protocol.server_protocol import Phase
 
 from .driver import JSON, Driver
@@ -20,14 +20,17 @@ CANONICAL = {ME: "notes/7"}
 TOPICS, CALLS = 3, 2
 
 
-class SessionMachine(RuleBasedStateMachine):
+class ProtocolMachine(RuleBasedStateMachine):
     """A client that does anything, and a driver that takes its time."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.duplex = True
         self.refs = 0
         self.due: set[int] = set()  # references that have no answer yet
-        self.excused: set[int] = set()  # those that need none: perhaps the session could not read them
+        self.excused: set[int] = (
+            set()
+        )  # those that need none: the protocol may not have been able to read them
         self.frames: list[dict[str, Any]] = []
         self.joins: list[Admit] = []
         self.calls: list[Perform] = []
@@ -37,8 +40,8 @@ class SessionMachine(RuleBasedStateMachine):
 
     @initialize(user=st.sampled_from([None, "7"]), burst=st.sampled_from([5.0, 1000.0]))
     def connect(self, user: str | None, burst: float) -> None:
-        self.driver = Driver(user=user, topics=TOPICS, calls=CALLS, burst=burst)
-        self.session = self.driver.session
+        self.driver = Driver(user=user, duplex=self.duplex, topics=TOPICS, calls=CALLS, burst=burst)
+        self.protocol = self.driver.protocol
 
     def carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -49,7 +52,7 @@ class SessionMachine(RuleBasedStateMachine):
                 case Admit():
                     self.joins.append(effect)
                 case Perform():
-                    assert self.session.canonical(effect.topic) in self.subscribed
+                    assert self.protocol.canonical(effect.topic) in self.subscribed
                     self.calls.append(effect)
                     assert len(self.calls) <= CALLS
                 case Authenticate():
@@ -77,7 +80,7 @@ class SessionMachine(RuleBasedStateMachine):
         if isinstance(message, dict) and isinstance(message.get("ref"), int) and not self.hung_up:
             self.due.add(message["ref"])
         data = json.dumps(message) if isinstance(message, dict) else message
-        self.carry_out(self.session.receive(data, self.driver.now))
+        self.carry_out(self.protocol.receive(data, self.driver.now))
 
     def ref(self) -> int:
         self.refs += 1
@@ -141,7 +144,10 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 10.0, 60.0, 63.0]))
     def time_passes(self, seconds: float) -> None:
         self.driver.now += seconds
-        self.carry_out(self.session.check(self.driver.now))
+        effects = self.protocol.check(self.driver.now)
+        if not self.duplex:
+            assert effects in ([], [Send(Pong())]), "only keepalives, whether the client is silent or not"
+        self.carry_out(effects)
 
     # ── the driver, late ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -154,14 +160,14 @@ class SessionMachine(RuleBasedStateMachine):
         canonical = CANONICAL.get(asked, asked)
         if verdict != "in":
             code = codes.FORBIDDEN if verdict == "forbidden" else codes.UNAVAILABLE
-            self.carry_out(self.session.refused(effect.ref, asked, code))
-        elif not self.session.admitted(asked, canonical):
-            self.carry_out(self.session.refused(effect.ref, asked, codes.ALREADY_JOINED))
+            self.carry_out(self.protocol.refused(effect.ref, asked, code))
+        elif not self.protocol.admitted(asked, canonical):
+            self.carry_out(self.protocol.refused(effect.ref, asked, codes.ALREADY_JOINED))
         else:
-            effects = self.session.joined(effect.ref, asked, canonical, JoinedPayload())
+            effects = self.protocol.joined(effect.ref, asked, canonical, JoinedPayload())
             assert canonical not in self.subscribed
             self.carry_out(effects)
-            if self.session.has_joined(asked):
+            if self.protocol.has_joined(asked):
                 self.subscribed.add(canonical)
 
     @precondition(lambda self: self.calls)
@@ -169,53 +175,82 @@ class SessionMachine(RuleBasedStateMachine):
     def answer(self, data: st.DataObject, well: bool) -> None:
         effect = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
         if well:
-            self.carry_out(self.session.performed(effect.ref, b"1"))
+            self.carry_out(self.protocol.performed(effect.ref, b"1"))
         else:
             payload = ErrorPayload(code="internal", message="")
-            self.carry_out(self.session.failed(effect.ref, effect.topic, payload))
+            self.carry_out(self.protocol.failed(effect.ref, effect.topic, payload))
 
     @precondition(lambda self: self.tokens)
     @rule(data=st.data(), user=st.sampled_from([None, "7", "8"]))
     def authenticate(self, data: st.DataObject, user: str | None) -> None:
         effect = self.tokens.pop(data.draw(st.integers(0, len(self.tokens) - 1)))
         if user is None:
-            self.carry_out(self.session.not_authenticated(effect.ref))
+            self.carry_out(self.protocol.not_authenticated(effect.ref))
         else:
-            self.carry_out(self.session.authenticated(user, effect.ref))
+            self.carry_out(self.protocol.authenticated(user, effect.ref))
 
     @precondition(lambda self: self.subscribed)
     @rule(data=st.data())
     def expel(self, data: st.DataObject) -> None:
         topic = data.draw(st.sampled_from(sorted(self.subscribed)))
-        self.carry_out(self.session.expelled(topic, codes.FORBIDDEN))
+        self.carry_out(self.protocol.expelled(topic, codes.FORBIDDEN))
         assert self.hung_up or topic not in self.subscribed
 
     @rule()
     def hang_up(self) -> None:
-        self.carry_out(self.session.hang_up(codes.DRAINING))
+        self.carry_out(self.protocol.hang_up(codes.DRAINING))
 
     # ── what always holds ────────────────────────────────────────────────────────────────────────────────────────────
 
     @invariant()
     def within_its_limits(self) -> None:
-        if hasattr(self, "session"):
+        if hasattr(self, "protocol"):
             assert len(self.subscribed) + len(self.joins) <= TOPICS or self.hung_up
 
     def teardown(self) -> None:
         """When everything is decided, everything has its answer."""
-        if not hasattr(self, "session"):
+        if not hasattr(self, "protocol"):
             return
         while self.tokens or self.joins or self.calls:
             for token in [self.tokens.pop() for _ in range(len(self.tokens))]:
-                self.carry_out(self.session.authenticated(self.session.user or "7", token.ref))
+                self.carry_out(self.protocol.authenticated(self.protocol.user or "7", token.ref))
             for join in [self.joins.pop() for _ in range(len(self.joins))]:
-                self.carry_out(self.session.refused(join.ref, join.topic, codes.FORBIDDEN))
+                self.carry_out(self.protocol.refused(join.ref, join.topic, codes.FORBIDDEN))
             for call in [self.calls.pop() for _ in range(len(self.calls))]:
-                self.carry_out(self.session.performed(call.ref, b"1"))
+                self.carry_out(self.protocol.performed(call.ref, b"1"))
         if not self.hung_up:
-            assert self.session.phase in (Phase.OPEN, Phase.FRESH)
+            assert self.protocol.phase in (Phase.OPEN, Phase.FRESH)
             assert not self.due, f"no answer to {self.due}"
 
 
-TestSessionMachine = SessionMachine.TestCase
-TestSessionMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+class OneWayMachine(ProtocolMachine):
+    """A client whose transport brings nothing: it begins with a start, and its messages come by other requests."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.duplex = False
+
+    @initialize(
+        user=st.sampled_from([None, "7"]),
+        burst=st.sampled_from([5.0, 1000.0]),
+        hello=st.sampled_from([None, {}, {"client": "c1"}, {"token": "t"}]),
+        topics=st.lists(NAMES, max_size=5),
+    )
+    def connect(
+        self, user: str | None, burst: float, hello: dict[str, str] | None, topics: list[str]
+    ) -> None:
+        super().connect(user, burst)
+        joins = [{"type": "join", "ref": self.ref(), "topic": topic} for topic in topics]
+        self.due |= {join["ref"] for join in joins}
+        frames: list[Any] = [JSON.decode(json.dumps(join)) for join in joins]
+        greeting: Any = None
+        if hello is not None:
+            greeting = JSON.decode(json.dumps({"type": "hello", "payload": hello}))
+        self.carry_out(self.protocol.start(greeting, frames))
+
+
+TestProtocolMachine = ProtocolMachine.TestCase
+TestProtocolMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+TestOneWayMachine = OneWayMachine.TestCase
+TestOneWayMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

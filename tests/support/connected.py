@@ -19,7 +19,7 @@ from holdfast.limits.memory import MemoryLimiter
 from holdfast.log.base import Log
 from holdfast.log.memory import MemoryLog
 from holdfast.protocol.codec import JSON
-from holdfast.protocol.server_protocol import Limits
+from holdfast.protocol.limits import Limits
 from holdfast.topics.registry import Registry
 
 from .clock import turns

@@ -17,7 +17,7 @@ from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.protocol.frames import JoinedPayload, Reset
-from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, Session
+from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
 from holdfast.topics.owner import LONGEST, owner_of_client, owner_of_key
 from holdfast.topics.topic import Topic
 
@@ -83,7 +83,7 @@ class Connection:
         self.write = sink.send_events
         self.user = user or AnonymousUser()
         now = self._loop.time()
-        self._session = Session(
+        self._session = ServerProtocol(
             id=secrets.token_hex(8),
             user=user_id(self.user),
             codec=codec,

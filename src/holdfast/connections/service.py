@@ -8,7 +8,7 @@ import msgspec
 
 from holdfast.hub.runtime import Runtime
 from holdfast.limits.base import Limiter
-from holdfast.protocol.server_protocol import Limits
+from holdfast.protocol.limits import Limits
 from holdfast.topics.owner import owner_of_key
 from holdfast.topics.registry import Registry
 

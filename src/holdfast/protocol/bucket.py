@@ -1,8 +1,8 @@
-"""A token bucket without a clock."""
+"""Token bucket without a clock."""
 
 
 class Bucket:
-    """Holds up to ``size`` tokens and gains ``per_second``; full in the beginning."""
+    """A bucket of up to ``size`` tokens that gains ``per_second`` tokens a second. It starts full."""
 
     __slots__ = ("_at", "_per_second", "_size", "_tokens")
 
@@ -13,7 +13,7 @@ class Bucket:
         self._at = now
 
     def take(self, now: float) -> float:
-        """Take a token if there is one. Return 0, or after how many seconds there will be one."""
+        """Take a token if there is one. Return 0, or the seconds until there is one."""
         tokens = min(self._size, self._tokens + (now - self._at) * self._per_second)
         self._at = now
         if tokens >= 1:
@@ -23,5 +23,5 @@ class Bucket:
         return (1 - tokens) / self._per_second
 
     def full(self, now: float) -> bool:
-        """Would a new bucket be just the same?"""
+        """Return whether the bucket is full, and a new one would therefore behave the same."""
         return self._tokens + (now - self._at) * self._per_second >= self._size

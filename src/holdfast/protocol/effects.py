@@ -1,4 +1,4 @@
-"""What a session asks to be done. It does nothing itself."""
+"""Effects: what a :class:`~holdfast.protocol.server_protocol.ServerProtocol` asks its driver to do."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from .positions import Position
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """What all effects share."""
+    """Base class of all effects."""
 
 
 class Send(Effect, frozen=True):
@@ -18,20 +18,20 @@ class Send(Effect, frozen=True):
 
 
 class Probe(Effect, frozen=True):
-    """Ask the client for a sign of life: a ping of the transport where its answer is seen, else this frame."""
+    """Ask the client for a sign of life: by a ping of the transport if it reports the answer, otherwise by this frame."""
 
     frame: Outbound
 
 
 class Authenticate(Effect, frozen=True):
-    """Find the token's user, and answer with :meth:`Session.authenticated` or :meth:`Session.not_authenticated`."""
+    """Find the token's user, then call ``authenticated`` or ``not_authenticated``."""
 
     token: str
     ref: int | None
 
 
 class Admit(Effect, frozen=True):
-    """Decide on a join, and answer with :meth:`Session.joined` or :meth:`Session.refused`."""
+    """Decide on a join, then call ``joined`` or ``refused``."""
 
     ref: int
     topic: str
@@ -45,7 +45,7 @@ class Release(Effect, frozen=True):
 
 
 class Perform(Effect, frozen=True):
-    """Run an action of a joined topic, and answer with :meth:`Session.performed` or :meth:`Session.failed`."""
+    """Run an action of a joined topic, then call ``performed`` or ``failed``."""
 
     ref: int | None
     topic: str
@@ -55,7 +55,6 @@ class Perform(Effect, frozen=True):
 
 
 class Hangup(Effect, frozen=True):
-    """Close the connection with this code, after everything that was sent."""
+    """Close the connection with this code, after everything sent before."""
 
     code: Code
-    after: float | None = None

@@ -1,4 +1,4 @@
-"""The error reply to a client's message."""
+"""Error replies to a client's messages."""
 
 from . import frames
 from .codes import Code
@@ -14,7 +14,10 @@ def error_reply(
     message: str | None = None,
     retry_after: float | None = None,
 ) -> Send:
-    """Return the frame that answers with ``code``. ``message`` is added to the code's own text; ``retry_after`` is in seconds."""
+    """Return the effect that sends ``code`` to the client.
+
+    ``message`` is added to the code's text; ``retry_after`` is in seconds.
+    """
     text = code.message if message is None else f"{code.message} ({message})"
     payload = ErrorPayload(
         code=code.name, message=text, retry_after=None if retry_after is None else round(retry_after, 3)

@@ -1,18 +1,17 @@
-"""One connection's side of the protocol, as a state machine.
+"""The server's side of the protocol, as a state machine without I/O.
 
-It reads no clock and no socket, starts no task, and knows nothing of Django: messages and the time go in, effects come
-out, and whoever drives it carries them out and reports back. ``tests/protocol`` and ``conformance/`` hold it to
-``PROTOCOL.md``.
+:class:`ServerProtocol` is the state of one connection. It reads no clock and no socket, starts no task and knows nothing of
+Django. The driver passes it messages, decisions and the time, and carries out the effects that it returns. The tests in
+``tests/protocol`` and ``conformance/`` hold it to ``PROTOCOL.md``.
 
 ::
 
-    FRESH ──first message──────────────▶ OPEN ──close──▶ CLOSED
-      └──hello with a token──▶ AUTHENTICATING ──▲   (messages that come meanwhile wait)
+    FRESH ──first message, or start()──▶ OPEN ──close──▶ CLOSED
+      └──hello with a token──▶ AUTHENTICATING ──▲   (messages that arrive in this phase wait for its end)
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from enum import Enum
-from types import MappingProxyType
 
 import msgspec
 
@@ -23,29 +22,23 @@ from .codes import Code
 from .effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from .errors import error_reply
 from .frames import ErrorPayload, raw_json
+from .limits import Limits
+from .topics import Topics, TopicState
 
 FLOOD = 100
-"""So many more messages that were bad or too fast than good ones, and a client is not going to better itself."""
+"""The connection is closed once invalid and rate-limited messages outnumber valid ones by more than this."""
 
 QUIET_HEARTBEATS = 1.5
 """Heartbeats of silence after which the server pings the client, as hidden tabs need (PROTOCOL.md, section 2.8)."""
 
-RETRY_SECONDS = 1.0
-"""Seconds that a client is asked to wait before it tries again what was unavailable."""
-
 SILENT_HEARTBEATS = 2.5
 """Heartbeats of silence after which the server closes the connection (PROTOCOL.md, section 2.8)."""
 
+RETRY_SECONDS = 1.0
+"""Seconds that a client is asked to wait before it retries something that was unavailable."""
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one connection may do. ``heartbeat`` is in seconds; of messages ``burst`` may come at once."""
-
-    message_bytes: int = 65536
-    topics: int = 100
-    calls: int = 32
-    messages_per_second: float = 50.0
-    burst: float = 100.0
-    heartbeat: float = 25.0
+PENDING_PER_TOPIC = 32
+"""Joins and leaves of one topic that may wait until an earlier join of it is decided."""
 
 
 class Phase(Enum):
@@ -55,35 +48,21 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-MOVES = 32
-"""Joins and leaves of one topic that wait for its join to be decided."""
+class ServerProtocol:
+    """The state of one connection. Methods that return effects return them in the order in which they are to be carried out.
 
-
-NO_ALIASES: Mapping[str, str] = MappingProxyType({})
-"""What every connection has most of the time; a dict of its own would weigh 80 bytes."""
-
-
-class Membership(msgspec.Struct):
-    """Of one topic. What the client asks while the join is not decided waits for that, and keeps its order."""
-
-    joined: bool = False
-    waiting: tuple["frames.Join | frames.Leave", ...] = ()
-
-    @property
-    def will_be_left(self) -> bool:
-        return bool(self.waiting) and isinstance(self.waiting[-1], frames.Leave)
-
-
-class Session:
-    """The state of one connection. Every method returns the effects to be carried out, in order."""
+    ``duplex`` says whether the transport brings the client's messages. If it does, the client's heartbeats are expected on
+    it: a client that stays silent is pinged and then closed. If it does not, only the server can keep the connection
+    alive: it sends an unrequested ``pong`` every heartbeat, and :meth:`start` replaces the first message.
+    """
 
     __slots__ = (
         "_bucket",
-        "_by_alias",
         "_codec",
         "_flood",
+        "_keepalive_at",
         "_limits",
-        "_memberships",
+        "_topics",
         "_waiting",
         "calls",
         "client",
@@ -93,7 +72,9 @@ class Session:
         "user",
     )
 
-    def __init__(self, *, id: str, user: str | None, codec: Codec, limits: Limits, now: float) -> None:
+    def __init__(
+        self, *, id: str, user: str | None, codec: Codec, limits: Limits, now: float, duplex: bool = True
+    ) -> None:
         self.id = id
         self.user = user
         self.client = id
@@ -103,15 +84,15 @@ class Session:
         self._limits = limits
         self._bucket = Bucket(limits.burst, limits.messages_per_second, now)
         self._flood = 0
+        self._keepalive_at = None if duplex else now + limits.heartbeat
         self.calls = 0
-        self._memberships: dict[str, Membership] = {}  # by the name that was asked for
-        self._by_alias = NO_ALIASES  # canonical name -> the one that was asked for, where they differ
+        self._topics = Topics()
         self._waiting: tuple[frames.Inbound | Send, ...] = ()
 
-    # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── messages of the client ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, data: str | bytes, now: float) -> list[Effect]:
-        """A message has arrived."""
+        """Handle a message that has arrived at ``now``."""
         if self.phase is Phase.CLOSED:
             return []
         self.heard = now
@@ -128,7 +109,7 @@ class Session:
         if self._flood > FLOOD:
             return self.hang_up(codes.FLOODING, after=self._limits.heartbeat)
         if self.phase is Phase.AUTHENTICATING:
-            self._waiting = (*self._waiting, frame)  # no more than the bucket and the flood limit let through
+            self._waiting = (*self._waiting, frame)  # bounded by the bucket and the flood limit
             return []
         if self.phase is Phase.FRESH and isinstance(frame, frames.Hello):
             return self._hello(frame)
@@ -157,7 +138,23 @@ class Session:
             case frames.Hello():
                 return [error_reply(codes.UNEXPECTED_HELLO)]
 
-    # ── hello, authentication ────────────────────────────────────────────────────────────────────────────────────────
+    # ── start, hello, authentication ────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, hello: frames.Hello | None = None, joins: Iterable[frames.Join] = ()) -> list[Effect]:
+        """Open a connection whose client cannot speak first, with what the request that opened it carried.
+
+        The welcome comes first, then the answers to ``joins`` in their order. If ``hello`` has a token, both wait until it is
+        verified. The bucket is not charged: the size of one request bounds the joins.
+        """
+        if self.phase is Phase.CLOSED:
+            return []
+        if self.phase is not Phase.FRESH:
+            raise RuntimeError(f"start() opens a connection that is fresh; this one is {self.phase.value}")
+        effects = self._greeted([]) if hello is None else self._hello(hello)
+        if hello is not None and hello.payload.token is not None:
+            self._waiting = tuple(joins)
+            return effects
+        return effects + [effect for join in joins for effect in self._handle(join)]
 
     def _hello(self, frame: frames.Hello) -> list[Effect]:
         self.client = frame.payload.client or self.id
@@ -167,7 +164,7 @@ class Session:
         return [Authenticate(frame.payload.token, None)]
 
     def _greeted(self, effects: list[Effect]) -> list[Effect]:
-        """The welcome comes before the first answer."""
+        """Put the welcome before the first answer."""
         if self.phase is not Phase.FRESH:
             return effects
         self.phase = Phase.OPEN
@@ -181,7 +178,7 @@ class Session:
         return [Send(frames.Welcome(payload=payload)), *effects]
 
     def authenticated(self, user: str, ref: int | None) -> list[Effect]:
-        """A token belongs to ``user``: the hello's (``ref`` is ``None``) or a refresh's."""
+        """Accept a token of ``user``: the token of the hello if ``ref`` is ``None``, otherwise that of a refresh."""
         if self.phase is Phase.CLOSED:
             return []
         if ref is not None:
@@ -194,8 +191,10 @@ class Session:
         return self._greeted([effect for frame in waiting for effect in self._handle(frame)])
 
     def not_authenticated(self, ref: int | None, code: Code = codes.INVALID_TOKEN) -> list[Effect]:
-        """A token identifies no user, or (``code`` is ``UNAVAILABLE``) the server cannot say whose it is. With a hello that is
-        the end of the connection, in the second case one to come back from; a refresh leaves things as they are."""
+        """Reject a token that identifies no user, or that the server cannot check now (``code`` is ``UNAVAILABLE``).
+
+        After a hello this ends the connection; with ``UNAVAILABLE`` the client may reconnect. After a refresh nothing changes.
+        """
         if self.phase is Phase.CLOSED:
             return []
         if ref is None:
@@ -205,61 +204,55 @@ class Session:
     # ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _join(self, frame: frames.Join) -> list[Effect]:
-        asked = self._by_alias.get(frame.topic, frame.topic)
-        membership = self._memberships.get(asked)
-        if membership is not None:
-            if membership.will_be_left:
-                return self._wait(membership, frame)
+        asked = self._topics.asked(frame.topic)
+        state = self._topics.get(asked)
+        if state is not None:
+            if state.will_be_left:
+                return self._wait(state, frame)
             return [error_reply(codes.ALREADY_JOINED, ref=frame.ref, topic=self.canonical(asked))]
-        if len(self._memberships) >= self._limits.topics:
+        if len(self._topics) >= self._limits.topics:
             return [error_reply(codes.TOO_MANY_TOPICS, ref=frame.ref, topic=frame.topic)]
-        self._memberships[frame.topic] = Membership()
+        self._topics[frame.topic] = TopicState()
         return [Admit(frame.ref, frame.topic, frame.payload.since)]
 
     def _leave(self, frame: frames.Leave) -> list[Effect]:
-        asked = self._by_alias.get(frame.topic, frame.topic)
-        membership = self._memberships.get(asked)
-        if membership is None or membership.will_be_left:
+        asked = self._topics.asked(frame.topic)
+        state = self._topics.get(asked)
+        if state is None or state.will_be_left:
             return [error_reply(codes.NOT_JOINED, ref=frame.ref, topic=frame.topic)]
-        if not membership.joined:
-            return self._wait(membership, frame)
-        del self._memberships[asked]
-        canonical = self._drop_alias(asked)
+        if not state.joined:
+            return self._wait(state, frame)
+        canonical = self._topics.canonical(asked)
+        self._topics.remove(asked)
         return [Release(canonical), Send(frames.Left(topic=canonical, ref=frame.ref))]
 
-    def _wait(self, membership: Membership, frame: frames.Join | frames.Leave) -> list[Effect]:
-        if len(membership.waiting) >= MOVES:
+    def _wait(self, state: TopicState, frame: frames.Join | frames.Leave) -> list[Effect]:
+        if len(state.waiting) >= PENDING_PER_TOPIC:
             return [error_reply(codes.RATE_LIMITED, ref=frame.ref, topic=frame.topic, retry_after=1.0)]
-        membership.waiting = (*membership.waiting, frame)
+        state.waiting = (*state.waiting, frame)
         return []
 
     def _go_on(self, waiting: tuple[frames.Join | frames.Leave, ...]) -> list[Effect]:
-        """The join before them is decided."""
+        """Handle the joins and leaves that waited for a join, now that it is decided."""
         effects: list[Effect] = []
-        for place, frame in enumerate(waiting, 1):
+        for handled, frame in enumerate(waiting, 1):
             effects += self._handle(frame)
             if effects and isinstance(effects[-1], Admit):
-                self._memberships[frame.topic].waiting = waiting[place:]
+                self._topics[frame.topic].waiting = waiting[handled:]
                 break
         return effects
 
     def admitted(self, asked: str, canonical: str) -> bool:
-        """The name that was asked for stands for ``canonical``; say whether that is not joined by another name."""
-        if canonical != asked:
-            if canonical in self._memberships or canonical in self._by_alias:
-                return False
-            self._by_alias = {**self._by_alias, canonical: asked}
-        elif canonical in self._by_alias:
-            return False
-        return True
+        """Note that ``asked`` means ``canonical``. Return ``False`` if that topic is already joined by another name."""
+        return self._topics.resolve(asked, canonical)
 
     def joined(self, ref: int, asked: str, canonical: str, payload: frames.JoinedPayload) -> list[Effect]:
-        """A join was let in; the subscription begins when these effects are carried out."""
+        """Accept a join. The subscription begins when these effects are carried out."""
         if self.phase is Phase.CLOSED:
             return []
-        membership = self._memberships[asked]
-        membership.joined = True
-        waiting, membership.waiting = membership.waiting, ()
+        state = self._topics[asked]
+        state.joined = True
+        waiting, state.waiting = state.waiting, ()
         return [Send(frames.Joined(ref=ref, topic=canonical, payload=payload)), *self._go_on(waiting)]
 
     def refused(
@@ -272,52 +265,35 @@ class Session:
         message: str | None = None,
         retry_after: float | None = None,
     ) -> list[Effect]:
-        """A join was not let in; ``topic`` is what the answer names, if not the name that was asked for. ``message`` is added
-        to the code's own."""
+        """Refuse a join. The reply names ``topic``, or ``asked`` if that is ``None``. ``message`` is added to the code's text."""
         if self.phase is Phase.CLOSED:
             return []
-        membership = self._memberships.pop(asked)
-        self._drop_alias(asked)
+        state = self._topics.remove(asked)
         refusal = error_reply(code, ref=ref, topic=topic or asked, message=message, retry_after=retry_after)
-        return [refusal, *self._go_on(membership.waiting)]
+        return [refusal, *self._go_on(state.waiting)]
 
     def expelled(self, canonical: str, code: Code, reason: str | None = None) -> list[Effect]:
-        """The right to a joined topic has ended."""
-        asked = self._by_alias.get(canonical, canonical)
-        if self.phase is Phase.CLOSED or not self.has_joined(asked):
+        """End the subscription to a joined topic from this side."""
+        asked = self._topics.asked(canonical)
+        if self.phase is Phase.CLOSED or not self._topics.has_joined(asked):
             return []
-        del self._memberships[asked]
-        self._drop_alias(asked)
+        self._topics.remove(asked)
         payload = ErrorPayload(code=code.name, message=code.message, reason=reason)
         return [Release(canonical), Send(frames.Left(topic=canonical, payload=payload))]
 
-    def _drop_alias(self, asked: str) -> str:
-        """Forget the canonical name that an asked one stood for, and return it."""
-        for canonical, alias in self._by_alias.items():
-            if alias == asked:
-                rest = {name: other for name, other in self._by_alias.items() if name != canonical}
-                self._by_alias = rest or NO_ALIASES
-                return canonical
-        return asked
-
     def has_joined(self, asked: str) -> bool:
-        """Is it joined now? Asked right after :meth:`joined`, this also says whether to subscribe."""
-        membership = self._memberships.get(asked)
-        return membership is not None and membership.joined
+        """Whether the topic is joined now. After :meth:`joined` it may be left again already: a leave can have waited."""
+        return self._topics.has_joined(asked)
 
     def canonical(self, asked: str) -> str:
-        """The canonical name of a topic that was joined by this name."""
-        if not self._by_alias:
-            return asked
-        return next((name for name, alias in self._by_alias.items() if alias == asked), asked)
+        """Return the canonical name of a topic that was joined as ``asked``."""
+        return self._topics.canonical(asked)
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _call(self, frame: frames.Call) -> list[Effect]:
-        asked = frame.topic
-        if self._by_alias and asked not in self._memberships:
-            asked = self._by_alias.get(asked, asked)
-        if not self.has_joined(asked):
+        asked = self._topics.asked(frame.topic)
+        if not self._topics.has_joined(asked):
             return self._not_called(frame, codes.NOT_JOINED)
         if self.calls >= self._limits.calls:
             return self._not_called(frame, codes.TOO_MANY_CALLS, retry_after=1.0)
@@ -330,28 +306,30 @@ class Session:
         return [error_reply(code, ref=frame.ref, topic=frame.topic, retry_after=retry_after)]
 
     def performed(self, ref: int | None, result: bytes) -> list[Effect]:
-        """A call was carried out; ``result`` is JSON text."""
+        """Answer a call that succeeded. ``result`` is JSON text."""
         self.calls -= 1
         if ref is None or self.phase is Phase.CLOSED:
             return []
         return [Send(frames.Result(ref=ref, payload=msgspec.Raw(result)))]
 
     def failed(self, ref: int | None, topic: str, payload: ErrorPayload) -> list[Effect]:
-        """A call was not carried out."""
+        """Answer a call that failed."""
         self.calls -= 1
         if ref is None or self.phase is Phase.CLOSED:
             return []
         return [Send(frames.Error(ref=ref, topic=topic, payload=payload))]
 
-    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── heartbeats ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def show_life(self, now: float) -> None:
-        """The transport has seen a sign of life that is no message. A client that has said nothing yet still has to."""
+        """Note a sign of life that is no message, such as a pong frame. It does not replace the client's first message."""
         if self.phase is Phase.OPEN:
             self.heard = now
 
     def next_check(self, now: float) -> float:
-        """When the client's silence, if it lasts, calls for something to be done."""
+        """Return when :meth:`check` is next due, if the client stays silent."""
+        if self._keepalive_at is not None:
+            return self._keepalive_at
         quiet = self.heard + QUIET_HEARTBEATS * self._limits.heartbeat
         return quiet if now < quiet else self._silent_until()
 
@@ -359,17 +337,28 @@ class Session:
         return self.heard + SILENT_HEARTBEATS * self._limits.heartbeat
 
     def check(self, now: float) -> list[Effect]:
-        """Time has passed."""
+        """Do what is due at ``now``: send a keepalive, or ping or close a client that has been silent."""
         if self.phase is Phase.CLOSED:
             return []
+        if self._keepalive_at is not None:
+            return self._keepalive(now)
         if now >= self._silent_until():
             return self.hang_up(codes.HEARTBEAT_MISSED)
         if self.phase is Phase.OPEN and now >= self.heard + QUIET_HEARTBEATS * self._limits.heartbeat:
             return [Probe(frames.Ping())]
         return []
 
+    def _keepalive(self, now: float) -> list[Effect]:
+        """A pong that answers no ping is the heartbeat of one direction, as in WebSocket (RFC 6455, section 5.5.3)."""
+        if self._keepalive_at is None or now < self._keepalive_at:
+            return []
+        self._keepalive_at = now + self._limits.heartbeat
+        return [Send(frames.Pong())] if self.phase is Phase.OPEN else []
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
     def hang_up(self, code: Code, after: float | None = None, reason: str | None = None) -> list[Effect]:
-        """End the connection from this side. A client that is still being authenticated is not welcomed before."""
+        """End the connection from this side. A client whose token is still being verified gets no welcome first."""
         if self.phase is Phase.CLOSED:
             return []
         greeting = () if self.phase is Phase.OPEN else self._greeted([])
@@ -380,10 +369,10 @@ class Session:
             after=None if after is None else round(after, 3),
             reason=reason,
         )
-        return [*greeting, Send(frames.Goodbye(payload=goodbye)), Hangup(code, after)]
+        return [*greeting, Send(frames.Goodbye(payload=goodbye)), Hangup(code)]
 
     def closed(self) -> None:
-        """The connection is gone."""
+        """Note that the connection is gone."""
         self.phase = Phase.CLOSED
 
 
