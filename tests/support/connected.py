@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from holdfast import Topic
 from holdfast.backplane.memory import MemoryExchange
@@ -39,6 +39,10 @@ class User:
 
 class Socket:
     """A transport that writes down what it is given."""
+
+    name: ClassVar = "test"
+    duplex: ClassVar = True
+    binary: ClassVar = False
 
     def __init__(self, connection_of: Any) -> None:
         self.frames: list[Frame] = []

@@ -1,39 +1,94 @@
-"""What a connection needs of a transport."""
+"""The contract between a connection and what carries it: :class:`Transport` writes, :class:`ConnectionHandler` reads.
 
-from typing import Protocol
+It stands here rather than in ``transports/``, because connections are below transports and imports point down. Every
+transport implements it; ``tests/transports`` runs one suite over all of them.
+"""
+
+from typing import ClassVar, Protocol
 
 from holdfast.hub.prepared import Burst
 
 
-class Sink(Protocol):
-    """The writing end of a transport. Nothing here blocks or raises.
+class Transport(Protocol):
+    """The writing end of one connection. Its methods neither block nor raise.
 
-    A sink that cannot pass on what it is given keeps it, calls ``paused()`` of its connection, and ``resumed()`` when
-    everything has gone. Between the two it is given no events, only answers. After :meth:`report_blocking` it also calls
-    ``socket_full()`` as soon as the socket takes nothing more, and then too ``resumed()`` when everything has gone.
+    A transport keeps what it cannot write yet. It then calls ``paused()`` of its handler, and ``resumed()`` once everything
+    is written. Between the two calls it is given no events, only answers; if even those exceed its bound, it calls
+    ``overflowed()``. After :meth:`report_blocking` it also calls ``socket_full()`` as soon as the socket takes no more, and
+    ``resumed()`` once everything is written.
     """
 
+    name: ClassVar[str]
+    """The name in logs and figures."""
+
+    duplex: ClassVar[bool]
+    """Does it bring the client's messages? If not, no heartbeat is expected and the server sends keepalives."""
+
+    binary: ClassVar[bool]
+    """Can it carry messages in a binary encoding?"""
+
     def send(self, data: str | bytes) -> None:
-        """Write a message of the session."""
+        """Write one message of the protocol."""
 
     def send_events(self, burst: Burst) -> None:
-        """Write events, in the form that this connection speaks."""
+        """Write events in the encoding of this connection, in order."""
 
     def probe(self) -> bool:
-        """Have the transport ask the client for a sign of life, and pass its answer on to ``show_life()`` of the
-        connection. ``False``: this transport cannot, or does not see the answer."""
+        """Ask the client for a sign of life and report its answer to the handler's ``show_life()``.
+
+        Return ``False`` if the transport cannot ask, or does not see the answer.
+        """
 
     def report_blocking(self) -> None:
-        """From now on call the connection's ``socket_full()`` as well. Costs a system call of its own for each write."""
+        """Call the handler's ``socket_full()`` from now on. This can cost one more system call per write."""
 
     def close(self, code: int, reason: str) -> None:
-        """Close after everything that was sent."""
+        """Close after everything that was sent. The codes are those of :mod:`holdfast.protocol.codes`, or 1000."""
 
 
-class Closed:
-    """The sink of a connection that is gone. Drops what is written to it, and holds no transport."""
+class ConnectionHandler(Protocol):
+    """The reading end of one connection: what happened on its transport. Called on the event loop's thread only."""
+
+    def receive(self, data: str | bytes) -> None:
+        """Handle a message of the client."""
+
+    def show_life(self) -> None:
+        """Note a sign of life that is no message, such as a ping or pong frame."""
+
+    def socket_full(self) -> None:
+        """Note that the socket takes no more for now. Called only after :meth:`Transport.report_blocking`."""
+
+    def paused(self) -> None:
+        """Note that the write buffer is full. Until :meth:`resumed`, only answers may be written."""
+
+    def resumed(self) -> None:
+        """Note that everything is written, and the socket takes more."""
+
+    def overflowed(self) -> None:
+        """Note that not even answers fit into the write buffer."""
+
+    @property
+    def busy(self) -> bool:
+        """Are calls of the client still running?"""
+
+    def shut_down(self, after: float | None = None) -> None:
+        """Say goodbye and close, because the server is stopping.
+
+        The client may reconnect after ``after`` seconds; with ``None`` the handler assigns it a slot.
+        """
+
+    def closed(self) -> None:
+        """Note that the connection is gone. Called once, last."""
+
+
+class ClosedTransport:
+    """The transport of a connection that is gone. It drops what is written and holds no resources."""
 
     __slots__ = ()
+
+    name: ClassVar = "closed"
+    duplex: ClassVar = True
+    binary: ClassVar = True
 
     def send(self, data: str | bytes) -> None:
         pass
@@ -51,4 +106,4 @@ class Closed:
         pass
 
 
-CLOSED = Closed()
+CLOSED = ClosedTransport()

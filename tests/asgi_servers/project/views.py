@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpRe
 
 from holdfast import wiring
 from holdfast.server.adopted import AdoptedProtocol
-from holdfast.transports.websocket import AsgiSink
+from holdfast.transports.websocket import AsgiWebSocket
 
 from .live import Feed, Price, Prices, Quotes, Room, Said, Ticker, Typing
 from .models import Saying
@@ -131,7 +131,7 @@ async def sinks(request: HttpRequest) -> JsonResponse:
     """How many transports of live connections this process has in memory, open or not."""
     gc.collect()
     return JsonResponse(
-        sum(type(thing) in (AsgiSink, AdoptedProtocol) for thing in gc.get_objects()), safe=False
+        sum(type(thing) in (AsgiWebSocket, AdoptedProtocol) for thing in gc.get_objects()), safe=False
     )
 
 
