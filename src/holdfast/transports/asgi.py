@@ -36,8 +36,8 @@ class AsgiTransport(ABC):
     3.12 on, at the price of one task per message.)
 
     A ``send`` that waits says little about the client: Granian's always waits for a moment. The connection is paused only
-    when more than ``limit`` bytes are queued, and overflows at twice that. After :meth:`report_blocking` it is also
-    notified of ``PROMPT_BYTES``.
+    when more than ``limit`` bytes are queued, and overflows when answers make them more than twice that. After
+    :meth:`report_blocking` it is also notified of ``PROMPT_BYTES``.
 
     ``application`` is the task of the ASGI application, which ends with the connection.
     """
@@ -115,16 +115,19 @@ class AsgiTransport(ABC):
         ):
             self._blocked = True
             self.connection.socket_full()
-        if self._queued > self._limit and self.connection is not None:
-            self._fill_up(self.connection)
-
-    def _fill_up(self, connection: ConnectionHandler) -> None:
-        if not self._paused:
+        if self._queued > self._limit and not self._paused and self.connection is not None:
             self._paused = True
-            connection.paused()
-        elif self._queued > 2 * self._limit:
+            self.connection.paused()
+
+    def answer(self, message: Message, size: int) -> None:
+        """Send what a client that does not read gets too, up to a limit.
+
+        Only answers overflow. Events are written in bursts, and one burst may exceed any limit before the pause takes effect.
+        """
+        self.pass_on(message, size)
+        if self._paused and self._queued > 2 * self._limit and self.connection is not None:
             self._queued = 0  # report it once
-            connection.overflowed()
+            self.connection.overflowed()
 
     def _step(self, awaitable: Iterator[Any]) -> bool:
         """Run a send as far as it goes. Return whether it is over."""

@@ -179,9 +179,7 @@ class AsgiWebSocket(AsgiTransport):
         self._form = _binary_message if binary else _text_message
 
     def send(self, data: str | bytes) -> None:
-        self.pass_on(
-            {"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data}, len(data)
-        )
+        self.answer({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data}, len(data))
 
     def send_events(self, burst: Burst) -> None:
         form = self._form
