@@ -7,6 +7,7 @@ import pytest
 
 from holdfast import Event, Keep, Slow, Topic
 from holdfast.connections.connection import Connection
+from holdfast.hub.prepared import Burst, Prepared
 from holdfast.protocol import codes
 from holdfast.protocol.limits import Limits
 from tests.support.clock import in_jumping_time, turns
@@ -112,6 +113,18 @@ async def test_answers_and_events_arrive_in_the_order_in_which_they_were_sent(ca
             received += await client.hear()
         assert offsets(received) == list(range(1, 51))
         assert [frame["ref"] for frame in received if frame["type"] == "error"] == [10, 11, 12, 13, 14]
+
+
+@in_jumping_time
+async def test_answers_and_events_of_one_turn_of_the_loop_keep_their_order(carrier: type[Carrier]) -> None:
+    async with serving() as here:
+        client = await carrier.open(here.processes[0].service)
+        await client.hear()
+        connection = client.connection
+        for offset in (1, 2):
+            connection.receive('{"type":"ping"}')
+            connection.write(Burst([Prepared("rooms/lobby", "said", b'{"n":1,"text":""}', offset)]))
+        assert types(await client.hear()) == ["pong", "event", "pong", "event"]
 
 
 @in_jumping_time
