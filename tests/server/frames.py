@@ -9,7 +9,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from holdfast.server.framing import Message, Parser, ProtocolError
+from holdfast.server.framing import ClientMessage, Parser, ProtocolError
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -51,12 +51,12 @@ def close(code: int | None = None, reason: bytes = b"") -> bytes:
     return frame(CLOSE, b"" if code is None else code.to_bytes(2, "big") + reason)
 
 
-Outcome = tuple[list[Message], tuple[int, str] | None]
+Outcome = tuple[list[ClientMessage], tuple[int, str] | None]
 
 
 def read(parser: Parser, *portions: bytes) -> Outcome:
     """All messages, and the error at the end if there was one."""
-    messages: list[Message] = []
+    messages: list[ClientMessage] = []
     failure: tuple[int, str] | None = None
     for portion in portions:
         try:

@@ -11,7 +11,7 @@ from wsproto.extensions import PerMessageDeflate as WsprotoDeflate
 
 from holdfast.server import framing
 from holdfast.server.deflate import TAIL, WINDOW_BITS, Deflate, TooMuch, negotiate
-from holdfast.server.framing import BINARY, TEXT, Message, Parser
+from holdfast.server.framing import BINARY, TEXT, ClientMessage, Parser
 
 from .frames import CONTINUATION, PING, frame, oracle, read, understood
 
@@ -156,35 +156,37 @@ class TestReceiving:
         client = oracle(deflate=True)
         client.send_text(text.encode())
 
-        assert parser.feed(b"".join(client.data_to_send())) == [Message(TEXT, text)]
+        assert parser.feed(b"".join(client.data_to_send())) == [ClientMessage(TEXT, text)]
 
     def test_7_2_3_1_and_2_the_examples(self, parser: Parser) -> None:
         hello = bytes.fromhex("f248cdc9c90700")
 
-        assert parser.feed(frame(TEXT, hello, rsv=4)) == [Message(TEXT, "Hello")]
+        assert parser.feed(frame(TEXT, hello, rsv=4)) == [ClientMessage(TEXT, "Hello")]
         fragments = frame(TEXT, hello[:3], rsv=4, fin=False) + frame(CONTINUATION, hello[3:])
-        assert parser.feed(fragments) == [Message(TEXT, "Hello")]
+        assert parser.feed(fragments) == [ClientMessage(TEXT, "Hello")]
 
     def test_7_2_3_3_a_block_without_compression(self, parser: Parser) -> None:
         assert parser.feed(frame(TEXT, bytes.fromhex("000500faff48656c6c6f00"), rsv=4)) == [
-            Message(TEXT, "Hello")
+            ClientMessage(TEXT, "Hello")
         ]
 
     def test_7_2_3_4_a_block_that_says_it_is_the_last(self, parser: Parser) -> None:
-        assert parser.feed(frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4)) == [Message(TEXT, "Hello")]
+        assert parser.feed(frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4)) == [
+            ClientMessage(TEXT, "Hello")
+        ]
 
     def test_7_2_3_4_what_follows_a_last_block_is_not_lost(self, parser: Parser) -> None:
         twice = bytes.fromhex("f348cdc9c90700") + bytes.fromhex("f248cdc9c90700")
 
-        assert parser.feed(frame(TEXT, twice, rsv=4)) == [Message(TEXT, "HelloHello")]
+        assert parser.feed(frame(TEXT, twice, rsv=4)) == [ClientMessage(TEXT, "HelloHello")]
 
     def test_7_2_3_5_two_blocks(self, parser: Parser) -> None:
         assert parser.feed(frame(TEXT, bytes.fromhex("f24805000000ffffcac9c90700"), rsv=4)) == [
-            Message(TEXT, "Hello")
+            ClientMessage(TEXT, "Hello")
         ]
 
     def test_6_a_message_may_come_uncompressed(self, parser: Parser) -> None:
-        assert parser.feed(frame(TEXT, "plain")) == [Message(TEXT, "plain")]
+        assert parser.feed(frame(TEXT, "plain")) == [ClientMessage(TEXT, "plain")]
 
     def test_6_1_only_the_first_fragment_is_marked(self, parser: Parser) -> None:
         data = frame(TEXT, b"\xf2\x48", rsv=4, fin=False) + frame(CONTINUATION, b"\xcd", rsv=4)

@@ -11,7 +11,7 @@ from wsproto.events import AcceptConnection
 from wsproto.events import Request as Opening
 
 from holdfast.server import handshake
-from holdfast.server.handshake import Refused
+from holdfast.server.handshake import HandshakeRefused
 from holdfast.server.response import Headers, Response
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # 1.3
@@ -33,8 +33,8 @@ def request(line: str = "GET /chat HTTP/1.1", *more: tuple[str, str], **changed:
     return "\r\n".join([*lines, *(f"{n}: {v}" for n, v in replaced.items()), "", ""]).encode("latin-1")
 
 
-def refusal(data: bytes) -> Refused:
-    with pytest.raises(Refused) as refused:
+def refusal(data: bytes) -> HandshakeRefused:
+    with pytest.raises(HandshakeRefused) as refused:
         handshake.parse(data)
     return refused.value
 

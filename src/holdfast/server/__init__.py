@@ -4,7 +4,7 @@
 """
 
 from .http import HttpProtocol
-from .protocol import WebSocketProtocol
 from .server import Server
+from .websocket import WebSocketProtocol
 
 __all__ = ["HttpProtocol", "Server", "WebSocketProtocol"]

@@ -212,7 +212,7 @@ class AdoptedProtocol(asyncio.Protocol):
         else:
             self._take(messages)
 
-    def _take(self, messages: list[framing.Message]) -> None:
+    def _take(self, messages: list[framing.ClientMessage]) -> None:
         handler = self._handler
         for message in messages:
             opcode = message.opcode

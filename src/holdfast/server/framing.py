@@ -44,7 +44,7 @@ class CloseCode(IntEnum):
     SERVICE_RESTART = 1012
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+class ClientMessage(msgspec.Struct, frozen=True, gc=False):
     """Something complete that the client sent: a message (``TEXT`` with ``str``, ``BINARY`` with ``bytes``) or a control
     frame. Of a ``CLOSE`` the ``data`` is the reason, and ``code`` its code (1005: there was none)."""
 
@@ -60,7 +60,7 @@ class ProtocolError(Exception):
     def __init__(self, code: CloseCode, reason: str) -> None:
         super().__init__(reason)
         self.code, self.reason = code, reason
-        self.before: list[Message] = []
+        self.before: list[ClientMessage] = []
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -135,7 +135,7 @@ class Parser:
         fragments = 0 if self._fragments is None else len(self._fragments.data)
         return fragments + (0 if self._rest is None else len(self._rest))
 
-    def feed(self, data: bytes) -> list[Message]:
+    def feed(self, data: bytes) -> list[ClientMessage]:
         """Take bytes in any portions; return what became complete. Raises :class:`ProtocolError`, once. After that, and
         after a close frame, nothing is read (5.5.1, 7.1.7)."""
         # By far the most reads bring one short message, whole: this saves two thirds of what it costs.
@@ -143,21 +143,21 @@ class Parser:
         if self._between and 0 <= size <= CONTROL_BYTES and data[1] == MASK | size:
             if data[0] == WHOLE_TEXT:
                 try:
-                    return [Message(TEXT, apply_mask(data[6:], data[2:6]).decode())]
+                    return [ClientMessage(TEXT, apply_mask(data[6:], data[2:6]).decode())]
                 except UnicodeDecodeError:
                     pass  # said below
             elif data[0] == WHOLE_BINARY:
-                return [Message(BINARY, apply_mask(data[6:], data[2:6]))]
+                return [ClientMessage(BINARY, apply_mask(data[6:], data[2:6]))]
         return [] if self._closed else self._feed(data)
 
-    def _feed(self, data: bytes) -> list[Message]:
+    def _feed(self, data: bytes) -> list[ClientMessage]:
         buffer: bytes | bytearray = data
         if self._rest is not None:
             self._rest += data
             buffer = self._rest
             if len(buffer) < self._needed:
                 return []
-        messages: list[Message] = []
+        messages: list[ClientMessage] = []
         try:
             at = self._frames(buffer, messages)
         except ProtocolError as error:
@@ -174,7 +174,7 @@ class Parser:
     def _close(self) -> None:
         self._closed, self._between, self._rest, self._fragments = True, False, None, None
 
-    def _frames(self, buffer: bytes | bytearray, messages: list[Message]) -> int:
+    def _frames(self, buffer: bytes | bytearray, messages: list[ClientMessage]) -> int:
         """Read the complete frames; return where the incomplete one begins."""
         at, end = 0, len(buffer)
         while not self._closed:
@@ -238,7 +238,7 @@ class Parser:
         if not second & MASK:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "frame is not masked")  # 5.1
 
-    def _take(self, first: int, payload: bytes) -> Message | None:
+    def _take(self, first: int, payload: bytes) -> ClientMessage | None:
         opcode, final = first & 0xF, bool(first & FIN)
         if opcode & 0x8:
             return self._control(opcode, payload)
@@ -253,7 +253,7 @@ class Parser:
         self._fragments = None
         return self._complete(fragments.opcode, fragments.data, fragments.compressed)
 
-    def _complete(self, opcode: int, payload: bytes | bytearray, compressed: bool) -> Message:
+    def _complete(self, opcode: int, payload: bytes | bytearray, compressed: bool) -> ClientMessage:
         if compressed:
             assert self._deflate is not None
             try:
@@ -263,23 +263,23 @@ class Parser:
             except ValueError:
                 raise ProtocolError(CloseCode.INVALID_DATA, "compressed data is broken") from None
         if opcode == BINARY:
-            return Message(BINARY, bytes(payload))
+            return ClientMessage(BINARY, bytes(payload))
         try:
-            return Message(TEXT, payload.decode())
+            return ClientMessage(TEXT, payload.decode())
         except UnicodeDecodeError:
             raise ProtocolError(CloseCode.INVALID_DATA, "text is not UTF-8") from None  # 8.1
 
-    def _control(self, opcode: int, payload: bytes) -> Message:
+    def _control(self, opcode: int, payload: bytes) -> ClientMessage:
         if opcode != CLOSE:
-            return Message(opcode, payload)
+            return ClientMessage(opcode, payload)
         self._closed = True
         if not payload:
-            return Message(CLOSE, "", CloseCode.NO_STATUS)  # 7.1.5
+            return ClientMessage(CLOSE, "", CloseCode.NO_STATUS)  # 7.1.5
         code = int.from_bytes(payload[:2], "big")  # half of one is none either
         if not valid_close_code(code):
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "close code is not valid")  # 7.4
         try:
-            return Message(CLOSE, payload[2:].decode(), code)
+            return ClientMessage(CLOSE, payload[2:].decode(), code)
         except UnicodeDecodeError:
             raise ProtocolError(CloseCode.INVALID_DATA, "close reason is not UTF-8") from None  # 5.5.1
 

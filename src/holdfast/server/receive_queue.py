@@ -3,13 +3,13 @@
 import asyncio
 from typing import Any
 
-from .framing import Message
+from .framing import ClientMessage
 
 MESSAGES_HIGH = 32
 BYTES_HIGH = 65536
 
 
-class Inbox:
+class ReceiveQueue:
     """Nothing more is read from the socket while it is full, so a client cannot outrun the application."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -18,7 +18,7 @@ class Inbox:
         self._bytes = 0
         self.reading_paused = False
 
-    def put(self, message: Message) -> None:
+    def put(self, message: ClientMessage) -> None:
         """A message of the client's."""
         size = len(message.data)
         key = "text" if isinstance(message.data, str) else "bytes"

@@ -3,7 +3,7 @@
 from enum import Enum
 
 
-class State(Enum):
+class ConnectionState(Enum):
     CONNECTING = "waiting for the request"
     HANDSHAKE = "waiting for the application's decision"
     DENYING = "being denied"

@@ -20,10 +20,10 @@ from .adopted import COMPRESS_BYTES, AdoptedProtocol
 from .deflate import Deflate, negotiate
 from .framing import BINARY, TEXT, CloseCode, Parser, ProtocolError
 from .keepalive import Keepalive
-from .receive_queue import Inbox
+from .receive_queue import ReceiveQueue
 from .response import Headers, Response
 from .scope import make_scope
-from .state import State
+from .state import ConnectionState
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -58,15 +58,15 @@ class WebSocketProtocol(asyncio.Protocol):
         self._app_state = app_state
         self._loop = _loop or asyncio.get_event_loop()
         self._transport: asyncio.Transport
-        self._state = State.CONNECTING
+        self._state = ConnectionState.CONNECTING
         self._ended_by_app = False
         self._early = b""
-        self._request: handshake.Request
+        self._request: handshake.UpgradeRequest
         self._scope: dict[str, Any] = {}
         self._denial: Response | None = None
         self._deflate: Deflate | None = None
         self._parser: Parser
-        self._inbox: Inbox
+        self._incoming: ReceiveQueue
         self._writable: asyncio.Future[None] | None = None
         self._unanswered: bytes | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
@@ -78,7 +78,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._inbox = Inbox(self._transport)
+        self._incoming = ReceiveQueue(self._transport)
         self._server_state.connections.add(cast("Any", self))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -87,9 +87,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self._keepalive.stop()
         if self._abort_timer is not None:
             self._abort_timer.cancel()
-        if self._state in (State.HANDSHAKE, State.DENYING, State.OPEN):
-            self._inbox.disconnect(CloseCode.ABNORMAL)  # 7.1.5
-        self._state = State.CLOSED
+        if self._state in (ConnectionState.HANDSHAKE, ConnectionState.DENYING, ConnectionState.OPEN):
+            self._incoming.disconnect(CloseCode.ABNORMAL)  # 7.1.5
+        self._state = ConnectionState.CLOSED
         self.resume_writing()
 
     def pause_writing(self) -> None:
@@ -100,7 +100,7 @@ class WebSocketProtocol(asyncio.Protocol):
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)
-        if self._unanswered is not None and self._state is State.OPEN:
+        if self._unanswered is not None and self._state is ConnectionState.OPEN:
             self._pong(self._unanswered)
         self._unanswered = None
 
@@ -108,32 +108,37 @@ class WebSocketProtocol(asyncio.Protocol):
         return None  # the transport closes itself
 
     def data_received(self, data: bytes) -> None:
-        if self._state in (State.OPEN, State.CLOSING):
+        if self._state in (ConnectionState.OPEN, ConnectionState.CLOSING):
             self._read(data)
-        elif self._state in (State.CONNECTING, State.HANDSHAKE):
+        elif self._state in (ConnectionState.CONNECTING, ConnectionState.HANDSHAKE):
             self._early += data
-            if self._state is State.CONNECTING:
+            if self._state is ConnectionState.CONNECTING:
                 self._begin()
             elif len(self._early) > EARLY_BYTES:
-                self._inbox.pause_reading()
+                self._incoming.pause_reading()
 
     def shutdown(self) -> None:
         """The server is stopping."""
         match self._state:
-            case State.OPEN:
-                self._inbox.disconnect(CloseCode.SERVICE_RESTART)
+            case ConnectionState.OPEN:
+                self._incoming.disconnect(CloseCode.SERVICE_RESTART)
                 self._close(CloseCode.SERVICE_RESTART, seconds=SHUTDOWN_SECONDS)
-            case State.HANDSHAKE:
+            case ConnectionState.HANDSHAKE:
                 self._respond(500, [], b"Internal Server Error")
-            case State.CLOSING | State.CONNECTING | State.DENYING | State.CLOSED:
+            case (
+                ConnectionState.CLOSING
+                | ConnectionState.CONNECTING
+                | ConnectionState.DENYING
+                | ConnectionState.CLOSED
+            ):
                 self._transport.close()
-            case State.ADOPTED:
+            case ConnectionState.ADOPTED:
                 pass  # the adopted protocol is told itself
 
     @property
     def drainable(self) -> bool:
         """Is it an open connection of an ASGI application's, such as a Channels consumer?"""
-        return self._state is State.OPEN
+        return self._state is ConnectionState.OPEN
 
     busy = False
     """What its application is doing is not known."""
@@ -144,7 +149,7 @@ class WebSocketProtocol(asyncio.Protocol):
     @property
     def undecided(self) -> bool:
         """Has the application not answered the handshake yet?"""
-        return self._state in (State.CONNECTING, State.HANDSHAKE)
+        return self._state in (ConnectionState.CONNECTING, ConnectionState.HANDSHAKE)
 
     # ── the handshake ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -157,12 +162,12 @@ class WebSocketProtocol(asyncio.Protocol):
         head, self._early = self._early[: end + 4], self._early[end + 4 :]
         try:
             self._request = handshake.parse(head)
-        except handshake.Refused as refused:
+        except handshake.HandshakeRefused as refused:
             self._respond(refused.status, refused.headers, refused.text.encode())
             return
-        self._state = State.HANDSHAKE
+        self._state = ConnectionState.HANDSHAKE
         self._scope = make_scope(self._config, self._transport, self._request, self._app_state)
-        self._inbox.connect()
+        self._incoming.connect()
         task = self._loop.create_task(self._run())
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
@@ -172,7 +177,7 @@ class WebSocketProtocol(asyncio.Protocol):
         app: Any = self._config.loaded_app
         code = CloseCode.INTERNAL_ERROR
         try:
-            result = await app(self._scope, self._inbox.receive, self._send)
+            result = await app(self._scope, self._incoming.receive, self._send)
         except ClientDisconnected:
             pass
         except Exception:
@@ -181,17 +186,17 @@ class WebSocketProtocol(asyncio.Protocol):
             code = CloseCode.NORMAL
             if result is not None:
                 logger.error("ASGI callable should return None, but returned '%s'.", result)
-            if self._state in (State.HANDSHAKE, State.DENYING):
+            if self._state in (ConnectionState.HANDSHAKE, ConnectionState.DENYING):
                 logger.error("ASGI callable returned without completing handshake.")
         finally:
             self._app_ended(code)
 
     def _app_ended(self, code: CloseCode) -> None:
-        if self._state is State.OPEN:
+        if self._state is ConnectionState.OPEN:
             self._close(code)
-        elif self._denial is not None and self._denial.begun and self._state is State.DENYING:
+        elif self._denial is not None and self._denial.begun and self._state is ConnectionState.DENYING:
             self._transport.abort()  # half a response must not look like a whole one
-        elif self._state in (State.HANDSHAKE, State.DENYING):
+        elif self._state in (ConnectionState.HANDSHAKE, ConnectionState.DENYING):
             self._respond(500, [], b"Internal Server Error")
         self._scope = {}
 
@@ -201,8 +206,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._refused()
 
     def _refused(self) -> None:
-        self._inbox.disconnect(CloseCode.ABNORMAL)
-        self._state = State.CLOSED
+        self._incoming.disconnect(CloseCode.ABNORMAL)
+        self._state = ConnectionState.CLOSED
         self._hang_up()
 
     def _default_headers(self) -> Headers:
@@ -221,9 +226,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self._transport.write(response)
 
     def _open(self) -> None:
-        self._state = State.OPEN
+        self._state = ConnectionState.OPEN
         self._keepalive.start()
-        self._inbox.resume_reading()
+        self._incoming.resume_reading()
         early, self._early = self._early, b""
         if early:
             self._read(early)
@@ -232,7 +237,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """Complete the handshake and give the connection away."""
         adopt, binary, limit = message["adopt"], message["binary"], message["write_buffer_bytes"]
         self._accept(message)
-        self._state = State.ADOPTED
+        self._state = ConnectionState.ADOPTED
         connections = self._server_state.connections
         connections.discard(cast("Any", self))
         adopted = AdoptedProtocol(self._transport, self._parser, self._deflate is not None, connections)
@@ -243,7 +248,7 @@ class WebSocketProtocol(asyncio.Protocol):
             adopted.close(CloseCode.INTERNAL_ERROR, "")
             raise
         finally:
-            self._inbox.resume_reading()
+            self._incoming.resume_reading()
         early, self._early = self._early, b""
         if early:
             adopted.data_received(early)
@@ -265,12 +270,12 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             self._take(messages)
 
-    def _take(self, messages: list[framing.Message]) -> None:
+    def _take(self, messages: list[framing.ClientMessage]) -> None:
         for message in messages:
             match message.opcode:
                 case framing.TEXT | framing.BINARY:
-                    if self._state is State.OPEN:
-                        self._inbox.put(message)
+                    if self._state is ConnectionState.OPEN:
+                        self._incoming.put(message)
                 case framing.PING:
                     self._pong(cast("bytes", message.data))
                 case framing.PONG:
@@ -281,15 +286,15 @@ class WebSocketProtocol(asyncio.Protocol):
     def _pong(self, data: bytes) -> None:
         if self._writable is not None:
             self._unanswered = data  # 5.5.3: the most recent one is enough. Others would pile up
-        elif self._state is State.OPEN:
+        elif self._state is ConnectionState.OPEN:
             self._transport.write(framing.encode(framing.PONG, data))
 
-    def _closed_by_client(self, message: framing.Message) -> None:
-        if self._state is State.OPEN:
-            self._inbox.disconnect(message.code, cast("str", message.data))
+    def _closed_by_client(self, message: framing.ClientMessage) -> None:
+        if self._state is ConnectionState.OPEN:
+            self._incoming.disconnect(message.code, cast("str", message.data))
             self._transport.write(framing.encode_close(message.code))  # 5.5.1: echo the code
         self._keepalive.stop()
-        self._state = State.CLOSED
+        self._state = ConnectionState.CLOSED
         self._hang_up()
 
     # ── from the application to the client ───────────────────────────────────────────────────────────────────────────
@@ -299,15 +304,15 @@ class WebSocketProtocol(asyncio.Protocol):
             await asyncio.shield(self._writable)
         kind = message["type"]
         match self._state:
-            case State.HANDSHAKE:
+            case ConnectionState.HANDSHAKE:
                 self._send_decision(kind, message)
-            case State.DENYING if kind == "websocket.http.response.body":
+            case ConnectionState.DENYING if kind == "websocket.http.response.body":
                 self._send_denial(message)
-            case State.OPEN if kind == "websocket.send":
+            case ConnectionState.OPEN if kind == "websocket.send":
                 self._transport.write(self._frame(message))
-            case State.OPEN if kind == "websocket.close":
+            case ConnectionState.OPEN if kind == "websocket.close":
                 self._send_close(message)
-            case State.CLOSING | State.CLOSED if not self._ended_by_app:
+            case ConnectionState.CLOSING | ConnectionState.CLOSED if not self._ended_by_app:
                 raise ClientDisconnected
             case _:
                 raise RuntimeError(
@@ -328,7 +333,7 @@ class WebSocketProtocol(asyncio.Protocol):
             case "websocket.http.response.start":
                 headers = [*self._default_headers(), *message.get("headers", [])]
                 self._denial = Response(message["status"], headers)
-                self._state = State.DENYING
+                self._state = ConnectionState.DENYING
                 self._log(str(message["status"]))
             case _:
                 raise RuntimeError(
@@ -358,7 +363,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if not framing.valid_close_code(code):
             raise ValueError(f"{code} is no close code that may be sent; use 1000, or one from 3000 to 4999.")
         self._ended_by_app = True
-        self._inbox.disconnect(code, reason)
+        self._incoming.disconnect(code, reason)
         self._close(code, reason)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -366,16 +371,16 @@ class WebSocketProtocol(asyncio.Protocol):
     def _close(self, code: int, reason: str = "", seconds: float = CLOSE_SECONDS) -> None:
         """Begin the closing handshake (7.1.2), and end it without the client if it must be."""
         self._keepalive.stop()
-        self._state = State.CLOSING
+        self._state = ConnectionState.CLOSING
         self._transport.write(framing.encode_close(code, reason))
-        self._inbox.resume_reading()
+        self._incoming.resume_reading()
         self._abort_timer = self._loop.call_later(seconds, self._transport.abort)
 
     def _fail(self, code: int, reason: str) -> None:
         """Give the client up (7.1.7). Only its end is awaited: closing while it still sends could destroy the close frame
         on its way."""
-        if self._state is State.OPEN:
-            self._inbox.disconnect(code, reason)
+        if self._state is ConnectionState.OPEN:
+            self._incoming.disconnect(code, reason)
             self._close(code, reason)
             if self._transport.can_write_eof():
                 self._transport.write_eof()
@@ -384,7 +389,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _hang_up(self) -> None:
         """Close the transport as soon as everything is written, or by force when the client does not read it."""
-        self._inbox.resume_reading()
+        self._incoming.resume_reading()
         self._transport.close()
         if self._abort_timer is None:
             self._abort_timer = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
@@ -394,7 +399,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._transport.write(framing.encode(framing.PING, b"holdfast"))
 
     def _dead(self) -> None:
-        if self._inbox.reading_paused:
+        if self._incoming.reading_paused:
             self._keepalive.start()  # its answer could not be read: it is the application that is slow
         else:
             self._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
