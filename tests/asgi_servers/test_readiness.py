@@ -37,7 +37,7 @@ def test_a_request_whose_upgrade_a_proxy_dropped_is_told_so(server: Running) -> 
         response = connection.getresponse()
         assert response.status == 426
         assert "proxy" in response.read().decode()
-    assert "let the proxy pass the headers Upgrade and Connection" in server.process.log.read_text()
+    assert "make the proxy pass the headers Upgrade and Connection" in server.process.log.read_text()
 
 
 def test_who_asks_by_address_is_answered_too(server: Running) -> None:

@@ -14,6 +14,7 @@ import pytest
 from holdfast.hub.prepared import Burst, Prepared
 from holdfast.server import adopted
 from holdfast.server.adopted import AdoptedProtocol
+from holdfast.server.deflate import DEFLATE
 
 from .frames import BINARY, CONTINUATION, PING, PONG, TEXT, close, frame
 from .wire import Peer, Wire, settle
@@ -197,8 +198,8 @@ class TestMessages:
         self, compressed: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         deflated: list[bytes] = []
-        deflate = adopted._deflate.deflate
-        monkeypatch.setattr(adopted._deflate, "deflate", lambda data: deflated.append(data) or deflate(data))
+        deflate = DEFLATE.deflate
+        monkeypatch.setattr(DEFLATE, "deflate", lambda data: deflated.append(data) or deflate(data))
         hubs = [Hub(), Hub()]
         peers = [await given(hub, compressed=compressed) for hub in hubs]
         written: list[bytes] = []

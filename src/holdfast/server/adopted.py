@@ -9,7 +9,7 @@ from holdfast.connections.transport import ConnectionHandler
 from holdfast.hub.prepared import Burst, Prepared
 
 from . import framing
-from .deflate import Deflate
+from .deflate import DEFLATE
 from .framing import BINARY, CLOSE, PING, PONG, TEXT, Parser, ProtocolError
 
 CLOSE_SECONDS = 5.0
@@ -20,8 +20,6 @@ COMPRESS_BYTES = 512
 
 PROMPT_BYTES = 16 * 1024
 """Unsent bytes that may wait in the kernel for a client whose topics must know at once that it does not read."""
-
-_deflate = Deflate()
 
 
 Adopt = Callable[["AdoptedProtocol"], ConnectionHandler]
@@ -55,13 +53,13 @@ def binary_frame(event: Prepared) -> bytes:
 def deflated_text_frame(event: Prepared) -> bytes:
     if len(event.json) < COMPRESS_BYTES:
         return event.form(text_frame)
-    return framing.encode(TEXT, _deflate.deflate(event.json), compressed=True)
+    return framing.encode(TEXT, DEFLATE.deflate(event.json), compressed=True)
 
 
 def deflated_binary_frame(event: Prepared) -> bytes:
     if len(event.msgpack) < COMPRESS_BYTES:
         return event.form(binary_frame)
-    return framing.encode(BINARY, _deflate.deflate(event.msgpack), compressed=True)
+    return framing.encode(BINARY, DEFLATE.deflate(event.msgpack), compressed=True)
 
 
 _FORMS = {
@@ -139,7 +137,7 @@ class AdoptedProtocol(asyncio.Protocol):
             return
         opcode, payload = (TEXT, data.encode()) if isinstance(data, str) else (BINARY, data)
         if self._deflates and len(payload) >= COMPRESS_BYTES:
-            self._answer(framing.encode(opcode, _deflate.deflate(payload), compressed=True))
+            self._answer(framing.encode(opcode, DEFLATE.deflate(payload), compressed=True))
         else:
             self._answer(framing.encode(opcode, payload))
 

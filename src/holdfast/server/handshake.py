@@ -17,7 +17,7 @@ _HANDSHAKE = frozenset((b"upgrade", b"connection", b"sec-websocket-accept", b"se
 
 
 class HandshakeRefused(Exception):
-    """The request is not one that opens a WebSocket; answer it with ``status``."""
+    """The request does not open a WebSocket. It is answered with ``status``."""
 
     def __init__(self, status: int, text: str, headers: Headers | None = None) -> None:
         super().__init__(text)
@@ -25,7 +25,7 @@ class HandshakeRefused(Exception):
 
 
 class UpgradeRequest(msgspec.Struct, frozen=True):
-    """What the client asks for. ``target`` is the path with the query; header names are in lower case as ASGI has them."""
+    """The upgrade request. ``target`` is the path with the query; header names are in lower case, as in ASGI."""
 
     target: bytes
     headers: Headers
@@ -35,7 +35,7 @@ class UpgradeRequest(msgspec.Struct, frozen=True):
 
 
 def parse(request: bytes) -> UpgradeRequest:
-    """Read a complete request head (up to and including the empty line). Raises :class:`HandshakeRefused`."""
+    """Parse a complete request head, up to and including the empty line. Raises :class:`HandshakeRefused`."""
     lines = request.split(b"\r\n")
     try:
         method, target, version = lines[0].split(b" ")
@@ -55,7 +55,7 @@ def parse(request: bytes) -> UpgradeRequest:
 
 
 def _path(target: bytes) -> bytes:
-    """A client may name the whole URI (4.2.1, 1); scheme and host do not matter here."""
+    """Return the path of a request target. It may be a whole URI (4.2.1, 1); scheme and host do not matter here."""
     if _TARGET.fullmatch(target) is None:
         raise HandshakeRefused(400, "malformed request target")
     if target.startswith(b"/"):
@@ -67,7 +67,7 @@ def _path(target: bytes) -> bytes:
 
 
 def _checked(target: bytes, headers: Headers) -> UpgradeRequest:
-    """Section 4.2.1."""
+    """Check the headers as section 4.2.1 requires."""
     if len(_values(headers, b"host")) != 1:
         raise HandshakeRefused(400, "Host is missing or ambiguous")  # and RFC 9112, 3.2
     if b"websocket" not in _tokens(headers, b"upgrade") or b"upgrade" not in _tokens(headers, b"connection"):
@@ -89,7 +89,7 @@ def _values(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def _tokens(headers: Headers, name: bytes) -> set[bytes]:
-    """A header that is a list; proxies add to it (``Connection: keep-alive, Upgrade``)."""
+    """Return the values of a list header. Proxies add to it (``Connection: keep-alive, Upgrade``)."""
     return {token.strip().lower() for value in _values(headers, name) for token in value.split(b",")}
 
 
@@ -101,14 +101,14 @@ def _valid_key(key: bytes) -> bool:
 
 
 def accept(key: bytes) -> bytes:
-    """Section 4.2.2, 5.4."""
+    """Return the value of ``Sec-WebSocket-Accept`` (section 4.2.2, 5.4)."""
     return base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest())
 
 
 def switching(
     request: UpgradeRequest, headers: Headers, subprotocol: str | None, extension: str | None
 ) -> bytes:
-    """The response that opens the connection. Raises ``ValueError`` for headers that may not stand in it."""
+    """Return the response that opens the connection. Raises ``ValueError`` for headers that it must not contain."""
     lines: Headers = [
         (b"Upgrade", b"websocket"),
         (b"Connection", b"Upgrade"),

@@ -1,4 +1,4 @@
-"""What the client has sent and the application has not received yet."""
+"""Messages of the client that the application has not received yet."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,10 @@ BYTES_HIGH = 65536
 
 
 class ReceiveQueue:
-    """Nothing more is read from the socket while it is full, so a client cannot outrun the application."""
+    """The queue behind ASGI's ``receive``.
+
+    While it is full, nothing is read from the socket, so that a client cannot outrun the application.
+    """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -19,7 +22,7 @@ class ReceiveQueue:
         self.reading_paused = False
 
     def put(self, message: ClientMessage) -> None:
-        """A message of the client's."""
+        """Add a message of the client."""
         size = len(message.data)
         key = "text" if isinstance(message.data, str) else "bytes"
         self._put({"type": "websocket.receive", key: message.data}, size)
@@ -37,7 +40,7 @@ class ReceiveQueue:
         self._waiting.put_nowait((message, size))
 
     async def receive(self) -> dict[str, Any]:
-        """ASGI's ``receive``."""
+        """Return the next event: ASGI's ``receive``."""
         message, size = await self._waiting.get()
         self._bytes -= size
         if self._waiting.empty():

@@ -1,10 +1,10 @@
 """A complete ASGI WebSocket server for one connection, for Uvicorn's ``--ws``.
 
-It speaks ASGI 3 (WebSocket spec 2.4, denial responses included) to any application, and offers the extension
-``holdfast.adopt``: an application that sends ``{"type": "holdfast.adopt", "subprotocol": …, "adopt": …, "binary": …,
-"write_buffer_bytes": …}`` instead of ``websocket.accept`` gives the connection away. The handshake is completed, ``adopt``
-is called with the writing end and returns the reading end (see :mod:`holdfast.server.adopted`), and the application may
-return: nothing of the ASGI side is kept.
+It speaks ASGI 3 (WebSocket spec 2.4 with denial responses) to any application, and offers the extension ``holdfast.adopt``.
+An application that sends ``{"type": "holdfast.adopt", "subprotocol": …, "adopt": …, "binary": …, "write_buffer_bytes": …}``
+instead of ``websocket.accept`` gives the connection away. The server completes the handshake and calls ``adopt`` with the
+:class:`~holdfast.connections.transport.Transport`; ``adopt`` returns the
+:class:`~holdfast.connections.transport.ConnectionHandler`. The application may then return: nothing of the ASGI side is kept.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from uvicorn.server import ServerState
 
 from . import framing, handshake
 from .adopted import COMPRESS_BYTES, AdoptedProtocol
-from .deflate import Deflate, negotiate
+from .deflate import DEFLATE, Deflate, negotiate
 from .framing import BINARY, TEXT, CloseCode, Parser, ProtocolError
 from .keepalive import Keepalive
 from .receive_queue import ReceiveQueue
 from .response import Headers, Response
 from .scope import make_scope
-from .state import ConnectionState
+from .state import SocketState
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -31,12 +31,10 @@ HEAD_BYTES = 65536
 EARLY_BYTES = 65536
 
 CLOSE_SECONDS = 10.0
-"""How long a client may take to answer a close, and to read what was written before it."""
+"""Seconds that a client may take to answer a close, and to read what was written before it."""
 
 SHUTDOWN_SECONDS = 1.0
-"""The same, when the server is stopping."""
-
-_DEFLATE = Deflate()
+"""The same while the server is stopping."""
 
 Message = dict[str, Any]
 
@@ -58,7 +56,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._app_state = app_state
         self._loop = _loop or asyncio.get_event_loop()
         self._transport: asyncio.Transport
-        self._state = ConnectionState.CONNECTING
+        self._state = SocketState.CONNECTING
         self._ended_by_app = False
         self._early = b""
         self._request: handshake.UpgradeRequest
@@ -83,13 +81,13 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(cast("Any", self))
-        self._ended_by_app = False  # whatever the application sends now, that the client is gone explains it
+        self._ended_by_app = False  # the client is gone: that explains whatever the application sends now
         self._keepalive.stop()
         if self._abort_timer is not None:
             self._abort_timer.cancel()
-        if self._state in (ConnectionState.HANDSHAKE, ConnectionState.DENYING, ConnectionState.OPEN):
+        if self._state in (SocketState.HANDSHAKE, SocketState.DENYING, SocketState.OPEN):
             self._incoming.disconnect(CloseCode.ABNORMAL)  # 7.1.5
-        self._state = ConnectionState.CLOSED
+        self._state = SocketState.CLOSED
         self.resume_writing()
 
     def pause_writing(self) -> None:
@@ -100,7 +98,7 @@ class WebSocketProtocol(asyncio.Protocol):
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)
-        if self._unanswered is not None and self._state is ConnectionState.OPEN:
+        if self._unanswered is not None and self._state is SocketState.OPEN:
             self._pong(self._unanswered)
         self._unanswered = None
 
@@ -108,48 +106,43 @@ class WebSocketProtocol(asyncio.Protocol):
         return None  # the transport closes itself
 
     def data_received(self, data: bytes) -> None:
-        if self._state in (ConnectionState.OPEN, ConnectionState.CLOSING):
+        if self._state in (SocketState.OPEN, SocketState.CLOSING):
             self._read(data)
-        elif self._state in (ConnectionState.CONNECTING, ConnectionState.HANDSHAKE):
+        elif self._state in (SocketState.CONNECTING, SocketState.HANDSHAKE):
             self._early += data
-            if self._state is ConnectionState.CONNECTING:
+            if self._state is SocketState.CONNECTING:
                 self._begin()
             elif len(self._early) > EARLY_BYTES:
                 self._incoming.pause_reading()
 
     def shutdown(self) -> None:
-        """The server is stopping."""
+        """Shut down, because the server is stopping."""
         match self._state:
-            case ConnectionState.OPEN:
+            case SocketState.OPEN:
                 self._incoming.disconnect(CloseCode.SERVICE_RESTART)
                 self._close(CloseCode.SERVICE_RESTART, seconds=SHUTDOWN_SECONDS)
-            case ConnectionState.HANDSHAKE:
+            case SocketState.HANDSHAKE:
                 self._respond(500, [], b"Internal Server Error")
-            case (
-                ConnectionState.CLOSING
-                | ConnectionState.CONNECTING
-                | ConnectionState.DENYING
-                | ConnectionState.CLOSED
-            ):
+            case SocketState.CLOSING | SocketState.CONNECTING | SocketState.DENYING | SocketState.CLOSED:
                 self._transport.close()
-            case ConnectionState.ADOPTED:
-                pass  # the adopted protocol is told itself
+            case SocketState.ADOPTED:
+                pass  # Uvicorn calls the adopted protocol itself
 
     @property
     def drainable(self) -> bool:
-        """Is it an open connection of an ASGI application's, such as a Channels consumer?"""
-        return self._state is ConnectionState.OPEN
+        """Is it an open connection of an ASGI application, such as a Channels consumer?"""
+        return self._state is SocketState.OPEN
 
     busy = False
-    """What its application is doing is not known."""
+    """Always ``False``: what its application is doing is unknown."""
 
     def drain(self, after: float) -> None:
-        self.shutdown()  # its code means "come back"; there is no way to say when
+        self.shutdown()  # its code means "reconnect"; it cannot say when
 
     @property
     def undecided(self) -> bool:
         """Has the application not answered the handshake yet?"""
-        return self._state in (ConnectionState.CONNECTING, ConnectionState.HANDSHAKE)
+        return self._state in (SocketState.CONNECTING, SocketState.HANDSHAKE)
 
     # ── the handshake ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -165,7 +158,7 @@ class WebSocketProtocol(asyncio.Protocol):
         except handshake.HandshakeRefused as refused:
             self._respond(refused.status, refused.headers, refused.text.encode())
             return
-        self._state = ConnectionState.HANDSHAKE
+        self._state = SocketState.HANDSHAKE
         self._scope = make_scope(self._config, self._transport, self._request, self._app_state)
         self._incoming.connect()
         task = self._loop.create_task(self._run())
@@ -173,7 +166,7 @@ class WebSocketProtocol(asyncio.Protocol):
         task.add_done_callback(self._server_state.tasks.discard)
 
     async def _run(self) -> None:
-        """Run the application to its end, and see to it that the connection ends then, unless it was given away."""
+        """Run the application to its end, and then close the connection unless it was given away."""
         app: Any = self._config.loaded_app
         code = CloseCode.INTERNAL_ERROR
         try:
@@ -186,47 +179,45 @@ class WebSocketProtocol(asyncio.Protocol):
             code = CloseCode.NORMAL
             if result is not None:
                 logger.error("ASGI callable should return None, but returned '%s'.", result)
-            if self._state in (ConnectionState.HANDSHAKE, ConnectionState.DENYING):
+            if self._state in (SocketState.HANDSHAKE, SocketState.DENYING):
                 logger.error("ASGI callable returned without completing handshake.")
         finally:
             self._app_ended(code)
 
     def _app_ended(self, code: CloseCode) -> None:
-        if self._state is ConnectionState.OPEN:
+        if self._state is SocketState.OPEN:
             self._close(code)
-        elif self._denial is not None and self._denial.begun and self._state is ConnectionState.DENYING:
+        elif self._denial is not None and self._denial.begun and self._state is SocketState.DENYING:
             self._transport.abort()  # half a response must not look like a whole one
-        elif self._state in (ConnectionState.HANDSHAKE, ConnectionState.DENYING):
+        elif self._state in (SocketState.HANDSHAKE, SocketState.DENYING):
             self._respond(500, [], b"Internal Server Error")
         self._scope = {}
 
     def _respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Answer with an ordinary response, which is the end."""
+        """Answer with an ordinary response, and close."""
         self._transport.write(Response(status, [*self._default_headers(), *headers]).part(body))
         self._refused()
 
     def _refused(self) -> None:
         self._incoming.disconnect(CloseCode.ABNORMAL)
-        self._state = ConnectionState.CLOSED
+        self._state = SocketState.CLOSED
         self._hang_up()
 
     def _default_headers(self) -> Headers:
         return [(name, value) for name, value in self._server_state.default_headers if name != b"connection"]
 
     def _accept(self, message: Message) -> None:
-        deflate = extension = None
-        if self._config.ws_per_message_deflate and (extension := negotiate(self._request.extensions)):
-            deflate = _DEFLATE
+        extension = negotiate(self._request.extensions) if self._config.ws_per_message_deflate else None
         headers = [*self._default_headers(), *message.get("headers", [])]
         subprotocol = message.get("subprotocol") or None
         response = handshake.switching(self._request, headers, subprotocol, extension)
         self._log("[accepted]")
-        self._deflate = deflate
-        self._parser = Parser(self._config.ws_max_size, deflate)
+        self._deflate = DEFLATE if extension else None
+        self._parser = Parser(self._config.ws_max_size, self._deflate)
         self._transport.write(response)
 
     def _open(self) -> None:
-        self._state = ConnectionState.OPEN
+        self._state = SocketState.OPEN
         self._keepalive.start()
         self._incoming.resume_reading()
         early, self._early = self._early, b""
@@ -237,7 +228,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """Complete the handshake and give the connection away."""
         adopt, binary, limit = message["adopt"], message["binary"], message["write_buffer_bytes"]
         self._accept(message)
-        self._state = ConnectionState.ADOPTED
+        self._state = SocketState.ADOPTED
         connections = self._server_state.connections
         connections.discard(cast("Any", self))
         adopted = AdoptedProtocol(self._transport, self._parser, self._deflate is not None, connections)
@@ -274,7 +265,7 @@ class WebSocketProtocol(asyncio.Protocol):
         for message in messages:
             match message.opcode:
                 case framing.TEXT | framing.BINARY:
-                    if self._state is ConnectionState.OPEN:
+                    if self._state is SocketState.OPEN:
                         self._incoming.put(message)
                 case framing.PING:
                     self._pong(cast("bytes", message.data))
@@ -285,16 +276,16 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _pong(self, data: bytes) -> None:
         if self._writable is not None:
-            self._unanswered = data  # 5.5.3: the most recent one is enough. Others would pile up
-        elif self._state is ConnectionState.OPEN:
+            self._unanswered = data  # 5.5.3: answering the most recent ping is enough. Others would pile up
+        elif self._state is SocketState.OPEN:
             self._transport.write(framing.encode(framing.PONG, data))
 
     def _closed_by_client(self, message: framing.ClientMessage) -> None:
-        if self._state is ConnectionState.OPEN:
+        if self._state is SocketState.OPEN:
             self._incoming.disconnect(message.code, cast("str", message.data))
             self._transport.write(framing.encode_close(message.code))  # 5.5.1: echo the code
         self._keepalive.stop()
-        self._state = ConnectionState.CLOSED
+        self._state = SocketState.CLOSED
         self._hang_up()
 
     # ── from the application to the client ───────────────────────────────────────────────────────────────────────────
@@ -304,15 +295,15 @@ class WebSocketProtocol(asyncio.Protocol):
             await asyncio.shield(self._writable)
         kind = message["type"]
         match self._state:
-            case ConnectionState.HANDSHAKE:
+            case SocketState.HANDSHAKE:
                 self._send_decision(kind, message)
-            case ConnectionState.DENYING if kind == "websocket.http.response.body":
+            case SocketState.DENYING if kind == "websocket.http.response.body":
                 self._send_denial(message)
-            case ConnectionState.OPEN if kind == "websocket.send":
+            case SocketState.OPEN if kind == "websocket.send":
                 self._transport.write(self._frame(message))
-            case ConnectionState.OPEN if kind == "websocket.close":
+            case SocketState.OPEN if kind == "websocket.close":
                 self._send_close(message)
-            case ConnectionState.CLOSING | ConnectionState.CLOSED if not self._ended_by_app:
+            case SocketState.CLOSING | SocketState.CLOSED if not self._ended_by_app:
                 raise ClientDisconnected
             case _:
                 raise RuntimeError(
@@ -333,7 +324,7 @@ class WebSocketProtocol(asyncio.Protocol):
             case "websocket.http.response.start":
                 headers = [*self._default_headers(), *message.get("headers", [])]
                 self._denial = Response(message["status"], headers)
-                self._state = ConnectionState.DENYING
+                self._state = SocketState.DENYING
                 self._log(str(message["status"]))
             case _:
                 raise RuntimeError(
@@ -361,7 +352,9 @@ class WebSocketProtocol(asyncio.Protocol):
     def _send_close(self, message: Message) -> None:
         code, reason = message.get("code") or CloseCode.NORMAL, message.get("reason") or ""
         if not framing.valid_close_code(code):
-            raise ValueError(f"{code} is no close code that may be sent; use 1000, or one from 3000 to 4999.")
+            raise ValueError(
+                f"{code} is not a close code that may be sent; use 1000, or one from 3000 to 4999."
+            )
         self._ended_by_app = True
         self._incoming.disconnect(code, reason)
         self._close(code, reason)
@@ -369,17 +362,19 @@ class WebSocketProtocol(asyncio.Protocol):
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _close(self, code: int, reason: str = "", seconds: float = CLOSE_SECONDS) -> None:
-        """Begin the closing handshake (7.1.2), and end it without the client if it must be."""
+        """Begin the closing handshake (7.1.2), and end it without the client if it does not answer."""
         self._keepalive.stop()
-        self._state = ConnectionState.CLOSING
+        self._state = SocketState.CLOSING
         self._transport.write(framing.encode_close(code, reason))
         self._incoming.resume_reading()
         self._abort_timer = self._loop.call_later(seconds, self._transport.abort)
 
     def _fail(self, code: int, reason: str) -> None:
-        """Give the client up (7.1.7). Only its end is awaited: closing while it still sends could destroy the close frame
-        on its way."""
-        if self._state is ConnectionState.OPEN:
+        """Close after an error of the client (7.1.7), and wait for its end.
+
+        Closing while the client still sends could destroy the close frame on its way.
+        """
+        if self._state is SocketState.OPEN:
             self._incoming.disconnect(code, reason)
             self._close(code, reason)
             if self._transport.can_write_eof():
@@ -388,7 +383,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Close the transport as soon as everything is written, or by force when the client does not read it."""
+        """Close the transport once everything is written, or by force if the client does not read."""
         self._incoming.resume_reading()
         self._transport.close()
         if self._abort_timer is None:
@@ -400,6 +395,6 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _dead(self) -> None:
         if self._incoming.reading_paused:
-            self._keepalive.start()  # its answer could not be read: it is the application that is slow
+            self._keepalive.start()  # its answer could not be read: the application is slow, not the client
         else:
             self._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")

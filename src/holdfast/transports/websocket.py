@@ -32,10 +32,10 @@ _refusals = RefusalLog(logger, time.monotonic())
 
 
 class LiveWebSocket:
-    """The ASGI application behind ``/live/ws``. ``service`` is asked at each connection."""
+    """The ASGI application behind ``/live/ws``. ``service`` is called at each connection."""
 
     was_made: ClassVar[bool] = False
-    """Is there one in this process? Commands and checks ask, to know whether an application has live topics."""
+    """Whether this process has one. Commands and checks use it to know whether an application has live topics."""
 
     def __init__(self, service: Callable[[], Service]) -> None:
         self._service = service
@@ -44,14 +44,14 @@ class LiveWebSocket:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
             raise ValueError(
-                f"the live endpoint speaks WebSocket, and was called with scope type {scope['type']!r}"
+                f"the live endpoint takes WebSocket connections, but was called with scope type {scope['type']!r}"
             )
         await receive()  # websocket.connect
         offered = scope.get("subprotocols") or []
         codec = codecs.choose(offered)
         if codec is None:
             _refusals.note(
-                f"A WebSocket was refused: it offers the subprotocols {shown(', '.join(offered))}, and this server speaks "
+                f"A WebSocket was refused: it offers the subprotocols {shown(', '.join(offered))}, but this server speaks "
                 f"{', '.join(codes.SUBPROTOCOLS)}. Update the client.",
                 time.monotonic(),
             )
@@ -65,7 +65,7 @@ class LiveWebSocket:
         await self._serve(scope, receive, send, codec)
 
     async def _give_away(self, scope: Scope, send: Send, codec: Codec, subprotocol: str | None) -> None:
-        """Let the server and the hub deal with each other: this application ends here (:mod:`holdfast.server`)."""
+        """Give the connection to the server and the hub (:mod:`holdfast.server`). The application ends here."""
         service = self._service()
         hub, user = await service.runtime.hub(), _user_of(scope)
         key, host = _session_key_of(scope, user), _host_of(scope, service)
@@ -129,13 +129,16 @@ def _session_key_of(scope: Scope, user: Any) -> str | None:
 
 
 def _host_of(scope: Scope, service: Service) -> str | None:
-    """The host, if that matters."""
+    """Return the host if the project distinguishes hosts, otherwise ``None``."""
     return host_of(scope) if service.runtime.threads.tells_hosts_apart else None
 
 
 def _past_sessions(send: Send) -> Send:
-    """Channels' session middleware looks at every message, whether it is the start of a response, which could carry the
-    session's cookie. After the accept none is, and looking costs as much as a quarter of a delivery."""
+    """Return ``send`` without the wrapper of Channels' session middleware.
+
+    It checks every message for the start of a response, which could carry the session's cookie. After the accept there is
+    none, and the check costs as much as a quarter of a delivery.
+    """
     wrapper: Any = getattr(send, "__self__", None)
     return _past_sessions(wrapper.real_send) if type(wrapper) is InstanceSessionWrapper else send
 
@@ -147,7 +150,7 @@ def _current_task() -> "asyncio.Task[Any]":
 
 
 async def _refuse(scope: Scope, send: Send) -> None:
-    """Turn a handshake down, with a body that says why if the server can send one."""
+    """Refuse a handshake, with a body that states the reason if the server can send one."""
     if "websocket.http.response" in scope.get("extensions", {}):
         headers = [(b"content-type", b"text/plain; charset=utf-8")]
         await send({"type": "websocket.http.response.start", "status": 400, "headers": headers})
