@@ -105,7 +105,7 @@ async def test_a_second_hello_is_unexpected(server: Running) -> None:
         (b"\x82\xa4type\xa4ping\xa1x" + b"\x91" * DEEP + b"\x00", "malformed"),
     ],
 )
-async def test_a_bad_message_in_msgpack_too(server: Running, data: Any, code: str) -> None:
+async def test_an_invalid_msgpack_message_gets_its_code(server: Running, data: Any, code: str) -> None:
     async with Live(server, subprotocols=[MSGPACK]) as live:
         await live.hello()
         await live.send_raw(data)
@@ -180,7 +180,7 @@ async def test_msgpack_that_has_no_json_form_is_an_invalid_payload(server: Runni
         await survives(live)
 
 
-async def test_a_call_may_leave_its_payload_out(server: Running) -> None:
+async def test_a_call_can_omit_its_payload(server: Running) -> None:
     for subprotocol in (JSON, MSGPACK):
         async with Live(server, subprotocols=[subprotocol]) as live:
             await live.join("rooms/fitting")
@@ -190,7 +190,7 @@ async def test_a_call_may_leave_its_payload_out(server: Running) -> None:
             assert answer["payload"]["code"] == "refused"
 
 
-async def test_a_payload_that_is_no_object_is_invalid(server: Running) -> None:
+async def test_a_payload_that_is_not_an_object_is_invalid(server: Running) -> None:
     async with Live(server) as live:
         await live.join("rooms/fitting")
         for payload in ([], 7, None, "text"):

@@ -113,7 +113,7 @@ async def test_a_call_that_runs_is_answered_before_the_goodbye(pool: Pool, tmp_p
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "worker"])
-async def test_requests_finish_kept_connections_are_told_and_new_ones_refused(
+async def test_requests_finish_kept_connections_are_closed_and_new_ones_refused(
     pool: Pool, tmp_path: Path, workers: tuple[str, ...]
 ) -> None:
     with served(pool, tmp_path, *workers, drain=3) as server:
@@ -170,7 +170,7 @@ async def test_a_second_signal_hurries(
 
 
 @pytest.mark.parametrize("others", [0, 40])
-async def test_who_connects_while_it_drains_is_handed_off_too(
+async def test_clients_that_connect_during_the_drain_are_handed_off_too(
     pool: Pool, tmp_path: Path, others: int
 ) -> None:
     """As a proxy does that holds a connection ready."""
@@ -189,7 +189,7 @@ async def test_who_connects_while_it_drains_is_handed_off_too(
         assert await ended(server, 10) == 0
 
 
-async def test_a_server_that_closes_all_at_once_still_spreads_their_return(
+async def test_a_server_that_closes_all_at_once_still_spreads_the_reconnections(
     pool: Pool, tmp_path: Path
 ) -> None:
     """Uvicorn without `holdfast serve`, which leaves no time for draining."""
@@ -229,7 +229,7 @@ def pids(server: Running, count: int) -> set[int]:
 
 @pytest.mark.alone  # old and new workers share the machine with what it measures
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_sighup_replaces_the_workers_and_refuses_nobody(
+async def test_sighup_replaces_the_workers_and_refuses_no_client(
     pool: Pool, tmp_path: Path, workers: int
 ) -> None:
     environment = with_settings(tmp_path, "HOLDFAST = {**HOLDFAST, 'HEARTBEAT_SECONDS': 11}\n")
@@ -261,7 +261,7 @@ async def test_sighup_replaces_the_workers_and_refuses_nobody(
     assert requests > 10
 
 
-async def test_a_reload_with_broken_code_is_given_up_and_nothing_is_lost(pool: Pool, tmp_path: Path) -> None:
+async def test_a_reload_with_broken_code_is_cancelled_and_nothing_is_lost(pool: Pool, tmp_path: Path) -> None:
     environment = with_settings(tmp_path)
     with served_roughly(pool, tmp_path, "--workers", "2", drain=1, **environment) as server:
         before = await asyncio.to_thread(pids, server, 2)
@@ -302,7 +302,7 @@ def test_a_worker_that_is_killed_is_replaced(pool: Pool, tmp_path: Path) -> None
         assert f"(process {victim}) was killed by SIGKILL; another one starts" in server.process.output()
 
 
-def test_when_there_are_no_resources_for_a_new_worker_it_is_tried_again(pool: Pool, tmp_path: Path) -> None:
+def test_starting_a_worker_is_retried_when_resources_are_missing(pool: Pool, tmp_path: Path) -> None:
     with served(pool, tmp_path, "--workers", "2", drain=0) as server:
         before = pids(server, 2)
         supervisor = server.process.process.pid
@@ -388,7 +388,7 @@ def _lives(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "worker"])
-def test_systemd_is_told_what_happens(pool: Pool, tmp_path: Path, workers: tuple[str, ...]) -> None:
+def test_systemd_is_notified_of_each_step(pool: Pool, tmp_path: Path, workers: tuple[str, ...]) -> None:
     path = tmp_path / "n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.bind(str(path))
@@ -410,7 +410,7 @@ def test_systemd_is_told_what_happens(pool: Pool, tmp_path: Path, workers: tuple
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["alone", "workers"])
-def test_on_a_socket_of_systemds_nobody_is_refused_from_one_server_to_the_next(
+def test_on_a_socket_of_systemd_no_client_is_refused_from_one_server_to_the_next(
     pool: Pool, tmp_path: Path, workers: tuple[str, ...]
 ) -> None:
     with socket.socket() as listening:
@@ -487,7 +487,7 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_what_the_options_cannot_mean_is_said(pool: Pool, tmp_path: Path) -> None:
+def test_contradictory_options_are_refused_with_the_reason(pool: Pool, tmp_path: Path) -> None:
     process = run(pool, tmp_path, "--fd", "77", pass_fds=(0,))
     assert process.process.wait(20) == 1
     assert "--fd 77: " in process.output()

@@ -48,7 +48,9 @@ def test_the_transport_of_a_connection_goes_with_it(server: Running) -> None:
     assert soon(lambda: int(server.get("sinks/")) <= before, seconds=8)
 
 
-def test_vanishing_while_everything_is_under_way_leaves_nothing_behind(server: Running, room: str) -> None:
+def test_a_client_that_vanishes_during_joins_and_calls_leaves_nothing_behind(
+    server: Running, room: str
+) -> None:
     """In the middle of a handshake, a join, a call, a replay."""
     topic = f"rooms/{room}"
     server.get(f"say/{room}/?count=1000&size=500")
@@ -77,7 +79,7 @@ BOUND = 60 << 20  # all of it would be 150 MB
 
 
 @pytest.mark.alone  # it weighs a process
-async def test_a_client_that_does_not_read_delays_nobody_and_costs_a_bounded_number_of_bytes(
+async def test_a_client_that_does_not_read_delays_no_other_and_costs_a_bounded_number_of_bytes(
     server: Running, room: str
 ) -> None:
     topic = f"rooms/{room}"

@@ -16,7 +16,7 @@ async def refused(server: Running, **how: object) -> InvalidStatus:
     return refusal.value
 
 
-async def test_a_session_cookie_says_who_it_is(server: Running) -> None:
+async def test_a_session_cookie_identifies_the_user(server: Running) -> None:
     async with Live(server, user="grace") as grace:
         welcome = await grace.hello()
 
@@ -36,7 +36,7 @@ async def test_http_and_websocket_share_the_port_and_the_session(server: Running
 
 
 @pytest.mark.parametrize("user", ["ada", None])
-async def test_a_foreign_origin_is_final_for_a_client_of_ours(server: Running, user: str | None) -> None:
+async def test_a_foreign_origin_is_final_for_a_holdfast_client(server: Running, user: str | None) -> None:
     """A page cannot read a 403, and would come back for ever. What it is told is the same for everybody."""
     async with Live(server, user=user, origin="https://evil.example") as live:
         code, _ = await live.closed()  # Daphne sends no reason

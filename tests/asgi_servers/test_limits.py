@@ -27,7 +27,7 @@ async def test_a_silent_client_is_closed_with_4001(strict: Running) -> None:
     assert code == 4001
 
 
-async def test_a_client_that_says_nothing_at_all_is_welcomed_and_closed(strict: Running) -> None:
+async def test_a_client_that_sends_nothing_at_all_is_welcomed_and_closed(strict: Running) -> None:
     async with Live(strict) as live:
         kinds = [(await live.receive())["type"] for _ in range(2)]
         code, _ = await live.closed()
@@ -95,7 +95,7 @@ async def test_the_third_call_at_once_of_two_is_too_many(strict: Running) -> Non
     assert answers[0]["payload"]["code"] == "too_many_calls"
 
 
-async def test_messages_above_the_rate_are_told_when_to_come_again(strict: Running) -> None:
+async def test_messages_above_the_rate_are_answered_with_the_time_to_retry(strict: Running) -> None:
     async with Live(strict) as live:
         for _ in range(14):
             await live.send(type="ping")

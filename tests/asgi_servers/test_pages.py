@@ -28,7 +28,7 @@ def test_the_code_in_the_page_about_consumers_is_the_tested_one() -> None:
 
 
 @pytest.mark.parametrize("kind", SERVERS, ids=lambda kind: kind.name)
-def test_the_page_about_servers_starts_each_as_the_suite_does(kind: Kind) -> None:
+def test_the_page_about_servers_starts_each_server_as_the_suite_does(kind: Kind) -> None:
     page = (PAGES / "servers.md").read_text()
     command = " ".join(kind.command(8000, "mysite.asgi:application"))
 

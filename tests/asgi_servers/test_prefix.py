@@ -85,14 +85,14 @@ async def test_live_topics_are_found_where_pages_are(
         assert {path: ready(server, path) for path in found} == found
 
 
-async def test_consumers_are_found_there_too(pool: Pool, tmp_path: Path) -> None:
+async def test_consumers_are_found_below_the_prefix(pool: Pool, tmp_path: Path) -> None:
     with served(pool, forced(HOLDFAST), tmp_path) as server:
         async with Live(server, path="sub/ws/echo/", subprotocols=()) as consumer:
             assert await consumer.socket.recv() == "hello ada"
 
 
 @pytest.mark.parametrize("path", ["", "sub/"])
-async def test_the_routing_written_out_finds_them_too(pool: Pool, tmp_path: Path, path: str) -> None:
+async def test_the_explicit_routing_finds_live_topics_too(pool: Pool, tmp_path: Path, path: str) -> None:
     with served(pool, forced(HOLDFAST), tmp_path, EXPLICIT) as server:
         assert page(server, path)
         assert await live(server, path)
@@ -114,7 +114,9 @@ def below(prefix: str, *, strips: bool) -> object:
 @pytest.mark.parametrize("strips", [False, True], ids=["passes the prefix on", "takes the prefix away"])
 @pytest.mark.parametrize("say", [forced, told], ids=["FORCE_SCRIPT_NAME", "option"])
 @pytest.mark.parametrize("name", ["daphne", "serve"])
-async def test_behind_nginx(pool: Pool, tmp_path: Path, name: str, say: object, strips: bool) -> None:
+async def test_live_topics_are_found_behind_nginx(
+    pool: Pool, tmp_path: Path, name: str, say: object, strips: bool
+) -> None:
     [kind] = [kind for kind in (*SERVERS, SERVING) if kind.name == name]
     with ExitStack() as stack:
         server = stack.enter_context(served(pool, say(kind), tmp_path))  # type: ignore[operator]

@@ -21,17 +21,17 @@ def ask(port: int, method: str = "GET", host: str = "127.0.0.1") -> tuple[int, s
         return response.status, response.read().decode()
 
 
-def test_a_server_that_serves_says_so(server: Running) -> None:
+def test_a_serving_server_is_ready(server: Running) -> None:
     assert ask(server.port) == (200, "ready\n")
     assert ask(server.port, "HEAD") == (200, "")
     assert ask(server.port, "POST")[0] == 405
 
 
-def test_also_with_the_routing_written_out(explicit: Running) -> None:
+def test_a_server_with_explicit_routing_is_ready(explicit: Running) -> None:
     assert ask(explicit.port) == (200, "ready\n")
 
 
-def test_a_request_whose_upgrade_a_proxy_dropped_is_told_so(server: Running) -> None:
+def test_a_request_whose_upgrade_a_proxy_dropped_gets_426(server: Running) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
         connection.request("GET", "/live/ws")
         response = connection.getresponse()
@@ -40,18 +40,18 @@ def test_a_request_whose_upgrade_a_proxy_dropped_is_told_so(server: Running) -> 
     assert "make the proxy pass the headers Upgrade and Connection" in server.process.log.read_text()
 
 
-def test_who_asks_by_address_is_answered_too(server: Running) -> None:
+def test_a_probe_by_address_is_answered_too(server: Running) -> None:
     """As Kubernetes does, whose probes name the pod's address and no host that `ALLOWED_HOSTS` knows."""
     assert ask(server.port, host="10.1.2.3:8000") == (200, "ready\n")
 
 
-def test_the_first_who_asks_finds_a_server_that_nobody_has_connected_to(own: Running) -> None:
+def test_the_first_probe_finds_a_server_without_connections(own: Running) -> None:
     """Daphne does not tell the application that it starts: asking does."""
     assert ask(own.port) == (200, "ready\n")
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "worker"])
-async def test_while_it_drains_it_is_not_ready(pool: Pool, tmp_path: Path, workers: tuple[str, ...]) -> None:
+async def test_a_draining_server_is_not_ready(pool: Pool, tmp_path: Path, workers: tuple[str, ...]) -> None:
     with served(pool, tmp_path, *workers, drain=3) as server, ExitStack() as kept:
         proxy = kept.enter_context(closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)))
 

@@ -84,7 +84,7 @@ async def test_sigterm_says_goodbye_on_every_worker(served: Running) -> None:
         assert await asyncio.to_thread(served.process.process.wait, 20) == 0
 
 
-def test_it_says_what_it_does(served: Running) -> None:
+def test_the_log_reports_each_step(served: Running) -> None:
     output = served.process.output()
 
     assert "live topics at /live/ws" in output
@@ -93,7 +93,7 @@ def test_it_says_what_it_does(served: Running) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_it_listens_on_a_unix_socket_and_cleans_up_after_itself(
+async def test_the_server_listens_on_a_unix_socket_and_removes_it(
     pool: Pool, tmp_path: Path, workers: int
 ) -> None:
     path = tmp_path / "s"
@@ -117,7 +117,7 @@ async def test_it_listens_on_a_unix_socket_and_cleans_up_after_itself(
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "worker"])
-def test_who_ends_leaves_the_unix_socket_of_a_successor_alone(
+def test_an_ending_server_leaves_the_unix_socket_of_its_successor_alone(
     pool: Pool, tmp_path: Path, workers: tuple[str, ...]
 ) -> None:
     path = tmp_path / "s"

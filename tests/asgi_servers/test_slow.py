@@ -64,7 +64,7 @@ def reads_on(slow: Raw, *last: str) -> list[Message]:
 
 
 @pytest.mark.parametrize("server", HOLDING_BACK, indirect=True)
-async def test_drop_loses_the_oldest_and_says_so(server: Running, name: str) -> None:
+async def test_drop_loses_the_oldest_and_sends_a_reset(server: Running, name: str) -> None:
     before = counters(server)
     slow = await overrun(server, f"tickers/{name}", f"tick/{name}/?")
     messages = await asyncio.to_thread(reads_on, slow, f"'{COUNT - 1}:")
@@ -93,7 +93,7 @@ async def test_latest_ends_with_the_latest_of_each_key(server: Running, name: st
 
 @pytest.mark.alone  # how many events fall into one turn of the loop depends on the load
 @pytest.mark.parametrize("server", ADOPTING, indirect=True)
-async def test_latest_conflates_as_soon_as_the_socket_takes_nothing_more(server: Running, name: str) -> None:
+async def test_latest_conflates_as_soon_as_the_socket_is_full(server: Running, name: str) -> None:
     """12,000 small prices of three symbols are 1.5 MB. The client reads what its own side of the socket holds and what was
     on its way, and then the newest price of each symbol.
 
@@ -183,7 +183,7 @@ async def test_a_client_that_reads_nothing_for_too_long_is_closed(impatient: Run
 
 
 @pytest.mark.parametrize("server", OURS, indirect=True)
-async def test_what_comes_with_the_handshake_is_answered(server: Running) -> None:
+async def test_messages_that_come_with_the_handshake_are_answered(server: Running) -> None:
     def early() -> list[str]:
         with Raw(server, early=masked(b'{"type":"hello"}') + masked(b'{"type":"ping"}')) as raw:
             return [raw.receive()["type"], raw.receive()["type"]]

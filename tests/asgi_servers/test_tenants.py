@@ -119,7 +119,7 @@ async def test_a_tenants_topics_are_closed_to_others(serve: Serve) -> None:
                 pass
 
 
-async def test_users_are_looked_at_again_where_they_are(serve: Serve, board: str) -> None:
+async def test_users_are_rechecked_in_their_own_schema(serve: Serve, board: str) -> None:
     with serve(holdfast={"REAUTHORIZE_SECONDS": 0.2}) as servers:
         async with live(servers, "acme") as acme, live(servers, "globex") as globex:
             for schema, client in (("acme", acme), ("globex", globex)):
@@ -144,7 +144,7 @@ def messages(database: dict[str, Any], **environment: str) -> str:
     return python("django", "check", database=database, **environment)
 
 
-def test_the_checks_say_where_tables_belong_and_what_users_need(database: dict[str, Any]) -> None:
+def test_the_checks_report_where_tables_belong_and_what_users_need(database: dict[str, Any]) -> None:
     good = messages(database)
     assert "holdfast.E008" not in good
     assert "holdfast.W011" not in good

@@ -21,7 +21,7 @@ def texts(events: list[Message]) -> list[str]:
 
 
 @pytest.mark.parametrize("subprotocol", [JSON, MSGPACK])
-async def test_a_call_gets_its_result_and_everybody_the_event(
+async def test_a_call_gets_its_result_and_all_members_the_event(
     server: Running, room: str, subprotocol: str
 ) -> None:
     topic = f"rooms/{room}"
@@ -80,12 +80,12 @@ async def test_forbidden_and_unknown_look_the_same(server: Running, topic: str) 
     )
 
 
-async def test_a_member_may_enter(server: Running) -> None:
+async def test_a_member_may_join(server: Running) -> None:
     async with Live(server) as ada:
         assert (await ada.join("rooms/private-ada"))["type"] == "joined"
 
 
-async def test_exclude_leaves_out_the_caller_and_nobody_else(server: Running, room: str) -> None:
+async def test_exclude_omits_the_caller_only(server: Running, room: str) -> None:
     topic = f"rooms/{room}"
     async with Live(server) as ada, Live(server, user="grace") as grace:
         await ada.join(topic)
@@ -134,7 +134,7 @@ async def test_a_refusal_and_an_unknown_action_are_errors_of_the_catalogue(
     assert unknown["payload"]["code"] == "unknown_action"
 
 
-async def test_slow_calls_hold_nothing_up(server: Running, room: str) -> None:
+async def test_slow_calls_delay_nothing_else(server: Running, room: str) -> None:
     """Answers come as they are ready."""
     topic = f"rooms/{room}"
     async with Live(server) as live:
@@ -176,7 +176,7 @@ async def test_a_call_sent_again_while_it_runs_is_carried_out_once(server: Runni
     assert json.loads(await asyncio.to_thread(server.get, f"sayings/{room}/")) == ["slowly"]
 
 
-async def test_a_call_goes_on_when_its_client_is_gone(server: Running, room: str) -> None:
+async def test_a_call_continues_when_its_client_is_gone(server: Running, room: str) -> None:
     topic, key = f"rooms/{room}", uuid4().hex
     async with Live(server) as first:
         await first.join(topic)
@@ -257,7 +257,7 @@ async def test_ephemeral_events_of_one_moment_all_arrive_in_order(server: Runnin
     assert [event["payload"]["author"] for event in received] == [f"{number:06}" for number in range(500)]
 
 
-async def test_what_a_sync_view_publishes_arrives(server: Running, room: str) -> None:
+async def test_events_of_a_sync_view_arrive(server: Running, room: str) -> None:
     async with Live(server) as live:
         await live.join(f"rooms/{room}")
         await asyncio.to_thread(server.get, f"say/{room}/?count=2")
@@ -265,7 +265,7 @@ async def test_what_a_sync_view_publishes_arrives(server: Running, room: str) ->
         assert texts(await live.events(2)) == ["0:", "1:"]
 
 
-async def test_what_an_async_view_publishes_arrives(server: Running, room: str) -> None:
+async def test_events_of_an_async_view_arrive(server: Running, room: str) -> None:
     async with Live(server) as live:
         await live.join(f"rooms/{room}")
         await asyncio.to_thread(server.get, f"say-async/{room}/")
@@ -273,7 +273,7 @@ async def test_what_an_async_view_publishes_arrives(server: Running, room: str) 
         assert texts(await live.events(1)) == ["from an async view"]
 
 
-async def test_what_a_view_takes_back_is_never_delivered(server: Running, room: str) -> None:
+async def test_events_that_a_view_rolls_back_are_never_delivered(server: Running, room: str) -> None:
     async with Live(server) as live:
         await live.join(f"rooms/{room}")
         await asyncio.to_thread(server.get, f"take-back/{room}/")

@@ -86,7 +86,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.refs += 1
         return self.refs
 
-    # ── the client ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the client ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @rule(token=st.sampled_from([None, "t"]))
     def hello(self, token: str | None) -> None:
@@ -149,7 +149,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             assert effects in ([], [Send(Pong())]), "only keepalives, whether the client is silent or not"
         self.carry_out(effects)
 
-    # ── the driver, late ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the driver, late ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @precondition(lambda self: self.joins)
     @rule(data=st.data(), verdict=st.sampled_from(["in", "in", "forbidden", "unavailable"]))
@@ -200,7 +200,7 @@ class ProtocolMachine(RuleBasedStateMachine):
     def hang_up(self) -> None:
         self.carry_out(self.protocol.hang_up(codes.DRAINING))
 
-    # ── what always holds ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── what always holds ─────────────────────────────────────────────────────────────────────────────────────────────
 
     @invariant()
     def within_its_limits(self) -> None:

@@ -78,7 +78,7 @@ def test_every_type_of_message_has_a_golden_frame() -> None:
     assert {case["frame"]["type"] for case in FRAMES} == types
 
 
-def test_no_two_cases_have_one_name() -> None:
+def test_every_case_has_a_name_of_its_own() -> None:
     for cases in (FRAMES, BAD):
         assert len({case["name"] for case in cases}) == len(cases)
 

@@ -33,7 +33,7 @@ def one_way(**limits: Any) -> Driver:
     return Driver(duplex=False, heartbeat=HEARTBEAT, **limits)
 
 
-# ── start ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── start ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_start_welcomes_the_client_before_the_first_message() -> None:
@@ -117,7 +117,7 @@ def test_messages_of_other_requests_are_handled_as_usual() -> None:
     assert gist(driver.leave(2, "a")) == [("left", 2)]
 
 
-# ── keepalives ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── keepalives ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def checked(driver: Driver, at: float) -> list[tuple[Any, ...]]:
@@ -180,7 +180,7 @@ def test_no_keepalive_comes_after_the_end() -> None:
     steps=st.lists(st.floats(0.01, 3 * HEARTBEAT), max_size=40),
     posts=st.sets(st.integers(0, 39)),
 )
-def test_between_two_keepalives_lies_at_least_a_heartbeat_and_no_check_that_was_due(
+def test_keepalives_are_a_heartbeat_apart_and_none_that_is_due_is_omitted(
     steps: list[float], posts: set[int]
 ) -> None:
     driver = one_way()

@@ -10,7 +10,7 @@ from holdfast.protocol.server_protocol import FLOOD, PENDING_PER_TOPIC, Phase, S
 
 from .driver import Driver, gist, text
 
-# ── 2.1 hello and welcome ────────────────────────────────────────────────────────────────────────────────────────────
+# ── 2.1 hello and welcome ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_first_message_is_answered_with_a_welcome() -> None:
@@ -29,11 +29,11 @@ def test_the_first_message_is_answered_with_a_welcome() -> None:
 
 
 @pytest.mark.parametrize("first", ["{", '{"type":"ping"}', '{"type":"leave","ref":1,"topic":"a"}'])
-def test_a_client_that_does_not_say_hello_is_welcomed_all_the_same(first: str) -> None:
+def test_a_client_that_sends_no_hello_is_welcomed_too(first: str) -> None:
     assert Driver().say(first)[0]["type"] == "welcome"
 
 
-def test_an_anonymous_user_is_null() -> None:
+def test_the_welcome_of_an_anonymous_user_names_no_user() -> None:
     assert Driver(user=None).say({"type": "hello"})[0]["payload"]["user"] is None
 
 
@@ -42,14 +42,14 @@ def test_a_second_hello_is_unexpected() -> None:
     assert gist(driver.say({"type": "hello"})) == [("error", None, "unexpected_hello")]
 
 
-def test_the_client_is_named_by_its_hello_or_else_by_the_session() -> None:
+def test_the_client_id_is_that_of_the_hello_or_else_the_connection_id() -> None:
     driver = Driver()
     driver.say({"type": "hello", "payload": {"client": "b1946ac9"}})
     assert driver.protocol.client == "b1946ac9"
     assert Driver().open().protocol.client == "s1"
 
 
-def test_a_hello_with_a_token_waits_for_the_user() -> None:
+def test_messages_after_a_hello_with_a_token_wait_for_its_user() -> None:
     driver = Driver(user=None)
     assert driver.say({"type": "hello", "payload": {"token": "t"}}) == []
     assert driver.asked == [Authenticate("t", None)]
@@ -75,7 +75,7 @@ def test_messages_that_come_too_fast_while_authenticating_are_answered_after_the
     ]
 
 
-def test_a_token_that_is_nobodys_ends_the_connection_without_a_welcome() -> None:
+def test_an_invalid_token_ends_the_connection_without_a_welcome() -> None:
     driver = Driver()
     driver.say({"type": "hello", "payload": {"token": "t"}})
     assert gist(driver.take(driver.protocol.not_authenticated(None))) == [
@@ -84,10 +84,10 @@ def test_a_token_that_is_nobodys_ends_the_connection_without_a_welcome() -> None
     assert driver.last() == Hangup(codes.UNAUTHENTICATED)
 
 
-# ── 2.2 join, 2.6 leave ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── 2.2 join, 2.6 leave ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_join_is_asked_for_and_answered() -> None:
+def test_a_join_is_decided_by_the_driver_and_answered() -> None:
     driver = Driver().open()
     assert driver.join(1, "rooms/lobby", since={"epoch": "k3", "offset": 41}) == []
     asked = driver.last()
@@ -137,7 +137,7 @@ def test_a_leave_waits_for_the_join_before_it() -> None:
     assert not driver.protocol.has_joined("a")
 
 
-def test_a_leave_of_a_join_that_is_refused_is_not_joined() -> None:
+def test_a_leave_after_a_refused_join_is_answered_with_not_joined() -> None:
     driver = Driver().open()
     driver.join(1, "a")
     driver.leave(2, "a")
@@ -147,7 +147,7 @@ def test_a_leave_of_a_join_that_is_refused_is_not_joined() -> None:
     ]
 
 
-def test_joins_and_leaves_that_come_before_the_decision_keep_their_order() -> None:
+def test_joins_and_leaves_before_the_decision_keep_their_order() -> None:
     driver = Driver().open()
     driver.join(1, "a")
     driver.leave(2, "a")
@@ -167,7 +167,7 @@ def test_joins_and_leaves_that_come_before_the_decision_keep_their_order() -> No
     assert driver.protocol.has_joined("a")
 
 
-def test_only_so_many_joins_and_leaves_wait() -> None:
+def test_a_bounded_number_of_joins_and_leaves_waits() -> None:
     driver = Driver(burst=1000).open()
     driver.join(0, "a")
     for ref in range(1, PENDING_PER_TOPIC + 1):
@@ -175,7 +175,7 @@ def test_only_so_many_joins_and_leaves_wait() -> None:
     assert gist(driver.leave(99, "a")) == [("error", 99, "rate_limited")]
 
 
-def test_a_topic_joined_by_another_name_answers_to_both() -> None:
+def test_a_topic_joined_by_an_alias_is_known_by_both_names() -> None:
     driver = Driver().open()
     driver.join(1, "notes/me")
     assert driver.let_in(1, "notes/me", "notes/7")[0]["topic"] == "notes/7"
@@ -200,7 +200,7 @@ def test_two_names_of_one_topic_are_not_both_joined(order: tuple[str, str]) -> N
     assert admissions.count(True) <= 1
 
 
-def test_the_end_of_a_right_is_told() -> None:
+def test_the_client_is_informed_when_its_subscription_is_ended() -> None:
     driver = Driver().open().joined(1, "a")
     frames = driver.take(driver.protocol.expelled("a", codes.FORBIDDEN))
     assert gist(frames) == [("left", None, "forbidden")]
@@ -208,7 +208,7 @@ def test_the_end_of_a_right_is_told() -> None:
     assert driver.protocol.expelled("a", codes.FORBIDDEN) == []
 
 
-# ── 2.5 call, 2.7 refresh, 2.8 ping ──────────────────────────────────────────────────────────────────────────────────
+# ── 2.5 call, 2.7 refresh, 2.8 ping ───────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_call_is_performed_and_answered() -> None:
@@ -227,7 +227,7 @@ def test_a_call_needs_a_join() -> None:
     assert gist(frames) == [("error", 2, "not_joined")]
 
 
-def test_without_a_ref_nothing_is_answered() -> None:
+def test_a_call_without_a_ref_gets_no_answer() -> None:
     driver = Driver(calls=1).open()
     call = {"type": "call", "topic": "a", "name": "post"}
     assert driver.say(call) == []
@@ -269,13 +269,13 @@ def test_a_bad_refresh_changes_nothing() -> None:
     assert driver.protocol.phase is Phase.OPEN
 
 
-def test_a_refresh_with_anothers_token_ends_the_connection() -> None:
+def test_a_refresh_with_another_users_token_ends_the_connection() -> None:
     driver = Driver(user="7").open()
     frames = driver.take(driver.protocol.authenticated("8", 4))
     assert gist(frames) == [("goodbye", None, "unauthenticated")]
 
 
-def test_a_client_that_is_silent_for_two_and_a_half_heartbeats_is_hung_up_on() -> None:
+def test_a_client_that_is_silent_for_two_and_a_half_heartbeats_is_closed() -> None:
     driver = Driver(heartbeat=10).open()
     assert driver.take(driver.protocol.check(124.9)) == []
     driver.say({"type": "ping"}, after=20)
@@ -283,7 +283,7 @@ def test_a_client_that_is_silent_for_two_and_a_half_heartbeats_is_hung_up_on() -
     assert gist(driver.take(driver.protocol.check(145.0))) == [("goodbye", None, "heartbeat_missed")]
 
 
-def test_a_client_that_is_silent_for_one_and_a_half_heartbeats_is_asked_for_a_sign_of_life() -> None:
+def test_a_client_that_is_silent_for_one_and_a_half_heartbeats_is_probed() -> None:
     driver = Driver(heartbeat=10).open().protocol
     assert driver.next_check(100.0) == 115.0
     assert driver.check(114.9) == []
@@ -294,7 +294,7 @@ def test_a_client_that_is_silent_for_one_and_a_half_heartbeats_is_asked_for_a_si
     assert driver.next_check(125.0) == 130.2
 
 
-def test_a_client_is_not_asked_before_its_welcome_and_no_pong_stands_for_a_first_message() -> None:
+def test_a_client_is_not_probed_before_its_welcome_and_a_pong_does_not_replace_its_first_message() -> None:
     driver = Driver(heartbeat=10)
     assert driver.protocol.check(115.0) == []
     driver.protocol.show_life(115.0)
@@ -302,10 +302,10 @@ def test_a_client_is_not_asked_before_its_welcome_and_no_pong_stands_for_a_first
     assert gist(said) == [("welcome", None), ("goodbye", None, "heartbeat_missed")]
 
 
-# ── 2.9 goodbye ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── 2.9 goodbye ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_goodbye_says_whether_and_when_to_come_back() -> None:
+def test_a_goodbye_says_whether_and_when_to_reconnect() -> None:
     driver = Driver().open()
     frames = driver.take(driver.protocol.hang_up(codes.DRAINING, after=3.2))
     assert frames == [{"type": "goodbye", "payload": {"code": "draining", "reconnect": True, "after": 3.2}}]
@@ -327,7 +327,7 @@ def test_nothing_comes_after_the_goodbye() -> None:
     assert not machine.has_joined("b")
 
 
-# ── 3 what a bad message does ────────────────────────────────────────────────────────────────────────────────────────
+# ── 3 what a bad message does ─────────────────────────────────────────────────────────────────────────────────────────
 
 DEEP = '{"type":"ping","x":' + "[" * 30000 + "]" * 30000 + "}"  # deeper than any supported Python follows
 
@@ -366,7 +366,7 @@ DEEP = '{"type":"ping","x":' + "[" * 30000 + "]" * 30000 + "}"  # deeper than an
     ],
     ids=range(24),
 )
-def test_a_bad_message_is_answered_and_the_connection_goes_on(
+def test_an_invalid_message_is_answered_and_the_connection_stays_open(
     message: str | bytes, code: str, ref: int | None
 ) -> None:
     driver = Driver().open()
@@ -384,7 +384,7 @@ def test_a_text_on_a_binary_connection_is_malformed() -> None:
     assert "malformed" in str(frames[1])
 
 
-def test_messages_beyond_the_rate_are_told_when_to_come_again() -> None:
+def test_messages_above_the_rate_are_answered_with_the_time_to_retry() -> None:
     driver = Driver(burst=2, messages_per_second=4).open()
     driver.say({"type": "ping"})
     frames = driver.leave(5, "a")
@@ -393,7 +393,7 @@ def test_messages_beyond_the_rate_are_told_when_to_come_again() -> None:
     assert driver.say({"type": "ping"}, after=0.25) == [{"type": "pong"}]
 
 
-def test_a_client_that_does_not_slow_down_is_hung_up_on() -> None:
+def test_a_client_that_does_not_slow_down_is_closed() -> None:
     driver = Driver(burst=2, messages_per_second=4, heartbeat=25).open()
     for _ in range(FLOOD + 3):
         driver.say({"type": "ping"})
@@ -401,7 +401,7 @@ def test_a_client_that_does_not_slow_down_is_hung_up_on() -> None:
     assert driver.last() == Hangup(codes.FLOODING)
 
 
-def test_a_good_message_now_and_then_does_not_excuse_a_flood() -> None:
+def test_a_few_valid_messages_do_not_excuse_a_flood() -> None:
     driver = Driver().open()
     for _ in range(3):
         for _ in range(FLOOD // 2):
@@ -410,7 +410,7 @@ def test_a_good_message_now_and_then_does_not_excuse_a_flood() -> None:
     assert driver.protocol.phase is Phase.CLOSED
 
 
-def test_a_bad_message_now_and_then_is_no_flood() -> None:
+def test_an_occasional_invalid_message_is_not_a_flood() -> None:
     driver = Driver().open()
     for _ in range(3 * FLOOD):
         driver.say("{", after=0.1)

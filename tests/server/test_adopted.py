@@ -113,7 +113,7 @@ class TestGiving:
         gc.collect()
         assert before() is None
 
-    async def test_what_came_with_the_request_reaches_the_peer(self) -> None:
+    async def test_bytes_that_came_with_the_request_reach_the_handler(self) -> None:
         hub = Hub()
         peer = Peer(giving(hub))
         await peer.open(early=frame(TEXT, "one") + frame(BINARY, b"two") + frame(TEXT, "three")[:5])
@@ -121,7 +121,7 @@ class TestGiving:
 
         assert hub.received == ["one", b"two", "three"]
 
-    async def test_a_peer_that_cannot_take_it_closes_it(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_an_error_in_adopt_closes_the_connection(self, caplog: pytest.LogCaptureFixture) -> None:
         def adopt(sink: AdoptedProtocol) -> Hub:
             raise LookupError("no room")
 
@@ -152,7 +152,7 @@ class TestGiving:
 
 
 class TestMessages:
-    async def test_what_the_peer_sends_arrives(self) -> None:
+    async def test_messages_reach_the_client(self) -> None:
         hub = Hub()
         peer = await given(hub)
         hub.sink.send("Grüße")
@@ -161,7 +161,7 @@ class TestMessages:
 
         assert peer.received == ["Grüße", b"\xff"]
 
-    async def test_what_the_client_sends_arrives_in_fragments_too(self) -> None:
+    async def test_messages_of_the_client_arrive_even_in_fragments(self) -> None:
         hub = Hub()
         peer = await given(hub)
         peer.receive(frame(TEXT, "Hold", fin=False) + frame(PING, "?") + frame(CONTINUATION, "fast"))
@@ -170,7 +170,7 @@ class TestMessages:
         assert hub.received == ["Holdfast"]
         assert [(seen.opcode, bytes(seen.data)) for seen in peer.frames] == [(PONG, b"?")]
 
-    async def test_a_probe_is_a_ping_and_its_answer_a_sign_of_life(self) -> None:
+    async def test_a_probe_is_a_ping_and_its_answer_is_a_sign_of_life(self) -> None:
         hub = Hub()
         peer = await given(hub)
         assert hub.sink.probe()
@@ -184,7 +184,9 @@ class TestMessages:
 
     @pytest.mark.parametrize("compressed", [False, True])
     @pytest.mark.parametrize("binary", [False, True])
-    async def test_events_arrive_in_order_in_the_peers_form(self, binary: bool, compressed: bool) -> None:
+    async def test_events_arrive_in_order_in_the_encoding_of_the_connection(
+        self, binary: bool, compressed: bool
+    ) -> None:
         hub = Hub()
         peer = await given(hub, binary=binary, compressed=compressed)
         events = [event(1), event(2, "tide " * 300), event(3)]
@@ -194,7 +196,7 @@ class TestMessages:
         assert peer.received == [e.msgpack if binary else e.json.decode() for e in events]
 
     @pytest.mark.parametrize("compressed", [False, True])
-    async def test_a_burst_is_one_write_of_the_same_bytes_for_everybody(
+    async def test_a_burst_is_one_write_of_the_same_bytes_for_all_connections(
         self, compressed: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         deflated: list[bytes] = []
@@ -239,7 +241,7 @@ class TestMessages:
         assert peer.received == ["joined", event(1).json.decode(), "result"]
         assert bytes(peer.frames[-1].data) == (4000).to_bytes(2, "big") + b"so long"
 
-    async def test_a_large_message_is_compressed_if_that_was_agreed(self) -> None:
+    async def test_a_large_message_is_compressed_if_that_was_negotiated(self) -> None:
         hub = Hub()
         peer = await given(hub, compressed=True)
         hub.sink.send("tide " * 300)
@@ -252,7 +254,7 @@ class TestMessages:
 
 class TestSlowClients:
     @pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system has no such bound")
-    def test_the_kernel_keeps_no_more_for_a_client_than_the_write_buffer_may(self) -> None:
+    def test_the_kernel_holds_no_more_for_a_client_than_the_write_buffer(self) -> None:
         class Transport(asyncio.Transport):
             def get_extra_info(self, name: str, default: Any = None) -> Any:
                 return client if name == "socket" else default
@@ -279,7 +281,7 @@ class TestSlowClients:
             there.sendall(b"still usable")
             assert here.recv(100) == b"still usable"
 
-    async def test_the_peer_learns_when_to_stop_and_when_to_go_on(self) -> None:
+    async def test_the_handler_is_paused_and_resumed(self) -> None:
         hub = Hub()
         peer = await given(hub)
         assert peer.wire.high == 1000
@@ -288,7 +290,7 @@ class TestSlowClients:
 
         assert hub.told == ["paused", "resumed"]
 
-    async def test_the_peer_learns_of_a_full_socket_at_once_if_it_wants_to(self) -> None:
+    async def test_a_full_socket_is_reported_at_once_on_request(self) -> None:
         hub = Hub()
         peer = await given(hub)
         hub.sink.report_blocking()
@@ -321,7 +323,7 @@ class TestSlowClients:
         hub.sink.send("x" * 1500)
         assert hub.told[2:] == ["overflowed", "closed"]
 
-    async def test_a_peer_that_was_paused_before_it_asked_is_resumed(self) -> None:
+    async def test_a_handler_paused_before_it_asked_for_reports_is_resumed(self) -> None:
         hub = Hub()
         peer = await given(hub)
         peer.wire.stuck = True
@@ -343,7 +345,7 @@ class TestSlowClients:
         assert hub.told[1:] == ["overflowed", "closed"]
         assert peer.wire.aborted
 
-    async def test_so_are_pongs(self) -> None:
+    async def test_pongs_are_bounded(self) -> None:
         hub = Hub()
         peer = await given(hub)
         peer.wire.stuck = True
@@ -357,7 +359,7 @@ class TestSlowClients:
 
 
 class TestEnding:
-    async def test_the_client_closes(self) -> None:
+    async def test_a_close_of_the_client_is_echoed(self) -> None:
         hub = Hub()
         peer = await given(hub)
         peer.receive(frame(TEXT, "last") + close(4001))
@@ -368,7 +370,7 @@ class TestEnding:
         assert hub.told == ["closed"]
         assert not peer.state.connections
 
-    async def test_the_peer_closes(self) -> None:
+    async def test_a_close_of_the_handler_reaches_the_client(self) -> None:
         hub = Hub()
         peer = await given(hub)
         hub.sink.close(4002, "evicted")
@@ -396,7 +398,9 @@ class TestEnding:
         assert peer.wire.aborted
         assert hub.told == ["closed"]
 
-    async def test_so_is_one_that_closes_and_does_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_client_that_closes_and_does_not_read_is_cut_off(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(adopted, "CLOSE_SECONDS", 0.01)
         hub = Hub()
         peer = await given(hub)
@@ -406,7 +410,7 @@ class TestEnding:
 
         assert hub.told == ["closed"]
 
-    async def test_a_lost_connection(self) -> None:
+    async def test_a_lost_connection_is_reported_once(self) -> None:
         hub = Hub()
         peer = await given(hub)
         await peer.lose(ConnectionResetError())
@@ -416,7 +420,9 @@ class TestEnding:
         assert not peer.state.connections
 
     @pytest.mark.parametrize("half_closes", [True, False])
-    async def test_a_client_that_breaks_the_protocol_is_told(self, half_closes: bool) -> None:
+    async def test_a_client_that_violates_the_protocol_is_closed_with_the_reason(
+        self, half_closes: bool
+    ) -> None:
         hub = Hub()
         peer = await given(hub, wire=Wire(half_closes=half_closes))
         peer.receive(frame(TEXT, "before") + frame(TEXT, "x" * 2001))
@@ -426,7 +432,7 @@ class TestEnding:
         assert hub.received == ["before"]
         assert peer.wire.eof_written or peer.wire.lost
 
-    async def test_the_server_stops(self) -> None:
+    async def test_a_stopping_server_shuts_the_handler_down(self) -> None:
         hub = Hub()
         peer = await given(hub)
         for connection in list(peer.state.connections):

@@ -78,7 +78,7 @@ class TestNegotiation:
     @pytest.mark.parametrize("client_bits", [None, True, 9, 15])
     @pytest.mark.parametrize("server_takeover", [True, False])
     @pytest.mark.parametrize("client_takeover", [True, False])
-    def test_7_1_the_library_takes_what_is_agreed(
+    def test_7_1_the_websockets_library_accepts_the_response(
         self,
         server_bits: int | None,
         client_bits: int | bool | None,
@@ -105,7 +105,7 @@ class TestNegotiation:
         assert extension.remote_no_context_takeover
         assert extension.local_no_context_takeover
 
-    def test_7_1_wsproto_takes_what_is_agreed(self) -> None:
+    def test_7_1_wsproto_accepts_the_response(self) -> None:
         client = WsprotoDeflate()
         offer = client.offer()
         assert isinstance(offer, str)
@@ -119,14 +119,14 @@ class TestNegotiation:
 class TestSending:
     """7.2.1."""
 
-    def test_7_2_1_the_tail_is_left_out(self) -> None:
+    def test_7_2_1_the_tail_is_omitted(self) -> None:
         packed = Deflate().deflate(b"Hello")
 
         assert not packed.endswith(TAIL)
         assert zlib.decompressobj(-15).decompress(packed + TAIL) == b"Hello"
 
     @pytest.mark.parametrize("payload", [b"", b"x", b"Hello", b"ab" * 100_000, bytes(range(256)) * 40])
-    def test_7_2_1_the_library_understands_it(self, payload: bytes) -> None:
+    def test_7_2_1_the_websockets_library_inflates_it(self, payload: bytes) -> None:
         data = framing.encode(BINARY, Deflate().deflate(payload), compressed=True)
 
         assert [seen.data for seen in understood(data, deflate=True)] == [payload]
@@ -136,7 +136,7 @@ class TestSending:
 
         assert deflate.deflate(b"the same text again") == deflate.deflate(b"the same text again")
 
-    def test_7_1_2_nothing_refers_back_further_than_was_agreed(self) -> None:
+    def test_7_1_2_nothing_refers_back_further_than_was_negotiated(self) -> None:
         payload = random.Random(1).randbytes(5000) * 2
         packed = Deflate().deflate(payload)
 
@@ -170,12 +170,12 @@ class TestReceiving:
             ClientMessage(TEXT, "Hello")
         ]
 
-    def test_7_2_3_4_a_block_that_says_it_is_the_last(self, parser: Parser) -> None:
+    def test_7_2_3_4_a_block_marked_as_the_last(self, parser: Parser) -> None:
         assert parser.feed(frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4)) == [
             ClientMessage(TEXT, "Hello")
         ]
 
-    def test_7_2_3_4_what_follows_a_last_block_is_not_lost(self, parser: Parser) -> None:
+    def test_7_2_3_4_data_after_a_last_block_is_not_lost(self, parser: Parser) -> None:
         twice = bytes.fromhex("f348cdc9c90700") + bytes.fromhex("f248cdc9c90700")
 
         assert parser.feed(frame(TEXT, twice, rsv=4)) == [ClientMessage(TEXT, "HelloHello")]
@@ -200,7 +200,7 @@ class TestReceiving:
     def test_6_the_other_bits_remain_reserved(self, parser: Parser, rsv: int) -> None:
         assert failure(parser, frame(TEXT, b"\xf2\x48\xcd", rsv=rsv))[0] == 1002
 
-    def test_7_2_2_what_is_no_deflate_stream_is_refused(self, parser: Parser) -> None:
+    def test_7_2_2_data_that_is_not_a_deflate_stream_is_refused(self, parser: Parser) -> None:
         assert failure(parser, frame(BINARY, b"\xff\xff\xff\xff", rsv=4)) == (
             1007,
             "compressed data is broken",
@@ -238,5 +238,5 @@ class TestReceiving:
 
         assert failure(parser, data) == (1007, "compressed data is broken")
 
-    def test_an_extension_that_was_not_agreed_is_refused(self) -> None:
+    def test_an_extension_that_was_not_negotiated_is_refused(self) -> None:
         assert failure(Parser(MAX), frame(TEXT, Deflate().deflate(b"x"), rsv=4)) == (1002, "reserved bit set")

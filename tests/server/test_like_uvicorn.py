@@ -209,7 +209,7 @@ BETTER: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", STORIES)
-async def test_an_application_finds_the_same(name: str) -> None:
+async def test_an_application_sees_the_same_as_on_uvicorn(name: str) -> None:
     ours = outline(*await STORIES[name](WebSocketProtocol))
     theirs = outline(*await STORIES[name](WebSocketsSansIOProtocol))
 

@@ -68,7 +68,7 @@ def test_a_transport_states_its_name_and_its_capabilities(carrier: type[Carrier]
     assert isinstance(transport.binary, bool)
 
 
-# ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── messages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("encoding", CODECS)
@@ -137,7 +137,7 @@ async def test_events_of_one_turn_of_the_loop_all_arrive(carrier: type[Carrier])
         assert offsets(await client.hear()) == list(range(1, 101))
 
 
-# ── a client that does not read ──────────────────────────────────────────────────────────────────────────────────────
+# ── a client that does not read ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @in_jumping_time
@@ -227,7 +227,7 @@ async def test_a_client_of_a_conflating_topic_that_reads_again_receives_the_newe
         assert len(values) < 30
 
 
-# ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @in_jumping_time
@@ -293,7 +293,7 @@ async def test_a_shutdown_says_when_to_reconnect(carrier: type[Carrier]) -> None
         assert client.closed == (codes.DRAINING.close, codes.DRAINING.message)
 
 
-# ── heartbeats ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── heartbeats ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @in_jumping_time

@@ -47,14 +47,14 @@ UNKNOWN_TYPE: Final = _code("unknown_type", "The message's type is not part of t
 TOO_LARGE: Final = _code("too_large", "The message is larger than this server accepts.")
 UNEXPECTED_HELLO: Final = _code("unexpected_hello", "A hello is only allowed as the first message.")
 
-# ── refused joins, ended subscriptions ───────────────────────────────────────────────────────────────────────────────
+# ── refused joins, ended subscriptions ────────────────────────────────────────────────────────────────────────────────
 FORBIDDEN: Final = _code("forbidden", "There is no such topic, or you may not use it.")
 ALREADY_JOINED: Final = _code("already_joined", "This connection has already joined the topic.")
 EVICTED: Final = _code("evicted", "The application has ended this subscription.")
 NOT_JOINED: Final = _code("not_joined", "Join the topic first.")
 TOO_MANY_TOPICS: Final = _code("too_many_topics", "This connection has joined as many topics as it may.")
 
-# ── failed calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── failed calls ──────────────────────────────────────────────────────────────────────────────────────────────────────
 UNKNOWN_ACTION: Final = _code("unknown_action", "The topic has no action of this name.")
 INVALID_PAYLOAD: Final = _code("invalid_payload", "The payload does not fit the action.")
 REFUSED: Final = _code("refused", "The application refused the call.")
@@ -81,7 +81,7 @@ STALLED: Final = _code("stalled", "The client did not read for too long.", retry
 FLOODING: Final = _code("flooding", "The client sent far more than it may.", retry=True, close=4029)
 FAILED: Final = _code("failed", "The connection failed inside the server.", retry=True, close=4050)
 
-# ── final closes ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── final closes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 UNSUPPORTED_PROTOCOL: Final = _code(
     "unsupported_protocol", f"Unknown subprotocol; known: {', '.join(SUBPROTOCOLS)}.", close=4400
 )

@@ -25,7 +25,7 @@ class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base class of all payloads."""
 
 
-# ── client to server ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── client to server ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class HelloPayload(Payload, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class Ping(Frame, frozen=True, kw_only=True, tag="ping"):
 
 Inbound = Hello | Join | Leave | Call | Refresh | Ping
 
-# ── server to client ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── server to client ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class LimitsPayload(Payload, frozen=True, kw_only=True):

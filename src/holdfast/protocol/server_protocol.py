@@ -89,7 +89,7 @@ class ServerProtocol:
         self._topics = Topics()
         self._waiting: tuple[frames.Inbound | Send, ...] = ()
 
-    # ── messages of the client ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── messages of the client ────────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, data: str | bytes, now: float) -> list[Effect]:
         """Handle a message that has arrived at ``now``."""
@@ -138,7 +138,7 @@ class ServerProtocol:
             case frames.Hello():
                 return [error_reply(codes.UNEXPECTED_HELLO)]
 
-    # ── start, hello, authentication ────────────────────────────────────────────────────────────────────────────────────────
+    # ── start, hello, authentication ──────────────────────────────────────────────────────────────────────────────────
 
     def start(self, hello: frames.Hello | None = None, joins: Iterable[frames.Join] = ()) -> list[Effect]:
         """Open a connection whose client cannot speak first, with what the request that opened it carried.
@@ -201,7 +201,7 @@ class ServerProtocol:
             return self.hang_up(code if code.close else codes.UNAUTHENTICATED)
         return [error_reply(code, ref=ref, retry_after=RETRY_SECONDS if code.retry else None)]
 
-    # ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── topics ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _join(self, frame: frames.Join) -> list[Effect]:
         asked = self._topics.asked(frame.topic)
@@ -289,7 +289,7 @@ class ServerProtocol:
         """Return the canonical name of a topic that was joined as ``asked``."""
         return self._topics.canonical(asked)
 
-    # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _call(self, frame: frames.Call) -> list[Effect]:
         asked = self._topics.asked(frame.topic)
@@ -319,7 +319,7 @@ class ServerProtocol:
             return []
         return [Send(frames.Error(ref=ref, topic=topic, payload=payload))]
 
-    # ── heartbeats ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── heartbeats ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def show_life(self, now: float) -> None:
         """Note a sign of life that is no message, such as a pong frame. It does not replace the client's first message."""
@@ -355,7 +355,7 @@ class ServerProtocol:
         self._keepalive_at = now + self._limits.heartbeat
         return [Send(frames.Pong())] if self.phase is Phase.OPEN else []
 
-    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def hang_up(self, code: Code, after: float | None = None, reason: str | None = None) -> list[Effect]:
         """End the connection from this side. A client whose token is still being verified gets no welcome first."""

@@ -39,7 +39,7 @@ def _bound_kernel_buffer(transport: asyncio.Transport, size: int) -> None:
             pass  # the system does not have it
 
 
-# ── forms of an event as frames ─────────────────────────────────────────────────────────────────────────────────────
+# ── forms of an event as frames ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def text_frame(event: Prepared) -> bytes:
@@ -129,7 +129,7 @@ class AdoptedProtocol(asyncio.Protocol):
         # Not 0: asyncio's TLS transport would count an empty buffer as full.
         self._transport.set_write_buffer_limits(high=1, low=0)
 
-    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, data: str | bytes) -> None:
         """Write one message of the protocol."""
@@ -199,7 +199,7 @@ class AdoptedProtocol(asyncio.Protocol):
         else:
             asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
 
-    # ── the transport ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the transport ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -280,7 +280,7 @@ class AdoptedProtocol(asyncio.Protocol):
         else:
             self._transport.close()
 
-    # ── draining ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── draining ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def drainable(self) -> bool:

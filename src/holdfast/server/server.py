@@ -126,7 +126,7 @@ class Server(uvicorn.Server):
         timer.daemon = True
         timer.start()
 
-    # ── startup and shutdown──────────────────────────────────────────────────────────────────────────────────────────
+    # ── startup and shutdown ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         for sock in sockets or []:

@@ -72,7 +72,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._loop, config.ws_ping_interval, config.ws_ping_timeout, self._ping, self._dead
         )
 
-    # ── the transport ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the transport ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -144,7 +144,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """Has the application not answered the handshake yet?"""
         return self._state in (SocketState.CONNECTING, SocketState.HANDSHAKE)
 
-    # ── the handshake ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the handshake ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self) -> None:
         end = self._early.find(b"\r\n\r\n")
@@ -250,7 +250,7 @@ class WebSocketProtocol(asyncio.Protocol):
             path = get_path_with_query_string(scope)
             logger.info('%s - "WebSocket %s" %s', get_client_addr(scope), path, outcome)
 
-    # ── from the client to the application ───────────────────────────────────────────────────────────────────────────
+    # ── from the client to the application ────────────────────────────────────────────────────────────────────────────
 
     def _read(self, data: bytes) -> None:
         try:
@@ -288,7 +288,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._state = SocketState.CLOSED
         self._hang_up()
 
-    # ── from the application to the client ───────────────────────────────────────────────────────────────────────────
+    # ── from the application to the client ────────────────────────────────────────────────────────────────────────────
 
     async def _send(self, message: Message) -> None:
         while self._writable is not None:
@@ -359,7 +359,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._incoming.disconnect(code, reason)
         self._close(code, reason)
 
-    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _close(self, code: int, reason: str = "", seconds: float = CLOSE_SECONDS) -> None:
         """Begin the closing handshake (7.1.2), and end it without the client if it does not answer."""

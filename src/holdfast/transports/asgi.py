@@ -96,7 +96,7 @@ class AsgiTransport(ABC):
         self._closing = self._dead = self._over = True
         self._queue.clear()
 
-    # ── the queue ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the queue ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def pass_on(self, message: Message, size: int) -> None:
         """Send a message, or queue it while an earlier one waits. ``size`` is its weight in bytes."""
@@ -165,7 +165,7 @@ class AsgiTransport(ABC):
             if not self._closing and self.connection is not None:
                 self.connection.resumed()
 
-    # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── failures ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _fail(self, error: Exception) -> None:
         """Close the connection, because the server did not send a message although the client is still there."""
