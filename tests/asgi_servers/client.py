@@ -1,4 +1,4 @@
-"""A client that speaks the protocol word for word, and one that speaks to the socket byte for byte."""
+"""A client that speaks the protocol, and one that writes single bytes to the socket."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ JSON = "holdfast.v1.json"
 MSGPACK = "holdfast.v1.msgpack"
 
 SECONDS = 10.0
-"""How long an answer may take."""
+"""Seconds that an answer may take."""
 
 Message = dict[str, Any]
 
@@ -129,7 +129,7 @@ class Live:
 
 
 class Raw:
-    """A WebSocket client that does what no library would: wrong bytes, no reading, breaking off."""
+    """A WebSocket client that does what no library would: it sends wrong bytes, reads nothing, breaks off."""
 
     def __init__(
         self,

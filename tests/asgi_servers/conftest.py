@@ -1,4 +1,4 @@
-"""One process of each server for the whole run, on first use; its log is read after every test and at its end."""
+"""One process of each server for the whole run, started on first use. Its log is checked after every test and at the end."""
 
 import re
 import shutil
@@ -29,7 +29,7 @@ class Pool:
         return self._running[key]
 
     def fresh(self, kind: Kind, variant: str, name: str = "") -> "running":
-        """A server of a test's own."""
+        """Start a server for one test."""
         holdfast = {"strict": STRICT, "impatient": IMPATIENT}.get(variant, GENEROUS)
         app = {"app": EXPLICIT} if variant == "explicit" else {}
         directory = self._directory / f"{kind.name}-{variant}{name}"
@@ -40,13 +40,13 @@ class Pool:
         return Path(shutil.copy(self.prepared.database, directory / "live.sqlite3"))
 
     def close(self) -> list[str]:
-        """End all of them; what was wrong in their last output."""
+        """End all servers. Return the problems in their last output."""
         self._stack.close()
         return [line for server in self._running.values() for line in trouble(server)]
 
 
 def trouble(server: Running) -> list[str]:
-    """What is new in a server's log and does not belong there."""
+    """Return new lines in a server's log that do not belong there."""
     text = server.new_output()
     for expression, _ in server.kind.allowed_in_log:
         text = re.sub(expression, "", text)
@@ -71,7 +71,7 @@ def _lent(pool: Pool, request: pytest.FixtureRequest, variant: str) -> Iterator[
 
 @pytest.fixture(params=EACH)
 def server(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
-    """Each server, with the short form of the application and limits that nobody reaches."""
+    """Each server, with the short form of the application and limits that no test reaches."""
     yield from _lent(pool, request, "short")
 
 
@@ -83,13 +83,13 @@ def strict(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
 
 @pytest.fixture(params=EACH)
 def impatient(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
-    """Each server, closing after a second who does not read."""
+    """Each server, with one second until a client that does not read is closed."""
     yield from _lent(pool, request, "impatient")
 
 
 @pytest.fixture(params=EACH)
 def explicit(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
-    """Each server, with the application's routing written out."""
+    """Each server, with explicit routing."""
     yield from _lent(pool, request, "explicit")
 
 

@@ -56,19 +56,19 @@ class Kind:
     explains_refusals: bool = True
     """Does it have the ASGI extension `websocket.http.response`, so that a refusal carries a body that says why?"""
     backpressure: bool = True
-    """Does `send` wait when the client does not read?"""
+    """Does `send` wait while the client does not read?"""
     largest_message: int | None = None
-    """Beyond how many bytes does it refuse to send what the application gives it?"""
+    """Message size in bytes above which it fails to send."""
     says_goodbye: bool = False
-    """At SIGTERM, does the application hear of it while the connections are still open?"""
+    """At SIGTERM, is the application notified while the connections are still open?"""
     close_at_shutdown: int = 1012
-    """The close code with which SIGTERM ends a connection; 1006 is a connection that just breaks off."""
+    """The close code with which SIGTERM ends a connection; 1006 is a connection that breaks off."""
     prefix_option: str = "--root-path"
-    """The option that tells it under which path a proxy shows it."""
+    """The option for the path under which a proxy serves it."""
     allowed_in_log: tuple[tuple[str, str], ...] = ()
-    """Regular expressions for what may be in the log in spite of `TROUBLE`, each with the reason."""
+    """Regular expressions for log lines that are expected in spite of `TROUBLE`, each with the reason."""
     environment: dict[str, str] = field(default_factory=dict)
-    """What the project is told besides (`project.adoption`)."""
+    """Further settings of the project (`project.adoption`)."""
 
 
 def _uvicorn(ws: str, *more: str) -> Callable[[int, str], list[str]]:

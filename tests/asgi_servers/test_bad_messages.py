@@ -1,4 +1,4 @@
-"""A bad message is answered with a code of the catalogue, and the connection goes on."""
+"""Invalid messages are answered with a code of the catalogue, and the connection stays open."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Channels consumers beside topics, with the application's short and its explicit form."""
+"""Channels consumers beside topics, with the short and the explicit form of the application."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, as a real server process makes them: with Django's pool, and when they are lost."""
+"""Connections of a real server process to PostgreSQL: with Django's pool, and when they are lost."""
 
 import asyncio
 from collections.abc import Callable, Iterator

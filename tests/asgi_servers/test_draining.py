@@ -1,4 +1,4 @@
-"""How `manage.py holdfast serve` ends, and how it replaces its workers, as real processes."""
+"""Real processes: `manage.py holdfast serve` shuts down and replaces its workers."""
 
 import asyncio
 import contextlib
@@ -58,7 +58,7 @@ async def ended(server: Running, seconds: float) -> int:
 
 
 async def goodbye(client: Live) -> tuple[float, float, int]:
-    """When it was told, how long it is to wait, and the code of the close after it."""
+    """The goodbye: when it came, how long the client is to wait, and the code of the close after it."""
     said = await client.until(lambda message: message["type"] == "goodbye")
     at = time.monotonic()
     assert said["payload"]["code"] == "draining"
@@ -173,7 +173,7 @@ async def test_a_second_signal_hurries(
 async def test_clients_that_connect_during_the_drain_are_handed_off_too(
     pool: Pool, tmp_path: Path, others: int
 ) -> None:
-    """As a proxy does that holds a connection ready."""
+    """Open a connection and hold it ready, as a proxy does."""
     with (
         served(pool, tmp_path, drain=2) as server,
         socket.create_connection(("127.0.0.1", server.port)) as ready,
@@ -192,7 +192,7 @@ async def test_clients_that_connect_during_the_drain_are_handed_off_too(
 async def test_a_server_that_closes_all_at_once_still_spreads_the_reconnections(
     pool: Pool, tmp_path: Path
 ) -> None:
-    """Uvicorn without `holdfast serve`, which leaves no time for draining."""
+    """Uvicorn without `holdfast serve` leaves no time for draining."""
     (kind,) = (kind for kind in SERVERS if kind.name == "holdfast")
     with running(kind, pool.prepared, tmp_path, holdfast=GENEROUS) as server:
         async with AsyncExitStack() as stack:
@@ -211,14 +211,14 @@ async def test_a_server_that_closes_all_at_once_still_spreads_the_reconnections(
 
 
 def with_settings(directory: Path, more: str = "") -> dict[str, str]:
-    """The environment for settings of the test's own, which it may change."""
+    """Return the environment for settings that the test may change."""
     (directory / "mine.py").write_text(PROJECT + more)
     path = environment_for(directory)["PYTHONPATH"]
     return {"DJANGO_SETTINGS_MODULE": "mine", "PYTHONPATH": f"{directory}{os.pathsep}{path}"}
 
 
 def pids(server: Running, count: int) -> set[int]:
-    """Of the processes that serve, of which there are so many. Who gets a request is the kernel's choice."""
+    """Return the ids of the serving processes, of which there are ``count``. The kernel chooses which one gets a request."""
     found: set[int] = set()
     for _ in range(1000):
         found.add(server.state()["pid"])
@@ -281,7 +281,7 @@ async def test_a_reload_with_broken_code_is_cancelled_and_nothing_is_lost(pool: 
 def served_roughly(
     pool: Pool, directory: Path, *arguments: str, drain: float, **environment: str
 ) -> Iterator[Running]:
-    """Where tracebacks in the log are what the test is about."""
+    """For tests that expect tracebacks in the log."""
     kind = serving(*arguments, **environment)
     with running(kind, pool.prepared, directory, holdfast={**GENEROUS, "DRAIN_SECONDS": drain}) as server:
         yield server
@@ -319,7 +319,7 @@ def test_starting_a_worker_is_retried_when_resources_are_missing(pool: Pool, tmp
 def test_programs_that_the_application_starts_do_not_inherit_the_sockets(
     pool: Pool, tmp_path: Path, workers: tuple[str, ...]
 ) -> None:
-    """One that outlives the server would keep its address, and hold connections that nobody takes."""
+    """A program that outlives the server would keep its address, and hold connections that no process accepts."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -466,7 +466,7 @@ def test_as_process_1_it_ends_by_signals_and_leaves_no_zombies(pool: Pool, tmp_p
 async def test_as_process_1_it_drains_and_a_second_signal_hurries(
     pool: Pool, tmp_path: Path, workers: tuple[str, ...]
 ) -> None:
-    """The kernel passes over signals to process 1 that it has no handler of its own for."""
+    """The kernel ignores signals to process 1 for which it has no handler."""
     holdfast = {**GENEROUS, "DRAIN_SECONDS": 60}
     with running(as_process_1(*workers), pool.prepared, tmp_path, holdfast=holdfast) as server:
         (one,) = _children(server.process.process.pid)

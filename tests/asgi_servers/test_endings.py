@@ -1,4 +1,4 @@
-"""Clients that vanish or do not read, and servers that are told to stop."""
+"""Clients that vanish or do not read, and servers that are stopped."""
 
 import asyncio
 import signal
@@ -137,7 +137,7 @@ async def test_a_slow_client_still_gets_its_answers(server: Running, room: str) 
 
 
 async def until_closed(live: Live) -> list[str]:
-    """The types of all messages that still come."""
+    """Return the types of all messages that still arrive."""
     types: list[str] = []
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Who is let in, and how the others are turned down."""
+"""Handshakes: admitted users and origins, and refusals."""
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -37,7 +37,7 @@ async def test_http_and_websocket_share_the_port_and_the_session(server: Running
 
 @pytest.mark.parametrize("user", ["ada", None])
 async def test_a_foreign_origin_is_final_for_a_holdfast_client(server: Running, user: str | None) -> None:
-    """A page cannot read a 403, and would come back for ever. What it is told is the same for everybody."""
+    """A page cannot read a 403, and would retry forever. The answer is the same for all clients."""
     async with Live(server, user=user, origin="https://evil.example") as live:
         code, _ = await live.closed()  # Daphne sends no reason
 

@@ -1,4 +1,4 @@
-"""Low limits and short heartbeats: what a client may do, and what happens when it does more."""
+"""Low limits and short heartbeats, kept and exceeded."""
 
 import asyncio
 import contextlib

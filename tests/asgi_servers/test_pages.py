@@ -1,4 +1,4 @@
-"""What the how-to pages show is what the suite runs."""
+"""The code on the how-to pages is the code that the suite runs."""
 
 import re
 

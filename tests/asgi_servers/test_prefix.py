@@ -28,12 +28,12 @@ SERVING = Kind(
 
 
 def forced(kind: Kind) -> Kind:
-    """The settings say it."""
+    """The prefix of the settings."""
     return dataclasses.replace(kind, environment={**kind.environment, "LIVE_SCRIPT_NAME": PREFIX})
 
 
 def told(kind: Kind) -> Kind:
-    """The server is told."""
+    """The prefix of the server's option."""
     return dataclasses.replace(
         kind, command=lambda port, app: [*kind.command(port, app), kind.prefix_option, PREFIX]
     )
@@ -76,7 +76,7 @@ def ready(server: Running, path: str) -> bool:
 async def test_live_topics_are_found_where_pages_are(
     pool: Pool, tmp_path: Path, kind: Kind, say: object
 ) -> None:
-    """Whether a proxy leaves the prefix in the path or takes it away, and whatever the server makes of that."""
+    """It works whether a proxy keeps or removes the prefix, on every server."""
     with served(pool, say(kind), tmp_path) as server:  # type: ignore[operator]
         found = {path: page(server, path) for path in ("", "sub/", "submarine/", "sub/sub/")}
         assert found[""], "with a proxy that takes the prefix away"

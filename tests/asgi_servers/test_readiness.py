@@ -1,4 +1,4 @@
-"""Whether a server is to be sent clients: `/live/ready`, on each server, and while `holdfast serve` drains."""
+"""Readiness: `/live/ready` on each server, and while `holdfast serve` drains."""
 
 import asyncio
 import http.client
@@ -41,12 +41,12 @@ def test_a_request_whose_upgrade_a_proxy_dropped_gets_426(server: Running) -> No
 
 
 def test_a_probe_by_address_is_answered_too(server: Running) -> None:
-    """As Kubernetes does, whose probes name the pod's address and no host that `ALLOWED_HOSTS` knows."""
+    """Kubernetes probes use the address of the pod, and no host in `ALLOWED_HOSTS`."""
     assert ask(server.port, host="10.1.2.3:8000") == (200, "ready\n")
 
 
 def test_the_first_probe_finds_a_server_without_connections(own: Running) -> None:
-    """Daphne does not tell the application that it starts: asking does."""
+    """Daphne does not announce its start to the application; the first probe starts the hub."""
     assert ask(own.port) == (200, "ready\n")
 
 

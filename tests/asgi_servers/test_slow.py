@@ -1,4 +1,4 @@
-"""Clients that do not read, on topics that store nothing, and what each server lets Holdfast do about them."""
+"""Clients that do not read, on topics that store nothing, on each server."""
 
 import asyncio
 import contextlib
@@ -11,10 +11,10 @@ from .client import Live, Message, Raw, masked
 from .servers import SERVERS, Running, soon
 
 COUNT, SIZE = 900, 16_000
-"""More than the buffers of both sides take."""
+"""More than the buffers of both sides hold."""
 
 AT_ONCE = 15
-"""What one write buffer takes, so that the quick client misses nothing on a machine that is busy."""
+"""As much as one write buffer holds, so that the fast client misses nothing on a busy machine."""
 
 OURS = [pytest.param(kind, id=kind.name) for kind in SERVERS if kind.name.startswith("holdfast")]
 ADOPTING = [kind for kind in OURS if kind.id == "holdfast"]
@@ -35,7 +35,7 @@ def counters(server: Running) -> dict[str, int]:
 
 
 def counted(server: Running, before: dict[str, int]) -> dict[str, int]:
-    """What has happened since."""
+    """Return by how much the counters changed since ``before``."""
     return {key: value - before[key] for key, value in counters(server).items() if value != before[key]}
 
 

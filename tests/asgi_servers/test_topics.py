@@ -1,4 +1,4 @@
-"""Joining, leaving, calling, and what arrives."""
+"""Joins, leaves, calls and events."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from .servers import Running
 
 @pytest.fixture
 def room() -> str:
-    """A room of the test's own."""
+    """A room for one test."""
     return f"r{uuid4().hex[:12]}"
 
 
@@ -135,7 +135,7 @@ async def test_a_refusal_and_an_unknown_action_are_errors_of_the_catalogue(
 
 
 async def test_slow_calls_delay_nothing_else(server: Running, room: str) -> None:
-    """Answers come as they are ready."""
+    """Answers come as soon as they are ready."""
     topic = f"rooms/{room}"
     async with Live(server) as live:
         await live.join(topic)

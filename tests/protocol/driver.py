@@ -67,7 +67,7 @@ class Driver:
 
 
 def gist(frames: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """Type, reference and code of each: what most tests are about."""
+    """Return type, reference and code of each frame."""
     return [
         (
             frame["type"],

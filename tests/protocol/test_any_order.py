@@ -1,4 +1,4 @@
-"""Any frames in any order, decided late or never, and a close at any time: what the protocol never does."""
+"""Property tests: any frames in any order, late decisions, and a close at any time."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ TOPICS, CALLS = 3, 2
 
 
 class ProtocolMachine(RuleBasedStateMachine):
-    """A client that does anything, and a driver that takes its time."""
+    """A client that sends anything, and a driver that decides late."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             assert len(self.subscribed) + len(self.joins) <= TOPICS or self.hung_up
 
     def teardown(self) -> None:
-        """When everything is decided, everything has its answer."""
+        """Once everything is decided, every message has its answer."""
         if not hasattr(self, "protocol"):
             return
         while self.tokens or self.joins or self.calls:
@@ -224,7 +224,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
 
 class OneWayMachine(ProtocolMachine):
-    """A client whose transport brings nothing: it begins with a start, and its messages come by other requests."""
+    """A client whose transport brings no messages. It begins with ``start``; its messages come by other requests."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A token bucket without a clock."""
+"""The token bucket."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -29,7 +29,7 @@ from_server = pytest.mark.parametrize(
 
 
 def known(frame: dict[str, Any]) -> dict[str, Any]:
-    """A client's frame without what this version does not know."""
+    """Return a client's frame without fields that this version does not know."""
     struct = next(cls for cls in Inbound.__args__ if cls.__struct_config__.tag == frame["type"])
     return {field: value for field, value in frame.items() if field in ("type", *struct.__struct_fields__)}
 

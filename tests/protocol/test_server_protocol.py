@@ -1,4 +1,4 @@
-"""The session, by the sections of PROTOCOL.md."""
+"""The server's side of the protocol, in the order of PROTOCOL.md."""
 
 import pytest
 

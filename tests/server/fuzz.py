@@ -79,7 +79,7 @@ class Grown(AssertionError):
 
 
 def attack(frames: int, source: random.Random) -> Counter[str]:
-    """Feed so many frames; return how the connections ended and what was read. Raises whatever the reader raises."""
+    """Feed ``frames`` frames. Return how the connections ended and what was parsed. Raises whatever the parser raises."""
     seen: Counter[str] = Counter()
     while seen["frames"] < frames:
         parser = Parser(MAX_SIZE, _DEFLATE if source.random() < 0.7 else None)

@@ -1,4 +1,4 @@
-"""The pace of draining, in a time that only moves when told: who is told when, and who comes back when."""
+"""The pace of draining, on a clock that moves only on request: when each connection is closed, and when its client reconnects."""
 
 import random
 
@@ -9,7 +9,7 @@ from holdfast.server.draining import TICK_SECONDS, Drain
 
 
 class Client:
-    """A connection that notes when it was told, and when its client comes back."""
+    """A connection that records when it was closed, and when its client reconnects."""
 
     def __init__(self, clock: "World") -> None:
         self.clock = clock
@@ -48,14 +48,14 @@ class World:
         return over
 
     def run(self) -> float:
-        """Until everybody is told; how long it took."""
+        """Tick until all are closed. Return how long it took."""
         began = self.now
         while not self.tick():
             assert self.now - began < 120, "it does not end"
         return self.now - began
 
     def most_within(self, seconds: float = 1.0) -> int:
-        """The largest number of clients that come back in any span of time."""
+        """Return the largest number of clients that reconnect within any ``seconds``."""
         back = sorted(client.back for client in self.clients)
         return max(sum(1 for other in back if start <= other < start + seconds) for start in back)
 

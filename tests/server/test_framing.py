@@ -299,7 +299,7 @@ class TestText:
 
 
 class TestSize:
-    """10.4: what a client may make the server hold."""
+    """10.4: bounds on what a client can make the server hold."""
 
     def test_10_4_a_message_of_exactly_the_limit_is_read(self) -> None:
         assert Parser(1000).feed(frame(BINARY, b"x" * 1000)) == [ClientMessage(BINARY, b"x" * 1000)]

@@ -1,4 +1,4 @@
-"""Whatever comes, however it is cut: the same messages, or the same error, and nothing held that need not be."""
+"""Any bytes, split anywhere, give the same messages or the same error, and nothing is held longer than needed."""
 
 import random
 from typing import Any

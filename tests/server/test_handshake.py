@@ -26,7 +26,7 @@ HEADERS = {
 
 
 def request(line: str = "GET /chat HTTP/1.1", *more: tuple[str, str], **changed: str | None) -> bytes:
-    """``changed`` names headers with underscores; None leaves one out."""
+    """Build a request. ``changed`` names headers with underscores; ``None`` omits one."""
     replaced = {name.replace("_", "-").lower(): value for name, value in changed.items()}
     headers = [(name, replaced.pop(name.lower(), value)) for name, value in HEADERS.items()]
     lines = [line, *(f"{name}: {value}" for name, value in [*headers, *more] if value is not None)]

@@ -181,7 +181,7 @@ async def shut_down_before_the_decision(protocol: type[Any]) -> tuple[Peer, Reco
 
 
 def outline(peer: Peer, app: Recorder) -> dict[str, Any]:
-    """What each side can tell of it."""
+    """Return what each side observed."""
     return {
         "status": peer.status if peer.client.handshake_exc is None or peer.response else None,
         "subprotocol": peer.client.subprotocol,

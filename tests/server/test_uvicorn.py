@@ -1,4 +1,4 @@
-"""In a real Uvicorn, with real sockets and real clients, on both loops."""
+"""The protocol class in a real Uvicorn, with real sockets and clients, on both loops."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ def server(loop: str) -> Iterator[Running]:
 
 @pytest.fixture
 def path(request: pytest.FixtureRequest) -> str:
-    """Of this test only."""
+    """A server for one test."""
     return request.node.name.replace("[", "-").replace("]", "")
 
 
@@ -241,7 +241,7 @@ class TestBackpressure:
 
 
 def _stall(count: Any) -> int:
-    """The count at which it stays."""
+    """Return the count at which it stays."""
     last = -1
     steady = 0
 
@@ -370,7 +370,7 @@ class TestChannels:
 
 
 def test_a_message_that_keeps_coming_does_not_block_the_others(server: Running) -> None:
-    """A frame that drips in belongs to one connection only."""
+    """A frame that arrives byte by byte holds up only its own connection."""
     with server.raw("/echo") as slow, server.raw("/echo") as quick:
         slow.head()
         quick.head()

@@ -222,8 +222,7 @@ class ServerProtocol:
             return [error_reply(codes.NOT_JOINED, ref=frame.ref, topic=frame.topic)]
         if not state.joined:
             return self._wait(state, frame)
-        canonical = self._topics.canonical(asked)
-        self._topics.remove(asked)
+        canonical = self._topics.remove(asked)
         return [Release(canonical), Send(frames.Left(topic=canonical, ref=frame.ref))]
 
     def _wait(self, state: TopicState, frame: frames.Join | frames.Leave) -> list[Effect]:
@@ -268,7 +267,8 @@ class ServerProtocol:
         """Refuse a join. The reply names ``topic``, or ``asked`` if that is ``None``. ``message`` is added to the code's text."""
         if self.phase is Phase.CLOSED:
             return []
-        state = self._topics.remove(asked)
+        state = self._topics[asked]
+        self._topics.remove(asked)
         refusal = error_reply(code, ref=ref, topic=topic or asked, message=message, retry_after=retry_after)
         return [refusal, *self._go_on(state.waiting)]
 

@@ -32,7 +32,6 @@ class Topics(dict[str, TopicState]):
     __slots__ = ("_asked",)
 
     def __init__(self) -> None:
-        super().__init__()
         self._asked = NO_ALIASES  # canonical name -> the alias asked for
 
     def asked(self, name: str) -> str:
@@ -59,10 +58,11 @@ class Topics(dict[str, TopicState]):
             return False
         return True
 
-    def remove(self, asked: str) -> TopicState:
-        """Remove a topic together with its alias, and return its state."""
+    def remove(self, asked: str) -> str:
+        """Remove a topic together with its alias, and return its canonical name."""
         canonical = self.canonical(asked)
         if canonical != asked:
             rest = {name: alias for name, alias in self._asked.items() if name != canonical}
             self._asked = rest or NO_ALIASES
-        return self.pop(asked)
+        del self[asked]
+        return canonical

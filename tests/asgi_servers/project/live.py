@@ -24,7 +24,7 @@ class Typing(Event, durable=False):
 
 
 class Room(Topic):
-    """Durable; anybody may enter, except the rooms that have members."""
+    """Durable. All users may join, except in rooms that have members."""
 
     route = "rooms/<slug:room>"
     events = [Said, Typing]
@@ -109,7 +109,7 @@ class Quotes(Prices):
 
 
 class Feed(Topic):
-    """Nothing may be missing in it, so a slow client has to begin anew."""
+    """A topic that may miss nothing: a slow client starts over."""
 
     route = "feeds/<slug:symbol>"
     events = [Typing]
