@@ -22,6 +22,8 @@ class Nowhere:
 
     __slots__ = ()
 
+    duplex = True
+
     def send(self, data: str | bytes) -> None: ...
 
     def send_events(self, burst: Any) -> None: ...

@@ -20,7 +20,7 @@ from typing import Any
 from bench import lineup
 from bench.machine import cpu_seconds, settle_in
 from bench.servers import Served, served, surroundings
-from tests.servers.client import masked
+from tests.asgi_servers.client import masked
 
 FEEDS = (("quotes", "no rate"), ("quotes10", "rate 10/s"), ("quotes2", "rate 2/s"))
 EVENT = b'"type":"event"'

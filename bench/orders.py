@@ -45,6 +45,8 @@ class Room(Topic):
 class Nowhere:
     """A transport that throws away what it is given."""
 
+    duplex = True
+
     def send(self, data: str | bytes) -> None:
         pass
 

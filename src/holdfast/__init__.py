@@ -18,8 +18,8 @@ This module is what users import from, and the map of the house. Imports point d
     log | presence | backplane | limits
                   memory, who is here, between processes, how often: one interface each (`base.py`), one module
                   per technology; the four never import each other
-    session       the state machine of one connection: no clock, no socket, no task, no Django
-    protocol      frames, codes, codec, positions: the ground
+    protocol      frames, codes, codec, positions, and the server's side of the protocol as a state machine: the
+                  ground; no clock, no socket, no task, no Django
 
 Names are imported on first use, so that `import holdfast` needs no configured Django, and `settings.py` may do it.
 """

@@ -25,8 +25,8 @@ from .limits.base import Limiter
 from .limits.memory import MemoryLimiter
 from .log.base import Log
 from .presence.base import PresenceStore
+from .protocol.limits import Limits
 from .runtime import SESSION_THREADS, Runtime
-from .session.session import Limits
 from .threads.handler_context import Around, HandlerInfo
 from .threads.threads import Inline, Threads
 from .topics.encoding import encode

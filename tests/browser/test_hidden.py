@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.servers.servers import GENEROUS, SERVERS, Prepared, running
+from tests.asgi_servers.servers import GENEROUS, SERVERS, Prepared, running
 
 BUNDLE = Path(__file__).resolve().parents[2] / "src/holdfast/static/holdfast/holdfast.js"
 CLIENT = f"import('data:text/javascript;base64,{base64.b64encode(BUNDLE.read_bytes()).decode()}')"

@@ -12,7 +12,7 @@ from holdfast.connections.connection import Connection
 from holdfast.control.commands import TOPIC
 from holdfast.protocol import codes
 from holdfast.protocol.codec import JSON
-from holdfast.session.session import Limits
+from holdfast.protocol.limits import Limits
 from tests.support.clock import in_jumping_time, turns
 from tests.support.connected import Process, Socket, User, fleet
 

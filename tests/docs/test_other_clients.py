@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.servers import BIN, GENEROUS, SHORT, Kind, Prepared, Running, environment_for
+from tests.asgi_servers.servers import BIN, GENEROUS, SHORT, Kind, Prepared, Running, environment_for
 from tests.services.processes import free_port, start
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "other-clients.md"

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.servers.client import Live
-from tests.servers.servers import BIN, GENEROUS, ROOT, Kind, Prepared, Running, environment_for
+from tests.asgi_servers.client import Live
+from tests.asgi_servers.servers import BIN, GENEROUS, ROOT, Kind, Prepared, Running, environment_for
 from tests.services.nginx import Nginx, running_nginx
 from tests.services.processes import Server, free_port, start
 
@@ -77,7 +77,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     prepared = Prepared.make(directory)
     environment = {
         **environment_for(prepared.database, {**GENEROUS, "COMPARE_SECONDS": 0.2, "DRAIN_SECONDS": 0}),
-        "DJANGO_SETTINGS_MODULE": "tests.servers.project.settings",
+        "DJANGO_SETTINGS_MODULE": "tests.asgi_servers.project.settings",
     }
     with ExitStack() as stack:
 

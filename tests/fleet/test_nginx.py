@@ -17,8 +17,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Opcode
 
-from tests.servers.client import Live
-from tests.servers.servers import BIN, GENEROUS, Kind, Prepared, Running, environment_for, soon
+from tests.asgi_servers.client import Live
+from tests.asgi_servers.servers import BIN, GENEROUS, Kind, Prepared, Running, environment_for, soon
 from tests.services.nginx import TEMPLATE, Nginx, running_nginx, site
 from tests.services.processes import Server, free_port, start
 
@@ -31,7 +31,7 @@ DAPHNE = Kind(
     backpressure=False,
     command=lambda port, app: ["daphne", "--proxy-headers", "-p", str(port), app],
 )
-APPLICATION = "tests.servers.project.asgi:application"
+APPLICATION = "tests.asgi_servers.project.asgi:application"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def fleet(
     settings = {**GENEROUS, "COMPARE_SECONDS": 0.2, "DRAIN_SECONDS": 2, **holdfast}
     environment = {
         **environment_for(database, settings),
-        "DJANGO_SETTINGS_MODULE": "tests.servers.project.settings",
+        "DJANGO_SETTINGS_MODULE": "tests.asgi_servers.project.settings",
     }
     with ExitStack() as stack:
 
@@ -216,7 +216,7 @@ async def test_who_is_silent_is_noticed_by_the_server_if_the_timeout_leaves_it_t
 
 def test_the_templates_timeout_is_above_the_default_heartbeats() -> None:
     from holdfast.conf import Settings
-    from holdfast.session.session import SILENT_HEARTBEATS
+    from holdfast.protocol.server_protocol import SILENT_HEARTBEATS
 
     (line,) = [line for line in TEMPLATE.read_text().splitlines() if "proxy_read_timeout" in line]
     assert float(line.split()[1].rstrip("s;")) > SILENT_HEARTBEATS * Settings().heartbeat_seconds

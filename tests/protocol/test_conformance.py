@@ -29,7 +29,7 @@ from_server = pytest.mark.parametrize(
 
 
 def known(frame: dict[str, Any]) -> dict[str, Any]:
-    """A client's frame without what this version does not know."""
+    """Return a client's frame without fields that this version does not know."""
     struct = next(cls for cls in Inbound.__args__ if cls.__struct_config__.tag == frame["type"])
     return {field: value for field, value in frame.items() if field in ("type", *struct.__struct_fields__)}
 
@@ -78,7 +78,7 @@ def test_every_type_of_message_has_a_golden_frame() -> None:
     assert {case["frame"]["type"] for case in FRAMES} == types
 
 
-def test_no_two_cases_have_one_name() -> None:
+def test_every_case_has_a_name_of_its_own() -> None:
     for cases in (FRAMES, BAD):
         assert len({case["name"] for case in cases}) == len(cases)
 

@@ -1,4 +1,4 @@
-"""A message that does not decode is answered under its reference, wherever that can be found."""
+"""An undecodable message is answered with its reference wherever that can be found."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""`/live/ready`, as far as it needs no server: tests/servers asks real ones."""
+"""`/live/ready`, as far as it needs no server: tests/asgi_servers asks real ones."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""manage.py holdfast serve: what it is set up with, and what it refuses. It runs in tests/servers/test_serve.py."""
+"""manage.py holdfast serve: what it is set up with, and what it refuses. It runs in tests/asgi_servers/test_serve.py."""
 
 import gc
 import logging

@@ -70,7 +70,7 @@ async def flood(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def deaf(scope: Any, receive: Any, send: Any) -> None:
-    """Receives nothing until told, then counts bytes."""
+    """Receives nothing until a signal, then counts bytes."""
     go_on, counted = asyncio.Event(), [0]
     await receive()
     await send(ACCEPT)

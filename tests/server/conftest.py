@@ -1,4 +1,4 @@
-"""What the server's tests share."""
+"""Fixtures of the server's tests."""
 
 from collections.abc import AsyncIterator
 
@@ -9,7 +9,7 @@ from . import wire
 
 @pytest.fixture
 async def peers_end() -> AsyncIterator[None]:
-    """Every application on a wire in memory ends with its test."""
+    """End every application on a wire in memory with its test."""
     wire.peers.clear()
     yield
     for peer in wire.peers:

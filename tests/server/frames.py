@@ -1,4 +1,4 @@
-"""Frames as a client writes them, right and wrong; and the library's own readers, which are the oracles."""
+"""Frames as a client writes them, valid and invalid, and the parsers of other libraries as oracles."""
 
 import random
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from holdfast.server.framing import Message, Parser, ProtocolError
+from holdfast.server.framing import ClientMessage, Parser, ProtocolError
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -17,7 +17,7 @@ MASK = b"\x37\xfa\x21\x3d"  # of the examples in RFC 6455, 5.7
 
 
 def masked(data: bytes, mask: bytes = MASK) -> bytes:
-    """5.3, as it is written there."""
+    """Masking as section 5.3 describes it."""
     return bytes(octet ^ mask[i % 4] for i, octet in enumerate(data))
 
 
@@ -31,7 +31,7 @@ def frame(
     length: int | None = None,
     width: int | None = None,
 ) -> bytes:
-    """A frame of the client's. ``length`` states another length than there is, ``width`` writes it in 0, 2 or 8 more bytes."""
+    """Encode a frame of the client. ``length`` declares another length than the real one; ``width`` writes it in 0, 2 or 8 more bytes."""
     data = payload.encode() if isinstance(payload, str) else payload
     size = len(data) if length is None else length
     if width is None:
@@ -51,12 +51,12 @@ def close(code: int | None = None, reason: bytes = b"") -> bytes:
     return frame(CLOSE, b"" if code is None else code.to_bytes(2, "big") + reason)
 
 
-Outcome = tuple[list[Message], tuple[int, str] | None]
+Outcome = tuple[list[ClientMessage], tuple[int, str] | None]
 
 
 def read(parser: Parser, *portions: bytes) -> Outcome:
-    """All messages, and the error at the end if there was one."""
-    messages: list[Message] = []
+    """Return all messages, and the error at the end if there was one."""
+    messages: list[ClientMessage] = []
     failure: tuple[int, str] | None = None
     for portion in portions:
         try:
@@ -77,7 +77,7 @@ def portions(data: bytes, source: random.Random, largest: int = 0) -> Iterator[b
 
 
 def oracle(*, deflate: bool = False, max_size: int | None = None) -> ClientProtocol:
-    """The websockets library's client behind its handshake."""
+    """The client of the websockets library after its handshake."""
     client = ClientProtocol(parse_uri("ws://harbor.example/"), state=OPEN, max_size=max_size)
     if deflate:
         client.extensions = [PerMessageDeflate(True, True, 12, 15)]
@@ -85,7 +85,7 @@ def oracle(*, deflate: bool = False, max_size: int | None = None) -> ClientProto
 
 
 def understood(data: bytes, *, deflate: bool = False) -> list[Frame]:
-    """What the library's client reads in what the server wrote."""
+    """Return what the library's client reads from the server's bytes."""
     client = oracle(deflate=deflate)
     client.receive_data(data)
     assert client.parser_exc is None, client.parser_exc

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from holdfast.server.deflate import Deflate
-from holdfast.server.framing import Message, Parser, ProtocolError
+from holdfast.server.framing import ClientMessage, Parser, ProtocolError
 from tests.server.frames import frame, portions
 
 MAX_SIZE = 2000
@@ -79,7 +79,7 @@ class Grown(AssertionError):
 
 
 def attack(frames: int, source: random.Random) -> Counter[str]:
-    """Feed so many frames; return how the connections ended and what was read. Raises whatever the reader raises."""
+    """Feed ``frames`` frames. Return how the connections ended and what was parsed. Raises whatever the parser raises."""
     seen: Counter[str] = Counter()
     while seen["frames"] < frames:
         parser = Parser(MAX_SIZE, _DEFLATE if source.random() < 0.7 else None)
@@ -101,7 +101,7 @@ def attack(frames: int, source: random.Random) -> Counter[str]:
     return seen
 
 
-def _count(seen: Counter[str], messages: list[Message]) -> None:
+def _count(seen: Counter[str], messages: list[ClientMessage]) -> None:
     for message in messages:
         seen[f"opcode {message.opcode}"] += 1
         assert len(message.data) <= max(MAX_SIZE, 125)

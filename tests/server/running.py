@@ -73,7 +73,7 @@ class Running:
     def raw(
         self, path: str, headers: bytes = b"", early: bytes = b"", *, receive_buffer: int = 0
     ) -> Iterator["Raw"]:
-        """A socket on which the connection has been asked for."""
+        """Open a socket and send the upgrade request."""
         with socket.socket(socket.AF_UNIX if self.uds else socket.AF_INET) as plain:
             plain.settimeout(10)
             if receive_buffer:

@@ -1,4 +1,4 @@
-"""`holdfast.adopt`: the application gives the connection away, and the peer that takes it reads and writes."""
+"""`holdfast.adopt`: the application gives the connection away, and its handler reads and writes."""
 
 import asyncio
 import fcntl
@@ -13,65 +13,71 @@ import pytest
 
 from holdfast.server import adopted
 from holdfast.server.adopted import AdoptedProtocol
+from holdfast.server.deflate import DEFLATE
 from holdfast.streams.prepared import Burst, Prepared
 
 from .frames import BINARY, CONTINUATION, PING, PONG, TEXT, close, frame
 from .wire import Peer, Wire, settle
 
 SIOCOUTQNSD = 0x894B
-"""linux/sockios.h: how many bytes of a socket were not sent yet."""
+"""linux/sockios.h: bytes of a socket that were not sent yet."""
 
 pytestmark = pytest.mark.usefixtures("peers_end")
 
 
-class Hub:
-    """A peer that notes what it is told."""
+class Handler:
+    """A handler that records its calls."""
 
     def __init__(self) -> None:
         self.received: list[str | bytes] = []
-        self.told: list[str] = []
-        self.sink: AdoptedProtocol
+        self.calls: list[str] = []
+        self.transport: AdoptedProtocol
 
-    def adopt(self, sink: AdoptedProtocol) -> "Hub":
-        self.sink = sink
+    def adopt(self, transport: AdoptedProtocol) -> "Handler":
+        self.transport = transport
         return self
 
     def receive(self, data: str | bytes) -> None:
         self.received.append(data)
 
     def show_life(self) -> None:
-        self.told.append("alive")
+        self.calls.append("alive")
 
     def socket_full(self) -> None:
-        self.told.append("socket full")
+        self.calls.append("socket full")
 
     def paused(self) -> None:
-        self.told.append("paused")
+        self.calls.append("paused")
 
     def resumed(self) -> None:
-        self.told.append("resumed")
+        self.calls.append("resumed")
 
     def overflowed(self) -> None:
-        self.told.append("overflowed")
-        self.sink.close(4000, "too slow")
+        self.calls.append("overflowed")
+        self.transport.close(4000, "too slow")
 
     def shut_down(self) -> None:
-        self.told.append("shut down")
+        self.calls.append("shut down")
 
     def closed(self) -> None:
-        self.told.append("closed")
+        self.calls.append("closed")
 
 
-def giving(hub: Hub, *, binary: bool = False, **more: Any) -> Any:
+def giving(handler: Handler, *, binary: bool = False, **more: Any) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        adopt = {"type": "holdfast.adopt", "adopt": hub.adopt, "binary": binary, "write_buffer_bytes": 1000}
+        adopt = {
+            "type": "holdfast.adopt",
+            "adopt": handler.adopt,
+            "binary": binary,
+            "write_buffer_bytes": 1000,
+        }
         await send({**adopt, **more})
 
     return app
 
 
-async def given(hub: Hub, *, wire: Wire | None = None, compressed: bool = False, **how: Any) -> Peer:
-    peer = Peer(giving(hub, **how), wire=wire, ws_per_message_deflate=compressed, ws_max_size=2000)
+async def given(handler: Handler, *, wire: Wire | None = None, compressed: bool = False, **how: Any) -> Peer:
+    peer = Peer(giving(handler, **how), wire=wire, ws_per_message_deflate=compressed, ws_max_size=2000)
     return await peer.open(deflate=compressed)
 
 
@@ -90,19 +96,19 @@ def fill(sending: socket.socket) -> None:
 
 class TestGiving:
     async def test_the_handshake_is_completed(self) -> None:
-        hub = Hub()
-        peer = Peer(giving(hub, subprotocol="a", headers=[(b"x-mine", b"1")]))
+        handler = Handler()
+        peer = Peer(giving(handler, subprotocol="a", headers=[(b"x-mine", b"1")]))
         await peer.open(subprotocols=["a"])
 
         assert peer.client.subprotocol == "a"
         assert peer.response is not None
         assert peer.response.headers["x-mine"] == "1"
-        assert peer.wire.get_protocol() is hub.sink
-        assert peer.state.connections == {hub.sink}
+        assert peer.wire.get_protocol() is handler.transport
+        assert peer.state.connections == {handler.transport}
 
     async def test_nothing_of_the_asgi_side_is_kept(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
+        handler = Handler()
+        peer = await given(handler)
         before = weakref.ref(peer.server)
         assert not peer.state.tasks
         assert peer.clock.pending == 0
@@ -112,19 +118,19 @@ class TestGiving:
         gc.collect()
         assert before() is None
 
-    async def test_what_came_with_the_request_reaches_the_peer(self) -> None:
-        hub = Hub()
-        peer = Peer(giving(hub))
+    async def test_bytes_that_came_with_the_request_reach_the_handler(self) -> None:
+        handler = Handler()
+        peer = Peer(giving(handler))
         await peer.open(early=frame(TEXT, "one") + frame(BINARY, b"two") + frame(TEXT, "three")[:5])
         peer.receive(frame(TEXT, "three")[5:])
 
-        assert hub.received == ["one", b"two", "three"]
+        assert handler.received == ["one", b"two", "three"]
 
-    async def test_a_peer_that_cannot_take_it_closes_it(self, caplog: pytest.LogCaptureFixture) -> None:
-        def adopt(sink: AdoptedProtocol) -> Hub:
+    async def test_an_error_in_adopt_closes_the_connection(self, caplog: pytest.LogCaptureFixture) -> None:
+        def adopt(transport: AdoptedProtocol) -> Handler:
             raise LookupError("no room")
 
-        peer = Peer(giving(Hub(), adopt=adopt))
+        peer = Peer(giving(Handler(), adopt=adopt))
         await peer.open()
 
         assert peer.closed == (1011, "")
@@ -137,7 +143,7 @@ class TestGiving:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             message = {
                 "type": "holdfast.adopt",
-                "adopt": Hub().adopt,
+                "adopt": Handler().adopt,
                 "binary": False,
                 "write_buffer_bytes": 1000,
             }
@@ -151,62 +157,64 @@ class TestGiving:
 
 
 class TestMessages:
-    async def test_what_the_peer_sends_arrives(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
-        hub.sink.send("Grüße")
-        hub.sink.send(b"\xff")
+    async def test_messages_reach_the_client(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
+        handler.transport.send("Grüße")
+        handler.transport.send(b"\xff")
         await peer.settle()
 
         assert peer.received == ["Grüße", b"\xff"]
 
-    async def test_what_the_client_sends_arrives_in_fragments_too(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
+    async def test_messages_of_the_client_arrive_even_in_fragments(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
         peer.receive(frame(TEXT, "Hold", fin=False) + frame(PING, "?") + frame(CONTINUATION, "fast"))
         await peer.settle()
 
-        assert hub.received == ["Holdfast"]
+        assert handler.received == ["Holdfast"]
         assert [(seen.opcode, bytes(seen.data)) for seen in peer.frames] == [(PONG, b"?")]
 
-    async def test_a_probe_is_a_ping_and_its_answer_a_sign_of_life(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
-        assert hub.sink.probe()
+    async def test_a_probe_is_a_ping_and_its_answer_is_a_sign_of_life(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
+        assert handler.transport.probe()
         await peer.settle()
         assert [seen.opcode for seen in peer.frames] == [PING]
-        assert hub.told == []
+        assert handler.calls == []
         peer.receive(frame(PONG))
-        assert hub.told == ["alive"]
+        assert handler.calls == ["alive"]
         peer.receive(frame(PING, "?"))
-        assert (hub.told, hub.received) == (["alive", "alive"], [])
+        assert (handler.calls, handler.received) == (["alive", "alive"], [])
 
     @pytest.mark.parametrize("compressed", [False, True])
     @pytest.mark.parametrize("binary", [False, True])
-    async def test_events_arrive_in_order_in_the_peers_form(self, binary: bool, compressed: bool) -> None:
-        hub = Hub()
-        peer = await given(hub, binary=binary, compressed=compressed)
+    async def test_events_arrive_in_order_in_the_encoding_of_the_connection(
+        self, binary: bool, compressed: bool
+    ) -> None:
+        handler = Handler()
+        peer = await given(handler, binary=binary, compressed=compressed)
         events = [event(1), event(2, "tide " * 300), event(3)]
-        hub.sink.send_events(Burst(events))
+        handler.transport.send_events(Burst(events))
         await peer.settle()
 
         assert peer.received == [e.msgpack if binary else e.json.decode() for e in events]
 
     @pytest.mark.parametrize("compressed", [False, True])
-    async def test_a_burst_is_one_write_of_the_same_bytes_for_everybody(
+    async def test_a_burst_is_one_write_of_the_same_bytes_for_all_connections(
         self, compressed: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         deflated: list[bytes] = []
-        deflate = adopted._deflate.deflate
-        monkeypatch.setattr(adopted._deflate, "deflate", lambda data: deflated.append(data) or deflate(data))
-        hubs = [Hub(), Hub()]
-        peers = [await given(hub, compressed=compressed) for hub in hubs]
+        deflate = DEFLATE.deflate
+        monkeypatch.setattr(DEFLATE, "deflate", lambda data: deflated.append(data) or deflate(data))
+        hubs = [Handler(), Handler()]
+        peers = [await given(handler, compressed=compressed) for handler in hubs]
         written: list[bytes] = []
         for peer in peers:
             peer.wire.write = written.append  # type: ignore[method-assign]
         burst = Burst([event(1, "tide " * 300), event(2, "ebb " * 300)])
-        for hub in hubs:
-            hub.sink.send_events(burst)
+        for handler in hubs:
+            handler.transport.send_events(burst)
 
         assert len(written) == 2
         assert written[0] is written[1]
@@ -214,34 +222,34 @@ class TestMessages:
         assert (len(written[0]) < 300) is compressed
 
     async def test_the_answers_of_one_turn_are_one_write(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
+        handler = Handler()
+        peer = await given(handler)
         written: list[bytes] = []
         write = peer.wire.write
         peer.wire.write = lambda data: (written.append(data), write(data))  # type: ignore[method-assign, func-returns-value]
         for answer in ("first", "second", "third"):
-            hub.sink.send(answer)
+            handler.transport.send(answer)
         await peer.settle()
 
         assert peer.received == ["first", "second", "third"]
         assert len(written) == 1
 
     async def test_answers_and_events_keep_their_order(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
-        hub.sink.send("joined")
-        hub.sink.send_events(Burst([event(1)]))
-        hub.sink.send("result")
-        hub.sink.close(4000, "so long")
+        handler = Handler()
+        peer = await given(handler)
+        handler.transport.send("joined")
+        handler.transport.send_events(Burst([event(1)]))
+        handler.transport.send("result")
+        handler.transport.close(4000, "so long")
         await peer.settle()
 
         assert peer.received == ["joined", event(1).json.decode(), "result"]
         assert bytes(peer.frames[-1].data) == (4000).to_bytes(2, "big") + b"so long"
 
-    async def test_a_large_message_is_compressed_if_that_was_agreed(self) -> None:
-        hub = Hub()
-        peer = await given(hub, compressed=True)
-        hub.sink.send("tide " * 300)
+    async def test_a_large_message_is_compressed_if_that_was_negotiated(self) -> None:
+        handler = Handler()
+        peer = await given(handler, compressed=True)
+        handler.transport.send("tide " * 300)
         await asyncio.sleep(0)
         assert 0 < len(peer.wire.sent) < 100
 
@@ -251,7 +259,7 @@ class TestMessages:
 
 class TestSlowClients:
     @pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system has no such bound")
-    def test_the_kernel_keeps_no_more_for_a_client_than_the_write_buffer_may(self) -> None:
+    def test_the_kernel_holds_no_more_for_a_client_than_the_write_buffer(self) -> None:
         class Transport(asyncio.Transport):
             def get_extra_info(self, name: str, default: Any = None) -> Any:
                 return client if name == "socket" else default
@@ -278,158 +286,162 @@ class TestSlowClients:
             there.sendall(b"still usable")
             assert here.recv(100) == b"still usable"
 
-    async def test_the_peer_learns_when_to_stop_and_when_to_go_on(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
+    async def test_the_handler_is_paused_and_resumed(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
         assert peer.wire.high == 1000
-        hub.sink.pause_writing()
-        hub.sink.resume_writing()
+        handler.transport.pause_writing()
+        handler.transport.resume_writing()
 
-        assert hub.told == ["paused", "resumed"]
+        assert handler.calls == ["paused", "resumed"]
 
-    async def test_the_peer_learns_of_a_full_socket_at_once_if_it_wants_to(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
-        hub.sink.report_blocking()
+    async def test_a_full_socket_is_reported_at_once_on_request(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
+        handler.transport.report_blocking()
         assert peer.wire.high == 1, "byte: nothing may wait without a word"
         peer.wire.sent.clear()
         peer.wire.stuck = True
-        hub.sink.pause_writing()
-        assert hub.told == ["socket full"]
+        handler.transport.pause_writing()
+        assert handler.calls == ["socket full"]
 
-        hub.sink.send_events(Burst([event(1, "x" * 500)]))
-        assert hub.told == ["socket full"], "the write buffer has room for other topics' events"
-        hub.sink.send_events(Burst([event(2, "x" * 500)]))
-        assert hub.told == ["socket full", "paused"]
+        handler.transport.send_events(Burst([event(1, "x" * 500)]))
+        assert handler.calls == ["socket full"], "the write buffer has room for other topics' events"
+        handler.transport.send_events(Burst([event(2, "x" * 500)]))
+        assert handler.calls == ["socket full", "paused"]
 
         peer.wire.sent.clear()
-        hub.sink.resume_writing()
-        assert hub.told == ["socket full", "paused", "resumed"]
+        handler.transport.resume_writing()
+        assert handler.calls == ["socket full", "paused", "resumed"]
 
     async def test_answers_fill_the_write_buffer_of_a_full_socket_too(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
-        hub.sink.report_blocking()
+        handler = Handler()
+        peer = await given(handler)
+        handler.transport.report_blocking()
         peer.wire.sent.clear()
         peer.wire.stuck = True
-        hub.sink.pause_writing()
-        hub.sink.send("x" * 1500)
+        handler.transport.pause_writing()
+        handler.transport.send("x" * 1500)
         await settle()
-        assert hub.told == ["socket full", "paused"]
+        assert handler.calls == ["socket full", "paused"]
 
-        hub.sink.send("x" * 1500)
-        assert hub.told[2:] == ["overflowed", "closed"]
+        handler.transport.send("x" * 1500)
+        assert handler.calls[2:] == ["overflowed", "closed"]
 
-    async def test_a_peer_that_was_paused_before_it_asked_is_resumed(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
+    async def test_a_handler_paused_before_it_asked_for_reports_is_resumed(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
         peer.wire.stuck = True
-        hub.sink.pause_writing()
-        hub.sink.report_blocking()
-        hub.sink.send_events(Burst([event(1)]))
-        hub.sink.resume_writing()
-        assert hub.told == ["paused", "resumed"]
+        handler.transport.pause_writing()
+        handler.transport.report_blocking()
+        handler.transport.send_events(Burst([event(1)]))
+        handler.transport.resume_writing()
+        assert handler.calls == ["paused", "resumed"]
 
     async def test_answers_are_bounded(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
+        handler = Handler()
+        peer = await given(handler)
         peer.wire.stuck = True
-        hub.sink.pause_writing()
-        hub.sink.send("x" * 1500)
-        assert hub.told == ["paused"]
+        handler.transport.pause_writing()
+        handler.transport.send("x" * 1500)
+        assert handler.calls == ["paused"]
 
-        hub.sink.send("x" * 1500)
-        assert hub.told[1:] == ["overflowed", "closed"]
+        handler.transport.send("x" * 1500)
+        assert handler.calls[1:] == ["overflowed", "closed"]
         assert peer.wire.aborted
 
-    async def test_so_are_pongs(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
+    async def test_pongs_are_bounded(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
         peer.wire.stuck = True
-        hub.sink.pause_writing()
+        handler.transport.pause_writing()
         for _ in range(1000):
             if not peer.wire.lost:
                 peer.receive(frame(PING, b"x" * 125) * 10)
 
         assert len(peer.wire.sent) < 3000
-        assert [word for word in hub.told if word != "alive"] == ["paused", "overflowed", "closed"]
+        assert [word for word in handler.calls if word != "alive"] == ["paused", "overflowed", "closed"]
 
 
 class TestEnding:
-    async def test_the_client_closes(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
+    async def test_a_close_of_the_client_is_echoed(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
         peer.receive(frame(TEXT, "last") + close(4001))
         await peer.settle()
 
         assert peer.closed == (4001, "")
-        assert hub.received == ["last"]
-        assert hub.told == ["closed"]
+        assert handler.received == ["last"]
+        assert handler.calls == ["closed"]
         assert not peer.state.connections
 
-    async def test_the_peer_closes(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
-        hub.sink.close(4002, "evicted")
+    async def test_a_close_of_the_handler_reaches_the_client(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
+        handler.transport.close(4002, "evicted")
         written = bytes(peer.wire.sent)
-        hub.sink.close(4003, "twice")
-        hub.sink.send("late")
-        hub.sink.send_events(Burst([event(1)]))
+        handler.transport.close(4003, "twice")
+        handler.transport.send("late")
+        handler.transport.send_events(Burst([event(1)]))
         peer.receive(frame(TEXT, "crossing") + frame(PING))
         assert peer.wire.sent == written
         await peer.settle()
 
         assert peer.closed == (4002, "evicted")
-        assert (peer.received, hub.received) == ([], [])
-        assert hub.told == []
+        assert (peer.received, handler.received) == ([], [])
+        assert handler.calls == []
         await peer.flush()
-        assert hub.told == ["closed"]
+        assert handler.calls == ["closed"]
 
     async def test_a_client_that_does_not_answer_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(adopted, "CLOSE_SECONDS", 0.01)
-        hub = Hub()
-        peer = await given(hub)
-        hub.sink.close(4002, "evicted")
+        handler = Handler()
+        peer = await given(handler)
+        handler.transport.close(4002, "evicted")
         await asyncio.sleep(0.03)
 
         assert peer.wire.aborted
-        assert hub.told == ["closed"]
+        assert handler.calls == ["closed"]
 
-    async def test_so_is_one_that_closes_and_does_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_client_that_closes_and_does_not_read_is_cut_off(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(adopted, "CLOSE_SECONDS", 0.01)
-        hub = Hub()
-        peer = await given(hub)
+        handler = Handler()
+        peer = await given(handler)
         peer.wire.stuck = True
         peer.receive(close(1000))
         await asyncio.sleep(0.03)
 
-        assert hub.told == ["closed"]
+        assert handler.calls == ["closed"]
 
-    async def test_a_lost_connection(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
+    async def test_a_lost_connection_is_reported_once(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
         await peer.lose(ConnectionResetError())
-        hub.sink.send("late")
+        handler.transport.send("late")
 
-        assert hub.told == ["closed"]
+        assert handler.calls == ["closed"]
         assert not peer.state.connections
 
     @pytest.mark.parametrize("half_closes", [True, False])
-    async def test_a_client_that_breaks_the_protocol_is_told(self, half_closes: bool) -> None:
-        hub = Hub()
-        peer = await given(hub, wire=Wire(half_closes=half_closes))
+    async def test_a_client_that_violates_the_protocol_is_closed_with_the_reason(
+        self, half_closes: bool
+    ) -> None:
+        handler = Handler()
+        peer = await given(handler, wire=Wire(half_closes=half_closes))
         peer.receive(frame(TEXT, "before") + frame(TEXT, "x" * 2001))
         await peer.settle()
 
         assert peer.closed == (1009, "message longer than 2000 bytes")
-        assert hub.received == ["before"]
+        assert handler.received == ["before"]
         assert peer.wire.eof_written or peer.wire.lost
 
-    async def test_the_server_stops(self) -> None:
-        hub = Hub()
-        peer = await given(hub)
+    async def test_a_stopping_server_shuts_the_handler_down(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
         for connection in list(peer.state.connections):
             connection.shutdown()
 
-        assert hub.told == ["shut down"]
+        assert handler.calls == ["shut down"]
         assert not peer.wire.is_closing()

@@ -18,7 +18,7 @@ def send(text: str) -> dict[str, Any]:
 
 
 class TestConnecting:
-    async def test_the_scope_says_what_was_asked_for(self) -> None:
+    async def test_the_scope_describes_the_request(self) -> None:
         app = Recorder(ACCEPT)
         await Peer(app, root_path="/harbor").open(
             path="/caf%C3%A9/live?x=1&y", subprotocols=["b", "a"], headers={"X-Forwarded-For": "1.2.3.4"}
@@ -58,7 +58,7 @@ class TestConnecting:
 
         assert app.scope["scheme"] == "wss"
 
-    async def test_it_accepts_with_a_subprotocol_and_headers(self) -> None:
+    async def test_an_accept_can_carry_a_subprotocol_and_headers(self) -> None:
         app = Recorder(
             {**ACCEPT, "subprotocol": "a", "headers": [(b"x-mine", b"1"), [b"set-cookie", b"k=v"]]}
         )
@@ -69,12 +69,12 @@ class TestConnecting:
         assert (peer.response.headers["x-mine"], peer.response.headers["set-cookie"]) == ("1", "k=v")
 
     @pytest.mark.parametrize("subprotocol", [None, ""])
-    async def test_no_subprotocol_is_none(self, subprotocol: str | None) -> None:
+    async def test_an_empty_subprotocol_is_omitted(self, subprotocol: str | None) -> None:
         peer = await Peer(Recorder({**ACCEPT, "subprotocol": subprotocol})).open()
 
         assert peer.client.subprotocol is None
 
-    async def test_the_servers_own_headers_are_sent(self) -> None:
+    async def test_the_default_headers_of_the_server_are_sent(self) -> None:
         peer = Peer(Recorder(ACCEPT))
         peer.state.default_headers = [(b"server", b"uvicorn"), (b"connection", b"close")]
         await peer.open()
@@ -172,7 +172,7 @@ class TestConnecting:
         assert isinstance(app.errors[0], ValueError)
         assert "[accepted]" not in caplog.text
 
-    async def test_it_logs_what_was_decided(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_the_decision_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO, "uvicorn.error")
         await Peer(Recorder(ACCEPT)).ask()
         await Peer(Recorder({"type": "websocket.close"})).ask()
@@ -207,7 +207,7 @@ class TestDenying:
         assert peer.wire.lost
         assert app.disconnect["code"] == 1006
 
-    async def test_a_denial_may_come_in_parts(self) -> None:
+    async def test_a_denial_can_come_in_parts(self) -> None:
         body = "websocket.http.response.body"
         app = Recorder(
             {"type": "websocket.http.response.start", "status": 503},
@@ -221,7 +221,7 @@ class TestDenying:
         assert peer.response is not None
         assert (peer.status, peer.response.body) == (503, b"come again")
 
-    async def test_each_part_is_sent_when_it_is_there(self) -> None:
+    async def test_each_part_of_a_denial_is_sent_at_once(self) -> None:
         app = Slow({"type": "websocket.http.response.start", "status": 503})
         peer = Peer(app)
         await peer.ask()
@@ -332,7 +332,7 @@ class TestApplicationsThatFail:
         assert message["type"] in str(app.errors[0])
 
     @pytest.mark.parametrize("kind", ["websocket.send", "websocket.http.response.body", "nonsense"])
-    async def test_so_are_messages_that_come_too_early(self, kind: str) -> None:
+    async def test_messages_before_the_decision_are_an_error(self, kind: str) -> None:
         app = Recorder({"type": kind, "text": "x"})
         peer = Peer(app)
         await peer.ask()
@@ -340,13 +340,13 @@ class TestApplicationsThatFail:
         assert peer.status == 500
         assert "Expected ASGI message" in str(app.errors[0])
 
-    async def test_so_are_messages_after_the_application_has_closed(self) -> None:
+    async def test_messages_after_the_application_has_closed_are_an_error(self) -> None:
         app = Recorder(ACCEPT, {"type": "websocket.close"}, send("late"))
         await Peer(app).open()
 
         assert isinstance(app.errors[0], RuntimeError)
 
-    async def test_and_after_it_has_refused(self) -> None:
+    async def test_messages_after_the_application_has_refused_are_an_error(self) -> None:
         app = Recorder({"type": "websocket.close"}, send("late"))
         await Peer(app).ask()
 
@@ -371,7 +371,7 @@ class TestMessages:
             {"type": "websocket.receive", "bytes": b"\x00"},
         ]
 
-    async def test_empty_ones_too(self) -> None:
+    async def test_empty_messages_go_both_ways(self) -> None:
         app = Recorder(ACCEPT, send(""), {"type": "websocket.send", "bytes": b""})
         peer = await Peer(app).open()
         await peer.send("", b"")
@@ -409,7 +409,7 @@ class TestMessages:
 
 
 class TestDeflate:
-    async def test_it_is_agreed_and_used_both_ways(self) -> None:
+    async def test_compression_is_negotiated_and_used_both_ways(self) -> None:
         app = Recorder(ACCEPT, send("tide " * 1000), send("short"))
         peer = Peer(app, ws_per_message_deflate=True)
         await peer.open(deflate=True)
@@ -419,7 +419,7 @@ class TestDeflate:
         assert peer.received == ["tide " * 1000, "short"]
         assert app.events[1] == {"type": "websocket.receive", "text": "kelp " * 1000}
 
-    async def test_what_it_sends_is_smaller(self) -> None:
+    async def test_compressed_messages_are_smaller(self) -> None:
         async def note(app: Doing) -> None:
             before = len(peer.wire.sent)
             await app.send(send("tide " * 1000))
@@ -431,7 +431,7 @@ class TestDeflate:
 
         assert app.events[-1]["size"] < 100
 
-    async def test_what_is_short_is_sent_as_it_is(self) -> None:
+    async def test_short_messages_are_sent_uncompressed(self) -> None:
         app = Slow(ACCEPT)
         peer = Peer(app, ws_per_message_deflate=True)
         await peer.open(deflate=True)
@@ -440,7 +440,7 @@ class TestDeflate:
         assert peer.wire.sent == b"\x81\x05short"
 
     @pytest.mark.parametrize(("offered", "on"), [(False, True), (True, False)])
-    async def test_it_needs_both_sides(self, offered: bool, on: bool) -> None:
+    async def test_compression_needs_both_sides(self, offered: bool, on: bool) -> None:
         app = Recorder(ACCEPT, send("tide " * 1000))
         peer = Peer(app, ws_per_message_deflate=on)
         await peer.open(deflate=offered)
@@ -513,7 +513,7 @@ class TestClosingByTheClient:
         assert not more.done()
         more.cancel()
 
-    async def test_what_came_before_the_close_is_received_first(self) -> None:
+    async def test_messages_before_the_close_are_received_first(self) -> None:
         app = Recorder(ACCEPT)
         peer = await Peer(app).open()
         peer.receive(frame(TEXT, "last") + close(1000) + frame(TEXT, "never"))
@@ -521,7 +521,7 @@ class TestClosingByTheClient:
 
         assert [event["type"] for event in app.events[1:]] == ["websocket.receive", "websocket.disconnect"]
 
-    async def test_sending_afterwards_says_that_the_client_is_gone(self) -> None:
+    async def test_sending_afterwards_raises_that_the_client_is_gone(self) -> None:
         app = Slow(ACCEPT)
         peer = await Peer(app).open()
         await peer.close()
@@ -593,7 +593,7 @@ class TestClosingByTheApplication:
         assert peer.wire.lost
         assert peer.clock.pending == 0
 
-    async def test_or_when_it_does_not_for_ten_seconds(self) -> None:
+    async def test_the_connection_ends_after_ten_seconds_without_an_answer(self) -> None:
         peer = await Peer(Recorder(ACCEPT, {"type": "websocket.close"})).open()
         await peer.clock.advance(9.9)
         assert not peer.wire.lost
@@ -601,7 +601,7 @@ class TestClosingByTheApplication:
         await peer.clock.advance(0.2)
         assert peer.wire.aborted
 
-    async def test_sending_after_the_client_has_answered_says_that_it_is_gone(self) -> None:
+    async def test_sending_after_the_client_has_answered_raises_that_it_is_gone(self) -> None:
         app = Slow(ACCEPT, {"type": "websocket.close"})
         peer = await Peer(app).open()
         await peer.flush()
@@ -610,7 +610,7 @@ class TestClosingByTheApplication:
         with pytest.raises(ClientDisconnected):
             await app.send(send("late"))
 
-    async def test_what_the_client_still_sends_is_read_and_dropped(self) -> None:
+    async def test_messages_after_the_close_are_read_and_dropped(self) -> None:
         app = Recorder(ACCEPT, {"type": "websocket.close", "code": 4000})
         peer = await Peer(app).open()
         for _ in range(100):
@@ -635,7 +635,7 @@ class TestBrokenClients:
             (frame(TEXT, "x" * 1001), 1009),
         ],
     )
-    async def test_they_are_told_why_and_so_is_the_application(self, data: bytes, code: int) -> None:
+    async def test_client_and_application_receive_code_and_reason(self, data: bytes, code: int) -> None:
         app = Recorder(ACCEPT)
         peer = await Peer(app, ws_max_size=1000).open()
         peer.receive(frame(TEXT, "before") + data)
@@ -645,7 +645,7 @@ class TestBrokenClients:
         assert app.disconnect["code"] == code
         assert peer.closed == (code, app.disconnect["reason"])
 
-    async def test_what_they_still_send_is_read_and_dropped_until_they_close(self) -> None:
+    async def test_later_bytes_are_read_and_dropped_until_they_close(self) -> None:
         """Closing while a client sends resets the connection, and the close frame may be lost with it."""
         peer = await Peer(Recorder(ACCEPT), ws_max_size=1000).open()
         peer.receive(frame(BINARY, b"x" * 2000)[:1000])
@@ -657,7 +657,7 @@ class TestBrokenClients:
         await peer.clock.advance(10)
         assert peer.wire.aborted
 
-    async def test_with_tls_the_end_cannot_be_halved(self) -> None:
+    async def test_a_tls_connection_is_closed_at_once(self) -> None:
         peer = await Peer(Recorder(ACCEPT), wire=Wire(half_closes=False)).open()
         peer.receive(frame(3))
         await peer.settle()
@@ -665,7 +665,7 @@ class TestBrokenClients:
         assert peer.closed == (1002, "unknown opcode")
         assert peer.wire.lost
 
-    async def test_sending_to_them_says_that_they_are_gone(self) -> None:
+    async def test_sending_to_them_raises_that_they_are_gone(self) -> None:
         app = Slow(ACCEPT)
         peer = await Peer(app).open()
         peer.receive(frame(3))
@@ -675,7 +675,7 @@ class TestBrokenClients:
         with pytest.raises(ClientDisconnected):
             await app.send({"type": "websocket.close"})
 
-    async def test_those_that_break_the_protocol_after_a_close_are_dropped(self) -> None:
+    async def test_clients_that_violate_the_protocol_after_a_close_are_dropped(self) -> None:
         peer = await Peer(Recorder(ACCEPT, {"type": "websocket.close"})).open()
         peer.receive(frame(3))
         await peer.settle()
@@ -685,7 +685,7 @@ class TestBrokenClients:
 
 
 class TestKeepalive:
-    async def test_a_client_that_answers_stays(self) -> None:
+    async def test_a_client_that_answers_stays_connected(self) -> None:
         peer = await Peer(Recorder(ACCEPT), ws_ping_interval=20, ws_ping_timeout=5).open()
         for _ in range(3):
             await peer.clock.advance(20)
@@ -696,7 +696,7 @@ class TestKeepalive:
 
         assert peer.closed is None
 
-    async def test_one_that_does_not_is_1011(self) -> None:
+    async def test_a_client_that_does_not_answer_is_closed_with_1011(self) -> None:
         app = Recorder(ACCEPT)
         peer = await Peer(app, ws_ping_interval=20, ws_ping_timeout=5).open()
         await peer.clock.advance(24.9)
@@ -731,7 +731,7 @@ class TestKeepalive:
 
         assert peer.clock.pending == 0
 
-    async def test_without_a_timeout_nobody_is_dropped(self) -> None:
+    async def test_without_a_timeout_no_client_is_dropped(self) -> None:
         peer = await Peer(Recorder(ACCEPT), ws_ping_interval=20, ws_ping_timeout=None).open()
         await peer.clock.advance(100)
         await peer.settle()
@@ -808,7 +808,7 @@ class TestBackpressure:
         assert peer.wire.reading
         assert len(app.events) == 1 + most
 
-    async def test_what_was_received_does_not_count_any_more(self) -> None:
+    async def test_received_messages_no_longer_count(self) -> None:
         peer = await Peer(Recorder(ACCEPT)).open()
         for _ in range(20):
             peer.receive(frame(BINARY, b"x" * 10_000))
@@ -845,7 +845,7 @@ class TestShuttingDown:
 
         assert peer.wire.aborted
 
-    async def test_before_the_decision_it_is_500_and_the_application_learns_it(self) -> None:
+    async def test_before_the_decision_it_is_500_and_the_application_is_notified(self) -> None:
         app = Slow()
         peer = Peer(app)
         await peer.ask()
@@ -858,7 +858,7 @@ class TestShuttingDown:
         with pytest.raises(ClientDisconnected):
             await app.send(ACCEPT)
 
-    async def test_before_the_request_it_just_ends(self) -> None:
+    async def test_before_the_request_the_connection_ends(self) -> None:
         peer = Peer(Recorder())
         peer.server.shutdown()
 
@@ -871,7 +871,7 @@ class TestShuttingDown:
 
         assert peer.wire.lost
 
-    async def test_sending_afterwards_says_that_the_client_is_gone(self) -> None:
+    async def test_sending_afterwards_raises_that_the_client_is_gone(self) -> None:
         app = Slow(ACCEPT)
         peer = await Peer(app).open()
         peer.server.shutdown()

@@ -11,7 +11,7 @@ from wsproto.extensions import PerMessageDeflate as WsprotoDeflate
 
 from holdfast.server import framing
 from holdfast.server.deflate import TAIL, WINDOW_BITS, Deflate, TooMuch, negotiate
-from holdfast.server.framing import BINARY, TEXT, Message, Parser
+from holdfast.server.framing import BINARY, TEXT, ClientMessage, Parser
 
 from .frames import CONTINUATION, PING, frame, oracle, read, understood
 
@@ -78,7 +78,7 @@ class TestNegotiation:
     @pytest.mark.parametrize("client_bits", [None, True, 9, 15])
     @pytest.mark.parametrize("server_takeover", [True, False])
     @pytest.mark.parametrize("client_takeover", [True, False])
-    def test_7_1_the_library_takes_what_is_agreed(
+    def test_7_1_the_websockets_library_accepts_the_response(
         self,
         server_bits: int | None,
         client_bits: int | bool | None,
@@ -105,7 +105,7 @@ class TestNegotiation:
         assert extension.remote_no_context_takeover
         assert extension.local_no_context_takeover
 
-    def test_7_1_wsproto_takes_what_is_agreed(self) -> None:
+    def test_7_1_wsproto_accepts_the_response(self) -> None:
         client = WsprotoDeflate()
         offer = client.offer()
         assert isinstance(offer, str)
@@ -119,14 +119,14 @@ class TestNegotiation:
 class TestSending:
     """7.2.1."""
 
-    def test_7_2_1_the_tail_is_left_out(self) -> None:
+    def test_7_2_1_the_tail_is_omitted(self) -> None:
         packed = Deflate().deflate(b"Hello")
 
         assert not packed.endswith(TAIL)
         assert zlib.decompressobj(-15).decompress(packed + TAIL) == b"Hello"
 
     @pytest.mark.parametrize("payload", [b"", b"x", b"Hello", b"ab" * 100_000, bytes(range(256)) * 40])
-    def test_7_2_1_the_library_understands_it(self, payload: bytes) -> None:
+    def test_7_2_1_the_websockets_library_inflates_it(self, payload: bytes) -> None:
         data = framing.encode(BINARY, Deflate().deflate(payload), compressed=True)
 
         assert [seen.data for seen in understood(data, deflate=True)] == [payload]
@@ -136,7 +136,7 @@ class TestSending:
 
         assert deflate.deflate(b"the same text again") == deflate.deflate(b"the same text again")
 
-    def test_7_1_2_nothing_refers_back_further_than_was_agreed(self) -> None:
+    def test_7_1_2_nothing_refers_back_further_than_was_negotiated(self) -> None:
         payload = random.Random(1).randbytes(5000) * 2
         packed = Deflate().deflate(payload)
 
@@ -156,35 +156,37 @@ class TestReceiving:
         client = oracle(deflate=True)
         client.send_text(text.encode())
 
-        assert parser.feed(b"".join(client.data_to_send())) == [Message(TEXT, text)]
+        assert parser.feed(b"".join(client.data_to_send())) == [ClientMessage(TEXT, text)]
 
     def test_7_2_3_1_and_2_the_examples(self, parser: Parser) -> None:
         hello = bytes.fromhex("f248cdc9c90700")
 
-        assert parser.feed(frame(TEXT, hello, rsv=4)) == [Message(TEXT, "Hello")]
+        assert parser.feed(frame(TEXT, hello, rsv=4)) == [ClientMessage(TEXT, "Hello")]
         fragments = frame(TEXT, hello[:3], rsv=4, fin=False) + frame(CONTINUATION, hello[3:])
-        assert parser.feed(fragments) == [Message(TEXT, "Hello")]
+        assert parser.feed(fragments) == [ClientMessage(TEXT, "Hello")]
 
     def test_7_2_3_3_a_block_without_compression(self, parser: Parser) -> None:
         assert parser.feed(frame(TEXT, bytes.fromhex("000500faff48656c6c6f00"), rsv=4)) == [
-            Message(TEXT, "Hello")
+            ClientMessage(TEXT, "Hello")
         ]
 
-    def test_7_2_3_4_a_block_that_says_it_is_the_last(self, parser: Parser) -> None:
-        assert parser.feed(frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4)) == [Message(TEXT, "Hello")]
+    def test_7_2_3_4_a_block_marked_as_the_last(self, parser: Parser) -> None:
+        assert parser.feed(frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4)) == [
+            ClientMessage(TEXT, "Hello")
+        ]
 
-    def test_7_2_3_4_what_follows_a_last_block_is_not_lost(self, parser: Parser) -> None:
+    def test_7_2_3_4_data_after_a_last_block_is_not_lost(self, parser: Parser) -> None:
         twice = bytes.fromhex("f348cdc9c90700") + bytes.fromhex("f248cdc9c90700")
 
-        assert parser.feed(frame(TEXT, twice, rsv=4)) == [Message(TEXT, "HelloHello")]
+        assert parser.feed(frame(TEXT, twice, rsv=4)) == [ClientMessage(TEXT, "HelloHello")]
 
     def test_7_2_3_5_two_blocks(self, parser: Parser) -> None:
         assert parser.feed(frame(TEXT, bytes.fromhex("f24805000000ffffcac9c90700"), rsv=4)) == [
-            Message(TEXT, "Hello")
+            ClientMessage(TEXT, "Hello")
         ]
 
     def test_6_a_message_may_come_uncompressed(self, parser: Parser) -> None:
-        assert parser.feed(frame(TEXT, "plain")) == [Message(TEXT, "plain")]
+        assert parser.feed(frame(TEXT, "plain")) == [ClientMessage(TEXT, "plain")]
 
     def test_6_1_only_the_first_fragment_is_marked(self, parser: Parser) -> None:
         data = frame(TEXT, b"\xf2\x48", rsv=4, fin=False) + frame(CONTINUATION, b"\xcd", rsv=4)
@@ -198,7 +200,7 @@ class TestReceiving:
     def test_6_the_other_bits_remain_reserved(self, parser: Parser, rsv: int) -> None:
         assert failure(parser, frame(TEXT, b"\xf2\x48\xcd", rsv=rsv))[0] == 1002
 
-    def test_7_2_2_what_is_no_deflate_stream_is_refused(self, parser: Parser) -> None:
+    def test_7_2_2_data_that_is_not_a_deflate_stream_is_refused(self, parser: Parser) -> None:
         assert failure(parser, frame(BINARY, b"\xff\xff\xff\xff", rsv=4)) == (
             1007,
             "compressed data is broken",
@@ -236,5 +238,5 @@ class TestReceiving:
 
         assert failure(parser, data) == (1007, "compressed data is broken")
 
-    def test_an_extension_that_was_not_agreed_is_refused(self) -> None:
+    def test_an_extension_that_was_not_negotiated_is_refused(self) -> None:
         assert failure(Parser(MAX), frame(TEXT, Deflate().deflate(b"x"), rsv=4)) == (1002, "reserved bit set")

@@ -1,4 +1,4 @@
-"""The pace of draining, in a time that only moves when told: who is told when, and who comes back when."""
+"""The pace of draining, on a clock that moves only on request: when each connection is closed, and when its client reconnects."""
 
 import random
 
@@ -9,7 +9,7 @@ from holdfast.server.draining import TICK_SECONDS, Drain
 
 
 class Client:
-    """A connection that notes when it was told, and when its client comes back."""
+    """A connection that records when it was closed, and when its client reconnects."""
 
     def __init__(self, clock: "World") -> None:
         self.clock = clock
@@ -48,19 +48,19 @@ class World:
         return over
 
     def run(self) -> float:
-        """Until everybody is told; how long it took."""
+        """Tick until all are closed. Return how long it took."""
         began = self.now
         while not self.tick():
             assert self.now - began < 120, "it does not end"
         return self.now - began
 
     def most_within(self, seconds: float = 1.0) -> int:
-        """The largest number of clients that come back in any span of time."""
+        """Return the largest number of clients that reconnect within any ``seconds``."""
         back = sorted(client.back for client in self.clients)
         return max(sum(1 for other in back if start <= other < start + seconds) for start in back)
 
 
-def test_everybody_is_told_once_within_the_time() -> None:
+def test_every_connection_is_closed_once_within_the_time() -> None:
     world = World(3000)
     assert world.run() == pytest.approx(20, abs=0.5)
     assert all(client.told for client in world.clients)
@@ -68,14 +68,14 @@ def test_everybody_is_told_once_within_the_time() -> None:
 
 @pytest.mark.parametrize("count", [1, 7, 400, 3000])
 @pytest.mark.parametrize("seed", range(5))
-def test_no_second_sees_more_than_the_planned_number_and_a_little(count: int, seed: int) -> None:
+def test_no_second_exceeds_the_planned_number_by_more_than_a_little(count: int, seed: int) -> None:
     world = World(count, seed=seed)
     planned = world.drain.per_second
     world.run()
     assert world.most_within() <= planned + 2
 
 
-def test_a_client_waits_for_a_moment_only() -> None:
+def test_a_client_waits_only_for_a_moment() -> None:
     world = World(3000)
     world.run()
     assert max(client.after for client in world.clients) <= TICK_SECONDS + 2 / world.drain.per_second
@@ -87,13 +87,13 @@ def test_few_connections_do_not_take_the_whole_time() -> None:
     assert world.run() == pytest.approx(2, abs=0.3)
 
 
-def test_without_a_time_everybody_is_told_at_once() -> None:
+def test_with_zero_seconds_all_are_closed_at_once() -> None:
     world = World(500, seconds=0)
     world.tick()
     assert max(client.back for client in world.clients) < world.now
 
 
-def test_a_loop_that_was_late_does_not_make_up_for_it() -> None:
+def test_a_late_loop_does_not_make_up_for_missed_slots() -> None:
     world = World(3000)
     for _ in range(10):
         world.tick()
@@ -104,7 +104,7 @@ def test_a_loop_that_was_late_does_not_make_up_for_it() -> None:
     assert world.most_within() <= planned + 2
 
 
-def test_who_leaves_by_itself_leaves_no_burst_behind() -> None:
+def test_clients_that_leave_by_themselves_cause_no_burst() -> None:
     world = World(3000)
     for _ in range(50):
         world.tick()
@@ -117,7 +117,7 @@ def test_who_leaves_by_itself_leaves_no_burst_behind() -> None:
     assert world.most_within() <= planned + 2
 
 
-def test_a_connection_with_a_call_under_way_waits_for_its_answer() -> None:
+def test_a_connection_with_a_running_call_waits_for_its_answer() -> None:
     world = World(100)
     busy = world.clients[0]
     busy.busy = True
@@ -131,14 +131,14 @@ def test_a_connection_with_a_call_under_way_waits_for_its_answer() -> None:
     assert busy.told is not None
 
 
-def test_a_call_that_does_not_end_is_not_waited_for_longer_than_there_is_patience() -> None:
+def test_a_call_that_does_not_end_is_waited_for_no_longer_than_the_patience() -> None:
     world = World(3, patience=5)
     world.clients[1].busy = True
     assert world.run() == pytest.approx(5, abs=0.3)
     assert world.clients[1].told is not None
 
 
-def test_who_connects_meanwhile_is_told_last_and_in_turn() -> None:
+def test_clients_that_connect_during_the_drain_come_last_and_in_turn() -> None:
     world = World(40)
     world.tick()
     late = [Client(world) for _ in range(30)]
@@ -149,7 +149,7 @@ def test_who_connects_meanwhile_is_told_last_and_in_turn() -> None:
     assert world.most_within() <= world.drain.per_second + 2
 
 
-def test_in_a_hurry_all_are_told_at_once_and_still_come_back_in_turn() -> None:
+def test_in_a_hurry_all_are_closed_at_once_and_still_reconnect_in_turn() -> None:
     world = World(3000)
     for _ in range(50):
         world.tick()
@@ -164,7 +164,7 @@ def test_a_drain_without_connections_is_over_at_once() -> None:
     assert World(0).tick()
 
 
-def test_clients_of_a_server_that_closes_all_at_once_come_back_one_after_another() -> None:
+def test_clients_of_a_server_that_closes_all_at_once_reconnect_one_after_another() -> None:
     farewell = Farewell(Pace.of(3000, 20), began=50.0)
     chance = random.Random(7).random
     back = [50.0 + farewell.after(50.0, chance()) for _ in range(3000)]

@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.server import framing
 from holdfast.server.deflate import Deflate
-from holdfast.server.framing import Message, Parser, ProtocolError
+from holdfast.server.framing import ClientMessage, Parser, ProtocolError
 from holdfast.server.masking import apply_mask, apply_mask_slowly
 
 from .frames import (
@@ -38,7 +38,7 @@ def failure(*data: bytes, parser: Parser | None = None) -> tuple[int, str]:
     return error
 
 
-def texts(messages: list[Message]) -> list[str | bytes]:
+def texts(messages: list[ClientMessage]) -> list[str | bytes]:
     return [message.data for message in messages]
 
 
@@ -49,32 +49,32 @@ class TestMasking:
         assert failure(frame(TEXT, "hi", mask=None)) == (1002, "frame is not masked")
 
     @pytest.mark.parametrize("opcode", [CLOSE, PING, PONG])
-    def test_5_1_nor_may_control_frames_be_unmasked(self, opcode: int) -> None:
+    def test_5_1_an_unmasked_control_frame_ends_the_connection(self, opcode: int) -> None:
         assert failure(frame(opcode, mask=None))[0] == 1002
 
-    def test_5_1_what_a_server_writes_is_not_masked(self) -> None:
+    def test_5_1_frames_of_the_server_are_not_masked(self) -> None:
         assert framing.encode(TEXT, b"hi") == b"\x81\x02hi"
 
     @pytest.mark.parametrize("mask", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x01\0\0\0", b"\0\0\0\x80"])
-    def test_5_3_every_key_is_taken_off(self, parser: Parser, mask: bytes) -> None:
-        assert parser.feed(frame(TEXT, "Grüße", mask=mask)) == [Message(TEXT, "Grüße")]
+    def test_5_3_every_key_is_removed(self, parser: Parser, mask: bytes) -> None:
+        assert parser.feed(frame(TEXT, "Grüße", mask=mask)) == [ClientMessage(TEXT, "Grüße")]
 
     def test_5_3_each_frame_has_a_key_of_its_own(self, parser: Parser) -> None:
         data = frame(BINARY, b"one", mask=b"abcd", fin=False) + frame(CONTINUATION, b"two", mask=b"wxyz")
 
-        assert parser.feed(data) == [Message(BINARY, b"onetwo")]
+        assert parser.feed(data) == [ClientMessage(BINARY, b"onetwo")]
 
     @pytest.mark.parametrize("size", [*range(18), 125, 126, 1000, 65537])
     @pytest.mark.parametrize("unmask", [apply_mask, apply_mask_slowly])
-    def test_5_3_with_and_without_c_it_is_what_the_section_says(self, size: int, unmask: object) -> None:
+    def test_5_3_both_implementations_do_what_the_section_says(self, size: int, unmask: object) -> None:
         data = bytes((i * 7 + size) % 256 for i in range(size))
 
         assert callable(unmask)
         assert unmask(data, b"\x01\x80\xff\x5a") == masked(data, b"\x01\x80\xff\x5a")
 
     def test_5_7_the_examples(self, parser: Parser) -> None:
-        assert parser.feed(bytes.fromhex("818537fa213d7f9f4d5158")) == [Message(TEXT, "Hello")]
-        assert parser.feed(bytes.fromhex("8a8537fa213d7f9f4d5158")) == [Message(PONG, b"Hello")]
+        assert parser.feed(bytes.fromhex("818537fa213d7f9f4d5158")) == [ClientMessage(TEXT, "Hello")]
+        assert parser.feed(bytes.fromhex("8a8537fa213d7f9f4d5158")) == [ClientMessage(PONG, b"Hello")]
 
 
 class TestFrameFormat:
@@ -82,7 +82,7 @@ class TestFrameFormat:
 
     @pytest.mark.parametrize("size", [0, 1, 124, 125, 126, 127, 128, 65535, 65536, 65537])
     def test_5_2_lengths_of_7_16_and_64_bits_are_read(self, parser: Parser, size: int) -> None:
-        assert parser.feed(frame(BINARY, b"x" * size)) == [Message(BINARY, b"x" * size)]
+        assert parser.feed(frame(BINARY, b"x" * size)) == [ClientMessage(BINARY, b"x" * size)]
 
     @pytest.mark.parametrize(("size", "header"), [(125, 2), (126, 4), (65535, 4), (65536, 10)])
     def test_5_2_lengths_are_written_in_their_shortest_form(self, size: int, header: int) -> None:
@@ -110,11 +110,11 @@ class TestFrameFormat:
     def test_5_2_unknown_opcodes_are_refused(self, opcode: int) -> None:
         assert failure(frame(opcode)) == (1002, "unknown opcode")
 
-    def test_5_2_a_wrong_frame_is_refused_by_its_first_two_bytes(self) -> None:
+    def test_5_2_an_invalid_frame_is_refused_by_its_first_two_bytes(self) -> None:
         assert failure(b"\x83\x80")[0] == 1002
         assert failure(b"\x81\x00")[0] == 1002
 
-    def test_7_1_7_what_came_before_a_wrong_frame_is_not_lost(self, parser: Parser) -> None:
+    def test_7_1_7_messages_before_an_invalid_frame_are_not_lost(self, parser: Parser) -> None:
         with pytest.raises(ProtocolError) as error:
             parser.feed(frame(TEXT, "one") + frame(TEXT, "two") + frame(7))
 
@@ -127,21 +127,21 @@ class TestFragmentation:
     def test_5_4_fragments_become_one_message(self, parser: Parser) -> None:
         assert parser.feed(frame(TEXT, "Ho", fin=False)) == []
         assert parser.feed(frame(CONTINUATION, "ld", fin=False)) == []
-        assert parser.feed(frame(CONTINUATION, "fast")) == [Message(TEXT, "Holdfast")]
+        assert parser.feed(frame(CONTINUATION, "fast")) == [ClientMessage(TEXT, "Holdfast")]
 
     def test_5_4_fragments_may_be_empty(self, parser: Parser) -> None:
         data = frame(BINARY, fin=False) + frame(CONTINUATION, fin=False) + frame(CONTINUATION)
 
-        assert parser.feed(data) == [Message(BINARY, b"")]
+        assert parser.feed(data) == [ClientMessage(BINARY, b"")]
 
     @pytest.mark.parametrize("opcode", [PING, PONG])
     def test_5_4_control_frames_come_between_fragments(self, parser: Parser, opcode: int) -> None:
         data = frame(TEXT, "Hold", fin=False) + frame(opcode, b"now") + frame(CONTINUATION, "fast")
 
-        assert parser.feed(data) == [Message(opcode, b"now"), Message(TEXT, "Holdfast")]
+        assert parser.feed(data) == [ClientMessage(opcode, b"now"), ClientMessage(TEXT, "Holdfast")]
 
     def test_5_4_a_close_between_fragments_closes(self, parser: Parser) -> None:
-        assert parser.feed(frame(TEXT, "Hold", fin=False) + close(1001)) == [Message(CLOSE, "", 1001)]
+        assert parser.feed(frame(TEXT, "Hold", fin=False) + close(1001)) == [ClientMessage(CLOSE, "", 1001)]
         assert parser.held == 0
 
     @pytest.mark.parametrize("opcode", [TEXT, BINARY])
@@ -152,10 +152,10 @@ class TestFragmentation:
         assert failure(data) == (1002, "continuation out of place")
 
     @pytest.mark.parametrize("fin", [True, False])
-    def test_5_4_nothing_is_continued_that_was_not_begun(self, fin: bool) -> None:
+    def test_5_4_a_continuation_without_a_beginning_is_refused(self, fin: bool) -> None:
         assert failure(frame(CONTINUATION, b"x", fin=fin)) == (1002, "continuation out of place")
 
-    def test_5_4_nothing_is_continued_that_was_ended(self) -> None:
+    def test_5_4_a_continuation_after_the_end_is_refused(self) -> None:
         whole = frame(TEXT, "Hold", fin=False) + frame(CONTINUATION, "fast")
 
         assert failure(whole + frame(CONTINUATION, "!"))[0] == 1002
@@ -170,19 +170,19 @@ class TestControlFrames:
     """5.5."""
 
     @pytest.mark.parametrize("opcode", [PING, PONG])
-    def test_5_5_they_carry_up_to_125_bytes(self, parser: Parser, opcode: int) -> None:
-        assert parser.feed(frame(opcode, b"x" * 125)) == [Message(opcode, b"x" * 125)]
+    def test_5_5_control_frames_carry_up_to_125_bytes(self, parser: Parser, opcode: int) -> None:
+        assert parser.feed(frame(opcode, b"x" * 125)) == [ClientMessage(opcode, b"x" * 125)]
 
     @pytest.mark.parametrize("opcode", [CLOSE, PING, PONG])
-    def test_5_5_they_carry_no_more(self, opcode: int) -> None:
+    def test_5_5_longer_control_frames_are_refused(self, opcode: int) -> None:
         assert failure(frame(opcode, b"x" * 126)) == (1002, "control frame long or fragmented")
 
     @pytest.mark.parametrize("opcode", [CLOSE, PING, PONG])
-    def test_5_5_they_are_not_fragmented(self, opcode: int) -> None:
+    def test_5_5_fragmented_control_frames_are_refused(self, opcode: int) -> None:
         assert failure(frame(opcode, fin=False)) == (1002, "control frame long or fragmented")
 
     def test_5_5_2_a_ping_may_be_empty(self, parser: Parser) -> None:
-        assert parser.feed(frame(PING)) == [Message(PING, b"")]
+        assert parser.feed(frame(PING)) == [ClientMessage(PING, b"")]
 
     def test_5_5_3_a_pong_that_is_written_is_understood(self) -> None:
         (pong,) = understood(framing.encode(PONG, b"now"))
@@ -194,7 +194,7 @@ class TestClosing:
     """5.5.1 and 7."""
 
     def test_5_5_1_nothing_is_read_after_a_close(self, parser: Parser) -> None:
-        assert parser.feed(close(1000) + frame(TEXT, "late")) == [Message(CLOSE, "", 1000)]
+        assert parser.feed(close(1000) + frame(TEXT, "late")) == [ClientMessage(CLOSE, "", 1000)]
         assert parser.feed(frame(TEXT, "later")) == []
         assert parser.feed(b"\xff\xff\xff") == []
         assert parser.held == 0
@@ -206,12 +206,12 @@ class TestClosing:
         assert parser.held == 0
 
     def test_7_1_5_a_close_without_a_code_is_1005(self, parser: Parser) -> None:
-        assert parser.feed(close()) == [Message(CLOSE, "", 1005)]
+        assert parser.feed(close()) == [ClientMessage(CLOSE, "", 1005)]
 
     def test_7_1_6_a_close_has_a_reason(self, parser: Parser) -> None:
-        assert parser.feed(close(1001, "läuft aus".encode())) == [Message(CLOSE, "läuft aus", 1001)]
+        assert parser.feed(close(1001, "läuft aus".encode())) == [ClientMessage(CLOSE, "läuft aus", 1001)]
 
-    def test_5_5_1_half_a_code_is_none(self) -> None:
+    def test_5_5_1_half_a_code_is_refused(self) -> None:
         assert failure(frame(CLOSE, b"\x03")) == (1002, "close code is not valid")
 
     def test_5_5_1_a_reason_is_utf_8(self) -> None:
@@ -222,7 +222,7 @@ class TestClosing:
 
     @pytest.mark.parametrize("code", [*range(1000, 1004), *range(1007, 1015), 3000, 3999, 4000, 4999])
     def test_7_4_codes_that_a_client_may_send(self, parser: Parser, code: int) -> None:
-        assert parser.feed(close(code)) == [Message(CLOSE, "", code)]
+        assert parser.feed(close(code)) == [ClientMessage(CLOSE, "", code)]
 
     @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535])
     def test_7_4_codes_that_no_client_may_send(self, code: int) -> None:
@@ -272,10 +272,10 @@ class TestText:
         assert failure(frame(TEXT, b"x" * 200 + wrong)) == (1007, "text is not UTF-8")
 
     @pytest.mark.parametrize("wrong", WRONG)
-    def test_8_1_bytes_may_be_anything(self, parser: Parser, wrong: bytes) -> None:
-        assert parser.feed(frame(BINARY, wrong)) == [Message(BINARY, wrong)]
+    def test_8_1_binary_messages_may_be_any_bytes(self, parser: Parser, wrong: bytes) -> None:
+        assert parser.feed(frame(BINARY, wrong)) == [ClientMessage(BINARY, wrong)]
 
-    def test_8_1_text_that_breaks_off_within_a_character_is_none(self) -> None:
+    def test_8_1_text_that_ends_within_a_character_is_refused(self) -> None:
         assert failure(frame(TEXT, "€".encode()[:2]))[0] == 1007
         assert failure(frame(TEXT, "€".encode()[:1], fin=False) + frame(CONTINUATION, b"\x82"))[0] == 1007
 
@@ -283,27 +283,27 @@ class TestText:
         wave = "🌊".encode()
         data = frame(TEXT, wave[:1], fin=False) + frame(CONTINUATION, wave[1:3], fin=False)
 
-        assert parser.feed(data + frame(CONTINUATION, wave[3:])) == [Message(TEXT, "🌊")]
+        assert parser.feed(data + frame(CONTINUATION, wave[3:])) == [ClientMessage(TEXT, "🌊")]
 
     @pytest.mark.parametrize("wrong", WRONG)
-    def test_8_1_wrong_text_is_noticed_before_the_message_ends(self, wrong: bytes) -> None:
+    def test_8_1_invalid_text_is_detected_before_the_message_ends(self, wrong: bytes) -> None:
         assert failure(frame(TEXT, b"ok", fin=False) + frame(CONTINUATION, wrong + b"..", fin=False)) == (
             1007,
             "text is not UTF-8",
         )
 
-    def test_8_1_wrong_text_is_noticed_across_a_border(self) -> None:
+    def test_8_1_invalid_text_is_detected_across_fragments(self) -> None:
         data = frame(TEXT, b"\xce\xba\xf4", fin=False) + frame(CONTINUATION, b"\x90", fin=False)
 
         assert failure(data) == (1007, "text is not UTF-8")
 
 
 class TestSize:
-    """10.4: what a client may make the server hold."""
+    """10.4: bounds on what a client can make the server hold."""
 
     def test_10_4_a_message_of_exactly_the_limit_is_read(self) -> None:
-        assert Parser(1000).feed(frame(BINARY, b"x" * 1000)) == [Message(BINARY, b"x" * 1000)]
-        assert Parser(10).feed(frame(TEXT, "x" * 10)) == [Message(TEXT, "x" * 10)]
+        assert Parser(1000).feed(frame(BINARY, b"x" * 1000)) == [ClientMessage(BINARY, b"x" * 1000)]
+        assert Parser(10).feed(frame(TEXT, "x" * 10)) == [ClientMessage(TEXT, "x" * 10)]
 
     @pytest.mark.parametrize("limit", [10, 124, 125, 126, 1000])
     def test_10_4_one_byte_more_is_too_much(self, limit: int) -> None:
@@ -313,7 +313,7 @@ class TestSize:
         )
 
     @pytest.mark.parametrize("length", [MAX + 1, 1 << 32, (1 << 63) - 1])
-    def test_10_4_a_declared_length_is_refused_before_anything_of_it_comes(self, length: int) -> None:
+    def test_10_4_a_declared_length_is_refused_before_its_payload_arrives(self, length: int) -> None:
         header = frame(BINARY, length=length)[:10]
 
         assert failure(header) == (1009, f"message longer than {MAX} bytes")
@@ -324,7 +324,7 @@ class TestSize:
 
         assert failure(frame(CONTINUATION, length=401)[:4], parser=parser)[0] == 1009
 
-    def test_10_4_messages_count_alone(self) -> None:
+    def test_10_4_each_message_counts_by_itself(self) -> None:
         parser = Parser(1000)
 
         for _ in range(3):
@@ -335,7 +335,7 @@ class TestSize:
         parser = Parser(100)
         parser.feed(frame(BINARY, b"x" * 100, fin=False))
 
-        assert parser.feed(frame(PING, b"y" * 125)) == [Message(PING, b"y" * 125)]
+        assert parser.feed(frame(PING, b"y" * 125)) == [ClientMessage(PING, b"y" * 125)]
 
     def test_a_declared_length_reserves_nothing(self) -> None:
         parser = Parser(1 << 30)
@@ -347,7 +347,7 @@ class TestSize:
             tracemalloc.stop()
 
     @pytest.mark.parametrize("size", [0, 1, 2])
-    def test_small_fragments_take_no_more_room_than_their_bytes(self, size: int) -> None:
+    def test_small_fragments_take_no_more_memory_than_their_bytes(self, size: int) -> None:
         parser = Parser(10_000)
         parser.feed(frame(BINARY, b"", fin=False))
         tiny = frame(CONTINUATION, b"x" * size, fin=False) * 100
@@ -360,7 +360,7 @@ class TestSize:
         finally:
             tracemalloc.stop()
 
-    def test_a_frame_that_drips_in_is_not_copied_again_for_each_drop(self) -> None:
+    def test_a_frame_that_arrives_byte_by_byte_is_not_copied_for_each_byte(self) -> None:
         parser = Parser(MAX)
         data = frame(BINARY, b"x" * (MAX - 100))
         middle = MAX // 2
@@ -387,17 +387,17 @@ class TestSize:
         assert parser.held == 0
 
 
-def test_a_parser_between_messages_takes_the_short_way_only_when_it_may() -> None:
+def test_the_fast_path_is_taken_only_between_messages() -> None:
     """A whole short text looks the same while a frame is incomplete."""
     parser = Parser(MAX)
     inner = frame(TEXT, "inner")
     outer = frame(BINARY, inner, mask=b"\0\0\0\0")
 
     assert parser.feed(outer[:6]) == []
-    assert parser.feed(outer[6:]) == [Message(BINARY, inner)]
+    assert parser.feed(outer[6:]) == [ClientMessage(BINARY, inner)]
 
 
-def test_a_compressed_short_frame_takes_the_long_way() -> None:
+def test_a_compressed_short_frame_does_not_take_the_fast_path() -> None:
     parser = Parser(MAX, Deflate())
 
-    assert parser.feed(frame(TEXT, Deflate().deflate(b"hello"), rsv=4)) == [Message(TEXT, "hello")]
+    assert parser.feed(frame(TEXT, Deflate().deflate(b"hello"), rsv=4)) == [ClientMessage(TEXT, "hello")]

@@ -1,4 +1,4 @@
-"""Whatever comes, however it is cut: the same messages, or the same error, and nothing held that need not be."""
+"""Any bytes, split anywhere, give the same messages or the same error, and nothing is held longer than needed."""
 
 import random
 from typing import Any
@@ -58,7 +58,9 @@ streams = st.lists(st.one_of(right, right, right, nearly_right, st.binary(max_si
 @example(frame(TEXT, "one") + frame(TEXT, b"\xff"), random.Random(1), False)
 @example(frame(TEXT, "one") + close(1000) + frame(3), random.Random(1), False)
 @example(frame(PING, b"", mask=None), random.Random(1), False)
-def test_any_split_of_any_bytes_gives_the_same(data: bytes, source: random.Random, compressed: bool) -> None:
+def test_any_split_of_any_bytes_gives_the_same_result(
+    data: bytes, source: random.Random, compressed: bool
+) -> None:
     deflate = Deflate() if compressed else None
     whole = read(Parser(MAX, deflate), data)
 
@@ -69,7 +71,7 @@ def test_any_split_of_any_bytes_gives_the_same(data: bytes, source: random.Rando
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.binary(max_size=1500), max_size=12), st.booleans())
-def test_any_bytes_raise_nothing_else_and_are_not_held_beyond_the_limit(
+def test_any_bytes_raise_only_protocol_errors_and_are_not_held_beyond_the_limit(
     data: list[bytes], compressed: bool
 ) -> None:
     parser = Parser(MAX, Deflate() if compressed else None)

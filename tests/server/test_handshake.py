@@ -11,7 +11,7 @@ from wsproto.events import AcceptConnection
 from wsproto.events import Request as Opening
 
 from holdfast.server import handshake
-from holdfast.server.handshake import Refused
+from holdfast.server.handshake import HandshakeRefused
 from holdfast.server.response import Headers, Response
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # 1.3
@@ -26,15 +26,15 @@ HEADERS = {
 
 
 def request(line: str = "GET /chat HTTP/1.1", *more: tuple[str, str], **changed: str | None) -> bytes:
-    """``changed`` names headers with underscores; None leaves one out."""
+    """Build a request. ``changed`` names headers with underscores; ``None`` omits one."""
     replaced = {name.replace("_", "-").lower(): value for name, value in changed.items()}
     headers = [(name, replaced.pop(name.lower(), value)) for name, value in HEADERS.items()]
     lines = [line, *(f"{name}: {value}" for name, value in [*headers, *more] if value is not None)]
     return "\r\n".join([*lines, *(f"{n}: {v}" for n, v in replaced.items()), "", ""]).encode("latin-1")
 
 
-def refusal(data: bytes) -> Refused:
-    with pytest.raises(Refused) as refused:
+def refusal(data: bytes) -> HandshakeRefused:
+    with pytest.raises(HandshakeRefused) as refused:
         handshake.parse(data)
     return refused.value
 
@@ -42,7 +42,7 @@ def refusal(data: bytes) -> Refused:
 class TestRequest:
     """4.1 and 4.2.1."""
 
-    def test_4_2_1_an_ordinary_one_is_read(self) -> None:
+    def test_4_2_1_an_ordinary_request_is_parsed(self) -> None:
         read = handshake.parse(request("GET /chat?room=1 HTTP/1.1", ("Origin", "http://harbor.example")))
 
         assert read.target == b"/chat?room=1"
@@ -69,7 +69,7 @@ class TestRequest:
             "GET /a\x00b HTTP/1.1",
         ],
     )
-    def test_4_2_1_1_it_is_a_get_of_http_1_1(self, line: str) -> None:
+    def test_4_2_1_1_the_request_is_a_get_of_http_1_1(self, line: str) -> None:
         assert refusal(request(line)).status == 400
 
     @pytest.mark.parametrize(
@@ -80,27 +80,27 @@ class TestRequest:
             ("http://harbor.example", b"/"),
         ],
     )
-    def test_4_2_1_1_it_may_name_the_whole_uri(self, target: str, path: bytes) -> None:
+    def test_4_2_1_1_the_target_can_be_a_whole_uri(self, target: str, path: bytes) -> None:
         assert handshake.parse(request(f"GET {target} HTTP/1.1")).target == path
 
-    def test_4_2_1_2_it_names_the_host_once(self) -> None:
+    def test_4_2_1_2_the_request_names_the_host_once(self) -> None:
         assert refusal(request(host=None)).status == 400
         assert refusal(request("GET / HTTP/1.1", ("Host", "evil.example"))).status == 400
 
     @pytest.mark.parametrize("upgrade", [None, "h2c", "websockets", ""])
-    def test_4_2_1_3_it_asks_for_the_upgrade(self, upgrade: str | None) -> None:
+    def test_4_2_1_3_the_upgrade_header_is_required(self, upgrade: str | None) -> None:
         refused = refusal(request(upgrade=upgrade))
 
         assert refused.status == 426
         assert refused.headers == [(b"upgrade", b"websocket")]
 
     @pytest.mark.parametrize("connection", [None, "close", "keep-alive", "upgraded"])
-    def test_4_2_1_4_and_the_connection_for_it_too(self, connection: str | None) -> None:
+    def test_4_2_1_4_the_connection_header_is_required(self, connection: str | None) -> None:
         assert refusal(request(connection=connection)).status == 426
 
     @pytest.mark.parametrize("connection", ["keep-alive, Upgrade", "UPGRADE", " upgrade ,x", "x,,upgrade"])
     @pytest.mark.parametrize("upgrade", ["WebSocket", "h2c, websocket"])
-    def test_4_2_1_both_are_lists_in_any_case(self, connection: str, upgrade: str) -> None:
+    def test_4_2_1_both_headers_are_lists_in_any_case(self, connection: str, upgrade: str) -> None:
         assert handshake.parse(request(connection=connection, upgrade=upgrade)).key == KEY
 
     @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ class TestRequest:
         assert refusal(request("GET / HTTP/1.1", ("Sec-WebSocket-Key", KEY.decode()))).status == 400
 
     @pytest.mark.parametrize("version", [None, "8", "14", "13, 8", "013"])
-    def test_4_4_another_version_is_told_which_there_is(self, version: str | None) -> None:
+    def test_4_4_the_answer_to_an_unknown_version_names_the_known_one(self, version: str | None) -> None:
         refused = refusal(request(sec_websocket_version=version))
 
         assert refused.status == 426
@@ -137,7 +137,7 @@ class TestRequest:
 
         assert read.subprotocols == ["b", "a", "c"]
 
-    def test_4_2_1_9_extensions_may_stand_in_several_headers(self) -> None:
+    def test_4_2_1_9_extensions_can_be_in_several_headers(self) -> None:
         read = handshake.parse(
             request("GET / HTTP/1.1", ("Sec-WebSocket-Extensions", "a; b"), ("Sec-WebSocket-Extensions", "c"))
         )
@@ -183,7 +183,7 @@ class TestResponse:
     def test_1_3_the_key_is_answered(self) -> None:
         assert handshake.accept(KEY) == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
-    def test_4_2_2_it_is_complete(self) -> None:
+    def test_4_2_2_the_response_is_complete(self) -> None:
         lines = self.opened([(b"x-server", b"1")], "chat", "permessage-deflate").split(b"\r\n")
 
         assert lines == [
@@ -198,7 +198,7 @@ class TestResponse:
             b"",
         ]
 
-    def test_4_1_the_library_takes_it(self) -> None:
+    def test_4_1_the_websockets_library_accepts_it(self) -> None:
         client = ClientProtocol(parse_uri("ws://harbor.example/chat"), subprotocols=["chat"])  # type: ignore[list-item]
         client.send_request(client.connect())
         parsed = handshake.parse(b"".join(client.data_to_send()))
@@ -210,7 +210,7 @@ class TestResponse:
         assert client.handshake_exc is None
         assert client.subprotocol == "chat"
 
-    def test_4_1_wsproto_takes_it(self) -> None:
+    def test_4_1_wsproto_accepts_it(self) -> None:
         client = WSConnection(ConnectionType.CLIENT)
         data = client.send(Opening(host="harbor.example", target="/chat"))
 
@@ -237,14 +237,14 @@ class TestResponse:
         with pytest.raises(ValueError):
             Response(200, [(name, value)])
 
-    def test_a_subprotocol_cannot_either(self) -> None:
+    def test_a_subprotocol_cannot_break_out_of_its_line(self) -> None:
         with pytest.raises(ValueError):
             self.opened(subprotocol="chat\r\nset-cookie: stolen=1")
 
     @pytest.mark.parametrize(
         "name", [b"Upgrade", b"connection", b"sec-websocket-accept", b"Sec-WebSocket-Extensions"]
     )
-    def test_what_belongs_to_the_handshake_is_not_the_applications(self, name: bytes) -> None:
+    def test_headers_of_the_handshake_cannot_be_set_by_the_application(self, name: bytes) -> None:
         with pytest.raises(ValueError, match="belongs to the handshake"):
             self.opened([(name, b"x")])
 
@@ -290,20 +290,20 @@ class TestRefusal:
         assert data.endswith(b"\r\n\r\nno way")
 
     @pytest.mark.parametrize("status", [204, 304])
-    def test_what_has_no_body_gets_none(self, status: int) -> None:
+    def test_responses_without_a_body_get_none(self, status: int) -> None:
         data = Response(status, [(b"date", b"now")]).part(b"ignored")
 
         assert data == f"HTTP/1.1 {status} ".encode() + data.split(b" ", 2)[2]
         assert data.endswith(b"connection: close\r\n\r\n")
         assert b"content-length" not in data
 
-    def test_there_is_a_date(self) -> None:
+    def test_a_response_has_a_date(self) -> None:
         assert b"\r\ndate: " in Response(403, []).part(b"")
 
-    def test_a_status_without_a_name_will_do(self) -> None:
+    def test_a_status_without_a_phrase_is_accepted(self) -> None:
         assert Response(599, []).part(b"").startswith(b"HTTP/1.1 599 \r\n")
 
     @pytest.mark.parametrize("status", [0, 101, 199, 600])
-    def test_a_status_that_is_no_answer_is_refused(self, status: int) -> None:
+    def test_a_status_that_is_not_a_final_answer_is_refused(self, status: int) -> None:
         with pytest.raises(ValueError, match="200 to 599"):
             Response(status, [])

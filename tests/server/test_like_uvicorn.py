@@ -181,7 +181,7 @@ async def shut_down_before_the_decision(protocol: type[Any]) -> tuple[Peer, Reco
 
 
 def outline(peer: Peer, app: Recorder) -> dict[str, Any]:
-    """What each side can tell of it."""
+    """Return what each side observed."""
     return {
         "status": peer.status if peer.client.handshake_exc is None or peer.response else None,
         "subprotocol": peer.client.subprotocol,
@@ -209,7 +209,7 @@ BETTER: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", STORIES)
-async def test_an_application_finds_the_same(name: str) -> None:
+async def test_an_application_sees_the_same_as_on_uvicorn(name: str) -> None:
     ours = outline(*await STORIES[name](WebSocketProtocol))
     theirs = outline(*await STORIES[name](WebSocketsSansIOProtocol))
 

@@ -1,4 +1,4 @@
-"""In a real Uvicorn, with real sockets and real clients, on both loops."""
+"""The protocol class in a real Uvicorn, with real sockets and clients, on both loops."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ def server(loop: str) -> Iterator[Running]:
 
 @pytest.fixture
 def path(request: pytest.FixtureRequest) -> str:
-    """Of this test only."""
+    """A server for one test."""
     return request.node.name.replace("[", "-").replace("]", "")
 
 
@@ -54,7 +54,7 @@ async def refused(url: str, **how: Any) -> Any:
 
 
 @pytest.mark.parametrize("compression", [None, "deflate"])
-async def test_it_echoes(server: Running, compression: str | None) -> None:
+async def test_messages_are_echoed(server: Running, compression: str | None) -> None:
     async with connect(server.url("/echo"), subprotocols=["a", "b"], compression=compression) as client:  # type: ignore[list-item]
         assert client.subprotocol == "a"
         assert client.response is not None
@@ -68,7 +68,7 @@ async def test_it_echoes(server: Running, compression: str | None) -> None:
         await pong
 
 
-async def test_http_goes_beside_it_also_on_the_same_connection(server: Running) -> None:
+async def test_http_is_served_beside_it_even_on_the_same_connection(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.port), 10) as plain:
         raw = Raw(plain)
         plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -128,7 +128,7 @@ async def test_a_message_that_is_too_big_is_1009_however_much_of_it_there_is(ser
     assert client.close_code == 1009
 
 
-async def test_the_proxys_headers_are_believed(server: Running) -> None:
+async def test_the_headers_of_a_trusted_proxy_are_used(server: Running) -> None:
     headers = {"X-Forwarded-For": "192.0.2.9", "X-Forwarded-Proto": "https"}
     async with connect(server.url("/tell?x=1"), additional_headers=headers) as client:
         told = json.loads(await client.recv())
@@ -147,7 +147,7 @@ def test_an_upgrade_as_nginx_passes_it_on(server: Running) -> None:
 
 
 class TestRawSockets:
-    def test_what_arrives_with_the_request_is_not_lost(self, server: Running) -> None:
+    def test_bytes_that_arrive_with_the_request_are_not_lost(self, server: Running) -> None:
         early = frame(TEXT, "one") + frame(PING, "?") + frame(TEXT, "x" * 70_000)
         with server.raw("/echo", early=early) as raw:
             assert raw.head().startswith("HTTP/1.1 101")
@@ -157,7 +157,7 @@ class TestRawSockets:
                 (PONG, b"?"),
             ]
 
-    def test_what_arrives_in_the_middle_of_a_frame_neither(self, server: Running) -> None:
+    def test_part_of_a_frame_that_arrives_with_the_request_is_not_lost(self, server: Running) -> None:
         whole = frame(TEXT, "one") + frame(TEXT, "two")
         with server.raw("/echo", early=whole[:11]) as raw:
             assert raw.head().startswith("HTTP/1.1 101")
@@ -172,7 +172,7 @@ class TestRawSockets:
             assert raw.frame() == (TEXT, b"one")
 
     @pytest.mark.parametrize("headers", [b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b"Host: x\r\n"])
-    def test_a_wrong_request_is_refused(self, server: Running, headers: bytes) -> None:
+    def test_an_invalid_request_is_refused(self, server: Running, headers: bytes) -> None:
         with server.raw("/echo", headers=headers) as raw:
             assert raw.head().startswith("HTTP/1.1 400")
 
@@ -195,7 +195,7 @@ class TestRawSockets:
         (event,) = until(lambda: apps.seen.get(f"/echo/{path}"))
         assert event["code"] == 1006
 
-    def test_a_broken_client_is_told_and_left(self, server: Running) -> None:
+    def test_a_client_that_violates_the_protocol_is_closed_with_the_reason(self, server: Running) -> None:
         with server.raw("/echo") as raw:
             raw.head()
             raw.socket.sendall(frame(TEXT, "x", mask=None))
@@ -241,7 +241,7 @@ class TestBackpressure:
 
 
 def _stall(count: Any) -> int:
-    """The count at which it stays."""
+    """Return the count at which it stays."""
     last = -1
     steady = 0
 
@@ -257,7 +257,7 @@ def _stall(count: Any) -> int:
 
 
 class TestShuttingDown:
-    async def test_it_closes_with_1012_and_does_not_wait_for_those_that_do_not_answer(
+    async def test_connections_are_closed_with_1012_without_waiting_for_silent_clients(
         self, loop: str
     ) -> None:
         with Running(application, loop=loop) as server:
@@ -331,7 +331,7 @@ async def test_a_unix_socket(loop: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("http", ["httptools", "h11"])
-async def test_uvicorns_own_http_protocols_will_do(http: str) -> None:
+async def test_uvicorns_own_http_protocols_work_too(http: str) -> None:
     with Running(application, http=http) as server:
         async with connect(server.url("/echo")) as client:
             await client.send("hello")
@@ -370,7 +370,7 @@ class TestChannels:
 
 
 def test_a_message_that_keeps_coming_does_not_block_the_others(server: Running) -> None:
-    """A frame that drips in belongs to one connection only."""
+    """A frame that arrives byte by byte holds up only its own connection."""
     with server.raw("/echo") as slow, server.raw("/echo") as quick:
         slow.head()
         quick.head()

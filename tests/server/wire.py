@@ -1,4 +1,4 @@
-"""A WebSocket protocol class of Uvicorn's on a transport that is only in memory, with time that only moves when told."""
+"""A WebSocket protocol class on a transport in memory, with a clock that moves only on request."""
 
 import asyncio
 import heapq
@@ -20,7 +20,7 @@ App = Callable[[Any, Any, Any], Any]
 
 
 class Clock:
-    """What a protocol asks of its loop, with timers that :meth:`advance` runs."""
+    """The loop that a protocol gets, with timers that :meth:`advance` runs."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -45,7 +45,7 @@ class Clock:
         return False
 
     def _timer_handle_cancelled(self, timer: asyncio.TimerHandle) -> None:
-        """asyncio counts them; here they are left out when their time comes."""
+        """asyncio counts cancelled timers; here they are skipped when they are due."""
 
     @property
     def pending(self) -> int:
@@ -128,11 +128,11 @@ class Wire(asyncio.Transport):
 
 
 peers: list["Peer"] = []
-"""Those of this test."""
+"""The peers of the running test."""
 
 
 class Peer:
-    """A client, by the websockets library's own state machine, and the server's end of the wire."""
+    """A client by the websockets library's own state machine, and the server's end of the wire."""
 
     def __init__(
         self, app: App, *, protocol: type[Any] = WebSocketProtocol, wire: Wire | None = None, **config: Any
@@ -184,7 +184,7 @@ class Peer:
         return self
 
     async def settle(self) -> None:
-        """Let everybody act, and read what was written."""
+        """Let both sides act, and read what was written."""
         await settle()
         if not self.wire.stuck:
             self.read()
@@ -241,7 +241,7 @@ class Peer:
 
     @property
     def received(self) -> list[str | bytes]:
-        """The messages that came."""
+        """The messages that arrived."""
         return [
             bytes(frame.data).decode() if frame.opcode == 1 else bytes(frame.data)
             for frame in self.frames
@@ -250,7 +250,7 @@ class Peer:
 
     @property
     def closed(self) -> tuple[int, str] | None:
-        """The close that came."""
+        """The close that arrived."""
         close: Close | None = self.client.close_rcvd
         return None if close is None else (close.code, close.reason)
 
@@ -261,7 +261,7 @@ async def settle() -> None:
 
 
 class Recorder:
-    """An application that notes what it receives, and otherwise does as it is told."""
+    """An application that records what it receives and sends ``answers``."""
 
     def __init__(self, *answers: dict[str, Any]) -> None:
         self.scope: Any = None
@@ -299,7 +299,7 @@ ACCEPT = {"type": "websocket.accept"}
 
 
 class Slow(Recorder):
-    """Receives only when asked."""
+    """Receives only on request."""
 
     async def serve(self) -> None:
         self.go_on = asyncio.Event()
@@ -308,7 +308,7 @@ class Slow(Recorder):
 
 
 class Doing(Recorder):
-    """Does something of its own once it has accepted."""
+    """Runs ``what`` once it has accepted."""
 
     def __init__(self, what: Callable[["Doing"], Any], *answers: dict[str, Any]) -> None:
         super().__init__(*(answers or (ACCEPT,)))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from holdfast import Topic
 from holdfast import runtime as runtimes
@@ -16,8 +16,8 @@ from holdfast.limits.memory import MemoryLimiter
 from holdfast.log.base import Log
 from holdfast.log.memory import MemoryLog
 from holdfast.protocol.codec import JSON
+from holdfast.protocol.limits import Limits
 from holdfast.runtime import Runtime
-from holdfast.session.session import Limits
 from holdfast.streams.prepared import Burst
 from holdfast.threads.threads import Threads
 from holdfast.topics.registry import Registry
@@ -39,6 +39,10 @@ class User:
 
 class Socket:
     """A transport that writes down what it is given."""
+
+    name: ClassVar = "test"
+    duplex: ClassVar = True
+    binary: ClassVar = False
 
     def __init__(self, connection_of: Any) -> None:
         self.frames: list[Frame] = []

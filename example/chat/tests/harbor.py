@@ -10,7 +10,9 @@ from django.test import TestCase, override_settings
 from chat.models import Message, Room
 
 
-@override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])  # the real one is slow by design
+@override_settings(
+    PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]
+)  # the real one is slow by design
 class HarborTestCase(TestCase):
     lobby: Room
     captains: Room

@@ -19,7 +19,7 @@ from holdfast.limits.base import Limiter
 from holdfast.log.base import Answer, Claim, Log
 from holdfast.protocol import codes
 from holdfast.protocol.frames import ErrorPayload
-from holdfast.session.session import RETRY_SECONDS
+from holdfast.protocol.server_protocol import RETRY_SECONDS
 from holdfast.threads.threads import Inline, Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.refuse import Refuse

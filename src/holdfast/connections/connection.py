@@ -15,9 +15,9 @@ from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
+from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.protocol.frames import JoinedPayload, Reset
-from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
-from holdfast.session.session import RETRY_SECONDS, Phase, Session
+from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
 from holdfast.topics.owner import LONGEST, owner_of_client, owner_of_key
 from holdfast.topics.topic import Topic
 
@@ -28,8 +28,8 @@ from .failures import Verdict, code_of, detail_of, report, verdict_of
 from .place import NOT_TRUSTED, Place
 from .request import CallFailed
 from .service import Service
-from .sink import CLOSED, Sink
 from .snapshot import snapshot_of
+from .transport import CLOSED, Transport
 
 logger = logging.getLogger("holdfast.connections")
 
@@ -47,8 +47,8 @@ class Connection:
         "_places",
         "_service",
         "_session",
-        "_sink",
         "_tasks",
+        "_transport",
         "blocked",
         "host",
         "ready",
@@ -61,7 +61,7 @@ class Connection:
         self,
         service: Service,
         hub: Hub,
-        sink: Sink,
+        transport: Transport,
         codec: Codec,
         *,
         user: Any = None,
@@ -72,23 +72,23 @@ class Connection:
         self._service = service
         self._hub = hub
         self._loop = hub.loop
-        self._sink: Sink = sink
+        self._transport = transport
         self._codec = codec
         self._places: dict[str, Place] = {}
         # An empty set weighs as much as all this connection's fields.
         self._tasks: set[asyncio.Task[None]] | None = None
         self._paused_since: float | None = None
-        self.ready = True
-        self.blocked = False
-        self.write = sink.send_events
+        self.ready, self.blocked = True, False
+        self.write = transport.send_events
         self.user = user or AnonymousUser()
         now = self._loop.time()
-        self._session = Session(
+        self._session = ServerProtocol(
             id=secrets.token_hex(8),
             user=user_id(self.user),
             codec=codec,
             limits=service.policy.limits,
             now=now,
+            duplex=transport.duplex,
         )
         self.session_key = session_key
         service.connections.add(self)
@@ -163,7 +163,7 @@ class Connection:
         self._service.connections.discard(self)
         # The wheel keeps this object until its next look, half a minute or longer. The transport must not stay that long:
         # a server's protocol weighs up to 120 KB, with its buffers for compression.
-        self._sink, self.write = CLOSED, CLOSED.send_events
+        self._transport, self.write = CLOSED, CLOSED.send_events
 
     def _leave_all(self) -> None:
         for place in self._places.values():
@@ -173,7 +173,7 @@ class Connection:
     # ── what the hub asks ────────────────────────────────────────────────────────────────────────────────────────────
 
     def write_reset(self, reset: Reset) -> None:
-        self._sink.send(self._codec.encode(reset))
+        self._transport.send(self._codec.encode(reset))
 
     def fail(self) -> None:
         # Not in the middle of a fan-out, which the hang-up would take part in.
@@ -251,12 +251,12 @@ class Connection:
         for effect in effects:
             match effect:
                 case Send():
-                    self._sink.send(self._codec.encode(effect.frame))
+                    self._transport.send(self._codec.encode(effect.frame))
                 case Perform():
                     self._perform(effect)
                 case Probe():
-                    if not self._sink.probe():
-                        self._sink.send(self._codec.encode(effect.frame))
+                    if not self._transport.probe():
+                        self._transport.send(self._codec.encode(effect.frame))
                 case Admit():
                     self._spawn(self._admit(effect))
                 case Release():
@@ -270,7 +270,7 @@ class Connection:
                     if not effect.code.retry:
                         self._revoke_all()
                     self._leave_all()
-                    self._sink.close(effect.code.close or 1000, effect.code.message)
+                    self._transport.close(effect.code.close or 1000, effect.code.message)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work, context=self._service.runtime.threads.context())
@@ -335,7 +335,7 @@ class Connection:
         checked, recent = self._loop.time(), self._service.revocation.recent
         slow, overtaken = topic.declared.slow, False
         if slow.conflates:
-            self._sink.report_blocking()
+            self._transport.report_blocking()
 
         def announce(payload: JoinedPayload) -> bool:
             nonlocal overtaken

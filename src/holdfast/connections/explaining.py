@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 
-from holdfast.session.bucket import Bucket
+from holdfast.protocol.bucket import Bucket
 from holdfast.topics.registry import Registry
 from holdfast.topics.topic import Topic
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from holdfast.limits.base import Limiter
+from holdfast.protocol.limits import Limits
 from holdfast.runtime import Runtime
-from holdfast.session.session import Limits
 from holdfast.topics.owner import owner_of_key
 from holdfast.topics.registry import Registry
 

@@ -6,7 +6,7 @@ that resource.
 
 from collections.abc import Hashable
 
-from holdfast.session.bucket import Bucket
+from holdfast.protocol.bucket import Bucket
 
 from .base import Limiter, Rate
 

@@ -35,7 +35,7 @@ class RequestLog:
 
 
 class _Followed:
-    """A connection's reading end (:class:`holdfast.server.adopted.Peer`), and who wants to know when it is over."""
+    """A connection's reading end (:class:`~holdfast.connections.transport.ConnectionHandler`), and who wants to know when it is over."""
 
     def __init__(self, peer: Any, ended: Callable[[], None]) -> None:
         self._peer = peer

@@ -1,4 +1,4 @@
-"""The encodings of the wire: the same messages as JSON text or as MessagePack."""
+"""The encodings of the wire: JSON text and MessagePack."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from .frames import Event, Inbound, Joined, JoinedPayload, Outbound, Presence, R
 
 
 class BadMessage(Exception):
-    """A message that is none. ``ref`` is its reference, if that much could be read."""
+    """A message that cannot be read. ``ref`` is its reference, if that much could be read."""
 
     def __init__(self, code: codes.Code, detail: str, ref: int | None = None) -> None:
         super().__init__(f"{code.name}: {detail}")
@@ -19,19 +19,19 @@ class BadMessage(Exception):
 
 
 class Codec(Protocol):
-    """One subprotocol."""
+    """One encoding, which is one subprotocol."""
 
     name: str
     binary: bool
 
     def decode(self, data: str | bytes) -> Inbound:
-        """Read a client's message. Raises :class:`BadMessage`."""
+        """Decode a client's message. Raises :class:`BadMessage`."""
 
     def encode(self, frame: Outbound) -> str | bytes:
-        """Write a server's message: ``str`` if the encoding is text."""
+        """Encode a server's message; as ``str`` if the encoding is text."""
 
     def payload(self, raw: bytes) -> bytes:
-        """The payload of a message that was read, as JSON. Raises :class:`BadMessage` when it has none."""
+        """Convert the payload of a decoded message to JSON. Raises :class:`BadMessage` if that is impossible."""
 
 
 TOO_DEEP = "nested too deeply"
@@ -51,7 +51,7 @@ def _read(decode: Callable[[Any], Inbound], gist: Callable[[Any], Gist], data: s
 
 
 def _diagnose(error: Exception, gist: Gist) -> BadMessage:
-    """Say what is wrong with a message that did not decode, and whom the answer is for."""
+    """Return what is wrong with a message that did not decode, with the reference that the answer needs."""
     kind, ref = gist.get("type"), gist.get("ref")
     if type(ref) is not int or not 0 <= ref < 2**53:
         ref = None
@@ -69,7 +69,7 @@ def _well_formed(text: str) -> str:
 
 
 def _json_gist(data: str | bytes) -> Gist:
-    """Read what msgspec does not: lone surrogates, control characters, numbers that JSON does not have."""
+    """Read the top level even where msgspec does not: lone surrogates, control characters, numbers that JSON does not have."""
     try:
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         found = json.loads(text, strict=False)
@@ -79,7 +79,7 @@ def _json_gist(data: str | bytes) -> Gist:
 
 
 class _Top(msgspec.Struct):
-    """The two fields of a MessagePack message that an answer needs. What else is in it is passed over, not read."""
+    """The two fields of a MessagePack message that an answer needs. Other fields are skipped, not decoded."""
 
     type: msgspec.Raw = msgspec.Raw()
     ref: msgspec.Raw = msgspec.Raw()
@@ -96,7 +96,7 @@ def _msgpack_gist(data: bytes) -> Gist:
             if len(memoryview(raw)):
                 found[name] = msgspec.msgpack.decode(raw)
     except (UnicodeError, RecursionError, msgspec.MsgspecError):
-        pass  # what was found before that counts
+        pass  # keep what was read before the error
     return found
 
 
@@ -135,7 +135,7 @@ class MsgpackCodec:
         return _read(self._decode, _msgpack_gist, data)
 
     def encode(self, frame: Outbound) -> str | bytes:
-        """Payloads are kept as JSON inside the server; here they change their clothes."""
+        """Convert payloads, which the server keeps as JSON, and encode the frame."""
         if isinstance(frame, Event | Result | Presence):
             frame = msgspec.structs.replace(frame, payload=self._raw(frame.payload))
         elif isinstance(frame, Joined):
@@ -156,7 +156,7 @@ class MsgpackCodec:
             TypeError,
             ValueError,
             msgspec.MsgspecError,
-        ) as error:  # an extension type, a key that is no text
+        ) as error:  # an extension type, or a key that is not text
             raise BadMessage(codes.INVALID_PAYLOAD, str(error)) from None
 
     def _raw(self, raw: msgspec.Raw) -> msgspec.Raw:
@@ -169,8 +169,10 @@ _BY_NAME: dict[str, Codec] = {JSON.name: JSON, MSGPACK.name: MSGPACK}
 
 
 def choose(offered: list[str]) -> Codec | None:
-    """The codec for the subprotocols that a client offers, in its order; JSON if it offers none, ``None`` if no
-    version that it speaks is known."""
+    """Return the codec for the subprotocols that a client offers, in its order of preference.
+
+    That is JSON if it offers none, and ``None`` if all offered are unknown.
+    """
     if not offered:
         return JSON
     return next((_BY_NAME[name] for name in offered if name in _BY_NAME), None)

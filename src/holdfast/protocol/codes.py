@@ -1,13 +1,12 @@
-"""The one catalogue of everything that can go wrong between a client and a server.
+"""The catalogue of everything that can go wrong between a client and a server.
 
-Every error reply and every close carries one of these codes, and nothing else: the texts are written for the developer
-who reads a browser console, and never contain what happened inside the server. ``client/src/codes.ts`` is generated
-from this file by ``scripts/generate``.
+Every error reply and every close carries one of these codes. The texts are written for the developer who reads a browser
+console; they never contain what happened inside the server. ``scripts/generate`` makes ``client/src/codes.ts`` from this file.
 
-Close codes follow RFC 6455 section 7.4.2, which leaves 4000-4999 to applications. In ours the range says what to do:
+Close codes follow RFC 6455 section 7.4.2, which leaves 4000-4999 to applications. Here the range says what to do:
 
-- ``4000``-``4399``: come back (with backoff, from the remembered positions);
-- ``4400``-``4499``: final, do not come back by yourself.
+- ``4000``-``4399``: reconnect (with backoff, from the remembered positions);
+- ``4400``-``4499``: final, do not reconnect automatically.
 """
 
 from types import MappingProxyType
@@ -21,8 +20,8 @@ SUBPROTOCOLS: Final = ("holdfast.v1.json", "holdfast.v1.msgpack")
 class Code(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the catalogue.
 
-    ``close`` is the WebSocket close code, or ``None`` for a code that never ends a connection.
-    ``retry`` says whether the same message may succeed later without being changed (for a close: whether to reconnect).
+    ``close`` is the WebSocket close code; ``None`` for a code that never ends a connection.
+    ``retry`` says whether the same message may succeed later unchanged (for a close: whether to reconnect).
     """
 
     name: str
@@ -39,7 +38,7 @@ def _code(name: str, message: str, *, retry: bool = False, close: int | None = N
     return code
 
 
-# ── a message that could not be understood ───────────────────────────────────────────────────────────────────────────
+# ── invalid messages ──────────────────────────────────────────────────────────────────────────────────────────────────
 MALFORMED: Final = _code("malformed", "The message is not valid in the negotiated encoding.")
 INVALID_MESSAGE: Final = _code(
     "invalid_message", "The message does not have the shape that its type requires."
@@ -48,14 +47,14 @@ UNKNOWN_TYPE: Final = _code("unknown_type", "The message's type is not part of t
 TOO_LARGE: Final = _code("too_large", "The message is larger than this server accepts.")
 UNEXPECTED_HELLO: Final = _code("unexpected_hello", "A hello is only allowed as the first message.")
 
-# ── a join that was not let in, a subscription that was ended ────────────────────────────────────────────────────────
+# ── refused joins, ended subscriptions ────────────────────────────────────────────────────────────────────────────────
 FORBIDDEN: Final = _code("forbidden", "There is no such topic, or you may not use it.")
 ALREADY_JOINED: Final = _code("already_joined", "This connection has already joined the topic.")
 EVICTED: Final = _code("evicted", "The application has ended this subscription.")
 NOT_JOINED: Final = _code("not_joined", "Join the topic first.")
 TOO_MANY_TOPICS: Final = _code("too_many_topics", "This connection has joined as many topics as it may.")
 
-# ── a call that was not carried out ──────────────────────────────────────────────────────────────────────────────────
+# ── failed calls ──────────────────────────────────────────────────────────────────────────────────────────────────────
 UNKNOWN_ACTION: Final = _code("unknown_action", "The topic has no action of this name.")
 INVALID_PAYLOAD: Final = _code("invalid_payload", "The payload does not fit the action.")
 REFUSED: Final = _code("refused", "The application refused the call.")
@@ -75,14 +74,14 @@ UNAVAILABLE: Final = _code(
     "unavailable", "The server cannot do this at the moment; try again.", retry=True, close=4051
 )
 
-# ── the end of a connection: come back ───────────────────────────────────────────────────────────────────────────────
+# ── closes after which clients reconnect ──────────────────────────────────────────────────────────────────────────────
 DRAINING: Final = _code("draining", "The server is going away; reconnect.", retry=True, close=4000)
 HEARTBEAT_MISSED: Final = _code("heartbeat_missed", "Nothing was heard for too long.", retry=True, close=4001)
 STALLED: Final = _code("stalled", "The client did not read for too long.", retry=True, close=4002)
 FLOODING: Final = _code("flooding", "The client sent far more than it may.", retry=True, close=4029)
 FAILED: Final = _code("failed", "The connection failed inside the server.", retry=True, close=4050)
 
-# ── the end of a connection: final ───────────────────────────────────────────────────────────────────────────────────
+# ── final closes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 UNSUPPORTED_PROTOCOL: Final = _code(
     "unsupported_protocol", f"Unknown subprotocol; known: {', '.join(SUBPROTOCOLS)}.", close=4400
 )

@@ -1,6 +1,6 @@
-"""Errors about how a value is made: they name the class, what was given, what it takes, and an example.
+"""Errors about the construction of a value. They name the class, the given values, the accepted ones, and an example.
 
-msgspec says ``Extra positional arguments provided`` and no more.
+msgspec itself says only ``Extra positional arguments provided``.
 """
 
 import difflib
@@ -21,14 +21,14 @@ def shortened(value: object) -> str:
 
 
 class Explained(msgspec.StructMeta):
-    """The class of structs that a project makes itself. What one of them does not take raises a ``TypeError`` such as::
+    """Metaclass of structs that a project constructs itself. Arguments that do not fit raise a ``TypeError`` such as::
 
         Keep(30): it takes no value without a name; write for example Keep(days=30)
 
-    A struct may say in ``__example__`` how it is made; without that the example is made of its fields.
+    A struct may state in ``__example__`` how it is constructed; otherwise the example is made of its fields.
     """
 
-    if not TYPE_CHECKING:  # a type checker finds the signature of a struct in its fields
+    if not TYPE_CHECKING:  # type checkers take the signature of a struct from its fields
 
         def __call__(self, *given: Any, **named: Any) -> Any:
             try:
@@ -36,12 +36,12 @@ class Explained(msgspec.StructMeta):
             except TypeError as error:
                 complaint = _complaint(self, given, named)
                 if complaint is None:
-                    raise  # what the struct itself said of a value
+                    raise  # an error that the struct itself raised
                 raise TypeError(complaint) from error
 
 
 def _complaint(cls: Any, given: tuple[Any, ...], named: dict[str, Any]) -> str | None:
-    """Say what does not fit; ``None`` if all of it does."""
+    """Return what does not fit; ``None`` if everything does."""
     parameters = inspect.signature(cls).parameters
     ordered = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
     taken = ordered[: len(given)]

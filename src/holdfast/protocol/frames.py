@@ -1,7 +1,7 @@
-"""Every message of the wire, version 1 (``PROTOCOL.md`` is the full text).
+"""All messages of the wire, version 1. ``PROTOCOL.md`` is the full text.
 
-A message is an object with a ``type``; what it carries is its ``payload``. Fields that are not known are ignored, so
-that a newer peer can add some; a ``type`` that is not known is answered with ``unknown_type``.
+A message is an object with a ``type``; its content is the ``payload``. Unknown fields are ignored, so that newer peers can
+add fields. An unknown ``type`` is answered with ``unknown_type``.
 """
 
 from typing import Annotated, Any, Literal
@@ -18,14 +18,14 @@ CallKey = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,100}\Z")]
 
 
 class Frame(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", gc=False):
-    """What all messages share."""
+    """Base class of all messages."""
 
 
 class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What all payloads share."""
+    """Base class of all payloads."""
 
 
-# ── client to server ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── client to server ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class HelloPayload(Payload, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class HelloPayload(Payload, frozen=True, kw_only=True):
 
 
 class Hello(Frame, frozen=True, kw_only=True, tag="hello"):
-    """Who is speaking: optional, and only as the first message."""
+    """The name and token of the client: optional, and only as the first message."""
 
     payload: HelloPayload = HelloPayload()
 
@@ -44,7 +44,7 @@ class JoinPayload(Payload, frozen=True, kw_only=True):
 
 
 class Join(Frame, frozen=True, kw_only=True, tag="join"):
-    """Subscribe to a topic, from a position if one is given, else from now."""
+    """Subscribe to a topic, from a position if one is given, otherwise from now."""
 
     ref: Ref
     topic: TopicName
@@ -57,7 +57,7 @@ class Leave(Frame, frozen=True, kw_only=True, tag="leave"):
 
 
 class Call(Frame, frozen=True, kw_only=True, tag="call"):
-    """Run an action of a joined topic. Without ``ref`` no answer is wanted; with ``key`` it is carried out once."""
+    """Run an action of a joined topic. Without ``ref`` it gets no answer; with ``key`` it is carried out once."""
 
     topic: TopicName
     name: Name
@@ -83,11 +83,11 @@ class Ping(Frame, frozen=True, kw_only=True, tag="ping"):
 
 Inbound = Hello | Join | Leave | Call | Refresh | Ping
 
-# ── server to client ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── server to client ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class LimitsPayload(Payload, frozen=True, kw_only=True):
-    """What this server accepts: bytes in a message, topics joined at once, calls running at once."""
+    """The limits of this server: bytes per message, topics joined at once, calls running at once."""
 
     message_bytes: int
     topics: int
@@ -95,7 +95,7 @@ class LimitsPayload(Payload, frozen=True, kw_only=True):
 
 
 class WelcomePayload(Payload, frozen=True, kw_only=True):
-    """``heartbeat`` is in seconds: a client that has been silent for so long sends a ping."""
+    """``heartbeat`` is in seconds: a client that has been silent for that long sends a ping."""
 
     session: str
     user: str | None
@@ -108,12 +108,13 @@ class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
 
 
 class JoinedPayload(Payload, frozen=True, kw_only=True):
-    """``epoch`` and ``offset`` (the log's head) are there on durable topics, ``recovered`` when ``since`` was sent.
+    """The answer to a join. ``epoch`` and ``offset`` (the log's head) are there on durable topics, ``recovered`` if ``since`` was
+    sent.
 
-    ``stamp`` is that of the entry at ``offset``, where it is known.
+    ``stamp`` belongs to the entry at ``offset``, and is 0 if it is not known.
 
-    On topics with presence there are the ``members`` (a list of :class:`Member`) or, where they are too many, their
-    ``count``; neither while they are not known, and then a :class:`Presence` follows.
+    On topics with presence, ``members`` is a list of :class:`Member`; if they are too many, ``count`` is their number. Neither
+    is there while they are not known; a :class:`Presence` then follows.
 
     ``events`` are the names that the topic declares, from a server under ``DEBUG`` only: for a client's warnings.
     """
@@ -135,10 +136,10 @@ class Joined(Frame, frozen=True, kw_only=True, tag="joined"):
 
 
 class ErrorPayload(Payload, frozen=True, kw_only=True):
-    """``code`` is a name of the catalogue; ``reason`` is the application's own word, with ``refused`` and ``evicted``.
+    """``code`` is a name of the catalogue; ``reason`` is the application's own text, with ``refused`` and ``evicted``.
 
-    ``errors`` says what is wrong with which field of a call's arguments, with ``invalid_payload``; what concerns no single
-    field is under ``__all__``.
+    ``errors`` lists what is wrong with each field of a call's arguments, with ``invalid_payload``; problems of no single field
+    are under ``__all__``.
     """
 
     code: str
@@ -157,7 +158,7 @@ class Left(Frame, frozen=True, kw_only=True, tag="left"):
 
 
 class Event(Frame, frozen=True, kw_only=True, tag="event"):
-    """One event; ``offset`` and ``stamp`` are there when the event is in the log."""
+    """An event. ``offset`` and ``stamp`` are there if the event is in the log."""
 
     topic: TopicName
     name: Name
@@ -180,7 +181,7 @@ class Error(Frame, frozen=True, kw_only=True, tag="error"):
 
 
 class ResetPayload(Payload, frozen=True, kw_only=True):
-    """From here on the stream goes on after (``epoch``, ``offset``); what lies before may have been missed."""
+    """The stream continues after (``epoch``, ``offset``); earlier events may have been missed."""
 
     reason: Literal["trimmed", "epoch", "interrupted"]
     epoch: Epoch | None = None
@@ -194,7 +195,7 @@ class Reset(Frame, frozen=True, kw_only=True, tag="reset"):
 
 
 class Member(Payload, frozen=True, kw_only=True):
-    """Somebody who is here. ``since`` is in seconds since 1970; ``meta`` is what the application tells of the member."""
+    """A member of a topic. ``since`` is in seconds since 1970; ``meta`` is what the application reveals of the member."""
 
     id: str
     since: int
@@ -202,8 +203,11 @@ class Member(Payload, frozen=True, kw_only=True):
 
 
 class PresencePayload(Payload, frozen=True, kw_only=True):
-    """What a :class:`Presence` carries: either who came, or was told of anew, and who left, by their ids; or all
-    ``members`` in place of those known before; or only how many they are."""
+    """The content of a :class:`Presence`, in one of three forms.
+
+    Either a difference: members who ``joined`` or whose data changed, and the ids of those who ``left``. Or all ``members``,
+    which replace those known before. Or only their ``count``.
+    """
 
     joined: tuple[Member, ...] = ()
     left: tuple[str, ...] = ()
@@ -212,15 +216,15 @@ class PresencePayload(Payload, frozen=True, kw_only=True):
 
 
 class Presence(Frame, frozen=True, kw_only=True, tag="presence"):
-    """Who is here has changed. ``payload`` is a :class:`PresencePayload`, as the text that everybody gets."""
+    """A change of the members. ``payload`` is a :class:`PresencePayload`, as the same text for all clients."""
 
     topic: TopicName
     payload: msgspec.Raw
 
 
 class GoodbyePayload(Payload, frozen=True, kw_only=True):
-    """Sent before the server closes; ``after`` is how many seconds to wait before reconnecting, ``reason`` the
-    application's own word, with ``disconnected`` only."""
+    """Sent before the server closes. ``after`` is how many seconds to wait before reconnecting; ``reason`` is the application's
+    own text, with ``disconnected`` only."""
 
     code: str
     reconnect: bool
@@ -240,5 +244,5 @@ Outbound = Welcome | Joined | Left | Event | Result | Error | Reset | Presence |
 
 
 def raw_json(value: Any) -> msgspec.Raw:
-    """JSON text of a value, ready to be put into a frame."""
+    """Return the JSON text of a value, for use in a frame."""
     return msgspec.Raw(msgspec.json.encode(value))

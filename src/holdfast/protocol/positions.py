@@ -1,4 +1,4 @@
-"""Where a subscriber stands in a durable topic's log."""
+"""Positions of subscribers in the logs of durable topics."""
 
 from typing import Annotated, Any
 
@@ -11,16 +11,16 @@ Offset = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """Offsets stay within what a JavaScript number holds exactly (2^53 - 1)."""
 
 Stamp = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-"""Tells entries apart that were given the same offset in one epoch; 0: not known."""
+"""Distinguishes entries that were given the same offset in one epoch. 0 means not known."""
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, order=False, omit_defaults=True):
-    """A place in one topic's log: everything up to and including ``offset`` has been seen.
+    """A position in one topic's log: everything up to and including ``offset`` has been seen.
 
-    ``epoch`` names the life of the log. Two positions can be compared only within one epoch: when a log is lost
-    or rebuilt its epoch changes, and offsets handed out before mean nothing any more. A log that went back in time (a
-    backup was restored) may give out offsets a second time before anybody notices. So a position also says which
-    entry was seen at its offset: ``stamp`` is that entry's, or 0 if it is not known.
+    ``epoch`` identifies one life of the log. Two positions can be compared only within one epoch: when a log is lost or
+    rebuilt, its epoch changes and earlier offsets lose their meaning. A log that went back in time (a backup was restored)
+    may assign offsets a second time before this is noticed. A position therefore also identifies the entry that was seen at its
+    offset: ``stamp`` is that entry's, or 0 if it is not known.
     """
 
     epoch: Epoch
@@ -33,7 +33,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, order=False, omit_defa
 
         The stamp may be left out: ``"k3:41"``.
 
-        Raises ``msgspec.ValidationError`` when it is neither.
+        Raises ``msgspec.ValidationError`` if it is neither.
         """
         read = value
         if isinstance(value, str):

@@ -1,30 +1,30 @@
-"""permessage-deflate (RFC 7692) without context takeover, in both directions.
+"""The extension permessage-deflate (RFC 7692) without context takeover, in both directions.
 
-No context is kept from one message to the next, so a compressed event is the same bytes for every client that
-negotiated it, and is made once per process. Connections hold no window of their own.
+No context is kept from one message to the next. A compressed event is therefore the same bytes for every client that
+negotiated the extension, and is made once per process. Connections hold no window of their own.
 """
 
 import zlib
 
-TAIL = b"\x00\x00\xff\xff"  # RFC 7692, 7.2.1: left out on the wire
+TAIL = b"\x00\x00\xff\xff"  # RFC 7692, 7.2.1: omitted on the wire
 
 WINDOW_BITS = 12
-"""What is sent refers back at most 4 KB: messages are small, and it takes a quarter of the time of zlib's 32 KB (18 µs
-for 2.7 KB of JSON, instead of 75), for 3 % more bytes. Clients that ask for a window that small get it."""
+"""Sent data refers back at most 4 KB. Messages are short, and this takes a quarter of the time of zlib's 32 KB (18 µs for 2.7 KB
+of JSON instead of 75) for 3 % more bytes. Clients that ask for a window this small get it."""
 
 _MEMORY_LEVEL = 6
 _STREAMS = 16
-"""How often a message may end its deflate stream and begin another (7.2.3.4); in practice that is never done twice."""
+"""Deflate streams that one message may consist of (7.2.3.4). In practice there is never a second one."""
 
 _AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
 
 class TooMuch(Exception):
-    """A message inflates to more than it may."""
+    """A message inflates to more than its limit."""
 
 
 class Deflate:
-    """The extension as both sides agreed on it. It has no state: one object serves every connection."""
+    """The extension as negotiated. It has no state: one object serves all connections."""
 
     def __init__(self, level: int = 6) -> None:
         self._level = level
@@ -34,7 +34,7 @@ class Deflate:
         return (packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH))[: -len(TAIL)]
 
     def inflate(self, payload: bytes | bytearray, max_size: int) -> bytes:
-        """Raises :class:`TooMuch`, and ``ValueError`` when the data is no deflate stream."""
+        """Return the inflated payload. Raises :class:`TooMuch`, and ``ValueError`` if the data is not a deflate stream."""
         rest = bytes(payload) + TAIL
         data = b""
         for _ in range(_STREAMS):
@@ -51,11 +51,15 @@ class Deflate:
         raise ValueError("too many deflate streams in one message")
 
 
-def negotiate(offers: str) -> str | None:
-    """The response to the first offer in ``Sec-WebSocket-Extensions`` that this side can agree to (RFC 7692, 5.1, 7.1).
+DEFLATE = Deflate()
+"""The one that all connections use."""
 
-    A client must take ``client_no_context_takeover`` whether it offered it or not (7.1.1.2). Declined is an offer that asks
-    for a smaller window than :data:`WINDOW_BITS`, or that has an unknown, repeated or wrong parameter (7.1).
+
+def negotiate(offers: str) -> str | None:
+    """Return the response to the first offer in ``Sec-WebSocket-Extensions`` that can be accepted (RFC 7692, 5.1, 7.1).
+
+    A client must accept ``client_no_context_takeover`` whether it offered it or not (7.1.1.2). An offer is declined if it asks
+    for a smaller window than :data:`WINDOW_BITS`, or has an unknown, repeated or invalid parameter (7.1).
     """
     for offer in offers.split(","):
         response = _respond(offer)
@@ -84,14 +88,14 @@ def _respond(offer: str) -> str | None:
         elif key == "server_max_window_bits":
             if (_bits(value) or 0) < WINDOW_BITS:
                 return None
-            response += f"; server_max_window_bits={WINDOW_BITS}"  # 7.1.2.1: to be confirmed
+            response += f"; server_max_window_bits={WINDOW_BITS}"  # 7.1.2.1: must be confirmed
         else:
             return None
     return response
 
 
 def _bits(value: str) -> int | None:
-    """7.1.2: 8 to 15, without leading zeros. A value may be written in quotation marks (RFC 6455, 9.1)."""
+    """Parse a window size (7.1.2): 8 to 15, without leading zeros. It may be quoted (RFC 6455, 9.1)."""
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = value[1:-1]
     return int(value) if value in ("8", "9", "10", "11", "12", "13", "14", "15") else None

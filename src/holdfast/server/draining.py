@@ -1,4 +1,4 @@
-"""Handing a server's connections off to other servers, a few at a time. Without I/O and clock: ``now`` is an argument."""
+"""Hands the connections of a stopping server off to other servers, a few at a time. No I/O, no clock: ``now`` is an argument."""
 
 import random
 from collections import deque
@@ -8,31 +8,31 @@ from typing import Protocol
 from holdfast.connections.pacing import Pace
 
 TICK_SECONDS = 0.1
-"""How often :meth:`Drain.tick` is to be called. A client so waits a little more than this before it comes back."""
+"""Seconds between calls of :meth:`Drain.tick`. A client waits a little longer than this before it reconnects."""
 
 
 class Drainable(Protocol):
-    """One connection that is to go elsewhere."""
+    """A connection that can be handed off."""
 
     @property
     def drainable(self) -> bool:
-        """Is it open, and not told yet?"""
+        """Is it open, and not yet closed by :meth:`drain`?"""
 
     @property
     def busy(self) -> bool:
-        """Does it wait for the answer to a call? Then it may stay a little."""
+        """Is a call of it running? Such a connection may stay a little longer."""
 
     def drain(self, after: float) -> None:
-        """Say goodbye, and close. The client is to come back after so many seconds."""
+        """Say goodbye and close. The client is to reconnect after ``after`` seconds."""
 
 
 class Drain:
-    """One server's draining.
+    """The draining of one server.
 
-    Over ``seconds`` each connection is closed a moment before the slot in which its client is to come back
-    (:class:`~holdfast.connections.pacing.Pace`), and told to wait for it. So a client is without a connection for a moment
-    only, and the other servers see an even stream of them. Connections with calls under way change places with later
-    ones, for at most ``patience`` seconds or as long as there are others. Who connects meanwhile comes last.
+    Over ``seconds``, each connection is closed a moment before the slot in which its client is to reconnect
+    (:class:`~holdfast.connections.pacing.Pace`), and its client is given that slot. A client is thus without a connection only
+    for a moment, and the other servers see an even stream of clients. A connection with running calls swaps places with later
+    ones, for at most ``patience`` seconds or as long as there are others. Clients that connect during the drain come last.
     """
 
     def __init__(
@@ -54,19 +54,19 @@ class Drain:
 
     @property
     def per_second(self) -> float:
-        """How many connections are handed off in a second, as planned."""
+        """Connections that are handed off per second, as planned."""
         return self._pace.per_second
 
     @property
     def count(self) -> int:
-        """How many are known to be left."""
+        """Connections that are known to be left."""
         return len(self._waiting)
 
     def tick(self, now: float) -> bool:
-        """Tell those whose slots begin before the next tick; say whether there is nobody left to be told."""
+        """Close the connections whose slots begin before the next tick. Return whether none is left."""
         elapsed = now - self._began
         first, end = self._pace.slot(elapsed), self._pace.slot(elapsed + TICK_SECONDS) + 1
-        # Slots that were missed, because the loop was late or everybody busy, are not made up for: that would be a burst.
+        # Slots are missed if the loop is late or all connections are busy. They are not made up for: that would be a burst.
         self._next = max(self._next, first)
         impatient = now >= self._patient_until
         if not self._waiting:
@@ -78,16 +78,16 @@ class Drain:
             if connection.busy and connection.drainable and not impatient:
                 self._waiting.append(connection)
             elif connection.drainable:
-                self._tell(connection, now)
+                self._close(connection, now)
         return not self._waiting and not self._found()
 
     def hurry(self, now: float) -> None:
-        """Tell all that are left at once. Their clients still come back one after another."""
+        """Close all remaining connections at once. Their clients still reconnect one after another."""
         for connection in self._found():
-            self._tell(connection, now)
+            self._close(connection, now)
         self._waiting.clear()
 
-    def _tell(self, connection: Drainable, now: float) -> None:
+    def _close(self, connection: Drainable, now: float) -> None:
         back = self._pace.returns(self._next, self._chance())
         self._next += 1
         connection.drain(max(0.0, back - (now - self._began)))

@@ -1,6 +1,6 @@
-"""Frames of RFC 6455, without I/O: bytes in, messages out; messages in, bytes out.
+"""Frames of RFC 6455, without I/O: bytes become messages, and messages become bytes.
 
-Section numbers in the comments are RFC 6455's. A server reads masked frames and writes unmasked ones (5.1).
+Section numbers in comments are those of RFC 6455. A server reads masked frames and writes unmasked ones (5.1).
 """
 
 import codecs
@@ -29,7 +29,7 @@ WHOLE_BINARY: Final = FIN | BINARY
 
 
 class CloseCode(IntEnum):
-    """7.4.1, and the registry that it opened."""
+    """Close codes of section 7.4.1, and of the registry that it opened."""
 
     NORMAL = 1000
     GOING_AWAY = 1001
@@ -44,9 +44,11 @@ class CloseCode(IntEnum):
     SERVICE_RESTART = 1012
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
-    """Something complete that the client sent: a message (``TEXT`` with ``str``, ``BINARY`` with ``bytes``) or a control
-    frame. Of a ``CLOSE`` the ``data`` is the reason, and ``code`` its code (1005: there was none)."""
+class ClientMessage(msgspec.Struct, frozen=True, gc=False):
+    """A complete message of the client (``TEXT`` with ``str``, ``BINARY`` with ``bytes``) or a control frame.
+
+    For a ``CLOSE``, ``data`` is the reason and ``code`` the close code (1005: it had none).
+    """
 
     opcode: int
     data: str | bytes
@@ -54,20 +56,22 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProtocolError(Exception):
-    """The client broke the protocol; the connection is to be closed with ``code``, once the messages that came ``before``
-    it have been dealt with."""
+    """The client violated the protocol.
+
+    The connection is to be closed with ``code``, once the messages that came ``before`` the violation are handled.
+    """
 
     def __init__(self, code: CloseCode, reason: str) -> None:
         super().__init__(reason)
         self.code, self.reason = code, reason
-        self.before: list[Message] = []
+        self.before: list[ClientMessage] = []
 
 
-# ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def encode(opcode: int, payload: bytes, *, compressed: bool = False) -> bytes:
-    """One unfragmented frame as a server writes it."""
+    """Encode one unfragmented frame, as a server writes it."""
     first = FIN | opcode | (RSV1 if compressed else 0)
     size = len(payload)
     if size < 126:
@@ -78,7 +82,7 @@ def encode(opcode: int, payload: bytes, *, compressed: bool = False) -> bytes:
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """A close frame; 1005 is one without a code. A reason that is too long is cut, on a character's border."""
+    """Encode a close frame; 1005 makes one without a code. A reason that is too long is cut between characters."""
     if code == CloseCode.NO_STATUS:
         return encode(CLOSE, b"")
     text = reason.encode()[: CONTROL_BYTES - 2].decode(errors="ignore").encode()
@@ -86,22 +90,22 @@ def encode_close(code: int, reason: str = "") -> bytes:
 
 
 def valid_close_code(code: int) -> bool:
-    """7.4.1 and 7.4.2: may this be sent?"""
+    """Return whether this code may be sent (7.4.1 and 7.4.2)."""
     return 3000 <= code < 5000 or (1000 <= code < 1015 and code not in (1004, 1005, 1006))
 
 
-# ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class _Fragments:
-    """A message of which more is to come (5.4)."""
+    """A message whose last fragment has not arrived (5.4)."""
 
     __slots__ = ("compressed", "data", "decoder", "opcode")
 
     def __init__(self, opcode: int, compressed: bool) -> None:
         self.opcode = opcode
         self.compressed = compressed
-        self.data = bytearray()  # not a list of parts, which the smallest parts would make many times larger
+        self.data = bytearray()  # not a list: tiny fragments would make that many times larger
         checks_text = opcode == TEXT and not compressed
         self.decoder = codecs.getincrementaldecoder("utf-8")() if checks_text else None
 
@@ -115,19 +119,22 @@ class _Fragments:
 
 
 class Parser:
-    """Reads what a client sends. ``max_size`` bounds a message in bytes, before and after inflating, and with it what is
-    held: never more than that and one control frame, whatever the client declares or how small its portions are."""
+    """Parser of a client's frames.
+
+    ``max_size`` bounds a message in bytes, before and after inflating. It also bounds the memory held: never more than that
+    and one control frame, whatever lengths the client declares and however small its portions are.
+    """
 
     __slots__ = ("_between", "_closed", "_deflate", "_fragments", "_max_size", "_needed", "_rest")
 
     def __init__(self, max_size: int, deflate: Deflate | None = None) -> None:
         self._max_size = max_size
         self._deflate = deflate
-        self._rest: bytearray | None = None  # a frame that is incomplete
-        self._needed = 0  # how much of it must be there before it is worth a look
+        self._rest: bytearray | None = None  # an incomplete frame
+        self._needed = 0  # bytes of it that must be there before it is parsed again
         self._fragments: _Fragments | None = None
         self._closed = False
-        self._between = max_size >= CONTROL_BYTES  # nothing is begun, and what is short fits
+        self._between = max_size >= CONTROL_BYTES  # no message or frame is begun, and a short message fits
 
     @property
     def held(self) -> int:
@@ -135,29 +142,31 @@ class Parser:
         fragments = 0 if self._fragments is None else len(self._fragments.data)
         return fragments + (0 if self._rest is None else len(self._rest))
 
-    def feed(self, data: bytes) -> list[Message]:
-        """Take bytes in any portions; return what became complete. Raises :class:`ProtocolError`, once. After that, and
-        after a close frame, nothing is read (5.5.1, 7.1.7)."""
-        # By far the most reads bring one short message, whole: this saves two thirds of what it costs.
+    def feed(self, data: bytes) -> list[ClientMessage]:
+        """Parse bytes in any portions and return the messages they complete.
+
+        Raises :class:`ProtocolError`, once. After that, and after a close frame, nothing is read (5.5.1, 7.1.7).
+        """
+        # By far most reads bring one short message, whole. This saves two thirds of its cost.
         size = len(data) - 6
         if self._between and 0 <= size <= CONTROL_BYTES and data[1] == MASK | size:
             if data[0] == WHOLE_TEXT:
                 try:
-                    return [Message(TEXT, apply_mask(data[6:], data[2:6]).decode())]
+                    return [ClientMessage(TEXT, apply_mask(data[6:], data[2:6]).decode())]
                 except UnicodeDecodeError:
-                    pass  # said below
+                    pass  # reported below
             elif data[0] == WHOLE_BINARY:
-                return [Message(BINARY, apply_mask(data[6:], data[2:6]))]
+                return [ClientMessage(BINARY, apply_mask(data[6:], data[2:6]))]
         return [] if self._closed else self._feed(data)
 
-    def _feed(self, data: bytes) -> list[Message]:
+    def _feed(self, data: bytes) -> list[ClientMessage]:
         buffer: bytes | bytearray = data
         if self._rest is not None:
             self._rest += data
             buffer = self._rest
             if len(buffer) < self._needed:
                 return []
-        messages: list[Message] = []
+        messages: list[ClientMessage] = []
         try:
             at = self._frames(buffer, messages)
         except ProtocolError as error:
@@ -174,8 +183,8 @@ class Parser:
     def _close(self) -> None:
         self._closed, self._between, self._rest, self._fragments = True, False, None, None
 
-    def _frames(self, buffer: bytes | bytearray, messages: list[Message]) -> int:
-        """Read the complete frames; return where the incomplete one begins."""
+    def _frames(self, buffer: bytes | bytearray, messages: list[ClientMessage]) -> int:
+        """Parse the complete frames and return where the incomplete one begins."""
         at, end = 0, len(buffer)
         while not self._closed:
             start, size = self._header(buffer, at, end)
@@ -191,8 +200,10 @@ class Parser:
         return at
 
     def _header(self, buffer: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
-        """Where the header of the frame at ``at`` ends (but for the masking key), and the payload's length: -1 while that
-        cannot be read."""
+        """Return where the header of the frame at ``at`` ends, before the masking key, and the payload's length.
+
+        The length is -1 while it cannot be read.
+        """
         start = at + 2
         if start > end:
             return start, -1
@@ -220,7 +231,7 @@ class Parser:
         return start, size
 
     def _check(self, first: int, second: int, size: int) -> None:
-        """What the first two bytes of a frame may be."""
+        """Check the first two bytes of a frame."""
         opcode = first & 0xF
         if first & 0x30:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "reserved bit set")  # 5.2
@@ -238,7 +249,7 @@ class Parser:
         if not second & MASK:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "frame is not masked")  # 5.1
 
-    def _take(self, first: int, payload: bytes) -> Message | None:
+    def _take(self, first: int, payload: bytes) -> ClientMessage | None:
         opcode, final = first & 0xF, bool(first & FIN)
         if opcode & 0x8:
             return self._control(opcode, payload)
@@ -253,7 +264,7 @@ class Parser:
         self._fragments = None
         return self._complete(fragments.opcode, fragments.data, fragments.compressed)
 
-    def _complete(self, opcode: int, payload: bytes | bytearray, compressed: bool) -> Message:
+    def _complete(self, opcode: int, payload: bytes | bytearray, compressed: bool) -> ClientMessage:
         if compressed:
             assert self._deflate is not None
             try:
@@ -263,23 +274,23 @@ class Parser:
             except ValueError:
                 raise ProtocolError(CloseCode.INVALID_DATA, "compressed data is broken") from None
         if opcode == BINARY:
-            return Message(BINARY, bytes(payload))
+            return ClientMessage(BINARY, bytes(payload))
         try:
-            return Message(TEXT, payload.decode())
+            return ClientMessage(TEXT, payload.decode())
         except UnicodeDecodeError:
             raise ProtocolError(CloseCode.INVALID_DATA, "text is not UTF-8") from None  # 8.1
 
-    def _control(self, opcode: int, payload: bytes) -> Message:
+    def _control(self, opcode: int, payload: bytes) -> ClientMessage:
         if opcode != CLOSE:
-            return Message(opcode, payload)
+            return ClientMessage(opcode, payload)
         self._closed = True
         if not payload:
-            return Message(CLOSE, "", CloseCode.NO_STATUS)  # 7.1.5
-        code = int.from_bytes(payload[:2], "big")  # half of one is none either
+            return ClientMessage(CLOSE, "", CloseCode.NO_STATUS)  # 7.1.5
+        code = int.from_bytes(payload[:2], "big")  # half a code is none either
         if not valid_close_code(code):
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "close code is not valid")  # 7.4
         try:
-            return Message(CLOSE, payload[2:].decode(), code)
+            return ClientMessage(CLOSE, payload[2:].decode(), code)
         except UnicodeDecodeError:
             raise ProtocolError(CloseCode.INVALID_DATA, "close reason is not UTF-8") from None  # 5.5.1
 

@@ -16,16 +16,16 @@ _TARGET = re.compile(rb"[\x21-\x7e]+")
 _HANDSHAKE = frozenset((b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-extensions"))
 
 
-class Refused(Exception):
-    """The request is not one that opens a WebSocket; answer it with ``status``."""
+class HandshakeRefused(Exception):
+    """The request does not open a WebSocket. It is answered with ``status``."""
 
     def __init__(self, status: int, text: str, headers: Headers | None = None) -> None:
         super().__init__(text)
         self.status, self.text, self.headers = status, text, headers or []
 
 
-class Request(msgspec.Struct, frozen=True):
-    """What the client asks for. ``target`` is the path with the query; header names are in lower case as ASGI has them."""
+class UpgradeRequest(msgspec.Struct, frozen=True):
+    """The upgrade request. ``target`` is the path with the query; header names are in lower case, as in ASGI."""
 
     target: bytes
     headers: Headers
@@ -34,54 +34,54 @@ class Request(msgspec.Struct, frozen=True):
     extensions: str
 
 
-def parse(request: bytes) -> Request:
-    """Read a complete request head (up to and including the empty line). Raises :class:`Refused`."""
+def parse(request: bytes) -> UpgradeRequest:
+    """Parse a complete request head, up to and including the empty line. Raises :class:`HandshakeRefused`."""
     lines = request.split(b"\r\n")
     try:
         method, target, version = lines[0].split(b" ")
     except ValueError:
-        raise Refused(400, "malformed request line") from None
+        raise HandshakeRefused(400, "malformed request line") from None
     if method != b"GET" or version != b"HTTP/1.1":
-        raise Refused(400, "a WebSocket is opened with GET and HTTP/1.1")  # 4.1, 1
+        raise HandshakeRefused(400, "a WebSocket is opened with GET and HTTP/1.1")  # 4.1, 1
     headers: Headers = []
     for line in lines[1:]:
         if not line:
             break
         name, _, value = line.partition(b":")
         if NAME.fullmatch(name) is None or NOT_IN_VALUES.search(value) is not None or len(name) == len(line):
-            raise Refused(400, "malformed header")
+            raise HandshakeRefused(400, "malformed header")
         headers.append((name.lower(), value.strip(b" \t")))
     return _checked(_path(target), headers)
 
 
 def _path(target: bytes) -> bytes:
-    """A client may name the whole URI (4.2.1, 1); scheme and host do not matter here."""
+    """Return the path of a request target. It may be a whole URI (4.2.1, 1); scheme and host do not matter here."""
     if _TARGET.fullmatch(target) is None:
-        raise Refused(400, "malformed request target")
+        raise HandshakeRefused(400, "malformed request target")
     if target.startswith(b"/"):
         return target
     scheme, _, rest = target.partition(b"://")
     if scheme.lower() not in (b"http", b"https", b"ws", b"wss"):
-        raise Refused(400, "malformed request target")
+        raise HandshakeRefused(400, "malformed request target")
     return b"/" + rest.partition(b"/")[2]
 
 
-def _checked(target: bytes, headers: Headers) -> Request:
-    """Section 4.2.1."""
+def _checked(target: bytes, headers: Headers) -> UpgradeRequest:
+    """Check the headers as section 4.2.1 requires."""
     if len(_values(headers, b"host")) != 1:
-        raise Refused(400, "Host is missing or ambiguous")  # and RFC 9112, 3.2
+        raise HandshakeRefused(400, "Host is missing or ambiguous")  # and RFC 9112, 3.2
     if b"websocket" not in _tokens(headers, b"upgrade") or b"upgrade" not in _tokens(headers, b"connection"):
-        raise Refused(426, "this is a WebSocket endpoint", [(b"upgrade", b"websocket")])
+        raise HandshakeRefused(426, "this is a WebSocket endpoint", [(b"upgrade", b"websocket")])
     versions = _values(headers, b"sec-websocket-version")
     if versions != [VERSION]:
-        raise Refused(426, "unknown WebSocket version", [(b"sec-websocket-version", VERSION)])  # 4.4
+        raise HandshakeRefused(426, "unknown WebSocket version", [(b"sec-websocket-version", VERSION)])  # 4.4
     keys = _values(headers, b"sec-websocket-key")
     if len(keys) != 1 or not _valid_key(keys[0]):
-        raise Refused(400, "Sec-WebSocket-Key is missing or not valid")
+        raise HandshakeRefused(400, "Sec-WebSocket-Key is missing or not valid")
     offered = b",".join(_values(headers, b"sec-websocket-protocol")).decode("latin-1")
     subprotocols = [name.strip() for name in offered.split(",") if name.strip()]
     extensions = b",".join(_values(headers, b"sec-websocket-extensions")).decode("latin-1")
-    return Request(target, headers, keys[0], subprotocols, extensions)
+    return UpgradeRequest(target, headers, keys[0], subprotocols, extensions)
 
 
 def _values(headers: Headers, name: bytes) -> list[bytes]:
@@ -89,7 +89,7 @@ def _values(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def _tokens(headers: Headers, name: bytes) -> set[bytes]:
-    """A header that is a list; proxies add to it (``Connection: keep-alive, Upgrade``)."""
+    """Return the values of a list header. Proxies add to it (``Connection: keep-alive, Upgrade``)."""
     return {token.strip().lower() for value in _values(headers, name) for token in value.split(b",")}
 
 
@@ -101,12 +101,14 @@ def _valid_key(key: bytes) -> bool:
 
 
 def accept(key: bytes) -> bytes:
-    """Section 4.2.2, 5.4."""
+    """Return the value of ``Sec-WebSocket-Accept`` (section 4.2.2, 5.4)."""
     return base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest())
 
 
-def switching(request: Request, headers: Headers, subprotocol: str | None, extension: str | None) -> bytes:
-    """The response that opens the connection. Raises ``ValueError`` for headers that may not stand in it."""
+def switching(
+    request: UpgradeRequest, headers: Headers, subprotocol: str | None, extension: str | None
+) -> bytes:
+    """Return the response that opens the connection. Raises ``ValueError`` for headers that it must not contain."""
     lines: Headers = [
         (b"Upgrade", b"websocket"),
         (b"Connection", b"Upgrade"),

@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP protocol, with one thing mended for WebSockets, and one question answered for draining."""
+"""Uvicorn's HTTP protocol class with a correction for WebSockets and a property for draining."""
 
 import asyncio
 import sys
@@ -10,16 +10,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 class HttpProtocol(HttpToolsProtocol):
     """Keeps the bytes that arrive in the same read as an upgrade request.
 
-    Uvicorn writes the request out again for the WebSocket protocol and forgets what came behind it. A client may not send
-    anything before it has the answer (RFC 6455, 4.1), but some do, and a proxy may hold both back and send them together.
+    Uvicorn writes the request out again for the WebSocket protocol and drops what followed it. A client must not send
+    anything before it has the answer (RFC 6455, 4.1). Some clients do, and a proxy may buffer both and send them together.
     """
 
     _received = b""
 
     @property
     def idle(self) -> bool:
-        """Is there no request on it that still has to be answered?"""
-        cycle: RequestResponseCycle | None = self.cycle  # there is none before the first request
+        """Has every request on it been answered?"""
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         return cycle is None or cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
@@ -30,7 +30,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._received = b""
 
     def handle_websocket_upgrade(self) -> None:
-        error = sys.exception()  # httptools says with it where the request ended
+        error = sys.exception()  # httptools reports in it where the request ended
         super().handle_websocket_upgrade()
         protocol = self.transport.get_protocol()
         if isinstance(error, httptools.HttpParserUpgrade) and isinstance(protocol, asyncio.Protocol):

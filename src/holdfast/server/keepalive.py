@@ -1,11 +1,11 @@
-"""Pings, so that a client that is gone is noticed (RFC 6455, 5.5.2)."""
+"""Pings that detect a client that is gone (RFC 6455, 5.5.2)."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class Keepalive:
-    """Calls ``ping`` every ``interval`` seconds, and ``dead`` when nothing answered for ``timeout`` seconds."""
+    """Timer that calls ``ping`` every ``interval`` seconds, and ``dead`` if no answer came within ``timeout`` seconds."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Keepalive:
             self._timer = self._loop.call_later(self._interval, self._tick)
 
     def answered(self) -> None:
-        """A pong has come. One that nobody asked for is a sign of life too (5.5.3)."""
+        """Note a pong. An unrequested one is a sign of life too (5.5.3)."""
         self._answered = True
 
     def stop(self) -> None:

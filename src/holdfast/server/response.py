@@ -1,4 +1,4 @@
-"""The head of an HTTP response, and responses that open no WebSocket. Without I/O."""
+"""Heads of HTTP responses, and responses that open no WebSocket. No I/O."""
 
 import re
 from email.utils import formatdate
@@ -13,7 +13,7 @@ _OURS = frozenset((b"connection", b"transfer-encoding"))
 
 
 def head(status: int, headers: Headers) -> bytes:
-    """Raises ``ValueError`` for headers that would break out of their line."""
+    """Encode a response head. Raises ``ValueError`` for headers that would break out of their line."""
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
@@ -29,7 +29,10 @@ def head(status: int, headers: Headers) -> bytes:
 
 
 class Response:
-    """Bodies that come in parts are sent in parts: with the length that the application stated, or in chunks."""
+    """A response that opens no WebSocket.
+
+    A body that comes in parts is sent in parts: with the length that the application stated, or in chunks.
+    """
 
     def __init__(self, status: int, headers: Headers) -> None:
         if not 200 <= status < 600:
@@ -42,10 +45,10 @@ class Response:
         self._chunked = False
         self._empty = status in (204, 304)  # RFC 9110, 6.4.1
         self.begun = False
-        self.head(b"", more=False)  # what is wrong with the headers is said at once
+        self.head(b"", more=False)  # reports invalid headers at once
 
     def part(self, body: bytes, *, more: bool = False) -> bytes:
-        """What to write for the next part of the body."""
+        """Return the bytes to write for the next part of the body."""
         start = b"" if self.begun else self.head(body, more)
         self.begun = True
         if self._empty:

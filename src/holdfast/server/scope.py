@@ -1,4 +1,4 @@
-"""What the application learns about the connection: ASGI's ``scope``."""
+"""ASGI's ``scope`` of a WebSocket connection."""
 
 import asyncio
 from typing import Any
@@ -7,13 +7,13 @@ from urllib.parse import unquote
 from uvicorn.config import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
-from .handshake import Request
+from .handshake import UpgradeRequest
 
 
 def make_scope(
-    config: Config, transport: asyncio.Transport, request: Request, state: dict[str, Any]
+    config: Config, transport: asyncio.Transport, request: UpgradeRequest, state: dict[str, Any]
 ) -> dict[str, Any]:
-    """ASGI's WebSocket specification 2.4, with the extensions that this server offers."""
+    """Return the scope, by ASGI's WebSocket specification 2.4, with the extensions that this server offers."""
     raw_path, _, query = request.target.partition(b"?")
     root = config.root_path
     return {

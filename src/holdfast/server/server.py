@@ -1,4 +1,4 @@
-"""A Uvicorn that drains: at its end it hands its connections off to other servers before it does what Uvicorn does."""
+"""A Uvicorn server that drains: it hands its connections off to other servers before it shuts down as Uvicorn does."""
 
 import asyncio
 import contextlib
@@ -21,19 +21,19 @@ from .http import HttpProtocol
 logger = logging.getLogger("uvicorn.error")
 
 PATIENCE_SECONDS = 10.0
-"""For how long connections with calls under way are left for later, also when there are no others."""
+"""Seconds that a connection with running calls may stay at most, even if no others are left."""
 
 LINGER_SECONDS = 1.0
-"""For how long a connection without a request is kept at least: its request may be on the way."""
+"""Seconds that a connection without a request is kept at least: its request may be on the way."""
 
 HURRY_SECONDS = 2.0
-"""How long everything may take after a second signal."""
+"""Seconds that the shutdown may take after a second signal."""
 
 GOODBYE_SECONDS = 0.5
-"""Of these: for how long clients may answer the goodbye, so that it is not destroyed on its way."""
+"""Seconds of these in which clients may answer the goodbye, so that it is not destroyed on its way."""
 
 APPLICATION_SECONDS = 20.0
-"""How long the application may take at the end: calls that run (ten seconds), the lease, the backplane, threads."""
+"""Seconds that the application may take to end: running calls (ten seconds), lease, backplane, threads."""
 
 Ended = Callable[[], object]
 
@@ -45,15 +45,15 @@ def _exit() -> None:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's, with an end of its own.
+    """Uvicorn's server with a shutdown of its own.
 
-    SIGTERM, or :meth:`stop`: it accepts no new connections, hands those that it has off over ``drain_seconds``, finishes
-    requests and calls that run, and ends; all in :attr:`seconds_at_most`. A second signal, or :meth:`hurry`: everything is
-    closed at once, and the process ends within two seconds.
+    After SIGTERM or :meth:`stop` it accepts no new connections, hands off the existing ones over ``drain_seconds``, finishes
+    running requests and calls, and ends, all within :attr:`seconds_at_most`. After a second signal or :meth:`hurry` it closes
+    everything at once, and the process ends within two seconds.
 
-    ``ready`` is called when it serves, ``stopping`` when it begins to drain. With ``supervised`` only SIGTERM is heeded, and
-    only once: a terminal sends its Ctrl-C to the whole group, and systemd may signal all processes of a service; what the
-    supervisor wants besides it says with :meth:`hurry`.
+    ``ready`` is called when it serves, ``stopping`` when it begins to drain. With ``supervised`` it obeys only SIGTERM, and
+    only once. A terminal sends Ctrl-C to the whole process group, and systemd may signal all processes of a service; the
+    supervisor calls for more haste with :meth:`hurry`.
     """
 
     def __init__(
@@ -76,14 +76,14 @@ class Server(uvicorn.Server):
 
     @property
     def seconds_at_most(self) -> float:
-        """When the process has ended after a first signal, at the latest."""
+        """Seconds after a first signal within which the process has ended."""
         requests = self.config.timeout_graceful_shutdown or 0
         return max(self.drain_seconds, PATIENCE_SECONDS) + requests + APPLICATION_SECONDS
 
-    # ── being asked to end ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── signals ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def stop(self) -> None:
-        """Drain and end."""
+        """Drain, then end."""
         self.should_exit = True
 
     def hurry(self) -> None:
@@ -94,16 +94,18 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As Uvicorn's, but the signals are not raised again at the end."""
+        """Handle signals as Uvicorn does, but do not raise them again at the end."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        heeded: dict[str, Any] = dict.fromkeys(("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"), self.handle_exit)
+        handlers: dict[str, Any] = dict.fromkeys(
+            ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"), self.handle_exit
+        )
         if self._supervised:
-            heeded |= {"SIGINT": signal.SIG_IGN, "SIGHUP": signal.SIG_IGN}
+            handlers |= {"SIGINT": signal.SIG_IGN, "SIGHUP": signal.SIG_IGN}
         before = {
             number: signal.signal(number, handler)
-            for name, handler in heeded.items()
+            for name, handler in handlers.items()
             if (number := getattr(signal, name, None)) is not None
         }
         try:
@@ -119,16 +121,16 @@ class Server(uvicorn.Server):
             self.stop()
 
     def _end_within(self, seconds: float) -> None:
-        """A thread that cannot be ended must not keep the process."""
+        """End the process after ``seconds`` even if a thread cannot be ended."""
         timer = threading.Timer(seconds, self._last_resort)
         timer.daemon = True
         timer.start()
 
-    # ── beginning and end ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── startup and shutdown ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         for sock in sockets or []:
-            sock.set_inheritable(False)  # a program that the application starts may outlive it
+            sock.set_inheritable(False)  # a program that the application starts may outlive this process
         await super().startup(sockets)
         if self.started and self._ready is not None:
             self._ready()
@@ -148,10 +150,10 @@ class Server(uvicorn.Server):
             await asyncio.wait([ending], timeout=TICK_SECONDS)
         if not self.hurried:
             return await ending
-        logger.warning("Told to hurry: what still runs is cut off.")
+        logger.warning("Shutdown hurried by a second signal: closing what still runs.")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HURRY_SECONDS / 2):
-                await ending  # it may be past the point at which it looks whether it has to hurry
+                await ending  # it may have passed the point at which it checks force_exit
                 await self.lifespan.shutdown()
         return None
 
@@ -162,17 +164,17 @@ class Server(uvicorn.Server):
         drain = Drain(self._drainable, seconds=self.drain_seconds, patience=PATIENCE_SECONDS, now=began)
         if drain.count:
             logger.info(
-                "Draining: %d connections are handed off, %.0f a second.", drain.count, drain.per_second
+                "Draining: handing off %d connections, %.0f per second.", drain.count, drain.per_second
             )
-        told: float | None = None
+        finished: float | None = None
         while not self.hurried:
             now = loop.time()
             await self._renew_headers()
             if not drain.tick(now):
-                told = None
-            elif told is None:
-                told = now
-            if told is not None and not self._unfinished(now - began, now - told):
+                finished = None
+            elif finished is None:
+                finished = now
+            if finished is not None and not self._unfinished(now - began, now - finished):
                 return
             await asyncio.sleep(TICK_SECONDS)
         hurried = loop.time()
@@ -183,10 +185,13 @@ class Server(uvicorn.Server):
     def _close_after_requests(self) -> None:
         for connection in tuple(self.server_state.connections):
             if isinstance(connection, HttpProtocol) and not connection.idle:
-                connection.shutdown()  # when its response has been sent
+                connection.shutdown()  # once its response is sent
 
     async def _renew_headers(self) -> None:
-        """Uvicorn's main loop does that, and has ended. Whoever still sends a request is told that it is the last one."""
+        """Keep the default headers current, as Uvicorn's main loop did until it ended.
+
+        ``Connection: close`` tells clients that still send a request that it is the last one.
+        """
         await self.on_tick(0)
         self.server_state.default_headers.append((b"connection", b"close"))
 
@@ -195,9 +200,11 @@ class Server(uvicorn.Server):
             connection for connection in self.server_state.connections if hasattr(connection, "drainable")
         )
 
-    def _unfinished(self, since_beginning: float, since_told: float) -> bool:
-        """Is there a connection that should not be cut yet: without a request so far, just being opened, or with a
-        goodbye that the client has not answered?"""
+    def _unfinished(self, since_beginning: float, since_finished: float) -> bool:
+        """Return whether a connection must not be cut yet.
+
+        That is one that had no request so far, one in its opening handshake, or one whose client has not answered the goodbye.
+        """
         for connection in self.server_state.connections:
             if isinstance(connection, HttpProtocol):
                 if connection.idle and since_beginning < LINGER_SECONDS:
@@ -205,6 +212,6 @@ class Server(uvicorn.Server):
             elif getattr(connection, "undecided", False):
                 if since_beginning < PATIENCE_SECONDS:
                     return True
-            elif since_told < LINGER_SECONDS:
+            elif since_finished < LINGER_SECONDS:
                 return True
         return False

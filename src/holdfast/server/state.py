@@ -1,9 +1,9 @@
-"""Where a WebSocket connection is on its way."""
+"""States of a WebSocket connection."""
 
 from enum import Enum
 
 
-class State(Enum):
+class SocketState(Enum):
     CONNECTING = "waiting for the request"
     HANDSHAKE = "waiting for the application's decision"
     DENYING = "being denied"

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import ClassVar
 
 import msgspec
 
@@ -19,6 +20,10 @@ class Line:
     While the client does not read it behaves as an ASGI server's: the first message that nobody takes pauses the
     connection, and more than ``limit`` bytes beyond it are too much.
     """
+
+    name: ClassVar = "test"
+    duplex: ClassVar = True
+    binary: ClassVar = False
 
     def __init__(
         self, deliver: Callable[[frames.Outbound], None], ended: Callable[[int, str], None], limit: int

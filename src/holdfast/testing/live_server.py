@@ -27,7 +27,7 @@ from holdfast import conf
 from holdfast.asgi import shut_down
 from holdfast.management.application import answering, largest_message, load
 from holdfast.server.http import HttpProtocol
-from holdfast.server.protocol import WebSocketProtocol
+from holdfast.server.websocket import WebSocketProtocol
 
 END_SECONDS = 15.0
 """How long connections, calls and threads of the server may take to end."""

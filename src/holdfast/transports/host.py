@@ -1,4 +1,4 @@
-"""The host that a client has connected to, as Django finds it for a request."""
+"""The host that a client connected to, as Django finds it for a request."""
 
 import sys
 from collections.abc import MutableMapping
@@ -8,12 +8,15 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 LOCAL = (".localhost", "127.0.0.1", "[::1]")
-"""Allowed in development, as for requests."""
+"""Hosts allowed in development, as for requests."""
 
 
 def host_of(scope: MutableMapping[str, Any]) -> str | None:
-    """Its name in lower case, without the port; ``None`` if the handshake names none, or one that ``ALLOWED_HOSTS`` does not
-    allow. One string for all connections to a host."""
+    """Return the name of the host in lower case, without the port.
+
+    It is ``None`` if the handshake names none, or one that ``ALLOWED_HOSTS`` does not allow. All connections to a host share
+    one string.
+    """
     names = [b"x-forwarded-host", b"host"] if settings.USE_X_FORWARDED_HOST else [b"host"]
     headers = dict(scope["headers"])
     for name in names:

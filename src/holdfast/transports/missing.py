@@ -1,7 +1,7 @@
-"""Answers live connections where the application has no live topics, instead of an error in the application.
+"""Answers live connections in an application without live topics, instead of an error in the application.
 
-``startproject``'s own ``asgi.py`` is such an application. Each browser would otherwise get a 500, and the log a traceback
-for each of its attempts.
+The ``asgi.py`` of ``startproject`` is such an application. Otherwise each attempt of each browser would get a 500, and the log
+a traceback.
 """
 
 import logging
@@ -21,7 +21,7 @@ logger = logging.getLogger("holdfast.asgi")
 REASON = "The application of this server has no live topics; its log says more."
 
 LOGGED_EVERY_SECONDS = 60.0
-"""Clients come back again and again, and the log says the same about each."""
+"""Clients retry again and again, and the log line is the same each time."""
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -43,10 +43,10 @@ class WithoutLiveTopics:
 
 
 def answer_for_django(path: Callable[[], str]) -> None:
-    """Let Django's own ASGI application refuse live connections too, whatever server runs it.
+    """Make Django's own ASGI application refuse live connections too, on every server.
 
-    Django raises ``ValueError`` for each WebSocket. No setting changes that, so this wraps its ``__call__``. HTTP, and
-    WebSockets to other paths, go on to Django. ``path`` is called at each WebSocket.
+    Django raises ``ValueError`` for each WebSocket. No setting changes that; this function therefore wraps its ``__call__``.
+    HTTP, and WebSockets to other paths, still reach Django. ``path`` is called at each WebSocket.
     """
     by_django: Any = ASGIHandler.__call__
     refusals = Refusals()
@@ -69,8 +69,8 @@ def _is_live(scope: Scope, path: str | Callable[[], str]) -> bool:
 class Refusals:
     """Refuses connections, and logs that once a minute.
 
-    A client of ours, known by its subprotocol, is let through the handshake and closed with ``unavailable``: it tries again
-    with backoff, and finds the topics once the developer has added them. Every other client gets a 403.
+    A Holdfast client, known by its subprotocol, completes the handshake and is closed with ``unavailable``. It retries with
+    backoff, and finds the topics once the developer has added them. All other clients get a 403.
     """
 
     def __init__(self) -> None:

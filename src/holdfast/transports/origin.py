@@ -1,4 +1,4 @@
-"""Refuses WebSockets from pages of foreign origins, before anything else looks at them."""
+"""Refuses WebSockets from pages of foreign origins, before anything else sees them."""
 
 import logging
 import time
@@ -18,19 +18,20 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class OriginCheck:
-    """ASGI middleware for WebSockets. ``admits`` decides by the value of the ``Origin`` header; ``has_session`` says whether
-    the headers bring a session's cookie.
+    """ASGI middleware that checks the origin of WebSockets.
 
-    Browsers attach cookies to a handshake whatever page opens it, so this check is what keeps other sites from using a
-    visitor's session. It comes before authentication, and what it answers to a browser depends on nothing but the origin:
-    not on the cookies, the path or the topics.
+    ``admits`` decides by the value of the ``Origin`` header. ``has_session`` returns whether the headers carry a session cookie.
 
-    Every browser sends an ``Origin`` (RFC 6455, section 4.1, item 8), scripts and mobile apps often do not. A handshake
-    without the header is let in if it has no session's cookie either: it then is anonymous, or brings a token.
+    Browsers attach cookies to a handshake whatever page opens it. This check therefore keeps other sites from using a
+    visitor's session. It runs before authentication. Its answer to a browser depends on the origin only: not on cookies, path
+    or topics.
 
-    A page cannot read the status of a refused handshake (for its script, that is a lost connection like any other). A
-    client of ours, known by its subprotocol, is therefore let through the handshake and closed at once with
-    ``origin_refused``, which is final. Every other one gets the 403 of RFC 6455, section 4.2.2.
+    Every browser sends an ``Origin`` (RFC 6455, section 4.1, item 8); scripts and mobile apps often do not. A handshake
+    without the header is admitted if it has no session cookie either: it is then anonymous, or carries a token.
+
+    A page cannot read the status of a refused handshake; its script sees a lost connection like any other. A Holdfast client,
+    known by its subprotocol, therefore completes the handshake and is closed at once with ``origin_refused``, which is final.
+    All others get the 403 of RFC 6455, section 4.2.2.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class OriginCheck:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] != "websocket":
-            raise ValueError(f"the check of origins is for WebSockets, not for scope type {scope['type']!r}")
+            raise ValueError(
+                f"the origin check takes WebSocket connections, but was called with scope type {scope['type']!r}"
+            )
         headers: Headers = list(scope.get("headers", ()))
         sent = [value.decode("latin-1") for name, value in headers if name == b"origin"]
         origin = sent[0] if len(sent) == 1 else None
@@ -66,7 +69,7 @@ class OriginCheck:
 
 
 def _explained(sent: list[str]) -> str:
-    """The reason for the log, of what the client sent as its origin."""
+    """Return the reason for the log, from the origins that the client sent."""
     if not sent:
         return (
             "A WebSocket with a session's cookie and without an Origin header was refused: no browser opened it. Let the "

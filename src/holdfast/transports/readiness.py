@@ -1,4 +1,4 @@
-"""Plain HTTP below the live path: the readiness probe, and requests whose upgrade to WebSocket got lost on the way."""
+"""Plain HTTP below the live path: the readiness probe, and requests that lost their upgrade to WebSocket on the way."""
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -22,15 +22,15 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Readiness:
-    """Answers one path, and leaves all others to ``application``.
+    """ASGI middleware that answers the readiness path, and passes all others to ``application``.
 
-    200 says that this process serves live connections; 503 that it does not, or that it has begun to drain. It stands before
-    Django, whose middleware could redirect or refuse who asks by address and without TLS. It asks neither the database nor
-    Redis, since another server would be no better off without them. Only where the ASGI server did not tell the
-    application that it starts (Daphne), whoever asks first starts the hub.
+    200 means that this process serves live connections; 503 that it does not, or that it drains. It stands before Django,
+    whose middleware could redirect or refuse probes that use an address and no TLS. It asks neither the database nor Redis,
+    since another server would be no better off without them. If the ASGI server did not announce its start to the application
+    (Daphne), the first probe starts the hub.
 
-    A request for the WebSocket's own path ends here as well: with 426 instead of Django's 404, which sends its reader looking
-    for a mistake in the routing. The log says so once.
+    A request for the WebSocket's own path also ends here: with 426 instead of Django's 404, which would point to a mistake in
+    the routing. The log reports that once.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Readiness:
         if not self._warned:
             self._warned = True
             logger.warning(
-                "%s was requested without an upgrade to WebSocket; if live connections fail, let the proxy pass the headers "
+                "%s was requested without an upgrade to WebSocket; if live connections fail, make the proxy pass the headers "
                 "Upgrade and Connection",
                 self._socket,
             )
@@ -77,7 +77,7 @@ class Readiness:
             return DRAINING
         try:
             await runtime.hub()
-        except Exception as error:  # noqa: BLE001 - whatever it is, no client is to come
-            logger.warning("not ready, since the hub does not start: %r", error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, clients must go elsewhere
+            logger.warning("not ready: the hub does not start: %r", error)
             return UNABLE
         return READY

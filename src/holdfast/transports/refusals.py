@@ -1,19 +1,19 @@
-"""The log of handshakes that were refused: each reason once, in bounded memory and at a bounded rate."""
+"""Log of refused handshakes: each reason once, in bounded memory and at a bounded rate."""
 
 import logging
 from collections import OrderedDict
 
-from holdfast.session.bucket import Bucket
+from holdfast.protocol.bucket import Bucket
 
 REMEMBERED = 256
-"""Reasons that are known to have been logged."""
+"""Number of reasons that are remembered as logged."""
 
 LOGGED_AT_ONCE = 20
 LOGGED_PER_SECOND = 1 / 6
-"""Clients choose what they send. More new reasons than this are not logged."""
+"""Clients choose what they send. New reasons beyond this rate are not logged."""
 
 SHOWN = 200
-"""Characters of what a client sent in a line of the log."""
+"""Characters of a client's text that a log line shows."""
 
 
 class RefusalLog:
@@ -38,5 +38,5 @@ class RefusalLog:
 
 
 def shown(sent: str) -> str:
-    """What a client sent, as it may stand in a line of the log: short, quoted, without control characters."""
+    """Return a client's text for a log line: short, quoted, without control characters."""
     return repr(sent[:SHOWN])

@@ -1,4 +1,4 @@
-"""The prefix under which a project is served: Django's ``FORCE_SCRIPT_NAME``, or else the ASGI server's ``root_path``."""
+"""The URL prefix of a project: Django's ``FORCE_SCRIPT_NAME``, or else the ASGI server's ``root_path``."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -12,8 +12,8 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 def path_info(scope: Scope) -> str:
     """Return the path below the prefix, as Django finds it for a page.
 
-    A proxy may have taken the prefix away, or have left it there; servers put ``root_path`` into ``path`` (Uvicorn) or do
-    not (Daphne, Hypercorn). So the prefix is removed if it is there.
+    A proxy may have removed the prefix or left it; servers put ``root_path`` into ``path`` (Uvicorn) or do not (Daphne,
+    Hypercorn). The prefix is therefore removed only if it is there.
     """
     path: str = scope["path"]
     prefix = get_script_prefix(scope).rstrip("/")
@@ -21,15 +21,15 @@ def path_info(scope: Scope) -> str:
 
 
 class BelowScriptName:
-    """ASGI middleware around Channels' ``URLRouter``: lets it route by the path below the prefix.
+    """ASGI middleware around Channels' ``URLRouter`` that makes it route by the path below the prefix.
 
-    By itself that router knows only ``root_path``, and fails when the path does not begin with it.
+    The router itself knows only ``root_path``, and fails if the path does not begin with it.
     """
 
     def __init__(self, application: Application) -> None:
         self._application = application
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        if "path_remaining" not in scope:  # else a router around this one has begun already
+        if "path_remaining" not in scope:  # otherwise an outer router has begun already
             scope = {**scope, "path_remaining": path_info(scope)}
         await self._application(scope, receive, send)

@@ -1,10 +1,9 @@
-"""WebSocket on any ASGI server: carries messages between a socket and a connection, and decides nothing."""
+"""WebSocket on any ASGI server. It carries messages between a socket and a connection, and takes no protocol decision."""
 
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from channels.sessions import InstanceSessionWrapper
@@ -14,42 +13,29 @@ from django.utils.functional import empty
 from holdfast.connections.caller import user_id
 from holdfast.connections.connection import Connection
 from holdfast.connections.service import Service
-from holdfast.connections.sink import Sink
+from holdfast.connections.transport import Transport
 from holdfast.protocol import codec as codecs
 from holdfast.protocol import codes
 from holdfast.protocol.codec import Codec
 from holdfast.streams.prepared import Burst, Prepared
 
+from .asgi import AsgiTransport, Message, Receive, Scope, Send
 from .host import host_of
 from .refusals import RefusalLog, shown
 
 logger = logging.getLogger("holdfast.websocket")
 
-CLOSE_SECONDS = 5.0
-"""How long a client may take to answer a close."""
-
 LONGEST_KEY = 100
 """Characters. Django's own keys have 32."""
 
-NEWS_SECONDS = 1.0
-"""How long a server may take to say that a client has gone, after a send to it failed."""
-
 _refusals = RefusalLog(logger, time.monotonic())
-
-PROMPT_BYTES = 16 * 1024
-"""Queued bytes after which the server's own buffers are full, rather than that its ``send`` just waits for a moment."""
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 
 class LiveWebSocket:
-    """The ASGI application behind ``/live/ws``. ``service`` is asked at each connection."""
+    """The ASGI application behind ``/live/ws``. ``service`` is called at each connection."""
 
     was_made: ClassVar[bool] = False
-    """Is there one in this process? Commands and checks ask, to know whether an application has live topics."""
+    """Whether this process has one. Commands and checks use it to know whether an application has live topics."""
 
     def __init__(self, service: Callable[[], Service]) -> None:
         self._service = service
@@ -58,14 +44,14 @@ class LiveWebSocket:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
             raise ValueError(
-                f"the live endpoint speaks WebSocket, and was called with scope type {scope['type']!r}"
+                f"the live endpoint takes WebSocket connections, but was called with scope type {scope['type']!r}"
             )
         await receive()  # websocket.connect
         offered = scope.get("subprotocols") or []
         codec = codecs.choose(offered)
         if codec is None:
             _refusals.note(
-                f"A WebSocket was refused: it offers the subprotocols {shown(', '.join(offered))}, and this server speaks "
+                f"A WebSocket was refused: it offers the subprotocols {shown(', '.join(offered))}, but this server speaks "
                 f"{', '.join(codes.SUBPROTOCOLS)}. Update the client.",
                 time.monotonic(),
             )
@@ -79,13 +65,13 @@ class LiveWebSocket:
         await self._serve(scope, receive, send, codec)
 
     async def _give_away(self, scope: Scope, send: Send, codec: Codec, subprotocol: str | None) -> None:
-        """Let the server and the hub deal with each other: this application ends here (:mod:`holdfast.server`)."""
+        """Give the connection to the server and the hub (:mod:`holdfast.server`). The application ends here."""
         service = self._service()
         hub, user = await service.runtime.hub(), _user_of(scope)
         key, host = _session_key_of(scope, user), _host_of(scope, service)
 
-        def adopt(sink: Sink) -> Connection:
-            return Connection(service, hub, sink, codec, user=user, session_key=key, host=host)
+        def adopt(transport: Transport) -> Connection:
+            return Connection(service, hub, transport, codec, user=user, session_key=key, host=host)
 
         await send(
             {
@@ -99,13 +85,13 @@ class LiveWebSocket:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, codec: Codec) -> None:
         service = self._service()
-        sink = AsgiSink(
-            _past_sessions(send), codec.binary, service.policy.write_buffer_bytes, _current_task()
+        transport = AsgiWebSocket(
+            _past_sessions(send), service.policy.write_buffer_bytes, _current_task(), binary=codec.binary
         )
         hub, user = await service.runtime.hub(), _user_of(scope)
         key, host = _session_key_of(scope, user), _host_of(scope, service)
-        connection = Connection(service, hub, sink, codec, user=user, session_key=key, host=host)
-        sink.connection = connection
+        connection = Connection(service, hub, transport, codec, user=user, session_key=key, host=host)
+        transport.connection = connection
         try:
             while True:
                 message = await receive()
@@ -116,10 +102,10 @@ class LiveWebSocket:
                 elif kind == "websocket.disconnect":
                     return
         except asyncio.CancelledError:
-            if not sink.given_up:
+            if not transport.given_up:
                 raise
         finally:
-            sink.end()
+            transport.end()
             connection.closed()
 
 
@@ -143,13 +129,16 @@ def _session_key_of(scope: Scope, user: Any) -> str | None:
 
 
 def _host_of(scope: Scope, service: Service) -> str | None:
-    """The host, if that matters."""
+    """Return the host if the project distinguishes hosts, otherwise ``None``."""
     return host_of(scope) if service.runtime.threads.tells_hosts_apart else None
 
 
 def _past_sessions(send: Send) -> Send:
-    """Channels' session middleware looks at every message, whether it is the start of a response, which could carry the
-    session's cookie. After the accept none is, and looking costs as much as a quarter of a delivery."""
+    """Return ``send`` without the wrapper of Channels' session middleware.
+
+    It checks every message for the start of a response, which could carry the session's cookie. After the accept there is
+    none, and the check costs as much as a quarter of a delivery.
+    """
     wrapper: Any = getattr(send, "__self__", None)
     return _past_sessions(wrapper.real_send) if type(wrapper) is InstanceSessionWrapper else send
 
@@ -161,7 +150,7 @@ def _current_task() -> "asyncio.Task[Any]":
 
 
 async def _refuse(scope: Scope, send: Send) -> None:
-    """Turn a handshake down, with a body that says why if the server can send one."""
+    """Refuse a handshake, with a body that states the reason if the server can send one."""
     if "websocket.http.response" in scope.get("extensions", {}):
         headers = [(b"content-type", b"text/plain; charset=utf-8")]
         await send({"type": "websocket.http.response.start", "status": 400, "headers": headers})
@@ -179,167 +168,30 @@ def _binary_message(event: Prepared) -> Message:
     return {"type": "websocket.send", "bytes": event.msgpack}
 
 
-class AsgiSink:
-    """Writes to an ASGI server without a task of its own.
+class AsgiWebSocket(AsgiTransport):
+    """WebSocket on any ASGI server. ``binary`` selects the encoding of this connection."""
 
-    ``await send(…)`` on most servers returns without ever waiting while the client reads. So the awaitable is stepped
-    right here, once, and only when it does wait is it set aside until its future is done, and what comes meanwhile
-    queues up. A fan-out so costs one function call per member and no switch of tasks. (asyncio's own eager tasks do the
-    same from Python 3.12 on, for the price of a task each.)
+    __slots__ = ("_form",)
 
-    That a send waits says little about the client: Granian's always does, for a moment. Only when more than ``limit``
-    bytes have queued up is the connection told to hold its events back, and it overflows at twice that. After
-    :meth:`report_blocking` the connection also learns of ``PROMPT_BYTES``.
-    """
+    name: ClassVar = "websocket"
+    duplex: ClassVar = True
+    binary: ClassVar = True
 
-    __slots__ = (
-        "_application",
-        "_binary",
-        "_blocked",
-        "_closing",
-        "_dead",
-        "_limit",
-        "_loop",
-        "_over",
-        "_paused",
-        "_queue",
-        "_queued",
-        "_reports",
-        "_send",
-        "_waiting",
-        "connection",
-        "given_up",
-    )
-
-    def __init__(self, send: Send, binary: bool, limit: int, application: "asyncio.Task[Any]") -> None:
-        self._application = application
-        self._send = send
-        self._binary = binary
-        self._limit = limit
-        self._loop = asyncio.get_running_loop()
-        self._waiting: Iterator[Any] | None = None
-        self._queue: deque[tuple[Message, int]] = deque()
-        self._queued = 0
-        self._paused = False
-        self._blocked = False  # the connection knows of PROMPT_BYTES that wait
-        self._reports = False
-        self._closing = False  # nothing more is accepted
-        self._dead = False  # nothing more is sent
-        self._over = False  # the application has ended
-        self.given_up = False
-        self.connection: Connection | None = None
+    def __init__(self, send: Send, limit: int, application: "asyncio.Task[Any]", *, binary: bool) -> None:
+        super().__init__(send, limit, application)
+        self._form = _binary_message if binary else _text_message
 
     def send(self, data: str | bytes) -> None:
-        self._pass_on(
-            {"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data}, len(data)
-        )
+        self.answer({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data}, len(data))
 
     def send_events(self, burst: Burst) -> None:
-        form = _binary_message if self._binary else _text_message
+        form = self._form
         for event in burst.events:
-            self._pass_on(event.form(form), len(event.payload))
+            self.pass_on(event.form(form), len(event.payload))
 
     def probe(self) -> bool:
-        """ASGI has no event for WebSocket's ping and pong frames."""
+        """Return ``False``: ASGI has no event for WebSocket's ping and pong frames."""
         return False
 
-    def report_blocking(self) -> None:
-        self._reports = True
-
-    def close(self, code: int, reason: str) -> None:
-        if self._closing:
-            return
-        self._pass_on({"type": "websocket.close", "code": code, "reason": reason}, 0)
-        self._closing = True
-        self._loop.call_later(CLOSE_SECONDS, self._give_up)
-
-    def _fail(self, error: Exception) -> None:
-        """The server did not take a message, and the client is still there."""
-        if self._over:
-            return
-        logger.warning(
-            "%r: the server did not send a message; its connection is closed: %r", self.connection, error
-        )
-        code = codes.FAILED
-        self._step(
-            iter(
-                self._send(
-                    {"type": "websocket.close", "code": code.close, "reason": code.message}
-                ).__await__()
-            )
-        )
-        self._loop.call_later(CLOSE_SECONDS, self._give_up)
-
-    def _give_up(self) -> None:
-        """The other side does not take the close. Let go of it: the server ends a connection whose application has."""
-        if not self._over:
-            self.given_up = True
-            self._application.cancel()
-
-    def end(self) -> None:
-        """The connection is over. A send that still waits learns of it from the server, and is left to end."""
-        self._closing = self._dead = self._over = True
-        self._queue.clear()
-
-    def _pass_on(self, message: Message, size: int) -> None:
-        if self._closing:
-            return
-        if self._waiting is None:
-            self._step(iter(self._send(message).__await__()))
-            return
-        self._queue.append((message, size))
-        self._queued += size
-        if (
-            self._reports
-            and not self._blocked
-            and self._queued > PROMPT_BYTES
-            and self.connection is not None
-        ):
-            self._blocked = True
-            self.connection.socket_full()
-        if self._queued > self._limit and self.connection is not None:
-            self._fill_up(self.connection)
-
-    def _fill_up(self, connection: Connection) -> None:
-        if not self._paused:
-            self._paused = True
-            connection.paused()
-        elif self._queued > 2 * self._limit:
-            self._queued = 0  # it is told once
-            connection.overflowed()
-
-    def _step(self, awaitable: Iterator[Any]) -> bool:
-        """Run a send as far as it goes; say whether it is over."""
-        try:
-            future = next(awaitable)
-        except StopIteration:
-            return True
-        except Exception as error:  # noqa: BLE001 - each server has its own error for "the client has gone"
-            # Then the server tells the receiving side too, and that is where the connection ends. If it does not, it
-            # was this message that it did not take (Daphne: above 1 MiB), and one message must not be missing.
-            if not self._dead:
-                self._closing = self._dead = True
-                self._loop.call_later(NEWS_SECONDS, self._fail, error)
-            return True
-        self._waiting = awaitable
-        if future is None:  # a bare yield: asks to be stepped again in the next turn
-            self._loop.call_soon(self._resume)
-        else:
-            future._asyncio_future_blocking = False
-            future.add_done_callback(self._resume)
-        return False
-
-    def _resume(self, _: object = None) -> None:
-        waiting = self._waiting
-        if waiting is None or not self._step(waiting):
-            return
-        while self._queue and not self._dead:
-            message, size = self._queue.popleft()
-            self._queued -= size
-            if not self._step(iter(self._send(message).__await__())):
-                return
-        self._waiting, self._queued = None, 0
-        if self._paused or self._blocked:
-            self._paused = self._blocked = False
-            if not self._closing and self.connection is not None:
-                self.connection.resumed()
+    def closing_message(self, code: int, reason: str) -> Message:
+        return {"type": "websocket.close", "code": code, "reason": reason}

@@ -1,0 +1,25 @@
+"""Error replies to a client's messages."""
+
+from . import frames
+from .codes import Code
+from .effects import Send
+from .frames import ErrorPayload
+
+
+def error_reply(
+    code: Code,
+    *,
+    ref: int | None = None,
+    topic: str | None = None,
+    message: str | None = None,
+    retry_after: float | None = None,
+) -> Send:
+    """Return the effect that sends ``code`` to the client.
+
+    ``message`` is added to the code's text; ``retry_after`` is in seconds.
+    """
+    text = code.message if message is None else f"{code.message} ({message})"
+    payload = ErrorPayload(
+        code=code.name, message=text, retry_after=None if retry_after is None else round(retry_after, 3)
+    )
+    return Send(frames.Error(ref=ref, topic=topic, payload=payload))

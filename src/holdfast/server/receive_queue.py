@@ -1,0 +1,58 @@
+"""Messages of the client that the application has not received yet."""
+
+import asyncio
+from typing import Any
+
+from .framing import ClientMessage
+
+MESSAGES_HIGH = 32
+BYTES_HIGH = 65536
+
+
+class ReceiveQueue:
+    """The queue behind ASGI's ``receive``.
+
+    While it is full, nothing is read from the socket, so that a client cannot outrun the application.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._waiting: asyncio.Queue[tuple[dict[str, Any], int]] = asyncio.Queue()
+        self._bytes = 0
+        self.reading_paused = False
+
+    def put(self, message: ClientMessage) -> None:
+        """Add a message of the client."""
+        size = len(message.data)
+        key = "text" if isinstance(message.data, str) else "bytes"
+        self._put({"type": "websocket.receive", key: message.data}, size)
+        if self._waiting.qsize() >= MESSAGES_HIGH or self._bytes >= BYTES_HIGH:
+            self.pause_reading()
+
+    def connect(self) -> None:
+        self._put({"type": "websocket.connect"}, 0)
+
+    def disconnect(self, code: int, reason: str = "") -> None:
+        self._put({"type": "websocket.disconnect", "code": int(code), "reason": reason}, 0)
+
+    def _put(self, message: dict[str, Any], size: int) -> None:
+        self._bytes += size
+        self._waiting.put_nowait((message, size))
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the next event: ASGI's ``receive``."""
+        message, size = await self._waiting.get()
+        self._bytes -= size
+        if self._waiting.empty():
+            self.resume_reading()
+        return message
+
+    def pause_reading(self) -> None:
+        if not self.reading_paused and not self._transport.is_closing():
+            self.reading_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.reading_paused and not self._transport.is_closing():
+            self.reading_paused = False
+            self._transport.resume_reading()

@@ -1,0 +1,221 @@
+"""Every transport with a client at its far end. Another transport is another class in :data:`CARRIERS`.
+
+Client and server share one event loop, whose clock may jump. ``tests/asgi_servers`` tries the same with real sockets.
+"""
+
+import asyncio
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from holdfast.connections.connection import Connection
+from holdfast.connections.service import Service
+from holdfast.connections.transport import Transport
+from holdfast.protocol.codec import JSON, MSGPACK
+from holdfast.server.adopted import AdoptedProtocol
+from holdfast.transports.websocket import AsgiWebSocket, LiveWebSocket
+from tests.server.wire import Peer, Wire
+from tests.support.clock import turns
+
+Frame = dict[str, Any]
+
+
+class Carrier(ABC):
+    """One connection, from its client's side."""
+
+    transport: ClassVar[type[Transport]]
+
+    def __init__(self, service: Service, codec: Any) -> None:
+        self.service = service
+        self.codec = codec
+        self._heard = 0
+        self._silent = False
+
+    @classmethod
+    async def open(
+        cls, service: Service, *, codec: Any = JSON, client: str = "ada", topics: Sequence[str] = ()
+    ) -> "Carrier":
+        """Connect, name the client, and ask to join ``topics`` with the references 1, 2, …
+
+        A transport that is not duplex overrides this: its request carries the hello and the joins.
+        """
+        carrier = cls(service, codec)
+        await carrier.connect()
+        await carrier.say(type="hello", payload={"client": client})
+        for ref, topic in enumerate(topics, 1):
+            await carrier.say(type="join", ref=ref, topic=topic)
+        return carrier
+
+    @property
+    def connection(self) -> Connection:
+        (connection,) = self.service.connections
+        assert isinstance(connection, Connection)
+        return connection
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Open the transport."""
+
+    @abstractmethod
+    async def send(self, data: str | bytes) -> None:
+        """Send one message, in whichever way the client's messages reach this connection."""
+
+    @abstractmethod
+    def messages(self) -> list[str | bytes]:
+        """Return all messages that the client has read so far."""
+
+    @abstractmethod
+    async def stop_reading(self) -> None:
+        """Read nothing from now on; what the server sends piles up."""
+
+    @abstractmethod
+    async def read_on(self) -> None:
+        """Read again."""
+
+    def fall_silent(self) -> None:
+        """Send nothing from now on, not even what a WebSocket library answers by itself."""
+        self._silent = True
+
+    @abstractmethod
+    async def vanish(self) -> None:
+        """Lose the connection without a close."""
+
+    @property
+    @abstractmethod
+    def closed(self) -> tuple[int, str] | None:
+        """Code and reason of the close that the client has read."""
+
+    async def settle(self) -> None:
+        await turns(40)
+        await asyncio.sleep(0.01)  # threads have read what there was to read from the log
+        await turns(40)
+
+    async def say(self, **message: Any) -> None:
+        if self.codec.binary:
+            await self.send(msgspec.msgpack.encode(message))
+        else:
+            await self.send(json.dumps(message))
+
+    async def hear(self) -> list[Frame]:
+        """Return the messages that arrived since the last call."""
+        await self.settle()
+        messages = self.messages()
+        new, self._heard = messages[self._heard :], len(messages)
+        return [
+            msgspec.msgpack.decode(message) if isinstance(message, bytes) else json.loads(message)
+            for message in new
+        ]
+
+
+class AsgiServer(Carrier):
+    """WebSocket on an ASGI server whose ``send`` waits while the client does not read."""
+
+    transport = AsgiWebSocket
+
+    async def connect(self) -> None:
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._read: list[str | bytes] = []
+        self._closed: tuple[int, str] | None = None
+        self._reading = asyncio.Event()
+        self._reading.set()
+        scope = {"type": "websocket", "path": "/live/ws", "subprotocols": [self.codec.name], "headers": []}
+        self._events.put_nowait({"type": "websocket.connect"})
+        application = LiveWebSocket(lambda: self.service)
+        self._task = asyncio.create_task(application(scope, self._events.get, self._send))
+        await self.settle()
+
+    async def _send(self, message: Any) -> None:
+        await self._reading.wait()
+        match message["type"]:
+            case "websocket.send":
+                self._read.append(message["text"] if "text" in message else message["bytes"])
+            case "websocket.close":
+                self._closed = message["code"], message["reason"]
+                self._events.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
+
+    async def send(self, data: str | bytes) -> None:
+        key = "text" if isinstance(data, str) else "bytes"
+        self._events.put_nowait({"type": "websocket.receive", key: data})
+        await self.settle()
+
+    def messages(self) -> list[str | bytes]:
+        return self._read
+
+    async def stop_reading(self) -> None:
+        self._reading.clear()
+
+    async def read_on(self) -> None:
+        self._reading.set()
+        await self.settle()
+
+    async def vanish(self) -> None:
+        self._events.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        await self.settle()
+
+    @property
+    def closed(self) -> tuple[int, str] | None:
+        return self._closed
+
+
+class Buffer(Wire):
+    """A wire in memory that reports a full write buffer to its protocol, as asyncio's transports do."""
+
+    full = False
+
+    def write(self, data: Any) -> None:
+        super().write(data)
+        if self.stuck and not self.full and len(self.sent) > (self.high or 0):
+            self.full = True
+            self.get_protocol().pause_writing()
+
+    def drained(self) -> None:
+        if self.full:
+            self.full = False
+            self.get_protocol().resume_writing()
+
+
+class HoldfastServer(Carrier):
+    """WebSocket on :mod:`holdfast.server`, which gives the connection away."""
+
+    transport = AdoptedProtocol
+
+    async def connect(self) -> None:
+        self._wire = Buffer()
+        self._peer = Peer(LiveWebSocket(lambda: self.service), wire=self._wire)
+        await self._peer.open(subprotocols=[self.codec.name])
+
+    async def send(self, data: str | bytes) -> None:
+        await self._peer.send(data)
+
+    async def settle(self) -> None:
+        await super().settle()
+        await self._peer.settle()
+        if not (self._silent or self._wire.stuck or self._wire.lost):
+            await self._peer.flush()  # what the client's WebSocket library answers by itself
+
+    def messages(self) -> list[str | bytes]:
+        return self._peer.received
+
+    async def stop_reading(self) -> None:
+        self._wire.stuck = True
+
+    async def read_on(self) -> None:
+        while self._wire.stuck or self._wire.sent:
+            self._wire.stuck = False
+            self._peer.read()
+            self._wire.drained()
+            await self.settle()
+
+    async def vanish(self) -> None:
+        await self._peer.lose(ConnectionResetError())
+
+    @property
+    def closed(self) -> tuple[int, str] | None:
+        return self._peer.closed
+
+
+CARRIERS: tuple[type[Carrier], ...] = (AsgiServer, HoldfastServer)
+CODECS = {"json": JSON, "msgpack": MSGPACK}
