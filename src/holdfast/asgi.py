@@ -36,8 +36,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings as django_settings
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from . import origins, wiring
-from .authentication import SessionAuthentication, session_key
+from . import wiring
+from .auth import origins
+from .auth.session import SessionAuthentication, session_key
 from .conf import settings
 from .transports.origin import OriginCheck
 from .transports.readiness import Readiness

@@ -11,7 +11,8 @@ from django.db import connections
 from django.db.models import CompositePrimaryKey
 from django.utils.module_loading import import_string
 
-from . import conf, installation, origins, wiring
+from . import conf, installation, wiring
+from .auth import origins
 from .backends import unmakeable
 from .backplane.base import Backplane
 from .backplane.layers import is_in_memory

@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from msgspec import Meta
 
-from holdfast import origins
+from holdfast.auth import origins
 from holdfast.limits.base import Rate
 from holdfast.stores.address import BadUrl, RedisAddress
 from holdfast.topics.schema import Misfit

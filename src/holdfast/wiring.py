@@ -298,7 +298,7 @@ def policy_of(chosen: Settings) -> Policy:
 def _identifier() -> Identify:
     if not apps.is_installed("django.contrib.auth"):
         return believe
-    from .identity import identify
+    from .auth.revalidation import identify
 
     return identify
 

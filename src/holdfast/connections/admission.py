@@ -11,11 +11,11 @@ from django.conf import settings
 from holdfast.hub.surroundings import HandlerInfo
 from holdfast.hub.threads import Threads
 from holdfast.topics.declaration import Mode
+from holdfast.topics.failures import means_no, report
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
 from .caller import Caller
-from .failures import means_no, report
 
 logger = logging.getLogger("holdfast.connections")
 

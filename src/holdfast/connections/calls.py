@@ -22,12 +22,12 @@ from holdfast.protocol import codes
 from holdfast.protocol.frames import ErrorPayload
 from holdfast.session.session import RETRY_SECONDS
 from holdfast.topics.declaration import Mode
+from holdfast.topics.failures import Verdict, detail_of, field_errors, report, verdict_of
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
 from .admission import may_call, may_call_now, may_join
 from .caller import Caller
-from .failures import Verdict, detail_of, field_errors, report, verdict_of
 from .place import Place
 from .request import CallFailed, Request
 

@@ -18,13 +18,13 @@ from holdfast.protocol.codes import Code
 from holdfast.protocol.frames import JoinedPayload, Reset
 from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.session.session import RETRY_SECONDS, Phase, Session
+from holdfast.topics.failures import Verdict, code_of, detail_of, report, verdict_of
 from holdfast.topics.owner import LONGEST, owner_of_client, owner_of_key
 from holdfast.topics.topic import Topic
 
 from .admission import may_join
 from .attending import attending
 from .caller import Caller, user_id
-from .failures import Verdict, code_of, detail_of, report, verdict_of
 from .place import NOT_TRUSTED, Place
 from .request import CallFailed
 from .service import Service

@@ -16,9 +16,9 @@ from holdfast.hub.surroundings import HandlerInfo
 from holdfast.hub.threads import Threads
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
+from holdfast.topics.failures import code_of, report
 
 from .admission import Pair, may_all_join
-from .failures import code_of, report
 from .place import NOT_TRUSTED, Place
 
 if TYPE_CHECKING:

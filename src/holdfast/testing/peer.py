@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 from django.conf import settings
 
-from holdfast import sessions
+from holdfast.auth import session_store as sessions
 from holdfast.connections.connection import Connection
 from holdfast.hub.surroundings import HandlerInfo
 from holdfast.protocol import codec, codes, frames

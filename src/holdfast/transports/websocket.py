@@ -11,6 +11,7 @@ from channels.sessions import InstanceSessionWrapper
 from django.contrib.auth import SESSION_KEY
 from django.utils.functional import empty
 
+from holdfast.auth.host import host_of
 from holdfast.connections.caller import user_id
 from holdfast.connections.connection import Connection
 from holdfast.connections.service import Service
@@ -20,7 +21,6 @@ from holdfast.protocol import codec as codecs
 from holdfast.protocol import codes
 from holdfast.protocol.codec import Codec
 
-from .host import host_of
 from .refusals import RefusalLog, shown
 
 logger = logging.getLogger("holdfast.websocket")

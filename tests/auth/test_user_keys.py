@@ -19,10 +19,10 @@ from django.utils.functional import SimpleLazyObject
 
 import holdfast
 from holdfast import Event, Presence, Topic, action, sessions, signals
+from holdfast.auth.revalidation import identify
 from holdfast.connections.caller import Caller, user_id
 from holdfast.connections.reauthorize import Claim
 from holdfast.hub.control import Disconnect, Order, Recheck
-from holdfast.identity import identify
 from holdfast.topics.access import owner_of
 from holdfast.topics.owner import LONGEST
 from tests.support.clock import turns

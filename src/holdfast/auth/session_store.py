@@ -35,8 +35,8 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from .connections.failures import Verdict, verdict_of
-from .topics.owner import key_text
+from holdfast.topics.failures import Verdict, verdict_of
+from holdfast.topics.owner import key_text
 
 logger = logging.getLogger("holdfast.authentication")
 

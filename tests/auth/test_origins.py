@@ -9,7 +9,7 @@ from django.core.checks import run_checks
 from django.test import override_settings
 
 from holdfast.asgi import origin_checked
-from holdfast.origins import AllowedOrigins, BadOrigin, Pattern
+from holdfast.auth.origins import AllowedOrigins, BadOrigin, Pattern
 from holdfast.protocol import codes
 from holdfast.transports import origin as origin_module
 from holdfast.transports import refusals

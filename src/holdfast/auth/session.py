@@ -20,13 +20,15 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.http import parse_cookie
 
-from . import conf, sessions
-from .connections.failures import Verdict, report, verdict_of
-from .hub.runtime import SESSION_THREADS
-from .hub.surroundings import HandlerInfo
-from .hub.threads import Threads
-from .protocol import codes
-from .transports.host import host_of
+from holdfast import conf
+from holdfast.hub.runtime import SESSION_THREADS
+from holdfast.hub.surroundings import HandlerInfo
+from holdfast.hub.threads import Threads
+from holdfast.protocol import codes
+from holdfast.topics.failures import Verdict, report, verdict_of
+
+from . import session_store as sessions
+from .host import host_of
 
 logger = logging.getLogger("holdfast.authentication")
 

@@ -17,12 +17,12 @@ from django.core.exceptions import ValidationError
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from holdfast import sessions
-from holdfast.authentication import Reader, SessionAuthentication, session_key
-from holdfast.connections.failures import Verdict, verdict_of
+from holdfast.auth import session_store as sessions
+from holdfast.auth.revalidation import identify
+from holdfast.auth.session import Reader, SessionAuthentication, session_key
 from holdfast.connections.reauthorize import Claim
 from holdfast.hub.threads import Threads
-from holdfast.identity import identify
+from holdfast.topics.failures import Verdict, verdict_of
 from tests.support.clock import turns
 
 ENGINES = ("db", "cache", "cached_db", "file", "signed_cookies")

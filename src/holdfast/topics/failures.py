@@ -27,7 +27,8 @@ from holdfast.log.base import LogError
 from holdfast.presence.base import PresenceUnavailable
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
-from holdfast.topics.refuse import Refuse
+
+from .refuse import Refuse
 
 
 class Verdict(enum.Enum):

@@ -5,10 +5,11 @@ from typing import Any
 
 from django.db.models import Model
 
-from . import sessions
-from .connections.caller import user_id
-from .connections.reauthorize import Claim
-from .topics.owner import key_text
+from holdfast.connections.caller import user_id
+from holdfast.connections.reauthorize import Claim
+from holdfast.topics.owner import key_text
+
+from . import session_store as sessions
 
 
 def identify(claims: Sequence[Claim]) -> list[Any]:

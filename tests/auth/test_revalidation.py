@@ -6,8 +6,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils.functional import SimpleLazyObject
 
+from holdfast.auth.revalidation import identify
 from holdfast.connections.reauthorize import Claim
-from holdfast.identity import identify
 
 pytestmark = pytest.mark.django_db
 

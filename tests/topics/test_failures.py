@@ -23,11 +23,11 @@ import holdfast
 from holdfast import Event, Presence, Refuse, Topic, action
 from holdfast.connections import admission
 from holdfast.connections.admission import Pair, may_all_join
-from holdfast.connections.failures import Verdict, verdict_of
 from holdfast.connections.reauthorize import PAUSES, ROUNDS
 from holdfast.hub.threads import Threads
 from holdfast.log.base import LogUnavailable, NotMigrated
 from holdfast.presence.base import PresenceUnavailable
+from holdfast.topics.failures import Verdict, verdict_of
 from tests.services.postgres import PostgresServer
 from tests.support.clock import in_jumping_time
 from tests.support.connected import Socket, User, fleet
