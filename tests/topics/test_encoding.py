@@ -19,6 +19,7 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from holdfast import Event, Presence, Refuse, Topic, action
+from holdfast.auth.base import ANONYMOUS
 from holdfast.connections.admission import may_join
 from holdfast.hub.threads import Threads
 from holdfast.topics.encoding import LARGEST, vouches
@@ -349,6 +350,6 @@ async def test_a_topic_can_be_named_by_a_safe_string() -> None:
             return type(self.name) is str
 
     threads = Threads(1)
-    assert await may_join(threads, Room(room=mark_safe("lobby")), None)
-    assert await may_join(threads, Room(room=Reason.FULL), None)
+    assert await may_join(threads, Room(room=mark_safe("lobby")), ANONYMOUS)
+    assert await may_join(threads, Room(room=Reason.FULL), ANONYMOUS)
     assert Room(room=Reason.FULL).name == "rooms/full"

@@ -21,6 +21,7 @@ from django.http import Http404
 
 import holdfast
 from holdfast import Event, Presence, Refuse, Topic, action
+from holdfast.auth.base import AuthRequest, Identity
 from holdfast.connections import admission
 from holdfast.connections.admission import Pair, may_all_join
 from holdfast.connections.reauthorize import PAUSES, ROUNDS
@@ -28,11 +29,10 @@ from holdfast.hub.threads import Threads
 from holdfast.log.base import LogUnavailable, NotMigrated
 from holdfast.presence.base import PresenceUnavailable
 from holdfast.topics.failures import Verdict, verdict_of
+from tests.connections.test_reauthorize import PERIOD, inline
 from tests.services.postgres import PostgresServer
 from tests.support.clock import in_jumping_time
 from tests.support.connected import Socket, User, fleet
-
-from .test_reauthorize import PERIOD, inline
 
 NO = [PermissionDenied("no"), Http404("not here"), ObjectDoesNotExist("nothing")]
 
@@ -441,7 +441,7 @@ async def test_a_rule_that_hangs_is_no_answer_for_itself_only(monkeypatch: pytes
     Gate.released.clear()
     threads = Threads(2)
     try:
-        answers = await may_all_join(threads, [Pair(Gate(gate=1), user) for user in range(20)])
+        answers = await may_all_join(threads, [Pair(Gate(gate=1), Identity(user=user)) for user in range(20)])
         assert [repr(answer) for answer in answers] == [
             "TimeoutError()" if user == 13 else "True" for user in range(20)
         ]
@@ -455,11 +455,11 @@ async def test_a_rule_that_hangs_is_no_answer_for_itself_only(monkeypatch: pytes
 
 
 async def hello(here: Any, find: Callable[[str], Any]) -> Socket:
-    async def authenticate(token: str, host: str | None) -> Any:
-        return find(token)
+    async def authenticate(request: AuthRequest) -> Identity | None:
+        return Identity(user=find(str(request.token)))
 
     process = here.processes[0]
-    process.service.authenticate = authenticate
+    process.service.authenticator.authenticate = authenticate  # type: ignore[method-assign]
     socket: Socket = await process.connect()
     socket.connection.closed()
     from holdfast.connections.connection import Connection

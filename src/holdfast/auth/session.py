@@ -1,157 +1,143 @@
-"""Who opens a connection: the user of the session that the handshake's cookie names.
+"""Sessions: the authenticator that goes by the session of the handshake's cookie.
 
-The same answer as Channels' ``AuthMiddlewareStack`` gives, for a fraction of the work: a handshake without a session cookie
-asks nobody, and those that come at the same time share one visit to a worker thread, which keeps its connections to the
-session store and to the database. Channels' stack goes there twice for each, and opens a new connection to the cache.
+It gives the same answer as Channels' ``AuthMiddlewareStack``, for a fraction of the work. A handshake without a session
+cookie reads nothing. Handshakes that arrive at the same time share one visit to a worker thread, which keeps its connections
+to the session store and to the database. Channels' stack visits a thread twice for each handshake, and opens a new connection
+to the cache.
 
-A handshake only reads. Where a request would flush a session that does not verify any more, or give it a new key because
-the secret key has changed (``SECRET_KEY_FALLBACKS``), here nothing is written: the response to a WebSocket's handshake has
-been sent by whoever accepts it, without the new cookie.
+A handshake only reads. Where a request would flush a session that no longer verifies, or give it a new key because the secret
+key has changed (``SECRET_KEY_FALLBACKS``), nothing is written here: the response to a WebSocket's handshake carries no new
+cookie.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable, Sequence
 from http.cookies import CookieError
 from typing import Any, NamedTuple, cast
 
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
-from django.core.exceptions import PermissionDenied
 from django.http import parse_cookie
+from django.utils.functional import empty
 
-from holdfast import conf
+from holdfast.hub import runtime
 from holdfast.hub.runtime import SESSION_THREADS
 from holdfast.hub.surroundings import HandlerInfo
-from holdfast.hub.threads import Threads
-from holdfast.protocol import codes
-from holdfast.topics.failures import Verdict, report, verdict_of
+from holdfast.topics.owner import user_id
 
-from . import session_store as sessions
-from .host import host_of
+from . import revalidation, session_store
+from .base import Authenticator, AuthRequest, Identity
 
-logger = logging.getLogger("holdfast.authentication")
+BATCH_SIZE = 64
+"""Sessions that are read together at most. Larger batches would keep the first ones waiting."""
 
-Scope = MutableMapping[str, Any]
-Application = Callable[[Any, Any, Any], Awaitable[None]]
-
-AT_ONCE = 64
-"""Sessions that are read together at most: more would keep the first ones waiting."""
+LONGEST_KEY = 100
+"""Characters of a session key that a connection keeps. Django's own keys have 32."""
 
 
-class SessionAuthentication:
-    """ASGI middleware: puts ``session`` and ``user`` into the scope, unless something outside of it has put a user there."""
+class SessionAuthenticator(Authenticator):
+    """Authenticates a handshake by its session, unless a middleware in front has found a user. No token is valid."""
 
-    def __init__(self, inner: Application, threads: Callable[[], Threads]) -> None:
-        self._inner = inner
-        self._threads = threads
-        self._readers: dict[asyncio.AbstractEventLoop, Reader] = {}
+    def __init__(self) -> None:
+        self._readers: dict[asyncio.AbstractEventLoop, SessionReader] = {}
 
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        if "user" not in scope:
-            key = session_key(scope["headers"])
-            if key is None:
-                scope = {**scope, "session": None, "user": AnonymousUser()}
-            else:
-                host = None if conf.settings().handler_context is None else host_of(scope)
-                try:
-                    session, user = await self._reader().find(key, host)
-                except (
-                    PermissionDenied
-                ):  # said by the project's context manager: there is nothing at this host
-                    await receive()
-                    await send({"type": "websocket.close"})
-                    return
-                except Exception as error:
-                    if verdict_of(error) is not Verdict.UNAVAILABLE:
-                        raise
-                    report(logger, "a session could not be read", error)
-                    await _come_back_later(scope, receive, send)
-                    return
-                scope = {**scope, "session": session, "user": user}
-        await self._inner(scope, receive, send)
+    async def authenticate(self, request: AuthRequest) -> Identity | None:
+        if request.token is not None:
+            return None
+        if request.user is not None:
+            return _found_in_front(request)
+        key = session_key(request.headers)
+        if key is None:
+            return request.identify(_NOBODY)
+        host = request.host if runtime.current().threads.tells_hosts_apart else None
+        session, user = await self._reader().find(key, host)
+        return request.identify(user, session_key=_key_of(session, user))
 
-    def _reader(self) -> "Reader":
+    async def revalidate(self, identities: Sequence[Identity]) -> Sequence[Identity | Exception | None]:
+        """Read sessions and users again, with few queries for many identities (:func:`.revalidation.revalidate`)."""
+        threads = runtime.current().threads
+        by_host: dict[str | None, list[int]] = {}
+        for at, identity in enumerate(identities):
+            by_host.setdefault(identity.host if threads.tells_hosts_apart else None, []).append(at)
+        found: dict[int, Identity | Exception | None] = {}
+        for host, places in by_host.items():
+            some = [identities[at] for at in places]
+            answers = await threads.handle(HandlerInfo(host=host), revalidation.revalidate, some)
+            found.update(zip(places, answers, strict=True))
+        return [found[at] for at in range(len(identities))]
+
+    def _reader(self) -> "SessionReader":
         loop = asyncio.get_running_loop()
         reader = self._readers.get(loop)
         if reader is None:
             self._readers = {
                 other: reader for other, reader in self._readers.items() if not other.is_closed()
             }
-            reader = self._readers[loop] = Reader(self._threads)
+            reader = self._readers[loop] = SessionReader()
         return reader
 
 
-class Reader:
-    """Reads the sessions that are asked for on one event loop: while some are read, the next ones gather."""
+_NOBODY = AnonymousUser()
 
-    def __init__(self, threads: Callable[[], Threads]) -> None:
-        self._threads = threads
-        self._asked: list[Asked] = []
+
+class SessionReader:
+    """Reads sessions for the handshakes of one event loop in batches: while one batch is read, the next gathers."""
+
+    def __init__(self) -> None:
+        self._pending: list[PendingRead] = []
         self._reading: set[asyncio.Task[None]] = set()
 
-    async def find(self, key: str, host: str | None = None) -> sessions.Found:
-        """The session and its user, as they are at a host. Raises what reading it raises."""
+    async def find(self, key: str, host: str | None = None) -> session_store.Found:
+        """Return the session and its user, as they are at ``host``. Raises what reading the session raises."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[sessions.Found] = loop.create_future()
-        self._asked.append(Asked(key, host, answer))
+        answer: asyncio.Future[session_store.Found] = loop.create_future()
+        self._pending.append(PendingRead(key, host, answer))
         if len(self._reading) < SESSION_THREADS:
             self._reading.add(loop.create_task(self._read()))
         return await answer
 
     async def _read(self) -> None:
         try:
-            while self._asked:
-                host = self._asked[0].host
-                group: list[Asked] = []
-                later: list[Asked] = []
-                for asked in self._asked:
-                    together = asked.host == host and len(group) < AT_ONCE
-                    (group if together else later).append(asked)
-                self._asked = later
-                await self._answer(host, group)
+            while self._pending:
+                host = self._pending[0].host
+                batch: list[PendingRead] = []
+                later: list[PendingRead] = []
+                for read in self._pending:
+                    together = read.host == host and len(batch) < BATCH_SIZE
+                    (batch if together else later).append(read)
+                self._pending = later
+                await self._answer(host, batch)
         finally:
-            # At once: who comes after the last look, in the same turn of the loop, must not count on this one.
+            # In the same turn of the loop: a read that arrives after the last look must start a new task.
             self._reading.remove(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    async def _answer(self, host: str | None, group: "list[Asked]") -> None:
-        keys = [asked.key for asked in group]
+    async def _answer(self, host: str | None, batch: "list[PendingRead]") -> None:
+        keys = [read.key for read in batch]
+        threads = runtime.current().session_threads
         try:
-            found = await self._threads().handle(HandlerInfo(host=host), sessions.find, keys)
-        except Exception as error:  # noqa: BLE001 - it is handed to everybody who asked
-            found = [error] * len(group)
-        for (_, _, answer), one in zip(group, found, strict=True):
+            found = await threads.handle(HandlerInfo(host=host), session_store.find, keys)
+        except Exception as error:  # noqa: BLE001 - every handshake of the batch raises it
+            found = [error] * len(batch)
+        for (_, _, answer), one in zip(batch, found, strict=True):
             if answer.done():
-                continue  # who asked has gone
+                continue  # the client left during its handshake
             if isinstance(one, Exception):
                 answer.set_exception(one)
             else:
                 answer.set_result(one)
 
 
-async def _come_back_later(scope: Scope, receive: Any, send: Any) -> None:
-    """Turn down a handshake whose user cannot be found out now: to let it in as an anonymous one would be final."""
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
-    if scope["type"] == "websocket":
-        await receive()  # websocket.connect
-        if "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close"})  # browsers cannot tell the difference
-            return
-    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
-    await send({"type": f"{kind}.start", "status": 503, "headers": headers})
-    await send({"type": f"{kind}.body", "body": codes.UNAVAILABLE.message.encode()})
-
-
-class Asked(NamedTuple):
+class PendingRead(NamedTuple):
     """A session that a handshake waits for."""
 
     key: str
     host: str | None
-    answer: "asyncio.Future[sessions.Found]"
+    answer: "asyncio.Future[session_store.Found]"
 
 
 def session_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The session that the cookies name, or ``None``."""
+    """Return the session key in the cookies, or ``None``."""
     name = settings.SESSION_COOKIE_NAME
     raw = name.encode()
     for header, value in headers:
@@ -161,3 +147,21 @@ def session_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
             except CookieError:
                 return None
     return None
+
+
+def _found_in_front(request: AuthRequest) -> Identity:
+    """The identity of a user that a middleware has found, without the lazy object that wraps it."""
+    found = getattr(request.user, "_wrapped", request.user)
+    user = request.user if found is empty else found
+    return request.identify(user, session_key=_key_of(request.session, user))
+
+
+def _key_of(session: Any, user: Any) -> str | None:
+    """Return the key of the session that named the user; ``None`` if something else named the user, or if the client keeps
+    the session (a signed cookie has no key: it is the session)."""
+    session = getattr(session, "_wrapped", session)
+    data: Any = getattr(session, "_session_cache", None)
+    if not data or user is None or str(data.get(SESSION_KEY)) != user_id(user):
+        return None
+    key: str | None = session.session_key
+    return key if key is not None and len(key) <= LONGEST_KEY else None

@@ -192,7 +192,7 @@ class Calls:
         declared = topic.declared
         request.check_place()
         join_here = request.rechecks and (action.is_async or declared.may_join is Mode.LOOP)
-        if join_here and not await may_join(self._threads, topic, caller.user, caller.host):
+        if join_here and not await may_join(self._threads, topic, caller.identity):
             raise CallFailed.of(codes.FORBIDDEN, expelled=True)
         call_here = action.is_async or declared.may_call is Mode.LOOP
         if call_here and not await may_call(self._threads, topic, caller, action.name):

@@ -48,6 +48,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     slow: Slow
     presence: Presence | None
     may_join: Mode | None
+    may_join_takes_identity: bool
     may_call: Mode | None
     snapshot: Mode | None
     presence_meta: Mode | None
@@ -69,7 +70,8 @@ def read(topic: type, base: type) -> Declaration:
         keep=_keep(topic),
         slow=_slow(topic),
         presence=_presence(topic),
-        may_join=_hook(topic, "may_join", "self, user"),
+        may_join=_hook(topic, "may_join", "self, user", optional="identity"),
+        may_join_takes_identity=_takes(topic, "may_join", "identity"),
         may_call=_hook(topic, "may_call", "self, caller, action"),
         snapshot=_hook(topic, "snapshot", "self"),
         presence_meta=_hook(topic, "presence_meta", "self, user"),
@@ -243,7 +245,7 @@ def _check_not_lost(topic: type, attribute: str, function: Any) -> None:
             )
 
 
-def _hook(topic: type, name: str, expected: str) -> Mode | None:
+def _hook(topic: type, name: str, expected: str, *, optional: str | None = None) -> Mode | None:
     method = inspect.getattr_static(topic, name, None)
     if method is None:
         return None
@@ -254,10 +256,23 @@ def _hook(topic: type, name: str, expected: str) -> Mode | None:
         raise TypeError(
             f"{topic.__name__}.{name} is a rule that the server asks, not an action; remove @action"
         )
+    arguments = expected.split(", ")
+    if optional is not None:
+        wanted += f", or def {name}({expected}, {optional})"
+        if _takes(topic, name, optional):
+            arguments.append(optional)
     try:
-        inspect.signature(method).bind(*expected.split(", "))
+        bound = inspect.signature(method).bind(*arguments)
     except TypeError:
+        bound = None
+    if bound is None or (optional in arguments and bound.arguments.get(str(optional)) != optional):
         raise TypeError(
             f"{topic.__name__}.{name}{inspect.signature(method)} cannot be called as it will be; write {wanted}: …"
-        ) from None
+        )
     return Mode.LOOP if inspect.iscoroutinefunction(method) else Mode.THREAD
+
+
+def _takes(topic: type, name: str, parameter: str) -> bool:
+    """Whether a method of the topic, if it has that, has a parameter of this name."""
+    method = inspect.getattr_static(topic, name, None)
+    return inspect.isfunction(method) and parameter in inspect.signature(method).parameters

@@ -22,9 +22,20 @@ def key_text(pk: Any) -> str:
     return str.__str__(str(pk))
 
 
+def user_id(user: Any) -> str | None:
+    """Return the primary key of a signed-in user as text; ``None`` for an anonymous one."""
+    if user is None or not user.is_authenticated:
+        return None
+    return key_text(user.pk)
+
+
 def owner_of_key(pk: Any) -> str:
-    """Return the owner that a signed-in user is, by primary key or by its text."""
-    text = key_text(pk)
+    """Return the owner that stands for a signed-in user, by the user's primary key or its text."""
+    return owner_of_id(key_text(pk))
+
+
+def owner_of_id(text: str) -> str:
+    """Return the owner that stands for a signed-in user, by the text of the user's primary key."""
     if len(text) > LONGEST:
         text = "#" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return f"user:{text}"
