@@ -8,6 +8,7 @@ This module is what users import from, and the map of the house. Imports point d
     server        a WebSocket server for Uvicorn that writes prepared frames straight to the transport
     transports    WebSocket, server-sent events, polling: thin shells around a connection
     connections   one connection's life: drives its session, speaks to topics and the hub
+    auth          who a client is: the authenticator interface, sessions, tokens, and the origins that may connect
     topics        what users write against: Topic, Event, Keep, action, and the registry of routes
     hub           who listens to what in this process; encodes once, keeps order, repairs gaps
     log | presence | backplane | limits
@@ -23,6 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from holdfast.auth.base import Identity
     from holdfast.hub.slow import Slow
     from holdfast.hub.surroundings import HandlerInfo
     from holdfast.protocol.positions import Position
@@ -44,6 +46,7 @@ _DEFINED_IN: dict[str, str] = {
     "Caller": "holdfast.topics.caller",
     "Event": "holdfast.topics.event",
     "HandlerInfo": "holdfast.hub.surroundings",
+    "Identity": "holdfast.auth.base",
     "Keep": "holdfast.topics.keep",
     "Member": "holdfast.topics.presence",
     "Position": "holdfast.protocol.positions",
@@ -66,6 +69,7 @@ __all__ = [
     "Caller",
     "Event",
     "HandlerInfo",
+    "Identity",
     "Keep",
     "Member",
     "Position",

@@ -123,7 +123,7 @@ def test_a_topic_without_keep_stores_nothing(process: Process) -> None:
 
 
 def test_durable_and_ephemeral_events_keep_their_order_in_runs(process: Process) -> None:
-    Room(room="lobby").publish_many([Posted(1), Posted(2), Typing("ada"), Posted(3)])
+    Room(room="lobby").publish(Posted(1), Posted(2), Typing("ada"), Posted(3))
     assert process.runs() == [
         (True, ['{"id":1}', '{"id":2}']),
         (False, ['{"author":"ada"}']),
@@ -133,7 +133,7 @@ def test_durable_and_ephemeral_events_keep_their_order_in_runs(process: Process)
 
 async def test_apublish_does_the_same(process: Process) -> None:
     await Room(room="lobby").apublish(Posted(1), Typing("ada"))
-    await Room(room="lobby").apublish_many(Posted(n) for n in (2, 3))
+    await Room(room="lobby").apublish(*(Posted(n) for n in (2, 3)))
     assert process.runs() == [
         (True, ['{"id":1}']),
         (False, ['{"author":"ada"}']),
@@ -210,12 +210,12 @@ async def test_aposition_is_the_same(process: Process) -> None:
 
 
 def test_consistent_returns_a_position_and_what_was_taken(process: Process) -> None:
-    position, taken = Room(room="lobby").consistent(lambda: [1, 2])
+    position, taken = Room(room="lobby").consistent_read(lambda: [1, 2])
     assert (position.offset, taken) == (0, [1, 2])
 
 
 async def test_aconsistent_is_the_same(process: Process) -> None:
-    position, taken = await Room(room="lobby").aconsistent(lambda: [1, 2])
+    position, taken = await Room(room="lobby").aconsistent_read(lambda: [1, 2])
     assert (position.offset, taken) == (0, [1, 2])
 
 

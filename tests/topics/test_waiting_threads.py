@@ -123,7 +123,7 @@ def test_a_consistent_state_is_taken_where_the_transaction_is(parts: Runtime) ->
     other = Room(room="other")
     with transaction.atomic(using=parts.log.alias):
         LOBBY.publish(Posted(1))
-        assert async_to_sync(other.aconsistent)(waiting)[1] == 1
+        assert async_to_sync(other.aconsistent_read)(waiting)[1] == 1
 
 
 async def test_a_task_that_outlives_the_call_publishes_by_itself(parts: Runtime) -> None:
@@ -153,7 +153,7 @@ async def test_an_error_of_what_runs_there_passes(parts: Runtime) -> None:
 
     def view() -> None:
         try:
-            async_to_sync(LOBBY.aconsistent)(fail)
+            async_to_sync(LOBBY.aconsistent_read)(fail)
         finally:
             connections.close_all()
 

@@ -4,19 +4,16 @@ All of it may be done anywhere: in a view, a task, a command, an action. Inside 
 commits. Each of these raises :class:`~holdfast.log.base.LogError` when the log does not answer, and then nothing was done.
 """
 
-import asyncio
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Generic, TypeVar
-
-from django.core.exceptions import SynchronousOnlyOperation
 
 from holdfast.hub import runtime
 from holdfast.hub.control import Disconnect, Evict, Order, Recheck
 from holdfast.protocol.construction import shortened
 
 from .encoding import text_of
+from .event_loop import forbid_event_loop
 from .owner import canonical_key, owner_of_client, owner_of_key, written
 
 R = TypeVar("R")
@@ -165,20 +162,11 @@ def owner_of(method: str, user: Any) -> str:
 def _give(order: Order, *, instead: str) -> None:
     parts = runtime.current()
     if parts.log.blocking:
-        _forbid_event_loop(instead)
+        forbid_event_loop(
+            f"this waits for the log and cannot be used on an event loop; write: await {instead}"
+        )
     parts.control.give(order)
 
 
 async def _agive(order: Order) -> None:
     await runtime.current().control.agive(order)
-
-
-def _forbid_event_loop(instead: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):  # as Django's own check; notebooks set it
-        raise SynchronousOnlyOperation(
-            f"this waits for the log and cannot be used on an event loop; write: await {instead}"
-        )

@@ -1,7 +1,6 @@
 """What clients may call: methods of a topic with typed arguments."""
 
 import inspect
-import re
 import types
 import typing
 from collections.abc import Callable
@@ -12,11 +11,11 @@ import msgspec
 from holdfast.limits.base import Rate
 
 from .encoding import encode, unencodable, unsendable, vouches
+from .event import WIRE_NAME
 from .schema import Misfit, why_unreadable, why_unsupported
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
 _MARK = "__holdfast_action__"
 
 
@@ -128,7 +127,7 @@ class Action:
         self.once, self.timeout = options.once, options.timeout
         self.is_async = inspect.iscoroutinefunction(function)
         name: object = self.name
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not WIRE_NAME.fullmatch(name):
             raise TypeError(
                 f"{self._label}: {self.name!r} cannot be an action's name; use 1 to 100 of A-Z a-z 0-9 _ . : -"
             )

@@ -175,7 +175,7 @@ def _slow(topic: Any) -> Slow:
         return Slow.drop()
     if not isinstance(slow, Slow):
         raise TypeError(
-            f'{owner}.slow: {slow!r} is not a Slow; write slow = Slow.drop(), Slow.latest("symbol") or Slow.disconnect()'
+            f'{owner}.slow: {slow!r} is not a Slow; write slow = Slow.drop(), Slow.conflate("symbol") or Slow.disconnect()'
         )
     if topic.keep is not None and slow.rate is not None:
         raise TypeError(
@@ -187,7 +187,7 @@ def _slow(topic: Any) -> Slow:
             f"{owner}.slow: a topic with a keep serves slow clients from its log, so there is nothing to choose; leave slow "
             "out, or leave keep out for a topic that stores nothing"
         )
-    if slow.kind is Kind.LATEST:
+    if slow.kind is Kind.CONFLATE:
         for field in slow.key:
             _check_field(topic, field)
     return slow
@@ -201,7 +201,7 @@ def _check_field(topic: Any, field: str) -> None:
     renamed = next((found.encode_name for _, found in fields if found.name == field), None)
     known = ", ".join(dict.fromkeys(repr(found.encode_name) for _, found in fields)) or "none"
     way_out = f"it is called {renamed!r} on the wire" if renamed else f"their fields are: {known}"
-    raise TypeError(f"{topic.__name__}.slow: Slow.latest({field!r}): no event has such a field; {way_out}")
+    raise TypeError(f"{topic.__name__}.slow: Slow.conflate({field!r}): no event has such a field; {way_out}")
 
 
 def _actions(topic: type, base: type) -> Mapping[str, Action]:

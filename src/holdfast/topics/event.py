@@ -13,7 +13,7 @@ from .encoding import LARGEST, Unsendable, encode, unencodable, unsendable, vouc
 from .schema import Misfit, why_unreadable, why_unsupported
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
+WIRE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
 _RESERVED = ("decode", "encode")
 
 
@@ -43,7 +43,7 @@ class EventType(Explained):
             )
         event: Any = _structured(super().__new__, cls, class_name, bases, namespace, options)
         wire_name: Any = _wire_name(class_name) if name is None else name
-        if not isinstance(wire_name, str) or not _NAME.fullmatch(wire_name):
+        if not isinstance(wire_name, str) or not WIRE_NAME.fullmatch(wire_name):
             raise TypeError(
                 f"event {class_name}: {wire_name!r} cannot be its name on the wire; give it one of 1 to 100 characters "
                 f'out of A-Z a-z 0-9 _ . : -, as in: class {class_name}(Event, name="message.posted")'

@@ -1,12 +1,11 @@
 """Waiting until what this process has published has left it."""
 
 import asyncio
-import os
-
-from django.core.exceptions import SynchronousOnlyOperation
 
 from holdfast.hub import runtime
 from holdfast.stores.ending import EXIT_SECONDS
+
+from .event_loop import forbid_event_loop
 
 
 def flush(timeout: float = EXIT_SECONDS) -> bool:
@@ -21,8 +20,9 @@ def flush(timeout: float = EXIT_SECONDS) -> bool:
     other threads publish before it returns. It does not wait for events of a transaction that has not committed, which are
     not published yet, nor for what the backplane has given up as lost. Raises ``SynchronousOnlyOperation`` on an event loop.
     """
-    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):  # as Django's own check; notebooks set it
-        _forbid_event_loop()
+    forbid_event_loop(
+        "holdfast.flush() waits for what may have to happen on this event loop; write: await holdfast.aflush()"
+    )
     return _flush(timeout)
 
 
@@ -37,13 +37,3 @@ def _flush(timeout: float) -> bool:
         raise TypeError(f"flush(timeout={timeout!r}): expected a number of seconds, such as timeout=5")
     parts = runtime.built()
     return parts is None or parts.flush(timeout)
-
-
-def _forbid_event_loop() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise SynchronousOnlyOperation(
-        "holdfast.flush() waits for what may have to happen on this event loop; write: await holdfast.aflush()"
-    )

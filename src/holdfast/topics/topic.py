@@ -4,16 +4,12 @@ A topic is a class, and each thing that it stands for is an instance: ``Room(roo
 ``rooms/lobby``. An instance is a cheap value and holds no connection: make one wherever you need one.
 """
 
-import asyncio
 import inspect
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, ClassVar, Never, Self, TypeVar
-
-from django.core.exceptions import SynchronousOnlyOperation
 
 from holdfast.backplane.groups import group_name
 from holdfast.hub import runtime
@@ -27,6 +23,7 @@ from .access import Access, of_topic
 from .caller import Caller, client_of
 from .declaration import Declaration, read
 from .event import Event
+from .event_loop import forbid_event_loop
 from .keep import Keep
 from .presence import Member, Presence
 from .routes import Match
@@ -158,17 +155,6 @@ class Topic(Access):
         when it would have to wait for the log on an event loop: use :meth:`apublish` there.
         """
         of_topic("publish", self)
-        self.publish_many(events, exclude=exclude)
-
-    async def apublish(self, *events: Event, exclude: Caller | str | None = None) -> None:
-        """As :meth:`publish`, for ``async`` code. Django has no transactions there, except when a thread waits for this code in
-        ``async_to_sync`` inside ``atomic()``: then the events are sent only if that commits."""
-        of_topic("apublish", self)
-        await self.apublish_many(events, exclude=exclude)
-
-    def publish_many(self, events: Iterable[Event], *, exclude: Caller | str | None = None) -> None:
-        """As :meth:`publish`, for many at once: they are written together and keep their order."""
-        of_topic("publish_many", self)
         runs = self._drafts("publish", events, exclude)
         if any(durable for durable, _ in runs):
             self._forbid_event_loop("publish(…)", "apublish(…)")
@@ -176,9 +162,10 @@ class Topic(Access):
         for durable, drafts in runs:
             publisher.publish(drafts, durable=durable)
 
-    async def apublish_many(self, events: Iterable[Event], *, exclude: Caller | str | None = None) -> None:
-        """As :meth:`publish_many`, for ``async`` code."""
-        of_topic("apublish_many", self)
+    async def apublish(self, *events: Event, exclude: Caller | str | None = None) -> None:
+        """As :meth:`publish`, for ``async`` code. Django has no transactions there, except when a thread waits for this code in
+        ``async_to_sync`` inside ``atomic()``: then the events are sent only if that commits."""
+        of_topic("apublish", self)
         publisher = runtime.current().publisher
         for durable, drafts in self._drafts("apublish", events, exclude):
             await publisher.apublish(drafts, durable=durable)
@@ -187,11 +174,6 @@ class Topic(Access):
         self, method: str, events: Iterable[Event], exclude: Caller | str | None
     ) -> list[tuple[bool, list[Draft]]]:
         """Check the events and cut them into runs that are all durable or all ephemeral."""
-        if not isinstance(events, Iterable):
-            raise TypeError(
-                f"{type(self).__name__}.{method}_many: expected several events, got {shortened(events)}; write "
-                f"{type(self).__name__}.{method}_many([MessagePosted(…), …])"
-            )
         excluded = "" if exclude is None else client_of(f"{type(self).__name__}.{method}", exclude)
         checked = [(self._stores(method, event), self._draft(event, excluded)) for event in events]
         return [
@@ -215,7 +197,7 @@ class Topic(Access):
             what = f"the class {event.__name__}" if isinstance(event, type) else shortened(event)
             example = f"{event.__name__}(…)" if isinstance(event, type) else "MessagePosted(…)"
             several = (
-                f", or for a list of them {owner}.{method}_many([…])"
+                f", or for a list of them {owner}.{method}(*events)"
                 if isinstance(event, list | tuple)
                 else ""
             )
@@ -231,13 +213,7 @@ class Topic(Access):
         return self.declared.durable and kind.__durable__
 
     def _forbid_event_loop(self, method: str, instead: str, waits_for: str = "the log") -> None:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        if os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
-            return  # as Django's own check; notebooks set it
-        raise SynchronousOnlyOperation(
+        forbid_event_loop(
             f"{self!r}: {method} waits for {waits_for} and cannot be used on an event loop; write: await {instead}"
         )
 
@@ -300,26 +276,26 @@ class Topic(Access):
         self._need_log("aposition")
         return await in_waiting_thread(self._head, partial(runtime.current().log_threads.run, self._head))
 
-    def consistent(self, take: Callable[[], T]) -> tuple[Position, T]:
+    def consistent_read(self, take: Callable[[], T]) -> tuple[Position, T]:
         """Call ``take`` and return its value with the position that agrees with it exactly.
 
         For a view whose page must neither miss an event nor show it twice::
 
-            position, messages = room.consistent(lambda: list(Message.objects.filter(room="lobby")))
+            position, messages = room.consistent_read(lambda: list(Message.objects.filter(room="lobby")))
 
         ``take`` runs in a transaction of the log's database and should only read, at once: a queryset that it returns
         is evaluated later, when it is too late, so make it a ``list``.
         """
-        self._need_log("consistent")
-        self._need_function("consistent", take)
-        self._forbid_event_loop("consistent(…)", "aconsistent(…)")
+        self._need_log("consistent_read")
+        self._need_function("consistent_read", take)
+        self._forbid_event_loop("consistent_read(…)", "aconsistent_read(…)")
         parts = runtime.current()
         return parts.log.exactly(self._name, take, parts.publisher.spread)
 
-    async def aconsistent(self, take: Callable[[], T]) -> tuple[Position, T]:
-        """As :meth:`consistent`, for ``async`` code; ``take`` is an ordinary function and runs in a thread."""
-        self._need_log("aconsistent")
-        self._need_function("aconsistent", take)
+    async def aconsistent_read(self, take: Callable[[], T]) -> tuple[Position, T]:
+        """As :meth:`consistent_read`, for ``async`` code; ``take`` is an ordinary function and runs in a thread."""
+        self._need_log("aconsistent_read")
+        self._need_function("aconsistent_read", take)
         parts = runtime.current()
         exactly = partial(parts.log.exactly, self._name, take, parts.publisher.spread)
         return await in_waiting_thread(exactly, partial(parts.threads.run, exactly))
