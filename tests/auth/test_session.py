@@ -1,4 +1,4 @@
-"""Who opens a connection, by the session that the handshake's cookie names."""
+"""Sessions: the identity of a handshake by its cookie, and the answer to a handshake that is refused."""
 
 import asyncio
 from collections.abc import Iterator
@@ -87,13 +87,13 @@ def test_a_session_is_its_users(engine: str, together: int) -> None:
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_an_unknown_session_is_nobodys(engine: str, together: int) -> None:
+def test_an_unknown_session_is_anonymous(engine: str, together: int) -> None:
     found = sessions.find(["nosuchsession0000000000000000000", sign_in(make_user())][:together])[0]
     assert isinstance(found, sessions.Found)
     assert found.user == AnonymousUser()
 
 
-def test_an_expired_session_is_nobodys(engine: str) -> None:
+def test_an_expired_session_is_anonymous(engine: str) -> None:
     if "signed_cookies" in engine:
         pytest.skip("it has one age for all sessions, that of their cookie")
     ada = make_user()
@@ -124,7 +124,7 @@ def test_a_session_from_before_the_secret_key_changed_still_holds_under_its_old_
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_a_deactivated_user_is_nobody(engine: str, together: int) -> None:
+def test_the_session_of_a_deactivated_user_is_anonymous(engine: str, together: int) -> None:
     ada = make_user()
     key = sign_in(ada)
     ada.is_active = False
@@ -133,14 +133,14 @@ def test_a_deactivated_user_is_nobody(engine: str, together: int) -> None:
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_a_deleted_user_is_nobody(engine: str, together: int) -> None:
+def test_the_session_of_a_deleted_user_is_anonymous(engine: str, together: int) -> None:
     ada = make_user()
     key = sign_in(ada)
     ada.delete()
     assert set(users(*[key] * together)) == {AnonymousUser()}
 
 
-def test_a_session_of_a_backend_that_was_removed_is_nobodys(db: None) -> None:
+def test_a_session_of_a_removed_backend_is_anonymous(db: None) -> None:
     assert users(sign_in(make_user(), backend=PICKY)) == [AnonymousUser()]
 
 
@@ -153,7 +153,7 @@ def test_sessions_in_the_database_are_read_together(db: None) -> None:
 
 
 @override_settings(AUTHENTICATION_BACKENDS=[PICKY])
-def test_a_backend_with_a_rule_of_its_own_is_asked_and_its_error_is_one_sessions_only(db: None) -> None:
+def test_an_error_of_a_custom_backend_affects_one_session_only(db: None) -> None:
     ada, thirteenth = make_user(), make_user("mallory", pk=13)
     found = users(sign_in(thirteenth, backend=PICKY), sign_in(ada, backend=PICKY))
     assert isinstance(found[0], LookupError)
@@ -161,9 +161,7 @@ def test_a_backend_with_a_rule_of_its_own_is_asked_and_its_error_is_one_sessions
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_a_session_from_before_the_user_model_changed_is_an_error_for_itself_only(
-    engine: str, together: int
-) -> None:
+def test_a_session_from_before_the_user_model_changed_fails_alone(engine: str, together: int) -> None:
     ada = make_user()
     found = users(*[sign_in(ada, pk="86b8a5a0-4a4a-4d3c-8f1e-2f1a7d5d3d11"), sign_in(ada)][:together])
     assert isinstance(found[0], ValidationError)
@@ -255,18 +253,18 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     made.threads.close()
 
 
-async def test_who_brings_no_session_is_anonymous_and_costs_no_thread(door: Door) -> None:
+async def test_a_handshake_without_a_session_is_anonymous_and_uses_no_thread(door: Door) -> None:
     assert await door.come("theme=dark") == AnonymousUser()
     assert door.visits == 0
 
 
-async def test_a_user_whom_another_middleware_found_stays(door: Door) -> None:
+async def test_a_user_found_by_another_middleware_stays(door: Door) -> None:
     assert await door.come("sessionid=abc", user="robot") == "robot"
     assert door.visits == 0
 
 
 @pytest.mark.django_db(transaction=True, databases=["default"])
-def test_those_who_come_together_are_read_together(door: Door) -> None:
+def test_sessions_of_simultaneous_handshakes_are_read_together(door: Door) -> None:
     keys = [sign_in(make_user(f"user{number}")) for number in range(30)]
 
     async def come() -> None:
@@ -280,7 +278,7 @@ def test_those_who_come_together_are_read_together(door: Door) -> None:
 
 
 @pytest.mark.django_db(transaction=True, databases=["default"])
-def test_one_who_leaves_during_the_handshake_disturbs_nobody(door: Door) -> None:
+def test_a_client_that_leaves_during_its_handshake_does_not_disturb_another(door: Door) -> None:
     key = sign_in(make_user())
 
     async def come() -> Any:
@@ -320,7 +318,7 @@ async def test_a_session_asked_for_while_the_last_reads_end_is_read_too(
     assert await late == "c"
 
 
-def test_a_store_that_fails_is_an_error_for_everybody_who_asked(
+def test_an_error_of_the_store_reaches_every_handshake_of_the_batch(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(keys: Any) -> Any:
@@ -367,7 +365,7 @@ def sessions_in(settings: Any, cache: dict[str, Any]) -> None:
 
 @pytest.mark.django_db(transaction=True, databases=["postgres"])
 @override_settings(DATABASE_ROUTERS=[f"{__name__}.ToPostgres"])
-def test_a_cookie_that_postgresql_cannot_take_fails_nobody_elses_handshake(door: Door) -> None:
+def test_a_cookie_that_postgresql_cannot_store_fails_no_other_handshake(door: Door) -> None:
     key = sign_in(make_user())
 
     async def come() -> list[Any]:
@@ -380,7 +378,7 @@ def test_a_cookie_that_postgresql_cannot_take_fails_nobody_elses_handshake(door:
 
 
 @pytest.mark.parametrize("bad", IMPOSSIBLE, ids=ascii)
-def test_a_key_that_django_cannot_have_made_is_nobodys_and_no_store_is_asked(engine: str, bad: str) -> None:
+def test_a_key_that_django_cannot_have_made_is_anonymous_and_no_store_is_asked(engine: str, bad: str) -> None:
     if "signed_cookies" in engine and len(bad) == 300:
         pytest.skip("a cookie may be as long as that, and no store is asked for it anyway")
     ada = make_user()
@@ -391,7 +389,7 @@ def test_a_key_that_django_cannot_have_made_is_nobodys_and_no_store_is_asked(eng
 
 
 @pytest.mark.parametrize("bad", IMPOSSIBLE, ids=ascii)
-def test_a_cache_that_refuses_a_key_refuses_nobody_else(db: None, settings: Any, bad: str) -> None:
+def test_a_key_that_the_cache_refuses_fails_no_other_session(db: None, settings: Any, bad: str) -> None:
     sessions_in(settings, {"BACKEND": f"{__name__}.StrictCache", "LOCATION": "strict"})
     ada = make_user()
     assert users(bad, sign_in(ada)) == [AnonymousUser(), ada]
@@ -422,7 +420,7 @@ def test_an_entry_of_the_cache_that_cannot_be_read_fails_alone(db: None, setting
     assert isinstance(found[1], Exception)
 
 
-def test_a_user_whose_row_cannot_be_read_is_an_error_for_itself_only(db: None) -> None:
+def test_a_user_whose_row_cannot_be_read_fails_alone(db: None) -> None:
     ada, odd = make_user(), make_user("odd")
     odd.pk = "not a number"
     first, failed, last = revalidate([Identity(user=user) for user in (ada, odd, make_user("ben"))])

@@ -1,4 +1,4 @@
-"""Users are named by their primary keys, of whatever type these are, by one text everywhere."""
+"""Primary keys of users, of any type: one text names a user everywhere."""
 
 import asyncio
 import uuid
@@ -214,7 +214,9 @@ def test_a_session_finds_its_user(user: Any, model: Any, pk: Any, text: str) -> 
 
 
 @each_key
-def test_it_is_found_out_what_has_become_of_a_user(user: Any, model: Any, pk: Any, text: str) -> None:
+def test_revalidation_notices_an_inactive_and_a_deleted_user(
+    user: Any, model: Any, pk: Any, text: str
+) -> None:
     identities = [
         Identity(user=user),
         Identity(user=user, session_key=sign_in(user)),
@@ -228,7 +230,7 @@ def test_it_is_found_out_what_has_become_of_a_user(user: Any, model: Any, pk: An
 
 
 @each_key
-def test_every_way_to_name_a_user_is_one_owner(user: Any, model: Any, pk: Any, text: str) -> None:
+def test_every_way_to_name_a_user_gives_the_same_owner(user: Any, model: Any, pk: Any, text: str) -> None:
     owner = Caller(identity=Identity(user=user), client="c", connection_id="s").owner
     assert {owner_of("evict", way) for way in ways(user)} == {owner}
     assert len(owner) <= 255  # the column of calls' keys
@@ -248,7 +250,7 @@ def test_me_and_text_can_be_made_of_a_user(user: Any, model: Any, pk: Any, text:
 
 
 @each_key
-def test_orders_signals_calls_and_members_know_the_user(
+def test_commands_signals_calls_and_members_name_the_user_alike(
     user: Any, model: Any, pk: Any, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     orders: list[Order] = []

@@ -1,4 +1,4 @@
-"""What Django's code is full of can be sent, and what a browser cannot read is refused with its place, wherever it is sent."""
+"""Encoding: values common in Django's code can be sent; values that a browser cannot read are refused, with their place."""
 
 import base64
 import json
@@ -184,7 +184,7 @@ async def test_a_result_a_snapshot_and_presence_data_hold_it(make: Callable[[], 
 
 
 @unsendable
-def test_an_event_refuses_it_and_names_the_field(value: Any, place: str, why: str) -> None:
+def test_an_event_refuses_an_unreadable_value_and_names_the_field(value: Any, place: str, why: str) -> None:
     dot = "" if not place or place.startswith("[") else "."
     with pytest.raises((TypeError, ValueError)) as raised:
         Anything(value).encode()

@@ -1,4 +1,4 @@
-"""Slips in the use of public classes and functions: the error names the class, what was given, and what to write."""
+"""Mistakes in the use of public classes and functions: the error names the class, the value, and what to write."""
 
 import inspect
 import types
@@ -147,7 +147,7 @@ def test_every_value_that_a_project_makes_itself_explains_what_it_takes() -> Non
     }
 
 
-def test_an_error_of_an_events_own_is_left_as_it_is() -> None:
+def test_an_error_raised_by_an_event_class_itself_stays_unchanged() -> None:
     class Sized(Event):
         size: int
 

@@ -1,4 +1,4 @@
-"""Topic.slow: what a topic that stores nothing does about clients that do not read."""
+"""Topic.slow: the policy of a topic without a log for clients that do not read."""
 
 from typing import Any
 
@@ -38,12 +38,12 @@ def test_without_a_choice_the_oldest_events_are_dropped() -> None:
         Slow.disconnect(),
     ],
 )
-def test_a_topic_says_what_it_wants(slow: Slow) -> None:
+def test_a_topic_declares_its_policy_for_slow_clients(slow: Slow) -> None:
     assert declare(slow).declared.slow == slow
 
 
 @pytest.mark.parametrize("wrong", ["drop", Slow.drop, Slow, 5])
-def test_what_is_no_slow_is_refused_with_the_way_out(wrong: Any) -> None:
+def test_a_value_that_is_no_slow_is_refused_with_the_way_out(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"^Ticker\.slow: .* is not a Slow; write slow = Slow\.drop\(\)"):
         declare(wrong)
 

@@ -1,4 +1,4 @@
-"""What a type checker says to the people who write topics."""
+"""Type checkers: what mypy reports in a module with topics."""
 
 import os
 import subprocess
