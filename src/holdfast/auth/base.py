@@ -4,20 +4,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from django.contrib.auth.models import AnonymousUser
 from django.http import QueryDict
 from django.utils import timezone
 
+from holdfast.protocol.construction import Explained
 from holdfast.topics.owner import owner_of_key, user_id
 
 NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
 
 
 # gc=False: nothing that an identity holds refers back to it, and a process holds one for each connection.
-class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, gc=False):
     """The identity of a connection: its user, and the facts of its handshake that a rule may need.
 
     ``user`` is Django's user, or an ``AnonymousUser``. ``session_key`` is the key of the session that named the user;
@@ -30,6 +31,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     the URL, without the question mark. A client can send any host that ``ALLOWED_HOSTS`` allows, and any query: use them to
     narrow a rule, never as proof of who the client is.
     """
+
+    __example__: ClassVar[str] = 'Identity(user=user, claims={"scope": "read"})'
 
     user: Any
     session_key: str | None = None
