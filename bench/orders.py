@@ -27,6 +27,7 @@ settings.configure(
 django.setup()
 
 from holdfast import Topic  # noqa: E402 - Django forbids it any earlier
+from holdfast.auth.base import Identity  # noqa: E402
 from holdfast.connections.connection import Connection  # noqa: E402
 from holdfast.control.commands import ControlCommand, Disconnect, Evict, Recheck  # noqa: E402
 from holdfast.protocol.codec import JSON  # noqa: E402
@@ -76,7 +77,9 @@ async def fill(process: Process, count: int) -> None:
     hub = await process.runtime.hub()
     for number in range(count):
         sink: Any = Nowhere()
-        connection = Connection(process.service, hub, sink, JSON, user=User(number), session_key="k" * 32)
+        connection = Connection(
+            process.service, hub, sink, JSON, Identity(user=User(number), session_key="k" * 32)
+        )
         connection.receive('{"type":"join","ref":1,"topic":"rooms/1"}')
         if number % 100 == 0:
             await asyncio.sleep(0)

@@ -58,6 +58,7 @@ async def written(presence: Any) -> None:
 
 async def measure(size: int, client: Any) -> None:
     from holdfast import Presence, Topic, wiring
+    from holdfast.auth.base import Identity
     from holdfast.connections.connection import Connection
     from holdfast.protocol import codec
     from holdfast.topics.registry import registry
@@ -78,7 +79,7 @@ async def measure(size: int, client: Any) -> None:
         connections = []
         for number in range(size):
             user = SimpleNamespace(pk=number, is_authenticated=True)
-            connection = Connection(service, hub, Nowhere(), chosen, user=user)
+            connection = Connection(service, hub, Nowhere(), chosen, Identity(user=user))
             connection.receive('{"type":"hello","payload":{}}')
             connection.receive(f'{{"type":"join","ref":1,"topic":"rooms/{number % TOPICS}"}}')
             connections.append(connection)

@@ -42,7 +42,7 @@ class Quotes(Topic):
 
     route = "quotes/<slug:feed>"
     events = [Tick]
-    slow = Slow.latest("symbol")
+    slow = Slow.conflate("symbol")
 
     async def may_join(self, user: Any) -> bool:
         return True
@@ -61,9 +61,9 @@ class Quotes(Topic):
 
 class Quotes10(Quotes):
     route = "quotes10/<slug:feed>"
-    slow = Slow.latest("symbol", rate="10/s")
+    slow = Slow.conflate("symbol", rate="10/s")
 
 
 class Quotes2(Quotes):
     route = "quotes2/<slug:feed>"
-    slow = Slow.latest("symbol", rate="2/s")
+    slow = Slow.conflate("symbol", rate="2/s")

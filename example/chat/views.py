@@ -27,7 +27,7 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
     topic = live.Room(room=slug)
     # The messages and the position from which the browser goes on belong to the same instant, so that nothing posted
     # between rendering and joining is missed or shown twice.
-    position, page = topic.consistent(lambda: history.page(room))
+    position, page = topic.consistent_read(lambda: history.page(room))
     return render(
         request,
         "chat/room.html",

@@ -8,6 +8,7 @@ This module is what users import from, and the map of the house. Imports point d
     server        a WebSocket server for Uvicorn that writes prepared frames straight to the transport
     transports    WebSocket, server-sent events, polling: thin shells around a connection
     connections   one connection's life: drives its session, speaks to topics and the hub
+    auth          who a client is: the authenticator interface, sessions, tokens, and the origins that may connect
     topics        what users write against: Topic, Event, Keep, action, and the registry of routes
     runtime       one process's parts, put together
     control       commands that revoke access in every process
@@ -28,6 +29,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from holdfast.auth.base import Identity
     from holdfast.protocol.positions import Position
     from holdfast.streams.slow import Slow
     from holdfast.threads.handler_context import HandlerInfo
@@ -49,6 +51,7 @@ _DEFINED_IN: dict[str, str] = {
     "Caller": "holdfast.topics.caller",
     "Event": "holdfast.topics.event",
     "HandlerInfo": "holdfast.threads.handler_context",
+    "Identity": "holdfast.auth.base",
     "Keep": "holdfast.topics.keep",
     "Member": "holdfast.topics.presence",
     "Position": "holdfast.protocol.positions",
@@ -71,6 +74,7 @@ __all__ = [
     "Caller",
     "Event",
     "HandlerInfo",
+    "Identity",
     "Keep",
     "Member",
     "Position",

@@ -36,8 +36,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings as django_settings
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from . import origins, wiring
-from .authentication import SessionAuthentication, session_key
+from . import wiring
+from .auth import origins
+from .auth.session import session_key
 from .conf import settings
 from .transports.origin import OriginCheck
 from .transports.readiness import Readiness
@@ -86,9 +87,7 @@ def live_urlpatterns() -> list[Any]:
 
 
 def _live(prefix: str = "") -> Any:
-    live: Any = SessionAuthentication(
-        LiveWebSocket(wiring.service), lambda: wiring.service().runtime.session_threads
-    )
+    live: Any = LiveWebSocket(wiring.service)
     return path(f"{prefix}{settings().path}ws", live)
 
 

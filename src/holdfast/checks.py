@@ -11,7 +11,9 @@ from django.db import connections
 from django.db.models import CompositePrimaryKey
 from django.utils.module_loading import import_string
 
-from . import conf, installation, origins, wiring
+from . import conf, installation, wiring
+from .auth import origins
+from .auth.base import Authenticator
 from .backends import unmakeable
 from .backplane.base import Backplane
 from .backplane.layers import is_in_memory
@@ -27,6 +29,7 @@ TAG = "holdfast"
 LOGS = ("database", "memory", "redis")
 BACKPLANES = ("auto", "channels", "local", "memory", "redis")
 PRESENCES = ("auto", "memory", "redis")
+AUTHENTICATORS = ("session",)
 
 SQLITE_OPTIONS = (
     '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, '
@@ -55,8 +58,15 @@ def check_settings(**kwargs: Any) -> Sequence[CheckMessage]:
         messages += _loads(
             "PRESENCE", settings.presence, PRESENCES, lambda found: _is_subclass(found, PresenceStore)
         )
-    if settings.token_user is not None:
-        messages += _loads("TOKEN_USER", settings.token_user, (), callable)
+    if settings.authenticator not in AUTHENTICATORS:
+        messages += _loads(
+            "AUTHENTICATOR",
+            settings.authenticator,
+            AUTHENTICATORS,
+            lambda found: _is_subclass(found, Authenticator),
+        )
+    if settings.token_authenticator is not None:
+        messages += _loads("TOKEN_AUTHENTICATOR", settings.token_authenticator, (), callable)
     if settings.handler_context is not None:
         messages += _loads("HANDLER_CONTEXT", settings.handler_context, (), callable)
     return messages
@@ -70,6 +80,7 @@ def _loads(
     key: str, path: str, names: Sequence[str], fits: Callable[[object], bool]
 ) -> Iterator[CheckMessage]:
     kinds = {
+        "AUTHENTICATOR": "a subclass of holdfast.auth.base.Authenticator",
         "LOG": "a subclass of holdfast.log.base.Log",
         "BACKPLANE": "a subclass of holdfast.backplane.base.Backplane",
         "PRESENCE": "a subclass of holdfast.presence.base.PresenceStore",
@@ -314,12 +325,12 @@ def check_users(**kwargs: Any) -> Sequence[CheckMessage]:
     missing = [
         name for name in ("django.contrib.auth", "django.contrib.sessions") if not apps.is_installed(name)
     ]
-    if not missing or settings.token_user is not None:
+    if not missing or settings.token_authenticator is not None:
         return []
     return [
         Warning(
             f"INSTALLED_APPS lacks {' and '.join(missing)}, so every connection is anonymous.",
-            hint=f'Add them, or say with {conf.NAME} = {{"TOKEN_USER": "accounts.tokens.user"}} whom a token belongs to.',
+            hint=f'Add them, or say with {conf.NAME} = {{"TOKEN_AUTHENTICATOR": "accounts.tokens.user"}} whom a token belongs to.',
             id="holdfast.W007",
         )
     ]

@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from msgspec import Meta
 
-from holdfast import origins
+from holdfast.auth import origins
 from holdfast.limits.base import Rate
 from holdfast.stores.address import BadUrl, RedisAddress
 from holdfast.topics.schema import Misfit
@@ -102,9 +102,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``"https://app.example.com"``, or ``"https://*.example.com"`` for a domain and all its subdomains. ``None``: only those
     whose host is in ``ALLOWED_HOSTS``. ``("*",)``: any."""
 
-    token_user: Annotated[str, Meta(min_length=1)] | None = None
-    """The dotted path of a function, ``def`` or ``async def``, that takes the token of a ``hello`` and returns its user, or
-    ``None`` if it is not valid. ``None``: there are no tokens, cookies say who it is."""
+    authenticator: Annotated[str, Meta(min_length=1)] = "session"
+    """Finds out who opens a connection, and at each re-check whether that still holds: ``"session"`` (the session of the
+    handshake's cookie), or the dotted path of a subclass of ``holdfast.auth.base.Authenticator`` (with options as for
+    ``LOG``)."""
+
+    token_authenticator: Annotated[str, Meta(min_length=1)] | None = None
+    """The dotted path of a function, ``def`` or ``async def``, that takes the token of a ``hello`` and returns its user, a
+    ``holdfast.Identity`` (a user with claims or an expiry), or ``None`` if the token is not valid. ``None``: tokens go to
+    ``AUTHENTICATOR``, and ``"session"`` accepts none."""
 
     handler_context: Annotated[str, Meta(min_length=1)] | None = None
     """The dotted path of a function that takes a ``holdfast.HandlerInfo`` and returns a context manager. It is entered around
@@ -148,7 +154,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     unknown: bool = False
 
 
-BACKENDS = ("LOG", "BACKPLANE", "PRESENCE")
+BACKENDS = ("LOG", "BACKPLANE", "PRESENCE", "AUTHENTICATOR")
 """The settings that name a backend, which may have options."""
 
 _FIELDS = {field.name.upper(): field for field in msgspec.structs.fields(Settings)}

@@ -51,7 +51,9 @@ def _most_connections(pool: Any) -> int:
 
 
 def _has_async_handlers(settings: conf.Settings) -> bool:
-    if settings.token_user is not None and iscoroutinefunction(_imported(settings.token_user)):
+    if settings.token_authenticator is not None and iscoroutinefunction(
+        _imported(settings.token_authenticator)
+    ):
         return True
     return any(_is_async(topic) for topic in registry.topics())
 

@@ -1,11 +1,12 @@
-"""What Django tells of users counts at once for their live connections, unless ``HOLDFAST["WATCH_USERS"]`` is off.
+"""Receivers of Django's signals about users, which revoke live connections at once, unless ``HOLDFAST["WATCH_USERS"]`` is off.
 
-A logout, or a login as another user, ends the connections of that session; a deleted user's all end; a new password, a deactivation and a change of
-rights make every server look again at the connections of those whom it concerns. What goes past the signals (``update()``
-on a queryset, a session deleted by hand) the scheduled look finds.
+A logout, or a login as another user, ends the connections of that session. The deletion of a user ends all of the user's
+connections. A new password, a deactivation or a change of rights makes every server re-check the connections of the users
+concerned. Changes that send no signal (``update()`` on a queryset, a session deleted by hand) are found by the scheduled
+re-check.
 
-The receivers run inside other people's requests and transactions. So none of them raises, and none leaves a transaction
-unusable: an error is logged, and the scheduled look finds what was missed.
+The receivers run inside the requests and transactions of other code. Therefore none of them raises, and none leaves a
+transaction unusable: an error is logged, and the scheduled re-check finds the change.
 """
 
 import logging
@@ -35,14 +36,14 @@ WATCHED = ("password", "is_active", "is_staff", "is_superuser")
 REMEMBERED = "_holdfast_watched"
 
 MANY = 1000
-"""With more members than this in a group, everybody is asked about instead of each of them."""
+"""Members of a group above which all connections are re-checked, instead of those of each member."""
 
 COOKIES = "django.contrib.sessions.backends.signed_cookies"
 
 
 def connect() -> None:
-    """Listen to the signals. Only those of the models that matter: a listener to all deletions would make every
-    ``delete()`` of the project slower."""
+    """Connect the receivers, only to the models concerned: a receiver of all deletions would slow down every ``delete()`` of
+    the project."""
     if not apps.is_installed("django.contrib.auth"):
         return
     from django.contrib.auth import get_user_model
@@ -67,7 +68,7 @@ def _listen(signal: ModelSignal, receiver: Callable[..., None], sender: type[Mod
 
 
 def harmless(receiver: Callable[..., None]) -> Callable[..., None]:
-    """Make ``receiver`` log what it raises."""
+    """Make ``receiver`` log its exceptions instead of raising them."""
 
     @wraps(receiver)
     def harmless_receiver(sender: Any, **kwargs: Any) -> None:
@@ -75,8 +76,8 @@ def harmless(receiver: Callable[..., None]) -> Callable[..., None]:
             receiver(sender, **kwargs)
         except Exception:
             logger.exception(
-                "live connections were not told of %s of %s: what has changed for them is found by the next scheduled"
-                " re-check (REAUTHORIZE_SECONDS)",
+                "live connections could not be revoked after the signal %s of %s; the next scheduled re-check"
+                " (REAUTHORIZE_SECONDS) finds the change",
                 receiver.__name__,
                 getattr(sender, "__qualname__", sender),
             )
@@ -89,25 +90,23 @@ def harmless(receiver: Callable[..., None]) -> Callable[..., None]:
 
 @harmless
 def logged_out(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
-    """The session ends with this, and its connections. Other devices of the user stay."""
+    """End the connections of the session. The user's other devices stay connected."""
     session = getattr(request, "session", None)
     if user is None or session is None:
         return
     owner = owner_of_key(user.pk)
     if django_settings.SESSION_ENGINE == COOKIES:
-        _order(
-            Disconnect(owner=owner, gone=True)
-        )  # nothing on the server tells one such session from another
+        _order(Disconnect(owner=owner, gone=True))  # the server cannot tell such sessions apart
     elif session.session_key is not None:
         _order(EndSession(owner=owner, session=fingerprint(session.session_key)))
 
 
 @harmless
 def logged_in(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
-    """A login over the session of another user, or one from before a new password, has ended that session.
+    """End the connections of the session that a login has replaced: that of another user, or one from before a new password.
 
-    Django has emptied it by now (``flush``), so that it has no key; the request's cookie still has the old one. A login over
-    an anonymous session, or once more as the same user, has a key here, and ends nothing.
+    Django has emptied that session already (``flush``), so that it has no key; the request's cookie still has the old key. After
+    a login over an anonymous session, or once more as the same user, the session has a key here, and nothing ends.
     """
     session = getattr(request, "session", None)
     before = getattr(request, "COOKIES", {}).get(django_settings.SESSION_COOKIE_NAME)
@@ -123,7 +122,7 @@ def logged_in(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
 
 @harmless
 def remember(sender: Any, instance: Model, **kwargs: Any) -> None:
-    """Note what the user was like when the row was read."""
+    """Note the watched fields of a user when the row is read."""
     instance.__dict__[REMEMBERED] = _watched(instance)
 
 
@@ -155,7 +154,7 @@ def deleted(sender: Any, instance: Model, using: str, **kwargs: Any) -> None:
 
 
 def _watched(user: Model) -> dict[str, Any]:
-    """The fields as they are on the instance; those that were not read are left out."""
+    """Return the watched fields of the instance, without those that were not read."""
     values = user.__dict__
     return {name: values[name] for name in WATCHED if name in values}
 
@@ -173,13 +172,13 @@ def rights_changed(
     using: str,
     **kwargs: Any,
 ) -> None:
-    """A user's groups or permissions, seen from either end."""
+    """Re-check users whose groups or permissions have changed, from either end of the relation."""
     if not reverse:
         if action in ("post_add", "post_remove", "post_clear"):
             _recheck([instance.pk], using)
     elif action in ("post_add", "post_remove"):
         _recheck(pk_set or (), using)
-    elif action == "pre_clear":  # afterwards nobody knows who it was; the order waits for the same commit
+    elif action == "pre_clear":  # afterwards the members are unknown; the command waits for the same commit
         members: Any = instance
         _recheck(_read(members.user_set.using(using).values_list("pk", flat=True)[: MANY + 1], using), using)
 
@@ -194,7 +193,7 @@ def group_changed(
     using: str,
     **kwargs: Any,
 ) -> None:
-    """A group's permissions, seen from either end."""
+    """Re-check the members of groups whose permissions have changed, from either end of the relation."""
     if action not in ("post_add", "post_remove", "pre_clear" if reverse else "post_clear"):
         return
     from django.contrib.auth.models import Group
@@ -222,7 +221,7 @@ def _recheck_members(group: Any, groups: Iterable[Any], using: str) -> None:
 
 
 def _read(keys: Iterable[Any], using: str) -> list[Any]:
-    """The result of a query of ours, an error in which leaves the caller's transaction as it was."""
+    """Return the result of a query. An error in it leaves the caller's transaction as it was."""
     if will_roll_back(using):
         return []
     with apart(using):
@@ -238,11 +237,11 @@ def _recheck(users: Iterable[Any], using: str) -> None:
         _order(Recheck(owners=None if len(owners) > MANY else owners), using=using)
 
 
-# ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _order(order: ControlCommand, *, using: str | None = None) -> None:
-    """Give the order with the transaction of the log's database, or after that of another one."""
+    """Issue the command with the transaction of the log's database, or after that of another database."""
     if not settings().watch_users:
         return
     if using is None or using == runtime.current().log.alias:

@@ -1,12 +1,10 @@
 """Where the parts are put together, and nowhere else: from the settings to the objects of a process."""
 
-import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -14,11 +12,13 @@ from django.utils.module_loading import import_string
 
 from . import installation
 from . import runtime as runtimes
+from .auth.base import Authenticator
+from .auth.session import SessionAuthenticator
+from .auth.token import TokenAuthenticator
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
-from .connections.reauthorize import Identify, believe
-from .connections.service import Authenticate, Policy, Service
+from .connections.service import Policy, Service
 from .extras import Want
 from .hub.hub import Timing
 from .limits.base import Limiter
@@ -270,8 +270,7 @@ def build_service(
         registry=registry,
         limiter=limiter or MemoryLimiter(),
         policy=policy or policy_of(chosen),
-        authenticate=_authenticator(chosen.token_user, runtime),
-        identify=_identifier(),
+        authenticator=build_authenticator(chosen),
     )
 
 
@@ -295,26 +294,15 @@ def policy_of(chosen: Settings) -> Policy:
     )
 
 
-def _identifier() -> Identify:
-    if not apps.is_installed("django.contrib.auth"):
-        return believe
-    from .identity import identify
-
-    return identify
-
-
-def _authenticator(path: str | None, runtime: Runtime) -> Authenticate | None:
-    if path is None:
-        return None
-    find: Any = import_string(path)
-    handle: Any = (
-        runtime.threads.handle_async if inspect.iscoroutinefunction(find) else runtime.threads.handle
-    )
-
-    async def authenticate(token: str, host: str | None) -> Any:
-        return await handle(HandlerInfo(host=host), find, token)
-
-    return authenticate
+def build_authenticator(chosen: Settings) -> Authenticator:
+    authenticator: Authenticator
+    if chosen.authenticator == "session":
+        authenticator = SessionAuthenticator()
+    else:
+        authenticator = _made_from("AUTHENTICATOR", chosen.authenticator, Authenticator)
+    if chosen.token_authenticator is None:
+        return authenticator
+    return TokenAuthenticator(import_string(chosen.token_authenticator), authenticator)
 
 
 def group_event(topic: str, message: dict[str, object]) -> tuple[str, bytes] | None:

@@ -53,7 +53,7 @@ class Notes(Topic):
 class Prices(Topic):
     route = "prices"
     events = [Said]
-    slow = Slow.latest()
+    slow = Slow.conflate()
 
     async def may_join(self, user: Any) -> bool:
         return True

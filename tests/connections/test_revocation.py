@@ -13,6 +13,7 @@ from django.db import transaction
 import holdfast
 from holdfast import Event, Keep, Slow, Topic, action
 from holdfast import runtime as runtimes
+from holdfast.auth.base import AuthRequest, Identity
 from holdfast.connections.revocation import fingerprint
 from holdfast.control.commands import TOPIC, Disconnect, EndSession, Evict
 from holdfast.log.base import LogUnavailable
@@ -20,7 +21,7 @@ from holdfast.log.memory import MemoryLog
 from holdfast.protocol import codes
 from holdfast.topics.access import owner_of
 from tests.support.clock import in_jumping_time, turns
-from tests.support.connected import Fleet, Process, Socket, User, fleet
+from tests.support.connected import Fleet, Process, Socket, User, fleet, identity_of
 
 
 class Said(Event):
@@ -339,12 +340,13 @@ async def test_a_token_that_is_being_looked_at_meanwhile_is_looked_at_again() ->
     async with fleet(Room) as here:
         gate, answers = asyncio.Event(), [User(1), None]
 
-        async def authenticate(token: str, host: str | None) -> Any:
+        async def authenticate(request: AuthRequest) -> Identity | None:
             await gate.wait()
-            return answers.pop(0)
+            user = answers.pop(0)
+            return None if user is None else request.identify(user)
 
         process = here.processes[0]
-        process.service.authenticate = authenticate
+        process.service.authenticator.authenticate = authenticate  # type: ignore[method-assign]
         hub = await process.runtime.hub()
         socket = await begin(process, hub, None, None, token="t")
         await turns()
@@ -358,7 +360,7 @@ async def begin(process: Process, hub: Any, user: User | None, session: str | No
     from holdfast.connections.connection import Connection
     from holdfast.protocol.codec import JSON
 
-    socket = Socket(lambda sink: Connection(process.service, hub, sink, JSON, user=user, session_key=session))
+    socket = Socket(lambda sink: Connection(process.service, hub, sink, JSON, identity_of(user, session)))
     socket.say(type="hello", payload=hello)
     return socket
 

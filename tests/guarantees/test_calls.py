@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from django.contrib.auth.models import AnonymousUser
 from django.db import connections, transaction
 
 from holdfast import Event, Keep, Refuse, Topic, action
 from holdfast import runtime as runtimes
+from holdfast.auth.base import ANONYMOUS
 from holdfast.backplane.memory import MemoryBackplane
 from holdfast.connections.caller import Caller
 from holdfast.connections.calls import Calls
@@ -104,7 +104,7 @@ class Process:
 
     async def call(self, name: str, key: str | None, client: str = "ada", **arguments: str) -> str:
         """The answer, as it would go over the wire. Raises :class:`Died` when there is none."""
-        caller = Caller(user=AnonymousUser(), client=client, connection_id="s")
+        caller = Caller(identity=ANONYMOUS, client=client, connection_id="s")
         try:
             request = self.calls.request(
                 Work(run="1"), caller, name, key, msgspec.json.encode(arguments), now=0.0, recheck=False

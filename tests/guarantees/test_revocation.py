@@ -29,7 +29,7 @@ from holdfast.log.tables import OUTBOX
 from holdfast.protocol.codec import JSON
 from holdfast.streams.prepared import Burst
 from tests.support.clock import JumpingLoop, turns
-from tests.support.connected import Fleet, Process, Socket, User
+from tests.support.connected import Fleet, Process, Socket, User, identity_of
 from tests.support.hubs import Scripted
 
 from .conftest import PROFILE
@@ -92,7 +92,7 @@ class Tab(Socket):
         hub = process.runtime._hub
         assert hub is not None
         super().__init__(
-            lambda sink: Connection(process.service, hub, sink, JSON, user=User(pk), session_key=session)
+            lambda sink: Connection(process.service, hub, sink, JSON, identity_of(User(pk), session))
         )
 
     def send(self, data: str | bytes) -> None:

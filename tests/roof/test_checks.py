@@ -81,8 +81,8 @@ def test_e002_a_setting_of_a_wrong_type() -> None:
         ("PRESENCE", "builtins.dict", "a subclass of holdfast.presence.base.PresenceStore"),
         ("BACKPLANE", "redis.nowhere", '"auto", "channels", "local", "memory", "redis", the dotted path'),
         ("BACKPLANE", "holdfast.log.memory.MemoryLog", "a subclass of holdfast.backplane.base.Backplane"),
-        ("TOKEN_USER", "tests.roof.nowhere.user", "the dotted path of a function"),
-        ("TOKEN_USER", "tests.settings.DATABASES", "the dotted path of a function"),
+        ("TOKEN_AUTHENTICATOR", "tests.roof.nowhere.user", "the dotted path of a function"),
+        ("TOKEN_AUTHENTICATOR", "tests.settings.DATABASES", "the dotted path of a function"),
     ],
 )
 def test_e002_a_dotted_path_that_leads_nowhere(key: str, value: str, expected: str) -> None:
@@ -102,7 +102,7 @@ def test_dotted_paths_that_fit_are_taken() -> None:
     paths = {
         "LOG": "holdfast.log.memory.MemoryLog",
         "BACKPLANE": "holdfast.backplane.memory.MemoryBackplane",
-        "TOKEN_USER": "django.contrib.auth.get_user",
+        "TOKEN_AUTHENTICATOR": "django.contrib.auth.get_user",
     }
     assert found(HOLDFAST=paths) == []
 
@@ -402,8 +402,8 @@ def test_w007_a_project_in_which_nobody_can_be_signed_in() -> None:
     apps = ["holdfast", "django.contrib.contenttypes"]
     message = only(found(INSTALLED_APPS=apps), "holdfast.W007")
     assert "django.contrib.auth and django.contrib.sessions" in message.msg
-    assert "TOKEN_USER" in (message.hint or "")
-    assert found(INSTALLED_APPS=apps, HOLDFAST={"TOKEN_USER": "builtins.len"}) == []
+    assert "TOKEN_AUTHENTICATOR" in (message.hint or "")
+    assert found(INSTALLED_APPS=apps, HOLDFAST={"TOKEN_AUTHENTICATOR": "builtins.len"}) == []
 
 
 def test_w023_sessions_for_pages_of_any_site() -> None:
@@ -411,7 +411,7 @@ def test_w023_sessions_for_pages_of_any_site() -> None:
     assert "any site" in message.msg
     assert found(HOLDFAST={"ORIGINS": ["https://app.example.com"]}) == []
     without = ["holdfast", "django.contrib.auth", "django.contrib.contenttypes"]
-    tokens = {"ORIGINS": ["*"], "TOKEN_USER": "builtins.len"}
+    tokens = {"ORIGINS": ["*"], "TOKEN_AUTHENTICATOR": "builtins.len"}
     assert found(INSTALLED_APPS=without, HOLDFAST=tokens) == []
 
 

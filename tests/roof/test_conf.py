@@ -42,7 +42,7 @@ def test_an_unknown_key_is_named_with_the_one_that_may_be_meant() -> None:
 
 def test_an_unknown_key_like_none_is_told_all_that_there_are() -> None:
     _, [problem] = read({"XYZZY": 3})
-    assert problem.hint.startswith("Known settings: ANSWERS_KEPT_HOURS, BACKPLANE, ")
+    assert problem.hint.startswith("Known settings: ANSWERS_KEPT_HOURS, AUTHENTICATOR, ")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What Holdfast does inside other people's requests and transactions cannot break them."""
+"""The receivers of signals cannot break the requests and transactions in which they run."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -182,7 +182,7 @@ def test_a_query_of_ours_that_fails_is_not_the_users_failure(
     assert any(record.levelno >= logging.ERROR for record in caplog.records)
 
 
-def test_what_the_user_had_broken_is_theirs_and_nothing_is_ordered(
+def test_a_transaction_that_the_project_broke_stays_broken_and_no_command_is_issued(
     site: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     user, _, _ = people()
@@ -202,7 +202,7 @@ def test_what_the_user_had_broken_is_theirs_and_nothing_is_ordered(
     assert len(runtimes.current().control.retry_queue) == 0
 
 
-def test_a_transaction_by_hand_commits_and_rolls_back_what_was_ordered_and_published(site: str) -> None:
+def test_a_manual_transaction_commits_and_rolls_back_commands_and_events(site: str) -> None:
     user, _, _ = people()
     log = runtimes.current().log
     before = log.heads([TOPIC])[TOPIC].offset
@@ -302,7 +302,7 @@ class Thorny(User):
         return super().__getattribute__(name)
 
 
-def test_a_user_whose_attributes_raise_is_the_projects_own_business(
+def test_an_error_in_a_users_attributes_is_the_projects_own(
     site: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     user = object.__new__(Thorny)

@@ -69,7 +69,7 @@ def test_a_log_that_cannot_answer_is_an_error_in_one_line(
 
 
 def test_trim_keeps_what_each_topic_keeps() -> None:
-    Room(room="lobby").publish_many(Said(str(n)) for n in range(5))
+    Room(room="lobby").publish(*(Said(str(n)) for n in range(5)))
     Inbox(me="7").publish(Said("a"))
     assert run("trim") == "Removed 3 events of 1 topics, and 0 answers.\n"
     heads = DatabaseLog("default").heads(["rooms/lobby", "users/7/inbox"])
@@ -107,7 +107,7 @@ def test_trim_forgets_orders_after_a_day_and_says_nothing_of_them(monkeypatch: p
 
 
 def test_a_dry_run_of_trim_removes_nothing() -> None:
-    Room(room="lobby").publish_many(Said(str(n)) for n in range(5))
+    Room(room="lobby").publish(*(Said(str(n)) for n in range(5)))
     assert run("trim", "--dry-run") == ("Would remove 3 events of 1 topics, and answers that are too old.\n")
     assert DatabaseLog("default").heads(["rooms/lobby"])["rooms/lobby"].floor == 0
 

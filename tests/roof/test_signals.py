@@ -1,4 +1,4 @@
-"""What Django tells of users counts at once for their live connections."""
+"""Signals: changes of users and logouts revoke live connections at once."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -115,7 +115,7 @@ class Sessions(Aboard):
         assert another_tab.expect_closed() == "unauthenticated"
         self.assert_nothing_happened(on_laptop)
 
-    def test_a_new_password_closes_what_was_opened_with_the_old_one(self) -> None:
+    def test_a_new_password_closes_connections_opened_with_the_old_one(self) -> None:
         ada, grace = self.aboard(self.browse("ada")), self.aboard(self.browse("grace"))
         user = self.fetch()
         user.set_password("battery staple")
@@ -143,7 +143,7 @@ class Sessions(Aboard):
         User.objects.filter(username="ada").delete()
         assert ada.expect_closed() == "unauthenticated"
 
-    def test_what_is_rolled_back_closes_nobody(self) -> None:
+    def test_a_change_that_is_rolled_back_closes_no_connection(self) -> None:
         ada = self.aboard(self.browse("ada"))
         try:
             with transaction.atomic():
@@ -157,7 +157,7 @@ class Sessions(Aboard):
             pass
         self.assert_nothing_happened(ada)
 
-    def test_within_a_transaction_it_happens_with_the_commit(self) -> None:
+    def test_within_a_transaction_connections_close_at_the_commit(self) -> None:
         ada = self.aboard(self.browse("ada"))
         with transaction.atomic():
             Bridge().evict(self.ada, reason="storm")
@@ -176,7 +176,7 @@ class Sessions(Aboard):
         self.aboard(self.browse("ada"))
         assert self.orders() == before
 
-    def test_somebody_new_orders_nothing(self) -> None:
+    def test_a_new_user_issues_no_command(self) -> None:
         before = self.orders()
         User.objects.create_user("linus", password=PASSWORD)
         assert self.orders() == before
@@ -285,52 +285,52 @@ class Rights(Aboard):
     def both(self) -> tuple[LiveClient, LiveClient]:
         return self.aboard(self.browse("ada")), self.aboard(self.browse("grace"))
 
-    def test_who_leaves_a_group(self) -> None:
+    def test_a_user_who_leaves_a_group(self) -> None:
         ada, grace = self.both()
         self.fetch().groups.remove(self.captains)
         self.assert_ada_loses_the_bridge(ada, grace)
 
-    def test_who_is_taken_out_of_a_group(self) -> None:
+    def test_a_user_removed_from_a_group(self) -> None:
         ada, grace = self.both()
         self.captains.user_set.remove(self.fetch())
         self.assert_ada_loses_the_bridge(ada, grace)
 
-    def test_who_leaves_all_groups(self) -> None:
+    def test_a_user_who_leaves_all_groups(self) -> None:
         ada, grace = self.both()
         self.fetch().groups.clear()
         self.assert_ada_loses_the_bridge(ada, grace)
 
-    def test_whose_group_is_emptied(self) -> None:
+    def test_a_user_whose_group_is_emptied(self) -> None:
         ada, grace = self.both()
         self.captains.user_set.clear()
         self.assert_ada_loses_the_bridge(ada, grace)
 
-    def test_whose_group_loses_a_permission(self) -> None:
+    def test_a_user_whose_group_loses_a_permission(self) -> None:
         ada, grace = self.both()
         self.captains.permissions.remove(permission())
         self.assert_ada_loses_the_bridge(ada, grace)
 
-    def test_whose_group_loses_all_permissions(self) -> None:
+    def test_a_user_whose_group_loses_all_permissions(self) -> None:
         ada, grace = self.both()
         self.captains.permissions.clear()
         self.assert_ada_loses_the_bridge(ada, grace)
 
-    def test_whose_permission_is_taken_from_all_groups(self) -> None:
+    def test_a_user_whose_permission_is_removed_from_all_groups(self) -> None:
         ada, grace = self.both()
         permission().group_set.clear()
         self.assert_ada_loses_the_bridge(ada, grace)
 
-    def test_whose_group_is_deleted(self) -> None:
+    def test_a_user_whose_group_is_deleted(self) -> None:
         ada, grace = self.both()
         self.captains.delete()
         self.assert_ada_loses_the_bridge(ada, grace)
 
-    def test_who_loses_a_permission_of_his_own(self) -> None:
+    def test_a_user_who_loses_their_own_permission(self) -> None:
         ada, grace = self.both()
         self.fetch("grace").user_permissions.remove(permission())
         self.assert_ada_loses_the_bridge(grace, ada)
 
-    def test_who_is_no_superuser_any_more(self) -> None:
+    def test_a_user_who_is_no_longer_superuser(self) -> None:
         User.objects.filter(username="ada").update(is_superuser=True)  # of which no signal tells
         self.captains.user_set.clear()
         ada, grace = self.both()
@@ -339,7 +339,7 @@ class Rights(Aboard):
         user.save()
         self.assert_ada_loses_the_bridge(ada, grace)
 
-    def test_what_no_signal_tells_can_be_told(self) -> None:
+    def test_a_change_without_a_signal_can_be_announced_by_recheck(self) -> None:
         ada, grace = self.both()
         User.groups.through.objects.filter(user=self.ada).delete()
         self.assert_nothing_happened(ada)
@@ -358,7 +358,7 @@ class Rights(Aboard):
 class Unwatched(Aboard):
     watch_users = False
 
-    def test_a_project_that_does_not_want_it_is_left_alone(self) -> None:
+    def test_a_project_can_turn_the_receivers_off(self) -> None:
         browser = self.browse("ada")
         ada = self.aboard(browser)
         self.fetch().groups.clear()

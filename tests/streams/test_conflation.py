@@ -1,4 +1,4 @@
-"""Slow.latest(rate=…): a bounded number of events of each key per second, for all subscribers of a process."""
+"""Slow.conflate(rate=…): a bounded number of events of each key per second, for all subscribers of a process."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from holdfast.streams.slow import Counters
 from tests.support.clock import in_jumping_time
 from tests.support.hubs import TOPIC, Listener, Server, World
 
-RATE = Slow.latest("symbol", rate="10/s")
+RATE = Slow.conflate("symbol", rate="10/s")
 
 
 class Watch(Listener):
@@ -139,7 +139,7 @@ def test_random_feeds_keep_the_rate_the_order_and_the_last_event(seed: int) -> N
 async def test_all_topics_of_one_rate_share_one_timer_which_stops_when_no_event_comes() -> None:
     server = await World().server()
     members = [await watch(server, topic=f"prices/{number}") for number in range(50)]
-    await watch(server, Slow.latest("symbol", rate="2/s"), topic="others")
+    await watch(server, Slow.conflate("symbol", rate="2/s"), topic="others")
     assert timers(server) == 0
     for number in range(50):
         tick(server, "A", 1, topic=f"prices/{number}")
@@ -155,7 +155,7 @@ async def test_all_topics_of_one_rate_share_one_timer_which_stops_when_no_event_
 @in_jumping_time
 async def test_an_event_without_the_key_passes_at_once() -> None:
     server = await World().server()
-    member = await watch(server, Slow.latest("market", rate="10/s"))
+    member = await watch(server, Slow.conflate("market", rate="10/s"))
     for price in range(3):
         tick(server, "A", price)
     await asyncio.sleep(0)
@@ -219,7 +219,7 @@ async def test_each_process_applies_the_rate_to_its_own_subscribers() -> None:
 @in_jumping_time
 async def test_messages_to_the_group_of_channels_are_limited_too() -> None:
     server = await World().server()
-    member = await server.join(durable=False, slow=Slow.latest(rate="10/s"))
+    member = await server.join(durable=False, slow=Slow.conflate(rate="10/s"))
     for number in range(5):
         server.hub._receive_group(TOPIC, {"type": "said", "n": number})
     await asyncio.sleep(1)
@@ -298,10 +298,10 @@ async def test_one_topic_that_fails_does_not_delay_the_others() -> None:
 @pytest.mark.parametrize("wrong", ["fast", "0/s", "10", 10, ""])
 def test_an_invalid_rate_is_refused_by_name(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"^Slow\.latest\(rate=.*is not a rate; write how many per how long"):
-        Slow.latest("symbol", rate=wrong)
+        Slow.conflate("symbol", rate=wrong)
 
 
 @pytest.mark.parametrize("wrong", ["101/s", "1/0.001s", Rate(count=1000, seconds=1)])
 def test_a_rate_that_cannot_be_timed_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"cannot be timed; write at most rate='100/s'"):
-        Slow.latest("symbol", rate=wrong)
+        Slow.conflate("symbol", rate=wrong)

@@ -91,7 +91,7 @@ async def test_an_event_that_never_fits_is_dropped() -> None:
 @in_jumping_time
 async def test_latest_keeps_one_event_of_each_key_in_the_order_of_publishing() -> None:
     server = await World().server()
-    slow = await slow_one(server, Slow.latest("symbol"))
+    slow = await slow_one(server, Slow.conflate("symbol"))
     for price in range(100):
         tick(server, "A", price)
         tick(server, "B", price)
@@ -108,7 +108,7 @@ async def test_latest_keeps_one_event_of_each_key_in_the_order_of_publishing() -
 @in_jumping_time
 async def test_conflated_events_wait_in_the_hub_as_soon_as_the_socket_is_full() -> None:
     server = await World().server()
-    slow = await server.join(durable=False, slow=Slow.latest("symbol"))
+    slow = await server.join(durable=False, slow=Slow.conflate("symbol"))
     slow.blocked = True
     for price in range(100):
         tick(server, "A", price)
@@ -134,7 +134,7 @@ async def test_only_conflated_events_wait_for_a_full_socket() -> None:
 async def test_waiting_events_are_written_only_as_far_as_the_socket_takes_them() -> None:
     """The rest can still be replaced."""
     server = await World().server()
-    slow = await server.join(durable=False, slow=Slow.latest("symbol"))
+    slow = await server.join(durable=False, slow=Slow.conflate("symbol"))
     slow.blocked = True
     for number in range(400):
         tick(server, str(number), 1)
@@ -161,7 +161,7 @@ async def test_waiting_events_are_written_only_as_far_as_the_socket_takes_them()
 @in_jumping_time
 async def test_latest_does_not_mix_events_of_different_names() -> None:
     server = await World().server()
-    slow = await slow_one(server, Slow.latest("symbol"))
+    slow = await slow_one(server, Slow.conflate("symbol"))
     tick(server, "A", 1)
     tick(server, "A", 2, name="volume")
     server.resume(slow)
@@ -171,7 +171,7 @@ async def test_latest_does_not_mix_events_of_different_names() -> None:
 @in_jumping_time
 async def test_latest_without_a_key_keeps_one_event_of_each_name() -> None:
     server = await World().server()
-    slow = await slow_one(server, Slow.latest())
+    slow = await slow_one(server, Slow.conflate())
     tick(server, "A", 1)
     tick(server, "B", 2)
     server.resume(slow)
@@ -181,7 +181,7 @@ async def test_latest_without_a_key_keeps_one_event_of_each_name() -> None:
 @in_jumping_time
 async def test_an_event_without_a_key_replaces_none() -> None:
     server = await World().server()
-    slow = await slow_one(server, Slow.latest("nothing"))
+    slow = await slow_one(server, Slow.conflate("nothing"))
     tick(server, "A", 1)
     tick(server, "A", 2)
     server.resume(slow)
@@ -191,7 +191,7 @@ async def test_an_event_without_a_key_replaces_none() -> None:
 @in_jumping_time
 async def test_with_too_many_keys_the_oldest_events_are_dropped() -> None:
     server = await World().server()
-    slow = await slow_one(server, Slow.latest("symbol", buffer_bytes=1000))
+    slow = await slow_one(server, Slow.conflate("symbol", buffer_bytes=1000))
     for number in range(100):
         tick(server, str(number), number)
     server.resume(slow)
@@ -306,7 +306,7 @@ async def test_an_ephemeral_event_for_a_slow_client_is_counted() -> None:
     assert server.hub.counters == Counters(fell_behind=1, dropped=1)
 
 
-@pytest.mark.parametrize("slow", [Slow.drop(buffer_bytes=5000), Slow.latest("n", buffer_bytes=5000)])
+@pytest.mark.parametrize("slow", [Slow.drop(buffer_bytes=5000), Slow.conflate("n", buffer_bytes=5000)])
 def test_a_backlog_is_bounded_whatever_comes(slow: Slow) -> None:
     backlog = Backlog(slow, Counters())
     for number in range(2000):
@@ -319,7 +319,7 @@ def test_a_backlog_is_bounded_whatever_comes(slow: Slow) -> None:
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "64 KB"])
-@pytest.mark.parametrize("make", [Slow.drop, Slow.latest, Slow.disconnect])
+@pytest.mark.parametrize("make", [Slow.drop, Slow.conflate, Slow.disconnect])
 def test_an_invalid_bound_is_refused_by_name(make: Any, wrong: Any) -> None:
     with pytest.raises(
         ValueError, match=rf"^Slow\.{make.__name__}\(buffer_bytes=.*expected a number of bytes"
@@ -329,5 +329,5 @@ def test_an_invalid_bound_is_refused_by_name(make: Any, wrong: Any) -> None:
 
 def test_an_invalid_key_is_refused() -> None:
     wrong: Any = 7
-    with pytest.raises(TypeError, match=r"Slow\.latest\(7\): expected names of fields"):
-        Slow.latest(wrong)
+    with pytest.raises(TypeError, match=r"Slow\.conflate\(7\): expected names of fields"):
+        Slow.conflate(wrong)

@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
+import msgspec
+from django.contrib.auth.models import AnonymousUser
+
 from holdfast import Topic
 from holdfast import runtime as runtimes
+from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.connections.connection import Connection
-from holdfast.connections.reauthorize import Claim
 from holdfast.connections.service import Policy, Service
 from holdfast.hub.hub import Timing
 from holdfast.limits.memory import MemoryLimiter
@@ -19,6 +22,7 @@ from holdfast.protocol.codec import JSON
 from holdfast.protocol.limits import Limits
 from holdfast.runtime import Runtime
 from holdfast.streams.prepared import Burst
+from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
 from holdfast.topics.registry import Registry
 
@@ -117,17 +121,14 @@ class Process:
             registry=fleet.registry,
             limiter=MemoryLimiter(),
             policy=policy,
-            authenticate=fleet.authenticate,
-            identify=fleet.identify,
+            authenticator=Registrar(fleet, self.runtime),
         )
 
     async def connect(
         self, user: User | None = None, client: str | None = None, session: str | None = None
     ) -> Socket:
         hub = await self.runtime.hub()
-        socket = Socket(
-            lambda sink: Connection(self.service, hub, sink, JSON, user=user, session_key=session)
-        )
+        socket = Socket(lambda sink: Connection(self.service, hub, sink, JSON, identity_of(user, session)))
         socket.say(type="hello", payload={} if client is None else {"client": client})
         await socket.hear()
         return socket
@@ -151,8 +152,19 @@ class Fleet:
         self.tokens: dict[str, Any] = {}
         self.gone: set[int] = set()
         self.ended: set[str] = set()
-        self.identified: list[Claim] = []
+        self.identified: list[Identity] = []
         self.broken: Exception | None = None
+
+    def identify(self, identities: Sequence[Identity]) -> list[Identity | Exception | None]:
+        self.identified += identities
+        if self.broken is not None:
+            raise self.broken
+        return [
+            None
+            if each.user.pk in self.gone or each.session_key in self.ended
+            else msgspec.structs.replace(each, user=User(each.user.pk))
+            for each in identities
+        ]
 
     async def process(self, *, threads: int = 1, start: bool = True, **policy: Any) -> Process:
         policy.setdefault(
@@ -164,17 +176,26 @@ class Fleet:
         self.processes.append(made)
         return made
 
-    async def authenticate(self, token: str, host: str | None = None) -> Any:
-        return self.tokens.get(token)
 
-    def identify(self, claims: Sequence[Claim]) -> list[Any]:
-        self.identified += claims
-        if self.broken is not None:
-            raise self.broken
-        return [
-            None if claim.user.pk in self.gone or claim.session_key in self.ended else User(claim.user.pk)
-            for claim in claims
-        ]
+def identity_of(user: Any, session: str | None = None) -> Identity:
+    """The identity of a user, or of an anonymous client for ``None``."""
+    return Identity(user=AnonymousUser() if user is None else user, session_key=session)
+
+
+class Registrar(Authenticator):
+    """Authenticates by what a fleet says is true; reads that in one server's worker threads, as users are read."""
+
+    def __init__(self, fleet: Fleet, runtime: Runtime) -> None:
+        self._fleet, self._runtime = fleet, runtime
+
+    async def authenticate(self, request: AuthRequest) -> Identity | None:
+        found = self._fleet.tokens.get(request.token or "")
+        if isinstance(found, Identity) or found is None:
+            return found
+        return request.identify(found)
+
+    async def revalidate(self, identities: Sequence[Identity]) -> list[Identity | Exception | None]:
+        return await self._runtime.threads.handle(HandlerInfo(), self._fleet.identify, identities)
 
 
 @asynccontextmanager

@@ -110,7 +110,7 @@ class Moved(Event, durable=False):
 class Radar(Topic):
     route = "radar"
     events = [Moved]
-    slow = Slow.latest("ship", rate="10/s")
+    slow = Slow.conflate("ship", rate="10/s")
 
     async def may_join(self, user: Any) -> bool:
         return True

@@ -26,7 +26,7 @@ def find_user(token: str) -> User | None:
     return User.objects.filter(username=token).first()
 
 
-WITH_TOKENS = override_settings(HOLDFAST={"TOKEN_USER": "tests.testing.test_endings.find_user"})
+WITH_TOKENS = override_settings(HOLDFAST={"TOKEN_AUTHENTICATOR": "tests.testing.test_endings.find_user"})
 
 
 def test_the_end_of_the_connection(live: Live, people: Any) -> None:

@@ -97,12 +97,12 @@ def test_no_payload_is_no_arguments(codec: Any, raw: Any) -> None:
         (b"null", "Expected `object`, got `null`"),
     ],
 )
-def test_arguments_that_do_not_fit_say_where(raw: bytes, message: str) -> None:
+def test_the_error_for_unfit_arguments_names_the_place(raw: bytes, message: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=message):
         described("order").decode(raw, "json")
 
 
-def test_what_is_not_json_is_a_decode_error() -> None:
+def test_invalid_json_is_a_decode_error() -> None:
     with pytest.raises(msgspec.DecodeError):
         described("order").decode(b"{", "json")
 
@@ -202,18 +202,18 @@ def test_an_action_must_be_a_plain_method() -> None:
 
 
 @pytest.mark.parametrize("rate", ["5", "5/x", "0/s", "-1/s", "5/0s", "", 5])
-def test_a_rate_that_is_none_is_refused_with_examples(rate: Any) -> None:
+def test_an_invalid_rate_is_refused_with_examples(rate: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=r"is not a rate; .*'5/s'"):
         action(rate=rate)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "30", True])
-def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
+def test_an_invalid_timeout_is_refused(timeout: Any) -> None:
     with pytest.raises(TypeError, match=r"timeout=.*number of seconds above zero"):
         action(timeout=timeout)
 
 
-def test_an_action_must_not_hide_what_a_topic_has() -> None:
+def test_an_action_must_not_hide_an_attribute_of_topic() -> None:
     def publish(self: Any, caller: Any) -> None: ...
 
     with pytest.raises(

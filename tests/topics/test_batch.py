@@ -35,13 +35,13 @@ async def test_apublish_does_the_same(process: Process) -> None:
     assert told(process) == [(True, [("rooms/a", '{"id":1}'), ("rooms/b", '{"id":1}')])]
 
 
-def test_a_client_is_left_out_of_all_of_them(process: Process) -> None:
+def test_an_excluded_client_receives_none_of_the_events(process: Process) -> None:
     holdfast.publish([(A, Posted(1)), (A, Typing("ada"))], exclude="client-1")
 
     assert {draft.exclude for _, drafts in process.published for draft in drafts} == {"client-1"}
 
 
-def test_nothing_is_sent_when_one_of_them_is_wrong(process: Process) -> None:
+def test_nothing_is_sent_when_one_event_is_wrong(process: Process) -> None:
     for wrong in ((B, Posted("1")), (Ticker(), Typing("ada"))):  # type: ignore[arg-type]
         with pytest.raises(TypeError):
             holdfast.publish([(A, Posted(1)), wrong])
@@ -58,6 +58,6 @@ def test_no_events_are_no_mistake(process: Process) -> None:
     assert told(process) == []
 
 
-async def test_on_an_event_loop_it_says_what_to_write_instead(process: Process) -> None:
+async def test_on_an_event_loop_the_error_says_what_to_write_instead(process: Process) -> None:
     with pytest.raises(SynchronousOnlyOperation, match=r"write: await holdfast.apublish\(…\)"):
         holdfast.publish([(A, Posted(1))])

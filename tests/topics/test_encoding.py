@@ -1,4 +1,4 @@
-"""What Django's code is full of can be sent, and what a browser cannot read is refused with its place, wherever it is sent."""
+"""Encoding: values common in Django's code can be sent; values that a browser cannot read are refused, with their place."""
 
 import base64
 import json
@@ -19,6 +19,7 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from holdfast import Event, Presence, Refuse, Topic, action
+from holdfast.auth.base import ANONYMOUS
 from holdfast.connections.admission import may_join
 from holdfast.threads.threads import Threads
 from holdfast.topics.encoding import LARGEST, vouches
@@ -183,7 +184,7 @@ async def test_a_result_a_snapshot_and_presence_data_hold_it(make: Callable[[], 
 
 
 @unsendable
-def test_an_event_refuses_it_and_names_the_field(value: Any, place: str, why: str) -> None:
+def test_an_event_refuses_an_unreadable_value_and_names_the_field(value: Any, place: str, why: str) -> None:
     dot = "" if not place or place.startswith("[") else "."
     with pytest.raises((TypeError, ValueError)) as raised:
         Anything(value).encode()
@@ -349,6 +350,6 @@ async def test_a_topic_can_be_named_by_a_safe_string() -> None:
             return type(self.name) is str
 
     threads = Threads(1)
-    assert await may_join(threads, Room(room=mark_safe("lobby")), None)
-    assert await may_join(threads, Room(room=Reason.FULL), None)
+    assert await may_join(threads, Room(room=mark_safe("lobby")), ANONYMOUS)
+    assert await may_join(threads, Room(room=Reason.FULL), ANONYMOUS)
     assert Room(room=Reason.FULL).name == "rooms/full"

@@ -1,4 +1,4 @@
-"""Events: their names on the wire, and that what their fields say is enforced."""
+"""Events: their names on the wire, and the checks of their fields."""
 
 import uuid
 from datetime import UTC, datetime
@@ -70,7 +70,7 @@ def test_a_field_may_be_called_name() -> None:
     assert Joined.__wire_name__ == "joined"
 
 
-def test_what_is_encoded_can_be_decoded() -> None:
+def test_an_encoded_event_can_be_decoded() -> None:
     class Everything(Event):
         id: uuid.UUID
         at: datetime
@@ -85,7 +85,7 @@ def test_fields_of_a_newer_version_are_ignored_when_decoding() -> None:
     assert MessagePosted.decode(b'{"id":1,"body":"hi","tags":[],"colour":"red"}') == MessagePosted(1, "hi")
 
 
-def test_decoding_what_does_not_fit_is_a_validation_error() -> None:
+def test_decoding_an_unfit_value_is_a_validation_error() -> None:
     with pytest.raises(msgspec.ValidationError, match=r"\$\.id"):
         MessagePosted.decode(b'{"id":"1","body":"hi"}')
 

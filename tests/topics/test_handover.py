@@ -1,4 +1,4 @@
-"""``holdfast.flush``: what was published has left the process."""
+"""``holdfast.flush``: all published events have left the process when it returns."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ def publish(count: int) -> None:
         Ticker(symbol="acme").publish(Tick(number))
 
 
-def test_when_it_returns_redis_has_everything(own_redis: RedisServer) -> None:
+def test_when_flush_returns_redis_has_all_events(own_redis: RedisServer) -> None:
     with publishing(own_redis), own_redis.client() as client, client.pubsub() as pubsub:
         pubsub.psubscribe("*flushed/acme*")
         pubsub.get_message(timeout=5)
@@ -61,7 +61,7 @@ def test_when_it_returns_redis_has_everything(own_redis: RedisServer) -> None:
     assert all(b'{"number":%d}' % number in heard for number in range(6))
 
 
-def test_it_waits_no_longer_than_it_may(own_redis: RedisServer) -> None:
+def test_flush_waits_no_longer_than_its_timeout(own_redis: RedisServer) -> None:
     with publishing(own_redis):
         publish(1)
         assert holdfast.flush(10)
@@ -91,7 +91,7 @@ def test_a_process_that_has_published_nothing_has_nothing_to_wait_for() -> None:
         wiring.install()
 
 
-def test_on_an_event_loop_it_is_awaited(own_redis: RedisServer) -> None:
+def test_on_an_event_loop_flush_must_be_awaited(own_redis: RedisServer) -> None:
     """Also on the one that the messages leave from, which must run for that."""
 
     async def main(made: Runtime) -> bool:

@@ -1,4 +1,4 @@
-"""Keep: how long a durable topic remembers."""
+"""Keep: the retention of a durable topic."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,6 +25,6 @@ def test_before_is_the_time_before_which_events_are_past_their_age() -> None:
     "limits",
     [{"days": -1}, {"days": "30"}, {"hours": True}, {"hours": float("nan")}, {"count": 0}, {"count": 1.5}],
 )
-def test_a_limit_that_is_none_is_refused_by_name(limits: dict[str, Any]) -> None:
+def test_an_invalid_limit_is_refused_by_name(limits: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"^Keep\({next(iter(limits))}=.*expected"):
         Keep(**limits)

@@ -58,7 +58,7 @@ def test_every_name_can_be_a_parameter(name: str) -> None:
 @given(
     st.lists(st.sampled_from([*DECLARED, *ARGUMENTS, "room", "order"]), unique=True, min_size=1, max_size=6)
 )
-def test_a_topic_keeps_what_it_has_whatever_its_parameters_are_called(names: list[str]) -> None:
+def test_a_topic_keeps_its_attributes_whatever_the_names_of_its_parameters(names: list[str]) -> None:
     topic = declare(*names)
     values = {name: f"v{number}" for number, name in enumerate(names)}
     made = topic(**values)
@@ -104,7 +104,7 @@ def test_a_parameter_hides_no_method_of_the_projects_own() -> None:
     assert order.params == {"total": 4, "post": 5, "lines": 6, "Kind": 7}
 
 
-def test_a_plain_value_of_the_class_is_what_the_attribute_is_declared_with() -> None:
+def test_a_plain_value_of_the_class_is_the_default_of_the_attribute() -> None:
     class Order(Topic):
         route = "orders/<int:order>"
 
@@ -134,7 +134,7 @@ OURS = [name for name in DECLARED if not name.startswith("__") and name not in {
 
 
 @pytest.mark.parametrize("name", [name for name in OURS if name != "_name"])
-def test_a_value_that_would_hide_what_a_topic_needs_is_refused(name: str) -> None:
+def test_a_value_that_would_hide_an_attribute_of_topic_is_refused(name: str) -> None:
     expected = rf"^Project\.{name}: 'boat' would hide Topic\.{name}.*another name, such as project_{name.strip('_')}$"
     with pytest.raises(TypeError, match=expected):
         declare("room", **{name: "boat"})
@@ -142,7 +142,7 @@ def test_a_value_that_would_hide_what_a_topic_needs_is_refused(name: str) -> Non
         declare("room", **{name: property(lambda self: "boat")})
 
 
-def test_a_method_may_override_one_of_the_topics() -> None:
+def test_a_method_may_override_a_method_of_topic() -> None:
     class Order(Topic):
         route = "orders/<int:order>"
 
@@ -153,7 +153,7 @@ def test_a_method_may_override_one_of_the_topics() -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_an_action_that_would_hide_what_a_topic_needs_is_refused(name: str) -> None:
+def test_an_action_that_would_hide_an_attribute_of_topic_is_refused(name: str) -> None:
     def method(self: Any, caller: Any) -> None: ...
 
     method.__name__ = name
@@ -164,7 +164,7 @@ def test_an_action_that_would_hide_what_a_topic_needs_is_refused(name: str) -> N
 
 
 @pytest.mark.django_db
-def test_such_a_topic_does_all_that_a_topic_does() -> None:
+def test_a_topic_with_such_parameters_works_like_any_other() -> None:
     class Project(Topic):
         route = "projects/<slug:name>/<slug:group>/<int:position>/<slug:events>/<slug:members>/<slug:publish>"
         events = [Renamed]

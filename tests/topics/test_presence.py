@@ -1,4 +1,4 @@
-"""What a topic's class says about presence, and what it answers."""
+"""Presence of a topic: its declaration, its members in Python, and what clients see."""
 
 import logging
 from datetime import UTC, datetime
@@ -75,7 +75,7 @@ async def two_in(room: Topic, live: AsyncLive) -> tuple[AsyncLiveClient, AsyncLi
 
 
 @pytest.mark.parametrize("limit", [-1, True, "10", 1.5])
-def test_a_limit_that_is_none_is_refused(limit: Any) -> None:
+def test_an_invalid_limit_is_refused(limit: Any) -> None:
     with pytest.raises(ValueError, match=r"list_limit=.*expected how many members to list at most"):
         Presence(list_limit=limit)
 
@@ -86,7 +86,7 @@ def test_presence_is_a_value_and_not_the_class() -> None:
 
 
 def test_metadata_without_presence_is_a_mistake() -> None:
-    with pytest.raises(TypeError, match=r"Wrong.presence_meta: nobody would be told"):
+    with pytest.raises(TypeError, match=r"Wrong.presence_meta: no client would receive it"):
         type("Wrong", (Topic,), {"route": "wrong", "presence_meta": lambda self, user: {}})
 
 
@@ -101,7 +101,7 @@ def test_metadata_with_other_parameters_are_a_mistake() -> None:
 
 @pytest.mark.usefixtures("_topics")
 @pytest.mark.parametrize("room", [Room(room="lobby"), Kept(room="lobby")])
-async def test_members_are_told_of_each_other(room: Topic) -> None:
+async def test_members_see_each_other(room: Topic) -> None:
     async with AsyncLive(log=MemoryLog()) as live:
         ada, grace = await two_in(room, live)
         found = await ada.expect_members(room, grace, user(1))
@@ -189,7 +189,7 @@ async def test_a_crowd_is_counted() -> None:
 
 
 @pytest.mark.usefixtures("_topics")
-async def test_an_expectation_that_fails_says_who_is_here() -> None:
+async def test_a_failed_expectation_lists_the_members() -> None:
     room = Room(room="lobby")
     async with AsyncLive(log=MemoryLog()) as live:
         ada = await live.connect(user(1))
@@ -224,7 +224,7 @@ async def test_asking_on_an_event_loop_names_the_way_out() -> None:
 
 
 @pytest.mark.usefixtures("_topics")
-async def test_a_client_that_reads_again_is_told_what_it_missed() -> None:
+async def test_a_client_that_reads_again_receives_what_it_missed() -> None:
     room = Room(room="lobby")
     async with AsyncLive(log=MemoryLog()) as live:
         ada, slow = await two_in(room, live)
@@ -240,7 +240,7 @@ async def test_a_client_that_reads_again_is_told_what_it_missed() -> None:
 
 
 @pytest.mark.usefixtures("_topics")
-async def test_who_is_evicted_is_not_here_any_more() -> None:
+async def test_an_evicted_user_is_no_longer_a_member() -> None:
     room = Kept(room="lobby")
     async with AsyncLive(log=MemoryLog()) as live:
         ada, grace = await two_in(room, live)

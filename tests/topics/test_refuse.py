@@ -1,4 +1,4 @@
-"""Refuse: how an application says no to a call."""
+"""Refuse: the exception by which an action refuses a call."""
 
 from typing import Any
 

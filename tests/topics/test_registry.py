@@ -70,7 +70,7 @@ def test_each_caller_gets_a_topic_of_its_own(registry: Registry) -> None:
     assert registry.resolve("rooms/lobby", None) is not registry.resolve("rooms/lobby", None)
 
 
-def test_a_canonical_name_is_found_whoever_it_belongs_to(registry: Registry) -> None:
+def test_a_canonical_name_is_found_whichever_user_it_belongs_to(registry: Registry) -> None:
     assert registry.by_name("users/8/inbox") == Inbox(me="8")
     assert registry.by_name("nothing") is None
 

@@ -87,7 +87,7 @@ def test_a_registered_converter_is_used() -> None:
 
 
 @given(st.text(alphabet=string.printable + "äß\u3000\U0001f600/<>%", max_size=40))
-def test_what_matches_is_built_again_as_the_same_name(rest: str) -> None:
+def test_a_matched_name_is_rebuilt_identically(rest: str) -> None:
     for text in ("a/<str:x>", "a/<slug:x>", "a/<int:x>/<path:y>", "a/<path:x>"):
         route = Route(text)
         if match := route.match(f"a/{rest}", None):
@@ -106,12 +106,12 @@ def test_me_is_the_callers_own_id(name: str) -> None:
     assert match.values == {"me": "7"}
 
 
-def test_me_is_nobody_elses_id() -> None:
+def test_me_does_not_match_the_id_of_another_user() -> None:
     assert Route("users/<me>/inbox").match("users/8/inbox", "7") is None
 
 
 @pytest.mark.parametrize("name", ["users/me/inbox", "users/7/inbox", "users/None/inbox", "users//inbox"])
-def test_me_refuses_who_is_not_signed_in(name: str) -> None:
+def test_me_refuses_an_anonymous_caller(name: str) -> None:
     assert Route("users/<me>/inbox").match(name, None) is None
 
 
@@ -120,7 +120,7 @@ def test_me_refuses_a_user_id_that_is_no_segment(user_id: str) -> None:
     assert Route("users/<me>/inbox").match("users/me/inbox", user_id) is None
 
 
-def test_the_server_may_mean_anybody_by_me() -> None:
+def test_in_a_canonical_name_me_may_be_any_user() -> None:
     class User:
         pk = 7
 
@@ -144,7 +144,7 @@ def test_a_value_that_does_not_fit_is_named_with_what_was_expected() -> None:
 
 
 @pytest.mark.parametrize("value", [None, True, 1.5, [], object(), "", "x\x00", "x" * 300])
-def test_what_is_no_text_is_not_made_into_some(value: object) -> None:
+def test_a_value_without_a_text_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"^Room"):
         Route("rooms/<str:room>").build("Room", {"room": value})
 

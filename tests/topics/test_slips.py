@@ -1,4 +1,4 @@
-"""Slips in the use of public classes and functions: the error names the class, what was given, and what to write."""
+"""Mistakes in the use of public classes and functions: the error names the class, the value, and what to write."""
 
 import inspect
 import types
@@ -65,6 +65,7 @@ MADE: list[tuple[Callable[[], Any], str]] = [
     (lambda: slips.Keep(30), "Keep(30): it takes no value without a name; write for example Keep(days=30)"),
     (lambda: slips.Keep(day=30), "Keep(day=30): it has no 'day'; did you mean 'days'?; write for example Keep(days=30)"),
     (lambda: slips.Keep(limit=5), "Keep(limit=5): it has no 'limit' (known: days, hours, count); write for example Keep("),
+    (lambda: slips.Identity(7), "Identity(7): it takes no value without a name; write for example Identity(user=user, claims="),
     (lambda: slips.Presence(100), "Presence(100): it takes no value without a name; write for example Presence(list_limit="),
     (lambda: slips.Presence(anonymous="no"), "Presence(anonymous='no'): expected True or False"),
     (lambda: order_moved(order=1), "OrderMoved(order=1): it has no 'order' (known: id, status); write for example OrderMoved(id=…)"),
@@ -74,11 +75,11 @@ MADE: list[tuple[Callable[[], Any], str]] = [
     (lambda: order_moved(1, stauts="x"), "OrderMoved(1, stauts='x'): it has no 'stauts'; did you mean 'status'?; write"),
     (lambda: order_moved(order="x" * 500), f"OrderMoved(order='{'x' * 58}…): it has no 'order'"),
     (lambda: told(1), "Told(1): it takes no value without a name; write for example Told()"),
-    (lambda: slips.Slow(), "Slow(): it lacks 'kind'; write for example Slow.drop(), Slow.latest(\"symbol\") or Slow.disconnect()"),
-    (lambda: slips.Slow("drop"), "Slow('drop'): a Slow is made by one of its methods; write Slow.drop(), Slow.latest"),
+    (lambda: slips.Slow(), "Slow(): it lacks 'kind'; write for example Slow.drop(), Slow.conflate(\"symbol\") or Slow.disconnect()"),
+    (lambda: slips.Slow("drop"), "Slow('drop'): a Slow is made by one of its methods; write Slow.drop(), Slow.conflate"),
     (lambda: slips.Slow.drop(1000), "Slow.drop(1000): it takes no value without a name; write for example Slow.drop(buffer_bytes="),
     (lambda: slips.Slow.disconnect(5), "Slow.disconnect(5): it takes no value without a name; write for example Slow.disconnect("),
-    (lambda: slips.Slow.latest(["symbol"]), "Slow.latest(['symbol']): expected names of fields, such as Slow.latest(\"symbol\")"),
+    (lambda: slips.Slow.conflate(["symbol"]), "Slow.conflate(['symbol']): expected names of fields, such as Slow.conflate(\"symbol\")"),
     (lambda: topic(Someone()), "Inbox(<User: ada>): a topic takes its parameters by name: its route is 'users/<me>/inbox', so write Inbox(me=…)"),
     (lambda: news("today"), "News('today'): its route 'news' has no parameters, so write News()"),
     (lambda: Position.parse("foo"), "Position.parse('foo'): this is no position ("),
@@ -92,15 +93,13 @@ MADE: list[tuple[Callable[[], Any], str]] = [
 
 USED: list[tuple[Callable[[], Any], str]] = [
     (lambda: inbox.publish(OrderMoved(1), exclude=Someone()), "Inbox.publish: exclude=<User: ada> is neither a caller nor the id of a client; write exclude=caller"),
-    (lambda: inbox.publish([OrderMoved(1)]), "Inbox.publish: expected an event, got [OrderMoved(id=1, status='new')]; write Inbox.publish(MessagePosted(…)), or for a list of them Inbox.publish_many([…])"),
-    (lambda: inbox.publish_many(OrderMoved(1)), "Inbox.publish_many: expected several events, got OrderMoved(id=1, status='new'); write Inbox.publish_many(["),
+    (lambda: inbox.publish([OrderMoved(1)]), "Inbox.publish: expected an event, got [OrderMoved(id=1, status='new')]; write Inbox.publish(MessagePosted(…)), or for a list of them Inbox.publish(*events)"),
     (lambda: topic.publish(OrderMoved(1)), "publish: expected a topic, got OrderMoved(id=1, status='new'); it is a method of one topic, not of the class"),
-    (lambda: topic.publish_many([OrderMoved(1)], None), "publish_many: expected a topic, got [OrderMoved("),
     (lambda: topic.evict(Someone()), "evict: expected a topic, got <User: ada>; it is a method of one topic, not of the class"),
     (lambda: slips.publish(inbox, OrderMoved(1)), "holdfast.publish: expected pairs of a topic and an event, got <Inbox users/7/inbox>, OrderMoved("),
     (lambda: slips.publish(inbox), "holdfast.publish: expected pairs of a topic and an event, got <Inbox users/7/inbox>; write holdfast.publish([("),
     (lambda: slips.publish([inbox]), "holdfast.publish: expected pairs of a topic and an event, got <Inbox users/7/inbox>; write"),
-    (lambda: inbox.consistent([1]), "Inbox.consistent: expected a function that reads, got [1]; write consistent(lambda: list("),
+    (lambda: inbox.consistent_read([1]), "Inbox.consistent_read: expected a function that reads, got [1]; write consistent_read(lambda: list("),
     (lambda: inbox.evict([1, 2]), "Inbox.evict: [1, 2] does not stand for one user; expected a user that has been saved, a primary key, or the caller of an action; write Inbox.evict(*users) for several"),
     (lambda: slips.disconnect(None), "disconnect: None does not stand for one user; expected a user"),
     (lambda: slips.flush("5"), "flush(timeout='5'): expected a number of seconds, such as timeout=5"),
@@ -149,7 +148,7 @@ def test_every_value_that_a_project_makes_itself_explains_what_it_takes() -> Non
     }
 
 
-def test_an_error_of_an_events_own_is_left_as_it_is() -> None:
+def test_an_error_raised_by_an_event_class_itself_stays_unchanged() -> None:
     class Sized(Event):
         size: int
 

@@ -1,4 +1,4 @@
-"""Topic.slow: what a topic that stores nothing does about clients that do not read."""
+"""Topic.slow: the policy of a topic without a log for clients that do not read."""
 
 from typing import Any
 
@@ -32,18 +32,18 @@ def test_without_a_choice_the_oldest_events_are_dropped() -> None:
     "slow",
     [
         Slow.drop(buffer_bytes=1000),
-        Slow.latest("symbol"),
-        Slow.latest("symbol", "amount"),
-        Slow.latest("symbol", rate="10/s"),
+        Slow.conflate("symbol"),
+        Slow.conflate("symbol", "amount"),
+        Slow.conflate("symbol", rate="10/s"),
         Slow.disconnect(),
     ],
 )
-def test_a_topic_says_what_it_wants(slow: Slow) -> None:
+def test_a_topic_declares_its_policy_for_slow_clients(slow: Slow) -> None:
     assert declare(slow).declared.slow == slow
 
 
 @pytest.mark.parametrize("wrong", ["drop", Slow.drop, Slow, 5])
-def test_what_is_no_slow_is_refused_with_the_way_out(wrong: Any) -> None:
+def test_a_value_that_is_no_slow_is_refused_with_the_way_out(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"^Ticker\.slow: .* is not a Slow; write slow = Slow\.drop\(\)"):
         declare(wrong)
 
@@ -59,15 +59,15 @@ def test_a_rate_and_a_keep_contradict_each_other() -> None:
     with pytest.raises(
         TypeError, match=r"^Ticker\.slow: a topic with a keep delivers every event.*; leave keep out"
     ):
-        declare(Slow.latest("symbol", rate="10/s"), keep=Keep())
+        declare(Slow.conflate("symbol", rate="10/s"), keep=Keep())
 
 
 def test_a_key_that_no_event_has_is_refused_with_the_fields_that_there_are() -> None:
-    with pytest.raises(TypeError, match=r"Slow\.latest\('symbl'\): no event .*: 'symbol', 'amount'$"):
-        declare(Slow.latest("symbl"))
+    with pytest.raises(TypeError, match=r"Slow\.conflate\('symbl'\): no event .*: 'symbol', 'amount'$"):
+        declare(Slow.conflate("symbl"))
 
 
 def test_a_field_goes_by_its_name_on_the_wire() -> None:
-    assert declare(Slow.latest("s"), events=[Renamed])
+    assert declare(Slow.conflate("s"), events=[Renamed])
     with pytest.raises(TypeError, match=r"it is called 's' on the wire"):
-        declare(Slow.latest("symbol"), events=[Renamed])
+        declare(Slow.conflate("symbol"), events=[Renamed])

@@ -1,4 +1,4 @@
-"""Topics: their names, what they publish, where they stand, and mistakes in declaring one."""
+"""Topics: their names, their events, their positions, and mistakes in declaring one."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -79,7 +79,7 @@ def test_a_topic_is_named_by_its_parameters() -> None:
     assert repr(room) == "<Room rooms/lobby>"
 
 
-def test_topics_of_one_name_are_equal() -> None:
+def test_topics_with_the_same_name_are_equal() -> None:
     assert Room(room="lobby") == Room(room="lobby") != Room(room="attic")
     assert len({Room(room="lobby"), Room(room="lobby")}) == 1
     assert Room(room="lobby") != "rooms/lobby"
@@ -122,7 +122,7 @@ def test_a_topic_without_keep_stores_nothing(process: Process) -> None:
 
 
 def test_durable_and_ephemeral_events_keep_their_order_in_runs(process: Process) -> None:
-    Room(room="lobby").publish_many([Posted(1), Posted(2), Typing("ada"), Posted(3)])
+    Room(room="lobby").publish(Posted(1), Posted(2), Typing("ada"), Posted(3))
     assert process.runs() == [
         (True, ['{"id":1}', '{"id":2}']),
         (False, ['{"author":"ada"}']),
@@ -132,7 +132,7 @@ def test_durable_and_ephemeral_events_keep_their_order_in_runs(process: Process)
 
 async def test_apublish_does_the_same(process: Process) -> None:
     await Room(room="lobby").apublish(Posted(1), Typing("ada"))
-    await Room(room="lobby").apublish_many(Posted(n) for n in (2, 3))
+    await Room(room="lobby").apublish(*(Posted(n) for n in (2, 3)))
     assert process.runs() == [
         (True, ['{"id":1}']),
         (False, ['{"author":"ada"}']),
@@ -162,7 +162,7 @@ def test_an_event_that_is_not_declared_is_refused_with_the_way_out(process: Proc
 
 
 @pytest.mark.parametrize("value", [Posted, {"id": 1}, "posted", None])
-def test_what_is_no_event_is_refused_with_the_way_out(process: Process, value: Any) -> None:
+def test_a_value_that_is_no_event_is_refused_with_the_way_out(process: Process, value: Any) -> None:
     with pytest.raises(
         TypeError, match=r"^Room\.publish: expected an event, got .*; write Room\.publish\(.*\(…\)\)"
     ):
@@ -208,13 +208,13 @@ async def test_aposition_is_the_same(process: Process) -> None:
     assert position.offset == 0
 
 
-def test_consistent_returns_a_position_and_what_was_taken(process: Process) -> None:
-    position, taken = Room(room="lobby").consistent(lambda: [1, 2])
+def test_consistent_read_returns_a_position_and_the_value(process: Process) -> None:
+    position, taken = Room(room="lobby").consistent_read(lambda: [1, 2])
     assert (position.offset, taken) == (0, [1, 2])
 
 
 async def test_aconsistent_is_the_same(process: Process) -> None:
-    position, taken = await Room(room="lobby").aconsistent(lambda: [1, 2])
+    position, taken = await Room(room="lobby").aconsistent_read(lambda: [1, 2])
     assert (position.offset, taken) == (0, [1, 2])
 
 
@@ -233,7 +233,7 @@ async def test_a_position_on_the_event_loop_says_what_to_write(process: Process)
 # ── what a class says ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_class_is_read_when_it_is_made() -> None:
+def test_a_class_is_checked_when_it_is_defined() -> None:
     class Full(Room):
         route = "full/<slug:room>"
 
@@ -253,7 +253,7 @@ def test_a_class_is_read_when_it_is_made() -> None:
     assert (Room.declared.may_join, Ticker.declared.durable) == (None, False)
 
 
-def test_an_abstract_base_hands_on_what_it_has() -> None:
+def test_an_abstract_base_passes_on_its_rules_and_actions() -> None:
     class Members(Topic):
         events = [Posted]
 

@@ -1,4 +1,4 @@
-"""What a type checker says to the people who write topics."""
+"""Type checkers: what mypy reports in a module with topics."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ async def leave() -> None:
 def use(room: Room, caller: Caller) -> None:
     assert_type(MessagePosted.decode(b""), MessagePosted)
     assert_type(room.post(caller, body="hi"), int)
-    assert_type(room.consistent(lambda: [1]), tuple[Position, list[int]])
+    assert_type(room.consistent_read(lambda: [1]), tuple[Position, list[int]])
     assert_type(flush(timeout=5), bool)
     MessagePosted("1")  # E: [arg-type]
     MessagePosted(1).id = 2  # E: [misc]

@@ -56,7 +56,7 @@ def head(parts: Runtime, topic: str = LOBBY.name) -> int:
     return parts.log.heads([topic])[topic].offset
 
 
-def test_what_is_published_rolls_back_with_the_transaction_of_the_thread_that_waits(parts: Runtime) -> None:
+def test_a_publish_rolls_back_with_the_transaction_of_the_waiting_thread(parts: Runtime) -> None:
     parts.publisher.attach(listening := Listening())
     with rolled_back(parts.log.alias):
         async_to_sync(LOBBY.apublish)(Posted(1), Typing("ada"))
@@ -66,7 +66,7 @@ def test_what_is_published_rolls_back_with_the_transaction_of_the_thread_that_wa
     assert listening.heard == []
 
 
-def test_it_is_sent_when_that_commits(parts: Runtime) -> None:
+def test_the_event_is_sent_when_that_transaction_commits(parts: Runtime) -> None:
     parts.publisher.attach(listening := Listening())
     with transaction.atomic(using=parts.log.alias):
         async_to_sync(LOBBY.apublish)(Posted(1), Typing("ada"))
@@ -76,7 +76,7 @@ def test_it_is_sent_when_that_commits(parts: Runtime) -> None:
     assert listening.heard == ["Numbered", "Passing"]
 
 
-def test_without_a_transaction_it_is_sent_at_once(parts: Runtime) -> None:
+def test_without_a_transaction_the_event_is_sent_at_once(parts: Runtime) -> None:
     async_to_sync(LOBBY.apublish)(Posted(1))
 
     assert head(parts) == 1
@@ -93,7 +93,9 @@ def test_without_a_transaction_it_is_sent_at_once(parts: Runtime) -> None:
         partial(holdfast.arecheck, 7),
     ],
 )
-def test_orders_are_part_of_it_too(parts: Runtime, order: Callable[[], Awaitable[None]]) -> None:
+def test_commands_are_part_of_that_transaction_too(
+    parts: Runtime, order: Callable[[], Awaitable[None]]
+) -> None:
     with rolled_back(parts.log.alias):
         async_to_sync(order)()
     assert head(parts, ORDERS) == 0
@@ -114,7 +116,7 @@ def test_a_position_waits_for_no_lock_that_the_waiting_thread_has(parts: Runtime
         assert async_to_sync(Room(room="new").aposition)().offset == 0
 
 
-def test_a_consistent_state_is_taken_where_the_transaction_is(parts: Runtime) -> None:
+def test_a_consistent_read_runs_in_the_thread_with_the_transaction(parts: Runtime) -> None:
     def waiting() -> int:
         with connections[parts.log.alias].cursor() as cursor:
             cursor.execute("SELECT count(*) FROM holdfast_outbox")
@@ -123,7 +125,7 @@ def test_a_consistent_state_is_taken_where_the_transaction_is(parts: Runtime) ->
     other = Room(room="other")
     with transaction.atomic(using=parts.log.alias):
         LOBBY.publish(Posted(1))
-        assert async_to_sync(other.aconsistent)(waiting)[1] == 1
+        assert async_to_sync(other.aconsistent_read)(waiting)[1] == 1
 
 
 async def test_a_task_that_outlives_the_call_publishes_by_itself(parts: Runtime) -> None:
@@ -147,13 +149,13 @@ async def test_a_task_that_outlives_the_call_publishes_by_itself(parts: Runtime)
     assert await asyncio.to_thread(lambda: (numbers(parts.log, LOBBY.name), connections.close_all())[0]) != []
 
 
-async def test_an_error_of_what_runs_there_passes(parts: Runtime) -> None:
+async def test_an_error_in_the_waiting_thread_is_raised(parts: Runtime) -> None:
     def fail() -> None:
         raise RuntimeError("of the application")
 
     def view() -> None:
         try:
-            async_to_sync(LOBBY.aconsistent)(fail)
+            async_to_sync(LOBBY.aconsistent_read)(fail)
         finally:
             connections.close_all()
 

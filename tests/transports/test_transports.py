@@ -38,7 +38,7 @@ class Room(Topic):
 class Price(Topic):
     route = "price"
     events = [Said]
-    slow = Slow.latest()
+    slow = Slow.conflate()
 
     async def may_join(self, user: Any) -> bool:
         return True

@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
+from holdfast.auth.base import Identity
 from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
 from holdfast.topics.declaration import Mode
+from holdfast.topics.failures import means_no, report
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
 from .caller import Caller
-from .failures import means_no, report
 
 logger = logging.getLogger("holdfast.connections")
 
@@ -26,17 +27,22 @@ RULES_SECONDS = 20.0
 """Seconds that one visit may take."""
 
 
-async def may_join(threads: Threads, topic: Topic, user: Any, host: str | None = None) -> bool:
+def _asked(topic: Topic, identity: Identity) -> tuple[Any, ...]:
+    """The arguments of ``may_join``: the user, and the identity if the rule takes it."""
+    return (identity.user, identity) if topic.declared.may_join_takes_identity else (identity.user,)
+
+
+async def may_join(threads: Threads, topic: Topic, identity: Identity) -> bool:
     """Does the topic admit this user? A rule says no by its answer, or by an exception that means no
     (:func:`~.failures.means_no`). Any other exception is raised."""
     rule: Any = topic
-    info = HandlerInfo(host=host, topic=topic)
+    info = HandlerInfo(host=identity.host, topic=topic)
     try:
         match topic.declared.may_join:
             case Mode.LOOP:
-                return bool(await threads.handle_async(info, rule.may_join, user))
+                return bool(await threads.handle_async(info, rule.may_join, *_asked(topic, identity)))
             case Mode.THREAD:
-                return bool(await threads.handle(info, rule.may_join, user))
+                return bool(await threads.handle(info, rule.may_join, *_asked(topic, identity)))
             case None:
                 return False
     except Exception as error:  # noqa: BLE001 - raised there unless it means no
@@ -47,12 +53,19 @@ class Pair(NamedTuple):
     """A topic and somebody who may or may not be let in."""
 
     topic: Topic
-    user: Any
-    host: str | None = None
+    identity: Identity
 
     @property
     def info(self) -> HandlerInfo:
-        return HandlerInfo(host=self.host, topic=self.topic)
+        return HandlerInfo(host=self.identity.host, topic=self.topic)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for pairs of which the rule is asked once: one user's at one host, or one identity's if the rule takes it."""
+        topic, identity = self
+        if topic.declared.may_join_takes_identity:
+            return topic.name, id(identity)
+        return topic.name, identity.user_id, identity.host
 
 
 async def may_all_join(threads: Threads, pairs: Sequence[Pair]) -> list[bool | Exception]:
@@ -124,7 +137,7 @@ class Visit:
 def _ask_now(pair: Pair) -> bool | Exception:
     rule: Any = pair.topic
     try:
-        return bool(rule.may_join(pair.user))
+        return bool(rule.may_join(*_asked(pair.topic, pair.identity)))
     except Exception as error:  # noqa: BLE001 - it is the answer
         return _meant(pair.topic, error)
 
@@ -132,7 +145,7 @@ def _ask_now(pair: Pair) -> bool | Exception:
 async def _ask_one(threads: Threads, pair: Pair) -> bool | Exception:
     try:
         async with asyncio.timeout(RULES_SECONDS):
-            asked = may_join(threads, pair.topic, pair.user, pair.host)
+            asked = may_join(threads, pair.topic, pair.identity)
             return await asyncio.get_running_loop().create_task(asked, context=threads.context())
     except Exception as error:  # noqa: BLE001 - it is the answer
         return error
@@ -141,7 +154,7 @@ async def _ask_one(threads: Threads, pair: Pair) -> bool | Exception:
 async def may_call(threads: Threads, topic: Topic, caller: Caller, action: str) -> bool:
     """Does the topic let this caller, whom it admitted, call this action?"""
     rule: Any = topic
-    info = HandlerInfo(host=caller.host, topic=topic)
+    info = HandlerInfo(host=caller.identity.host, topic=topic)
     try:
         match topic.declared.may_call:
             case Mode.LOOP:
@@ -163,7 +176,8 @@ def may_call_now(topic: Topic, caller: Caller, action: str, *, recheck: bool) ->
     """
     rule: Any = topic
     try:
-        if recheck and topic.declared.may_join is Mode.THREAD and not rule.may_join(caller.user):
+        in_thread = recheck and topic.declared.may_join is Mode.THREAD
+        if in_thread and not rule.may_join(*_asked(topic, caller.identity)):
             return None
     except Exception as error:  # noqa: BLE001 - raised there unless it means no
         _refused(topic, "may_join", error)

@@ -40,7 +40,7 @@ def anonymous_id(client: str) -> str:
 
 async def _meta(threads: Threads, topic: Topic, caller: Caller) -> msgspec.Raw | msgspec.UnsetType:
     teller: Any = topic
-    user, info = caller.user, HandlerInfo(host=caller.host, topic=topic)
+    user, info = caller.user, HandlerInfo(host=caller.identity.host, topic=topic)
     mode = topic.declared.presence_meta
     if mode is None:
         return msgspec.UNSET

@@ -22,12 +22,12 @@ from holdfast.protocol.frames import ErrorPayload
 from holdfast.protocol.server_protocol import RETRY_SECONDS
 from holdfast.threads.threads import Inline, Threads
 from holdfast.topics.declaration import Mode
+from holdfast.topics.failures import Verdict, detail_of, field_errors, report, verdict_of
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
 from .admission import may_call, may_call_now, may_join
 from .caller import Caller
-from .failures import Verdict, detail_of, field_errors, report, verdict_of
 from .place import Place
 from .request import CallFailed, Request
 
@@ -192,7 +192,7 @@ class Calls:
         declared = topic.declared
         request.check_place()
         join_here = request.rechecks and (action.is_async or declared.may_join is Mode.LOOP)
-        if join_here and not await may_join(self._threads, topic, caller.user, caller.host):
+        if join_here and not await may_join(self._threads, topic, caller.identity):
             raise CallFailed.of(codes.FORBIDDEN, expelled=True)
         call_here = action.is_async or declared.may_call is Mode.LOOP
         if call_here and not await may_call(self._threads, topic, caller, action.name):

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser
 
+from holdfast.auth.base import ANONYMOUS, Identity
 from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
@@ -18,13 +18,13 @@ from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.protocol.frames import JoinedPayload, Reset
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
-from holdfast.topics.owner import LONGEST, owner_of_client, owner_of_key
+from holdfast.topics.failures import Verdict, code_of, detail_of, report, verdict_of
+from holdfast.topics.owner import owner_of_client, owner_of_id
 from holdfast.topics.topic import Topic
 
 from .admission import may_join
 from .attending import attending
-from .caller import Caller, user_id
-from .failures import Verdict, code_of, detail_of, report, verdict_of
+from .caller import Caller
 from .place import NOT_TRUSTED, Place
 from .request import CallFailed
 from .service import Service
@@ -50,10 +50,8 @@ class Connection:
         "_tasks",
         "_transport",
         "blocked",
-        "host",
+        "identity",
         "ready",
-        "session_key",
-        "user",
         "write",
     )
 
@@ -63,12 +61,9 @@ class Connection:
         hub: Hub,
         transport: Transport,
         codec: Codec,
-        *,
-        user: Any = None,
-        session_key: str | None = None,
-        host: str | None = None,
+        identity: Identity = ANONYMOUS,
     ) -> None:
-        self.host = host
+        self.identity = identity
         self._service = service
         self._hub = hub
         self._loop = hub.loop
@@ -80,17 +75,15 @@ class Connection:
         self._paused_since: float | None = None
         self.ready, self.blocked = True, False
         self.write = transport.send_events
-        self.user = user or AnonymousUser()
         now = self._loop.time()
         self._session = ServerProtocol(
             id=secrets.token_hex(8),
-            user=user_id(self.user),
+            user=identity.user_id,
             codec=codec,
             limits=service.policy.limits,
             now=now,
             duplex=transport.duplex,
         )
-        self.session_key = session_key
         service.connections.add(self)
         service.revocation.registered(self, now)
         hub.wheel.watch(self, self._next_look(now))
@@ -103,7 +96,7 @@ class Connection:
     def caller(self) -> Caller:
         """Who this is to an action; made when it is asked for, since most connections never call one."""
         session = self._session
-        return Caller(user=self.user, client=session.client, connection_id=session.id, host=self.host)
+        return Caller(identity=self.identity, client=session.client, connection_id=session.id)
 
     # ── what the transport tells ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -219,7 +212,7 @@ class Connection:
         user = self._session.user
         if user is None:
             return owner_of_client(self._session.client)
-        return f"user:{user}" if len(user) <= LONGEST else owner_of_key(user)  # an order asks all connections
+        return owner_of_id(user)
 
     def places(self) -> Collection[Place]:
         """The topics that this connection has joined, as they are now."""
@@ -241,9 +234,9 @@ class Connection:
         for place in self._places.values():
             place.revoked = codes.FORBIDDEN
 
-    def renew(self, user: Any) -> None:
-        """This is what the same user is now."""
-        self.user = user
+    def renew(self, identity: Identity) -> None:
+        """Replace the identity by what it is now; the user stays the same one."""
+        self.identity = identity
 
     # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -287,18 +280,18 @@ class Connection:
 
     async def _authenticate(self, effect: Authenticate) -> None:
         try:
-            user = await self._service.user_of(effect.token, self.host)
-            found = user_id(user)
+            identity = await self._service.authenticate(self.identity.with_token(effect.token))
+            found = None if identity is None else identity.user_id
         except Exception as error:  # noqa: BLE001 - reported there
-            report(logger, "the project's TOKEN_USER failed", error)
+            report(logger, "a token could not be authenticated", error)
             why = (codes.UNAVAILABLE,) if verdict_of(error) is Verdict.UNAVAILABLE else ()
             self._carry_out(self._session.not_authenticated(effect.ref, *why))
             return
-        if found is None:
+        if identity is None or found is None:
             self._carry_out(self._session.not_authenticated(effect.ref))
             return
         if effect.ref is None or found == self._session.user:
-            self.user, self.session_key = user, None
+            self.identity = identity
         self._carry_out(self._session.authenticated(found, effect.ref))
 
     async def _admit(self, effect: Admit) -> None:
@@ -312,8 +305,8 @@ class Connection:
                 await revocation.settled(self)
                 begun = revocation.recent.newest
                 threads = self._service.runtime.threads
-                if topic is None or not await may_join(threads, topic, self.user, self.host):
-                    self._service.explanations.refused(asked, topic, self.user, self._loop.time())
+                if topic is None or not await may_join(threads, topic, self.identity):
+                    self._service.explanations.refused(asked, topic, self.identity.user, self._loop.time())
                     effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
                     break
                 if not named and not session.admitted(asked, topic.name):
@@ -354,7 +347,7 @@ class Connection:
             durable=topic.declared.durable,
             slow=slow,
             since=effect.since,
-            snapshot=snapshot_of(self._service.runtime, topic, self.host),
+            snapshot=snapshot_of(self._service.runtime, topic, self.identity.host),
             attending=await attending(self._service.runtime.threads, topic, self.caller),
         )
         if subscription is not None:

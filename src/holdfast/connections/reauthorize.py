@@ -7,18 +7,18 @@ run for many pairs in one visit to a worker thread.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from holdfast.auth.base import Authenticator, Identity
 from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
-from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
+from holdfast.topics.failures import code_of, report
 
 from .admission import Pair, may_all_join
-from .failures import code_of, report
 from .place import NOT_TRUSTED, Place
 
 if TYPE_CHECKING:
@@ -38,25 +38,6 @@ PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)
 
 ROUNDS = 3
 """Rounds of the schedule in a row after which what could not be answered counts as a no."""
-
-
-class Claim(NamedTuple):
-    """Whose a connection says it is: the user as found when it began, and the key of the session that said so, if one
-    did."""
-
-    user: Any
-    session_key: str | None
-    host: str | None = None
-
-
-Identify = Callable[[Sequence[Claim]], Sequence[Any]]
-"""Finds out in a worker thread what has become of claims: for each the user as he is now, ``None`` if the claim does not
-hold any more, or the exception that kept from finding out."""
-
-
-def believe(claims: Sequence[Claim]) -> Sequence[Any]:
-    """Where users are not kept anywhere: whoever it was, it still is."""
-    return [claim.user for claim in claims]
 
 
 class Question:
@@ -97,11 +78,11 @@ class Reauthorization:
     """Asks about the connections of one service. For the event loop."""
 
     def __init__(
-        self, connections: "set[Connection]", threads: Threads, identify: Identify, *, period: float
+        self, connections: "set[Connection]", threads: Threads, authenticator: Authenticator, *, period: float
     ) -> None:
         self._connections = connections
         self._threads = threads
-        self._identify = identify
+        self._authenticator = authenticator
         self._period = period
         self._hub: Hub | None = None
         self._due: dict[Connection, Question] = {}
@@ -276,73 +257,57 @@ class Reauthorization:
         return False
 
     async def _ask_about_users(self, questions: Sequence[Question]) -> list[Question]:
-        """Nobody in particular stays nobody in particular; each pair of a user and a session is asked about once."""
-        claims: dict[tuple[str, str | None, str | None], Claim] = {}
-        asked = [question.connection.user for question in questions]
-        for question in questions:
-            connection = question.connection
-            if connection.user_id is not None:
-                claim = Claim(connection.user, connection.session_key, connection.host)
-                claims[connection.user_id, connection.session_key, connection.host] = claim
-        found = dict(zip(claims, await self._identified(list(claims.values())), strict=True))
+        """Revalidate the identities of these connections, except anonymous ones. Return what could not be answered."""
+        asked = {q: q.connection.identity for q in questions if q.connection.user_id is not None}
+        answers = dict(zip(asked, await self._revalidated(list(asked.values())), strict=True))
         unknown = []
-        for question, before in zip(questions, asked, strict=True):
+        for question in questions:
             connection = question.connection
             if connection.user_id is None:
                 question.settle()
                 continue
-            key = connection.user_id, connection.session_key, connection.host
-            if key not in found or isinstance(
-                found[key], Exception
-            ):  # not in: a token has been taken meanwhile
-                logger.warning("%r: could not find out whose it is now: %r", connection, found.get(key))
+            now = answers.get(question)
+            if isinstance(now, Exception):
+                logger.warning("%r: could not find out whose it is now: %r", connection, now)
                 unknown.append(question)
                 continue
-            if found[key] is None:
-                connection.hang_up(codes.UNAUTHENTICATED)
-            elif connection.user is not before:
-                unknown.append(question)  # he has been read meanwhile, before or after this answer: once more
+            if connection.identity is not asked.get(question):
+                unknown.append(question)  # a token has changed it since it was asked about: ask once more
                 continue
+            if now is None:
+                connection.hang_up(codes.UNAUTHENTICATED)
             else:
-                connection.renew(found[key])
+                connection.renew(now)
             question.settle()
         return unknown
 
-    async def _identified(self, claims: Sequence[Claim]) -> Sequence[Any]:
-        if not claims:
+    async def _revalidated(self, identities: Sequence[Identity]) -> Sequence[Identity | Exception | None]:
+        if not identities:
             return []
         try:
             async with asyncio.timeout(IDENTIFY_SECONDS):
-                return await self._identified_by_host(claims)
+                return await self._authenticator.revalidate(identities)
         except Exception as error:  # noqa: BLE001 - it is the answer, for all of them
-            return [error] * len(claims)
-
-    async def _identified_by_host(self, claims: Sequence[Claim]) -> Sequence[Any]:
-        """Ask about those together who have come to one host: another one's users may be others, in another place."""
-        found: dict[int, Any] = {}
-        for host in dict.fromkeys(claim.host for claim in claims):
-            some = [claim for claim in claims if claim.host == host]
-            answers = await self._threads.handle(HandlerInfo(host=host), self._identify, some)
-            found.update(zip(map(id, some), answers, strict=True))
-        return [found[id(claim)] for claim in claims]
+            return [error] * len(identities)
 
     async def _ask_rules(self, questions: Sequence[Question]) -> list[Question]:
         """Ask each rule once about each user, and once about all who are anonymous."""
         assert self._hub is not None
         asked = self._hub.loop.time()
-        pairs: dict[tuple[str, str | None, str | None], Pair] = {}
-        places: dict[tuple[str, str | None, str | None], list[tuple[Question, Place, int]]] = {}
+        pairs: dict[tuple[object, ...], Pair] = {}
+        places: dict[tuple[object, ...], list[tuple[Question, Place, int]]] = {}
         for question in questions:
             connection = question.connection
             for place in question.standing():
-                key = place.topic.name, connection.user_id, connection.host
-                pairs.setdefault(key, Pair(place.topic, connection.user, connection.host))
+                pair = Pair(place.topic, connection.identity)
+                key = pair.key
+                pairs.setdefault(key, pair)
                 places.setdefault(key, []).append((question, place, place.doubts))
         unanswered: dict[Question, dict[Place, Code]] = {}
         answers = await may_all_join(self._threads, list(pairs.values()))
         for (key, pair), answer in zip(pairs.items(), answers, strict=True):
             if isinstance(answer, Exception):
-                report(logger, f"{pair.topic!r}.may_join failed for {pair.user!r}", answer)
+                report(logger, f"{pair.topic!r}.may_join failed for {pair.identity.user!r}", answer)
             for question, place, doubts in places[key]:
                 if isinstance(answer, Exception):
                     unanswered.setdefault(question, {})[place] = code_of(answer)

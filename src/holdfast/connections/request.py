@@ -54,7 +54,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def info(self) -> HandlerInfo:
         """What its handlers run for."""
-        return HandlerInfo(host=self.caller.host, topic=self.topic)
+        return HandlerInfo(host=self.caller.identity.host, topic=self.topic)
 
     @property
     def rechecks(self) -> bool:

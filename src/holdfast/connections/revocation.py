@@ -84,7 +84,7 @@ class Revocation:
             case Disconnect(gone=gone, reason=reason):
                 connection.hang_up(codes.UNAUTHENTICATED if gone else codes.DISCONNECTED, reason=reason)
             case EndSession(session=session):
-                key = connection.session_key
+                key = connection.identity.session_key
                 if key is not None and connection.user_id is not None and fingerprint(key) == session:
                     connection.hang_up(codes.UNAUTHENTICATED)
             case Recheck(topic=None, route=None):
@@ -109,7 +109,7 @@ class Revocation:
         ended by one, it is closed."""
         if connection.user_id is None or self._hub is None:
             return
-        key = connection.session_key
+        key = connection.identity.session_key
         if key is not None and self.recent.ended(connection.owner, fingerprint(key), now):
             # Not asked: a logout is told of a moment before the session is deleted.
             self._hub.loop.call_soon(connection.hang_up, codes.UNAUTHENTICATED)

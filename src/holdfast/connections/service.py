@@ -1,26 +1,21 @@
 """What all connections of a process share."""
 
 import random
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
+from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.limits.base import Limiter
 from holdfast.protocol.limits import Limits
 from holdfast.runtime import Runtime
-from holdfast.topics.owner import owner_of_key
 from holdfast.topics.registry import Registry
 
-from .caller import user_id
 from .calls import Calls
 from .explaining import Explanations
 from .pacing import Farewell, Pace
-from .reauthorize import Identify, Reauthorization, believe
+from .reauthorize import Reauthorization
 from .revocation import Revocation
-
-Authenticate = Callable[[str, str | None], Awaitable[Any]]
-"""Finds the user of a token that came to a host; ``None`` if the token is not valid."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,13 +50,12 @@ class Service:
         registry: Registry,
         limiter: Limiter,
         policy: Policy | None = None,
-        authenticate: Authenticate | None = None,
-        identify: Identify = believe,
+        authenticator: Authenticator,
     ) -> None:
         self.runtime = runtime
         self.registry = registry
         self.policy = policy or Policy()
-        self.authenticate = authenticate
+        self.authenticator = authenticator
         self.calls = Calls(runtime.log, runtime.threads, runtime.log_threads, limiter)
         self.connections: set[Any] = set()
         self.explanations = Explanations(registry)
@@ -69,7 +63,7 @@ class Service:
         self.revocation = Revocation(
             self.connections,
             Reauthorization(
-                self.connections, runtime.threads, identify, period=self.policy.reauthorize_seconds
+                self.connections, runtime.threads, authenticator, period=self.policy.reauthorize_seconds
             ),
             handshake_seconds=self.policy.handshake_seconds,
             fresh_seconds=self.policy.fresh_seconds,
@@ -83,14 +77,13 @@ class Service:
             self._farewell = Farewell(Pace.of(len(self.connections), self.policy.drain_seconds), now)
         return self._farewell.after(now, random.random())  # noqa: S311 - nothing secret depends on it
 
-    async def user_of(self, token: str, host: str | None = None) -> Any:
-        """Whose a token is, ``None`` if nobody's. Asked again if something was ordered about that user meanwhile. Raises what
-        the project's function raises."""
+    async def authenticate(self, request: AuthRequest) -> Identity | None:
+        """Authenticate a token. Repeat that if a command about its user has arrived since. Raises what the authenticator
+        raises."""
         recent = self.revocation.recent
-        while self.authenticate is not None:
+        while True:
             begun = recent.newest
-            user = await self.authenticate(token, host)
-            found = user_id(user)
-            if found is None or not recent.concern_owner(owner_of_key(found), begun):
-                return user
-        return None
+            identity = await self.authenticator.authenticate(request)
+            owner = None if identity is None else identity.owner
+            if owner is None or not recent.concern_owner(owner, begun):
+                return identity

@@ -27,7 +27,7 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 class SlowKind(enum.Enum):
     DROP = "drop"
-    LATEST = "latest"
+    CONFLATE = "conflate"
     DISCONNECT = "disconnect"
 
 
@@ -35,13 +35,13 @@ class Slow(msgspec.Struct, metaclass=Explained, frozen=True):
     """What a topic without a log does about a client that reads more slowly than events arrive::
 
         class Ticker(Topic):
-            slow = Slow.latest("symbol")
+            slow = Slow.conflate("symbol")
 
-    Made by :meth:`drop`, :meth:`latest` or :meth:`disconnect`. Each lets at most ``buffer_bytes`` of events (64 KiB by
+    Made by :meth:`drop`, :meth:`conflate` or :meth:`disconnect`. Each lets at most ``buffer_bytes`` of events (64 KiB by
     default) wait for one client and one topic, beyond the connection's own write buffer.
     """
 
-    __example__: ClassVar[str] = 'Slow.drop(), Slow.latest("symbol") or Slow.disconnect()'
+    __example__: ClassVar[str] = 'Slow.drop(), Slow.conflate("symbol") or Slow.disconnect()'
 
     kind: SlowKind
     key: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Slow(msgspec.Struct, metaclass=Explained, frozen=True):
     @property
     def conflates(self) -> bool:
         """May a newer event replace an older one?"""
-        return self.kind is SlowKind.LATEST
+        return self.kind is SlowKind.CONFLATE
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, SlowKind):
@@ -65,7 +65,7 @@ class Slow(msgspec.Struct, metaclass=Explained, frozen=True):
         return cls(SlowKind.DROP, (), _checked("drop", buffer_bytes, given))
 
     @classmethod
-    def latest(cls, *key: str, rate: str | Rate | None = None, buffer_bytes: int = BUFFER_BYTES) -> Self:
+    def conflate(cls, *key: str, rate: str | Rate | None = None, buffer_bytes: int = BUFFER_BYTES) -> Self:
         """Keep only the latest of the events that have one name and the same values in the fields ``key``.
 
         Without a key, one event of each name waits. Events that have none of the fields wait as with :meth:`drop`. A
@@ -79,9 +79,9 @@ class Slow(msgspec.Struct, metaclass=Explained, frozen=True):
         for field in given:
             if not isinstance(field, str) or not field:
                 raise TypeError(
-                    f'Slow.latest({field!r}): expected names of fields, such as Slow.latest("symbol")'
+                    f'Slow.conflate({field!r}): expected names of fields, such as Slow.conflate("symbol")'
                 )
-        return cls(SlowKind.LATEST, key, _checked("latest", buffer_bytes), _checked_rate(rate))
+        return cls(SlowKind.CONFLATE, key, _checked("conflate", buffer_bytes), _checked_rate(rate))
 
     @classmethod
     def disconnect(cls, *given: Never, buffer_bytes: int = BUFFER_BYTES) -> Self:
@@ -119,10 +119,10 @@ def _checked_rate(rate: str | Rate | None) -> Rate | None:
     try:
         parsed = rate if isinstance(rate, Rate) else Rate.parse(rate)
     except ValueError as error:
-        raise ValueError(f"Slow.latest(rate={rate!r}): {error}") from None
+        raise ValueError(f"Slow.conflate(rate={rate!r}): {error}") from None
     if parsed.per_second > HIGHEST_RATE:
         raise ValueError(
-            f"Slow.latest(rate={str(rate)!r}): more than {HIGHEST_RATE} events of a key per second cannot be timed; write "
+            f"Slow.conflate(rate={str(rate)!r}): more than {HIGHEST_RATE} events of a key per second cannot be timed; write "
             f"at most rate='{HIGHEST_RATE}/s', or leave the rate out"
         )
     return parsed
@@ -161,7 +161,7 @@ class Backlog:
 
     def add(self, event: Prepared) -> bool:
         """Let an event wait. Return ``False`` if the connection has to be closed instead."""
-        key: object = event.form(self._slow.key_of) if self._slow.kind is SlowKind.LATEST else None
+        key: object = event.form(self._slow.key_of) if self._slow.kind is SlowKind.CONFLATE else None
         if key is None:
             key, self._next = self._next, self._next + 1
         replaced = self._waiting.pop(key, None)

@@ -20,7 +20,7 @@ class Subscriber(Protocol):
     :meth:`Hub.resume` for each subscription when it is true again."""
 
     blocked: bool
-    """Does the socket take nothing more right now? Then events that a newer one replaces (:meth:`Slow.latest`) wait in the
+    """Does the socket take nothing more right now? Then events that a newer one replaces (:meth:`Slow.conflate`) wait in the
     hub, where they can still be replaced, instead of in the subscriber's write buffer. The owner calls :meth:`Hub.resume`
     when it is false again."""
 

@@ -91,7 +91,7 @@ def live_cursor(topic: Topic | str, position: Position | str | None = None) -> S
     The position must not be younger than what the page shows. What is published after the position was read reaches
     the client when it joins; what was published before, and after the page's data was read, would be lost. So the view
     reads the position *first* (``room.position()``) and then its data, and the client may see an event again that the
-    page shows already; or it reads both at one instant (``room.consistent(take)``), and nothing is seen twice. Without
+    page shows already; or it reads both at one instant (``room.consistent_read(take)``), and nothing is seen twice. Without
     a position the tag reads it where it stands, which is right only above data that is read later in the template.
     """
     if position is None:

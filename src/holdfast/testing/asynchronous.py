@@ -65,7 +65,7 @@ class AsyncLive(Environment):
 class AsyncLiveClient(Client):
     """A live client for ``async def`` tests, in Django's test cases and with pytest-asyncio.
 
-    ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_USER"]``
+    ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_AUTHENTICATOR"]``
     instead. ``browser`` is one of Django's test clients: then it connects with that one's session, at each ``resume()`` anew,
     and the session's end is its own. ``host`` is the one that it connects to, for
     ``HOLDFAST["HANDLER_CONTEXT"]``. Use it in ``async with``, or :meth:`open` and :meth:`close` it.

@@ -7,8 +7,10 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 
-from holdfast import sessions
+from holdfast.auth import session_store as sessions
+from holdfast.auth.base import Identity
 from holdfast.connections.connection import Connection
 from holdfast.protocol import codec, codes, frames
 from holdfast.protocol.construction import shortened
@@ -55,13 +57,14 @@ class Peer:
             raise TypeError(
                 "LiveClient: a browser brings its own user: leave out user and token, or leave out browser"
             )
-        if user is not None and not hasattr(user, "is_authenticated"):
+        if user is not None and not isinstance(user, Identity) and not hasattr(user, "is_authenticated"):
             raise TypeError(
                 f"LiveClient({shortened(user)}): this is no user; give a user, such as User.objects.get(username=…), or leave it "
                 "out for a client that is not signed in"
             )
         self._place: Environment | None = None
-        self._user = user
+        self._facts = user if isinstance(user, Identity) else Identity(user=None, host=host)
+        self._user = user if self._facts is not user else _signed_in(user.user)
         self._token = token
         self._browser = browser
         self._host = host
@@ -136,11 +139,13 @@ class Peer:
         if self._browser is not None:
             info = HandlerInfo(host=self._host)
             key = await service.runtime.threads.handle(info, self._find_session)
-        line.connection = Connection(
-            service, hub, line, codec.JSON, user=self._user, session_key=key, host=self._host
-        )
+        line.connection = Connection(service, hub, line, codec.JSON, self._identity(key))
         line.write(frames.Hello(payload=frames.HelloPayload(client=self._id, token=self._token)))
         await self._answer(self._welcome, f"the hello of {self}", ANSWER_WITHIN)
+
+    def _identity(self, session_key: str | None) -> Identity:
+        user = AnonymousUser() if self._user is None else self._user
+        return msgspec.structs.replace(self._facts, user=user, session_key=session_key)
 
     def _find_session(self) -> str | None:
         """As a handshake with the browser's cookie would: set the user, and return the key of the session."""
@@ -151,7 +156,7 @@ class Peer:
         (found,) = sessions.find([cookie.value])
         if isinstance(found, Exception):
             raise found
-        self._user = found.user if found.user.is_authenticated else None
+        self._user = _signed_in(found.user)
         return None if self._user is None else str(cookie.value)
 
     def disconnect(self) -> None:
@@ -357,3 +362,7 @@ def position_of(payload: frames.JoinedPayload | frames.ResetPayload) -> Position
     if payload.epoch is None or payload.offset is None:
         return None
     return Position(epoch=payload.epoch, offset=payload.offset, stamp=payload.stamp)
+
+
+def _signed_in(user: Any) -> Any:
+    return user if user.is_authenticated else None

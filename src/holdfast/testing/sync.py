@@ -90,7 +90,7 @@ class Live(Environment):
 class LiveClient:
     """A live client for ``def`` tests, in Django's test cases and in pytest.
 
-    ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_USER"]``
+    ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_AUTHENTICATOR"]``
     instead. ``browser`` is one of Django's test clients: then it connects with that one's session, at each ``resume()`` anew,
     and the session's end is its own. ``host`` is the one that it connects to, for
     ``HOLDFAST["HANDLER_CONTEXT"]``. Use it in ``with``, or :meth:`open` and :meth:`close` it.

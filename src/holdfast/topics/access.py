@@ -1,22 +1,19 @@
-"""Taking away what was granted: evictions, disconnections, and asking the rules again. On every server, at once.
+"""Revocation: evict users from topics, disconnect them, and re-check the rules, on every server at once.
 
-All of it may be done anywhere: in a view, a task, a command, an action. Inside ``atomic()`` it takes effect if that
-commits. Each of these raises :class:`~holdfast.log.base.LogError` when the log does not answer, and then nothing was done.
+These functions may be called anywhere: in a view, a task, a command, an action. Inside ``atomic()`` they take effect when the
+transaction commits. Each raises :class:`~holdfast.log.base.LogError` when the log does not answer; then nothing was revoked.
 """
 
-import asyncio
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Generic, TypeVar
-
-from django.core.exceptions import SynchronousOnlyOperation
 
 from holdfast import runtime
 from holdfast.control.commands import ControlCommand, Disconnect, Evict, Recheck
 from holdfast.protocol.construction import shortened
 
 from .encoding import text_of
+from .event_loop import forbid_event_loop
 from .owner import canonical_key, owner_of_client, owner_of_key, written
 
 R = TypeVar("R")
@@ -25,9 +22,9 @@ R = TypeVar("R")
 def disconnect(user: Any, *, reason: str | None = None) -> None:
     """Close all connections of a user, on every server.
 
-    ``user`` is a user, a primary key, or a caller. The clients are told ``disconnected``, with ``reason`` if one is given,
-    and do not come back by themselves. They may come back when their page is loaded anew: whoever is to stay out needs
-    his right taken away as well (``is_active``, a rule, a session).
+    ``user`` is a user, a primary key, or a caller. The clients receive ``disconnected``, with ``reason`` if one is given,
+    and do not reconnect by themselves. They can connect again when their page is reloaded: to keep a user out, take the
+    user's right away as well (``is_active``, a rule, a session).
     """
     _give(_disconnection("disconnect", user, reason), instead="adisconnect(…)")
 
@@ -38,8 +35,11 @@ async def adisconnect(user: Any, *, reason: str | None = None) -> None:
 
 
 def recheck(user: Any) -> None:
-    """Look again at the connections of a user, on every server: is the session still good, the user still active? If not
-    they are closed; if so each topic's ``may_join`` is asked again. For changes that no signal tells of."""
+    """Re-check the connections of a user, on every server.
+
+    A connection is closed if its session has ended or its user is not active any more. Otherwise ``may_join`` of each topic
+    that it has joined is asked again. Use it after changes that send no signal.
+    """
     _give(Recheck(owners=(owner_of("recheck", user),)), instead="arecheck(…)")
 
 
@@ -49,7 +49,7 @@ async def arecheck(user: Any) -> None:
 
 
 class Rechecking(Generic[R]):
-    """A method of a topic's class, about all its topics, and of each topic, about that one."""
+    """Descriptor of a method that re-checks one topic, or, when called on a topic's class, all topics of that class."""
 
     def __init__(self, ask: Callable[[ControlCommand], R], doc: str) -> None:
         self._ask = ask
@@ -59,7 +59,7 @@ class Rechecking(Generic[R]):
         if topic is not None:
             ask = partial(self._ask, Recheck(topic=topic.name))
         elif not hasattr(owner, "declared"):
-            raise TypeError(f"{owner.__name__} has no route, so nobody has joined it; ask its subclasses")
+            raise TypeError(f"{owner.__name__} has no route, so it has no subscribers; ask its subclasses")
         else:
             ask = partial(self._ask, Recheck(route=owner.declared.route.text))
         # asgiref and inspect see through a partial to the coroutine function in it.
@@ -75,7 +75,7 @@ async def _arecheck(order: ControlCommand) -> None:
 
 
 def of_topic(method: str, topic: object) -> None:
-    """Raise ``TypeError`` where a method was called on the class, so that its first argument is taken for the topic."""
+    """Raise ``TypeError`` when a method was called on the class, with its first argument in the place of the topic."""
     if not isinstance(topic, Access):
         raise TypeError(
             f"{method}: expected a topic, got {shortened(topic)}; it is a method of one topic, not of the class: write "
@@ -84,7 +84,7 @@ def of_topic(method: str, topic: object) -> None:
 
 
 class Access:
-    """What a topic can do about those who are in it."""
+    """The methods by which a topic revokes subscriptions."""
 
     @property
     def name(self) -> str:
@@ -92,22 +92,22 @@ class Access:
         raise NotImplementedError
 
     def evict(self, *users: Any, reason: str | None = None) -> None:
-        """End the subscriptions of some users to this topic, on every server; nothing of it reaches them any more.
+        """End the subscriptions of some users to this topic, on every server. They receive nothing more of it.
 
-        Each is a user, a primary key, or a caller (for somebody anonymous). Their clients are told ``evicted``, with
-        ``reason`` if one is given; calls of this topic that still wait are refused. Whether they may join again is what
-        ``may_join`` says: take the right away first.
+        Each is a user, a primary key, or a caller (for an anonymous client). Their clients receive ``evicted``, with
+        ``reason`` if one is given. Calls to this topic that still wait are refused. ``may_join`` decides whether they may
+        join again: take the right away first.
         """
         of_topic("evict", self)
         _give(self._eviction("evict", users, reason), instead="aevict(…)")
 
     async def aevict(self, *users: Any, reason: str | None = None) -> None:
-        """As :meth:`evict`, for ``async`` code. On return this process has done it."""
+        """As :meth:`evict`, for ``async`` code. On return this process has ended its own subscriptions."""
         of_topic("aevict", self)
         await _agive(self._eviction("aevict", users, reason))
 
     def evict_all(self, *, reason: str | None = None) -> None:
-        """As :meth:`evict`, for everybody who has joined."""
+        """As :meth:`evict`, for all subscribers."""
         _give(self._eviction_of_all("evict_all", reason), instead="aevict_all(…)")
 
     async def aevict_all(self, *, reason: str | None = None) -> None:
@@ -116,9 +116,9 @@ class Access:
 
     recheck = Rechecking(
         _recheck,
-        """Ask ``may_join`` again about everybody who has joined, on every server, and end the subscriptions of those whom
-        it does not admit any more (they are told ``forbidden``). ``Room.recheck()``: in all rooms;
-        ``Room(room="lobby").recheck()``: in one.""",
+        """Ask ``may_join`` again about all subscribers, on every server, and end the subscriptions that it no longer admits;
+        their clients receive ``forbidden``. ``Room.recheck()`` does so for all rooms, ``Room(room="lobby").recheck()`` for
+        one.""",
     )
     arecheck = Rechecking(_arecheck, "As :meth:`recheck`, for ``async`` code.")
 
@@ -144,7 +144,7 @@ def _reason(method: str, reason: Any) -> str | None:
 
 
 def owner_of(method: str, user: Any) -> str:
-    """How orders call a user: given as one, by the primary key, or as a caller."""
+    """Return the owner that names a user in commands. The user is given as a user, a primary key, or a caller."""
     if not hasattr(user, "pk") and hasattr(user, "client"):  # a caller
         pk = getattr(user.user, "pk", None)
         return owner_of_client(user.client) if pk is None else owner_of_key(pk)
@@ -165,20 +165,11 @@ def owner_of(method: str, user: Any) -> str:
 def _give(order: ControlCommand, *, instead: str) -> None:
     parts = runtime.current()
     if parts.log.blocking:
-        _forbid_event_loop(instead)
+        forbid_event_loop(
+            f"this waits for the log and cannot be used on an event loop; write: await {instead}"
+        )
     parts.control.issue(order)
 
 
 async def _agive(order: ControlCommand) -> None:
     await runtime.current().control.aissue(order)
-
-
-def _forbid_event_loop(instead: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):  # as Django's own check; notebooks set it
-        raise SynchronousOnlyOperation(
-            f"this waits for the log and cannot be used on an event loop; write: await {instead}"
-        )

@@ -1,7 +1,6 @@
-"""What clients may call: methods of a topic with typed arguments."""
+"""Actions: methods of a topic that clients may call, with typed arguments."""
 
 import inspect
-import re
 import types
 import typing
 from collections.abc import Callable
@@ -12,16 +11,16 @@ import msgspec
 from holdfast.limits.base import Rate
 
 from .encoding import encode, unencodable, unsendable, vouches
+from .event import WIRE_NAME
 from .schema import Misfit, why_unreadable, why_unsupported
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
 _MARK = "__holdfast_action__"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written at the decorator."""
+    """The arguments of the decorator."""
 
     name: str
     rate: Rate | None
@@ -55,13 +54,13 @@ def action(
         @action(rate="5/s")
         def post(self, caller, body: Annotated[str, Meta(max_length=2000)]) -> int: ...
 
-    Arguments arrive by name and are checked against their annotations before the method runs; what it returns is the
-    caller's reply and is checked against the return annotation. A ``def`` runs in a thread and in one transaction, an
-    ``async def`` on the event loop and in none. The method itself stays an ordinary method.
+    Arguments arrive by name and are checked against their annotations before the method runs. Its return value is the
+    caller's reply and is checked against the return annotation. A ``def`` runs in a thread and in one transaction; an
+    ``async def`` runs on the event loop and in no transaction. The method itself stays an ordinary method.
 
-    ``rate`` limits how often one user may call it. ``once`` keeps the answers of calls made with a key, so that a call
-    sent again is not carried out again; turn it off for what may well happen twice. ``timeout`` is in seconds, ``None``
-    for none. ``name`` is the name on the wire, the method's own by default.
+    ``rate`` limits how often one user may call the action. ``once`` keeps the answers of calls made with a key, so that a
+    repeated call is not executed again; turn it off for actions that may run twice. ``timeout`` is in seconds, ``None``
+    for no limit. ``name`` is the name on the wire, by default that of the method.
     """
 
     def mark(function: F) -> F:
@@ -100,12 +99,12 @@ def _rate(text: str) -> Rate:
 
 
 def options_of(function: Any) -> Options | None:
-    """What ``@action`` said about a function; ``None`` if it is not decorated."""
+    """Return the options of a function that ``@action`` decorates; ``None`` for another function."""
     return getattr(function, _MARK, None)
 
 
 class Action:
-    """A method of a topic as clients call it."""
+    """A topic's method as clients call it: its name, its limits, and the types of its arguments and its result."""
 
     __slots__ = (
         "_decoders",
@@ -121,21 +120,21 @@ class Action:
     )
 
     def __init__(self, owner: type, function: Callable[..., Any], options: Options) -> None:
-        """Raise ``TypeError`` when the method's declaration has a mistake."""
+        """Read the method's signature. Raises ``TypeError`` when the declaration has a mistake."""
         self._label = f"{owner.__name__}.{function.__name__}"
         self.function = function
         self.name, self.rate = options.name, options.rate
         self.once, self.timeout = options.once, options.timeout
         self.is_async = inspect.iscoroutinefunction(function)
         name: object = self.name
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not WIRE_NAME.fullmatch(name):
             raise TypeError(
                 f"{self._label}: {self.name!r} cannot be an action's name; use 1 to 100 of A-Z a-z 0-9 _ . : -"
             )
         arguments, returns = _signature(self._label, owner, function)
         struct = msgspec.defstruct(
             self._label,
-            # Left out, an argument keeps the default that the method itself gives it.
+            # An argument that is left out keeps the method's own default.
             [
                 (n, t) if required else (n, t | msgspec.UnsetType, msgspec.UNSET)
                 for n, t, required in arguments
@@ -151,9 +150,9 @@ class Action:
         self._vouched = vouches(returns)
 
     def decode(self, raw: bytes | msgspec.Raw, codec: Literal["json", "msgpack"]) -> dict[str, Any]:
-        """Read the arguments of a call; an empty ``raw`` is a call without any.
+        """Return the arguments of a call; an empty ``raw`` is a call without arguments.
 
-        Raises ``msgspec.ValidationError`` saying where they do not fit (arguments that do not exist included), and
+        Raises ``msgspec.ValidationError``, which names the place, when they do not fit or do not exist, and
         ``msgspec.DecodeError`` when they cannot be read at all.
         """
         if not len(memoryview(raw)):
@@ -166,9 +165,10 @@ class Action:
         }
 
     def encode_result(self, value: Any) -> bytes:
-        """Return the JSON text of what the method returned, checked against its return annotation.
+        """Return the JSON text of the method's return value, checked against its return annotation.
 
-        Raises ``TypeError`` or ``ValueError``, for the developer, when it does not fit or a browser could not read it.
+        Raises ``TypeError`` or ``ValueError``, for the developer, when the value does not fit or a browser could not read
+        it.
         """
         try:
             text = encode(value)
@@ -235,7 +235,7 @@ def _signature(
 
 
 def _resolve(label: str, owner: type, function: Callable[..., Any], wanted: set[str]) -> dict[str, Any]:
-    """Evaluate the annotations of ``wanted``, and no others: `caller: Caller` is often importable for typing only."""
+    """Evaluate only the annotations of ``wanted``: the type in `caller: Caller` is often imported for type checkers only."""
     stand_in = types.FunctionType(function.__code__, function.__globals__)
     stand_in.__annotations__ = {k: v for k, v in function.__annotations__.items() if k in wanted}
     nested = {k: v for k, v in vars(owner).items() if isinstance(v, type)}

@@ -1,4 +1,4 @@
-"""Events for many topics at once: each user's own, for example."""
+"""Publishing to many topics at once, such as each user's own."""
 
 from collections.abc import Iterable
 from typing import Never
@@ -20,9 +20,9 @@ def publish(items: Iterable[tuple[Topic, Event]], *more: Never, exclude: Caller 
             holdfast.publish((Inbox(me=user.pk), PostAdded(post.pk)) for user in users)
 
     ``items`` are pairs of a topic and an event. A topic may occur several times, and its events keep their order. Durable
-    events are written together; events that are not durable are sent after that. ``exclude`` is a caller, or the id of a
-    client, that does not get them. Otherwise it is as :meth:`Topic.publish`: inside ``atomic()`` the events are sent only if
-    it commits; all of them are checked before any is sent, with the same errors.
+    events are written together; ephemeral events are sent after that. ``exclude`` is a caller, or the id of a client, that
+    does not receive the events. The rest is as for :meth:`Topic.publish`: inside ``atomic()`` the events are sent only if it
+    commits, and all of them are checked before any is sent, with the same errors.
     """
     durable, passing = _drafts("publish", items, more, exclude)
     publisher = runtime.current().publisher
@@ -49,7 +49,7 @@ Drafts = list[tuple[Draft, Topic]]
 def _drafts(
     method: str, items: Iterable[tuple[Topic, Event]], more: tuple[object, ...], exclude: Caller | str | None
 ) -> tuple[Drafts, Drafts]:
-    """Check all of them; return the durable ones and the others."""
+    """Check all events; return the drafts of the durable ones and those of the others."""
     if more or not isinstance(items, Iterable):
         raise _no_pairs(method, ", ".join(map(shortened, (items, *more))))
     durable: Drafts = []

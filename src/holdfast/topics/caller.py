@@ -1,4 +1,4 @@
-"""Who calls an action: what a handler may rely on."""
+"""The caller of an action: the attributes that a handler may rely on."""
 
 from typing import Any, Protocol
 
@@ -6,14 +6,18 @@ from holdfast.protocol.construction import shortened
 
 
 class Caller(Protocol):
-    """The connection, and through it the person, that an action runs for.
+    """The connection that an action runs for, and its user.
 
-    ``user`` is Django's user (an ``AnonymousUser`` when nobody is signed in), ``client`` the id that the client keeps
-    across its connections (what ``exclude`` goes by), ``connection_id`` that of this one connection.
+    ``user`` is Django's user, or an ``AnonymousUser``. ``identity`` has what else is known of the connection
+    (:class:`holdfast.Identity`). ``client`` is the id that the client keeps across its connections, which ``exclude`` takes.
+    ``connection_id`` is the id of this one connection.
     """
 
     @property
     def user(self) -> Any: ...
+
+    @property
+    def identity(self) -> Any: ...
 
     @property
     def client(self) -> str: ...
@@ -23,7 +27,7 @@ class Caller(Protocol):
 
 
 def client_of(method: str, exclude: object) -> str:
-    """Return the id of the client that is not to get an event: given as such, or by a caller."""
+    """Return the id of the client that ``exclude`` names, as an id or as a caller."""
     client = exclude if isinstance(exclude, str) else getattr(exclude, "client", None)
     if not isinstance(client, str):
         raise TypeError(

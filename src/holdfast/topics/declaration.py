@@ -1,4 +1,4 @@
-"""What a topic's class says, checked when the class is made, so that a mistake shows at once and with its way out."""
+"""The declaration of a topic: reads its class when Python defines it, and raises an error that names a mistake and its way out."""
 
 import enum
 import inspect
@@ -19,25 +19,25 @@ from .presence import Presence
 from .routes import Route
 
 HOOKS = ("may_join", "may_call", "snapshot", "presence_meta")
-"""Methods that a topic may have and its base has not."""
+"""Methods that a topic may define and ``Topic`` does not have."""
 
 _NOTHING = object()
 
 
 class Mode(enum.Enum):
-    """Where a method runs: a ``def`` in a thread, an ``async def`` on the event loop."""
+    """The way in which a method runs: a ``def`` in a thread, an ``async def`` on the event loop."""
 
     THREAD = "def"
     LOOP = "async def"
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
-    """A topic's class, read.
+    """The contents of a topic's class.
 
-    ``places`` are the attributes in which a topic keeps the parameters of its route, by the parameters' names.
-    ``events`` and ``actions`` go by their names on the wire. ``may_join``, ``may_call``, ``snapshot`` and
-    ``presence_meta`` say how these methods are written, and are ``None`` where the class has none. ``slow`` matters only
-    without a ``keep``.
+    ``places`` are the attributes in which a topic keeps the parameters of its route, by the names of the parameters.
+    The keys of ``events`` and ``actions`` are the names on the wire. ``may_join``, ``may_call``, ``snapshot`` and
+    ``presence_meta`` say how these methods run; ``None`` means that the class does not have the method.
+    ``may_join_takes_identity`` says whether the rule has the parameter ``identity``. ``slow`` matters only without a ``keep``.
     """
 
     route: Route
@@ -48,6 +48,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     slow: Slow
     presence: Presence | None
     may_join: Mode | None
+    may_join_takes_identity: bool
     may_call: Mode | None
     snapshot: Mode | None
     presence_meta: Mode | None
@@ -58,7 +59,10 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(topic: type, base: type) -> Declaration:
-    """Read the class of a topic, a subclass of ``base``. Raises ``TypeError`` naming the class, the thing, the way out."""
+    """Return the declaration of a topic's class, a subclass of ``base``.
+
+    Raises ``TypeError``, which names the class, the mistake and the way out.
+    """
     _check_nothing_hidden(topic, base)
     route = _route(topic)
     return Declaration(
@@ -69,7 +73,8 @@ def read(topic: type, base: type) -> Declaration:
         keep=_keep(topic),
         slow=_slow(topic),
         presence=_presence(topic),
-        may_join=_hook(topic, "may_join", "self, user"),
+        may_join=_hook(topic, "may_join", "self, user", optional="identity"),
+        may_join_takes_identity=_takes(topic, "may_join", "identity"),
         may_call=_hook(topic, "may_call", "self, caller, action"),
         snapshot=_hook(topic, "snapshot", "self"),
         presence_meta=_hook(topic, "presence_meta", "self, user"),
@@ -84,13 +89,13 @@ def _route(topic: Any) -> Route:
 
 
 def _place(topic: type, base: type, parameter: str) -> str:
-    """Return the attribute that keeps a parameter: its own name, or where the topic has that already, one that no code can
-    write."""
+    """Return the attribute that keeps a parameter: the parameter's name, or, where the topic uses that name already, a name
+    that no code can write."""
     return sys.intern(f"<{parameter}>") if _has_meaning(topic, base, parameter) else parameter
 
 
 def _has_meaning(topic: type, base: type, attribute: str) -> bool:
-    """Would an attribute of a topic hide something? Plain values of a class do not count: they are its defaults."""
+    """Return whether an attribute of a topic would hide something. Plain values of a class do not count: they are defaults."""
     if _of_base(base, attribute) or attribute in HOOKS:
         return True
     own = inspect.getattr_static(topic, attribute, None)
@@ -98,14 +103,14 @@ def _has_meaning(topic: type, base: type, attribute: str) -> bool:
 
 
 def _of_base(base: type, attribute: str) -> bool:
-    # Static: some of them are descriptors that answer only on a topic with a route.
+    # Static, because some attributes are descriptors that answer only on a topic with a route.
     return (
         attribute in base.__annotations__ or inspect.getattr_static(base, attribute, _NOTHING) is not _NOTHING
     )
 
 
 def _check_nothing_hidden(topic: type, base: type) -> None:
-    """A method may override one of the topic's methods. Anything else under such a name would take it away."""
+    """A method may override one of ``Topic``'s methods. Any other value under such a name would hide the method."""
     for cls in topic.__mro__[: topic.__mro__.index(base)]:
         for name, value in vars(cls).items():
             theirs = inspect.getattr_static(base, name, None)
@@ -156,12 +161,12 @@ def _presence(topic: Any) -> Presence | None:
     presence, owner = topic.presence, topic.__name__
     if presence is not None and not isinstance(presence, Presence):
         raise TypeError(
-            f"{owner}.presence: {presence!r} is not a Presence; write presence = Presence() for a topic that knows who is "
-            "there, or leave it out"
+            f"{owner}.presence: {presence!r} is not a Presence; write presence = Presence() for a topic that knows its "
+            "members, or leave it out"
         )
     if presence is None and inspect.getattr_static(topic, "presence_meta", None) is not None:
         raise TypeError(
-            f"{owner}.presence_meta: nobody would be told, since {owner} has no presence; write presence = Presence(), or "
+            f"{owner}.presence_meta: no client would receive it, since {owner} has no presence; write presence = Presence(), or "
             "remove the method"
         )
     return presence
@@ -173,7 +178,7 @@ def _slow(topic: Any) -> Slow:
         return Slow.drop()
     if not isinstance(slow, Slow):
         raise TypeError(
-            f'{owner}.slow: {slow!r} is not a Slow; write slow = Slow.drop(), Slow.latest("symbol") or Slow.disconnect()'
+            f'{owner}.slow: {slow!r} is not a Slow; write slow = Slow.drop(), Slow.conflate("symbol") or Slow.disconnect()'
         )
     if topic.keep is not None and slow.rate is not None:
         raise TypeError(
@@ -185,21 +190,21 @@ def _slow(topic: Any) -> Slow:
             f"{owner}.slow: a topic with a keep serves slow clients from its log, so there is nothing to choose; leave slow "
             "out, or leave keep out for a topic that stores nothing"
         )
-    if slow.kind is SlowKind.LATEST:
+    if slow.kind is SlowKind.CONFLATE:
         for field in slow.key:
             _check_field(topic, field)
     return slow
 
 
 def _check_field(topic: Any, field: str) -> None:
-    """Is this the name of a field on the wire?"""
+    """Check that this is the name of a field on the wire."""
     fields = [(event, found) for event in topic.events for found in msgspec.structs.fields(event)]
     if any(found.encode_name == field for _, found in fields):
         return
     renamed = next((found.encode_name for _, found in fields if found.name == field), None)
     known = ", ".join(dict.fromkeys(repr(found.encode_name) for _, found in fields)) or "none"
     way_out = f"it is called {renamed!r} on the wire" if renamed else f"their fields are: {known}"
-    raise TypeError(f"{topic.__name__}.slow: Slow.latest({field!r}): no event has such a field; {way_out}")
+    raise TypeError(f"{topic.__name__}.slow: Slow.conflate({field!r}): no event has such a field; {way_out}")
 
 
 def _actions(topic: type, base: type) -> Mapping[str, Action]:
@@ -225,7 +230,7 @@ def _actions(topic: type, base: type) -> Mapping[str, Action]:
 
 
 def _methods(topic: type) -> Iterable[tuple[str, Callable[..., Any]]]:
-    """Every function that the class has, inherited ones included, in the order of their definition."""
+    """Yield the functions of the class, including inherited ones, in the order of their definition."""
     names = dict.fromkeys(name for cls in reversed(topic.__mro__) for name in vars(cls))
     for name in names:
         value = inspect.getattr_static(topic, name)
@@ -234,7 +239,7 @@ def _methods(topic: type) -> Iterable[tuple[str, Callable[..., Any]]]:
 
 
 def _check_not_lost(topic: type, attribute: str, function: Any) -> None:
-    """An override that forgot the decorator would take an action away without a word."""
+    """Refuse an override without the decorator: it would remove an action silently."""
     for cls in topic.__mro__[1:]:
         if options_of(vars(cls).get(attribute)) is not None:
             raise TypeError(
@@ -243,7 +248,7 @@ def _check_not_lost(topic: type, attribute: str, function: Any) -> None:
             )
 
 
-def _hook(topic: type, name: str, expected: str) -> Mode | None:
+def _hook(topic: type, name: str, expected: str, *, optional: str | None = None) -> Mode | None:
     method = inspect.getattr_static(topic, name, None)
     if method is None:
         return None
@@ -254,10 +259,23 @@ def _hook(topic: type, name: str, expected: str) -> Mode | None:
         raise TypeError(
             f"{topic.__name__}.{name} is a rule that the server asks, not an action; remove @action"
         )
+    arguments = expected.split(", ")
+    if optional is not None:
+        wanted += f", or def {name}({expected}, {optional})"
+        if _takes(topic, name, optional):
+            arguments.append(optional)
     try:
-        inspect.signature(method).bind(*expected.split(", "))
+        bound = inspect.signature(method).bind(*arguments)
     except TypeError:
+        bound = None
+    if bound is None or (optional in arguments and bound.arguments.get(str(optional)) != optional):
         raise TypeError(
             f"{topic.__name__}.{name}{inspect.signature(method)} cannot be called as it will be; write {wanted}: …"
-        ) from None
+        )
     return Mode.LOOP if inspect.iscoroutinefunction(method) else Mode.THREAD
+
+
+def _takes(topic: type, name: str, parameter: str) -> bool:
+    """Whether a method of the topic, if it has that, has a parameter of this name."""
+    method = inspect.getattr_static(topic, name, None)
+    return inspect.isfunction(method) and parameter in inspect.signature(method).parameters

@@ -1,11 +1,11 @@
-"""The JSON encoder of everything that the project's code hands out: events, results, snapshots, presence data.
+"""The JSON encoder for values of the project's code: events, results, snapshots, presence data.
 
-The encoder takes what msgspec takes, and besides that what Django's code is full of: ``SafeString`` and other subclasses of
+The encoder takes what msgspec takes, and the types that are common in Django's code: ``SafeString`` and other subclasses of
 ``str``, ``int`` and ``float``, lazy translations (in the language that is active now), and lazy objects, as values and as keys
 of dicts.
 
-JSON text can hold what a browser then reads as something else: an integer beyond ±(2^53 - 1) becomes a neighbour, ``nan`` and
-infinity become ``null``, bytes become a text. :func:`unsendable` finds these by their place, so that they are refused instead.
+A browser reads some JSON as another value: an integer beyond ±(2^53 - 1) becomes a neighbouring number, ``nan`` and infinity
+become ``null``, bytes become a text. :func:`unsendable` finds such values and their place, so that they are refused.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ _ENCODING_ERRORS = (TypeError, ValueError, RecursionError, OverflowError)
 
 
 def _simplify(value: Any) -> Any:
-    """msgspec's ``enc_hook``: return something plainer for a value or a key that msgspec does not know."""
+    """msgspec's ``enc_hook``: return a plain value for a value or a key that msgspec does not know."""
     if isinstance(value, Promise):
         return str.__str__(str(value))
     if LazyObject in type(value).__mro__:
@@ -41,31 +41,32 @@ def _simplify(value: Any) -> Any:
 
 
 def _unwrapped(value: Any) -> Any:
-    bool(value)  # this sets it up
+    bool(value)  # sets up the wrapped object
     return value._wrapped
 
 
 encode = msgspec.json.Encoder(enc_hook=_simplify).encode
-"""Return the JSON text of a value. Raises what msgspec raises for one that has none."""
+"""Return the JSON text of a value. Raises msgspec's errors for a value that has none."""
 
 
 class Unsendable(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that cannot be sent: where (``"tags[0].id"``, or ``""`` for all of it), why, and the error to raise."""
+    """A value that cannot be sent: its place (``"tags[0].id"``, or ``""`` for the whole value), the reason, and the error to
+    raise."""
 
     where: str
     what: str
     error: type[Exception] = ValueError
 
     def within(self, where: str) -> "Unsendable":
-        """Return the same, seen from the value around it."""
+        """Return the same, with its place as seen from the value around it."""
         dot = "." if self.where and not self.where.startswith("[") else ""
         return msgspec.structs.replace(self, where=f"{where}{dot}{self.where}")
 
 
 def encode_returned(what: str, value: Any) -> bytes:
-    """Return the JSON text of what a method of the project returned; ``what`` is its name, such as ``"Room.snapshot"``.
+    """Return the JSON text of a value that a method of the project returned; ``what`` names the method, as ``"Room.snapshot"``.
 
-    Raises ``TypeError`` or ``ValueError``, for the developer, naming the place of a value that cannot be sent.
+    Raises ``TypeError`` or ``ValueError``, for the developer, which names the place of a value that cannot be sent.
     """
     try:
         text = encode(value)
@@ -103,7 +104,7 @@ def text_of(method: str, argument: str, value: Any) -> str:
     return text
 
 
-# ── finding what a browser could not read ────────────────────────────────────────────────────────────────────────────
+# ── values that a browser cannot read ────────────────────────────────────────────────────────────────────────────────
 
 _HARMLESS = frozenset(
     {str, bool, type(None), datetime, date, time, timedelta, UUID, Decimal, msgspec.UnsetType, msgspec.Raw}
@@ -111,7 +112,7 @@ _HARMLESS = frozenset(
 
 
 def unsendable(value: Any) -> Unsendable | None:
-    """Find the first part of a value (that can be encoded) which a browser would read as something else."""
+    """Return the first part of an encodable value that a browser would read as something else; ``None`` without one."""
     kind = type(value)
     if kind in _HARMLESS:
         return None
@@ -125,14 +126,14 @@ def _in_dict(value: dict[Any, Any]) -> Unsendable | None:
         if type(key) is not str and (found := _in_key(key)):
             return found
         if kind in _HARMLESS or (kind is int and -LARGEST <= part <= LARGEST):
-            continue  # most are, and the call costs more than this
+            continue  # most values are, and a call would cost more than this test
         if found := unsendable(part):
             return found.within(str(key))
     return None
 
 
 def _in_key(key: Any) -> Unsendable | None:
-    """A key becomes a text, and that may have any number of digits."""
+    """Check a key of a dict. An integer key becomes a text, which may have any number of digits."""
     found = None if isinstance(key, int) else unsendable(key)
     return found and msgspec.structs.replace(found, where="", what=f"a key of a dict: {found.what}")
 
@@ -148,7 +149,7 @@ def _in_sequence(value: Iterable[Any]) -> Unsendable | None:
 
 
 def _unusual(value: Any) -> Unsendable | None:
-    """What is neither plain nor a container of Python's."""
+    """Check a value that is neither plain nor one of Python's containers."""
     kind = type(value)
     if isinstance(value, bytes | bytearray | memoryview):
         what = f"{kind.__name__} cannot be read by a browser; send text, such as base64.b64encode(value).decode()"
@@ -167,7 +168,7 @@ def _unusual(value: Any) -> Unsendable | None:
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:
-    """The fields of an object, by their names on the wire; none if it has none."""
+    """Yield the fields of an object with their names on the wire."""
     if isinstance(value, msgspec.Struct):
         for name, wire_name in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
             yield wire_name, getattr(value, name)
@@ -208,11 +209,11 @@ _LOOKS: dict[type, Callable[[Any], Unsendable | None]] = {
 }
 
 
-# ── finding what has no JSON text ────────────────────────────────────────────────────────────────────────────────────
+# ── values without a JSON text ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def unencodable(value: Any) -> Unsendable | None:
-    """Find the innermost part of a value that makes :func:`encode` fail."""
+    """Return the innermost part of a value that makes :func:`encode` fail; ``None`` without one."""
     try:
         encode(value)
     except _ENCODING_ERRORS as error:
@@ -231,7 +232,7 @@ def unencodable(value: Any) -> Unsendable | None:
     return None
 
 
-# ── what a type says about its values ────────────────────────────────────────────────────────────────────────────────
+# ── types whose values need no check ─────────────────────────────────────────────────────────────────────────────────
 
 _PLAIN = (
     msgspec.inspect.BoolType,
@@ -247,7 +248,7 @@ _PLAIN = (
 
 
 def vouches(annotation: Any) -> bool:
-    """Does a type say by itself that a browser can read every value of it?"""
+    """Return whether a browser can read every value of a type."""
     return _vouches(msgspec.inspect.type_info(annotation))
 
 

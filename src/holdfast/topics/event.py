@@ -1,4 +1,4 @@
-"""What is published: small typed values that are checked on the way out and on the way in."""
+"""Events: small typed values, checked when they are published and when they are read back."""
 
 import functools
 import re
@@ -13,7 +13,7 @@ from .encoding import LARGEST, Unsendable, encode, unencodable, unsendable, vouc
 from .schema import Misfit, why_unreadable, why_unsupported
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
+WIRE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
 _RESERVED = ("decode", "encode")
 
 
@@ -43,7 +43,7 @@ class EventType(Explained):
             )
         event: Any = _structured(super().__new__, cls, class_name, bases, namespace, options)
         wire_name: Any = _wire_name(class_name) if name is None else name
-        if not isinstance(wire_name, str) or not _NAME.fullmatch(wire_name):
+        if not isinstance(wire_name, str) or not WIRE_NAME.fullmatch(wire_name):
             raise TypeError(
                 f"event {class_name}: {wire_name!r} cannot be its name on the wire; give it one of 1 to 100 characters "
                 f'out of A-Z a-z 0-9 _ . : -, as in: class {class_name}(Event, name="message.posted")'
@@ -79,22 +79,24 @@ class Event(msgspec.Struct, metaclass=EventType, frozen=True):
             id: int
             body: str
 
-        class Typing(Event, durable=False):  # is passed on and never stored
+        class Typing(Event, durable=False):  # sent to current subscribers, never stored
             author: str
 
         class Renamed(Event, name="room.name_changed"):
             title: Annotated[str, Meta(max_length=80)]
 
-    Fields may have any type that msgspec can turn into JSON and back, except bytes. Events are immutable. What their types
-    say is enforced when they are published, not when they are made: :meth:`encode` raises ``TypeError`` for a value of a
-    wrong type and ``ValueError`` for one that breaks a ``Meta`` constraint or that JavaScript cannot hold (an integer beyond
-    ±(2^53 - 1), ``nan``, infinity), and nothing is sent.
+    Fields may have any type that msgspec can turn into JSON and back, except bytes. Events are immutable. Types are checked
+    when an event is published, not when it is made. :meth:`encode` then raises ``TypeError`` for a value of a wrong type, and
+    ``ValueError`` for one that breaks a ``Meta`` constraint or that JavaScript cannot hold (an integer beyond ±(2^53 - 1),
+    ``nan``, infinity); nothing is sent.
     """
 
     __wire_name__: ClassVar[str]
     __durable__: ClassVar[bool] = True
 
-    if TYPE_CHECKING:  # what a class statement may say, for type checkers; EventType takes it at run time
+    if (
+        TYPE_CHECKING
+    ):  # the arguments of a class statement, for type checkers; EventType takes them at run time
 
         def __init_subclass__(
             cls, *, durable: bool = True, name: str | None = None, **options: Any
@@ -118,15 +120,15 @@ class Event(msgspec.Struct, metaclass=EventType, frozen=True):
 
     @classmethod
     def decode(cls, payload: bytes | str) -> Self:
-        """Read an event back from JSON text; fields that are not known are ignored.
+        """Return the event of a JSON text; unknown fields are ignored.
 
-        Raises ``msgspec.ValidationError`` when it does not fit, ``msgspec.DecodeError`` when it is not JSON.
+        Raises ``msgspec.ValidationError`` when the text does not fit, ``msgspec.DecodeError`` when it is not JSON.
         """
         return _form(cls).decoder.decode(payload)  # type: ignore[no-any-return]
 
 
 class _Form(msgspec.Struct, frozen=True, kw_only=True):
-    """How events of one class are checked: their decoder, and the fields whose types do not vouch for their values."""
+    """The checks for events of one class: the decoder, and the fields whose types do not guarantee sendable values."""
 
     decoder: msgspec.json.Decoder[Any]
     doubtful: tuple[str, ...]
@@ -139,7 +141,7 @@ def _form(event: type[Event]) -> _Form:
 
 
 def _unreadable(event: Event, fields: Iterable[str]) -> Exception | None:
-    """Say which of these fields a browser would read as something else."""
+    """Return an error for the first of these fields that a browser would read as something else."""
     for name in fields:
         value = getattr(event, name)
         kind = type(value)
@@ -176,7 +178,7 @@ def _complaint(event: Event, error: msgspec.ValidationError) -> Exception:
 
 
 def _at(event: Event, where: str) -> str:
-    """The value that was complained about, shortened; nothing if it is not a plain field."""
+    """Return the value that did not fit, shortened, in parentheses; an empty text if it is not a plain field."""
     names = {field.encode_name: field.name for field in msgspec.structs.fields(type(event))}
     field = names.get(where)
     if field is None:

@@ -1,28 +1,28 @@
-"""Waiting until what this process has published has left it."""
+"""``flush``: wait until everything that this process has published has left it."""
 
 import asyncio
-import os
-
-from django.core.exceptions import SynchronousOnlyOperation
 
 from holdfast import runtime
 from holdfast.stores.ending import EXIT_SECONDS
 
+from .event_loop import forbid_event_loop
+
 
 def flush(timeout: float = EXIT_SECONDS) -> bool:
-    """Wait until what was published in this process has been handed over, for at most ``timeout`` seconds; return whether
+    """Wait until everything published in this process has been handed over, for at most ``timeout`` seconds. Return whether
     nothing is left.
 
-    ``publish`` returns when durable events are in the log. The news for other processes, which for ephemeral events is all
-    there is, leaves a moment later, from a thread in the background. A process that exits, or calls ``os._exit``, flushes by
-    itself; call this before something else ends the process, such as ``os.execv`` or a signal that kills it.
+    ``publish`` returns when durable events are in the log. Messages to other processes leave a moment later, from a thread
+    in the background; ephemeral events consist of such a message only. A process that exits, or calls ``os._exit``, flushes
+    by itself. Call this before something else ends the process, such as ``os.execv`` or a signal that kills it.
 
-    Orders such as a logout that the log has not taken yet are tried again. It also waits for what
-    other threads publish before it returns. It does not wait for events of a transaction that has not committed, which are
-    not published yet, nor for what the backplane has given up as lost. Raises ``SynchronousOnlyOperation`` on an event loop.
+    Commands that the log has not accepted yet, such as a logout, are tried again. The call also waits for what other threads
+    publish before it returns. It does not wait for events of an uncommitted transaction, which are not published yet, nor
+    for messages that the backplane has given up as lost. Raises ``SynchronousOnlyOperation`` on an event loop.
     """
-    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):  # as Django's own check; notebooks set it
-        _forbid_event_loop()
+    forbid_event_loop(
+        "holdfast.flush() waits for what may have to happen on this event loop; write: await holdfast.aflush()"
+    )
     return _flush(timeout)
 
 
@@ -37,13 +37,3 @@ def _flush(timeout: float) -> bool:
         raise TypeError(f"flush(timeout={timeout!r}): expected a number of seconds, such as timeout=5")
     parts = runtime.built()
     return parts is None or parts.flush(timeout)
-
-
-def _forbid_event_loop() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise SynchronousOnlyOperation(
-        "holdfast.flush() waits for what may have to happen on this event loop; write: await holdfast.aflush()"
-    )

@@ -1,4 +1,4 @@
-"""How long a durable topic remembers."""
+"""``Keep``: the retention of a durable topic."""
 
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -9,10 +9,10 @@ from holdfast.protocol.construction import Explained
 
 
 class Keep(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True):
-    """A topic with a ``Keep`` is durable: its events get offsets, and clients catch up on what they missed.
+    """Retention. A topic with a ``Keep`` is durable: its events get offsets, and clients catch up on what they missed.
 
     An event is kept for at least ``days`` plus ``hours``, and while it is among the newest ``count``, whichever limit
-    is reached first; ``manage.py holdfast trim`` removes what is past it. ``Keep()`` without a limit keeps everything.
+    is reached first. ``manage.py holdfast trim`` removes events that are past it. ``Keep()`` without a limit keeps all events.
     """
 
     __example__: ClassVar[str] = "Keep(days=30)"
@@ -32,9 +32,9 @@ class Keep(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True):
 
     @property
     def age(self) -> timedelta | None:
-        """How old an event may become; ``None`` without a limit."""
+        """The age that an event may reach; ``None`` without a limit."""
         return timedelta(days=self.days, hours=self.hours) or None
 
     def before(self, now: datetime) -> datetime | None:
-        """The time before which events are past their age."""
+        """Return the time before which events are past their age; ``None`` without a limit."""
         return now - self.age if self.age else None

@@ -1,7 +1,7 @@
-"""The text that stands for a user: a primary key as text, and the owner that orders, rates and call keys go by.
+"""The text that stands for a user: the primary key as text, and the owner that commands, rates and call keys name.
 
-Every place that names a user goes through this module, so that a primary key of any type has one text everywhere: in
-``<me>``, in orders, in the keys of calls, among the members of a topic, and in the welcome.
+All code that names a user uses this module, so that a primary key of any type has one text everywhere: in ``<me>``, in
+commands, in the keys of calls, among the members of a topic, and in the welcome.
 """
 
 import hashlib
@@ -14,32 +14,43 @@ from django.contrib.auth import get_user_model
 from django.db.models import Model, UUIDField
 
 LONGEST = 200
-"""Characters of a primary key's text that an owner holds as it is. Longer ones are replaced by their hash."""
+"""Characters of a primary key's text that an owner contains unchanged. A longer text is replaced by its hash."""
 
 
 def key_text(pk: Any) -> str:
-    """Return the text of a primary key, as a plain ``str``: what ``str()`` says of it."""
+    """Return the text of a primary key, which is ``str()`` of it, as a plain ``str``."""
     return str.__str__(str(pk))
 
 
+def user_id(user: Any) -> str | None:
+    """Return the primary key of a signed-in user as text; ``None`` for an anonymous one."""
+    if user is None or not user.is_authenticated:
+        return None
+    return key_text(user.pk)
+
+
 def owner_of_key(pk: Any) -> str:
-    """Return the owner that a signed-in user is, by primary key or by its text."""
-    text = key_text(pk)
+    """Return the owner that stands for a signed-in user, by the user's primary key or its text."""
+    return owner_of_id(key_text(pk))
+
+
+def owner_of_id(text: str) -> str:
+    """Return the owner that stands for a signed-in user, by the text of the user's primary key."""
     if len(text) > LONGEST:
         text = "#" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return f"user:{text}"
 
 
 def owner_of_client(client: str) -> str:
-    """Return the owner that an anonymous client is."""
+    """Return the owner that stands for an anonymous client."""
     return f"client:{client}"
 
 
 def written(value: Any) -> str | None:
-    """Return the text of a value that stands for one thing in a topic's name, such as a primary key; ``None`` if it has none.
+    """Return the text of a value that may stand for one thing in a topic's name, such as a primary key; ``None`` for others.
 
-    A text, an integer, a UUID, and whatever says by a ``__str__`` of its own what its text is. Not ``None``, a flag, a float, a
-    container, or a model instance, whose text would be a slip.
+    A text, an integer, a UUID and an object with its own ``__str__`` may. ``None``, a flag, a float, a container and a model
+    instance may not: their text in a name would be a mistake.
     """
     value = value.value if isinstance(value, Enum) else value
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
@@ -51,11 +62,11 @@ def written(value: Any) -> str | None:
 
 
 def canonical_key(pk: Any) -> Any:
-    """Return a primary key that a caller wrote down. A UUID may be written in several ways, and users have one of them."""
+    """Return the primary key that code wrote down, in the form that users have. A UUID can be written in several ways."""
     if not isinstance(pk, str) or not apps.is_installed("django.contrib.auth"):
         return pk
     field: Any = get_user_model()._meta.pk
-    while field.is_relation:  # of a model that inherits from another one with a table
+    while field.is_relation:  # a model that inherits from another model with a table
         field = field.target_field
     if not isinstance(field, UUIDField):
         return pk

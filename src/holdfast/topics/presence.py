@@ -1,4 +1,4 @@
-"""Who is here: what a topic says about it, and what it is told."""
+"""Presence: the option of a topic that knows its members, and a member as Python code sees it."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
@@ -11,19 +11,19 @@ LIST_LIMIT = 1000
 
 
 class Presence(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True):
-    """A topic with a ``Presence`` knows who has joined it, on all servers, and tells everybody who has::
+    """A topic with a ``Presence`` knows its members, on all servers, and sends them to its subscribers::
 
         class Room(Topic):
             presence = Presence()
 
-            def presence_meta(self, user):  # what others are told of a member, besides the id
+            def presence_meta(self, user):  # what others see of a member, besides the id
                 return {"name": user.get_username()}
 
-    A signed-in user is one member, however many connections there are; the id is the primary key as text. Without
-    ``anonymous=False`` each anonymous client is a member too, whose id begins with ``~``.
+    A signed-in user is one member, however many connections the user has; the member's id is the primary key as text.
+    Without ``anonymous=False`` each anonymous client is a member too; its id begins with ``~``.
 
-    While there are more than ``list_limit`` members clients are told how many, and not who. ``list_limit=0`` never tells
-    who.
+    While a topic has more than ``list_limit`` members, clients receive only their number. With ``list_limit=0`` they never
+    receive the list.
     """
 
     __example__: ClassVar[str] = f"Presence(list_limit={LIST_LIMIT})"
@@ -46,8 +46,8 @@ class Presence(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True):
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who is here. ``id`` is the user's primary key as text, or begins with ``~``. ``meta`` is what the topic's
-    ``presence_meta`` said, as JSON reads it, when the first of the member's connections joined, at ``since``."""
+    """A member of a topic. ``id`` is the user's primary key as text, or begins with ``~``. ``since`` is when the first of the
+    member's connections joined; ``meta`` is what ``presence_meta`` returned then, as read from JSON."""
 
     id: str
     meta: Any = None
@@ -55,7 +55,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, info: bytes) -> Self:
-        """Read what clients are told of a member."""
+        """Return the member that the JSON text for clients describes."""
         told = _Told(info)
         return cls(id=told["id"], meta=told.get("meta"), since=datetime.fromtimestamp(told["since"], UTC))
 

@@ -1,4 +1,4 @@
-"""How an application says no to a call."""
+"""``Refuse``: the exception by which an action refuses a call."""
 
 import re
 
@@ -8,10 +8,11 @@ _REASON = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
 class Refuse(Exception):
-    """Raise it in an action: the caller gets the error ``refused`` with your ``reason``, and the transaction rolls back.
+    """Raise it in an action to refuse a call: the caller receives the error ``refused`` with your ``reason``, and the
+    transaction rolls back.
 
-    ``reason`` is a short word for programs (``"room_full"``), ``message`` a sentence for people, ``retry_after`` the
-    number of seconds after which trying again makes sense::
+    ``reason`` is a short word for programs (``"room_full"``), ``message`` a sentence for people, ``retry_after`` the number
+    of seconds after which a new attempt makes sense::
 
         raise Refuse("too_late", "The auction has ended.")
     """
@@ -28,7 +29,7 @@ class Refuse(Exception):
             raise ValueError(
                 f"Refuse(retry_after={retry_after!r}): expected a number of seconds, not below zero, or None"
             )
-        # Plain values, made here: a lazy translation has the language of the code that refuses.
+        # Make plain values now: a lazy translation takes the language that is active in the refusing code.
         self.reason, self.message = text_of("Refuse", "reason", reason), text_of("Refuse", "message", message)
         self.retry_after = None if retry_after is None else float(retry_after)
         super().__init__(self.reason, self.message, self.retry_after)

@@ -1,4 +1,4 @@
-"""Which topics there are: found in each installed app's ``live.py``, as ``admin.py`` is."""
+"""The registry of topics, found in the ``live.py`` of each installed app, as ``admin.py`` is."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ from .topic import Topic
 logger = logging.getLogger("holdfast.topics")
 
 MODULE = "live"
-"""The module of an app in which topics are looked for."""
+"""The module of an app that is searched for topics."""
 
 
 class Registry:
@@ -30,7 +30,7 @@ class Registry:
         self._lock = threading.Lock()
 
     def register(self, *topics: type[Topic]) -> None:
-        """Add topics that are defined elsewhere than in an app's ``live.py``."""
+        """Add topics that are not defined in an app's ``live.py``."""
         for topic in topics:
             given: object = topic
             if not (isinstance(given, type) and issubclass(given, Topic)):
@@ -45,9 +45,9 @@ class Registry:
             self._set(dict.fromkeys((*self._topics, *topics)))
 
     def discover(self) -> None:
-        """Import ``live`` of every installed app, if it has one, and register the topics found there.
+        """Import ``live`` of every installed app that has one, and register the topics found there.
 
-        A topic counts when it is defined in or imported into that module, or a module below it if it is a package.
+        A topic is found if it is defined in or imported into that module, or into a module below it if it is a package.
         """
         autodiscover_modules(MODULE)
         homes = tuple(f"{config.name}.{MODULE}" for config in apps.get_app_configs())
@@ -57,7 +57,7 @@ class Registry:
 
     @contextmanager
     def override(self, topics: Iterable[type[Topic]]) -> Iterator[None]:
-        """Make these the only topics there are, for the length of a ``with`` block in a test."""
+        """Replace the registered topics by these inside a ``with`` block, for tests."""
         before = self._topics
         with self._lock:
             self._set(topics)
@@ -68,23 +68,23 @@ class Registry:
                 self._set(before)
 
     def topics(self) -> tuple[type[Topic], ...]:
-        """Every topic's class, in the order in which they were found."""
+        """Return every topic's class, in the order in which they were found."""
         return self._topics
 
     def resolve(self, name: str, user_id: str | None) -> Topic | None:
-        """Return the topic that a caller means by ``name``, or ``None`` if there is none for this caller.
+        """Return the topic that ``name`` means for a caller; ``None`` if no topic has that name for this caller.
 
-        ``user_id`` is the caller's, ``None`` for somebody who is not signed in. Whether the caller may join is not asked
-        here. Never raises, whatever the name.
+        ``user_id`` is the caller's, ``None`` for an anonymous one. Permission is not checked here. Never raises, whatever
+        the name.
         """
         return self._find(name, lambda route: route.match(name, user_id))
 
     def nearest(self, name: str) -> type[Topic] | None:
-        """The topic whose route looks most like a name that matches none: for messages to developers."""
+        """Return the topic whose route is most similar to a name that matches none, for messages to developers."""
 
         def likeness(topic: type[Topic]) -> float:
             route, asked = topic.declared.route.text.split("/"), name.split("/")
-            if len(route) == len(asked):  # a parameter is as good as what stands in its place
+            if len(route) == len(asked):  # a parameter fits any part in its place
                 route = [part if part[:1] != "<" else given for part, given in zip(route, asked, strict=True)]
             return SequenceMatcher(None, "/".join(route), name).ratio()
 
@@ -99,7 +99,7 @@ class Registry:
         for topic in (*self._by_first.get(first, ()), *self._by_first.get("", ())):
             try:
                 found = match(topic.declared.route)
-            except Exception:  # a project's own converter: a name is never worth a crash
+            except Exception:  # of a project's own converter; a client's name must not cause a crash
                 logger.exception("A path converter of %s.route failed on %r", topic.__qualname__, name)
                 continue
             if found is not None:
@@ -116,7 +116,7 @@ class Registry:
 
 
 def _first(route: Route) -> str:
-    """The first segment of the route if it is all text, else ``""``: what candidates are looked up by."""
+    """Return the first segment of the route if it is all text, else ``""``: the key by which candidates are looked up."""
     segment, slash, _ = route.prefix.partition("/")
     return segment if slash or route.prefix == route.text else ""
 

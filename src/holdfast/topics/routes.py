@@ -1,11 +1,11 @@
-"""How topics are addressed: Django's path converters, and ``<me>``.
+"""Routes: the patterns of topic names, with Django's path converters and ``<me>``.
 
 ``rooms/<slug:room>`` matches ``rooms/lobby``. Converters are Django's (``str``, ``int``, ``slug``, ``uuid``, ``path``
-and whatever ``register_converter`` added), and so is the syntax. The name of a topic is *canonical*: it is rebuilt from
+and those added by ``register_converter``), and so is the syntax. The name of a topic is *canonical*: it is rebuilt from
 the converted values, so that ``rooms/007`` and ``rooms/7`` are one topic where the parameter is an ``int``.
 
-``<me>`` stands for the caller's own user id. A client may write ``me`` or the id itself; anybody else's id, and
-everything from a caller who is not signed in, does not match.
+``<me>`` stands for the caller's own user id. A client may write ``me`` or the id itself. The id of another user does not
+match, and neither does any name from an anonymous caller.
 """
 
 import difflib
@@ -21,13 +21,13 @@ from holdfast.protocol.construction import shortened
 from .owner import canonical_key, written
 
 MAX_NAME = 255
-"""How long a topic's name may be, in characters."""
+"""Characters that a topic's name may have."""
 
 _PARAMETER = re.compile(r"<(?:(?P<converter>[^<>:]*):)?(?P<parameter>[^<>]*)>")
 _UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _ME = "me"
 _OURS = "!"
-"""What the names of Holdfast's own topics begin with, which are nobody else's."""
+"""The first character of the names of Holdfast's own topics. No other topic may have it."""
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,14 +44,14 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """A name that fits a route: its canonical form and its parameters, converted."""
+    """A name that fits a route: its canonical form and its converted parameters."""
 
     name: str
     values: Mapping[str, Any]
 
 
 class Route:
-    """A parsed route. Raises ``TypeError``, which says what is wrong with it, when it cannot be parsed."""
+    """A parsed route. Raises ``TypeError``, which names the mistake, when the route cannot be parsed."""
 
     __slots__ = ("_parts", "_pattern", "parameters", "prefix", "text")
 
@@ -70,18 +70,18 @@ class Route:
 
     @property
     def shape(self) -> str:
-        """The route without its parameters' names: two routes of one shape match the same names."""
+        """The route without the names of its parameters: two routes of one shape match the same topic names."""
         return "".join(
             part if isinstance(part, str) else f"<{part.converter.regex}>" if not part.is_me else "<[^/]+>"
             for part in self._parts
         )
 
     def match(self, name: str, user_id: str | None) -> Match | None:
-        """Match a name that a caller asked for; ``user_id`` is who asks, ``None`` for nobody."""
+        """Match a name that a caller sent; ``user_id`` is the caller's, ``None`` for an anonymous one."""
         return self._match(name, lambda value: user_id if value in (_ME, user_id) else None)
 
     def match_canonical(self, name: str) -> Match | None:
-        """Match a name that this server made itself, where ``<me>`` may be anybody."""
+        """Match a name that the server made itself, in which ``<me>`` may be the id of any user."""
         return self._match(name, lambda value: value)
 
     def _match(self, name: str, who: Any) -> Match | None:
@@ -99,7 +99,7 @@ class Route:
                     else self.parameters[key].converter.to_python(text)
                 )
             except ValueError:
-                return None  # how a converter says that the text is not one of its values
+                return None  # by this error a converter says that the text is none of its values
             if self.parameters[key].is_me and (
                 value is None
                 or not self.parameters[key].pattern.fullmatch(value)
@@ -118,9 +118,9 @@ class Route:
         )
 
     def build(self, owner: str, given: Mapping[str, Any]) -> Match:
-        """Make the topic of the given parameters.
+        """Return the match for the given parameters.
 
-        Raises ``TypeError`` for a missing or unknown parameter and ``ValueError`` for a value that does not fit;
+        Raises ``TypeError`` for a missing or unknown parameter and ``ValueError`` for a value that does not fit.
         ``owner`` is the name of the topic's class, for the message.
         """
         self._check_names(owner, given)
@@ -139,7 +139,7 @@ class Route:
         return Match(name=name, values=values)
 
     def by_name(self, owner: str, given: Sequence[object]) -> str:
-        """Say that values were given without the names of their parameters, and what to write."""
+        """Return the message for values that were given without the names of their parameters."""
         shown = ", ".join(shortened(value) for value in given)
         if not self.parameters:
             return f"{owner}({shown}): its route {self.text!r} has no parameters, so write {owner}()"
@@ -168,11 +168,11 @@ class Route:
         try:
             text = parameter.converter.to_url(value)
             if text is value or isinstance(text, int):
-                text = written(text)  # str, slug and path hand on whatever they get
+                text = written(text)  # the converters str, slug and path return their argument unchanged
             if isinstance(text, str) and parameter.pattern.fullmatch(text) and not _UNSPEAKABLE.search(text):
                 return text if parameter.is_me else parameter.converter.to_python(text)
         except (TypeError, ValueError, AttributeError):
-            pass  # a converter given something that it does not know at all
+            pass  # the converter does not know this type of value
         hint = "; give its primary key" if hasattr(value, "pk") else ""
         raise ValueError(
             f"{owner}({parameter.name}={value!r}): the value does not fit {parameter.source} of route {self.text!r}; "

@@ -1,4 +1,4 @@
-"""Which types can travel, and saying in words what did not fit."""
+"""Types: whether their values can be sent as JSON, and a readable form of msgspec's errors."""
 
 import enum
 import re
@@ -16,7 +16,7 @@ _BYTES = (msgspec.inspect.BytesType, msgspec.inspect.ByteArrayType, msgspec.insp
 
 
 def why_unsupported(annotation: Any) -> str | None:
-    """Say why values of a type cannot be sent as JSON, or ``None`` when they can."""
+    """Return why values of a type cannot be sent as JSON; ``None`` when they can."""
     try:
         info = msgspec.inspect.type_info(annotation)
         msgspec.json.Decoder(annotation)
@@ -24,7 +24,7 @@ def why_unsupported(annotation: Any) -> str | None:
         return f"{error} (what can be sent: {_CARRIED})"
     for node in _nodes(info, (msgspec.inspect.CustomType,), set()):
         if issubclass(node.cls, enum.Enum):
-            continue  # Django's choices, which msgspec reads and does not recognize here
+            continue  # Django's choices: msgspec reads them, but does not recognize them here
         name = getattr(node.cls, "__qualname__", repr(node.cls))
         return (
             f"{name} cannot be sent as JSON; send its id or its fields instead (what can be sent: {_CARRIED})"
@@ -33,7 +33,7 @@ def why_unsupported(annotation: Any) -> str | None:
 
 
 def why_unreadable(annotation: Any) -> str | None:
-    """Say why a browser cannot read values of a type, or ``None`` when it can."""
+    """Return why a browser cannot read values of a type; ``None`` when it can."""
     info = msgspec.inspect.type_info(annotation)
     if next(_nodes(info, _BYTES, set()), None) is None:
         return None
@@ -41,7 +41,7 @@ def why_unreadable(annotation: Any) -> str | None:
 
 
 def _nodes(node: Any, kinds: tuple[type, ...], seen: set[int]) -> Iterator[Any]:
-    """Find the parts of a type that are of some kinds."""
+    """Yield the parts of a type that are of some kinds."""
     if isinstance(node, kinds):
         yield node
     elif isinstance(node, tuple | list):
@@ -55,7 +55,7 @@ def _nodes(node: Any, kinds: tuple[type, ...], seen: set[int]) -> Iterator[Any]:
 
 
 class Misfit(msgspec.Struct, frozen=True, kw_only=True):
-    """What msgspec said about a value, taken apart: where (``"tags[0]"``, or ``""``) and what."""
+    """msgspec's error about a value in two parts: the place (``"tags[0]"``, or ``""``), and what does not fit."""
 
     where: str
     what: str

@@ -1,19 +1,15 @@
-"""The noun of it all: something that people subscribe to.
+"""``Topic``: the base class of everything that clients subscribe to.
 
-A topic is a class, and each thing that it stands for is an instance: ``Room(room="lobby")`` is the topic named
-``rooms/lobby``. An instance is a cheap value and holds no connection: make one wherever you need one.
+A kind of topic is a class, and each topic is an instance: ``Room(room="lobby")`` is the topic named ``rooms/lobby``. An
+instance is a cheap value and holds no connection: make one wherever you need one.
 """
 
-import asyncio
 import inspect
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, ClassVar, Never, Self, TypeVar
-
-from django.core.exceptions import SynchronousOnlyOperation
 
 from holdfast import runtime
 from holdfast.backplane.groups import group_name
@@ -27,6 +23,7 @@ from .access import Access, of_topic
 from .caller import Caller, client_of
 from .declaration import Declaration, read
 from .event import Event
+from .event_loop import forbid_event_loop
 from .keep import Keep
 from .presence import Member, Presence
 from .routes import Match
@@ -34,7 +31,7 @@ from .routes import Match
 T = TypeVar("T")
 
 ALL = 2**53
-"""More members than there are people."""
+"""A limit above any number of members."""
 
 
 class Topic(Access):
@@ -43,7 +40,7 @@ class Topic(Access):
         class Room(Topic):
             route = "rooms/<slug:room>"  # what clients join; its parameters are self.params and attributes
             events = [MessagePosted, Typing]
-            keep = Keep(days=30)  # durable; leave it out for a topic that stores nothing
+            keep = Keep(days=30)  # durable; leave it out for a topic that stores no events
 
             def may_join(self, user) -> bool:
                 members = Membership.objects.filter(room=self.room)
@@ -54,17 +51,22 @@ class Topic(Access):
 
     A subclass may have these methods, each a ``def`` (run in a thread) or an ``async def`` (run on the event loop):
 
-    - ``may_join(self, user) -> bool``: who may subscribe and call. Without it nobody may.
-    - ``may_call(self, caller, action: str) -> bool``: who of those may call which action. Without it all may.
-    - ``presence_meta(self, user)``: what members of a topic with a ``presence`` are told of each other, small and plain
+    - ``may_join(self, user) -> bool``: whether a user may subscribe and call. Without it no user may. A rule that needs
+      more than the user takes a second parameter, ``may_join(self, user, identity)``: the claims of a token, the host, the
+      address and the query of the connection (:class:`holdfast.Identity`). It is asked at each join, before calls
+      (``RECHECK_SECONDS``), and at each re-check: without ``identity`` once for all connections of a user to one host, with
+      it once for each connection.
+    - ``may_call(self, caller, action: str) -> bool``: whether a caller who has joined may call an action. Without it
+      every subscriber may call every action.
+    - ``presence_meta(self, user)``: what the members of a topic with a ``presence`` see of each other, small and plain
       enough for JSON.
-    - ``snapshot(self)``: the topic's state, sent to a client that does not come back from a known position. On a
-      durable topic it is a ``def``, because it is read together with the position.
+    - ``snapshot(self)``: the topic's state, sent to a client that does not resume from a known position. On a durable
+      topic it is a ``def``, because it is read together with the position.
 
-    ``slow`` says what becomes of events that are in no log for a client that does not read (:class:`Slow`); without it the
-    oldest are dropped. ``presence`` makes the topic know who has joined it (:class:`Presence`).
+    ``slow`` says what happens to events that are in no log when a client does not read (:class:`Slow`); without it the
+    oldest are dropped. ``presence`` makes the topic know its members (:class:`Presence`).
 
-    A subclass without a ``route`` is abstract, for sharing rules and actions.
+    A subclass without a ``route`` is abstract: it shares rules and actions.
     """
 
     route: ClassVar[str]
@@ -74,7 +76,7 @@ class Topic(Access):
     presence: ClassVar[Presence | None] = None
 
     declared: ClassVar[Declaration]
-    """What the class says, as read when it was made."""
+    """The contents of the class, read when it was defined."""
 
     _name: str
 
@@ -86,8 +88,8 @@ class Topic(Access):
     def __init__(self, /, *given: Never, **parameters: Any) -> None:
         """Name one topic by the parameters of its route.
 
-        The converted values are in :attr:`params`, and are attributes too where a topic has nothing of that name. Raises
-        ``TypeError`` for a missing or unknown parameter, ``ValueError`` for a value that its converter does not take.
+        The converted values are in :attr:`params`. Each is an attribute too, unless a topic has something else of that name.
+        Raises ``TypeError`` for a missing or unknown parameter, ``ValueError`` for a value that its converter does not take.
         """
         cls = type(self)
         if not hasattr(cls, "declared"):
@@ -100,7 +102,7 @@ class Topic(Access):
 
     @classmethod
     def from_match(cls, match: Match) -> Self:
-        """Make the topic of a name that has been matched already."""
+        """Return the topic of a name that has been matched already."""
         topic = cls.__new__(cls)
         topic._take(match)
         return topic
@@ -121,7 +123,7 @@ class Topic(Access):
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """The parameters of the route, converted: ``{"room": "lobby"}``. It can only be read.
+        """The converted parameters of the route, ``{"room": "lobby"}``, read-only.
 
         Each is an attribute as well (``self.room``), unless a topic has something else of that name: with the route
         ``projects/<slug:name>`` the parameter is ``self.params["name"]``, and ``self.name`` is ``"projects/boat"``.
@@ -130,7 +132,7 @@ class Topic(Access):
 
     @property
     def group(self) -> str:
-        """The name of its group in Channels' layer, for code that calls ``group_send``."""
+        """The name of the topic's group in Channels' layer, for code that calls ``group_send``."""
         return group_name(self._name)
 
     def __eq__(self, other: object) -> bool:
@@ -148,27 +150,17 @@ class Topic(Access):
     # ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def publish(self, *events: Event, exclude: Caller | str | None = None) -> None:
-        """Send events to everybody who has joined; inside ``atomic()`` only if it commits.
+        """Send events to all subscribers; inside ``atomic()`` only if it commits.
 
-        A durable event (of a topic with a ``keep``) is written to the log first, and on return outside of a transaction
-        it is durable. ``exclude`` is a caller, or the id of a client, that does not get them.
+        A durable event (of a topic with a ``keep``) is written to the log first; outside of a transaction it is durable when
+        this returns. Events given together are written together and keep their order. ``exclude`` is a caller, or the id of
+        a client, that does not receive them.
 
-        All of them are checked before any is sent: raises ``TypeError`` for an event that the topic does not declare or
-        a field of the wrong type, ``ValueError`` for one that breaks a constraint. Raises ``SynchronousOnlyOperation``
-        when it would have to wait for the log on an event loop: use :meth:`apublish` there.
+        All events are checked before any is sent. Raises ``TypeError`` for an event that the topic does not declare or a
+        field of the wrong type, ``ValueError`` for a field that breaks a constraint. Raises ``SynchronousOnlyOperation`` on
+        an event loop if the call would have to wait for the log: use :meth:`apublish` there.
         """
         of_topic("publish", self)
-        self.publish_many(events, exclude=exclude)
-
-    async def apublish(self, *events: Event, exclude: Caller | str | None = None) -> None:
-        """As :meth:`publish`, for ``async`` code. Django has no transactions there, except when a thread waits for this code in
-        ``async_to_sync`` inside ``atomic()``: then the events are sent only if that commits."""
-        of_topic("apublish", self)
-        await self.apublish_many(events, exclude=exclude)
-
-    def publish_many(self, events: Iterable[Event], *, exclude: Caller | str | None = None) -> None:
-        """As :meth:`publish`, for many at once: they are written together and keep their order."""
-        of_topic("publish_many", self)
         runs = self._drafts("publish", events, exclude)
         if any(durable for durable, _ in runs):
             self._forbid_event_loop("publish(…)", "apublish(…)")
@@ -176,9 +168,10 @@ class Topic(Access):
         for durable, drafts in runs:
             publisher.publish(drafts, durable=durable)
 
-    async def apublish_many(self, events: Iterable[Event], *, exclude: Caller | str | None = None) -> None:
-        """As :meth:`publish_many`, for ``async`` code."""
-        of_topic("apublish_many", self)
+    async def apublish(self, *events: Event, exclude: Caller | str | None = None) -> None:
+        """As :meth:`publish`, for ``async`` code. Django has no transactions there, except when a thread waits for this code
+        in ``async_to_sync`` inside ``atomic()``: then the events are sent only if that transaction commits."""
+        of_topic("apublish", self)
         publisher = runtime.current().publisher
         for durable, drafts in self._drafts("apublish", events, exclude):
             await publisher.apublish(drafts, durable=durable)
@@ -186,12 +179,7 @@ class Topic(Access):
     def _drafts(
         self, method: str, events: Iterable[Event], exclude: Caller | str | None
     ) -> list[tuple[bool, list[Draft]]]:
-        """Check the events and cut them into runs that are all durable or all ephemeral."""
-        if not isinstance(events, Iterable):
-            raise TypeError(
-                f"{type(self).__name__}.{method}_many: expected several events, got {shortened(events)}; write "
-                f"{type(self).__name__}.{method}_many([MessagePosted(…), …])"
-            )
+        """Check the events, and divide them into runs that are all durable or all ephemeral."""
         excluded = "" if exclude is None else client_of(f"{type(self).__name__}.{method}", exclude)
         checked = [(self._stores(method, event), self._draft(event, excluded)) for event in events]
         return [
@@ -209,13 +197,13 @@ class Topic(Access):
         return Draft(topic=self._name, name=event.__wire_name__, payload=payload, exclude=excluded)
 
     def _stores(self, method: str, event: Any) -> bool:
-        """Does this event go into the log? Raises ``TypeError`` when the topic does not know it."""
+        """Return whether the log stores this event. Raises ``TypeError`` when the topic does not declare it."""
         owner, kind = type(self).__name__, type(event)
         if not isinstance(event, Event):
             what = f"the class {event.__name__}" if isinstance(event, type) else shortened(event)
             example = f"{event.__name__}(…)" if isinstance(event, type) else "MessagePosted(…)"
             several = (
-                f", or for a list of them {owner}.{method}_many([…])"
+                f", or for a list of them {owner}.{method}(*events)"
                 if isinstance(event, list | tuple)
                 else ""
             )
@@ -231,24 +219,18 @@ class Topic(Access):
         return self.declared.durable and kind.__durable__
 
     def _forbid_event_loop(self, method: str, instead: str, waits_for: str = "the log") -> None:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        if os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
-            return  # as Django's own check; notebooks set it
-        raise SynchronousOnlyOperation(
+        forbid_event_loop(
             f"{self!r}: {method} waits for {waits_for} and cannot be used on an event loop; write: await {instead}"
         )
 
-    # ── who is here ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── members ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def members(self) -> list[Member]:
-        """Who has joined, on all servers, in no particular order; all of them, however many.
+        """Return all members, on all servers, in no particular order, however many they are.
 
-        Somebody who has just come or gone may be missing or still there for some milliseconds, and the members of a
-        server that was killed for as long as its lease lasts. Raises ``TypeError`` on a topic without a ``presence``, and
-        ``PresenceUnavailable`` (``holdfast.presence.base``) when the store does not answer.
+        For some milliseconds a member that has just joined may be missing, and one that has just left may still be listed.
+        The members of a server that was killed are listed until its lease ends. Raises ``TypeError`` on a topic without a
+        ``presence``, and ``PresenceUnavailable`` (``holdfast.presence.base``) when the store does not answer.
         """
         self._need_presence("members")
         self._forbid_event_loop("members()", "amembers()", waits_for="the presence store")
@@ -260,7 +242,7 @@ class Topic(Access):
         return await in_waiting_thread(self._members, partial(runtime.current().threads.run, self._members))
 
     def member_count(self) -> int:
-        """How many have joined, as :meth:`members` would list them."""
+        """Return the number of members that :meth:`members` would list."""
         self._need_presence("member_count")
         self._forbid_event_loop("member_count()", "amember_count()", waits_for="the presence store")
         return self._member_count()
@@ -281,15 +263,15 @@ class Topic(Access):
     def _need_presence(self, method: str) -> None:
         if self.declared.presence is None:
             raise TypeError(
-                f"{type(self).__name__}.{method}: the topic does not know who is there; write presence = Presence()"
+                f"{type(self).__name__}.{method}: the topic does not know its members; write presence = Presence()"
             )
 
     # ── positions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def position(self) -> Position:
-        """Where the topic stands now: put it into a page *before* reading what the page shows.
+        """Return the topic's current position. Read it *before* the data that a page shows, and put it into the page.
 
-        A client that joins from it gets everything that came after. Raises ``TypeError`` on a topic without a ``keep``.
+        A client that joins from this position receives every later event. Raises ``TypeError`` on a topic without a ``keep``.
         """
         self._need_log("position")
         self._forbid_event_loop("position()", "aposition()")
@@ -300,26 +282,26 @@ class Topic(Access):
         self._need_log("aposition")
         return await in_waiting_thread(self._head, partial(runtime.current().log_threads.run, self._head))
 
-    def consistent(self, take: Callable[[], T]) -> tuple[Position, T]:
-        """Call ``take`` and return its value with the position that agrees with it exactly.
+    def consistent_read(self, take: Callable[[], T]) -> tuple[Position, T]:
+        """Call ``take``, and return its value together with the position that agrees with it exactly.
 
-        For a view whose page must neither miss an event nor show it twice::
+        Use it in a view whose page must neither miss an event nor show it twice::
 
-            position, messages = room.consistent(lambda: list(Message.objects.filter(room="lobby")))
+            position, messages = room.consistent_read(lambda: list(Message.objects.filter(room="lobby")))
 
-        ``take`` runs in a transaction of the log's database and should only read, at once: a queryset that it returns
-        is evaluated later, when it is too late, so make it a ``list``.
+        ``take`` runs in a transaction of the log's database and should only read. It must read at once: a queryset that it
+        returns would be evaluated after the transaction, so make it a ``list``.
         """
-        self._need_log("consistent")
-        self._need_function("consistent", take)
-        self._forbid_event_loop("consistent(…)", "aconsistent(…)")
+        self._need_log("consistent_read")
+        self._need_function("consistent_read", take)
+        self._forbid_event_loop("consistent_read(…)", "aconsistent_read(…)")
         parts = runtime.current()
         return parts.log.exactly(self._name, take, parts.publisher.spread)
 
-    async def aconsistent(self, take: Callable[[], T]) -> tuple[Position, T]:
-        """As :meth:`consistent`, for ``async`` code; ``take`` is an ordinary function and runs in a thread."""
-        self._need_log("aconsistent")
-        self._need_function("aconsistent", take)
+    async def aconsistent_read(self, take: Callable[[], T]) -> tuple[Position, T]:
+        """As :meth:`consistent_read`, for ``async`` code; ``take`` is an ordinary function and runs in a thread."""
+        self._need_log("aconsistent_read")
+        self._need_function("aconsistent_read", take)
         parts = runtime.current()
         exactly = partial(parts.log.exactly, self._name, take, parts.publisher.spread)
         return await in_waiting_thread(exactly, partial(parts.threads.run, exactly))
@@ -337,6 +319,6 @@ class Topic(Access):
     def _need_log(self, method: str) -> None:
         if not self.declared.durable:
             raise TypeError(
-                f"{type(self).__name__}.{method}: the topic stores nothing, so it has no positions; make it durable, "
+                f"{type(self).__name__}.{method}: the topic stores no events, so it has no positions; make it durable, "
                 "such as with keep = Keep(days=30)"
             )

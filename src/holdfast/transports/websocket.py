@@ -7,10 +7,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from channels.sessions import InstanceSessionWrapper
-from django.contrib.auth import SESSION_KEY
-from django.utils.functional import empty
 
-from holdfast.connections.caller import user_id
+from holdfast.auth.base import Identity
 from holdfast.connections.connection import Connection
 from holdfast.connections.service import Service
 from holdfast.connections.transport import Transport
@@ -20,13 +18,11 @@ from holdfast.protocol.codec import Codec
 from holdfast.streams.prepared import Burst, Prepared
 
 from .asgi import AsgiTransport, Message, Receive, Scope, Send
-from .host import host_of
+from .authentication import identify
 from .refusals import RefusalLog, shown
 
 logger = logging.getLogger("holdfast.websocket")
 
-LONGEST_KEY = 100
-"""Characters. Django's own keys have 32."""
 
 _refusals = RefusalLog(logger, time.monotonic())
 
@@ -57,21 +53,23 @@ class LiveWebSocket:
             )
             await _refuse(scope, send)
             return
+        identity = await identify(self._service().authenticator, scope, send)
+        if identity is None:
+            return
         subprotocol = codec.name if offered else None
         if "holdfast.adopt" in scope.get("extensions", {}):
-            await self._give_away(scope, send, codec, subprotocol)
+            await self._give_away(identity, send, codec, subprotocol)
             return
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
-        await self._serve(scope, receive, send, codec)
+        await self._serve(identity, receive, send, codec)
 
-    async def _give_away(self, scope: Scope, send: Send, codec: Codec, subprotocol: str | None) -> None:
-        """Give the connection to the server and the hub (:mod:`holdfast.server`). The application ends here."""
+    async def _give_away(self, identity: Identity, send: Send, codec: Codec, subprotocol: str | None) -> None:
+        """Give the connection to the server and the hub. The application ends here (:mod:`holdfast.server`)."""
         service = self._service()
-        hub, user = await service.runtime.hub(), _user_of(scope)
-        key, host = _session_key_of(scope, user), _host_of(scope, service)
+        hub = await service.runtime.hub()
 
         def adopt(transport: Transport) -> Connection:
-            return Connection(service, hub, transport, codec, user=user, session_key=key, host=host)
+            return Connection(service, hub, transport, codec, identity)
 
         await send(
             {
@@ -83,14 +81,13 @@ class LiveWebSocket:
             }
         )
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, codec: Codec) -> None:
+    async def _serve(self, identity: Identity, receive: Receive, send: Send, codec: Codec) -> None:
         service = self._service()
         transport = AsgiWebSocket(
             _past_sessions(send), service.policy.write_buffer_bytes, _current_task(), binary=codec.binary
         )
-        hub, user = await service.runtime.hub(), _user_of(scope)
-        key, host = _session_key_of(scope, user), _host_of(scope, service)
-        connection = Connection(service, hub, transport, codec, user=user, session_key=key, host=host)
+        hub = await service.runtime.hub()
+        connection = Connection(service, hub, transport, codec, identity)
         transport.connection = connection
         try:
             while True:
@@ -107,30 +104,6 @@ class LiveWebSocket:
         finally:
             transport.end()
             connection.closed()
-
-
-def _user_of(scope: Scope) -> Any:
-    """The user that the authentication middleware found, without the lazy wrapping that it comes in."""
-    user = scope.get("user")
-    found = getattr(user, "_wrapped", user)
-    return user if found is empty else found
-
-
-def _session_key_of(scope: Scope, user: Any) -> str | None:
-    """The key of the session that said who the user is; ``None`` if something else said it, or if the session is kept by
-    the client (then it has no key, but is the cookie)."""
-    session: Any = scope.get("session")
-    session = getattr(session, "_wrapped", session)
-    said: Any = getattr(session, "_session_cache", None)
-    if not said or user is None or str(said.get(SESSION_KEY)) != user_id(user):
-        return None
-    key: str | None = session.session_key
-    return key if key is not None and len(key) <= LONGEST_KEY else None
-
-
-def _host_of(scope: Scope, service: Service) -> str | None:
-    """Return the host if the project distinguishes hosts, otherwise ``None``."""
-    return host_of(scope) if service.runtime.threads.tells_hosts_apart else None
 
 
 def _past_sessions(send: Send) -> Send:

@@ -95,7 +95,7 @@ class Prices(Topic):
 
     route = "prices/<slug:market>"
     events = [Price]
-    slow = Slow.latest("symbol")
+    slow = Slow.conflate("symbol")
 
     async def may_join(self, user: Any) -> bool:
         return True
@@ -105,7 +105,7 @@ class Quotes(Prices):
     """Five prices of a symbol in a second, for those that read too."""
 
     route = "quotes/<slug:market>"
-    slow = Slow.latest("symbol", rate="5/s")
+    slow = Slow.conflate("symbol", rate="5/s")
 
 
 class Feed(Topic):

@@ -1,4 +1,4 @@
-"""What the project's code raises means the same wherever it is raised: no, try again, or a fault."""
+"""Exceptions of the project's code have one meaning wherever they are raised: no, try again, or a fault."""
 
 import asyncio
 import errno
@@ -21,18 +21,18 @@ from django.http import Http404
 
 import holdfast
 from holdfast import Event, Presence, Refuse, Topic, action
+from holdfast.auth.base import AuthRequest, Identity
 from holdfast.connections import admission
 from holdfast.connections.admission import Pair, may_all_join
-from holdfast.connections.failures import Verdict, verdict_of
 from holdfast.connections.reauthorize import PAUSES, ROUNDS
 from holdfast.log.base import LogUnavailable, NotMigrated
 from holdfast.presence.base import PresenceUnavailable
 from holdfast.threads.threads import Threads
+from holdfast.topics.failures import Verdict, verdict_of
+from tests.connections.test_reauthorize import PERIOD, inline
 from tests.services.postgres import PostgresServer
 from tests.support.clock import in_jumping_time
 from tests.support.connected import Socket, User, fleet
-
-from .test_reauthorize import PERIOD, inline
 
 NO = [PermissionDenied("no"), Http404("not here"), ObjectDoesNotExist("nothing")]
 
@@ -203,7 +203,7 @@ def code(frames: list[dict[str, Any]]) -> list[str]:
     ids=repr,
 )
 @in_jumping_time
-async def test_a_join_is_answered_by_what_the_exception_means(
+async def test_the_answer_to_a_join_follows_from_the_meaning_of_the_exception(
     topic: str, part: str, error: Exception, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     setattr(Raising, part, error)
@@ -333,7 +333,7 @@ def test_an_action_that_does_not_find_something_is_no_fault(
 @each_topic
 @pytest.mark.parametrize("debug", [True, False])
 @pytest.mark.django_db(transaction=True)
-def test_a_client_is_told_of_a_fault_what_it_was_only_in_development(
+def test_a_client_sees_the_details_of_a_fault_only_in_development(
     topic: str, debug: bool, settings: Any
 ) -> None:
     settings.DEBUG = debug
@@ -435,13 +435,15 @@ class Gate(Topic):
         return True
 
 
-async def test_a_rule_that_hangs_is_no_answer_for_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_rule_that_hangs_leaves_only_its_own_question_unanswered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(admission, "RULES_SECONDS", 0.3)
     Gate.asked.clear()
     Gate.released.clear()
     threads = Threads(2)
     try:
-        answers = await may_all_join(threads, [Pair(Gate(gate=1), user) for user in range(20)])
+        answers = await may_all_join(threads, [Pair(Gate(gate=1), Identity(user=user)) for user in range(20)])
         assert [repr(answer) for answer in answers] == [
             "TimeoutError()" if user == 13 else "True" for user in range(20)
         ]
@@ -455,11 +457,11 @@ async def test_a_rule_that_hangs_is_no_answer_for_itself_only(monkeypatch: pytes
 
 
 async def hello(here: Any, find: Callable[[str], Any]) -> Socket:
-    async def authenticate(token: str, host: str | None) -> Any:
-        return find(token)
+    async def authenticate(request: AuthRequest) -> Identity | None:
+        return Identity(user=find(str(request.token)))
 
     process = here.processes[0]
-    process.service.authenticate = authenticate
+    process.service.authenticator.authenticate = authenticate  # type: ignore[method-assign]
     socket: Socket = await process.connect()
     socket.connection.closed()
     from holdfast.connections.connection import Connection
@@ -540,7 +542,7 @@ class Ledger(Topic):
 
 @pytest.mark.parametrize("part", ["may_join", "snapshot", "presence_meta"])
 @pytest.mark.django_db(transaction=True, databases=["postgres"])
-def test_a_postgresql_that_cuts_its_connections_is_unavailable_and_then_it_works(
+def test_while_postgresql_cuts_connections_it_is_unavailable_and_afterwards_it_works(
     part: str, postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
@@ -559,7 +561,7 @@ def test_a_postgresql_that_cuts_its_connections_is_unavailable_and_then_it_works
 
 
 @pytest.mark.django_db(transaction=True, databases=["postgres"])
-def test_an_order_while_postgresql_is_away_is_asked_about_until_it_answers(
+def test_a_recheck_while_postgresql_is_away_is_repeated_until_it_answers(
     postgres_server: PostgresServer,
 ) -> None:
     async def story() -> None:

@@ -1,4 +1,4 @@
-"""Users are named by their primary keys, of whatever type these are, by one text everywhere."""
+"""Primary keys of users, of any type: one text names a user everywhere."""
 
 import asyncio
 import uuid
@@ -18,13 +18,14 @@ from django.test.utils import override_settings
 from django.utils.functional import SimpleLazyObject
 
 import holdfast
-from holdfast import Event, Presence, Topic, action, sessions, signals
-from holdfast.connections.caller import Caller, user_id
-from holdfast.connections.reauthorize import Claim
+from holdfast import Event, Presence, Topic, action, signals
+from holdfast.auth import session_store as sessions
+from holdfast.auth.base import Identity
+from holdfast.auth.revalidation import revalidate
+from holdfast.connections.caller import Caller
 from holdfast.control.commands import ControlCommand, Disconnect, Recheck
-from holdfast.identity import identify
 from holdfast.topics.access import owner_of
-from holdfast.topics.owner import LONGEST
+from holdfast.topics.owner import LONGEST, user_id
 from tests.support.clock import turns
 from tests.support.connected import Socket, fleet
 
@@ -193,7 +194,12 @@ def sign_in(user: Any) -> str:
 
 def ways(user: Any) -> list[Any]:
     """How code names a user."""
-    ways = [user, SimpleLazyObject(lambda: user), user.pk, Caller(user=user, client="c", connection_id="s")]
+    ways = [
+        user,
+        SimpleLazyObject(lambda: user),
+        user.pk,
+        Caller(identity=Identity(user=user), client="c", connection_id="s"),
+    ]
     if isinstance(user.pk, uuid.UUID):
         return [*ways, str(user.pk), str(user.pk).upper(), user.pk.hex]
     return [*ways, str(user.pk)]
@@ -208,18 +214,24 @@ def test_a_session_finds_its_user(user: Any, model: Any, pk: Any, text: str) -> 
 
 
 @each_key
-def test_it_is_found_out_what_has_become_of_a_user(user: Any, model: Any, pk: Any, text: str) -> None:
-    claims = [Claim(user, None), Claim(user, sign_in(user)), Claim(SimpleLazyObject(lambda: user), None)]
-    assert identify(claims) == [user] * 3
+def test_revalidation_notices_an_inactive_and_a_deleted_user(
+    user: Any, model: Any, pk: Any, text: str
+) -> None:
+    identities = [
+        Identity(user=user),
+        Identity(user=user, session_key=sign_in(user)),
+        Identity(user=SimpleLazyObject(lambda: user)),
+    ]
+    assert [now.user for now in revalidate(identities)] == [user] * 3  # type: ignore[union-attr]
     model.objects.filter(pk=pk).update(is_active=False)
-    assert identify(claims) == [None] * 3
+    assert revalidate(identities) == [None] * 3
     model.objects.filter(pk=pk).delete()
-    assert identify(claims) == [None] * 3
+    assert revalidate(identities) == [None] * 3
 
 
 @each_key
-def test_every_way_to_name_a_user_is_one_owner(user: Any, model: Any, pk: Any, text: str) -> None:
-    owner = Caller(user=user, client="c", connection_id="s").owner
+def test_every_way_to_name_a_user_gives_the_same_owner(user: Any, model: Any, pk: Any, text: str) -> None:
+    owner = Caller(identity=Identity(user=user), client="c", connection_id="s").owner
     assert {owner_of("evict", way) for way in ways(user)} == {owner}
     assert len(owner) <= 255  # the column of calls' keys
     assert (owner == f"user:{text}") == (len(text) <= LONGEST)
@@ -238,7 +250,7 @@ def test_me_and_text_can_be_made_of_a_user(user: Any, model: Any, pk: Any, text:
 
 
 @each_key
-def test_orders_signals_calls_and_members_know_the_user(
+def test_commands_signals_calls_and_members_name_the_user_alike(
     user: Any, model: Any, pk: Any, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     orders: list[ControlCommand] = []

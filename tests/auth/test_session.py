@@ -1,8 +1,9 @@
-"""Who opens a connection, by the session that the handshake's cookie names."""
+"""Sessions: the identity of a handshake by its cookie, and the answer to a handshake that is refused."""
 
 import asyncio
 from collections.abc import Iterator
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,16 +14,19 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.cache import caches
 from django.core.cache.backends.base import InvalidCacheKey, memcache_key_warnings
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.signing import BadSignature
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from holdfast import sessions
-from holdfast.authentication import Reader, SessionAuthentication, session_key
-from holdfast.connections.failures import Verdict, verdict_of
-from holdfast.connections.reauthorize import Claim
-from holdfast.identity import identify
+from holdfast import runtime
+from holdfast.auth import session_store as sessions
+from holdfast.auth.base import ANONYMOUS, Authenticator, AuthRequest, Identity
+from holdfast.auth.revalidation import revalidate
+from holdfast.auth.session import SessionAuthenticator, SessionReader, session_key
 from holdfast.threads.threads import Threads
+from holdfast.topics.failures import Verdict, verdict_of
+from holdfast.transports.authentication import identify, request_of
 from tests.support.clock import turns
 
 ENGINES = ("db", "cache", "cached_db", "file", "signed_cookies")
@@ -83,13 +87,13 @@ def test_a_session_is_its_users(engine: str, together: int) -> None:
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_an_unknown_session_is_nobodys(engine: str, together: int) -> None:
+def test_an_unknown_session_is_anonymous(engine: str, together: int) -> None:
     found = sessions.find(["nosuchsession0000000000000000000", sign_in(make_user())][:together])[0]
     assert isinstance(found, sessions.Found)
     assert found.user == AnonymousUser()
 
 
-def test_an_expired_session_is_nobodys(engine: str) -> None:
+def test_an_expired_session_is_anonymous(engine: str) -> None:
     if "signed_cookies" in engine:
         pytest.skip("it has one age for all sessions, that of their cookie")
     ada = make_user()
@@ -120,7 +124,7 @@ def test_a_session_from_before_the_secret_key_changed_still_holds_under_its_old_
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_a_deactivated_user_is_nobody(engine: str, together: int) -> None:
+def test_the_session_of_a_deactivated_user_is_anonymous(engine: str, together: int) -> None:
     ada = make_user()
     key = sign_in(ada)
     ada.is_active = False
@@ -129,14 +133,14 @@ def test_a_deactivated_user_is_nobody(engine: str, together: int) -> None:
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_a_deleted_user_is_nobody(engine: str, together: int) -> None:
+def test_the_session_of_a_deleted_user_is_anonymous(engine: str, together: int) -> None:
     ada = make_user()
     key = sign_in(ada)
     ada.delete()
     assert set(users(*[key] * together)) == {AnonymousUser()}
 
 
-def test_a_session_of_a_backend_that_was_removed_is_nobodys(db: None) -> None:
+def test_a_session_of_a_removed_backend_is_anonymous(db: None) -> None:
     assert users(sign_in(make_user(), backend=PICKY)) == [AnonymousUser()]
 
 
@@ -149,7 +153,7 @@ def test_sessions_in_the_database_are_read_together(db: None) -> None:
 
 
 @override_settings(AUTHENTICATION_BACKENDS=[PICKY])
-def test_a_backend_with_a_rule_of_its_own_is_asked_and_its_error_is_one_sessions_only(db: None) -> None:
+def test_an_error_of_a_custom_backend_affects_one_session_only(db: None) -> None:
     ada, thirteenth = make_user(), make_user("mallory", pk=13)
     found = users(sign_in(thirteenth, backend=PICKY), sign_in(ada, backend=PICKY))
     assert isinstance(found[0], LookupError)
@@ -157,9 +161,7 @@ def test_a_backend_with_a_rule_of_its_own_is_asked_and_its_error_is_one_sessions
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_a_session_from_before_the_user_model_changed_is_an_error_for_itself_only(
-    engine: str, together: int
-) -> None:
+def test_a_session_from_before_the_user_model_changed_fails_alone(engine: str, together: int) -> None:
     ada = make_user()
     found = users(*[sign_in(ada, pk="86b8a5a0-4a4a-4d3c-8f1e-2f1a7d5d3d11"), sign_in(ada)][:together])
     assert isinstance(found[0], ValidationError)
@@ -212,62 +214,71 @@ def test_no_cookie_is_no_session() -> None:
     assert session_key([(b"host", b"testserver")]) is None
 
 
-class Door:
-    """The middleware, and what reached the application behind it."""
+class Door(Authenticator):
+    """The authenticator, and the identities that it has found."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.threads = Threads(2, keep_connections=True)
         self.visits = 0
-        self.scopes: list[dict[str, Any]] = []
-        self._middleware = SessionAuthentication(self._application, self._counted)
+        self.identities: list[Identity] = []
+        self._sessions = SessionAuthenticator()
+        handle = self.threads.handle
 
-    def _counted(self) -> Threads:
-        self.visits += 1
-        return self.threads
+        def counted(*args: Any) -> Any:
+            self.visits += 1
+            return handle(*args)
 
-    async def _application(self, scope: Any, receive: Any, send: Any) -> None:
-        self.scopes.append(scope)
+        monkeypatch.setattr(self.threads, "handle", counted)
+        parts = SimpleNamespace(threads=self.threads, session_threads=self.threads)
+        monkeypatch.setattr(runtime, "current", lambda: parts)
+
+    async def authenticate(self, request: AuthRequest) -> Identity | None:
+        found = await self._sessions.authenticate(request)
+        assert found is not None
+        self.identities.append(found)
+        return found
+
+    async def revalidate(self, identities: Any) -> Any:
+        return await self._sessions.revalidate(identities)
 
     async def come(self, cookie: str, **more: Any) -> Any:
-        scope = {"type": "websocket", "headers": headers(cookie), **more}
-        await self._middleware(scope, None, None)
-        return self.scopes[-1]["user"]
+        found = await self.authenticate(AuthRequest(headers=headers(cookie), **more))
+        return None if found is None else found.user
 
 
 @pytest.fixture
-def door() -> Iterator[Door]:
-    made = Door()
+def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
+    made = Door(monkeypatch)
     yield made
     made.threads.close()
 
 
-async def test_who_brings_no_session_is_anonymous_and_costs_no_thread(door: Door) -> None:
+async def test_a_handshake_without_a_session_is_anonymous_and_uses_no_thread(door: Door) -> None:
     assert await door.come("theme=dark") == AnonymousUser()
     assert door.visits == 0
 
 
-async def test_a_user_whom_another_middleware_found_stays(door: Door) -> None:
+async def test_a_user_found_by_another_middleware_stays(door: Door) -> None:
     assert await door.come("sessionid=abc", user="robot") == "robot"
     assert door.visits == 0
 
 
 @pytest.mark.django_db(transaction=True, databases=["default"])
-def test_those_who_come_together_are_read_together(door: Door) -> None:
+def test_sessions_of_simultaneous_handshakes_are_read_together(door: Door) -> None:
     keys = [sign_in(make_user(f"user{number}")) for number in range(30)]
 
     async def come() -> None:
         await asyncio.gather(*(door.come(f"sessionid={key}") for key in keys))
 
     asyncio.run(come())
-    assert sorted(scope["user"].username for scope in door.scopes) == sorted(
-        f"user{number}" for number in range(30)
-    )
-    assert {scope["session"].session_key for scope in door.scopes} == set(keys)
+    found = sorted(identity.user.username for identity in door.identities)
+    assert found == sorted(f"user{number}" for number in range(30))
+    assert {identity.session_key for identity in door.identities} == set(keys)
     assert door.visits <= 2
 
 
 @pytest.mark.django_db(transaction=True, databases=["default"])
-def test_one_who_leaves_during_the_handshake_disturbs_nobody(door: Door) -> None:
+def test_a_client_that_leaves_during_its_handshake_does_not_disturb_another(door: Door) -> None:
     key = sign_in(make_user())
 
     async def come() -> Any:
@@ -280,8 +291,10 @@ def test_one_who_leaves_during_the_handshake_disturbs_nobody(door: Door) -> None
     assert asyncio.run(come()).username == "ada"
 
 
-async def test_who_comes_while_the_last_readings_end_is_read_too() -> None:
-    """Both end in one turn of the loop, and in the same turn somebody comes."""
+async def test_a_session_asked_for_while_the_last_reads_end_is_read_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both reads end in one turn of the loop, and a third session is asked for in that turn."""
     asked: list[asyncio.Future[Any]] = []
 
     class ByHand:
@@ -289,7 +302,8 @@ async def test_who_comes_while_the_last_readings_end_is_read_too() -> None:
             asked.append(asyncio.get_running_loop().create_future())
             return await asked[-1]
 
-    reader = Reader(lambda: ByHand())  # type: ignore[arg-type, return-value]
+    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(session_threads=ByHand()))
+    reader = SessionReader()
     early = []
     for key in ("a", "b"):
         early.append(asyncio.create_task(reader.find(key)))
@@ -299,12 +313,12 @@ async def test_who_comes_while_the_last_readings_end_is_read_too() -> None:
     late = asyncio.create_task(reader.find("c"))
     await turns()
     assert [task.result() for task in early] == ["a", "b"]
-    assert len(asked) == 3, "nobody reads the one who came last"
+    assert len(asked) == 3, "no task reads the session that was asked for last"
     asked[2].set_result(["c"])
     assert await late == "c"
 
 
-def test_a_store_that_fails_is_an_error_for_everybody_who_asked(
+def test_an_error_of_the_store_reaches_every_handshake_of_the_batch(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(keys: Any) -> Any:
@@ -316,7 +330,7 @@ def test_a_store_that_fails_is_an_error_for_everybody_who_asked(
         return await asyncio.gather(*(door.come("sessionid=x") for _ in range(3)), return_exceptions=True)
 
     assert [type(outcome) for outcome in asyncio.run(come())] == [LookupError] * 3
-    assert door.scopes == []
+    assert door.identities == []
 
 
 # ── one client's session does not decide over another's ──────────────────────────────────────────────────────────────
@@ -351,7 +365,7 @@ def sessions_in(settings: Any, cache: dict[str, Any]) -> None:
 
 @pytest.mark.django_db(transaction=True, databases=["postgres"])
 @override_settings(DATABASE_ROUTERS=[f"{__name__}.ToPostgres"])
-def test_a_cookie_that_postgresql_cannot_take_fails_nobody_elses_handshake(door: Door) -> None:
+def test_a_cookie_that_postgresql_cannot_store_fails_no_other_handshake(door: Door) -> None:
     key = sign_in(make_user())
 
     async def come() -> list[Any]:
@@ -364,7 +378,7 @@ def test_a_cookie_that_postgresql_cannot_take_fails_nobody_elses_handshake(door:
 
 
 @pytest.mark.parametrize("bad", IMPOSSIBLE, ids=ascii)
-def test_a_key_that_django_cannot_have_made_is_nobodys_and_no_store_is_asked(engine: str, bad: str) -> None:
+def test_a_key_that_django_cannot_have_made_is_anonymous_and_no_store_is_asked(engine: str, bad: str) -> None:
     if "signed_cookies" in engine and len(bad) == 300:
         pytest.skip("a cookie may be as long as that, and no store is asked for it anyway")
     ada = make_user()
@@ -375,7 +389,7 @@ def test_a_key_that_django_cannot_have_made_is_nobodys_and_no_store_is_asked(eng
 
 
 @pytest.mark.parametrize("bad", IMPOSSIBLE, ids=ascii)
-def test_a_cache_that_refuses_a_key_refuses_nobody_else(db: None, settings: Any, bad: str) -> None:
+def test_a_key_that_the_cache_refuses_fails_no_other_session(db: None, settings: Any, bad: str) -> None:
     sessions_in(settings, {"BACKEND": f"{__name__}.StrictCache", "LOCATION": "strict"})
     ada = make_user()
     assert users(bad, sign_in(ada)) == [AnonymousUser(), ada]
@@ -406,12 +420,14 @@ def test_an_entry_of_the_cache_that_cannot_be_read_fails_alone(db: None, setting
     assert isinstance(found[1], Exception)
 
 
-def test_a_user_whose_row_cannot_be_read_is_an_error_for_itself_only(db: None) -> None:
+def test_a_user_whose_row_cannot_be_read_fails_alone(db: None) -> None:
     ada, odd = make_user(), make_user("odd")
     odd.pk = "not a number"
-    found = identify([Claim(ada, None), Claim(odd, None), Claim(make_user("ben"), None)])
-    assert (found[0], found[2].username) == (ada, "ben")
-    assert isinstance(found[1], ValueError)
+    first, failed, last = revalidate([Identity(user=user) for user in (ada, odd, make_user("ben"))])
+    assert isinstance(first, Identity)
+    assert isinstance(last, Identity)
+    assert (first.user, last.user.username) == (ada, "ben")
+    assert isinstance(failed, ValueError)
 
 
 # ── a store that is away ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -433,7 +449,7 @@ class Client:
 
 @pytest.mark.parametrize("together", [1, 3])
 @pytest.mark.django_db(transaction=True)
-def test_a_session_cache_that_is_away_is_no_reason_to_be_anonymous_or_to_be_closed(
+def test_while_the_session_cache_is_away_no_handshake_is_anonymous_and_no_identity_ends(
     door: Door, own_redis: Any, settings: Any, together: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     sessions_in(
@@ -441,27 +457,90 @@ def test_a_session_cache_that_is_away_is_no_reason_to_be_anonymous_or_to_be_clos
     )
     people = [make_user(f"user{number}") for number in range(together)]
     keys = [sign_in(user) for user in people]
-    claims = [Claim(user, key) for user, key in zip(people, keys, strict=True)]
     denial = "websocket.http.response"
 
     async def come(client: Client) -> list[dict[str, Any]]:
         scope = {**client.scope, "headers": headers(f"sessionid={keys[0]}")}
-        await door._middleware(scope, client.receive, client.send)
+        await identify(door, scope, client.send)
         return client.sent
 
-    assert identify(claims) == people
+    def now() -> list[Any]:
+        return revalidate(
+            [Identity(user=user, session_key=key) for user, key in zip(people, keys, strict=True)]
+        )
+
+    assert [identity.user for identity in now()] == people
     own_redis.kill()
-    assert [verdict_of(found) for found in identify(claims)] == [Verdict.UNAVAILABLE] * together
+    assert [verdict_of(found) for found in now()] == [Verdict.UNAVAILABLE] * together
     assert asyncio.run(come(Client())) == [{"type": "websocket.close"}]
     answers = [asyncio.run(come(Client(extensions=(denial,)))), asyncio.run(come(Client(kind="http")))]
     assert [(start["status"], dict(start["headers"])[b"retry-after"]) for start, _ in answers] == [
         (503, b"1")
     ] * 2
-    assert door.scopes == []
+    assert door.identities == []
     assert not [record for record in caplog.records if record.exc_info]
     own_redis.start_again()
     keys = [sign_in(user) for user in people]
-    claims = [Claim(user, key) for user, key in zip(people, keys, strict=True)]
-    assert identify(claims) == people
+    assert [identity.user for identity in now()] == people
     assert asyncio.run(come(Client())) == []
-    assert door.scopes[-1]["user"] == people[0]
+    assert door.identities[-1].user == people[0]
+
+
+# ── what a transport makes of the answer ─────────────────────────────────────────────────────────────────────────────
+
+
+class Closed(Authenticator):
+    """Refuses every client, by ``None`` or by an exception."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    async def authenticate(self, request: AuthRequest) -> Identity | None:
+        if self.error is not None:
+            raise self.error
+        return None
+
+    async def revalidate(self, identities: Any) -> Any:
+        return [None for _ in identities]
+
+
+@pytest.mark.parametrize("error", [None, PermissionDenied(), BadSignature()], ids=repr)
+@pytest.mark.parametrize(
+    ("client", "answer"),
+    [
+        (Client(), {"type": "websocket.close"}),
+        (Client(extensions=("websocket.http.response",)), {"type": "websocket.close"}),
+        (Client(kind="http"), 403),
+    ],
+    ids=["websocket", "websocket with a response", "http"],
+)
+async def test_a_client_whose_credentials_are_not_valid_is_refused(
+    error: Exception | None, client: Client, answer: Any
+) -> None:
+    client.sent.clear()
+    assert await identify(Closed(error), {**client.scope, "headers": []}, client.send) is None
+    assert client.sent[0].get("status", client.sent[0]) == answer
+
+
+async def test_a_fault_of_an_authenticator_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await identify(Closed(ZeroDivisionError()), {**Client().scope, "headers": []}, Client().send)
+
+
+def test_a_request_has_what_the_scope_says_about_the_client(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["a.example.com"]
+    scope = {
+        "headers": [(b"host", b"A.example.com:8000")],
+        "client": ("192.0.2.1", 5000),
+        "query_string": b"as=guest",
+        "user": "robot",
+    }
+    identity = request_of(scope).identify("robot", claims={"scope": "read"})
+    assert (identity.host, identity.address, identity.query.get("as")) == (
+        "a.example.com",
+        "192.0.2.1",
+        "guest",
+    )
+    assert identity.claims == {"scope": "read"}
+    nothing = request_of({"headers": [], "client": None}).identify(ANONYMOUS.user)
+    assert (nothing.host, nothing.address, nothing.query_string) == (None, None, "")

@@ -1,4 +1,4 @@
-"""Which pages may connect: patterns of origins, ALLOWED_HOSTS, and what a refused page learns."""
+"""Origins: the patterns that allow them, ALLOWED_HOSTS, and the answer to a refused page."""
 
 import logging
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from django.core.checks import run_checks
 from django.test import override_settings
 
 from holdfast.asgi import origin_checked
-from holdfast.origins import AllowedOrigins, BadOrigin, Pattern
+from holdfast.auth.origins import AllowedOrigins, BadOrigin, Pattern
 from holdfast.protocol import codes
 from holdfast.transports import origin as origin_module
 from holdfast.transports import refusals
@@ -203,7 +203,7 @@ async def test_the_settings_are_read_at_each_handshake() -> None:
 
 
 @override_settings(ALLOWED_HOSTS=["example.com"])
-async def test_a_client_of_ours_learns_that_it_is_final_and_others_get_a_403() -> None:
+async def test_a_holdfast_client_learns_that_the_refusal_is_final_and_others_get_a_403() -> None:
     assert codes.ORIGIN_REFUSED.close == 4406
     assert await tried("https://evil.example") == FINAL
     assert await tried("null") == FINAL
@@ -215,7 +215,7 @@ async def test_a_client_of_ours_learns_that_it_is_final_and_others_get_a_403() -
 
 
 @override_settings(ALLOWED_HOSTS=["example.com"])
-async def test_what_a_foreign_page_is_answered_depends_on_nothing_but_its_origin() -> None:
+async def test_the_answer_to_a_foreign_page_depends_on_its_origin_only() -> None:
     """No cookie, path or topic changes it, as it is decided before those are looked at."""
     origin = (b"origin", b"https://evil.example")
     cookie = (b"cookie", b"sessionid=a-good-one")
@@ -269,7 +269,7 @@ def test_origins_that_a_client_makes_up_fill_neither_the_log_nor_the_memory(
     assert len(caplog.records) == refusals.LOGGED_AT_ONCE + 1000  # a real one is still heard of
 
 
-def test_what_a_client_sends_as_an_origin_makes_no_line_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_made_up_origin_cannot_add_a_line_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     log = RefusalLog(origin_module.logger, 0.0)
     log.note(origin_module._explained(["https://evil.example\r\nERROR all is lost"]), 0.0)
     assert "\n" not in caplog.messages[0]

@@ -26,7 +26,7 @@ _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 
 
 class BadOrigin(ValueError):
-    """A pattern that no origin can match: ``what`` is wrong with it, and a ``hint`` at the way out."""
+    """A pattern that no origin can match. ``what`` says what is wrong with it, ``hint`` what to write instead."""
 
     def __init__(self, what: str, hint: str) -> None:
         super().__init__(f"{what} {hint}")
@@ -42,7 +42,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read an ``Origin`` header. ``None`` for ``null``, which sandboxed pages and files send, and for what is no origin."""
+        """Return the origin of an ``Origin`` header; ``None`` for ``null``, which sandboxed pages and files send, and for a text
+        that is no origin."""
         scheme, separator, rest = text.strip().lower().partition("://")
         if not separator or _SCHEME.fullmatch(scheme) is None:
             return None
@@ -54,7 +55,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):
-    """The origins of one host, or of a domain with all its subdomains. Without a ``scheme``: with any scheme and port."""
+    """The origins of one host, or of a domain and all its subdomains. Without a ``scheme``, any scheme and port match."""
 
     host: str
     subdomains: bool = False
@@ -63,7 +64,7 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_host(cls, text: str) -> Self | None:
-        """Read an entry of ``ALLOWED_HOSTS``. ``None`` for one that matches no host in Django either."""
+        """Return the pattern of an entry of ``ALLOWED_HOSTS``; ``None`` for an entry that matches no host in Django either."""
         text = text.lower()
         split = _split(text.removeprefix("."))
         if split is None or split[1] is not None:
@@ -72,16 +73,16 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an entry of ``HOLDFAST["ORIGINS"]``: ``https://app.example.com``, ``https://*.example.com`` or
+        """Return the pattern of an entry of ``HOLDFAST["ORIGINS"]``: ``https://app.example.com``, ``https://*.example.com`` or
         ``http://localhost:5173``. ``https://.example.com`` means the same as ``https://*.example.com``.
 
-        Raises :class:`BadOrigin` if no origin can match it.
+        Raises :class:`BadOrigin` if no origin can match the entry.
         """
         scheme, separator, rest = text.strip().lower().partition("://")
         if not separator:
             raise _without_scheme(text)
         if _SCHEME.fullmatch(scheme) is None:
-            raise BadOrigin(f"has {text!r}, whose scheme is not one.", _EXAMPLE)
+            raise BadOrigin(f"has {text!r}, whose scheme is not valid.", _EXAMPLE)
         authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
         if authority != rest:
             raise BadOrigin(
@@ -112,7 +113,7 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AllowedOrigins:
-    """Everything that may connect: the origins of some hosts, and some origins."""
+    """The origins that may connect: those of some hosts, and some origins by name."""
 
     def __init__(self, hosts: Iterable[str], origins: Iterable[str]) -> None:
         hosts, origins = list(hosts), list(origins)
@@ -124,7 +125,8 @@ class AllowedOrigins:
         ]
 
     def admits(self, header: str | None) -> bool:
-        """May a handshake with this ``Origin`` header connect? One without the header may only where any origin may."""
+        """Return whether a handshake with this ``Origin`` header may connect. Without the header it may only if any origin
+        may."""
         if self._any:
             return True
         origin = None if header is None else Origin.parse(header)
@@ -133,7 +135,7 @@ class AllowedOrigins:
 
 @functools.lru_cache(maxsize=8)
 def allowed(hosts: tuple[str, ...], origins: tuple[str, ...], *, debug: bool) -> AllowedOrigins:
-    """What the settings allow: ``ALLOWED_HOSTS``, ``HOLDFAST["ORIGINS"]``, and ``DEBUG`` as Django goes by it."""
+    """Return the origins that the settings allow: by ``ALLOWED_HOSTS``, ``HOLDFAST["ORIGINS"]``, and ``DEBUG`` as in Django."""
     return AllowedOrigins(LOCAL_HOSTS if debug and not hosts else hosts, origins)
 
 
@@ -141,7 +143,7 @@ _EXAMPLE = 'Write it as browsers send it, such as "https://app.example.com" or "
 
 
 def _split(authority: str) -> tuple[str, int | None] | None:
-    """Host and port; ``None`` if the text is not that. IPv6 addresses come in their short form, without brackets."""
+    """Return host and port of a text; ``None`` if it is something else. An IPv6 address is in its short form, without brackets."""
     bracketed, bracket, rest = authority.partition("]") if authority.startswith("[") else ("", "", authority)
     name, colon, digits = rest.partition(":")
     if bracket:
@@ -166,8 +168,8 @@ def _without_scheme(text: str) -> BadOrigin:
     host = re.split(r"[/?#]", text.strip().removeprefix("//"), maxsplit=1)[0]
     if host.lower() == "null":
         return BadOrigin(
-            'has "null", which every sandboxed page and every file sends: it would let in any of them.',
-            "Serve the page from a host, and name that.",
+            'has "null", which every sandboxed page and every file sends: all of them could connect.',
+            "Serve the page from a host, and name that host.",
         )
     return BadOrigin(
         f"has {text!r}, which has no scheme: no origin matches it.",

@@ -1,12 +1,11 @@
-"""Django's sessions and the users they belong to, read many at a time. Nothing here writes; all of it reads stores and so
-belongs into a worker thread.
+"""Django's sessions and their users, read many at a time, in a worker thread. Nothing here writes.
 
-One query or one round trip serves all when the project uses what comes with Django: sessions in the cache or in the
-database, users found by ``ModelBackend`` or a subclass that leaves ``get_user`` alone. Anything else is asked one by one.
+One query or one round trip reads all of them when the project uses Django's own parts: sessions in the cache or in the
+database, and ``ModelBackend`` or a subclass that does not override ``get_user``. With other parts, each is read alone.
 
-One client's session never decides over another's. A key that Django cannot have made belongs to no session, and no store is
-asked for it. When a common query fails, each session is read alone, and the error belongs to the one that caused it. An
-outage is not a missing session: if the store does not answer, that is an error, where Django's cached sessions would be empty.
+One client's session never affects another's. A key that Django cannot have made belongs to no session, and no store is asked
+for it. When a common query fails, each session is read alone, and the error belongs to the session that caused it. An outage is
+not a missing session: if the store does not answer, that is an error, where Django's cached sessions would be empty.
 """
 
 import logging
@@ -35,32 +34,32 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from .connections.failures import Verdict, verdict_of
-from .topics.owner import key_text
+from holdfast.topics.failures import Verdict, verdict_of
+from holdfast.topics.owner import key_text
 
 logger = logging.getLogger("holdfast.authentication")
 
 OUTAGES = 2
-"""Sessions for which a database that does not answer is asked in one batch; the rest of the batch is not worth the time."""
+"""Outages of a database after which the rest of a batch is not tried any more."""
 
 _POSSIBLE_KEY = re.compile(r"[\x21-\x7e]{8,4096}")
-"""Django makes no shorter ones, and no cookie is longer."""
+"""Django makes no shorter keys, and no cookie is longer."""
 
 _LONGEST_KEY = 100
-"""Characters of a key under which a server keeps something. Django's own have 32, and its table has room for 40."""
+"""Characters of a key under which a server stores a session. Django's keys have 32, and its table has room for 40."""
 
 _ON_THE_SERVER = (cached_sessions.SessionStore, database_sessions.SessionStore, file_sessions.SessionStore)
 
 
 class Found(NamedTuple):
-    """A session (Django's ``SessionStore``) and its user, ``AnonymousUser`` if the session is nobody's or does not verify."""
+    """A session (Django's ``SessionStore``) and its user; ``AnonymousUser`` if the session has no user or does not verify."""
 
     session: Any
     user: Any
 
 
 def find(keys: Sequence[str]) -> list[Found | Exception]:
-    """The sessions of these keys with their users, in this order; in place of one that could not be read, the error."""
+    """Return the sessions of these keys with their users, in the same order; an error in place of one that could not be read."""
     store = _store()
     possible = [is_possible(key, store) for key in keys]
     found = iter(_find_any([key for key, asked in zip(keys, possible, strict=True) if asked]))
@@ -68,23 +67,23 @@ def find(keys: Sequence[str]) -> list[Found | Exception]:
 
 
 def is_possible(key: str, store: Any) -> bool:
-    """Can a project's session store have made this key? Anybody can send any."""
+    """Return whether a project's session store can have made this key. A client can send any key."""
     longest = _LONGEST_KEY if issubclass(store, _ON_THE_SERVER) else len(key)
     return len(key) <= longest and _POSSIBLE_KEY.fullmatch(key) is not None
 
 
 def _find_any(keys: Sequence[str]) -> list[Found | Exception]:
-    """Read the sessions together, or if that fails each alone."""
+    """Read the sessions together; if that fails, read each alone."""
     if not keys:
         return []
     try:
         try:
             return _find(keys)
         except (OperationalError, InterfaceError):
-            # A database that was restarted has closed the connections that this thread had kept.
+            # A database that was restarted has closed the connections of this thread.
             connections.close_all()
             return _find(keys, last_try=True)
-    except Exception as error:  # noqa: BLE001 - it is handed to whoever brought the session
+    except Exception as error:  # noqa: BLE001 - the handshake with this session raises it
         if len(keys) == 1 or verdict_of(error) is Verdict.UNAVAILABLE:
             return [error] * len(keys)
         logger.warning(
@@ -94,7 +93,7 @@ def _find_any(keys: Sequence[str]) -> list[Found | Exception]:
 
 
 def _find(keys: Sequence[str], *, last_try: bool = False) -> list[Found | Exception]:
-    """Raises what makes reading them together impossible; before the ``last_try`` also a database's outage."""
+    """Read the sessions together. Raises any error that prevents that; before the ``last_try`` also a database's outage."""
     sessions = _sessions(keys)
     users = _users(sessions)
     found: list[Found | Exception] = []
@@ -118,17 +117,17 @@ def _store() -> Any:
 
 
 def _sessions(keys: Sequence[str]) -> list[Any]:
-    """Session objects; where that is possible at once they are loaded already."""
+    """Return the session objects of these keys, loaded already if the store can load many at once."""
     store = _store()
     sessions = [store(key) for key in keys]
     data: dict[str, Any]
     if store.load is cached_sessions.SessionStore.load:
-        # Also for a single one: its own load() takes a cache that does not answer for an empty session.
+        # Also for a single session: its own load() treats a cache that does not answer as an empty session.
         prefix = store.cache_key_prefix
         read = sessions[0]._cache.get_many([prefix + key for key in keys])
         data = {key.removeprefix(prefix): value for key, value in read.items()}
     elif len(keys) == 1:
-        return sessions  # its own way is as short
+        return sessions  # loading it by itself is as fast
     elif store is database_sessions.SessionStore:
         rows = store.get_model_class().objects.filter(pk__in=set(keys), expire_date__gt=timezone.now())
         data = {row.pk: sessions[0].decode(row.session_data) for row in rows}
@@ -142,9 +141,10 @@ def _sessions(keys: Sequence[str]) -> list[Any]:
 
 
 def read_users(model: type[Model], keys: Mapping[str, Any]) -> dict[str, Any]:
-    """The rows of these primary keys, given and returned by their text; in place of one that could not be read, the error.
+    """Return the rows of these primary keys, given and returned by their text; an error in place of a row that could not be
+    read.
 
-    With one query if possible. One that fails is made again for each of them, unless the database does not answer.
+    One query reads all rows. If it fails, each row is read by its own query, unless the database does not answer.
     """
     manager = model._default_manager
     try:
@@ -157,14 +157,14 @@ def read_users(model: type[Model], keys: Mapping[str, Any]) -> dict[str, Any]:
         try:
             if (row := manager.filter(pk=pk).first()) is not None:
                 rows[text] = row
-        except Exception as error:  # noqa: BLE001 - it is handed to whoever asked for this user
+        except Exception as error:  # noqa: BLE001 - it is the answer for this user
             rows[text] = error
     return rows
 
 
 def _users(sessions: Iterable[Any]) -> dict[tuple[str, str], Any]:
-    """The users whom ``ModelBackend`` and its like find, by backend and the text of the primary key. Who is not in it has to
-    be asked for alone."""
+    """Return the users that ``ModelBackend`` and similar backends find, by backend and text of the primary key. A user that
+    is not in it has to be read alone."""
     wanted: dict[str, dict[str, Any]] = {}
     for session in sessions:
         if getattr(session, "_session_cache", None) and (owner := _owner_if_any(session)) is not None:
@@ -180,7 +180,7 @@ def _users(sessions: Iterable[Any]) -> dict[tuple[str, str], Any]:
 
 
 def _owner(session: Any) -> tuple[str, Any] | None:
-    """By which backend the session was made, and for which primary key."""
+    """Return the backend that made the session, and the primary key of its user."""
     path = session.get(BACKEND_SESSION_KEY)
     if path not in settings.AUTHENTICATION_BACKENDS or SESSION_KEY not in session:
         return None
@@ -189,7 +189,8 @@ def _owner(session: Any) -> tuple[str, Any] | None:
 
 
 def _owner_if_any(session: Any) -> tuple[str, Any] | None:
-    """The same; a session that names no primary key (the user model was another one) is left to :func:`user_of`."""
+    """As :func:`_owner`, but ``None`` for a session without a valid primary key, as after a change of the user model;
+    :func:`user_of` raises the error."""
     try:
         return _owner(session)
     except ValidationError:
@@ -197,7 +198,7 @@ def _owner_if_any(session: Any) -> tuple[str, Any] | None:
 
 
 def user_of(session: Any, known: Mapping[tuple[str, str], Any] = MappingProxyType({})) -> Any:
-    """The user whom a session belongs to, if the session still verifies, else ``AnonymousUser``."""
+    """Return the user of a session that still verifies, else ``AnonymousUser``."""
     owner = _owner(session)
     if owner is None:
         return AnonymousUser()
@@ -208,7 +209,7 @@ def user_of(session: Any, known: Mapping[tuple[str, str], Any] = MappingProxyTyp
 
 
 def verifies(session: Any, user: Any) -> bool:
-    """Was the session made with the user's present password, and one of the project's secret keys?"""
+    """Return whether the session was made with the user's present password and one of the project's secret keys."""
     if not hasattr(user, "get_session_auth_hash"):
         return True
     found = session.get(HASH_SESSION_KEY)

@@ -1,8 +1,8 @@
 """The meaning of an exception that the project's code raised: no, try again, or a fault.
 
-Rules, actions, snapshots, presence data, token functions and session stores all fail in the same ways. :func:`verdict_of` is
-the one place that decides what an exception means, so that the same exception has the same meaning in all of them. What
-follows from a verdict (a refused join, an error reply, a closed connection) is the caller's decision.
+Rules, actions, snapshots, presence data, authenticators and session stores all fail in the same ways. :func:`verdict_of` alone
+decides what an exception means, so that the same exception has the same meaning in all of them. The caller decides what
+follows from a verdict: a refused join, an error reply, a closed connection.
 """
 
 import enum
@@ -27,16 +27,17 @@ from holdfast.log.base import LogError
 from holdfast.presence.base import PresenceUnavailable
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
-from holdfast.topics.refuse import Refuse
+
+from .refuse import Refuse
 
 
 class Verdict(enum.Enum):
-    """What an exception means.
+    """The meaning of an exception.
 
-    ``DENIED``: the code said no. ``MISSING``: something that the code looked for is not there, which is a no from a rule.
-    ``INVALID``: values that the code was given are not valid, which is an answer from an action and a fault elsewhere.
+    ``DENIED``: the code said no. ``MISSING``: an object that the code looked for does not exist; from a rule that means no.
+    ``INVALID``: values given to the code are not valid; from an action that is an answer, elsewhere a fault.
     ``UNAVAILABLE``: a database, a cache or another service did not answer; the same attempt may succeed later. ``FAULT``:
-    anything else, a mistake in the code until proven otherwise.
+    any other exception, which counts as a mistake in the code.
     """
 
     DENIED = "denied"
@@ -84,11 +85,11 @@ _BY_NAME = {
     "rest_framework.exceptions.ValidationError": Verdict.INVALID,
     "socket.gaierror": Verdict.UNAVAILABLE,
 }
-"""Exceptions of packages that need not be installed, by the full name of a class or of one of its bases."""
+"""Exceptions of optional packages, by the full name of the class or of one of its bases."""
 
 
 def verdict_of(error: BaseException) -> Verdict:
-    """Say what an exception of the project's code means."""
+    """Return what an exception of the project's code means."""
     match error:
         case urllib.error.HTTPError():
             return Verdict.UNAVAILABLE if error.code >= 500 else Verdict.FAULT
@@ -113,12 +114,12 @@ def verdict_of(error: BaseException) -> Verdict:
 
 
 def means_no(error: BaseException) -> bool:
-    """Does an exception that a rule raised mean that the rule does not admit?"""
+    """Return whether an exception raised by a rule means that the rule refuses."""
     return verdict_of(error) in (Verdict.DENIED, Verdict.MISSING)
 
 
 def code_of(error: BaseException) -> Code:
-    """The catalogue's code for a client whose join, token or membership met this exception."""
+    """Return the catalogue's code for a client whose join, token or subscription failed with this exception."""
     match verdict_of(error):
         case Verdict.DENIED | Verdict.MISSING:
             return codes.FORBIDDEN
@@ -129,14 +130,14 @@ def code_of(error: BaseException) -> Code:
 
 
 def detail_of(error: BaseException) -> str | None:
-    """What a client may read about a fault: the exception under ``DEBUG``, nothing in production."""
+    """Return what a client may read about a fault: the exception under ``DEBUG``, ``None`` in production."""
     faulty = verdict_of(error) in (Verdict.FAULT, Verdict.INVALID)
     return f"DEBUG: {type(error).__name__}: {error}" if faulty and settings.DEBUG else None
 
 
 def field_errors(error: BaseException) -> dict[str, list[str]]:
-    """The texts of a ``ValidationError``, Django's or Django REST framework's, by field. What concerns no single field is
-    under ``__all__``, as in Django's forms."""
+    """Return the texts of a ``ValidationError``, Django's or Django REST framework's, by field. Texts that concern no single
+    field are under ``__all__``, as in Django's forms."""
     if isinstance(error, ValidationError):
         return error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
     detail: object = getattr(error, "detail", None)
@@ -146,7 +147,7 @@ def field_errors(error: BaseException) -> dict[str, list[str]]:
 
 
 def _texts(detail: object) -> list[str]:
-    """The texts in a value of REST framework's ``detail``, which nests lists and dicts for nested serializers."""
+    """Return the texts in a value of REST framework's ``detail``, which nests lists and dicts for nested serializers."""
     if isinstance(detail, dict):
         return [f"{field}: {text}" for field, value in detail.items() for text in _texts(value)]
     if isinstance(detail, list | tuple):
@@ -176,7 +177,7 @@ def report(logger: logging.Logger, what: str, error: BaseException, *, no: int =
 
 
 def _is_wrong_sql(error: OperationalError) -> bool:
-    """SQLite has one error for "no such table" and wrong SQL, and Django makes an ``OperationalError`` of it."""
+    """SQLite has one error for "no such table" and for wrong SQL, which Django turns into an ``OperationalError``."""
     cause = error.__cause__
     code = getattr(cause, "sqlite_errorcode", None)
     return isinstance(cause, sqlite3.Error) and code is not None and code & 0xFF == sqlite3.SQLITE_ERROR

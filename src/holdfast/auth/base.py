@@ -1,0 +1,136 @@
+"""The authenticator interface, and the values that it takes and returns."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import msgspec
+from django.contrib.auth.models import AnonymousUser
+from django.http import QueryDict
+from django.utils import timezone
+
+from holdfast.protocol.construction import Explained
+from holdfast.topics.owner import owner_of_key, user_id
+
+NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
+
+
+# gc=False: nothing that an identity holds refers back to it, and a process holds one for each connection.
+class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, gc=False):
+    """The identity of a connection: its user, and the facts of its handshake that a rule may need.
+
+    ``user`` is Django's user, or an ``AnonymousUser``. ``session_key`` is the key of the session that named the user;
+    ``None`` if something else did, or if the session has no key on the server (signed cookies). ``claims`` is what a token
+    says besides its user. At ``expires_at``, an aware datetime, the identity ends: the next re-check closes the connection.
+
+    ``host`` is the name of the host that the client connected to, in lower case and without the port; ``None`` if it is not
+    known or not among ``ALLOWED_HOSTS``. ``address`` is the client's IP address as the ASGI server reports it, which takes
+    proxies into account only as far as the server trusts them; ``None`` if it is not known. ``query_string`` is that of
+    the URL, without the question mark. A client can send any host that ``ALLOWED_HOSTS`` allows, and any query: use them to
+    narrow a rule, never as proof of who the client is.
+    """
+
+    __example__: ClassVar[str] = 'Identity(user=user, claims={"scope": "read"})'
+
+    user: Any
+    session_key: str | None = None
+    claims: Mapping[str, Any] = NO_CLAIMS
+    expires_at: datetime | None = None
+    host: str | None = None
+    address: str | None = None
+    query_string: str = ""
+
+    @property
+    def user_id(self) -> str | None:
+        """The user's primary key as text; ``None`` for an anonymous client."""
+        return user_id(self.user)
+
+    @property
+    def owner(self) -> str | None:
+        """The owner that limits, call keys and revocations go by; ``None`` for an anonymous client, whose own id names it."""
+        text = self.user_id
+        return None if text is None else owner_of_key(text)
+
+    @property
+    def query(self) -> QueryDict:
+        """The query of the URL, parsed as ``request.GET`` is."""
+        return QueryDict(self.query_string)
+
+    @property
+    def expired(self) -> bool:
+        """Whether ``expires_at`` has passed."""
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    def with_token(self, token: str) -> "AuthRequest":
+        """Return the request to authenticate a token that arrived on this identity's connection."""
+        return AuthRequest(token=token, host=self.host, address=self.address, query_string=self.query_string)
+
+
+ANONYMOUS = Identity(user=AnonymousUser())
+"""The identity of a connection of which nothing is known."""
+
+
+class AuthRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The credentials of a client, whichever transport received them.
+
+    A handshake brings ``headers`` (lower-case names, as ASGI has them) and no ``token``. A token arrives later, in the
+    client's first message or when the client refreshes it; its request has no headers. ``user`` and ``session`` are those
+    that a middleware in front of the transport has found, such as Channels' ``AuthMiddlewareStack``. ``host``, ``address``
+    and ``query_string`` are as in :class:`Identity`.
+    """
+
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    token: str | None = None
+    user: Any = None
+    session: Any = None
+    host: str | None = None
+    address: str | None = None
+    query_string: str = ""
+
+    def identify(
+        self,
+        user: Any,
+        *,
+        session_key: str | None = None,
+        claims: Mapping[str, Any] = NO_CLAIMS,
+        expires_at: datetime | None = None,
+    ) -> Identity:
+        """Return the identity of ``user`` with this request's host, address and query."""
+        return Identity(
+            user=user,
+            session_key=session_key,
+            claims=claims,
+            expires_at=expires_at,
+            host=self.host,
+            address=self.address,
+            query_string=self.query_string,
+        )
+
+
+class Authenticator(ABC):
+    """Finds out who a client is, and later whether it still is.
+
+    A project's own is named by ``HOLDFAST["AUTHENTICATOR"]``. There is one object in a process; both methods run on the event
+    loop, and many of each at the same time.
+    """
+
+    @abstractmethod
+    async def authenticate(self, request: AuthRequest) -> Identity | None:
+        """Return the identity of a client; ``None`` if its credentials are not valid.
+
+        A client without credentials is anonymous, which is an identity: ``request.identify(AnonymousUser())``. After
+        ``None``, or an exception that means no (``PermissionDenied``), the handshake is refused; for a token the connection is
+        closed with ``unauthenticated``, which is final. After an exception that means "try again", such as a database's
+        ``OperationalError``, the client comes back later. Any other exception is a fault.
+        """
+
+    @abstractmethod
+    async def revalidate(self, identities: Sequence[Identity]) -> Sequence[Identity | Exception | None]:
+        """Return, in the same order, what has become of identities, none of which is anonymous.
+
+        For each: the identity as it is now, usually with the user read again; ``None`` if it does not hold any more, and
+        its connection is closed with ``unauthenticated``; or the exception that kept from finding out, after which it is
+        asked again. An exception that this method raises counts for all of them.
+        """

@@ -1,0 +1,66 @@
+"""Authentication of ASGI handshakes: makes the request for the authenticator, and answers a handshake that it refuses."""
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from holdfast.auth.base import Authenticator, AuthRequest, Identity
+from holdfast.auth.host import host_of
+from holdfast.protocol import codes
+from holdfast.topics.failures import Verdict, report, verdict_of
+
+logger = logging.getLogger("holdfast.authentication")
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def request_of(scope: Scope) -> AuthRequest:
+    """Return what a scope of ASGI (``http`` or ``websocket``) says about the client."""
+    client, headers = scope.get("client"), scope["headers"]
+    return AuthRequest(
+        headers=headers,
+        user=scope.get("user"),
+        session=scope.get("session"),
+        host=host_of(headers),
+        address=client[0] if client else None,
+        query_string=scope.get("query_string", b"").decode("latin-1"),
+    )
+
+
+async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Identity | None:
+    """Return the identity of the client that opens a connection. ``None``: the handshake has been refused.
+
+    403 says that the client may not connect. 503 says that it should come back later, because a database or a session store
+    did not answer: to admit the client as an anonymous one would be final. Any other exception is raised.
+    """
+    try:
+        identity = await authenticator.authenticate(request_of(scope))
+    except Exception as error:
+        match verdict_of(error):
+            case (
+                Verdict.DENIED
+            ):  # by the authenticator, or by the project's context manager: nothing is at this host
+                identity = None
+            case Verdict.UNAVAILABLE:
+                report(logger, "a client could not be authenticated", error)
+                await _refuse(scope, send, 503, codes.UNAVAILABLE.message, (b"retry-after", b"1"))
+                return None
+            case _:
+                raise
+    if identity is None:
+        await _refuse(scope, send, 403, codes.UNAUTHENTICATED.message)
+    return identity
+
+
+async def _refuse(scope: Scope, send: Send, status: int, why: str, *headers: tuple[bytes, bytes]) -> None:
+    """Answer the handshake, if the server can send a response to a WebSocket's; a close becomes a 403."""
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        kind = "websocket.http.response"
+        if status == 403 or kind not in scope.get("extensions", {}):
+            await send({"type": "websocket.close"})  # browsers cannot tell the difference
+            return
+    sent = [(b"content-type", b"text/plain; charset=utf-8"), *headers]
+    await send({"type": f"{kind}.start", "status": status, "headers": sent})
+    await send({"type": f"{kind}.body", "body": why.encode()})
