@@ -16,8 +16,8 @@ from . import installation
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
+from .connections.manager import Authenticate, Policy, Service
 from .connections.reauthorize import Identify, believe
-from .connections.service import Authenticate, Policy, Service
 from .extras import Want
 from .hub import runtime as runtimes
 from .hub.hub import Timing

@@ -21,8 +21,8 @@ from django.http import Http404
 
 import holdfast
 from holdfast import Event, Presence, Refuse, Topic, action
-from holdfast.connections import admission
-from holdfast.connections.admission import Pair, may_all_join
+from holdfast.connections import authorization
+from holdfast.connections.authorization import Pair, may_all_join
 from holdfast.connections.failures import Verdict, verdict_of
 from holdfast.connections.reauthorize import PAUSES, ROUNDS
 from holdfast.hub.threads import Threads
@@ -436,7 +436,7 @@ class Gate(Topic):
 
 
 async def test_a_rule_that_hangs_is_no_answer_for_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "RULES_SECONDS", 0.3)
+    monkeypatch.setattr(authorization, "RULES_SECONDS", 0.3)
     Gate.asked.clear()
     Gate.released.clear()
     threads = Threads(2)

@@ -8,8 +8,8 @@ from typing import Any
 from holdfast import Topic
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.connections.connection import Connection
+from holdfast.connections.manager import Policy, Service
 from holdfast.connections.reauthorize import Claim
-from holdfast.connections.service import Policy, Service
 from holdfast.hub import runtime as runtimes
 from holdfast.hub.hub import Timing
 from holdfast.hub.prepared import Burst

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from holdfast.backplane.memory import MemoryExchange
-from holdfast.hub.admission import Snapshot
 from holdfast.hub.hub import Hub, Timing
 from holdfast.hub.prepared import Burst
 from holdfast.hub.publisher import Publisher
+from holdfast.hub.recovery import Snapshot
 from holdfast.hub.slow import Slow
 from holdfast.hub.stream import Subscription
 from holdfast.log.base import Draft, Log

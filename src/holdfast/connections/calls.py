@@ -25,10 +25,10 @@ from holdfast.topics.declaration import Mode
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
-from .admission import may_call, may_call_now, may_join
+from .authorization import may_call, may_call_now, may_join
 from .caller import Caller
 from .failures import Verdict, detail_of, field_errors, report, verdict_of
-from .place import Place
+from .joined_topic import Place
 from .request import CallFailed, Request
 
 logger = logging.getLogger("holdfast.calls")

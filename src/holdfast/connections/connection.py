@@ -21,13 +21,13 @@ from holdfast.session.session import RETRY_SECONDS, Phase, Session
 from holdfast.topics.owner import LONGEST, owner_of_client, owner_of_key
 from holdfast.topics.topic import Topic
 
-from .admission import may_join
 from .attending import attending
+from .authorization import may_join
 from .caller import Caller, user_id
 from .failures import Verdict, code_of, detail_of, report, verdict_of
-from .place import NOT_TRUSTED, Place
+from .joined_topic import NOT_TRUSTED, Place
+from .manager import Service
 from .request import CallFailed
-from .service import Service
 from .sink import CLOSED, Sink
 from .snapshot import snapshot_of
 

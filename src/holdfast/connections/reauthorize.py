@@ -17,9 +17,9 @@ from holdfast.hub.threads import Threads
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
 
-from .admission import Pair, may_all_join
+from .authorization import Pair, may_all_join
 from .failures import code_of, report
-from .place import NOT_TRUSTED, Place
+from .joined_topic import NOT_TRUSTED, Place
 
 if TYPE_CHECKING:
     from .connection import Connection

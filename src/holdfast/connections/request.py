@@ -11,7 +11,7 @@ from holdfast.topics.action import Action
 from holdfast.topics.topic import Topic
 
 from .caller import Caller
-from .place import NOT_TRUSTED, Place
+from .joined_topic import NOT_TRUSTED, Place
 
 
 class CallFailed(Exception):

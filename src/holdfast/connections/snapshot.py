@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from holdfast.hub.admission import Snapshot
+from holdfast.hub.recovery import Snapshot
 from holdfast.hub.runtime import Runtime
 from holdfast.hub.surroundings import HandlerInfo
 from holdfast.protocol.positions import Position

@@ -21,12 +21,12 @@ from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
 
 from . import news
-from .admission import Admission, Snapshot
 from .conflation import Ticks
 from .order import Order
 from .outlet import Outlet
 from .prepared import Prepared
 from .presence import Presence
+from .recovery import Admission, Snapshot
 from .replay import reset
 from .room import Attending
 from .slow import Counters, Slow

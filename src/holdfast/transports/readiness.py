@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from holdfast.connections.service import Service
+from holdfast.connections.manager import Service
 
 from .script_name import path_info
 

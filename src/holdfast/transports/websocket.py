@@ -13,7 +13,7 @@ from django.utils.functional import empty
 
 from holdfast.connections.caller import user_id
 from holdfast.connections.connection import Connection
-from holdfast.connections.service import Service
+from holdfast.connections.manager import Service
 from holdfast.connections.sink import Sink
 from holdfast.hub.prepared import Burst, Prepared
 from holdfast.protocol import codec as codecs
