@@ -126,6 +126,13 @@ class Scripted:
         pass
 
 
+async def join(hub: Hub, listener: Listener, topic: str, **options: Any) -> None:
+    """Join as a connection does: take the answer, and subscribe unless the listener is gone by then."""
+    with await hub.begin_join(topic, **options) as pending:
+        if listener.announce(pending.payload):
+            listener.subscription = pending.subscribe(listener)
+
+
 class Server:
     """One process: a hub and a publisher."""
 
@@ -170,10 +177,10 @@ class Server:
         listener = listener or Listener()
         if isinstance(since, int):
             since = Position(epoch=self.log.heads([topic])[topic].epoch, offset=since)
-        listener.subscription = await self.hub.join(
-            topic,
+        await join(
+            self.hub,
             listener,
-            listener.announce,
+            topic,
             durable=durable,
             slow=slow or Slow.drop(),
             since=since,

@@ -15,7 +15,7 @@ from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
-from holdfast.protocol.frames import JoinedPayload, Reset
+from holdfast.protocol.frames import Reset
 from holdfast.session.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.session.session import RETRY_SECONDS, Phase, Session
 from holdfast.topics.owner import LONGEST, owner_of_client, owner_of_key
@@ -332,34 +332,29 @@ class Connection:
 
     async def _join(self, effect: Admit, topic: Topic, begun: int) -> bool:
         """Subscribe; ``False``: the rule has to be asked again, as something has been ordered since ``begun``."""
-        checked, recent = self._loop.time(), self._service.revocation.recent
-        slow, overtaken = topic.declared.slow, False
-        if slow.conflates:
+        session, declared, checked = self._session, topic.declared, self._loop.time()
+        if declared.slow.conflates:
             self._sink.report_blocking()
 
-        def announce(payload: JoinedPayload) -> bool:
-            nonlocal overtaken
-            overtaken = recent.concern(self.owner, topic.name, topic.declared.route.text, begun)
-            if overtaken:
-                return False
-            if settings.DEBUG:
-                payload = msgspec.structs.replace(payload, events=tuple(topic.declared.events))
-            self._carry_out(self._session.joined(effect.ref, effect.topic, topic.name, payload))
-            return self._session.has_joined(effect.topic)
-
-        subscription = await self._hub.join(
+        pending = await self._hub.begin_join(
             topic.name,
-            self,
-            announce,
-            durable=topic.declared.durable,
-            slow=slow,
+            durable=declared.durable,
+            slow=declared.slow,
             since=effect.since,
             snapshot=snapshot_of(self._service.runtime, topic, self.host),
             attending=await attending(self._service.runtime.threads, topic, self.caller),
         )
-        if subscription is not None:
-            self._places[topic.name] = Place(topic, subscription, checked)
-        return not overtaken
+        with pending:  # nothing is awaited from here on: the answer holds for this turn of the loop
+            recent = self._service.revocation.recent
+            if recent.concern(self.owner, topic.name, declared.route.text, begun):
+                return False
+            payload = pending.payload
+            if settings.DEBUG:
+                payload = msgspec.structs.replace(payload, events=tuple(declared.events))
+            self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
+            if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
+                self._places[topic.name] = Place(topic, pending.subscribe(self), checked)
+        return True
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

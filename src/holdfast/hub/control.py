@@ -17,7 +17,7 @@ from django.db import DatabaseError, connections
 
 from holdfast.log.base import Draft, Log, LogError
 from holdfast.log.transactions import apart, when_committed, will_roll_back
-from holdfast.protocol.frames import JoinedPayload, Reset
+from holdfast.protocol.frames import Reset
 
 from .hub import Hub
 from .postponed import Postponed
@@ -237,7 +237,8 @@ class Control:
         begun, tries = hub.loop.time(), 0
         while True:
             try:
-                await hub.join(TOPIC, _Outlet(self), _welcome, durable=True)
+                with await hub.begin_join(TOPIC, durable=True) as join:
+                    join.subscribe(_Outlet(self))
                 break
             except LogError as error:
                 logger.warning("evictions and logouts elsewhere are not heard of yet: %s", error)
@@ -315,10 +316,6 @@ class _Outlet:
 
     def stall(self) -> None:
         """Never called: nothing waits for an outlet that is ready."""
-
-
-def _welcome(payload: JoinedPayload) -> bool:
-    return True
 
 
 async def _never() -> bool:

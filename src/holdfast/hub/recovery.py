@@ -17,7 +17,7 @@ Snapshot = Callable[[], Awaitable[tuple[Position | None, bytes]]]
 """Takes a topic's state (JSON text) and the position that it agrees with, if the topic has a log."""
 
 
-class Admission:
+class Recovery:
     """Answers the joins of one hub."""
 
     def __init__(self, order: Order) -> None:

@@ -181,6 +181,11 @@ class Stream:
         """Note since when nobody has been here."""
         self.idle_since = None if self.subscriptions or self.visitors else now
 
+    def end_visit(self, now: float) -> None:
+        """One join less keeps the stream open."""
+        self.visitors -= 1
+        self.rest(now)
+
     def go_live(self, subscription: Subscription) -> None:
         """From now on the subscription hears what the stream says. What was said before it has had already."""
         self.settle()
