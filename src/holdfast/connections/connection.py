@@ -96,6 +96,10 @@ class Connection:
         hub.wheel.watch(self, self._next_look(now))
 
     @property
+    def id(self) -> str:
+        return self._session.id
+
+    @property
     def client(self) -> str:
         return self._session.client
 
@@ -299,7 +303,10 @@ class Connection:
             return
         if effect.ref is None or found == self._session.user:
             self.user, self.session_key = user, None
-        self._carry_out(self._session.authenticated(found, effect.ref))
+        self._service.connections.unindex(self)
+        effects = self._session.authenticated(found, effect.ref)
+        self._service.connections.index(self)
+        self._carry_out(effects)
 
     async def _admit(self, effect: Admit) -> None:
         """Decide on a join. Unknown topics and forbidden ones look the same from outside."""

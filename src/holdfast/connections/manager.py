@@ -17,6 +17,7 @@ from .calls import Calls
 from .explaining import Explanations
 from .pacing import Farewell, Pace
 from .reauthorize import Identify, Reauthorization, believe
+from .registry import ConnectionRegistry
 from .revocation import Revocation
 
 Authenticate = Callable[[str, str | None], Awaitable[Any]]
@@ -63,7 +64,7 @@ class Service:
         self.policy = policy or Policy()
         self.authenticate = authenticate
         self.calls = Calls(runtime.log, runtime.threads, runtime.log_threads, limiter)
-        self.connections: set[Any] = set()
+        self.connections = ConnectionRegistry()
         self.explanations = Explanations(registry)
         self._farewell: Farewell | None = None
         self.revocation = Revocation(

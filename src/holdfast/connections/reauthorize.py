@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from holdfast.hub.hub import Hub
 from holdfast.hub.surroundings import HandlerInfo
@@ -20,9 +20,7 @@ from holdfast.protocol.codes import Code
 from .authorization import Pair, may_all_join
 from .failures import code_of, report
 from .joined_topic import NOT_TRUSTED, Place
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from .registry import ConnectionRegistry, RegisteredConnection
 
 logger = logging.getLogger("holdfast.connections")
 
@@ -68,7 +66,7 @@ class Question:
 
     def __init__(
         self,
-        connection: "Connection",
+        connection: RegisteredConnection,
         places: Iterable[Place] | None,
         settled: "asyncio.Future[None] | None" = None,
     ) -> None:
@@ -97,15 +95,20 @@ class Reauthorization:
     """Asks about the connections of one service. For the event loop."""
 
     def __init__(
-        self, connections: "set[Connection]", threads: Threads, identify: Identify, *, period: float
+        self,
+        connections: ConnectionRegistry,
+        threads: Threads,
+        identify: Identify,
+        *,
+        period: float,
     ) -> None:
         self._connections = connections
         self._threads = threads
         self._identify = identify
         self._period = period
         self._hub: Hub | None = None
-        self._due: dict[Connection, Question] = {}
-        self._open: dict[Connection, asyncio.Future[None]] = {}  # the newest question about a user
+        self._due: dict[RegisteredConnection, Question] = {}
+        self._open: dict[RegisteredConnection, asyncio.Future[None]] = {}  # the newest question about a user
         self._patrols: set[asyncio.Task[None]] = set()
         self._workers: set[asyncio.Task[None]] = set()
 
@@ -135,30 +138,30 @@ class Reauthorization:
 
     # ── at once ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def doubt(self, connection: "Connection") -> None:
+    def doubt(self, connection: RegisteredConnection) -> None:
         """Ask about the connection's user, and then about every topic that it has joined."""
         self._question(connection).places = None
         for place in connection.places():
             place.doubt()
 
-    def doubt_user(self, connection: "Connection") -> None:
+    def doubt_user(self, connection: RegisteredConnection) -> None:
         """Ask about the connection's user."""
         self._question(connection)
 
-    def doubt_place(self, connection: "Connection", place: Place) -> None:
+    def doubt_place(self, connection: RegisteredConnection, place: Place) -> None:
         """Ask about the connection's user, and then one topic's rule."""
         place.doubt()
         question = self._question(connection)
         if question.places is not None:
             question.places[place] = codes.INTERNAL
 
-    async def settled(self, connection: "Connection") -> None:
+    async def settled(self, connection: RegisteredConnection) -> None:
         """Return when no question about the connection's user is open: until then nothing new is decided on the strength
         of what he was before."""
         while (settled := self._open.get(connection)) is not None and not settled.done():
             await asyncio.shield(settled)
 
-    def _question(self, connection: "Connection") -> Question:
+    def _question(self, connection: RegisteredConnection) -> Question:
         assert self._hub is not None
         question = self._due.get(connection)
         if question is None:
@@ -169,7 +172,7 @@ class Reauthorization:
             question = self._due[connection] = Question(connection, (), settled)
         return question
 
-    def _closed(self, connection: "Connection", settled: "asyncio.Future[None]") -> None:
+    def _closed(self, connection: RegisteredConnection, settled: "asyncio.Future[None]") -> None:
         if self._open.get(connection) is settled:
             del self._open[connection]
 
@@ -223,7 +226,7 @@ class Reauthorization:
     async def _patrol(self, hub: Hub) -> None:
         """Ask about everybody once in a period, a chunk at a time. What cannot be answered now is asked the next time, in
         :data:`ROUNDS` rounds at most."""
-        missed: dict[Connection | Place, int] = {}
+        missed: dict[RegisteredConnection | Place, int] = {}
         while True:
             begun = hub.loop.time()
             before, missed = missed, {}
@@ -243,8 +246,8 @@ class Reauthorization:
     def _miss(
         self,
         question: Question,
-        before: "dict[Connection | Place, int]",
-        missed: "dict[Connection | Place, int]",
+        before: dict[RegisteredConnection | Place, int],
+        missed: dict[RegisteredConnection | Place, int],
     ) -> None:
         """A round did not answer a question: count that, and give up after the last of :data:`ROUNDS` in a row."""
         for subject in (question.connection,) if question.whole else tuple(question.standing()):
@@ -256,7 +259,7 @@ class Reauthorization:
             else:
                 self._give_up(question)
 
-    def _routine(self, connection: "Connection", now: float) -> Question:
+    def _routine(self, connection: RegisteredConnection, now: float) -> Question:
         """The scheduled question: about the user, and about what was not asked about lately anyway."""
         stale = [place for place in connection.places() if now - place.checked >= self._period / 2]
         return Question(connection, stale)
@@ -354,7 +357,7 @@ class Reauthorization:
             question.places = left
         return list(unanswered)
 
-    def _judge(self, connection: "Connection", place: Place, admitted: bool, asked: float) -> None:
+    def _judge(self, connection: RegisteredConnection, place: Place, admitted: bool, asked: float) -> None:
         if admitted:
             place.checked = max(place.checked, asked)
         else:

@@ -6,7 +6,6 @@ and no more than a session's key for a connection.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from holdfast.hub.control import Disconnect, EndSession, Evict, Order, Recheck
 from holdfast.hub.hub import Hub
@@ -14,9 +13,7 @@ from holdfast.protocol import codes
 
 from .reauthorize import Reauthorization
 from .recent import EVERYBODY, Recent
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from .registry import ConnectionRegistry, RegisteredConnection
 
 
 def fingerprint(session_key: str) -> str:
@@ -33,7 +30,7 @@ class Revocation:
 
     def __init__(
         self,
-        connections: "set[Connection]",
+        connections: ConnectionRegistry,
         reauthorization: Reauthorization,
         *,
         handshake_seconds: float,
@@ -69,11 +66,12 @@ class Revocation:
             self.recent.add(order, now)
         concerned = _by_owner(orders)
         everybody = concerned.get(EVERYBODY, ())
-        for connection in tuple(self._connections):
+        everyone = EVERYBODY in concerned
+        for connection in tuple(self._connections) if everyone else self._connections.of_any(concerned):
             for order in (*everybody, *concerned.get(connection.owner, ())):
                 self._carry_out(order, connection)
 
-    def _carry_out(self, order: Order, connection: "Connection") -> None:
+    def _carry_out(self, order: Order, connection: RegisteredConnection) -> None:
         match order:
             case Evict(topic=topic, owners=owners, reason=reason):
                 connection.evict(topic, codes.EVICTED, reason)
@@ -103,7 +101,7 @@ class Revocation:
 
     # ── those who are just coming in ─────────────────────────────────────────────────────────────────────────────────
 
-    def registered(self, connection: "Connection", now: float) -> None:
+    def registered(self, connection: RegisteredConnection, now: float) -> None:
         """A connection has begun. If it may have been authenticated before an order about its user, or before orders
         were heard at all, it is looked at again, and joins nothing until that is done (:meth:`settled`). If its session was
         ended by one, it is closed."""
@@ -116,7 +114,7 @@ class Revocation:
         elif now < self._fresh_until or self.recent.remember(connection.owner, now):
             self._reauthorization.doubt_user(connection)
 
-    async def settled(self, connection: "Connection") -> None:
+    async def settled(self, connection: RegisteredConnection) -> None:
         """Return when there is no doubt any more about whose connection this is."""
         await self._reauthorization.settled(connection)
 
