@@ -16,8 +16,8 @@ from . import installation
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
-from .connections.manager import Authenticate, Policy, Service
-from .connections.reauthorize import Identify, believe
+from .connections.manager import Authenticate, ConnectionManager, Policy
+from .connections.reauthorize import Identify, trust
 from .extras import Want
 from .hub import runtime as runtimes
 from .hub.hub import Timing
@@ -44,7 +44,7 @@ FRESH_SECONDS = 5.0
 """How long a handshake may have been under way when the hub was started. Servers that speak the lifespan protocol start it
 before they let anybody in."""
 
-_service: Service | None = None
+_service: ConnectionManager | None = None
 
 
 def install() -> None:
@@ -253,7 +253,7 @@ def _made_from(setting: str, path: str, base: type) -> Any:
     return found(**options_of(path))
 
 
-def service() -> Service:
+def service() -> ConnectionManager:
     """What the connections of this process share, made of its current runtime."""
     global _service
     runtime = runtimes.current()
@@ -264,8 +264,8 @@ def service() -> Service:
 
 def build_service(
     runtime: Runtime, chosen: Settings, *, limiter: Limiter | None = None, policy: Policy | None = None
-) -> Service:
-    return Service(
+) -> ConnectionManager:
+    return ConnectionManager(
         runtime=runtime,
         registry=registry,
         limiter=limiter or MemoryLimiter(),
@@ -297,7 +297,7 @@ def policy_of(chosen: Settings) -> Policy:
 
 def _identifier() -> Identify:
     if not apps.is_installed("django.contrib.auth"):
-        return believe
+        return trust
     from .identity import identify
 
     return identify

@@ -8,7 +8,7 @@ from typing import Any
 from holdfast import Topic
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.connections.connection import Connection
-from holdfast.connections.manager import Policy, Service
+from holdfast.connections.manager import ConnectionManager, Policy
 from holdfast.connections.reauthorize import Claim
 from holdfast.hub import runtime as runtimes
 from holdfast.hub.hub import Timing
@@ -108,7 +108,7 @@ class Process:
             log_threads=self.log_threads,  # type: ignore[arg-type]  # it runs work as threads do
             timing=fleet.timing,
         )
-        self.service = Service(
+        self.service = ConnectionManager(
             runtime=self.runtime,
             registry=fleet.registry,
             limiter=MemoryLimiter(),

@@ -1,4 +1,4 @@
-"""Who is calling: what an action learns about the connection that it runs for."""
+"""Caller: the connection that an action runs for, as the action sees it."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ class Caller:
     """Handed to every action and to ``may_call``.
 
     ``user`` is Django's user, or ``AnonymousUser``. ``client`` is the id that the client keeps across its connections
-    (what ``exclude`` goes by), ``connection_id`` that of this one connection. ``host`` is the host that it was made to, where
-    that matters (``HOLDFAST["HANDLER_CONTEXT"]``), else ``None``. The handshake's scope is not kept: it would be
-    most of what a connection costs.
+    (``exclude`` compares it), ``connection_id`` the id of this one connection. ``host`` is the host that the client connected
+    to, if ``HOLDFAST["HANDLER_CONTEXT"]`` is set, else ``None``. The handshake's scope is not kept: it would take most of a
+    connection's memory.
     """
 
     __slots__ = ("client", "connection_id", "host", "user")
@@ -24,7 +24,7 @@ class Caller:
 
     @property
     def owner(self) -> str:
-        """Whose keys and rates these are: the user's, or for an anonymous one the client's."""
+        """The owner of idempotency keys and rates: the user, or the client if it is anonymous."""
         return owner_of_client(self.client) if self.user_id is None else owner_of_key(self.user_id)
 
     @property

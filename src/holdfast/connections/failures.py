@@ -1,8 +1,8 @@
-"""The meaning of an exception that the project's code raised: no, try again, or a fault.
+"""Meaning of an exception that the project's code raised: no, try again, or a fault.
 
 Rules, actions, snapshots, presence data, token functions and session stores all fail in the same ways. :func:`verdict_of` is
-the one place that decides what an exception means, so that the same exception has the same meaning in all of them. What
-follows from a verdict (a refused join, an error reply, a closed connection) is the caller's decision.
+the one place that decides what an exception means, so that the same exception has the same meaning in all of them. The
+caller decides what follows from a verdict: a refused join, an error reply, a closed connection.
 """
 
 import enum
@@ -88,7 +88,7 @@ _BY_NAME = {
 
 
 def verdict_of(error: BaseException) -> Verdict:
-    """Say what an exception of the project's code means."""
+    """Return the meaning of an exception of the project's code."""
     match error:
         case urllib.error.HTTPError():
             return Verdict.UNAVAILABLE if error.code >= 500 else Verdict.FAULT
@@ -113,12 +113,12 @@ def verdict_of(error: BaseException) -> Verdict:
 
 
 def means_no(error: BaseException) -> bool:
-    """Does an exception that a rule raised mean that the rule does not admit?"""
+    """Return whether an exception of a rule means that the rule does not admit the user."""
     return verdict_of(error) in (Verdict.DENIED, Verdict.MISSING)
 
 
 def code_of(error: BaseException) -> Code:
-    """The catalogue's code for a client whose join, token or membership met this exception."""
+    """Return the code for a client whose join, token or membership met this exception."""
     match verdict_of(error):
         case Verdict.DENIED | Verdict.MISSING:
             return codes.FORBIDDEN
@@ -129,14 +129,14 @@ def code_of(error: BaseException) -> Code:
 
 
 def detail_of(error: BaseException) -> str | None:
-    """What a client may read about a fault: the exception under ``DEBUG``, nothing in production."""
+    """Return the text that a client may read about a fault: the exception under ``DEBUG``, ``None`` in production."""
     faulty = verdict_of(error) in (Verdict.FAULT, Verdict.INVALID)
     return f"DEBUG: {type(error).__name__}: {error}" if faulty and settings.DEBUG else None
 
 
 def field_errors(error: BaseException) -> dict[str, list[str]]:
-    """The texts of a ``ValidationError``, Django's or Django REST framework's, by field. What concerns no single field is
-    under ``__all__``, as in Django's forms."""
+    """The texts of a ``ValidationError``, Django's or Django REST framework's, by field. Texts that concern no single
+    field are under ``__all__``, as in Django's forms."""
     if isinstance(error, ValidationError):
         return error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
     detail: object = getattr(error, "detail", None)
@@ -170,9 +170,9 @@ def report(logger: logging.Logger, what: str, error: BaseException, *, no: int =
         case Verdict.FAULT | Verdict.INVALID:
             logger.error("%s", what, exc_info=error)
         case Verdict.UNAVAILABLE:
-            logger.warning("%s, and may be tried again: %s: %s", what, type(error).__name__, error)
+            logger.warning("%s; a later attempt may succeed: %s: %s", what, type(error).__name__, error)
         case _:
-            logger.log(no, "%s, which means no: %s: %s", what, type(error).__name__, error)
+            logger.log(no, "%s, which counts as a no: %s: %s", what, type(error).__name__, error)
 
 
 def _is_wrong_sql(error: OperationalError) -> bool:

@@ -1,19 +1,19 @@
-"""A topic that a connection has joined."""
+"""Joined topic: one connection's membership in one topic."""
 
 from holdfast.hub.stream import Subscription
 from holdfast.protocol.codes import Code
 from holdfast.topics.topic import Topic
 
 NOT_TRUSTED = float("-inf")
-"""In place of the time of an answer: ask again before anything is done on the strength of it."""
+"""Stands in place of the time of the last answer: the rule must be asked again before that answer is used."""
 
 
-class Place:
-    """What a connection keeps of a topic that it has joined.
+class JoinedTopic:
+    """A connection's state for a topic that it has joined.
 
-    ``checked`` is when ``may_join`` last said yes. ``revoked`` is the code that answers calls which still wait, once the right
-    to the topic has been taken away; a client that leaves by itself keeps its calls. ``doubts``: how often something was
-    ordered that may change the answer.
+    ``checked`` is the time when ``may_join`` last admitted the user. ``revoked`` is set when the right to the topic is taken
+    away; it is the code that answers calls which still wait. A client that leaves by itself keeps its calls. ``doubts``
+    counts the revocations that may have changed the rule's answer.
     """
 
     __slots__ = ("checked", "doubts", "revoked", "subscription", "topic")
@@ -26,6 +26,6 @@ class Place:
         self.doubts = 0
 
     def doubt(self) -> None:
-        """The last answer counts no more."""
+        """Drop the last answer of the rule."""
         self.checked = NOT_TRUSTED
         self.doubts += 1

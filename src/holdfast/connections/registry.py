@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from holdfast.protocol.codes import Code
 from holdfast.topics.owner import is_user
 
-from .joined_topic import Place
+from .joined_topic import JoinedTopic
 
 
 class RegisteredConnection(Protocol):
@@ -25,9 +25,9 @@ class RegisteredConnection(Protocol):
     @property
     def owner(self) -> str: ...
 
-    def places(self) -> Collection[Place]: ...
+    def joined_topics(self) -> Collection[JoinedTopic]: ...
 
-    def is_at(self, place: Place) -> bool: ...
+    def still_joined(self, joined: JoinedTopic) -> bool: ...
 
     def evict(self, topic: str, code: Code, reason: str | None = None) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What a connection needs of a transport."""
+"""Sink: the writing end of a transport, as a connection uses it."""
 
 from typing import Protocol
 
@@ -8,30 +8,30 @@ from holdfast.hub.prepared import Burst
 class Sink(Protocol):
     """The writing end of a transport. Nothing here blocks or raises.
 
-    A sink that cannot pass on what it is given keeps it, calls ``paused()`` of its connection, and ``resumed()`` when
-    everything has gone. Between the two it is given no events, only answers. After :meth:`report_blocking` it also calls
-    ``socket_full()`` as soon as the socket takes nothing more, and then too ``resumed()`` when everything has gone.
+    A sink that cannot write its data now keeps the data and calls ``paused()`` of its connection. It calls ``resumed()``
+    when all of it is written. Between the two it gets no events, only answers. After :meth:`report_blocking` it also calls
+    ``socket_full()`` as soon as the socket's buffer is full, and ``resumed()`` in that case too.
     """
 
     def send(self, data: str | bytes) -> None:
         """Write a message of the session."""
 
     def send_events(self, burst: Burst) -> None:
-        """Write events, in the form that this connection speaks."""
+        """Write events, in the encoding of this connection."""
 
     def probe(self) -> bool:
-        """Have the transport ask the client for a sign of life, and pass its answer on to ``show_life()`` of the
-        connection. ``False``: this transport cannot, or does not see the answer."""
+        """Ping the client, and call ``show_life()`` of the connection when it answers. Return ``False`` if this transport
+        cannot ping, or does not see the answer."""
 
     def report_blocking(self) -> None:
-        """From now on call the connection's ``socket_full()`` as well. Costs a system call of its own for each write."""
+        """From now on call the connection's ``socket_full()`` as well. This costs one more system call for each write."""
 
     def close(self, code: int, reason: str) -> None:
         """Close after everything that was sent."""
 
 
-class Closed:
-    """The sink of a connection that is gone. Drops what is written to it, and holds no transport."""
+class ClosedSink:
+    """The sink of a closed connection. It drops its input, and holds no transport."""
 
     __slots__ = ()
 
@@ -51,4 +51,4 @@ class Closed:
         pass
 
 
-CLOSED = Closed()
+CLOSED = ClosedSink()

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from holdfast.connections.pacing import Pace
+from holdfast.connections.pacing import ReconnectPace
 
 TICK_SECONDS = 0.1
 """How often :meth:`Drain.tick` is to be called. A client so waits a little more than this before it comes back."""
@@ -30,7 +30,7 @@ class Drain:
     """One server's draining.
 
     Over ``seconds`` each connection is closed a moment before the slot in which its client is to come back
-    (:class:`~holdfast.connections.pacing.Pace`), and told to wait for it. So a client is without a connection for a moment
+    (:class:`~holdfast.connections.pacing.ReconnectPace`), and told to wait for it. So a client is without a connection for a moment
     only, and the other servers see an even stream of them. Connections with calls under way change places with later
     ones, for at most ``patience`` seconds or as long as there are others. Who connects meanwhile comes last.
     """
@@ -46,7 +46,7 @@ class Drain:
     ) -> None:
         self._connections = connections
         self._waiting = self._found()
-        self._pace = Pace.of(len(self._waiting), seconds)
+        self._pace = ReconnectPace.of(len(self._waiting), seconds)
         self._patient_until = now + max(len(self._waiting) / self._pace.per_second, patience)
         self._began = now
         self._next = 0

@@ -13,7 +13,7 @@ from django.utils.functional import empty
 
 from holdfast.connections.caller import user_id
 from holdfast.connections.connection import Connection
-from holdfast.connections.manager import Service
+from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.sink import Sink
 from holdfast.hub.prepared import Burst, Prepared
 from holdfast.protocol import codec as codecs
@@ -51,7 +51,7 @@ class LiveWebSocket:
     was_made: ClassVar[bool] = False
     """Is there one in this process? Commands and checks ask, to know whether an application has live topics."""
 
-    def __init__(self, service: Callable[[], Service]) -> None:
+    def __init__(self, service: Callable[[], ConnectionManager]) -> None:
         self._service = service
         LiveWebSocket.was_made = True
 
@@ -142,7 +142,7 @@ def _session_key_of(scope: Scope, user: Any) -> str | None:
     return key if key is not None and len(key) <= LONGEST_KEY else None
 
 
-def _host_of(scope: Scope, service: Service) -> str | None:
+def _host_of(scope: Scope, service: ConnectionManager) -> str | None:
     """The host, if that matters."""
     return host_of(scope) if service.runtime.threads.tells_hosts_apart else None
 
