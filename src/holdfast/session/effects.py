@@ -58,4 +58,3 @@ class Hangup(Effect, frozen=True):
     """Close the connection with this code, after everything that was sent."""
 
     code: Code
-    after: float | None = None

@@ -381,7 +381,7 @@ class Session:
             after=None if after is None else round(after, 3),
             reason=reason,
         )
-        return [*greeting, Send(frames.Goodbye(payload=goodbye)), Hangup(code, after)]
+        return [*greeting, Send(frames.Goodbye(payload=goodbye)), Hangup(code)]
 
     def closed(self) -> None:
         """The connection is gone."""
