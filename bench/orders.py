@@ -85,7 +85,7 @@ async def fill(process: Process, count: int) -> None:
             await asyncio.sleep(0)
     for _ in range(1000):
         await asyncio.sleep(0)
-    assert all(connection.places() for connection in process.service.connections)
+    assert all(connection.joined_topics() for connection in process.service.connections)
 
 
 def report(what: str, process: Process, orders: Any, runs: int = RUNS) -> None:

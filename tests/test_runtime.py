@@ -15,7 +15,7 @@ from holdfast.runtime import Runtime
 from holdfast.threads.threads import Inline, Threads
 from tests.services.databases import in_threads
 from tests.support.clock import in_jumping_time
-from tests.support.hubs import TOPIC, Listener, draft
+from tests.support.hubs import TOPIC, Listener, draft, join
 
 
 def make() -> Runtime:
@@ -31,7 +31,7 @@ def runtime() -> Iterator[Runtime]:
 
 async def hear(runtime: Runtime) -> Listener:
     hub, listener = await runtime.hub(), Listener()
-    listener.subscription = await hub.join(TOPIC, listener, listener.announce, durable=True)
+    await join(hub, listener, TOPIC, durable=True)
     await runtime.publisher.apublish([draft(1)], durable=True)
     assert listener.heard
     return listener

@@ -18,7 +18,7 @@ from .auth.token import TokenAuthenticator
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
-from .connections.service import Policy, Service
+from .connections.manager import ConnectionManager, Policy
 from .extras import Want
 from .hub.hub import Timing
 from .limits.base import Limiter
@@ -44,7 +44,7 @@ FRESH_SECONDS = 5.0
 """How long a handshake may have been under way when the hub was started. Servers that speak the lifespan protocol start it
 before they let anybody in."""
 
-_service: Service | None = None
+_service: ConnectionManager | None = None
 
 
 def install() -> None:
@@ -253,7 +253,7 @@ def _made_from(setting: str, path: str, base: type) -> Any:
     return found(**options_of(path))
 
 
-def service() -> Service:
+def service() -> ConnectionManager:
     """What the connections of this process share, made of its current runtime."""
     global _service
     runtime = runtimes.current()
@@ -264,8 +264,8 @@ def service() -> Service:
 
 def build_service(
     runtime: Runtime, chosen: Settings, *, limiter: Limiter | None = None, policy: Policy | None = None
-) -> Service:
-    return Service(
+) -> ConnectionManager:
+    return ConnectionManager(
         runtime=runtime,
         registry=registry,
         limiter=limiter or MemoryLimiter(),

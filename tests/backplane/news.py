@@ -64,8 +64,9 @@ def set_up(database: str, url: str, compare: str, log: str) -> Any:
 
 async def hear(runtime: Any) -> None:
     hub = await runtime.hub()
-    await hub.join("rooms/lobby", Member(), lambda payload: True, durable=True)
-    await hub.join("rooms/ephemeral", Member(), lambda payload: True, durable=False)
+    for topic, durable in (("rooms/lobby", True), ("rooms/ephemeral", False)):
+        with await hub.begin_join(topic, durable=durable) as join:
+            join.subscribe(Member())
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until our input is closed
     await runtime.stop()

@@ -1,4 +1,4 @@
-"""One connection with its session, its hub and its transport, from joining to the end."""
+"""One connection with its session, its hub and its transport, from the join to the close."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -89,7 +89,7 @@ async def test_a_client_joins_calls_and_another_hears_it() -> None:
 
 
 @in_jumping_time
-async def test_forbidden_unknown_and_failing_topics_tell_nothing_about_each_other(
+async def test_a_client_cannot_tell_forbidden_unknown_and_failing_topics_apart(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with world() as here:
@@ -154,7 +154,7 @@ async def test_a_connection_that_closes_while_it_joins_leaves_nothing_behind() -
 
 
 @in_jumping_time
-async def test_after_the_goodbye_nothing_of_a_topic_is_written() -> None:
+async def test_no_event_is_written_after_the_goodbye() -> None:
     async with world() as here:
         Room.gate = asyncio.Event()
         ada = await here.connect()
@@ -230,7 +230,7 @@ async def test_a_client_whose_socket_stays_full_for_too_long_is_closed() -> None
 
 
 @in_jumping_time
-async def test_a_client_that_pauses_often_costs_one_look_at_a_time() -> None:
+async def test_a_client_that_pauses_often_has_one_check_pending() -> None:
     async with world(stall_seconds=10) as here:
         ada = await here.connect()
         for _ in range(1000):
@@ -243,7 +243,7 @@ async def test_a_client_that_pauses_often_costs_one_look_at_a_time() -> None:
 
 
 @in_jumping_time
-async def test_a_silent_client_is_asked_then_closed_and_watched_no_more() -> None:
+async def test_a_silent_client_is_pinged_then_closed_and_no_longer_checked() -> None:
     async with world(limits=Limits(heartbeat=10)) as here:
         ada = await here.connect()
         await asyncio.sleep(17)
@@ -256,7 +256,7 @@ async def test_a_silent_client_is_asked_then_closed_and_watched_no_more() -> Non
 @in_jumping_time
 @pytest.mark.parametrize("sees_pings", [True, False])
 async def test_a_client_that_only_answers_is_kept(monkeypatch: pytest.MonkeyPatch, sees_pings: bool) -> None:
-    """A hidden tab, whose timers its browser runs once a minute, for an hour."""
+    """A hidden tab for an hour: its browser runs timers once a minute."""
     async with world(limits=Limits(heartbeat=10), stall_seconds=1000) as here:
         ada = await here.connect()
         probes = 0
@@ -280,7 +280,7 @@ async def test_a_client_that_only_answers_is_kept(monkeypatch: pytest.MonkeyPatc
 
 
 @in_jumping_time
-async def test_a_client_that_keeps_its_heartbeat_is_never_asked() -> None:
+async def test_a_client_that_keeps_its_heartbeat_is_never_pinged() -> None:
     async with world(limits=Limits(heartbeat=10)) as here:
         ada = await here.connect()
         for _ in range(30):
@@ -313,7 +313,7 @@ async def test_a_refresh_by_another_user_never_becomes_the_caller() -> None:
 
 
 @in_jumping_time
-async def test_a_hello_with_a_token_speaks_for_its_user() -> None:
+async def test_a_token_in_the_hello_sets_the_user() -> None:
     async with world() as here:
         here.fleet.tokens["t"] = User(9)
         hub = await here.runtime.hub()
@@ -326,9 +326,7 @@ async def test_a_hello_with_a_token_speaks_for_its_user() -> None:
 
 
 @in_jumping_time
-async def test_a_message_that_the_server_fails_to_handle_ends_the_connection_and_brings_the_client_back() -> (
-    None
-):
+async def test_a_message_that_the_server_fails_to_handle_closes_the_connection_with_a_retry() -> None:
     async with world() as here:
         socket = await here.connect(User(1))
         socket.ask_to_join("rooms/lobby")

@@ -1,4 +1,4 @@
-"""Why a join was refused: told to the developer under DEBUG, and never to a client."""
+"""Reasons of refused joins: logged for the developer under DEBUG, never sent to a client."""
 
 import logging
 from typing import Any
@@ -43,7 +43,7 @@ def debug(settings: Any) -> None:
 
 
 async def refusal(asked: str, caplog: pytest.LogCaptureFixture, user: Any = None) -> str:
-    """What the log says of a refused join; what the client is told is checked here."""
+    """Return the log lines of a refused join. The client's answer is checked here."""
     async with fleet(Room, Inbox, Closed) as here:
         socket = await here.processes[0].connect(user)
         answer = await socket.join(asked)
@@ -63,7 +63,9 @@ async def test_a_misspelled_topic_names_the_nearest_route(caplog: pytest.LogCapt
 
 
 @in_jumping_time
-async def test_an_anonymous_client_is_told_of_in_a_route_with_me(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refusal_of_a_route_with_me_names_the_anonymous_client(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     said = await refusal("inbox/me", caplog)
     assert "'inbox/<me>' of tests.connections.test_explaining.Inbox" in said
     assert said.endswith("<me> stands for a signed-in user, and this connection is anonymous.")
@@ -82,7 +84,7 @@ async def test_a_topic_without_a_rule_says_so(caplog: pytest.LogCaptureFixture) 
 
 
 @in_jumping_time
-async def test_in_production_nothing_is_said(caplog: pytest.LogCaptureFixture, settings: Any) -> None:
+async def test_nothing_is_logged_in_production(caplog: pytest.LogCaptureFixture, settings: Any) -> None:
     settings.DEBUG = False
     caplog.clear()
     async with fleet(Room) as here:

@@ -1,4 +1,4 @@
-"""Whoever stays is asked about again: on a schedule, and when something was ordered."""
+"""Connections that stay are re-checked: on a schedule, and after a revocation."""
 
 import asyncio
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Said(Event):
 
 
 class Rules:
-    """What the rules say, and whom they were asked about."""
+    """The answers of the rules, and the users that the rules were asked about."""
 
     def __init__(self) -> None:
         self.out: set[Any] = set()
@@ -43,7 +43,7 @@ rules = Rules()
 
 
 class Hall(Topic):
-    """Its rule is a ``def``."""
+    """A topic whose rule is a ``def``."""
 
     route = "halls/<int:hall>"
     events = [Said]
@@ -53,7 +53,7 @@ class Hall(Topic):
 
 
 class Room(Topic):
-    """Its rule is an ``async def``."""
+    """A topic whose rule is an ``async def``."""
 
     route = "rooms/<int:room>"
     events = [Said]
@@ -71,7 +71,7 @@ def _clean() -> Iterator[None]:
 
 
 def inline(here: Any) -> None:
-    """Let handlers' work run where it stands, so that nothing waits for threads while the clock jumps."""
+    """Run handlers on the spot, because the clock jumps and threads do not follow it."""
     for process in here.processes:
         Scripted().replace(process.runtime.threads)
 
@@ -85,7 +85,7 @@ async def joined(here: Any, pk: int | None, *topics: str, **more: Any) -> Socket
 
 
 @in_jumping_time
-async def test_a_right_that_ended_without_a_word_ends_within_the_period() -> None:
+async def test_a_right_that_ended_without_a_revocation_ends_within_the_period() -> None:
     async with fleet(Hall, Room, reauthorize_seconds=PERIOD) as here:
         inline(here)
         socket = await joined(here, 1, "halls/1", "rooms/1")
@@ -101,7 +101,7 @@ async def test_a_right_that_ended_without_a_word_ends_within_the_period() -> Non
 
 
 @in_jumping_time
-async def test_a_session_or_a_user_that_ended_without_a_word_ends_its_connections() -> None:
+async def test_a_session_or_a_user_that_ended_without_a_revocation_ends_its_connections() -> None:
     async with fleet(Hall, reauthorize_seconds=PERIOD) as here:
         inline(here)
         gone, ended, stays = [
@@ -127,7 +127,7 @@ async def test_the_callers_user_is_the_one_that_was_just_read() -> None:
 
 
 @in_jumping_time
-async def test_many_connections_of_one_user_and_all_who_are_anonymous_are_asked_about_once() -> None:
+async def test_a_rule_is_asked_once_for_a_user_and_once_for_all_anonymous_connections() -> None:
     async with fleet(Hall, Room, reauthorize_seconds=PERIOD) as here:
         inline(here)
         for number in range(6):
@@ -140,18 +140,18 @@ async def test_many_connections_of_one_user_and_all_who_are_anonymous_are_asked_
 
 
 @in_jumping_time
-async def test_a_right_that_was_asked_about_lately_is_left_alone() -> None:
+async def test_a_permission_that_was_just_checked_is_not_checked_again() -> None:
     async with fleet(Room, reauthorize_seconds=PERIOD) as here:
         inline(here)
         socket = await joined(here, 1, "rooms/1")
         await asyncio.sleep(0.9 * PERIOD)
-        socket.connection.places()[0].checked = here.processes[0].runtime._hub.loop.time()  # type: ignore[index, union-attr]
+        socket.connection.joined_topics()[0].checked = here.processes[0].runtime._hub.loop.time()  # type: ignore[index, union-attr]
         await asyncio.sleep(0.2 * PERIOD)
         assert rules.asked == []
 
 
 @in_jumping_time
-async def test_the_questions_are_spread_over_the_period() -> None:
+async def test_the_checks_are_spread_over_the_period() -> None:
     async with fleet(Room, reauthorize_seconds=PERIOD) as here:
         inline(here)
         times: list[float] = []
@@ -172,7 +172,7 @@ async def test_the_questions_are_spread_over_the_period() -> None:
 
 @pytest.mark.parametrize("period", [0.0])
 @in_jumping_time
-async def test_without_a_period_nobody_is_asked(period: float) -> None:
+async def test_without_a_period_nothing_is_re_checked(period: float) -> None:
     async with fleet(Room, reauthorize_seconds=period) as here:
         inline(here)
         await joined(here, 1, "rooms/1")
@@ -184,7 +184,7 @@ async def test_without_a_period_nobody_is_asked(period: float) -> None:
 
 
 @in_jumping_time
-async def test_on_the_schedule_no_answer_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_scheduled_check_without_an_answer_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async with fleet(Hall, Room, reauthorize_seconds=PERIOD) as here:
         inline(here)
         socket = await joined(here, 1, "halls/1", "rooms/1")
@@ -201,7 +201,7 @@ async def test_on_the_schedule_no_answer_changes_nothing(caplog: pytest.LogCaptu
 
 
 @in_jumping_time
-async def test_an_order_is_asked_about_until_there_is_an_answer() -> None:
+async def test_a_check_after_a_revocation_is_repeated_until_there_is_an_answer() -> None:
     async with fleet(Hall, Room) as here:
         inline(here)
         out, stays = await joined(here, 1, "halls/1", "rooms/1"), await joined(here, 2, "halls/1")
@@ -220,7 +220,7 @@ async def test_an_order_is_asked_about_until_there_is_an_answer() -> None:
 
 
 @in_jumping_time
-async def test_whose_connection_it_is_and_nobody_can_say_does_not_stay_but_may_come_back() -> None:
+async def test_a_connection_whose_user_cannot_be_read_is_closed_and_may_reconnect() -> None:
     async with fleet(Hall) as here:
         inline(here)
         socket, other = await joined(here, 1, "halls/1"), await joined(here, 2, "halls/1")
@@ -233,7 +233,7 @@ async def test_whose_connection_it_is_and_nobody_can_say_does_not_stay_but_may_c
 
 
 @in_jumping_time
-async def test_a_rule_that_fails_ends_the_subscription_that_was_ordered_to_be_asked_about() -> None:
+async def test_a_rule_that_fails_after_a_recheck_ends_the_subscription() -> None:
     async with fleet(Hall, Room) as here:
         inline(here)
         socket = await joined(here, 1, "halls/1", "rooms/1")
@@ -245,7 +245,7 @@ async def test_a_rule_that_fails_ends_the_subscription_that_was_ordered_to_be_as
 
 
 @in_jumping_time
-async def test_when_asking_itself_fails_the_answer_is_no_and_the_next_question_is_asked(
+async def test_when_a_check_itself_fails_it_counts_as_a_no_and_the_next_check_runs(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with fleet(Hall) as here:
@@ -260,11 +260,11 @@ async def test_when_asking_itself_fails_the_answer_is_no_and_the_next_question_i
         rules.out.add(2)
         await holdfast.arecheck(2)
         assert await other.types() == ["left"]
-        assert "could not be asked about" in caplog.text
+        assert "could not be re-checked" in caplog.text
 
 
 @in_jumping_time
-async def test_a_rule_that_hangs_keeps_nobody_else_waiting() -> None:
+async def test_a_rule_that_hangs_does_not_delay_other_checks() -> None:
     async with fleet(Hall, Room) as here:
         inline(here)
         hanging, other = await joined(here, 1, "rooms/1"), await joined(here, 2, "halls/1")
@@ -278,7 +278,9 @@ async def test_a_rule_that_hangs_keeps_nobody_else_waiting() -> None:
 
 
 @in_jumping_time
-async def test_nor_does_it_those_whom_the_same_order_concerns(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_rule_that_hangs_does_not_delay_other_checks_of_the_same_revocation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(reauthorize, "CHUNK", 1)
     async with fleet(Hall, Room) as here:
         inline(here)
@@ -291,7 +293,7 @@ async def test_nor_does_it_those_whom_the_same_order_concerns(monkeypatch: pytes
 
 
 @in_jumping_time
-async def test_an_answer_from_before_an_order_is_no_reason_to_trust_after_it() -> None:
+async def test_an_answer_from_before_a_revocation_is_not_trusted_after_it() -> None:
     class Desk(Topic):
         route = "desk"
         answers: list[asyncio.Future[bool]] = []
@@ -333,8 +335,8 @@ async def test_an_answer_from_before_an_order_is_no_reason_to_trust_after_it() -
 
 
 @in_jumping_time
-async def test_whoever_joins_while_his_user_is_read_again_is_judged_by_what_he_is_now() -> None:
-    """A rule may look at what is kept on the user object, as ``has_perm`` does."""
+async def test_a_join_while_the_user_is_read_again_waits_for_the_new_user() -> None:
+    """A rule may read caches on the user object, as ``has_perm`` does."""
 
     class Bridge(Topic):
         route = "bridge"
@@ -358,13 +360,13 @@ async def test_whoever_joins_while_his_user_is_read_again_is_judged_by_what_he_i
 
 @in_jumping_time
 @pytest.mark.timeout(10)
-async def test_whoever_joins_in_the_turn_in_which_he_has_been_read_waits_for_nothing() -> None:
-    """Waiting for what is done already does not let the loop turn: who did so until somebody tidies up would wait for ever."""
+async def test_a_join_in_the_turn_in_which_the_user_was_read_does_not_wait() -> None:
+    """Awaiting a finished future does not let the loop turn. A join that waited in a loop for its removal would never end."""
     async with fleet(Hall) as here:
         inline(here)
         socket = await here.processes[0].connect(User(1))
         reauthorization = here.processes[0].service.revocation._reauthorization
-        question = reauthorization._question(socket.connection)
+        question = reauthorization._check(socket.connection)
         waiting = asyncio.ensure_future(reauthorization.settled(socket.connection))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -374,7 +376,7 @@ async def test_whoever_joins_in_the_turn_in_which_he_has_been_read_waits_for_not
 
 
 @in_jumping_time
-async def test_an_evicted_user_comes_back_only_as_what_he_is_now() -> None:
+async def test_an_evicted_user_joins_again_only_as_the_user_they_are_now() -> None:
     class Bridge(Topic):
         route = "bridge"
 
@@ -402,7 +404,7 @@ class Bridge(Topic):
 
 
 @in_jumping_time
-async def test_a_user_who_was_read_before_another_order_does_not_replace_the_one_who_was_read_after_it(
+async def test_a_user_read_before_a_revocation_does_not_replace_one_read_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     captains, late = {1}, asyncio.Event()

@@ -1,8 +1,8 @@
-"""What was ordered a short while ago is remembered for long enough, and not for ever."""
+"""Recent revocations are kept for long enough, and not for ever."""
 
 import pytest
 
-from holdfast.connections.recent import Recent
+from holdfast.connections.recent import RecentCommands
 from holdfast.control.commands import ControlCommand, Disconnect, EndSession, Evict, Recheck
 
 ROOM, ROUTE = "rooms/lobby", "rooms/<slug:room>"
@@ -25,10 +25,10 @@ ROOM, ROUTE = "rooms/lobby", "rooms/<slug:room>"
         (Recheck(), True, True, True),
     ],
 )
-def test_an_order_concerns_those_whom_it_is_about(
+def test_a_revocation_concerns_its_owners_and_topics_only(
     order: ControlCommand, here: bool, elsewhere: bool, at_all: bool
 ) -> None:
-    recent = Recent(60)
+    recent = RecentCommands(60)
     recent.add(order, 0.0)
     assert recent.concern("user:1", ROOM, ROUTE, 0) is here
     assert recent.concern("user:1", "files/1", "files/<int:file>", 0) is elsewhere
@@ -37,8 +37,8 @@ def test_an_order_concerns_those_whom_it_is_about(
     assert not recent.concern("user:1", ROOM, ROUTE, recent.newest)
 
 
-def test_a_session_that_ended_is_known_whether_the_order_names_its_user_or_not() -> None:
-    recent = Recent(60)
+def test_an_ended_session_is_known_with_or_without_its_user() -> None:
+    recent = RecentCommands(60)
     recent.add(EndSession(session="s"), 0.0)
     recent.add(EndSession(owner="user:1", session="t"), 0.0)
     assert recent.ended("user:1", "s", 0.0)
@@ -47,9 +47,9 @@ def test_a_session_that_ended_is_known_whether_the_order_names_its_user_or_not()
     assert not recent.ended("user:2", "t", 0.0)
 
 
-def test_an_order_is_remembered_for_its_time_and_forgotten_after_twice_that() -> None:
+def test_a_revocation_is_kept_for_its_time_and_dropped_after_twice_that() -> None:
     for begun in range(0, 60, 7):
-        recent = Recent(60)
+        recent = RecentCommands(60)
         recent.add(Recheck(topic="begins the clock"), 0.0)
         recent.add(Disconnect(owner="user:1"), begun)
         for second in range(begun, begun + 60):
@@ -58,8 +58,8 @@ def test_an_order_is_remembered_for_its_time_and_forgotten_after_twice_that() ->
         assert not recent.remember("user:1", begun + 120)
 
 
-def test_who_began_before_what_is_forgotten_is_asked_again_to_be_sure() -> None:
-    recent = Recent(60)
+def test_a_join_that_began_before_the_oldest_kept_revocation_is_checked_again() -> None:
+    recent = RecentCommands(60)
     begun = recent.newest
     recent.add(Evict(topic=ROOM, owners=("user:1",)), 0.0)
     recent.add(Evict(topic=ROOM, owners=("user:2",)), 70.0)
@@ -68,15 +68,15 @@ def test_who_began_before_what_is_forgotten_is_asked_again_to_be_sure() -> None:
     assert recent.concern_owner("user:1", begun)
 
 
-def test_when_orders_were_missed_everybody_is_concerned() -> None:
-    recent = Recent(60)
+def test_missed_revocations_concern_every_owner() -> None:
+    recent = RecentCommands(60)
     recent.miss(0.0)
     assert recent.concern("client:x", ROOM, ROUTE, 0)
     assert recent.remember("user:1", 1.0)
 
 
-def test_what_is_remembered_does_not_grow_for_ever() -> None:
-    recent = Recent(60)
+def test_the_kept_revocations_do_not_grow_without_bound() -> None:
+    recent = RecentCommands(60)
     for second in range(10_000):
         recent.add(Disconnect(owner=f"user:{second}"), float(second))
     assert len(recent._young) + len(recent._old) <= 120

@@ -1,4 +1,4 @@
-"""Who was evicted, disconnected or signed out hears nothing more, on any server, however things fall together."""
+"""A user who was evicted, disconnected or signed out gets no further event, on any server, in any interleaving."""
 
 import asyncio
 import threading
@@ -58,7 +58,7 @@ class Room(Topic):
 
 
 class Board(Topic):
-    """With a state that may take a while to be read."""
+    """A topic whose snapshot can take some time."""
 
     route = "boards/<int:board>"
     events = [Said]
@@ -107,7 +107,7 @@ async def in_rooms(here: Fleet, *, server: int = 0, pk: int = 1, topic: str = "r
 
 
 @in_jumping_time
-async def test_an_evicted_user_is_told_and_hears_nothing_more_on_any_server() -> None:
+async def test_an_evicted_user_gets_a_left_and_no_further_event_on_any_server() -> None:
     async with fleet(Room, count=2) as here:
         mine = [await in_rooms(here, server=server) for server in (0, 1, 1)]
         others = [await in_rooms(here, server=server, pk=2) for server in (0, 1)]
@@ -127,7 +127,7 @@ async def test_an_evicted_user_is_told_and_hears_nothing_more_on_any_server() ->
 
 
 @in_jumping_time
-async def test_this_process_has_evicted_on_return_whatever_the_stream_waits_for() -> None:
+async def test_evict_has_evicted_in_this_process_when_it_returns() -> None:
     async with fleet(Room) as here:
         socket = await in_rooms(here)
         hub = await here.processes[0].runtime.hub()
@@ -147,7 +147,7 @@ def _order_of_somebody_else() -> Any:
 
 
 @in_jumping_time
-async def test_an_eviction_spares_other_topics_and_everybody_else_with_them() -> None:
+async def test_an_eviction_leaves_other_topics_and_other_users_alone() -> None:
     async with fleet(Room, count=2) as here:
         socket = await in_rooms(here)
         await socket.join("rooms/other")
@@ -159,7 +159,7 @@ async def test_an_eviction_spares_other_topics_and_everybody_else_with_them() ->
 
 
 @in_jumping_time
-async def test_who_was_evicted_may_come_back_if_the_rule_says_so_and_is_not_evicted_twice() -> None:
+async def test_an_evicted_user_may_join_again_if_the_rule_admits_them() -> None:
     async with fleet(Room, count=2) as here:
         socket = await in_rooms(here, server=1)
         await LOBBY.aevict(1)
@@ -171,7 +171,7 @@ async def test_who_was_evicted_may_come_back_if_the_rule_says_so_and_is_not_evic
 
 
 @in_jumping_time
-async def test_an_order_is_carried_out_once_where_it_was_given() -> None:
+async def test_a_revocation_is_applied_once_in_the_process_that_sends_it() -> None:
     async with fleet(Room) as here:
         socket = await in_rooms(here)
         here.log.append([_order_of_somebody_else()])
@@ -186,7 +186,7 @@ async def test_an_order_is_carried_out_once_where_it_was_given() -> None:
 
 
 @in_jumping_time
-async def test_several_are_evicted_with_one_order_and_everybody_with_one() -> None:
+async def test_one_revocation_evicts_several_users_or_all_users() -> None:
     async with fleet(Room, count=2) as here:
         sockets = {pk: await in_rooms(here, server=pk % 2, pk=pk) for pk in range(1, 5)}
         await LOBBY.aevict(User(1), 2)
@@ -197,7 +197,7 @@ async def test_several_are_evicted_with_one_order_and_everybody_with_one() -> No
 
 
 @in_jumping_time
-async def test_somebody_anonymous_is_evicted_as_a_caller() -> None:
+async def test_an_anonymous_client_is_evicted_by_its_caller() -> None:
     async with fleet(Room, count=2) as here:
         nobody = await here.processes[1].connect(client="tab-1")
         another = await here.processes[1].connect(client="tab-2")
@@ -209,13 +209,13 @@ async def test_somebody_anonymous_is_evicted_as_a_caller() -> None:
 
 
 @pytest.mark.parametrize("whom", [None, "", True])
-def test_nobody_in_particular_cannot_be_evicted(whom: Any) -> None:
+def test_an_anonymous_user_without_a_caller_cannot_be_evicted(whom: Any) -> None:
     with pytest.raises(TypeError, match="does not stand for one user"):
         owner_of("Room.evict", whom)
 
 
 @in_jumping_time
-async def test_an_eviction_of_nobody_at_all_says_what_to_write() -> None:
+async def test_an_eviction_without_a_user_says_what_to_write() -> None:
     async with fleet(Room):
         with pytest.raises(TypeError, match="evict_all"):
             LOBBY.evict()
@@ -225,7 +225,7 @@ async def test_an_eviction_of_nobody_at_all_says_what_to_write() -> None:
 
 
 @in_jumping_time
-async def test_a_join_whose_rule_said_yes_before_the_eviction_is_asked_again() -> None:
+async def test_a_join_that_was_admitted_before_the_eviction_asks_the_rule_again() -> None:
     async with fleet(Board, count=2) as here:
         Room.gate = asyncio.Event()
         socket = await here.processes[1].connect(User(1))
@@ -242,7 +242,7 @@ async def test_a_join_whose_rule_said_yes_before_the_eviction_is_asked_again() -
 
 
 @in_jumping_time
-async def test_a_join_that_is_asked_again_is_let_in_if_the_rule_still_says_yes() -> None:
+async def test_a_join_that_asks_the_rule_again_succeeds_if_the_rule_still_admits() -> None:
     async with fleet(Room, Board, count=2) as here:
         Room.gate = asyncio.Event()
         socket = await here.processes[1].connect(User(1))
@@ -256,7 +256,7 @@ async def test_a_join_that_is_asked_again_is_let_in_if_the_rule_still_says_yes()
 
 
 @in_jumping_time
-async def test_an_eviction_elsewhere_does_not_keep_others_waiting_at_the_door() -> None:
+async def test_an_eviction_from_another_topic_does_not_delay_joins() -> None:
     async with fleet(Room) as here:
         here.processes[0].log_threads.hold("heads")
         socket = await here.processes[0].connect(User(1))
@@ -270,9 +270,7 @@ async def test_an_eviction_elsewhere_does_not_keep_others_waiting_at_the_door() 
 
 
 @in_jumping_time
-async def test_a_connection_that_was_authenticated_before_the_logout_and_begins_after_it_gets_in_nowhere() -> (
-    None
-):
+async def test_a_connection_authenticated_before_the_logout_joins_nothing_after_it() -> None:
     async with fleet(Room, count=2) as here:
         here.ended.add("s1")
         await runtimes.current().control.aissue(EndSession(owner="user:1", session=fingerprint("s1")))
@@ -289,10 +287,8 @@ async def test_a_connection_that_was_authenticated_before_the_logout_and_begins_
 
 
 @in_jumping_time
-async def test_a_connection_of_a_session_that_was_just_ended_does_not_stay_even_if_the_store_still_has_it() -> (
-    None
-):
-    """Django tells of a logout first, and deletes the session then."""
+async def test_a_connection_of_a_just_ended_session_is_closed_even_if_the_store_still_has_it() -> None:
+    """Django sends the signal of a logout first, and deletes the session afterwards."""
     async with fleet(Room, count=2) as here:
         hub = await here.processes[1].runtime.hub()
         await runtimes.current().control.aissue(EndSession(owner="user:1", session=fingerprint("s1")))
@@ -306,7 +302,7 @@ async def test_a_connection_of_a_session_that_was_just_ended_does_not_stay_even_
 
 
 @in_jumping_time
-async def test_orders_of_long_ago_concern_nobody_who_comes() -> None:
+async def test_old_revocations_do_not_concern_new_connections() -> None:
     async with fleet(Room) as here:
         await holdfast.adisconnect(1)
         await asyncio.sleep(200)
@@ -315,7 +311,7 @@ async def test_orders_of_long_ago_concern_nobody_who_comes() -> None:
 
 
 @in_jumping_time
-async def test_who_comes_right_after_the_start_is_looked_at_as_orders_were_not_heard_before() -> None:
+async def test_a_connection_right_after_the_start_is_checked() -> None:
     async with fleet(Room, fresh_seconds=5.0) as here:
         here.ended.add("s1")
         hub = await here.processes[0].runtime.hub()
@@ -328,7 +324,7 @@ async def test_who_comes_right_after_the_start_is_looked_at_as_orders_were_not_h
 
 
 @in_jumping_time
-async def test_a_server_that_was_ready_before_anybody_came_looks_at_nobody() -> None:
+async def test_a_server_that_was_ready_before_the_first_handshake_checks_no_connection() -> None:
     async with fleet(Room, fresh_seconds=5.0) as here:
         here.processes[0].service.revocation.started_before_anybody_came()
         await in_rooms(here)
@@ -336,7 +332,7 @@ async def test_a_server_that_was_ready_before_anybody_came_looks_at_nobody() -> 
 
 
 @in_jumping_time
-async def test_a_token_that_is_being_looked_at_meanwhile_is_looked_at_again() -> None:
+async def test_a_token_is_authenticated_again_after_a_revocation_during_the_first_attempt() -> None:
     async with fleet(Room) as here:
         gate, answers = asyncio.Event(), [User(1), None]
 
@@ -366,7 +362,7 @@ async def begin(process: Process, hub: Any, user: User | None, session: str | No
 
 
 async def wait_for(look: Any) -> None:
-    """Until something is so that threads bring about, who know nothing of this loop's clock."""
+    """Wait until threads have made a condition true. They do not follow this loop's clock."""
     deadline = time.monotonic() + 20
     while not look():
         assert time.monotonic() < deadline, "it never came about"
@@ -439,14 +435,14 @@ async def test_a_call_that_has_begun_is_answered_after_the_eviction() -> None:
 async def test_a_late_refusal_of_a_call_does_not_end_a_newer_subscription() -> None:
     async with fleet(Room, recheck_seconds=0.0) as here:
         socket = await in_rooms(here)
-        place = socket.connection.places()[0]  # type: ignore[index]
+        place = socket.connection.joined_topics()[0]  # type: ignore[index]
         Room.banned.add(1)
         socket.ask("rooms/lobby", "wait")
         socket.connection.evict("rooms/lobby", codes.EVICTED)
         Room.banned.clear()
         socket.say(type="join", ref=2, topic="rooms/lobby")
         assert await socket.types() == ["left", "joined", "error"]
-        assert not socket.connection.is_at(place)
+        assert not socket.connection.still_joined(place)
         await said(1)
         assert await socket.types() == ["event"]
 
@@ -491,7 +487,7 @@ async def test_a_replay_that_is_under_way_ends_where_it_is() -> None:
 
 
 @in_jumping_time
-async def test_disconnect_closes_all_of_a_users_connections_for_good_and_nobody_elses() -> None:
+async def test_disconnect_closes_all_connections_of_one_user_for_good() -> None:
     async with fleet(Room, count=2) as here:
         mine = [await in_rooms(here, server=server) for server in (0, 1)]
         other = await in_rooms(here, server=1, pk=11)
@@ -519,7 +515,7 @@ async def test_the_end_of_a_session_closes_its_connections_and_no_other_device()
 
 
 @in_jumping_time
-async def test_an_order_that_the_backplane_lost_is_carried_out_by_the_next_comparison() -> None:
+async def test_a_revocation_that_the_backplane_lost_is_applied_by_the_next_comparison() -> None:
     async with fleet(Room, count=2) as here:
         socket = await in_rooms(here, server=1)
         here.exchange.fault = lambda topic, message: []
@@ -531,7 +527,7 @@ async def test_an_order_that_the_backplane_lost_is_carried_out_by_the_next_compa
 
 
 class Outage:
-    """The log takes nothing, from now on until it does again."""
+    """Make the log refuse everything, until it is switched on again."""
 
     def __init__(self, here: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
         self._log, self._append = here.log, here.log.append
@@ -548,7 +544,7 @@ class Outage:
 
 
 @in_jumping_time
-async def test_an_order_that_the_log_does_not_take_reaches_those_whom_the_backplane_does(
+async def test_a_revocation_that_the_log_refuses_reaches_the_processes_on_the_backplane(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with fleet(Room, count=2) as here:
@@ -563,7 +559,7 @@ async def test_an_order_that_the_log_does_not_take_reaches_those_whom_the_backpl
 
 @pytest.mark.parametrize("backplane", ["receives again", "stays away"])
 @in_jumping_time
-async def test_an_order_that_neither_the_log_nor_the_backplane_takes_is_carried_out_when_the_log_does(
+async def test_a_revocation_that_neither_log_nor_backplane_takes_is_applied_when_the_log_does(
     backplane: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with fleet(Room, count=3) as here:
@@ -585,7 +581,7 @@ async def test_an_order_that_neither_the_log_nor_the_backplane_takes_is_carried_
 
 
 @in_jumping_time
-async def test_an_order_that_came_by_the_backplane_is_not_carried_out_again_when_the_log_has_it(
+async def test_a_revocation_from_the_backplane_is_not_applied_again_from_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with fleet(Room, count=2) as here:
@@ -602,7 +598,9 @@ async def test_an_order_that_came_by_the_backplane_is_not_carried_out_again_when
 
 
 @in_jumping_time
-async def test_a_server_that_stops_hands_over_what_it_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_stops_hands_over_its_postponed_revocations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with fleet(Room, count=2) as here:
         socket = await in_rooms(here, server=1)
         here.exchange.fault = lambda topic, message: []
@@ -615,7 +613,7 @@ async def test_a_server_that_stops_hands_over_what_it_kept(monkeypatch: pytest.M
 
 
 @in_jumping_time
-async def test_who_evicts_is_told_that_the_log_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_evict_raises_when_the_log_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     async with fleet(Room) as here:
         await in_rooms(here)
         Outage(here, monkeypatch)
@@ -627,10 +625,10 @@ async def test_who_evicts_is_told_that_the_log_does_not_answer(monkeypatch: pyte
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_an_order_of_a_transaction_that_has_committed_is_kept_if_the_log_may_lose_it(
+async def test_a_revocation_of_a_committed_transaction_is_kept_if_the_log_may_lose_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A log in Redis: the transaction of the database can commit while Redis is away."""
+    """With the log in Redis, the database's transaction can commit while Redis is away."""
     monkeypatch.setattr(MemoryLog, "enlisted_may_be_lost", True)
     async with fleet(Room, count=2) as here:
         sockets = [await in_rooms(here, server=server) for server in (0, 1)]
@@ -659,7 +657,7 @@ async def test_an_order_of_a_transaction_that_has_committed_is_kept_if_the_log_m
 
 
 @in_jumping_time
-async def test_when_orders_may_be_lost_everybody_is_asked_again() -> None:
+async def test_when_revocations_may_be_lost_all_connections_are_checked() -> None:
     async with fleet(Room, count=2) as here:
         out, stays, ended = [await in_rooms(here, server=1, pk=pk) for pk in (1, 2, 3)]
         here.exchange.fault = lambda topic, message: []
@@ -674,7 +672,7 @@ async def test_when_orders_may_be_lost_everybody_is_asked_again() -> None:
 
 
 @in_jumping_time
-async def test_a_process_that_starts_without_its_log_asks_about_everybody_when_it_answers() -> None:
+async def test_a_process_that_starts_without_its_log_checks_all_connections_when_it_answers() -> None:
     async with fleet(Room) as here:
         late = here.processes[0]
         await late.stop()
@@ -688,7 +686,7 @@ async def test_a_process_that_starts_without_its_log_asks_about_everybody_when_i
 
 
 @in_jumping_time
-async def test_an_order_of_a_newer_version_makes_everybody_be_asked_about() -> None:
+async def test_a_revocation_of_a_newer_version_makes_all_connections_be_checked() -> None:
     from holdfast.log.base import Draft
 
     async with fleet(Room) as here:
@@ -704,7 +702,7 @@ async def test_an_order_of_a_newer_version_makes_everybody_be_asked_about() -> N
 
 @pytest.mark.parametrize("name", [TOPIC, "!anything"])
 @in_jumping_time
-async def test_no_client_joins_the_orders(name: str) -> None:
+async def test_no_client_can_join_the_control_topic(name: str) -> None:
     class Anything(Topic):
         route = "<path:anything>"
 
@@ -719,7 +717,7 @@ async def test_no_client_joins_the_orders(name: str) -> None:
             Anything(anything=name)
 
 
-def test_no_route_begins_as_holdfasts_own_names_do() -> None:
+def test_no_route_can_begin_like_a_reserved_topic() -> None:
     with pytest.raises(TypeError, match="only names of Holdfast's own"):
 
         class Bad(Topic):

@@ -31,7 +31,7 @@ from holdfast.streams import log_follower, pages, recent
 from holdfast.streams.prepared import Burst, Prepared
 from tests.log.going_back import go_back
 from tests.support.clock import JumpingLoop, turns
-from tests.support.hubs import Server
+from tests.support.hubs import Server, join
 
 from .conftest import PROFILE
 from .stories import Kinds, Step, all_action, seeds, stories
@@ -440,9 +440,7 @@ class Delivery:
     async def connect(self, client: Client, server: Server, room: int | None) -> None:
         client.server, client.room, client.ready = server, room, room != 0
         try:
-            client.subscription = await server.hub.join(
-                client.topic, client, client.announce, durable=True, since=client.position
-            )
+            await join(server.hub, client, client.topic, durable=True, since=client.position)
         except Busy:
             client.server = None  # it will have to try again
         except (LogError, asyncio.CancelledError):

@@ -21,7 +21,7 @@ from holdfast.presence.redis import RedisPresence  # noqa: E402
 from holdfast.stores.redis import RedisStore  # noqa: E402
 from holdfast.streams.prepared import Burst  # noqa: E402
 from holdfast.threads.threads import Inline  # noqa: E402
-from tests.support.hubs import TOPIC  # noqa: E402
+from tests.support.hubs import TOPIC, join  # noqa: E402
 from tests.support.presence import Watcher, attending  # noqa: E402
 
 
@@ -43,9 +43,7 @@ async def main(url: str, lease: str, *members: str) -> None:
     await hub.start()
     for place, member in enumerate(members):
         watcher = Watcher(member) if place else Printer(member)
-        watcher.subscription = await hub.join(
-            TOPIC, watcher, watcher.announce, durable=False, attending=attending(member)
-        )
+        await join(hub, watcher, TOPIC, durable=False, attending=attending(member))
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     await hub.stop()
 

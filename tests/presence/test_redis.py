@@ -16,7 +16,7 @@ from holdfast.presence.redis import PresenceKeys, RedisPresence
 from holdfast.stores.redis import RedisStore
 from holdfast.threads.threads import Inline
 from tests.services.redis import RedisServer
-from tests.support.hubs import TOPIC, Server
+from tests.support.hubs import TOPIC, Server, join
 from tests.support.presence import Watcher, attending
 
 from .test_contract import Heard, enter, here, info, lease
@@ -161,9 +161,7 @@ class Fleet:
 
     async def join(self, server: Server, member: str) -> Watcher:
         watcher = Watcher(member)
-        watcher.subscription = await server.hub.join(
-            TOPIC, watcher, watcher.announce, durable=False, attending=attending(member)
-        )
+        await join(server.hub, watcher, TOPIC, durable=False, attending=attending(member))
         return watcher
 
 

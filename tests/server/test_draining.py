@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from holdfast.connections.pacing import AT_LEAST_PER_SECOND, Farewell, Pace
+from holdfast.connections.pacing import AT_LEAST_PER_SECOND, ReconnectPace, ReconnectSlots
 from holdfast.server.draining import TICK_SECONDS, Drain
 
 
@@ -164,9 +164,9 @@ def test_a_drain_without_connections_is_over_at_once() -> None:
     assert World(0).tick()
 
 
-def test_clients_of_a_server_that_closes_all_at_once_reconnect_one_after_another() -> None:
-    farewell = Farewell(Pace.of(3000, 20), began=50.0)
+def test_clients_of_a_server_that_closes_all_at_once_come_back_one_after_another() -> None:
+    slots = ReconnectSlots(ReconnectPace.of(3000, 20), began=50.0)
     chance = random.Random(7).random
-    back = [50.0 + farewell.after(50.0, chance()) for _ in range(3000)]
+    back = [50.0 + slots.after(50.0, chance()) for _ in range(3000)]
     assert max(sum(1 for at in back if start <= at < start + 1) for start in range(50, 70)) <= 152
     assert max(back) == pytest.approx(70, abs=0.1)

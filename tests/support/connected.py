@@ -13,7 +13,7 @@ from holdfast import runtime as runtimes
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.connections.connection import Connection
-from holdfast.connections.service import Policy, Service
+from holdfast.connections.manager import ConnectionManager, Policy
 from holdfast.hub.hub import Timing
 from holdfast.limits.memory import MemoryLimiter
 from holdfast.log.base import Log
@@ -116,7 +116,7 @@ class Process:
             log_threads=self.log_threads,  # type: ignore[arg-type]  # it runs work as threads do
             timing=fleet.timing,
         )
-        self.service = Service(
+        self.service = ConnectionManager(
             runtime=self.runtime,
             registry=fleet.registry,
             limiter=MemoryLimiter(),

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from holdfast.backplane.memory import MemoryExchange
-from holdfast.hub.admission import Snapshot
 from holdfast.hub.hub import Hub, Timing
 from holdfast.hub.publisher import Publisher
+from holdfast.hub.recovery import Snapshot
 from holdfast.log.base import Draft, Log
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import PresenceStore
@@ -126,6 +126,13 @@ class Scripted:
         pass
 
 
+async def join(hub: Hub, listener: Listener, topic: str, **options: Any) -> None:
+    """Join as a connection does: take the answer, and subscribe unless the listener is gone by then."""
+    with await hub.begin_join(topic, **options) as pending:
+        if listener.announce(pending.payload):
+            listener.subscription = pending.subscribe(listener)
+
+
 class Server:
     """One process: a hub and a publisher."""
 
@@ -170,10 +177,10 @@ class Server:
         listener = listener or Listener()
         if isinstance(since, int):
             since = Position(epoch=self.log.heads([topic])[topic].epoch, offset=since)
-        listener.subscription = await self.hub.join(
-            topic,
+        await join(
+            self.hub,
             listener,
-            listener.announce,
+            topic,
             durable=durable,
             slow=slow or Slow.drop(),
             since=since,

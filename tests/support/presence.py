@@ -25,7 +25,7 @@ from holdfast.roster.local import Attendance
 from holdfast.streams.prepared import Burst
 from holdfast.threads.threads import Inline
 
-from .hubs import TOPIC, Listener, Server
+from .hubs import TOPIC, Listener, Server, join
 
 LEASE = 15.0
 LIMIT = 50
@@ -207,9 +207,7 @@ class Harbour:
         self, member: str | None, topic: str = TOPIC, limit: int = LIMIT, watcher: Watcher | None = None
     ) -> Watcher:
         watcher = watcher or Watcher(member)
-        watcher.subscription = await self.server.hub.join(
-            topic, watcher, watcher.announce, durable=False, attending=attending(member, limit)
-        )
+        await join(self.server.hub, watcher, topic, durable=False, attending=attending(member, limit))
         self.clients.append(watcher)
         return watcher
 

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from holdfast import Event, Presence, Refuse, Topic, action
 from holdfast.auth.base import ANONYMOUS
-from holdfast.connections.admission import may_join
+from holdfast.connections.authorization import may_join
 from holdfast.threads.threads import Threads
 from holdfast.topics.encoding import LARGEST, vouches
 from tests.support.clock import in_jumping_time

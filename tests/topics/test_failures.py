@@ -22,8 +22,8 @@ from django.http import Http404
 import holdfast
 from holdfast import Event, Presence, Refuse, Topic, action
 from holdfast.auth.base import AuthRequest, Identity
-from holdfast.connections import admission
-from holdfast.connections.admission import Pair, may_all_join
+from holdfast.connections import authorization
+from holdfast.connections.authorization import Pair, may_all_join
 from holdfast.connections.reauthorize import PAUSES, ROUNDS
 from holdfast.log.base import LogUnavailable, NotMigrated
 from holdfast.presence.base import PresenceUnavailable
@@ -38,7 +38,7 @@ NO = [PermissionDenied("no"), Http404("not here"), ObjectDoesNotExist("nothing")
 
 
 def sqlite_error(sql: str) -> OperationalError:
-    """The error that Django makes of SQLite's."""
+    """Return the error that Django raises for SQLite's error."""
     try:
         sqlite3.connect(":memory:").execute(sql)
     except sqlite3.Error as cause:
@@ -86,7 +86,7 @@ def test_an_exception_means_the_same_everywhere(error: Exception, verdict: Verdi
     assert verdict_of(error) is verdict
 
 
-def test_a_package_that_is_not_installed_is_known_by_the_names_of_its_errors() -> None:
+def test_errors_of_packages_that_are_not_installed_are_recognized_by_name() -> None:
     transport_error = type("TransportError", (Exception,), {"__module__": "httpx"})
     connect_error = type("ConnectError", (transport_error,), {"__module__": "httpx"})
     assert verdict_of(connect_error()) is Verdict.UNAVAILABLE
@@ -96,7 +96,7 @@ def test_a_package_that_is_not_installed_is_known_by_the_names_of_its_errors() -
 
 
 class Raising:
-    """What each part of the topics below raises, if anything."""
+    """The exceptions that each part of the topics below raises, if any."""
 
     rule: "Exception | None" = None
     call_rule: "Exception | None" = None
@@ -116,7 +116,7 @@ def check(error: "Exception | None") -> bool:
 
 
 class Hall(Topic):
-    """Everything about it is a ``def``."""
+    """A topic whose methods are all a ``def``."""
 
     route = "halls/<int:hall>"
     events = [Said]
@@ -140,7 +140,7 @@ class Hall(Topic):
 
 
 class Room(Topic):
-    """Everything about it is an ``async def``."""
+    """A topic whose methods are all an ``async def``."""
 
     route = "rooms/<int:room>"
     events = [Said]
@@ -219,7 +219,7 @@ async def test_the_answer_to_a_join_follows_from_the_meaning_of_the_exception(
 
 
 async def heard(socket: Socket) -> dict[str, Any]:
-    """The next frame but those about presence, from work that runs in real threads."""
+    """Return the next frame that is not about presence. The work behind it runs in real threads."""
     async with asyncio.timeout(20):
         while True:
             while not socket.frames:  # noqa: ASYNC110 - real threads bring it
@@ -230,7 +230,7 @@ async def heard(socket: Socket) -> dict[str, Any]:
 
 
 def calling(topic: str) -> list[dict[str, Any]]:
-    """Join, let the rules and the action raise what they will, call, and return the answer and what else came with it."""
+    """Join, make the rules and the action raise, call, and return the answer and the frames that came with it."""
 
     async def story() -> list[dict[str, Any]]:
         async with fleet(Hall, Room, recheck_seconds=0) as here:
@@ -273,7 +273,7 @@ def test_a_call_rule_that_raises_a_no_refuses_the_call(
 
 @each_topic
 @pytest.mark.django_db(transaction=True)
-def test_a_call_rule_that_refuses_tells_its_reason(topic: str) -> None:
+def test_a_call_rule_that_refuses_gives_its_reason(topic: str) -> None:
     Raising.call_rule = Refuse("later")
     assert calling(topic)[0]["payload"]["reason"] == "later"
 
@@ -288,7 +288,7 @@ def test_a_call_that_met_an_outage_may_be_tried_again(topic: str, part: str, err
 
 
 def drf(name: str, detail: Any) -> Exception:
-    """An exception of Django REST framework, which is known by its name."""
+    """An exception of Django REST framework, which is recognized by its name."""
     kind = type(name, (Exception,), {"__module__": "rest_framework.exceptions"})
     error: Any = kind()
     error.detail = detail
@@ -368,7 +368,7 @@ async def test_a_rule_that_raises_a_no_on_the_schedule_ends_the_subscription(
     ("error", "expected"), [(ZeroDivisionError(), "internal"), (OperationalError("away"), "unavailable")]
 )
 @in_jumping_time
-async def test_a_rule_without_an_answer_is_a_no_after_some_rounds_of_the_schedule(
+async def test_a_rule_without_an_answer_counts_as_a_no_after_some_rounds(
     topic: str, error: Exception, expected: str
 ) -> None:
     async with fleet(Hall, Room, reauthorize_seconds=PERIOD) as here:
@@ -404,7 +404,7 @@ async def test_a_connection_whose_user_cannot_be_read_ends_after_some_rounds_and
     ("error", "expected"), [(ZeroDivisionError(), "internal"), (OperationalError("away"), "unavailable")]
 )
 @in_jumping_time
-async def test_an_order_without_an_answer_tells_whether_to_come_back(
+async def test_the_exception_of_a_revocations_check_decides_whether_the_client_retries(
     topic: str, error: Exception, expected: str
 ) -> None:
     async with fleet(Hall, Room) as here:
@@ -422,7 +422,7 @@ async def test_an_order_without_an_answer_tells_whether_to_come_back(
 
 
 class Gate(Topic):
-    """Its rule waits for whoever is user 13."""
+    """A topic whose rule waits when it is asked about user 13."""
 
     route = "gates/<int:gate>"
     released = threading.Event()
@@ -438,7 +438,7 @@ class Gate(Topic):
 async def test_a_rule_that_hangs_leaves_only_its_own_question_unanswered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(admission, "RULES_SECONDS", 0.3)
+    monkeypatch.setattr(authorization, "RULES_SECONDS", 0.3)
     Gate.asked.clear()
     Gate.released.clear()
     threads = Threads(2)
@@ -515,7 +515,7 @@ async def test_a_refresh_that_met_an_outage_changes_nothing_and_may_be_sent_agai
 
 
 class Ledger(Topic):
-    """Each part asks the database, which cuts all connections in the middle of that when ``cut`` is set."""
+    """A topic whose parts all query the database, which cuts all connections in the middle when ``cut`` is set."""
 
     route = "ledgers/<int:ledger>"
     events = [Said]
@@ -579,9 +579,9 @@ def test_a_recheck_while_postgresql_is_away_is_repeated_until_it_answers(
             Ledger.cut, Ledger.part = cut_twice, "may_join"
             await holdfast.arecheck(1)
             async with asyncio.timeout(20):
-                while not socket.connection.places()[0].checked > 0:  # type: ignore[index]  # noqa: ASYNC110 - real threads bring it
+                while not socket.connection.joined_topics()[0].checked > 0:  # type: ignore[index]  # noqa: ASYNC110 - real threads bring it
                     await asyncio.sleep(0.01)
-            assert socket.connection.is_at(socket.connection.places()[0])  # type: ignore[index]
+            assert socket.connection.still_joined(socket.connection.joined_topics()[0])  # type: ignore[index]
             assert [frame["type"] for frame in socket.frames if frame["type"] != "presence"] == []
 
     asyncio.run(story())

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from holdfast.connections.connection import Connection
-from holdfast.connections.service import Service
+from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.transport import Transport
 from holdfast.protocol.codec import JSON, MSGPACK
 from holdfast.server.adopted import AdoptedProtocol
@@ -28,7 +28,7 @@ class Carrier(ABC):
 
     transport: ClassVar[type[Transport]]
 
-    def __init__(self, service: Service, codec: Any) -> None:
+    def __init__(self, service: ConnectionManager, codec: Any) -> None:
         self.service = service
         self.codec = codec
         self._heard = 0
@@ -36,7 +36,7 @@ class Carrier(ABC):
 
     @classmethod
     async def open(
-        cls, service: Service, *, codec: Any = JSON, client: str = "ada", topics: Sequence[str] = ()
+        cls, service: ConnectionManager, *, codec: Any = JSON, client: str = "ada", topics: Sequence[str] = ()
     ) -> "Carrier":
         """Connect, name the client, and ask to join ``topics`` with the references 1, 2, …
 

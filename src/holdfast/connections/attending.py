@@ -1,4 +1,4 @@
-"""How a connection takes part in a topic's presence: who it counts as, and what others are told of that member."""
+"""A connection's part in a topic's presence: the member it counts as, and the data that others see of that member."""
 
 import time
 from typing import Any
@@ -17,11 +17,12 @@ from holdfast.topics.topic import Topic
 from .caller import Caller
 
 META_BYTES = 1024
-"""The most that may be told of one member, as JSON: everybody who joins is told it of everybody."""
+"""Greatest size of one member's metadata, as JSON. Each client that joins gets the metadata of all members."""
 
 
 async def attending(threads: Threads, topic: Topic, caller: Caller) -> Attendance | None:
-    """``None`` for a topic without presence. An error in ``presence_meta`` is its author's, and is raised."""
+    """Return the connection's part in the topic's presence; ``None`` for a topic without presence. Raises the exceptions of
+    ``presence_meta``."""
     presence = topic.declared.presence
     if presence is None:
         return None
@@ -34,7 +35,8 @@ async def attending(threads: Threads, topic: Topic, caller: Caller) -> Attendanc
 
 
 def anonymous_id(client: str) -> str:
-    """What others may know an anonymous client by. The client's own id is its alone: its calls' keys go by it."""
+    """Return the id by which others see an anonymous client. The client's own id stays secret, because the idempotency keys
+    of its calls depend on it."""
     return "~" + salted_hmac("holdfast.presence", client, algorithm="sha256").hexdigest()[:16]
 
 
@@ -51,7 +53,7 @@ async def _meta(threads: Threads, topic: Topic, caller: Caller) -> msgspec.Raw |
     meta = encode_returned(f"{type(topic).__name__}.presence_meta", found)
     if len(meta) > META_BYTES:
         raise ValueError(
-            f"{type(topic).__name__}.presence_meta returned {len(meta)} bytes of JSON for {user}, and it may be {META_BYTES}: "
-            "everybody in the topic gets them; tell a key by which clients can fetch the rest"
+            f"{type(topic).__name__}.presence_meta returned {len(meta)} bytes of JSON for {user}; at most {META_BYTES} are "
+            "allowed, because each client of the topic gets them. Return a key by which clients can fetch the rest."
         )
     return msgspec.Raw(meta)

@@ -1,4 +1,4 @@
-"""Who is calling: what an action learns about the connection that it runs for."""
+"""Caller: the connection that an action runs for, as the action sees it."""
 
 from holdfast.auth.base import Identity
 from holdfast.topics.owner import owner_of_client, owner_of_id, user_id
@@ -23,9 +23,8 @@ class Caller:
 
     @property
     def owner(self) -> str:
-        """Whose keys and rates these are: the user's, or for an anonymous one the client's."""
-        text = self.user_id
-        return owner_of_client(self.client) if text is None else owner_of_id(text)
+        """The owner of idempotency keys and rates: the user, or the client if it is anonymous."""
+        return owner_of_client(self.client) if self.user_id is None else owner_of_id(self.user_id)
 
     @property
     def user_id(self) -> str | None:

@@ -1,10 +1,11 @@
-"""Carrying out calls, each once however often it was sent.
+"""Calls of actions. A call with a key is carried out once, however often the client sends it.
 
-A ``def`` action runs in a worker thread inside one transaction, together with its idempotency record and the events
-that it publishes: they all commit or none does. If none does, the error becomes the answer in a transaction of its own,
-unless another attempt was carried out meanwhile; then that one's answer is everybody's. An ``async def`` action runs on the event loop, where Django has no
-transactions: its record is made before and answered after, so an attempt that a crash interrupts is not repeated but
-reported as ``outcome_unknown``.
+A ``def`` action runs in a worker thread inside one transaction, together with its idempotency record and the events that it
+publishes: either all of them commit or none does. If none does, the error is stored as the answer in a separate
+transaction, unless another attempt has succeeded by then; in that case all attempts get the answer of the other one.
+
+An ``async def`` action runs on the event loop, where Django has no transactions. Its record is claimed before and answered
+after the action. An attempt that a crash interrupts is not repeated but reported as ``outcome_unknown``.
 """
 
 import asyncio
@@ -26,27 +27,27 @@ from holdfast.topics.failures import Verdict, detail_of, field_errors, report, v
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
-from .admission import may_call, may_call_now, may_join
+from .authorization import may_call, may_call_now, may_join
 from .caller import Caller
-from .place import Place
-from .request import CallFailed, Request
+from .joined_topic import JoinedTopic
+from .request import CallFailed, CallRequest
 
 logger = logging.getLogger("holdfast.calls")
 
 UNBOUNDED_CLAIM_SECONDS = 3600.0
 PASSING = frozenset({codes.UNAVAILABLE.name, codes.RATE_LIMITED.name})
-"""Errors that the same call may not meet when it is sent again: they are not its answer for good."""
+"""Errors that may not occur when the same call is sent again. They are never stored as its answer."""
 
 POLL_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 Answered = Callable[[bytes | CallFailed], None]
-"""Is told how a call ended: the result as JSON text, or the failure."""
+"""Called with the outcome of a call: the result as JSON text, or the failure."""
 
 
-class Waiting:
-    """Somebody who is to be told how an attempt ends, or that it takes too long. (``asyncio.timeout`` and ``shield`` would need
-    a task for each.)"""
+class PendingReply:
+    """A reply that is due when an attempt ends, or when it takes too long. (``asyncio.timeout`` and ``shield`` would need a
+    task for each reply.)"""
 
     __slots__ = ("_answered", "timer")
 
@@ -61,16 +62,14 @@ class Waiting:
             return  # the process is ending
         error = attempt.exception()
         if error is None:
-            self._tell(attempt.result())
-        elif isinstance(
-            error, CallFailed
-        ):  # every Exception was made one; what else there is ends the process
-            self._tell(error)
+            self._answer(attempt.result())
+        elif isinstance(error, CallFailed):  # _answer() raises no other Exception; the rest ends the process
+            self._answer(error)
 
     def expire(self) -> None:
-        self._tell(CallFailed.of(codes.TIMEOUT))
+        self._answer(CallFailed.of(codes.TIMEOUT))
 
-    def _tell(self, outcome: bytes | CallFailed) -> None:
+    def _answer(self, outcome: bytes | CallFailed) -> None:
         answered, self._answered = self._answered, None
         if answered is not None:
             answered(outcome)
@@ -97,9 +96,9 @@ class Calls:
         *,
         now: float,
         recheck: bool,
-        place: Place | None = None,
-    ) -> Request:
-        """Check what can be checked at once. ``payload`` is JSON. Raises :class:`CallFailed`."""
+        joined: JoinedTopic | None = None,
+    ) -> CallRequest:
+        """Make a request, after the checks that need no rule and no database. ``payload`` is JSON. Raises :class:`CallFailed`."""
         action = topic.declared.actions.get(name)
         if action is None:
             raise CallFailed.of(codes.UNKNOWN_ACTION)
@@ -113,7 +112,7 @@ class Calls:
             wait = self._limiter.take((caller.owner, type(topic), name), action.rate, now)
             if wait and key is None:
                 raise _too_fast(wait)
-        return Request(
+        return CallRequest(
             topic=topic,
             caller=caller,
             action=action,
@@ -121,35 +120,35 @@ class Calls:
             key=key,
             recheck=recheck,
             wait=wait,
-            place=place,
+            joined=joined,
         )
 
-    def perform(self, request: Request, answered: Answered) -> None:
-        """Carry out a call, or find out how it was answered before.
+    def perform(self, request: CallRequest, answered: Answered) -> None:
+        """Carry out a call, or find its earlier answer.
 
-        ``answered`` is called once, in a later turn of the loop. Nobody needs to wait: a call that was begun goes on, also
-        when its answer is "timeout" meanwhile, or its client has gone.
+        ``answered`` is called once, in a later turn of the loop. A call that has begun goes on, even after its client got
+        "timeout" as the answer, or has disconnected.
         """
-        waiting = Waiting(answered)
+        reply = PendingReply(answered)
         if request.action.timeout is not None:
             loop = asyncio.get_running_loop()
-            waiting.timer = loop.call_later(request.action.timeout, waiting.expire)
-        self._attempt(request).add_done_callback(waiting.ended)
+            reply.timer = loop.call_later(request.action.timeout, reply.expire)
+        self._attempt(request).add_done_callback(reply.ended)
 
-    def _attempt(self, request: Request) -> "asyncio.Task[bytes]":
-        """Start the attempt, or find the one that runs here under the same key already."""
+    def _attempt(self, request: CallRequest) -> "asyncio.Task[bytes]":
+        """Start the attempt, or return the one that runs here under the same key."""
         if request.key is None:
             return self._start(request)
-        place = (request.caller.owner, request.key)
-        attempt = self._attempts.get(place)
+        slot = (request.caller.owner, request.key)
+        attempt = self._attempts.get(slot)
         if attempt is None or attempt.get_name() != request.target:
             attempt = self._start(request)
-            if place not in self._attempts:
-                self._attempts[place] = attempt
-                attempt.add_done_callback(lambda _: self._attempts.pop(place, None))
+            if slot not in self._attempts:
+                self._attempts[slot] = attempt
+                attempt.add_done_callback(lambda _: self._attempts.pop(slot, None))
         return attempt
 
-    def _start(self, request: Request) -> "asyncio.Task[bytes]":
+    def _start(self, request: CallRequest) -> "asyncio.Task[bytes]":
         task = asyncio.get_running_loop().create_task(
             self._answer(request), name=request.target, context=self._threads.context()
         )
@@ -160,16 +159,16 @@ class Calls:
     def _ended(self, task: "asyncio.Task[bytes]") -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waited has been told; if nobody did, it is not an error that it was not read
+            task.exception()  # marks it as read: without a pending reply, asyncio would log it as never retrieved
 
     async def finish(self) -> None:
-        """Return when no call is running."""
+        """Wait until no call is running."""
         while self._running:
             await asyncio.wait(self._running)
 
     # ── one attempt ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _answer(self, request: Request) -> bytes:
+    async def _answer(self, request: CallRequest) -> bytes:
         try:
             if request.action.is_async:
                 return await self._threads.handle_async(request.info, self._run_on_loop, request)
@@ -186,11 +185,11 @@ class Calls:
         except Exception as error:
             raise _failure(request, error) from error
 
-    async def _authorize(self, request: Request) -> None:
-        """Ask the rules that cannot be asked inside the action's own transaction."""
+    async def _authorize(self, request: CallRequest) -> None:
+        """Ask the rules that cannot run inside the action's transaction."""
         topic, caller, action = request.topic, request.caller, request.action
         declared = topic.declared
-        request.check_place()
+        request.check_revoked()
         join_here = request.rechecks and (action.is_async or declared.may_join is Mode.LOOP)
         if join_here and not await may_join(self._threads, topic, caller.identity):
             raise CallFailed.of(codes.FORBIDDEN, expelled=True)
@@ -198,8 +197,8 @@ class Calls:
         if call_here and not await may_call(self._threads, topic, caller, action.name):
             raise CallFailed.of(codes.FORBIDDEN)
 
-    def _run_in_thread(self, request: Request) -> bytes | Claim:
-        """In a worker thread: the answer, or what became of the attempt that has it."""
+    def _run_in_thread(self, request: CallRequest) -> bytes | Claim:
+        """Return the answer, or the claim of the attempt that has it. Runs in a worker thread."""
         try:
             return self._run_in_transaction(request)
         except Exception as error:
@@ -211,8 +210,8 @@ class Calls:
                 raise failure from error
             return claim
 
-    def _run_in_transaction(self, request: Request) -> bytes | Claim:
-        """The claim, the rules, the action, and the answer, all or nothing."""
+    def _run_in_transaction(self, request: CallRequest) -> bytes | Claim:
+        """Claim the key, ask the rules, run the action and store the answer, in one transaction."""
         topic, caller, action = request.topic, request.caller, request.action
         with transaction.atomic(using=self._log.alias):
             if request.key is not None:
@@ -221,7 +220,7 @@ class Calls:
                     return claim
                 if request.wait:
                     raise _too_fast(request.wait)
-            request.check_place()
+            request.check_revoked()
             allowed = may_call_now(topic, caller, action.name, recheck=request.rechecks)
             if not allowed:
                 raise CallFailed.of(codes.FORBIDDEN, expelled=allowed is None)
@@ -230,8 +229,8 @@ class Calls:
                 self._log.answer(caller.owner, request.key, Answer(payload=result))
         return result
 
-    def _answer_with(self, request: Request, failure: CallFailed) -> Claim | None:
-        """Keep an error as the answer; or return what another attempt has come to since this one rolled back."""
+    def _answer_with(self, request: CallRequest, failure: CallFailed) -> Claim | None:
+        """Store an error as the answer; or return the claim of another attempt that came after this one's rollback."""
         assert request.key is not None
         try:
             with transaction.atomic(using=self._log.alias):
@@ -240,10 +239,13 @@ class Calls:
                     return claim
                 self._log.answer(request.caller.owner, request.key, _failed(failure))
         except Exception:
-            logger.exception("%s: the error could not be kept as the answer", request.target)
+            logger.exception(
+                "%s: the error could not be stored as the answer; if the client sends the call again, it is carried out again",
+                request.target,
+            )
         return None
 
-    async def _run_on_loop(self, request: Request) -> bytes:
+    async def _run_on_loop(self, request: CallRequest) -> bytes:
         key, caller = request.key, request.caller
         await self._authorize(request)
         if key is not None:
@@ -251,37 +253,40 @@ class Calls:
             if earlier is not None:
                 return earlier
         try:
-            request.check_place()  # the claim may have waited for long
+            request.check_revoked()  # the claim may have waited for long
             value = await request.action.function(request.topic, caller, **request.arguments)
             answer = Answer(payload=request.action.encode_result(value))
         except Exception as error:
             failure = _failure(request, error)
             if key is not None and failure.payload.code in PASSING:
-                # The claim is committed, and nobody knows what the action had done by then. "Try again" would be
-                # answered by what is kept under the key, for ever.
+                # The claim is committed, and it is unknown what the action has done. "Try again" would only ever get the
+                # answer that is stored under the key.
                 failure = CallFailed.of(codes.OUTCOME_UNKNOWN)
             await self._keep(request, _failed(failure))
             raise failure from error
         await self._keep(request, answer)
         return answer.payload
 
-    async def _keep(self, request: Request, answer: Answer) -> None:
-        """Keep the answer. What was done is done: if this fails, who sends the call again is told ``outcome_unknown``."""
+    async def _keep(self, request: CallRequest, answer: Answer) -> None:
+        """Store the answer. The action has run: if this fails, the client gets ``outcome_unknown`` when it sends the call again."""
         if request.key is None:
             return
         try:
             await self._log_threads.run(self._log.answer, request.caller.owner, request.key, answer)
         except Exception:
-            logger.exception("%s: the answer could not be kept", request.target)
+            logger.exception(
+                "%s: the answer could not be stored; if the client sends the call again, it gets outcome_unknown",
+                request.target,
+            )
 
-    def _claim(self, request: Request) -> Claim:
+    def _claim(self, request: CallRequest) -> Claim:
         seconds = request.action.timeout or UNBOUNDED_CLAIM_SECONDS
         assert request.key is not None
         return self._log.claim(request.caller.owner, request.key, request.target, seconds=seconds)
 
-    def _claim_inside(self, request: Request) -> Claim:
-        """In the action's transaction. An attempt that has just committed elsewhere may be a conflict there: then nothing has
-        been done here, and the next look finds its answer."""
+    def _claim_inside(self, request: CallRequest) -> Claim:
+        """Claim the key inside the action's transaction. An attempt that has just committed in another process can be a
+        conflict here. Then this attempt has done nothing, and the next look finds the other's answer."""
         try:
             return self._claim(request)
         except DatabaseError as error:
@@ -290,8 +295,8 @@ class Calls:
             transaction.set_rollback(True, using=self._log.alias)
             return Claim(running=True)
 
-    async def _claim_or_wait(self, request: Request) -> bytes | None:
-        """Make the call ours (``None``), or wait for the answer that somebody else's attempt gets."""
+    async def _claim_or_wait(self, request: CallRequest) -> bytes | None:
+        """Claim the call and return ``None``, or wait for the answer of another attempt and return that."""
         for pause in _pauses():
             claim = await self._log_threads.run(self._claim, request)
             if claim.mine:
@@ -316,12 +321,12 @@ def _failed(failure: CallFailed) -> Answer:
 
 
 def _pauses() -> Iterator[float]:
-    """How long to wait before asking again for the answer of an attempt that runs in another process."""
+    """Yield the seconds to wait between two looks for the answer of an attempt in another process."""
     return chain(POLL_SECONDS, repeat(POLL_SECONDS[-1]))
 
 
 def _verdict(claim: Claim) -> bytes | None:
-    """The earlier answer to a call that somebody else claimed, or ``None`` while there is none."""
+    """Return the answer to a call that another attempt has claimed; ``None`` while it is running."""
     if claim.reused:
         raise CallFailed.of(codes.KEY_REUSED)
     if claim.lost:
@@ -333,8 +338,8 @@ def _verdict(claim: Claim) -> bytes | None:
     return claim.answer.payload
 
 
-def _failure(request: Request, error: Exception) -> CallFailed:
-    """What the client is told about an error in an action; everybody else reads the log."""
+def _failure(request: CallRequest, error: Exception) -> CallFailed:
+    """Return the failure that the client gets for an error in an action. Log the error for the developer."""
     match error:
         case CallFailed():
             return error
@@ -358,7 +363,7 @@ def _failure(request: Request, error: Exception) -> CallFailed:
         logger.info("%s: not found: %s", what, error)
         return CallFailed.of(codes.NOT_FOUND)
     report(logger, what, error)
-    if verdict is Verdict.UNAVAILABLE:  # the transaction rolled back, or it is not known: the key will tell
+    if verdict is Verdict.UNAVAILABLE:  # rolled back, or unknown: sending the same key again finds out
         return CallFailed.of(codes.UNAVAILABLE, retry_after=RETRY_SECONDS)
     if verdict is Verdict.DENIED:
         return CallFailed.of(codes.FORBIDDEN)

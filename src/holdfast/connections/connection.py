@@ -1,4 +1,4 @@
-"""One live connection: carries out what its session asks for."""
+"""One live connection: it carries out the effects of its session."""
 
 import asyncio
 import logging
@@ -16,18 +16,18 @@ from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
-from holdfast.protocol.frames import JoinedPayload, Reset
+from holdfast.protocol.frames import Reset
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
 from holdfast.topics.failures import Verdict, code_of, detail_of, report, verdict_of
 from holdfast.topics.owner import owner_of_client, owner_of_id
 from holdfast.topics.topic import Topic
 
-from .admission import may_join
 from .attending import attending
+from .authorization import may_join
 from .caller import Caller
-from .place import NOT_TRUSTED, Place
+from .joined_topic import NOT_TRUSTED, JoinedTopic
+from .manager import ConnectionManager
 from .request import CallFailed
-from .service import Service
 from .snapshot import snapshot_of
 from .transport import CLOSED, Transport
 
@@ -35,17 +35,17 @@ logger = logging.getLogger("holdfast.connections")
 
 
 class Connection:
-    """Drives one session. The transport that made it tells it what happens: :meth:`receive`, :meth:`socket_full`,
-    :meth:`paused`, :meth:`resumed`, :meth:`closed`. It is what the hub writes to (an :class:`~holdfast.streams.subscriber.Subscriber`) and what
-    the hub's wheel watches. It owns no task while nothing happens. For the event loop's thread only."""
+    """The driver of one session. The transport that made it reports events to it: :meth:`receive`, :meth:`socket_full`,
+    :meth:`paused`, :meth:`resumed`, :meth:`closed`. The hub writes to it (it is an :class:`~holdfast.streams.subscriber.Subscriber`), and the
+    hub's wheel checks it. It owns no task while it is idle. For the event loop's thread only."""
 
     __slots__ = (
         "_codec",
         "_hub",
+        "_joined",
         "_loop",
+        "_manager",
         "_paused_since",
-        "_places",
-        "_service",
         "_session",
         "_tasks",
         "_transport",
@@ -57,20 +57,20 @@ class Connection:
 
     def __init__(
         self,
-        service: Service,
+        manager: ConnectionManager,
         hub: Hub,
         transport: Transport,
         codec: Codec,
         identity: Identity = ANONYMOUS,
     ) -> None:
         self.identity = identity
-        self._service = service
+        self._manager = manager
         self._hub = hub
         self._loop = hub.loop
         self._transport = transport
         self._codec = codec
-        self._places: dict[str, Place] = {}
-        # An empty set weighs as much as all this connection's fields.
+        self._joined: dict[str, JoinedTopic] = {}
+        # None while there is no task: an empty set takes as much memory as all fields of this object.
         self._tasks: set[asyncio.Task[None]] | None = None
         self._paused_since: float | None = None
         self.ready, self.blocked = True, False
@@ -80,13 +80,17 @@ class Connection:
             id=secrets.token_hex(8),
             user=identity.user_id,
             codec=codec,
-            limits=service.policy.limits,
+            limits=manager.policy.limits,
             now=now,
             duplex=transport.duplex,
         )
-        service.connections.add(self)
-        service.revocation.registered(self, now)
+        manager.connections.add(self)
+        manager.revocation.registered(self, now)
         hub.wheel.watch(self, self._next_look(now))
+
+    @property
+    def id(self) -> str:
+        return self._session.id
 
     @property
     def client(self) -> str:
@@ -94,112 +98,110 @@ class Connection:
 
     @property
     def caller(self) -> Caller:
-        """Who this is to an action; made when it is asked for, since most connections never call one."""
+        """The caller that actions receive. Made on demand, since most connections never call an action."""
         session = self._session
         return Caller(identity=self.identity, client=session.client, connection_id=session.id)
 
-    # ── what the transport tells ─────────────────────────────────────────────────────────────────────────────────────
+    # ── reports of the transport ─────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, data: str | bytes) -> None:
-        """A message has arrived."""
+        """Handle a message of the client."""
         try:
             self._carry_out(self._session.receive(data, self._loop.time()))
         except Exception:
-            logger.exception("%r could not handle a message, and is closed", self)
+            logger.exception("%r: a message could not be handled; closing the connection", self)
             self.hang_up(codes.FAILED)
 
     def show_life(self) -> None:
-        """The client has answered a ping of the transport, or sent one."""
+        """Note that the client answered a ping of the transport, or sent one."""
         self._session.show_life(self._loop.time())
 
     def socket_full(self) -> None:
-        """The socket takes nothing more for now; the transport still does."""
+        """Note that the socket's buffer is full. The transport still accepts data."""
         self.blocked = True
         self._paused_since = self._loop.time()
 
     def paused(self) -> None:
-        """The transport cannot take more for now."""
+        """Write no more events: the transport's own buffer is full."""
         self.ready = False
         self._paused_since = self._loop.time()
 
     def resumed(self) -> None:
-        """The transport has passed on all that it was given."""
+        """Go on with all topics: the transport has written everything it was given."""
         self._paused_since = None
         self.blocked = False
         self.ready = self._session.phase is not Phase.CLOSED
-        for place in tuple(self._places.values()):
+        for joined in tuple(self._joined.values()):
             if not self.ready:
                 return
-            self._hub.resume(place.subscription)
+            self._hub.resume(joined.subscription)
 
     def overflowed(self) -> None:
-        """Even the answers of the session do not fit any more."""
-        self._stalled()
+        """Close the connection: the client does not read, or even the session's answers no longer fit the buffer."""
+        self._hub.counters.stalled += self._session.phase is not Phase.CLOSED
+        self.hang_up(codes.STALLED)
 
     @property
     def busy(self) -> bool:
-        """Are calls of this connection's under way?"""
+        """Whether calls of this connection are running."""
         return self._session.calls > 0
 
     def shut_down(self, after: float | None = None) -> None:
-        """The server is stopping. The client may come back ``after`` so many seconds; without them it gets a turn of its
-        own among all of this process."""
-        self.hang_up(codes.DRAINING, self._service.turn(self._loop.time()) if after is None else after)
+        """Close the connection because the server stops. The client may reconnect ``after`` so many seconds. Without
+        ``after``, the client gets a slot of its own among all connections of this process."""
+        self.hang_up(codes.DRAINING, self._manager.turn(self._loop.time()) if after is None else after)
 
     def closed(self) -> None:
-        """The connection is gone. Calls that run go on; joins do not."""
+        """Clean up after the transport has closed. Running calls go on; pending joins are cancelled."""
         self._session.closed()
         self.ready = False
         for task in tuple(self._tasks or ()):
             task.cancel()
         self._leave_all()
-        self._service.connections.discard(self)
-        # The wheel keeps this object until its next look, half a minute or longer. The transport must not stay that long:
-        # a server's protocol weighs up to 120 KB, with its buffers for compression.
+        self._manager.connections.discard(self)
+        # The wheel holds this object until its next check, in half a minute or later. The transport must be freed before: with
+        # its compression buffers, a server's protocol object takes up to 120 KB.
         self._transport, self.write = CLOSED, CLOSED.send_events
 
     def _leave_all(self) -> None:
-        for place in self._places.values():
-            self._hub.leave(place.subscription)
-        self._places.clear()
+        for joined in self._joined.values():
+            self._hub.leave(joined.subscription)
+        self._joined.clear()
 
-    # ── what the hub asks ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── requests of the hub ────────────────────────────────────────────────────────────────────────────────────────────
 
     def write_reset(self, reset: Reset) -> None:
         self._transport.send(self._codec.encode(reset))
 
     def fail(self) -> None:
-        # Not in the middle of a fan-out, which the hang-up would take part in.
+        # Later, because this is called in the middle of a fan-out, and a hang-up writes to the same connection.
         self._loop.call_soon(self.hang_up, codes.FAILED)
 
     def stall(self) -> None:
         self._loop.call_soon(self.hang_up, codes.STALLED)
 
-    def _stalled(self) -> None:
-        self._hub.counters.stalled += self._session.phase is not Phase.CLOSED
-        self.hang_up(codes.STALLED)
-
     def check(self, now: float) -> float | None:
-        """The wheel's look: has the client been silent, or not reading, for too long?"""
-        if self not in self._service.connections:
+        """Close the connection if the client has been silent, or has not read, for too long. Called by the hub's wheel; returns
+        the time of the next check, or ``None`` to end the checks."""
+        if self not in self._manager.connections:
             return None
         paused = self._paused_since
-        if paused is not None and now >= paused + self._service.policy.stall_seconds:
-            self._stalled()
+        if paused is not None and now >= paused + self._manager.policy.stall_seconds:
+            self.overflowed()
         else:
             self._carry_out(self._session.check(now))
         return None if self._session.phase is Phase.CLOSED else self._next_look(now)
 
     def _next_look(self, now: float) -> float:
-        """Often enough that a pause which begins at any time is seen before it has lasted too long."""
+        """Return the time of the next check: early enough to notice a pause, whenever it begins, before it lasts too long."""
         paused = now if self._paused_since is None else self._paused_since
-        return min(self._session.next_check(now), paused + self._service.policy.stall_seconds)
+        return min(self._session.next_check(now), paused + self._manager.policy.stall_seconds)
 
     def hang_up(self, code: Code, after: float | None = None, reason: str | None = None) -> None:
-        """End the connection from this side."""
+        """Close the connection from the server's side."""
         self._carry_out(self._session.hang_up(code, after, reason))
 
-    # ── what is revoked ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── revocation ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def user_id(self) -> str | None:
@@ -208,31 +210,26 @@ class Connection:
 
     @property
     def owner(self) -> str:
-        """As :attr:`Caller.owner`, without a look at the user."""
+        """The same as :attr:`Caller.owner`, without reading the user object."""
         user = self._session.user
         if user is None:
             return owner_of_client(self._session.client)
         return owner_of_id(user)
 
-    def places(self) -> Collection[Place]:
-        """The topics that this connection has joined, as they are now."""
-        return tuple(self._places.values())
+    def joined_topics(self) -> Collection[JoinedTopic]:
+        """Return the topics that this connection has joined now."""
+        return tuple(self._joined.values())
 
-    def is_at(self, place: Place) -> bool:
-        """Is it still there since it joined?"""
-        return self._places.get(place.topic.name) is place
+    def still_joined(self, joined: JoinedTopic) -> bool:
+        """Whether this very membership still exists. It does not after a leave, even if the client has joined again."""
+        return self._joined.get(joined.topic.name) is joined
 
     def evict(self, topic: str, code: Code, reason: str | None = None) -> None:
-        """End the subscription to a topic, if there is one; calls of it that still wait are refused."""
-        place = self._places.get(topic)
-        if place is not None:
-            place.revoked = code if code.retry else codes.FORBIDDEN
+        """End the subscription to a topic, if there is one. Calls that still wait in it are refused."""
+        joined = self._joined.get(topic)
+        if joined is not None:
+            joined.revoked = code if code.retry else codes.FORBIDDEN
             self._carry_out(self._session.expelled(topic, code, reason))
-
-    def _revoke_all(self) -> None:
-        """Whoever may not come back has lost the right to calls that still wait, too."""
-        for place in self._places.values():
-            place.revoked = codes.FORBIDDEN
 
     def renew(self, identity: Identity) -> None:
         """Replace the identity by what it is now; the user stays the same one."""
@@ -253,20 +250,21 @@ class Connection:
                 case Admit():
                     self._spawn(self._admit(effect))
                 case Release():
-                    place = self._places.pop(effect.topic, None)
-                    if place is not None:
-                        self._hub.leave(place.subscription)
+                    joined = self._joined.pop(effect.topic, None)
+                    if joined is not None:
+                        self._hub.leave(joined.subscription)
                 case Authenticate():
                     self._spawn(self._authenticate(effect))
                 case Hangup():
                     self.ready = False
-                    if not effect.code.retry:
-                        self._revoke_all()
+                    if not effect.code.retry:  # a client that may not come back loses its waiting calls, too
+                        for joined in self._joined.values():
+                            joined.revoked = codes.FORBIDDEN
                     self._leave_all()
                     self._transport.close(effect.code.close or 1000, effect.code.message)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work, context=self._service.runtime.threads.context())
+        task = self._loop.create_task(work, context=self._manager.runtime.threads.context())
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
@@ -280,7 +278,7 @@ class Connection:
 
     async def _authenticate(self, effect: Authenticate) -> None:
         try:
-            identity = await self._service.authenticate(self.identity.with_token(effect.token))
+            identity = await self._manager.authenticate(self.identity.with_token(effect.token))
             found = None if identity is None else identity.user_id
         except Exception as error:  # noqa: BLE001 - reported there
             report(logger, "a token could not be authenticated", error)
@@ -292,21 +290,24 @@ class Connection:
             return
         if effect.ref is None or found == self._session.user:
             self.identity = identity
-        self._carry_out(self._session.authenticated(found, effect.ref))
+        self._manager.connections.unindex(self)
+        effects = self._session.authenticated(found, effect.ref)
+        self._manager.connections.index(self)
+        self._carry_out(effects)
 
     async def _admit(self, effect: Admit) -> None:
-        """Decide on a join. Unknown topics and forbidden ones look the same from outside."""
+        """Decide on a join. A client cannot tell an unknown topic from a forbidden one."""
         session, asked = self._session, effect.topic
         effects: list[Effect] = []
-        revocation, named = self._service.revocation, False
+        revocation, named = self._manager.revocation, False
         try:
-            topic = self._service.registry.resolve(asked, session.user)
+            topic = self._manager.registry.resolve(asked, session.user)
             while True:
                 await revocation.settled(self)
                 begun = revocation.recent.newest
-                threads = self._service.runtime.threads
+                threads = self._manager.runtime.threads
                 if topic is None or not await may_join(threads, topic, self.identity):
-                    self._service.explanations.refused(asked, topic, self.identity.user, self._loop.time())
+                    self._manager.explanations.refused(asked, topic, self.identity.user, self._loop.time())
                     effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
                     break
                 if not named and not session.admitted(asked, topic.name):
@@ -316,7 +317,7 @@ class Connection:
                 if await self._join(effect, topic, begun):
                     return
         except Exception as error:  # noqa: BLE001 - reported there
-            # The rule has said yes: a no from a snapshot or from presence data may be a mistake.
+            # may_join has admitted the client, so a refusal by snapshot or presence_meta may be a mistake: log a warning.
             report(logger, f"a join of {asked!r} failed", error, no=logging.WARNING)
             code = code_of(error)
             wait = RETRY_SECONDS if code.retry else None
@@ -324,69 +325,67 @@ class Connection:
         self._carry_out(effects)
 
     async def _join(self, effect: Admit, topic: Topic, begun: int) -> bool:
-        """Subscribe; ``False``: the rule has to be asked again, as something has been ordered since ``begun``."""
-        checked, recent = self._loop.time(), self._service.revocation.recent
-        slow, overtaken = topic.declared.slow, False
-        if slow.conflates:
+        """Answer the join and subscribe. Return ``False`` if a revocation came after number ``begun``: the caller must ask
+        the rule again."""
+        session, declared, checked = self._session, topic.declared, self._loop.time()
+        if declared.slow.conflates:
             self._transport.report_blocking()
 
-        def announce(payload: JoinedPayload) -> bool:
-            nonlocal overtaken
-            overtaken = recent.concern(self.owner, topic.name, topic.declared.route.text, begun)
-            if overtaken:
-                return False
-            if settings.DEBUG:
-                payload = msgspec.structs.replace(payload, events=tuple(topic.declared.events))
-            self._carry_out(self._session.joined(effect.ref, effect.topic, topic.name, payload))
-            return self._session.has_joined(effect.topic)
-
-        subscription = await self._hub.join(
+        pending = await self._hub.begin_join(
             topic.name,
-            self,
-            announce,
-            durable=topic.declared.durable,
-            slow=slow,
+            durable=declared.durable,
+            slow=declared.slow,
             since=effect.since,
-            snapshot=snapshot_of(self._service.runtime, topic, self.identity.host),
-            attending=await attending(self._service.runtime.threads, topic, self.caller),
+            snapshot=snapshot_of(self._manager.runtime, topic, self.identity.host),
+            attending=await attending(self._manager.runtime.threads, topic, self.caller),
         )
-        if subscription is not None:
-            self._places[topic.name] = Place(topic, subscription, checked)
-        return not overtaken
+        with pending:  # no await from here on: the answer holds for this turn of the loop
+            recent = self._manager.revocation.recent
+            if recent.concern(self.owner, topic.name, declared.route.text, begun):
+                return False
+            payload = pending.payload
+            if settings.DEBUG:
+                payload = msgspec.structs.replace(payload, events=tuple(declared.events))
+            self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
+            if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
+                self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
+        return True
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _perform(self, effect: Perform) -> None:
-        place, now = self._places[self._session.canonical(effect.topic)], self._loop.time()
+        joined, now = self._joined[self._session.canonical(effect.topic)], self._loop.time()
         try:
             arguments = self._codec.payload(effect.payload)
-            request = self._service.calls.request(
-                place.topic,
+            request = self._manager.calls.request(
+                joined.topic,
                 self.caller,
                 effect.name,
                 effect.key,
                 arguments,
                 now=now,
-                recheck=now - place.checked >= self._service.policy.recheck_seconds,
-                place=place,
+                recheck=now - joined.checked >= self._manager.policy.recheck_seconds,
+                joined=joined,
             )
         except (BadMessage, CallFailed) as error:
             bad = CallFailed.of(error.code, detail=error.detail) if isinstance(error, BadMessage) else error
-            self._carry_out(self._session.failed(effect.ref, place.topic.name, bad.payload))
+            self._carry_out(self._session.failed(effect.ref, joined.topic.name, bad.payload))
             return
-        self._service.calls.perform(request, partial(self._answered, effect.ref, place, request.recheck, now))
+        self._manager.calls.perform(
+            request, partial(self._answered, effect.ref, joined, request.recheck, now)
+        )
 
     def _answered(
-        self, ref: int | None, place: Place, rechecked: bool, now: float, outcome: bytes | CallFailed
+        self, ref: int | None, joined: JoinedTopic, rechecked: bool, now: float, outcome: bytes | CallFailed
     ) -> None:
-        session, topic = self._session, place.topic.name
+        session, topic = self._session, joined.topic.name
         if isinstance(outcome, CallFailed):
             self._carry_out(session.failed(ref, topic, outcome.payload))
-            if outcome.expelled and self.is_at(place):
+            if outcome.expelled and self.still_joined(joined):
                 self.evict(topic, codes.FORBIDDEN)
             return
-        if rechecked and place.checked != NOT_TRUSTED:  # else something was ordered since it was asked
-            place.checked = now
+        if rechecked and joined.checked != NOT_TRUSTED:  # else a revocation came since the rule was asked
+            joined.checked = now
         self._carry_out(session.performed(ref, outcome))
 
     def __repr__(self) -> str:

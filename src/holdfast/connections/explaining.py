@@ -1,4 +1,4 @@
-"""The true reasons of refused joins, in the log of a server under ``DEBUG``. A client is told ``forbidden`` whatever it was."""
+"""Reasons of refused joins, logged under ``DEBUG``. The client gets ``forbidden``, whatever the reason was."""
 
 import logging
 from typing import Any
@@ -13,11 +13,11 @@ logger = logging.getLogger("holdfast.connections")
 
 LOGGED_AT_ONCE = 50
 LOGGED_PER_SECOND = 2.0
-"""A page can join in a loop. More refusals than this are not explained."""
+"""Limits of the log lines, because a page can join in a loop. Further refusals are not explained."""
 
 
 class Explanations:
-    """Explains the refused joins of one process."""
+    """Logs the reasons of one process's refused joins."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry

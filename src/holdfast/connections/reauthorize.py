@@ -1,15 +1,15 @@
-"""Asking again: is a connection still the user's whose it was, and may that user be where it is?
+"""Re-checks each connection's user and topic permissions.
 
-At once when something was ordered, and on a schedule for everybody. Many are asked about together: users and sessions are
-read for a whole chunk of connections, each pair of a topic and a user is asked about once, and rules that are a ``def``
-run for many pairs in one visit to a worker thread.
+A revocation starts a re-check at once; all connections are re-checked on a schedule. Many connections are checked together:
+users and sessions are read for a whole chunk of connections, a rule is asked once for each pair of a topic and a user, and
+rules that are a ``def`` run for many pairs in one visit to a worker thread.
 """
 
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.auth.base import Authenticator, Identity
 from holdfast.hub.hub import Hub
@@ -18,94 +18,97 @@ from holdfast.protocol.codes import Code
 from holdfast.threads.threads import Threads
 from holdfast.topics.failures import code_of, report
 
-from .admission import Pair, may_all_join
-from .place import NOT_TRUSTED, Place
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from .authorization import Pair, may_all_join
+from .joined_topic import NOT_TRUSTED, JoinedTopic
+from .registry import ConnectionRegistry, RegisteredConnection
 
 logger = logging.getLogger("holdfast.connections")
 
 CHUNK = 200
-"""Connections that are asked about together."""
+"""Connections that are checked together."""
 
 AT_ONCE = 4
-"""Chunks that may be under way at the same time, so that a rule that hangs does not keep all others waiting."""
+"""Chunks that may run at the same time, so that a rule that hangs does not delay all others."""
 
 IDENTIFY_SECONDS = 10.0
 PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)
-"""In seconds, between attempts after an order. When none is left, what could not be answered counts as a no."""
+"""Seconds between attempts after a revocation. A check that has no answer after the last attempt counts as a no."""
 
 ROUNDS = 3
-"""Rounds of the schedule in a row after which what could not be answered counts as a no."""
+"""Rounds of the schedule. A check that has no answer in so many rounds in a row counts as a no."""
 
 
-class Question:
-    """What is to be asked about one connection: first about its user (while ``whole``), since rules are asked about the
-    user as he is now and not as he was read long ago; then about which places, ``None``: all. With each place stands the code
-    that its client gets if there will be no answer."""
+class Check:
+    """A pending re-check of one connection. Its user is checked first (while ``whole`` is true), because rules must see the
+    user as they are now. Then come the rules of ``topics``; ``None`` stands for all joined topics. Each topic is kept with
+    the code that the client gets if its rule does not answer."""
 
-    __slots__ = ("connection", "places", "settled", "whole")
+    __slots__ = ("connection", "settled", "topics", "whole")
 
     def __init__(
         self,
-        connection: "Connection",
-        places: Iterable[Place] | None,
+        connection: RegisteredConnection,
+        topics: Iterable[JoinedTopic] | None,
         settled: "asyncio.Future[None] | None" = None,
     ) -> None:
         self.connection = connection
         self.whole = True
-        self.places: dict[Place, Code] | None = (
-            None if places is None else dict.fromkeys(places, codes.INTERNAL)
+        self.topics: dict[JoinedTopic, Code] | None = (
+            None if topics is None else dict.fromkeys(topics, codes.INTERNAL)
         )
         self.settled = settled
 
     def settle(self) -> None:
-        """Whose connection it is has been answered."""
+        """Note that the user has been checked."""
         self.whole = False
         if self.settled is not None and not self.settled.done():
             self.settled.set_result(None)
 
-    def standing(self) -> list[Place]:
-        """The places that there still are to ask about."""
+    def standing(self) -> list[JoinedTopic]:
+        """Return the topics to check that the connection has not left."""
         connection = self.connection
-        if self.places is None:
-            return list(connection.places())
-        return [place for place in self.places if connection.is_at(place)]
+        if self.topics is None:
+            return list(connection.joined_topics())
+        return [joined for joined in self.topics if connection.still_joined(joined)]
 
 
 class Reauthorization:
-    """Asks about the connections of one service. For the event loop."""
+    """Re-checks the connections of one process. For the event loop."""
 
     def __init__(
-        self, connections: "set[Connection]", threads: Threads, authenticator: Authenticator, *, period: float
+        self,
+        connections: ConnectionRegistry,
+        threads: Threads,
+        authenticator: Authenticator,
+        *,
+        period: float,
     ) -> None:
         self._connections = connections
         self._threads = threads
         self._authenticator = authenticator
         self._period = period
         self._hub: Hub | None = None
-        self._due: dict[Connection, Question] = {}
-        self._open: dict[Connection, asyncio.Future[None]] = {}  # the newest question about a user
-        self._patrols: set[asyncio.Task[None]] = set()
+        self._due: dict[RegisteredConnection, Check] = {}
+        self._open: dict[RegisteredConnection, asyncio.Future[None]] = {}  # the newest check about a user
+        self._sweeps: set[asyncio.Task[None]] = set()
         self._workers: set[asyncio.Task[None]] = set()
 
     def start(self, hub: Hub) -> None:
         self._hub = hub
-        # What an event loop has left that ended without a word.
+        # Left over from an event loop that ended without calling stop().
         self._due.clear()
         self._open.clear()
-        self._patrols.clear()
+        self._sweeps.clear()
         self._workers.clear()
         if self._period:
-            self._spawn(self._patrol(hub), self._patrols)
+            self._spawn(self._sweep(hub), self._sweeps)
 
     def stop(self) -> None:
         self._hub = None
         self._due.clear()
         for settled in tuple(self._open.values()):
             settled.cancel()
-        for task in (*self._patrols, *self._workers):
+        for task in (*self._sweeps, *self._workers):
             task.cancel()
 
     def _spawn(self, work: Coroutine[Any, Any, None], kind: "set[asyncio.Task[None]]") -> None:
@@ -116,41 +119,41 @@ class Reauthorization:
 
     # ── at once ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def doubt(self, connection: "Connection") -> None:
-        """Ask about the connection's user, and then about every topic that it has joined."""
-        self._question(connection).places = None
-        for place in connection.places():
-            place.doubt()
+    def doubt(self, connection: RegisteredConnection) -> None:
+        """Re-check the connection's user, and then all topics that it has joined."""
+        self._check(connection).topics = None
+        for joined in connection.joined_topics():
+            joined.doubt()
 
-    def doubt_user(self, connection: "Connection") -> None:
-        """Ask about the connection's user."""
-        self._question(connection)
+    def doubt_user(self, connection: RegisteredConnection) -> None:
+        """Re-check the connection's user."""
+        self._check(connection)
 
-    def doubt_place(self, connection: "Connection", place: Place) -> None:
-        """Ask about the connection's user, and then one topic's rule."""
-        place.doubt()
-        question = self._question(connection)
-        if question.places is not None:
-            question.places[place] = codes.INTERNAL
+    def doubt_topic(self, connection: RegisteredConnection, joined: JoinedTopic) -> None:
+        """Re-check the connection's user, and then one topic."""
+        joined.doubt()
+        check = self._check(connection)
+        if check.topics is not None:
+            check.topics[joined] = codes.INTERNAL
 
-    async def settled(self, connection: "Connection") -> None:
-        """Return when no question about the connection's user is open: until then nothing new is decided on the strength
-        of what he was before."""
+    async def settled(self, connection: RegisteredConnection) -> None:
+        """Return when no check of the connection's user is open. Nothing new may be decided before, because the user object
+        may be out of date."""
         while (settled := self._open.get(connection)) is not None and not settled.done():
             await asyncio.shield(settled)
 
-    def _question(self, connection: "Connection") -> Question:
+    def _check(self, connection: RegisteredConnection) -> Check:
         assert self._hub is not None
-        question = self._due.get(connection)
-        if question is None:
+        check = self._due.get(connection)
+        if check is None:
             if not self._due:
                 self._hub.loop.call_soon(self._begin)
             settled = self._open[connection] = self._hub.loop.create_future()
             settled.add_done_callback(partial(self._closed, connection))
-            question = self._due[connection] = Question(connection, (), settled)
-        return question
+            check = self._due[connection] = Check(connection, (), settled)
+        return check
 
-    def _closed(self, connection: "Connection", settled: "asyncio.Future[None]") -> None:
+    def _closed(self, connection: RegisteredConnection, settled: "asyncio.Future[None]") -> None:
         if self._open.get(connection) is settled:
             del self._open[connection]
 
@@ -160,125 +163,128 @@ class Reauthorization:
 
     async def _work(self) -> None:
         while self._due:
-            questions = [self._due.pop(connection) for connection in list(self._due)[:CHUNK]]
-            self._begin()  # who is left over does not wait for these
+            checks = [self._due.pop(connection) for connection in list(self._due)[:CHUNK]]
+            self._begin()  # the connections left over do not wait for these
             try:
-                await self._ask_until_answered(questions)
+                await self._ask_until_answered(checks)
             except Exception:
-                logger.exception("some connections could not be asked about")
-                for question in questions:
-                    self._give_up(question)
+                logger.exception("%d connections could not be re-checked; this counts as a no", len(checks))
+                for check in checks:
+                    self._give_up(check)
 
-    async def _ask_until_answered(self, questions: list[Question]) -> None:
+    async def _ask_until_answered(self, checks: list[Check]) -> None:
         for pause in PAUSES:
-            questions = await self.ask(questions)
-            if not questions:
+            checks = await self.ask(checks)
+            if not checks:
                 return
             await asyncio.sleep(pause)
-        for question in await self.ask(questions):
-            self._give_up(question)
+        for check in await self.ask(checks):
+            self._give_up(check)
 
-    def _give_up(self, question: Question) -> None:
-        """There is no answer. The client may come back and be answered anew; here it is out."""
-        connection = question.connection
+    def _give_up(self, check: Check) -> None:
+        """Treat a check without an answer as a no. The client may reconnect, which starts a new check."""
+        connection = check.connection
         if connection not in self._connections:
-            question.settle()
+            check.settle()
             return
-        if question.whole:
-            logger.error("%r: there is no answer whether it may stay; it may not", connection)
+        if check.whole:
+            logger.error("%r: its user could not be re-checked; closing the connection", connection)
             connection.hang_up(codes.FAILED)
-            question.settle()
-        for place in question.standing():
-            self._give_up_place(question, place)
+            check.settle()
+        for joined in check.standing():
+            self._give_up_topic(check, joined)
 
-    def _give_up_place(self, question: Question, place: Place) -> None:
-        """The rule did not answer: the client is out, and comes back if it was the rule's database that did not."""
+    def _give_up_topic(self, check: Check, joined: JoinedTopic) -> None:
+        """Evict the client from a topic whose rule did not answer. If the rule's database was unavailable, the client joins
+        again by itself."""
         logger.error(
-            "%r: there is no answer whether it may stay in %r; it may not", question.connection, place.topic
+            "%r: the permission for %r could not be re-checked; evicting it", check.connection, joined.topic
         )
-        code = (question.places or {}).get(place, codes.INTERNAL)
-        question.connection.evict(place.topic.name, code)
+        code = (check.topics or {}).get(joined, codes.INTERNAL)
+        check.connection.evict(joined.topic.name, code)
 
     # ── on a schedule ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _patrol(self, hub: Hub) -> None:
-        """Ask about everybody once in a period, a chunk at a time. What cannot be answered now is asked the next time, in
-        :data:`ROUNDS` rounds at most."""
-        missed: dict[Connection | Place, int] = {}
+    async def _sweep(self, hub: Hub) -> None:
+        """Re-check all connections once in a period, chunk by chunk. A check without an answer is repeated in the next round,
+        for :data:`ROUNDS` rounds at most."""
+        missed: dict[RegisteredConnection | JoinedTopic, int] = {}
         while True:
             begun = hub.loop.time()
             before, missed = missed, {}
-            # One user's connections stand together, so that one answer serves them all.
-            everybody = sorted(self._connections, key=lambda connection: connection.owner)
-            chunks = [everybody[at : at + CHUNK] for at in range(0, len(everybody), CHUNK)]
+            # Sorted by user, so that one answer serves all connections of a user.
+            everyone = sorted(self._connections, key=lambda connection: connection.owner)
+            chunks = [everyone[at : at + CHUNK] for at in range(0, len(everyone), CHUNK)]
             for number, chunk in enumerate(chunks):
                 await asyncio.sleep(begun + self._period * number / len(chunks) - hub.loop.time())
                 try:
-                    questions = [self._routine(connection, hub.loop.time()) for connection in chunk]
-                    for question in await self.ask(questions):
-                        self._miss(question, before, missed)
+                    checks = [self._routine(connection, hub.loop.time()) for connection in chunk]
+                    for check in await self.ask(checks):
+                        self._miss(check, before, missed)
                 except Exception:
-                    logger.exception("some connections could not be asked about; they will be, the next time")
+                    logger.exception(
+                        "%d connections could not be re-checked; the next round checks them again", len(chunk)
+                    )
             await asyncio.sleep(max(begun + self._period - hub.loop.time(), 1.0))
 
     def _miss(
         self,
-        question: Question,
-        before: "dict[Connection | Place, int]",
-        missed: "dict[Connection | Place, int]",
+        check: Check,
+        before: dict[RegisteredConnection | JoinedTopic, int],
+        missed: dict[RegisteredConnection | JoinedTopic, int],
     ) -> None:
-        """A round did not answer a question: count that, and give up after the last of :data:`ROUNDS` in a row."""
-        for subject in (question.connection,) if question.whole else tuple(question.standing()):
+        """Count a round without an answer to a check. Give up after :data:`ROUNDS` in a row."""
+        for subject in (check.connection,) if check.whole else tuple(check.standing()):
             rounds = before.get(subject, 0) + 1
             if rounds < ROUNDS:
                 missed[subject] = rounds
-            elif isinstance(subject, Place):
-                self._give_up_place(question, subject)
+            elif isinstance(subject, JoinedTopic):
+                self._give_up_topic(check, subject)
             else:
-                self._give_up(question)
+                self._give_up(check)
 
-    def _routine(self, connection: "Connection", now: float) -> Question:
-        """The scheduled question: about the user, and about what was not asked about lately anyway."""
-        stale = [place for place in connection.places() if now - place.checked >= self._period / 2]
-        return Question(connection, stale)
+    def _routine(self, connection: RegisteredConnection, now: float) -> Check:
+        """Return the scheduled check: the user, and the topics that were not checked in the last half period."""
+        stale = [joined for joined in connection.joined_topics() if now - joined.checked >= self._period / 2]
+        return Check(connection, stale)
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def ask(self, questions: Iterable[Question]) -> list[Question]:
-        """Ask, and act upon the answers. Return what could not be answered."""
-        questions = [question for question in questions if self._is_there(question)]
-        unknown = await self._ask_about_users([question for question in questions if question.whole])
-        return unknown + await self._ask_rules([question for question in questions if not question.whole])
+    async def ask(self, checks: Iterable[Check]) -> list[Check]:
+        """Run checks and apply the answers. Return the checks that got no answer."""
+        checks = [check for check in checks if self._is_there(check)]
+        unknown = await self._ask_about_users([check for check in checks if check.whole])
+        return unknown + await self._ask_rules([check for check in checks if not check.whole])
 
-    def _is_there(self, question: Question) -> bool:
-        if question.connection in self._connections:
+    def _is_there(self, check: Check) -> bool:
+        if check.connection in self._connections:
             return True
-        question.settle()
+        check.settle()
         return False
 
-    async def _ask_about_users(self, questions: Sequence[Question]) -> list[Question]:
-        """Revalidate the identities of these connections, except anonymous ones. Return what could not be answered."""
-        asked = {q: q.connection.identity for q in questions if q.connection.user_id is not None}
+    async def _ask_about_users(self, checks: Sequence[Check]) -> list[Check]:
+        """Revalidate the identities of these connections, except anonymous ones. Return the checks that got no answer."""
+        asked = {check: check.connection.identity for check in checks if check.connection.user_id is not None}
         answers = dict(zip(asked, await self._revalidated(list(asked.values())), strict=True))
         unknown = []
-        for question in questions:
-            connection = question.connection
+        for check in checks:
+            connection = check.connection
             if connection.user_id is None:
-                question.settle()
+                check.settle()
                 continue
-            now = answers.get(question)
+            now = answers.get(check)
             if isinstance(now, Exception):
-                logger.warning("%r: could not find out whose it is now: %r", connection, now)
-                unknown.append(question)
+                logger.warning("%r: its user could not be re-checked; trying again: %r", connection, now)
+                unknown.append(check)
                 continue
-            if connection.identity is not asked.get(question):
-                unknown.append(question)  # a token has changed it since it was asked about: ask once more
+            if connection.identity is not asked.get(check):
+                unknown.append(check)  # a token has changed it since it was asked about: ask once more
                 continue
             if now is None:
                 connection.hang_up(codes.UNAUTHENTICATED)
             else:
                 connection.renew(now)
-            question.settle()
+            check.settle()
         return unknown
 
     async def _revalidated(self, identities: Sequence[Identity]) -> Sequence[Identity | Exception | None]:
@@ -287,40 +293,41 @@ class Reauthorization:
         try:
             async with asyncio.timeout(IDENTIFY_SECONDS):
                 return await self._authenticator.revalidate(identities)
-        except Exception as error:  # noqa: BLE001 - it is the answer, for all of them
+        except Exception as error:  # noqa: BLE001 - it is the answer to all of them
             return [error] * len(identities)
 
-    async def _ask_rules(self, questions: Sequence[Question]) -> list[Question]:
-        """Ask each rule once about each user, and once about all who are anonymous."""
+    async def _ask_rules(self, checks: Sequence[Check]) -> list[Check]:
+        """Ask each rule once for each user, and once for all anonymous connections."""
         assert self._hub is not None
         asked = self._hub.loop.time()
         pairs: dict[tuple[object, ...], Pair] = {}
-        places: dict[tuple[object, ...], list[tuple[Question, Place, int]]] = {}
-        for question in questions:
-            connection = question.connection
-            for place in question.standing():
-                pair = Pair(place.topic, connection.identity)
+        topics: dict[tuple[object, ...], list[tuple[Check, JoinedTopic, int]]] = {}
+        for check in checks:
+            for joined in check.standing():
+                pair = Pair(joined.topic, check.connection.identity)
                 key = pair.key
                 pairs.setdefault(key, pair)
-                places.setdefault(key, []).append((question, place, place.doubts))
-        unanswered: dict[Question, dict[Place, Code]] = {}
+                topics.setdefault(key, []).append((check, joined, joined.doubts))
+        unanswered: dict[Check, dict[JoinedTopic, Code]] = {}
         answers = await may_all_join(self._threads, list(pairs.values()))
         for (key, pair), answer in zip(pairs.items(), answers, strict=True):
             if isinstance(answer, Exception):
                 report(logger, f"{pair.topic!r}.may_join failed for {pair.identity.user!r}", answer)
-            for question, place, doubts in places[key]:
+            for check, joined, doubts in topics[key]:
                 if isinstance(answer, Exception):
-                    unanswered.setdefault(question, {})[place] = code_of(answer)
-                elif question.connection.is_at(place):
-                    # What was ordered since it was asked makes a yes worth nothing.
-                    as_of = asked if place.doubts == doubts else NOT_TRUSTED
-                    self._judge(question.connection, place, answer, as_of)
-        for question, left in unanswered.items():
-            question.places = left
+                    unanswered.setdefault(check, {})[joined] = code_of(answer)
+                elif check.connection.still_joined(joined):
+                    # A revocation since the rule was asked makes a yes worthless.
+                    as_of = asked if joined.doubts == doubts else NOT_TRUSTED
+                    self._apply(check.connection, joined, answer, as_of)
+        for check, left in unanswered.items():
+            check.topics = left
         return list(unanswered)
 
-    def _judge(self, connection: "Connection", place: Place, admitted: bool, asked: float) -> None:
+    def _apply(
+        self, connection: RegisteredConnection, joined: JoinedTopic, admitted: bool, asked: float
+    ) -> None:
         if admitted:
-            place.checked = max(place.checked, asked)
+            joined.checked = max(joined.checked, asked)
         else:
-            connection.evict(place.topic.name, codes.FORBIDDEN)
+            connection.evict(joined.topic.name, codes.FORBIDDEN)

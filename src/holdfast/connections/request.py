@@ -1,4 +1,4 @@
-"""One call on its way, and how it fails."""
+"""A call of an action, and its failure."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from holdfast.topics.action import Action
 from holdfast.topics.topic import Topic
 
 from .caller import Caller
-from .place import NOT_TRUSTED, Place
+from .joined_topic import NOT_TRUSTED, JoinedTopic
 
 
 class CallFailed(Exception):
-    """A call that is answered with an error. ``expelled``: the caller has no right to the topic any more."""
+    """A call is answered with an error. ``expelled``: the caller has lost the right to the topic."""
 
     def __init__(self, payload: ErrorPayload, *, expelled: bool = False) -> None:
         super().__init__(payload.code)
@@ -37,10 +37,10 @@ class CallFailed(Exception):
         return cls(payload, expelled=expelled)
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One call of one action. ``recheck``: is it time to ask ``may_join`` again? ``wait``: for how many seconds the
-    caller has to wait before this is within the rate; a call that was carried out before is answered all the same.
-    ``place``: where the caller was when the call came."""
+class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of one action. ``recheck``: whether ``may_join`` is due to be asked again. ``wait``: seconds until the call is
+    within the rate; a call that was carried out before is answered in any case. ``joined``: the caller's membership when
+    the call came."""
 
     topic: Topic
     caller: Caller
@@ -49,7 +49,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     recheck: bool
     wait: float = 0.0
-    place: Place | None = None
+    joined: JoinedTopic | None = None
 
     @property
     def info(self) -> HandlerInfo:
@@ -58,13 +58,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rechecks(self) -> bool:
-        """Is ``may_join`` to be asked, as it stands now?"""
-        return self.recheck or (self.place is not None and self.place.checked == NOT_TRUSTED)
+        """Whether ``may_join`` must be asked now."""
+        return self.recheck or (self.joined is not None and self.joined.checked == NOT_TRUSTED)
 
-    def check_place(self) -> None:
-        """Refuse the call if its caller was evicted while it waited. Of any thread."""
-        if self.place is not None and self.place.revoked is not None:
-            raise CallFailed.of(self.place.revoked, expelled=True)
+    def check_revoked(self) -> None:
+        """Raise :class:`CallFailed` if the caller was evicted while the call waited. May be called from any thread."""
+        if self.joined is not None and self.joined.revoked is not None:
+            raise CallFailed.of(self.joined.revoked, expelled=True)
 
     @property
     def target(self) -> str:

@@ -1,39 +1,37 @@
-"""Carrying out on this process's connections what is ordered anywhere: evictions, disconnections, ends of sessions.
+"""Revocation: applies evictions, disconnects, session ends and re-checks of any process to this process's connections.
 
-An order is carried out in one walk over the connections, so nothing has to be kept for it while there is none: no index,
-and no more than a session's key for a connection.
+Revocations of users find their connections by the registry. All others take one walk over the connections, so nothing is
+kept for them between two revocations, except a session's key for each connection.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from holdfast.control.commands import ControlCommand, Disconnect, EndSession, Evict, Recheck
 from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 
 from .reauthorize import Reauthorization
-from .recent import EVERYBODY, Recent
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from .recent import EVERYONE, RecentCommands
+from .registry import ConnectionRegistry, RegisteredConnection
 
 
 def fingerprint(session_key: str) -> str:
-    """What stands for a session in an order: enough to recognize it, useless to whoever reads the log."""
+    """Return the hash that names a session in a revocation. It identifies the session, and is useless to a reader of the log."""
     return hashlib.sha256(session_key.encode()).hexdigest()[:32]
 
 
 class Revocation:
-    """The follower of a service's connections (:class:`holdfast.control.control.CommandHandler`). For the event loop.
+    """Follower of the control topic for one process's connections (:class:`holdfast.control.control.CommandHandler`). For the event
+    loop.
 
-    ``handshake_seconds``: how long after an order a connection may still come that was authenticated before it.
-    ``fresh_seconds``: the same after the start of the hub, before which no orders were heard.
+    ``handshake_seconds``: time after a revocation in which a connection that was authenticated before it may still arrive.
+    ``fresh_seconds``: the same time after the start of the hub, which received no revocations before.
     """
 
     def __init__(
         self,
-        connections: "set[Connection]",
+        connections: ConnectionRegistry,
         reauthorization: Reauthorization,
         *,
         handshake_seconds: float,
@@ -44,9 +42,9 @@ class Revocation:
         self._fresh_seconds = fresh_seconds
         self._fresh_until = float("-inf")
         self._hub: Hub | None = None
-        self.recent = Recent(handshake_seconds)
+        self.recent = RecentCommands(handshake_seconds)
 
-    # ── following ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the follower's interface ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, hub: Hub) -> None:
         self._hub = hub
@@ -58,7 +56,7 @@ class Revocation:
         self._reauthorization.stop()
 
     def started_before_anybody_came(self) -> None:
-        """The server says that no handshake had begun when the hub was started."""
+        """Take the server's word that no handshake had begun when the hub started."""
         self._fresh_until = float("-inf")
 
     def carry_out(self, orders: Sequence[ControlCommand]) -> None:
@@ -68,19 +66,18 @@ class Revocation:
         for order in orders:
             self.recent.add(order, now)
         concerned = _by_owner(orders)
-        everybody = concerned.get(EVERYBODY, ())
-        for connection in tuple(self._connections):
-            for order in (*everybody, *concerned.get(connection.owner, ())):
+        general = concerned.get(EVERYONE, ())
+        for connection in tuple(self._connections) if general else self._connections.of_any(concerned):
+            for order in (*general, *concerned.get(connection.owner, ())):
                 self._carry_out(order, connection)
 
-    def _carry_out(self, order: ControlCommand, connection: "Connection") -> None:
+    def _carry_out(self, order: ControlCommand, connection: RegisteredConnection) -> None:
         match order:
             case Evict(topic=topic, owners=owners, reason=reason):
                 connection.evict(topic, codes.EVICTED, reason)
                 if owners is not None:
-                    self._reauthorization.doubt_user(
-                        connection
-                    )  # whether he may come back is asked about him as he is now
+                    # If the client joins again, the rule must see the user as they are now.
+                    self._reauthorization.doubt_user(connection)
             case Disconnect(gone=gone, reason=reason):
                 connection.hang_up(codes.UNAUTHENTICATED if gone else codes.DISCONNECTED, reason=reason)
             case EndSession(session=session):
@@ -90,9 +87,9 @@ class Revocation:
             case Recheck(topic=None, route=None):
                 self._reauthorization.doubt(connection)
             case Recheck(topic=topic, route=route):
-                for place in connection.places():
-                    if topic == place.topic.name or route == place.topic.declared.route.text:
-                        self._reauthorization.doubt_place(connection, place)
+                for joined in connection.joined_topics():
+                    if topic == joined.topic.name or route == joined.topic.declared.route.text:
+                        self._reauthorization.doubt_topic(connection, joined)
 
     def start_over(self) -> None:
         if self._hub is None:
@@ -101,35 +98,35 @@ class Revocation:
         for connection in self._connections:
             self._reauthorization.doubt(connection)
 
-    # ── those who are just coming in ─────────────────────────────────────────────────────────────────────────────────
+    # ── connections that begin ─────────────────────────────────────────────────────────────────────────────────
 
-    def registered(self, connection: "Connection", now: float) -> None:
-        """A connection has begun. If it may have been authenticated before an order about its user, or before orders
-        were heard at all, it is looked at again, and joins nothing until that is done (:meth:`settled`). If its session was
-        ended by one, it is closed."""
+    def registered(self, connection: RegisteredConnection, now: float) -> None:
+        """Check a connection that has begun. If a revocation ended its session, it is closed. If it may have been
+        authenticated before a revocation about its user, or before the hub received any revocations, its user is
+        re-checked, and it joins nothing until that is done (:meth:`settled`)."""
         if connection.user_id is None or self._hub is None:
             return
         key = connection.identity.session_key
         if key is not None and self.recent.ended(connection.owner, fingerprint(key), now):
-            # Not asked: a logout is told of a moment before the session is deleted.
+            # No re-check: the revocation of a logout comes a moment before the session is deleted.
             self._hub.loop.call_soon(connection.hang_up, codes.UNAUTHENTICATED)
         elif now < self._fresh_until or self.recent.remember(connection.owner, now):
             self._reauthorization.doubt_user(connection)
 
-    async def settled(self, connection: "Connection") -> None:
-        """Return when there is no doubt any more about whose connection this is."""
+    async def settled(self, connection: RegisteredConnection) -> None:
+        """Return when no re-check of the connection's user is open."""
         await self._reauthorization.settled(connection)
 
 
 def _by_owner(orders: Iterable[ControlCommand]) -> dict[str, list[ControlCommand]]:
-    """Orders by whom they concern; ``""`` is everybody."""
+    """Group revocations by the owner that they concern; ``""`` stands for every owner."""
     concerned: dict[str, list[ControlCommand]] = {}
     for order in orders:
         match order:
             case Disconnect(owner=owner) | EndSession(owner=owner):
-                owners: tuple[str, ...] = (EVERYBODY if owner is None else owner,)
+                owners: tuple[str, ...] = (EVERYONE if owner is None else owner,)
             case Evict(owners=some) | Recheck(owners=some):
-                owners = (EVERYBODY,) if some is None else some
+                owners = (EVERYONE,) if some is None else some
             case _:
                 continue
         for owner in owners:

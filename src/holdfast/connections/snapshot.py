@@ -1,8 +1,8 @@
-"""How the hub gets a topic's state for somebody who joins."""
+"""Snapshot of a topic's state, for a client that joins."""
 
 from typing import Any, cast
 
-from holdfast.hub.admission import Snapshot
+from holdfast.hub.recovery import Snapshot
 from holdfast.protocol.positions import Position
 from holdfast.runtime import Runtime
 from holdfast.threads.handler_context import HandlerInfo
@@ -12,8 +12,8 @@ from holdfast.topics.topic import Topic
 
 
 def snapshot_of(runtime: Runtime, topic: Topic, host: str | None = None) -> Snapshot | None:
-    """What takes the topic's state, on a durable topic together with the position that agrees with it; ``None`` if the
-    topic offers none."""
+    """Return the function that takes the topic's state; ``None`` if the topic offers none. On a durable topic the function
+    also returns the position that agrees with the state."""
     mode, taker = topic.declared.snapshot, cast("Any", topic)
     threads, info, what = (
         runtime.threads,

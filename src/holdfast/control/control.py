@@ -19,7 +19,7 @@ from holdfast.hub.publisher import Publisher
 from holdfast.log.base import Draft, Log, LogError
 from holdfast.log.transactions import apart, when_committed, will_roll_back
 from holdfast.process.loops import call_on
-from holdfast.protocol.frames import JoinedPayload, Reset
+from holdfast.protocol.frames import Reset
 from holdfast.streams.log_follower import RETRY_SECONDS
 from holdfast.streams.prepared import Burst
 from holdfast.threads.waiting_thread import in_waiting_thread
@@ -172,7 +172,8 @@ class Control:
         while True:
             pause = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
             try:
-                await hub.join(TOPIC, _CommandSubscriber(self), _welcome, durable=True)
+                with await hub.begin_join(TOPIC, durable=True) as join:
+                    join.subscribe(_CommandSubscriber(self))
                 break
             except LogError as error:
                 logger.warning("evictions and logouts elsewhere are not heard of yet: %s", error)
@@ -253,10 +254,6 @@ class _CommandSubscriber:
 
     def stall(self) -> None:
         """Never called: nothing waits for a subscriber that is ready."""
-
-
-def _welcome(payload: JoinedPayload) -> bool:
-    return True
 
 
 async def _never() -> bool:

@@ -17,7 +17,6 @@ from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Log, LogError, LogUnavailable
 from holdfast.presence.base import Change, PresenceStore
 from holdfast.presence.memory import MemoryPresence
-from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
 from holdfast.roster.local import Attendance
 from holdfast.roster.tracker import PresenceTracker
@@ -26,11 +25,11 @@ from holdfast.streams.log_follower import LogFollower
 from holdfast.streams.prepared import Prepared
 from holdfast.streams.slow import Counters, Slow
 from holdfast.streams.stream import Stream, Subscription
-from holdfast.streams.subscriber import Subscriber
 from holdfast.threads.threads import Inline, Threads
 
 from . import news
-from .admission import Admission, Snapshot
+from .joining import PendingJoin
+from .recovery import Recovery, Snapshot
 from .timer_wheel import TimerWheel
 
 logger = logging.getLogger("holdfast.hub")
@@ -84,7 +83,7 @@ class Hub:
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.follower = LogFollower(log, threads, patience=self._timing.patience, spawn=self._spawn)
-        self._admission = Admission(self.follower)
+        self._recovery = Recovery(self.follower)
         store = presence or MemoryPresence()
         self._tells_presence = store.shared and backplane.shared
         self.presence = PresenceTracker(
@@ -161,53 +160,45 @@ class Hub:
 
     # ── joining and leaving ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def join(
+    async def begin_join(
         self,
         topic: str,
-        outlet: Subscriber,
-        announce: Callable[[JoinedPayload], bool],
         *,
         durable: bool,
         slow: Slow = DROP,
         since: Position | None = None,
         snapshot: Snapshot | None = None,
         attending: Attendance | None = None,
-    ) -> Subscription | None:
-        """Subscribe ``outlet`` to ``topic``.
+    ) -> PendingJoin:
+        """Open ``topic`` for one client, and find the answer to its join. The caller then subscribes, in the same turn
+        of the loop (:class:`PendingJoin`).
 
-        ``announce`` is called with what the client is to be told; what it returns says whether the client is still
-        there. Then come the events from the client's position on, and then live ones. ``snapshot`` is awaited when there
-        is no position, or none that can be honoured. ``slow`` says what the topic does, if it has no log, about a client
-        that does not read, ``attending`` how the client takes part in the topic's presence, if it has one.
+        The client's events begin after ``since``. ``snapshot`` is awaited when there is no such position, or when the
+        log cannot go on from it. ``slow`` says what a topic without a log does about a client that does not read.
+        ``attending`` says how the client takes part in the topic's presence, if the topic has one.
         Raises :class:`LogError` when the log does not answer.
         """
         stream = await self._visit(topic, durable, slow)
         try:
             if attending is not None:
                 await self.presence.visit(topic, attending.limit)
-            payload, start = await self._admission.answer(stream, since, snapshot)
+            payload, start = await self._recovery.answer(stream, since, snapshot)
             if stream.closed:
                 raise LogUnavailable("the hub has stopped")
             if attending is not None:
                 payload = self.presence.greet(topic, payload, attending)
-            if not announce(payload):
-                return None
-            subscription = self._subscribe(stream, outlet, *start)
-            if attending is not None:
-                self.presence.enter(subscription, attending)
-            return subscription
-        finally:
-            stream.visitors -= 1
-            stream.rest(self.loop.time())
-
-    def _subscribe(self, stream: Stream, outlet: Subscriber, offset: int, stamp: int) -> Subscription:
-        subscription = Subscription(stream, outlet, offset, stamp)
-        stream.add(subscription)
-        if stream.durable:
-            self.follower.advance(subscription)
-        else:
-            stream.go_live(subscription)
-        return subscription
+        except BaseException:
+            stream.end_visit(self.loop.time())
+            raise
+        return PendingJoin(
+            stream,
+            payload,
+            start,
+            attending,
+            follower=self.follower,
+            presence=self.presence,
+            loop=self.loop,
+        )
 
     def leave(self, subscription: Subscription) -> None:
         """End a subscription. Nothing more is written for it."""

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from holdfast.connections.pacing import Pace
+from holdfast.connections.pacing import ReconnectPace
 
 TICK_SECONDS = 0.1
 """Seconds between calls of :meth:`Drain.tick`. A client waits a little longer than this before it reconnects."""
@@ -30,7 +30,7 @@ class Drain:
     """The draining of one server.
 
     Over ``seconds``, each connection is closed a moment before the slot in which its client is to reconnect
-    (:class:`~holdfast.connections.pacing.Pace`), and its client is given that slot. A client is thus without a connection only
+    (:class:`~holdfast.connections.pacing.ReconnectPace`), and its client is given that slot. A client is thus without a connection only
     for a moment, and the other servers see an even stream of clients. A connection with running calls swaps places with later
     ones, for at most ``patience`` seconds or as long as there are others. Clients that connect during the drain come last.
     """
@@ -46,7 +46,7 @@ class Drain:
     ) -> None:
         self._connections = connections
         self._waiting = self._found()
-        self._pace = Pace.of(len(self._waiting), seconds)
+        self._pace = ReconnectPace.of(len(self._waiting), seconds)
         self._patient_until = now + max(len(self._waiting) / self._pace.per_second, patience)
         self._began = now
         self._next = 0

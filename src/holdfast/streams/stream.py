@@ -210,6 +210,11 @@ class Stream:
     def add(self, subscription: Subscription) -> None:
         self.subscriptions[subscription] = None
 
+    def end_visit(self, now: float) -> None:
+        """End one of the joins that keep the stream open."""
+        self.visitors -= 1
+        self.rest(now)
+
     def rest(self, now: float) -> None:
         """Note since when the stream has had neither subscriptions nor joins under way."""
         self.idle_since = None if self.subscriptions or self.visitors else now

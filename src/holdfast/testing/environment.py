@@ -18,7 +18,7 @@ from holdfast import wiring
 from holdfast.backplane.base import Backplane
 from holdfast.backplane.memory import MemoryBackplane
 from holdfast.conf import settings
-from holdfast.connections.service import Policy
+from holdfast.connections.manager import Policy
 from holdfast.hub.hub import Timing
 from holdfast.limits.base import Limiter, Rate
 from holdfast.log.base import Log

@@ -1,4 +1,4 @@
-"""The meaning of an exception that the project's code raised: no, try again, or a fault.
+"""Meaning of an exception that the project's code raised: no, try again, or a fault.
 
 Rules, actions, snapshots, presence data, authenticators and session stores all fail in the same ways. :func:`verdict_of` alone
 decides what an exception means, so that the same exception has the same meaning in all of them. The caller decides what
@@ -171,9 +171,9 @@ def report(logger: logging.Logger, what: str, error: BaseException, *, no: int =
         case Verdict.FAULT | Verdict.INVALID:
             logger.error("%s", what, exc_info=error)
         case Verdict.UNAVAILABLE:
-            logger.warning("%s, and may be tried again: %s: %s", what, type(error).__name__, error)
+            logger.warning("%s; a later attempt may succeed: %s: %s", what, type(error).__name__, error)
         case _:
-            logger.log(no, "%s, which means no: %s: %s", what, type(error).__name__, error)
+            logger.log(no, "%s, which counts as a no: %s: %s", what, type(error).__name__, error)
 
 
 def _is_wrong_sql(error: OperationalError) -> bool:

@@ -46,6 +46,11 @@ def owner_of_client(client: str) -> str:
     return f"client:{client}"
 
 
+def is_user(owner: str) -> bool:
+    """Is this owner a signed-in user, and not an anonymous client?"""
+    return owner.startswith("user:")
+
+
 def written(value: Any) -> str | None:
     """Return the text of a value that may stand for one thing in a topic's name, such as a primary key; ``None`` for others.
 

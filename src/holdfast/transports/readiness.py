@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from holdfast.connections.service import Service
+from holdfast.connections.manager import ConnectionManager
 
 from .script_name import path_info
 
@@ -34,7 +34,7 @@ class Readiness:
     """
 
     def __init__(
-        self, application: Application, path: str, service: Callable[[], Service], *, socket: str
+        self, application: Application, path: str, service: Callable[[], ConnectionManager], *, socket: str
     ) -> None:
         self._application = application
         self._path = path

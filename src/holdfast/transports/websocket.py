@@ -10,7 +10,7 @@ from channels.sessions import InstanceSessionWrapper
 
 from holdfast.auth.base import Identity
 from holdfast.connections.connection import Connection
-from holdfast.connections.service import Service
+from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.transport import Transport
 from holdfast.protocol import codec as codecs
 from holdfast.protocol import codes
@@ -33,7 +33,7 @@ class LiveWebSocket:
     was_made: ClassVar[bool] = False
     """Whether this process has one. Commands and checks use it to know whether an application has live topics."""
 
-    def __init__(self, service: Callable[[], Service]) -> None:
+    def __init__(self, service: Callable[[], ConnectionManager]) -> None:
         self._service = service
         LiveWebSocket.was_made = True
 

@@ -1,4 +1,4 @@
-"""Asking a topic's own rules. No rule, no entry."""
+"""Authorization: asks the topic's own rules. A topic without ``may_join`` admits no client."""
 
 import asyncio
 import logging
@@ -21,20 +21,20 @@ from .caller import Caller
 logger = logging.getLogger("holdfast.connections")
 
 PAIRS = 50
-"""Rules that are asked in one visit to a worker thread, which others wait for meanwhile."""
+"""Rules that are asked in one visit to a worker thread. Other work for that thread waits until the visit ends."""
 
 RULES_SECONDS = 20.0
-"""Seconds that one visit may take."""
+"""Greatest duration of one visit, in seconds."""
 
 
 def _asked(topic: Topic, identity: Identity) -> tuple[Any, ...]:
-    """The arguments of ``may_join``: the user, and the identity if the rule takes it."""
+    """Return the arguments of ``may_join``: the user, and the identity if the rule takes it."""
     return (identity.user, identity) if topic.declared.may_join_takes_identity else (identity.user,)
 
 
 async def may_join(threads: Threads, topic: Topic, identity: Identity) -> bool:
-    """Does the topic admit this user? A rule says no by its answer, or by an exception that means no
-    (:func:`~.failures.means_no`). Any other exception is raised."""
+    """Return whether the topic admits this user. A rule says no by its answer, or by an exception that means no
+    (:func:`~holdfast.topics.failures.means_no`). Raises any other exception of the rule."""
     rule: Any = topic
     info = HandlerInfo(host=identity.host, topic=topic)
     try:
@@ -50,7 +50,7 @@ async def may_join(threads: Threads, topic: Topic, identity: Identity) -> bool:
 
 
 class Pair(NamedTuple):
-    """A topic and somebody who may or may not be let in."""
+    """A topic, and a user who asks to join it."""
 
     topic: Topic
     identity: Identity
@@ -61,7 +61,7 @@ class Pair(NamedTuple):
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Equal for pairs of which the rule is asked once: one user's at one host, or one identity's if the rule takes it."""
+        """Key of the pairs that share one call of the rule: those of one user at one host, or of one identity if the rule takes it."""
         topic, identity = self
         if topic.declared.may_join_takes_identity:
             return topic.name, id(identity)
@@ -69,33 +69,33 @@ class Pair(NamedTuple):
 
 
 async def may_all_join(threads: Threads, pairs: Sequence[Pair]) -> list[bool | Exception]:
-    """As :func:`may_join`, for many at once: the rules that are a ``def`` are asked in few visits to a worker thread. In
-    place of an answer that a rule did not give, its error; ``TimeoutError`` if it took too long."""
+    """The same as :func:`may_join`, for many pairs at once. Rules that are a ``def`` are asked in few visits to a worker
+    thread. If a rule gives no answer, its error stands in place of it; ``TimeoutError`` if the rule took too long."""
     answers: dict[int, bool | Exception] = {}
-    in_thread = [place for place, pair in enumerate(pairs) if pair.topic.declared.may_join is Mode.THREAD]
+    in_thread = [index for index, pair in enumerate(pairs) if pair.topic.declared.may_join is Mode.THREAD]
     while in_thread:
         some = in_thread[:PAIRS]
-        given = await _ask_in_thread(threads, [pairs[place] for place in some])
+        given = await _ask_in_thread(threads, [pairs[index] for index in some])
         answers.update(zip(some, given, strict=False))
-        in_thread = in_thread[len(given) :]  # those that a slow rule kept from being asked have their turn
-    for place, pair in enumerate(pairs):
-        if place not in answers:
-            answers[place] = await _ask_one(threads, pair)
-    return [answers[place] for place in range(len(pairs))]
+        in_thread = in_thread[len(given) :]  # rules that a slow one has delayed come next
+    for index, pair in enumerate(pairs):
+        if index not in answers:
+            answers[index] = await _ask_one(threads, pair)
+    return [answers[index] for index in range(len(pairs))]
 
 
 async def _ask_in_thread(threads: Threads, pairs: Sequence[Pair]) -> list[bool | Exception]:
-    """Ask in one visit. If that takes too long, return the answers until then, with a ``TimeoutError`` for the rule that was
-    being asked; at least one."""
+    """Ask the rules in one visit. If it takes too long, return the answers so far, and a ``TimeoutError`` for the rule that was
+    running; at least one answer."""
     visit = Visit(pairs)
     try:
         async with asyncio.timeout(RULES_SECONDS):
             given = await threads.handle_many(visit.handlers())
     except TimeoutError as error:
         return visit.give_up(error)
-    except Exception as error:  # noqa: BLE001 - it is the answer, for all of them
+    except Exception as error:  # noqa: BLE001 - it is the answer to all pairs
         return [error] * len(pairs)
-    # A rule's exception has been given its meaning; those that are left are of the project's context manager.
+    # Exceptions of rules have been converted already. Those that remain come from the project's context manager.
     return [
         _meant(pair.topic, answer) if isinstance(answer, Exception) else answer
         for pair, answer in zip(pairs, given, strict=True)
@@ -103,7 +103,7 @@ async def _ask_in_thread(threads: Threads, pairs: Sequence[Pair]) -> list[bool |
 
 
 class Visit:
-    """Rules that one worker thread asks, one after the other. What it has found out so far can be read at any time."""
+    """Rules that one worker thread asks one after the other. The event loop can read the answers so far at any time."""
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self._pairs = pairs
@@ -112,26 +112,26 @@ class Visit:
         self._over = False
 
     def handlers(self) -> "list[tuple[HandlerInfo, Callable[[], bool | Exception]]]":
-        """What the worker thread calls, each in surroundings of its own."""
-        return [(pair.info, partial(self._ask, place)) for place, pair in enumerate(self._pairs)]
+        """Return the calls for the worker thread, each with its own handler context."""
+        return [(pair.info, partial(self._ask, index)) for index, pair in enumerate(self._pairs)]
 
-    def _ask(self, place: int) -> bool | Exception:
+    def _ask(self, index: int) -> bool | Exception:
         if self._over:
-            return False  # no one reads it
-        self._begun = place + 1
-        answer = self._answers[place] = _ask_now(self._pairs[place])
+            return False  # the event loop has given up, and does not read this
+        self._begun = index + 1
+        answer = self._answers[index] = _ask_now(self._pairs[index])
         return answer
 
     def give_up(self, error: TimeoutError) -> list[bool | Exception]:
-        """On the event loop: ask no further rule. Return the answers so far, and ``error`` for the rule under way; for all of
-        them, if no thread was free to begin."""
+        """Ask no further rule. Return the answers so far, and ``error`` for the rule that is running; ``error`` for all rules if
+        no thread was free to begin. For the event loop."""
         self._over = True
         answers, begun = dict(self._answers), self._begun
         if not begun:
             return [error] * len(self._pairs)
-        if begun - 1 in answers:  # the next one's surroundings are under way
+        if begun - 1 in answers:  # the context of the next rule is being entered
             begun += 1
-        return [answers.get(place, error) for place in range(min(begun, len(self._pairs)))]
+        return [answers.get(index, error) for index in range(min(begun, len(self._pairs)))]
 
 
 def _ask_now(pair: Pair) -> bool | Exception:
@@ -152,7 +152,7 @@ async def _ask_one(threads: Threads, pair: Pair) -> bool | Exception:
 
 
 async def may_call(threads: Threads, topic: Topic, caller: Caller, action: str) -> bool:
-    """Does the topic let this caller, whom it admitted, call this action?"""
+    """Return whether the topic lets this caller, which it has admitted, call this action."""
     rule: Any = topic
     info = HandlerInfo(host=caller.identity.host, topic=topic)
     try:
@@ -164,15 +164,15 @@ async def may_call(threads: Threads, topic: Topic, caller: Caller, action: str) 
             case None:
                 return True
     except Refuse:
-        raise  # its reason is for the caller
+        raise  # the caller gets its reason
     except Exception as error:  # noqa: BLE001 - raised there unless it means no
         return _refused(topic, "may_call", error)
 
 
 def may_call_now(topic: Topic, caller: Caller, action: str, *, recheck: bool) -> "bool | None":
-    """The same rules from a worker thread, as far as they are ``def``.
+    """Ask those of the same rules that are a ``def``, from a worker thread.
 
-    ``None`` says that the caller may not even be here any more.
+    ``None`` means that ``may_join`` no longer admits the caller.
     """
     rule: Any = topic
     try:

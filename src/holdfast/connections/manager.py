@@ -1,7 +1,6 @@
-"""What all connections of a process share."""
+"""Connection manager: the parts that all connections of a process share."""
 
 import random
-from typing import Any
 
 import msgspec
 
@@ -13,21 +12,22 @@ from holdfast.topics.registry import Registry
 
 from .calls import Calls
 from .explaining import Explanations
-from .pacing import Farewell, Pace
+from .pacing import ReconnectPace, ReconnectSlots
 from .reauthorize import Reauthorization
+from .registry import ConnectionRegistry
 from .revocation import Revocation
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What connections are held to.
+    """Limits and times of connections.
 
-    ``recheck_seconds``: for how long a user who was admitted to a topic is trusted before a call asks again.
-    ``stall_seconds``: how long a client may not read before it is closed. ``write_buffer_bytes``: how much may wait
-    for such a client. ``drain_seconds``: over how long the connections of a server that stops are spread.
+    ``recheck_seconds``: time after which a call asks ``may_join`` again for a user who was admitted before.
+    ``stall_seconds``: time without reading after which the server closes a client. ``write_buffer_bytes``: bytes that may
+    wait for such a client. ``drain_seconds``: time over which a stopping server spreads its clients' reconnects.
 
-    ``reauthorize_seconds``: how often users, sessions and rules are asked again about whoever stays; 0: never.
-    ``handshake_seconds``: how long after an order to leave a connection may still begin that was authenticated before
-    it; ``fresh_seconds``: the same after the start of the hub.
+    ``reauthorize_seconds``: period in which users, sessions and rules are re-checked for connections that stay; 0 turns
+    that off. ``handshake_seconds``: time after a revocation in which a connection that was authenticated before it may
+    still begin. ``fresh_seconds``: the same time after the start of the hub.
     """
 
     limits: Limits = Limits()
@@ -40,8 +40,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     fresh_seconds: float = 0.0
 
 
-class Service:
-    """The parts that connections are made with."""
+class ConnectionManager:
+    """Builds and holds what the connections of one process share."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Service:
         self.policy = policy or Policy()
         self.authenticator = authenticator
         self.calls = Calls(runtime.log, runtime.threads, runtime.log_threads, limiter)
-        self.connections: set[Any] = set()
+        self.connections = ConnectionRegistry()
         self.explanations = Explanations(registry)
-        self._farewell: Farewell | None = None
+        self._reconnect_slots: ReconnectSlots | None = None
         self.revocation = Revocation(
             self.connections,
             Reauthorization(
@@ -71,11 +71,13 @@ class Service:
         runtime.control.attach(self.revocation)
 
     def turn(self, now: float) -> float:
-        """When the server stops and leaves no time for draining: how long one more client is to wait before it comes
-        back, in seconds."""
-        if self._farewell is None:
-            self._farewell = Farewell(Pace.of(len(self.connections), self.policy.drain_seconds), now)
-        return self._farewell.after(now, random.random())  # noqa: S311 - nothing secret depends on it
+        """Return the seconds that one more client waits before it reconnects, when the server stops without time for
+        draining."""
+        if self._reconnect_slots is None:
+            self._reconnect_slots = ReconnectSlots(
+                ReconnectPace.of(len(self.connections), self.policy.drain_seconds), now
+            )
+        return self._reconnect_slots.after(now, random.random())  # noqa: S311 - nothing secret depends on it
 
     async def authenticate(self, request: AuthRequest) -> Identity | None:
         """Authenticate a token. Repeat that if a command about its user has arrived since. Raises what the authenticator

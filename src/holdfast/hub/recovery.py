@@ -1,4 +1,4 @@
-"""Where a client that joins begins: at its position, if the log can go on from there, or with the topic's state."""
+"""Recovery: a joining client continues at its position, if the log still can, or begins with the topic's state."""
 
 from collections.abc import Awaitable, Callable
 
@@ -13,11 +13,11 @@ from holdfast.streams.stream import Stream
 SNAPSHOT_TRIES = 5
 
 Snapshot = Callable[[], Awaitable[tuple[Position | None, bytes]]]
-"""Takes a topic's state (JSON text) and the position that it agrees with, if the topic has a log."""
+"""Returns a topic's state (JSON text), and the position that agrees with it if the topic has a log."""
 
 
-class Admission:
-    """Answers the joins of one hub."""
+class Recovery:
+    """Finds the answers to the joins of one hub."""
 
     def __init__(self, follower: LogFollower) -> None:
         self._follower = follower
@@ -25,8 +25,8 @@ class Admission:
     async def answer(
         self, stream: Stream, since: Position | None, snapshot: Snapshot | None
     ) -> tuple[JoinedPayload, tuple[int, int]]:
-        """What a joining client is told, and the offset (with its stamp) after which it is served. Nothing is awaited
-        after the answer is known, so that it still holds when the subscription is made."""
+        """Return the answer to a joining client, and the offset (with its stamp) after which its events begin. Nothing is
+        awaited after the answer is known, so it still holds when the caller subscribes in the same turn of the loop."""
         if since is not None and stream.durable and await self._can_follow(stream, since):
             head = since if since.offset > stream.offset else stream.position
             payload = JoinedPayload(epoch=head.epoch, offset=head.offset, stamp=head.stamp, recovered=True)
@@ -47,7 +47,7 @@ class Admission:
         return payload, (position.offset, position.stamp)
 
     async def _snapshot(self, stream: Stream, snapshot: Snapshot) -> tuple[Position | None, bytes]:
-        """The topic's state, and its position in the log that the stream follows."""
+        """Return the topic's state, and its position in the log that the stream follows."""
         for _ in range(SNAPSHOT_TRIES):
             asked = stream.mark
             position, state = await snapshot()
@@ -57,14 +57,16 @@ class Admission:
                 position.offset >= asked.offset or stream.generation != asked.generation
             ):
                 return position, state
-            await self._follower.examine(stream)  # one of the two knows an older log
-        raise LogUnavailable(f"the log of topic {stream.name!r} is rebuilt all the time")
+            await self._follower.examine(stream)  # the stream or the snapshot is of an older log
+        raise LogUnavailable(
+            f"topic {stream.name!r}: the log's epoch changed during {SNAPSHOT_TRIES} snapshots in a row; try again later"
+        )
 
     async def _can_follow(self, stream: Stream, since: Position) -> bool:
-        """Is everything after ``since`` still there? Reads the log only when memory cannot tell.
+        """Return whether all events after ``since`` still exist. Reads the log only when memory cannot decide.
 
-        A client's word may make this process look, but it never makes the log change its epoch: that is decided by
-        what this process itself has passed on.
+        A client's position can make this process read the log. It never makes the log change its epoch: only the events
+        that this process itself has emitted decide that.
         """
         if since.epoch != stream.epoch or since.offset > stream.offset or _other(stream, since):
             doubting = stream.position if _other(stream, since) else None
@@ -87,5 +89,5 @@ class Admission:
 
 
 def _other(stream: Stream, position: Position) -> bool:
-    """Was another entry than this position's passed on at its offset?"""
+    """Return whether another entry than this position's was emitted at its offset."""
     return stream.contradicts(position.offset, position.stamp)
