@@ -39,7 +39,7 @@ from holdfast.backplane.redis import RedisBackplane  # noqa: E402
 from holdfast.hub.runtime import Runtime  # noqa: E402
 from holdfast.hub.threads import Inline, Threads  # noqa: E402
 from holdfast.log.memory import MemoryLog  # noqa: E402
-from holdfast.stores.redis import RedisStore  # noqa: E402
+from holdfast.redis.client import RedisStore  # noqa: E402
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from holdfast.backplane.base import Backplane
 from holdfast.backplane.channels import ChannelsBackplane
 from holdfast.backplane.local import LocalBackplane
 from holdfast.backplane.redis import RedisBackplane
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.services.redis import RedisServer
 
 from .conftest import REDIS_LAYERS, configure

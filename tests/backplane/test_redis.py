@@ -10,7 +10,7 @@ import redis.asyncio
 
 from holdfast.backplane.outbox import Outbox
 from holdfast.backplane.redis import RedisBackplane
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.services.redis import RedisServer, running_redis
 
 from .ends import Receiver

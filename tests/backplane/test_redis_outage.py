@@ -12,7 +12,7 @@ from holdfast.backplane.nodes import PRIMARY, OneNode
 from holdfast.backplane.outbox import Outbox
 from holdfast.backplane.redis import RedisBackplane
 from holdfast.backplane.sender import Route
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.fleet.chaos.proxy import Proxy
 from tests.services.redis import RedisServer
 from tests.services.redis_cluster import Cluster

@@ -14,7 +14,7 @@ from holdfast.hub import news
 from holdfast.log.announcement import Numbered
 from holdfast.log.base import Batch, Draft, LogUnavailable
 from holdfast.log.redis import RedisLog
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.log.events import drafts, numbers
 from tests.log.transactions import rolled_back
 from tests.services.redis import RedisServer

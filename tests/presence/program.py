@@ -20,7 +20,7 @@ from holdfast.hub.prepared import Burst  # noqa: E402
 from holdfast.hub.threads import Inline  # noqa: E402
 from holdfast.log.memory import MemoryLog  # noqa: E402
 from holdfast.presence.redis import RedisPresence  # noqa: E402
-from holdfast.stores.redis import RedisStore  # noqa: E402
+from holdfast.redis.client import RedisStore  # noqa: E402
 from tests.support.hubs import TOPIC  # noqa: E402
 from tests.support.presence import Watcher, attending  # noqa: E402
 

@@ -14,7 +14,7 @@ from holdfast.hub.threads import Inline
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import PresenceUnavailable, Write
 from holdfast.presence.redis import Names, RedisPresence
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.services.redis import RedisServer
 from tests.support.hubs import TOPIC, Server
 from tests.support.presence import Watcher, attending

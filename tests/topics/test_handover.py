@@ -15,7 +15,7 @@ from holdfast.hub import runtime as runtimes
 from holdfast.hub.runtime import Runtime
 from holdfast.hub.threads import Inline, Threads
 from holdfast.log.memory import MemoryLog
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.services.redis import RedisServer
 from tests.support.hubs import draft
 

@@ -29,7 +29,7 @@ from channels.exceptions import ChannelFull
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.core.exceptions import ImproperlyConfigured
 
-from holdfast.stores.fork import start_anew_after_fork
+from holdfast.process.fork import start_anew_after_fork
 
 from .backoff import full_jitter
 from .base import Backplane, Receive, ReceiveGroup

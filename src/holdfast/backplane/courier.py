@@ -17,8 +17,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from holdfast.stores.ending import flush_before_os_exit
-from holdfast.stores.fork import start_anew_after_fork
+from holdfast.process.fork import start_anew_after_fork
+from holdfast.process.shutdown import flush_before_os_exit
 
 
 class CourierLoop(asyncio.SelectorEventLoop):

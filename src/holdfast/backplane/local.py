@@ -20,8 +20,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from holdfast.stores.ending import LOOK_SECONDS, flush_at_exit
-from holdfast.stores.fork import start_anew_after_fork
+from holdfast.process.fork import start_anew_after_fork
+from holdfast.process.shutdown import LOOK_SECONDS, flush_at_exit
 
 from .base import Backplane, Receive, ReceiveGroup
 from .folder import SUFFIX, Folder, UnusableError

@@ -16,8 +16,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
-from holdfast.stores.ending import flush_at_exit, wait_for
-from holdfast.stores.fork import start_anew_after_fork
+from holdfast.process.fork import start_anew_after_fork
+from holdfast.process.shutdown import flush_at_exit, wait_for
 
 from .backoff import full_jitter
 from .place import Place, set_aside

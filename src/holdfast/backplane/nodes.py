@@ -11,7 +11,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import RedisError
 
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 
 PRIMARY = "primary"
 

@@ -18,8 +18,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from holdfast.stores.fork import start_anew_after_fork
-from holdfast.stores.redis import RedisStore, hash_tag
+from holdfast.process.fork import start_anew_after_fork
+from holdfast.redis.client import RedisStore, hash_tag
 
 from .base import Backplane, Receive, ReceiveGroup
 from .envelope import NotAnEnvelope, has_gap, heading, sender_of, split

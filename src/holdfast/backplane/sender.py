@@ -14,9 +14,9 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 
-from holdfast.stores.ending import flush_at_exit, wait_for
-from holdfast.stores.fork import start_anew_after_fork
-from holdfast.stores.redis import RedisStore
+from holdfast.process.fork import start_anew_after_fork
+from holdfast.process.shutdown import flush_at_exit, wait_for
+from holdfast.redis.client import RedisStore
 
 from .backoff import full_jitter
 from .envelope import SENDER_BYTES, join

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from holdfast.backplane.backoff import full_jitter
 from holdfast.log.base import Draft, LogError
-from holdfast.stores.ending import flush_at_exit, flush_before_os_exit
-from holdfast.stores.fork import start_anew_after_fork
+from holdfast.process.fork import start_anew_after_fork
+from holdfast.process.shutdown import flush_at_exit, flush_before_os_exit
 
 logger = logging.getLogger("holdfast.postponed")
 

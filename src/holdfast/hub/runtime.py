@@ -18,8 +18,8 @@ from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Log
 from holdfast.presence.base import PresenceStore, Roster
 from holdfast.presence.memory import MemoryPresence
-from holdfast.stores.ending import EXIT_SECONDS
-from holdfast.stores.greenlets import patched_by
+from holdfast.process.greenlets import patched_by
+from holdfast.process.shutdown import EXIT_SECONDS
 
 from .control import Control
 from .hub import GroupEvents, Hub, Timing

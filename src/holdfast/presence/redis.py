@@ -17,8 +17,8 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError
 
-from holdfast.stores.redis import AsyncClient, Client, RedisStore, hash_tag
-from holdfast.stores.script import Call, Script
+from holdfast.redis.client import AsyncClient, Client, RedisStore, hash_tag
+from holdfast.redis.script import Call, Script
 
 from .base import Change, PresenceStore, PresenceUnavailable, Refreshed, Roster, Tell, Write
 from .scripts import CHANGE, CLEAR, END, ENROL, LEAVE, LOOK, OPEN, READ, REFRESH

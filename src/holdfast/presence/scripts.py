@@ -15,7 +15,7 @@ Of the leases: ``{leases}``, a sorted set of those that live by the time of thei
 topics in which one may hold members. A topic is put there before anything is written to it.
 """
 
-from holdfast.stores.script import Script
+from holdfast.redis.script import Script
 
 _CHANGE = """
 local function hold(id, info, joined)

@@ -6,7 +6,7 @@ import os
 from django.core.exceptions import SynchronousOnlyOperation
 
 from holdfast.hub import runtime
-from holdfast.stores.ending import EXIT_SECONDS
+from holdfast.process.shutdown import EXIT_SECONDS
 
 
 def flush(timeout: float = EXIT_SECONDS) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
-from .redis import Client
+from .client import Client
 
 
 class Script:

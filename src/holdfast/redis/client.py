@@ -28,8 +28,9 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from holdfast.process.fork import start_anew_after_fork
+
 from .address import Kind, RedisAddress
-from .fork import start_anew_after_fork
 
 Client = redis.Redis | redis.cluster.RedisCluster
 """What blocks. Both kinds have the same methods for commands."""

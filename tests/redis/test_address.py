@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast.stores.address import BadUrl, Kind, RedisAddress
+from holdfast.redis.address import BadUrl, Kind, RedisAddress
 
 
 def test_a_server() -> None:
