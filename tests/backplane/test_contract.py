@@ -10,7 +10,7 @@ from holdfast.backplane import subscriptions
 from holdfast.backplane.base import Backplane
 from holdfast.backplane.redis import RedisBackplane
 
-from .ends import Receiver
+from .ends import WAIT, Receiver
 
 Ends = tuple[Backplane, Receiver]
 
@@ -25,6 +25,14 @@ async def test_a_message_reaches_a_subscriber_of_its_topic(ends: Ends) -> None:
     sender, receiver = ends
     sender.send("rooms/lobby", b"\x00\xff hello")
     await receiver.has(("rooms/lobby", b"\x00\xff hello"))
+
+
+async def test_a_message_does_not_reach_its_sender(ends: Ends) -> None:
+    sender, receiver = ends
+    receiver.backplane.send("rooms/lobby", b"own")
+    assert await asyncio.to_thread(receiver.backplane.flush, WAIT)
+    sender.send("rooms/lobby", b"of the other")
+    await receiver.has(("rooms/lobby", b"of the other"))
 
 
 async def test_a_message_of_another_topic_does_not(ends: Ends) -> None:

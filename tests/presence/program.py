@@ -36,7 +36,6 @@ async def main(url: str, lease: str, *members: str) -> None:
         MemoryLog(),
         RedisBackplane(RedisStore(url)),
         Inline(),
-        origin=members[0],
         timing=Timing(compare=1.0, lease=float(lease)),
         presence=RedisPresence(RedisStore(url)),
     )

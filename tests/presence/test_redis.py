@@ -156,8 +156,7 @@ class Fleet:
 
     async def server(self, lease: float = 1.5) -> Server:
         timing = Timing(compare=0.3, lease=lease)
-        name = f"server-{len(self.servers)}"
-        made = Server(MemoryLog(), self.exchange, Inline(), timing, name, store_at(self.url))
+        made = Server(MemoryLog(), self.exchange, Inline(), timing, store_at(self.url))
         self.servers.append(await made.start())
         return made
 

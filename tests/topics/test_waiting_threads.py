@@ -73,7 +73,7 @@ def test_it_is_sent_when_that_commits(parts: Runtime) -> None:
         assert listening.heard == []
 
     assert head(parts) == 1
-    assert listening.heard == ["Numbered", "Passing"]
+    assert listening.heard == ["Batch", "list"]
 
 
 def test_without_a_transaction_it_is_sent_at_once(parts: Runtime) -> None:

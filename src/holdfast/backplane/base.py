@@ -50,7 +50,7 @@ class Backplane(ABC):
 
     @abstractmethod
     def send(self, topic: str, message: bytes) -> None:
-        """Queue ``message`` for every *other* process that subscribed to ``topic`` (and perhaps this one)."""
+        """Queue ``message`` for every *other* process that subscribed to ``topic``. This backplane itself never receives it."""
 
     def send_many(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """As :meth:`send`, for messages of many topics, each with its topic: they leave together where that is possible."""

@@ -10,7 +10,7 @@ from holdfast.log.base import Batch, Draft, Log, LogError
 from holdfast.log.transactions import when_committed
 from holdfast.presence.base import Change
 
-from . import news
+from . import messages
 from .hub import Hub
 from .threads import Inline, Threads
 from .waiting import in_waiting_thread
@@ -33,11 +33,10 @@ class Publisher:
     process, and the backplane) can fail without harm: the hubs compare with the log.
     """
 
-    def __init__(self, log: Log, backplane: Backplane, threads: Threads | Inline, *, origin: str) -> None:
+    def __init__(self, log: Log, backplane: Backplane, threads: Threads | Inline) -> None:
         self._log = log
         self._backplane = backplane
         self._threads = threads
-        self._origin = origin
         self._hubs: tuple[Hub, ...] = ()
         self._writers: dict[asyncio.AbstractEventLoop, GroupCommit] = {}
 
@@ -56,13 +55,13 @@ class Publisher:
         if not durable:
             self._when_committed(drafts)
         elif self._log.in_transaction():
-            self._log.enlist(drafts, self.spread)
+            self._log.enlist(drafts, self.broadcast)
         else:
             self.write(drafts)
 
     def write(self, drafts: Sequence[Draft]) -> None:
         """Publish durable events now, whatever transaction the caller is in. Blocks; on return they are safe."""
-        self.spread(self._log.append(drafts))
+        self.broadcast(self._log.append(drafts))
 
     async def apublish(self, drafts: Sequence[Draft], *, durable: bool) -> None:
         """As :meth:`publish`, from the event loop. It is part of a transaction only if a thread waits for this code in
@@ -77,33 +76,32 @@ class Publisher:
     async def apublish_alone(self, drafts: Sequence[Draft], *, durable: bool) -> None:
         """As :meth:`apublish`; never part of a transaction."""
         if not durable:
-            self._pass(drafts)
+            self._broadcast_ephemeral(drafts)
         elif not self._log.blocking:
-            self.spread(self._log.append(drafts))
+            self.broadcast(self._log.append(drafts))
         else:
             await self._writer().write(drafts)
 
-    def spread(self, batches: Sequence[Batch]) -> None:
+    def broadcast(self, batches: Sequence[Batch]) -> None:
         """Tell everybody of entries that are in the log."""
-        origin = self._origin
-        self._tell([(b.topic, news.Numbered.of(b, origin)) for b in batches if not b.announced])
-        self._tell([(b.topic, news.Numbered.of(b, origin)) for b in batches if b.announced], abroad=False)
+        self._deliver([(batch.topic, batch) for batch in batches if not batch.announced])
+        self._deliver([(batch.topic, batch) for batch in batches if batch.announced], abroad=False)
 
-    def spread_presence(self, topic: str, change: Change) -> None:
+    def broadcast_presence(self, topic: str, change: Change) -> None:
         """Tell everybody of a change of who is here that was not made by a hub."""
         if change.mark != change.before:
-            self._tell([(topic, news.Present.of(change, self._origin))])
+            self._deliver([(topic, change)])
 
     def _when_committed(self, drafts: Sequence[Draft]) -> None:
-        when_committed(partial(self._pass, drafts), self._log.alias)
+        when_committed(partial(self._broadcast_ephemeral, drafts), self._log.alias)
 
-    def _pass(self, drafts: Sequence[Draft]) -> None:
+    def _broadcast_ephemeral(self, drafts: Sequence[Draft]) -> None:
         topics: dict[str, list[Draft]] = {}
         for draft in drafts:
             topics.setdefault(draft.topic, []).append(draft)
-        self._tell([(topic, news.Passing.of(own, self._origin)) for topic, own in topics.items()])
+        self._deliver(list(topics.items()))
 
-    def _tell(self, items: Sequence[tuple[str, news.News]], *, abroad: bool = True) -> None:
+    def _deliver(self, items: Sequence[tuple[str, messages.Delivery]], *, abroad: bool = True) -> None:
         """Tell the hubs and, if ``abroad``, the other processes: ``TOGETHER`` topics in one turn of a hub's loop and in one
         call of the backplane.
 
@@ -120,7 +118,7 @@ class Publisher:
                         start and may_wait
                     ):  # a backplane queues some thousand messages, and drops what is too much
                         may_wait = not running_loop() and self._backplane.flush(FLUSH_SECONDS)
-                    self._backplane.send_many([(topic, news.encode(item)) for topic, item in some])
+                    self._backplane.send_many([(topic, messages.encode(item)) for topic, item in some])
             except Exception:
                 logger.exception(
                     "news of topic %r%s did not reach everybody; a comparison with the log will",
@@ -133,7 +131,7 @@ class Publisher:
         writer = self._writers.get(loop)
         if writer is None:
             self._writers = {other: w for other, w in self._writers.items() if not other.is_closed()}
-            writer = self._writers[loop] = GroupCommit(self._log, self._threads, self.spread)
+            writer = self._writers[loop] = GroupCommit(self._log, self._threads, self.broadcast)
         return writer
 
 
@@ -154,11 +152,11 @@ class GroupCommit:
     """
 
     def __init__(
-        self, log: Log, threads: Threads | Inline, spread: Callable[[Sequence[Batch]], None]
+        self, log: Log, threads: Threads | Inline, broadcast: Callable[[Sequence[Batch]], None]
     ) -> None:
         self._log = log
         self._threads = threads
-        self._spread = spread
+        self._broadcast = broadcast
         self._gathered: list[tuple[Sequence[Draft], asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -192,7 +190,7 @@ class GroupCommit:
                 if not done.done():
                     done.set_exception(error)
             return
-        self._spread(batches)
+        self._broadcast(batches)
         for _, done in group:
             if not done.done():
                 done.set_result(None)

@@ -7,7 +7,6 @@ child: threads and connections of the parent are of no use there.
 import asyncio
 import contextlib
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -59,8 +58,7 @@ class Runtime:
         )
         self.event_bytes = event_bytes
         self.presence = presence or MemoryPresence()
-        self.origin = secrets.token_hex(8)
-        self.publisher = Publisher(log, backplane, log_threads, origin=self.origin)
+        self.publisher = Publisher(log, backplane, log_threads)
         self.control = Control(log, self.publisher)
         self._timing = timing
         self._group_events = group_events
@@ -88,7 +86,6 @@ class Runtime:
             self.log,
             self.backplane,
             self.log_threads,
-            origin=self.origin,
             timing=self._timing,
             group_events=self._group_events,
             batches_found=self._found,
@@ -101,11 +98,11 @@ class Runtime:
         return hub
 
     def _found(self, batches: list[Batch]) -> None:
-        self.publisher.spread(batches)
+        self.publisher.broadcast(batches)
 
     def roster(self, topic: str, limit: int) -> Roster:
         """Who is in a topic, if they are not more than ``limit``. For any thread; blocks."""
-        return self.presence.members(topic, limit, self.publisher.spread_presence)
+        return self.presence.members(topic, limit, self.publisher.broadcast_presence)
 
     def flush(self, timeout: float) -> bool:
         """Wait until this process holds nothing that others have to get, for at most ``timeout`` seconds; return whether that

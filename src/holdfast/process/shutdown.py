@@ -7,11 +7,14 @@ So a process that hands things over in the background has an ``os._exit`` that h
 
 import asyncio
 import atexit
+import logging
 import os
 import threading
 import time
 import weakref
 from typing import NoReturn, Protocol
+
+logger = logging.getLogger("holdfast.process")
 
 EXIT_SECONDS = 3.0
 """How long a process that ends waits, at most, for what is still queued."""
@@ -74,7 +77,10 @@ def _flush_and_leave(status: int) -> NoReturn:
 def _flush_all() -> None:
     deadline = time.monotonic() + EXIT_SECONDS
     for thing in list(_flushed):
-        thing.flush(max(0.0, deadline - time.monotonic()))
+        try:
+            thing.flush(max(0.0, deadline - time.monotonic()))
+        except Exception:
+            logger.exception("%s could not hand over what it still had before the process ended", thing)
 
 
 atexit.register(_flush_all)
