@@ -1,7 +1,7 @@
 """A process whose threads are greenlets: ``python -m tests.backplane.greenlets PATCHER BACKEND URL PREFIX``.
 
 PATCHER is gevent or eventlet, and BACKEND as in :mod:`.program`. While messages leave, and while that fails, no greenlet
-but the courier's may find a loop running that is not its own.
+but the background loop may find a loop running that is not its own.
 """
 
 import sys

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from holdfast.backplane import subscriptions
+from holdfast.backplane import redis_subscriptions
 from holdfast.backplane.base import Backplane
 from holdfast.backplane.redis import RedisBackplane
 
@@ -18,7 +18,7 @@ Ends = tuple[Backplane, Receiver]
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a busy machine does not confirm in time is made later, and then is another story (`test_redis_outage`)."""
-    monkeypatch.setattr(subscriptions, "SUBSCRIBE_SECONDS", 30.0)
+    monkeypatch.setattr(redis_subscriptions, "SUBSCRIBE_SECONDS", 30.0)
 
 
 async def test_a_message_reaches_a_subscriber_of_its_topic(ends: Ends) -> None:

@@ -1,4 +1,4 @@
-"""The way of an event into the log and out to everybody, from wherever it is published."""
+"""Publisher of one process: brings events into the log, to its hubs and to the other processes."""
 
 import asyncio
 import logging
@@ -18,19 +18,19 @@ from .waiting import in_waiting_thread
 logger = logging.getLogger("holdfast.publisher")
 
 TOGETHER = 1000
-"""Topics whose news a hub takes in one turn of its loop: with more, everything else would wait too long."""
+"""Topics whose messages a hub takes in one turn of its loop. With more, everything else would wait too long."""
 
 
 FLUSH_SECONDS = 0.5
-"""How long a publisher of many topics waits for the backplane to take in the news of the last ``TOGETHER``. If it takes longer,
-the publisher stops waiting: what is dropped then, the log repairs."""
+"""Seconds that a publisher of many topics waits for the backplane to send the messages of the last ``TOGETHER``. If that
+takes longer, the publisher stops waiting; messages that are then dropped are repaired from the log."""
 
 
 class Publisher:
     """Publishes for one process; every method but :meth:`apublish` may be called from any thread.
 
-    A durable event is safe in the log before anybody hears of it. What happens after that (telling the hubs of this
-    process, and the backplane) can fail without harm: the hubs compare with the log.
+    A durable event is safe in the log before any subscriber receives it. Delivery after that, to the hubs of this process
+    and to the backplane, can fail without harm: the hubs compare themselves with the log.
     """
 
     def __init__(self, log: Log, backplane: Backplane, threads: Threads | Inline) -> None:
@@ -41,7 +41,7 @@ class Publisher:
         self._writers: dict[asyncio.AbstractEventLoop, GroupCommit] = {}
 
     def attach(self, hub: Hub) -> None:
-        """From now on the hub hears of everything that this process publishes."""
+        """Deliver everything that this process publishes to ``hub`` too, from now on."""
         self._hubs = (*self._hubs, hub)
 
     def detach(self, hub: Hub) -> None:
@@ -83,12 +83,12 @@ class Publisher:
             await self._writer().write(drafts)
 
     def broadcast(self, batches: Sequence[Batch]) -> None:
-        """Tell everybody of entries that are in the log."""
+        """Deliver entries that are in the log to all hubs, here and in other processes."""
         self._deliver([(batch.topic, batch) for batch in batches if not batch.announced])
         self._deliver([(batch.topic, batch) for batch in batches if batch.announced], abroad=False)
 
     def broadcast_presence(self, topic: str, change: Change) -> None:
-        """Tell everybody of a change of who is here that was not made by a hub."""
+        """Deliver a change of a topic's members that no hub made to all hubs, here and in other processes."""
         if change.mark != change.before:
             self._deliver([(topic, change)])
 
@@ -102,10 +102,10 @@ class Publisher:
         self._deliver(list(topics.items()))
 
     def _deliver(self, items: Sequence[tuple[str, messages.Delivery]], *, abroad: bool = True) -> None:
-        """Tell the hubs and, if ``abroad``, the other processes: ``TOGETHER`` topics in one turn of a hub's loop and in one
-        call of the backplane.
+        """Deliver to the hubs and, if ``abroad``, to the other processes: ``TOGETHER`` topics in one turn of a hub's loop
+        and in one call of the backplane.
 
-        Never raises: to whoever published, an error would mean that the events are not in the log.
+        Never raises: to the publisher, an error would mean that the events are not in the log.
         """
         may_wait = True
         for start in range(0, len(items), TOGETHER):
@@ -121,7 +121,7 @@ class Publisher:
                     self._backplane.send_many([(topic, messages.encode(item)) for topic, item in some])
             except Exception:
                 logger.exception(
-                    "news of topic %r%s did not reach everybody; a comparison with the log will",
+                    "failed to deliver messages of topic %r%s; hubs that missed them will read them from the log",
                     some[0][0],
                     f" and {len(some) - 1} more" if len(some) > 1 else "",
                 )
@@ -136,7 +136,7 @@ class Publisher:
 
 
 def running_loop() -> bool:
-    """Does the calling thread run an event loop, which must not wait?"""
+    """Return whether the calling thread runs an event loop, which must not wait."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -145,10 +145,10 @@ def running_loop() -> bool:
 
 
 class GroupCommit:
-    """Writes what is published on one event loop: while one transaction runs, the next gathers.
+    """Writes the events published on one event loop: while one transaction runs, the next one gathers.
 
-    If a shared transaction is refused each of its parts is tried alone, so that nobody fails for another's sake; if
-    the log was lost on the way nothing is tried again, since the transaction may have been carried out.
+    If a shared transaction is refused, each of its parts is tried alone, so that no caller fails because of another. If
+    the connection to the log broke, nothing is tried again, since the transaction may have been committed.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class GroupCommit:
         self._writing: asyncio.Task[None] | None = None
 
     async def write(self, drafts: Sequence[Draft]) -> None:
-        """Return when the drafts are durable and everybody is being told. Cancelling the caller does not undo it."""
+        """Return when the drafts are durable and their delivery has begun. Cancelling the caller does not undo it."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._gathered.append((drafts, done))
@@ -181,7 +181,7 @@ class GroupCommit:
         together = [draft for drafts, _ in group for draft in drafts]
         try:
             batches = await self._threads.run(self._log.append, together)
-        except Exception as error:  # noqa: BLE001 - it is handed to whoever published
+        except Exception as error:  # noqa: BLE001 - each publisher gets it
             if len(group) > 1 and not isinstance(error, LogError):
                 for part in group:
                     await self._write_group([part])

@@ -1,7 +1,7 @@
-"""What must not be inherited by a forked process.
+"""Reset of objects that a forked process must not inherit.
 
-A child has the parent's locks (perhaps locked for ever), queues (which the parent will carry itself), loops (whose
-threads do not run in it) and sockets. Objects that hold such things put themselves here and start anew in the child.
+A child has the parent's locks (perhaps locked for ever), queues (which the parent sends itself), loops (whose threads do
+not run in the child) and sockets. Objects that hold such things register here and are reset in the child.
 """
 
 import os
@@ -10,21 +10,21 @@ from typing import Protocol
 
 
 class Inherited(Protocol):
-    def start_anew(self) -> None:
-        """Forget, without closing or calling anything, what belongs to the parent."""
+    def reset_in_child(self) -> None:
+        """Forget everything that belongs to the parent, without closing or calling it."""
 
 
 _inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
 
 
-def start_anew_after_fork(thing: Inherited) -> None:
-    """Call ``thing.start_anew()`` in every forked child, as long as ``thing`` lives."""
+def reset_after_fork(thing: Inherited) -> None:
+    """Call ``thing.reset_in_child()`` in every forked child, as long as ``thing`` lives."""
     _inherited.add(thing)
 
 
 def _in_child() -> None:
     for thing in list(_inherited):
-        thing.start_anew()
+        thing.reset_in_child()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork either

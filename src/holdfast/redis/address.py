@@ -1,17 +1,17 @@
-"""Where Redis is: the one URL of the settings, read.
+"""Address of Redis: the URL of the settings, parsed.
 
 =============================================================  =========================================================
 ``redis://[user:password@]host[:port][/db]``                   one server (Redis or Valkey)
 ``unix://[user:password@]/path/of/the.sock[?db=0]``            the same through its UNIX socket
 ``redis+sentinel://[user:password@]host[:port],…/service[/db]``  the primary that these sentinels name
-``redis+cluster://[user:password@]host[:port],…``              a cluster; any of its nodes will do to find the others
+``redis+cluster://[user:password@]host[:port],…``              a cluster; any of its nodes is enough to find the others
 =============================================================  =========================================================
 
-``rediss`` instead of ``redis`` means TLS, ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``. What stands
-in a user name or a password and is neither a letter nor a digit is percent-encoded. After a ``?`` may follow:
+``rediss`` instead of ``redis`` means TLS, ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``. In user names
+and passwords, every character that is neither a letter nor a digit is percent-encoded. These options may follow a ``?``:
 
 ``prefix``
-    What the names of all keys and channels begin with, ``holdfast`` by default. Installations that share one Redis
+    Beginning of the names of all keys and channels, ``holdfast`` by default. Installations that share one Redis
     need different ones: pub/sub knows no databases.
 ``timeout``
     Seconds that connecting, and likewise one answer, may take; 2 by default.
@@ -35,7 +35,7 @@ TIMEOUT = 2.0
 
 
 class Kind(enum.Enum):
-    """How the servers behind the URL belong together."""
+    """Arrangement of the servers behind the URL."""
 
     SINGLE = "single"
     SENTINEL = "sentinel"
@@ -43,7 +43,7 @@ class Kind(enum.Enum):
 
 
 class BadUrl(ValueError):
-    """The URL cannot be read. ``what`` is wrong and what to write instead (``hint``) never contain a password."""
+    """The URL is invalid. ``what`` (the error) and ``hint`` (what to write instead) never contain a password."""
 
     def __init__(self, what: str, hint: str) -> None:
         super().__init__(f"{what} {hint}")
@@ -52,7 +52,7 @@ class BadUrl(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisAddress:
-    """What a URL says. Its ``repr`` and ``str`` leave out the passwords."""
+    """Parsed form of a URL. Its ``repr`` and ``str`` leave out the passwords."""
 
     kind: Kind
     hosts: tuple[tuple[str, int], ...] = ()
@@ -112,14 +112,14 @@ _FORMS = ("", "sentinel", "cluster")
 
 
 def _scheme(scheme: str) -> tuple[bool, str]:
-    """Is it TLS, and which form of address follows?"""
+    """Return whether the scheme means TLS, and the form of the address that follows."""
     if scheme == "unix":
         return False, "unix"
     name, _, form = scheme.partition("+")
     if name not in _SCHEMES or form not in _FORMS:
         raise BadUrl(
-            f'begins with "{scheme}://", which is nothing that Holdfast knows.',
-            "Known are redis://, rediss:// (TLS), unix://, redis+sentinel:// and redis+cluster://, and valkey for redis.",
+            f'begins with "{scheme}://", which Holdfast does not support.',
+            "Supported are redis://, rediss:// (TLS), unix://, redis+sentinel:// and redis+cluster://, and valkey for redis.",
         )
     return _SCHEMES[name], form
 
