@@ -211,7 +211,7 @@ async def test_a_forked_child_lets_go_of_its_parent_s_sockets(path: Path) -> Non
     await receiver.has(("rooms/lobby", b"hello"))
     listener, peers = receiver.backplane._listener, sender._peers.values()  # type: ignore[attr-defined]
     ours = [item.fileno() for item in (listener._socket, *listener._connections)]
-    ours += [peer_process._socket.fileno() for peer in peers if peer_process._socket is not None]
+    ours += [peer._socket.fileno() for peer in peers if peer._socket is not None]
     assert len(ours) == 3
     read, write = os.pipe()
     if (child := os.fork()) == 0:
@@ -343,5 +343,5 @@ async def test_where_it_cannot_listen_it_says_so_once_and_goes_on(
     path.touch()  # noqa: ASYNC240 - nothing else runs here
     receiver = await Receiver(LocalBackplane(path)).start("rooms/lobby", "rooms/captains")
     receiver.backplane.send("rooms/lobby", b"hello")
-    assert caplog.text.count("does not hear the other processes") == 1
+    assert caplog.text.count("cannot receive from the other processes") == 1
     await receiver.backplane.stop()

@@ -34,8 +34,25 @@ def test_a_process_that_hands_nothing_over_in_the_background_leaves_at_once() ->
 
 
 def test_it_leaves_also_when_flushing_fails() -> None:
-    program = "Thing.flush = lambda self, timeout: 1 / 0\nshutdown.flush_before_os_exit()\nos._exit(3)"
+    program = "import logging; logging.disable()\nThing.flush = lambda self, timeout: 1 / 0\nshutdown.flush_before_os_exit()\nos._exit(3)"
     assert leaving(program) == (3, [])
+
+
+def test_a_flush_that_fails_does_not_stop_the_others() -> None:
+    program = """
+class Failing:
+    def flush(self, timeout):
+        1 / 0
+
+import logging
+logging.disable()
+failing = [Failing() for _ in range(20)]  # a set orders them by chance: one of them comes first
+for one in failing:
+    shutdown.flush_at_exit(one)
+shutdown.flush_before_os_exit()
+os._exit(3)
+"""
+    assert leaving(program) == (3, ["flushed True"])
 
 
 def test_on_an_event_loop_it_leaves_at_once() -> None:

@@ -91,6 +91,7 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self._ticks = Ticks(self.loop)
         self._stopped = False
+        self._log_away = False
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -145,9 +146,15 @@ class Hub:
         try:
             await self.compare()
         except LogError as error:
-            logger.warning("the log could not be compared with: %s", error)
+            if not self._log_away:  # once per outage
+                self._log_away = True
+                logger.warning("streams could not be compared with the log, and are tried again: %s", error)
         except Exception:
-            logger.exception("the log could not be compared with")
+            logger.exception("streams could not be compared with the log")
+        else:
+            if self._log_away:
+                self._log_away = False
+                logger.warning("streams are compared with the log again")
 
     # ── joining and leaving ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -34,7 +34,7 @@ SENTINEL_PORT = 26379
 TIMEOUT = 2.0
 
 
-class Kind(enum.Enum):
+class RedisKind(enum.Enum):
     """Arrangement of the servers behind the URL."""
 
     SINGLE = "single"
@@ -54,7 +54,7 @@ class BadUrl(ValueError):
 class RedisAddress:
     """Parsed form of a URL. Its ``repr`` and ``str`` leave out the passwords."""
 
-    kind: Kind
+    kind: RedisKind
     hosts: tuple[tuple[str, int], ...] = ()
     socket: str | None = None
     service: str | None = None
@@ -101,9 +101,9 @@ class RedisAddress:
         if self.socket is not None:
             return f"unix://{self.socket}?db={self.db}"
         hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
-        if self.kind is Kind.SINGLE:
+        if self.kind is RedisKind.SINGLE:
             return f"{scheme}://{hosts}/{self.db}"
-        path = f"/{self.service}/{self.db}" if self.kind is Kind.SENTINEL else ""
+        path = f"/{self.service}/{self.db}" if self.kind is RedisKind.SENTINEL else ""
         return f"{scheme}+{self.kind.value}://{hosts}{path}"
 
 
@@ -129,7 +129,7 @@ def _where(form: str, place: str, path: str, options: dict[str, Any]) -> dict[st
     if form == "unix":
         if place or not parts:
             raise BadUrl("does not name a socket.", 'Write the whole path: "unix:///run/redis/redis.sock".')
-        return {"kind": Kind.SINGLE, "socket": path}
+        return {"kind": RedisKind.SINGLE, "socket": path}
     if form == "sentinel":
         if not 1 <= len(parts) <= 2:
             raise BadUrl(
@@ -137,17 +137,22 @@ def _where(form: str, place: str, path: str, options: dict[str, Any]) -> dict[st
                 'Write its name after the hosts: "redis+sentinel://one:26379,two:26379/mymaster/0".',
             )
         hosts = _hosts(place, SENTINEL_PORT)
-        return {"kind": Kind.SENTINEL, "hosts": hosts, "service": parts[0], "db": _db("".join(parts[1:]))}
+        return {
+            "kind": RedisKind.SENTINEL,
+            "hosts": hosts,
+            "service": parts[0],
+            "db": _db("".join(parts[1:])),
+        }
     if form == "cluster":
         if "".join(parts) not in ("", "0"):
             raise BadUrl("names a database, but a cluster has only database 0.", "Leave out the path.")
-        return {"kind": Kind.CLUSTER, "hosts": _hosts(place, DEFAULT_PORT)}
+        return {"kind": RedisKind.CLUSTER, "hosts": _hosts(place, DEFAULT_PORT)}
     hosts = _hosts(place, DEFAULT_PORT)
     if len(hosts) > 1:
         raise BadUrl("names several hosts.", "Say what they are: redis+sentinel:// or redis+cluster://.")
     if len(parts) > 1:
         raise BadUrl(f"has the path {path!r}.", "After the host comes only the number of a database: /0.")
-    return {"kind": Kind.SINGLE, "hosts": hosts, "db": _db("".join(parts))}
+    return {"kind": RedisKind.SINGLE, "hosts": hosts, "db": _db("".join(parts))}
 
 
 def _hosts(place: str, default_port: int) -> tuple[tuple[str, int], ...]:

@@ -30,7 +30,7 @@ from redis.retry import Retry
 
 from holdfast.process.fork import reset_after_fork
 
-from .address import Kind, RedisAddress
+from .address import RedisAddress, RedisKind
 
 Client = redis.Redis | redis.cluster.RedisCluster
 """A blocking client. Both kinds have the same methods for commands."""
@@ -119,7 +119,7 @@ class RedisStore:
     @property
     def clustered(self) -> bool:
         """``True`` for a cluster, where all keys of one command or script must share a ``{hash tag}``."""
-        return self.address.kind is Kind.CLUSTER
+        return self.address.kind is RedisKind.CLUSTER
 
     def client(self) -> Client:
         """Return this process's blocking client, which any thread may use. It stays open until :meth:`close`.
@@ -138,10 +138,10 @@ class RedisStore:
         """
         address = self.address
         options = self._options(timeout) | {"retry": AsyncRetry(NoBackoff(), 0)}
-        if address.kind is Kind.CLUSTER:
+        if address.kind is RedisKind.CLUSTER:
             nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in address.hosts]
             return redis.asyncio.cluster.RedisCluster(startup_nodes=nodes, **options)
-        if address.kind is Kind.SENTINEL:
+        if address.kind is RedisKind.SENTINEL:
             sentinel = _AsyncSentinel(
                 address.hosts, sentinel_kwargs=options | self._sentinel_login(), **options
             )
@@ -165,10 +165,10 @@ class RedisStore:
     def _connect(self) -> Client:
         address = self.address
         options = self._options(None) | {"retry": Retry(NoBackoff(), 0)}
-        if address.kind is Kind.CLUSTER:
+        if address.kind is RedisKind.CLUSTER:
             nodes: list[Any] = [_ClusterNode(host, port) for host, port in address.hosts]
             return redis.cluster.RedisCluster(startup_nodes=nodes, **options)
-        if address.kind is Kind.SENTINEL:
+        if address.kind is RedisKind.SENTINEL:
             sentinel = _Sentinel(address.hosts, sentinel_kwargs=options | self._sentinel_login(), **options)
             primary: redis.Redis = sentinel.master_for(address.service, db=address.db)
             return primary

@@ -38,7 +38,7 @@ class Script:
         raise AssertionError("unreachable")
 
 
-class Call(NamedTuple):
+class ScriptCall(NamedTuple):
     """One call of a script as a command, for code that sends many commands and reads the answers later.
 
     Send :attr:`by_hash` first, and :attr:`by_text` if its answer is ``NoScriptError``.
