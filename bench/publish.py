@@ -119,7 +119,7 @@ def the_log(*, announced: bool = False) -> Any:
     if REDIS in os.environ:
         from holdfast.backplane.redis import RedisBackplane
         from holdfast.log.redis import RedisLog
-        from holdfast.stores.redis import RedisStore
+        from holdfast.redis.client import RedisStore
 
         store = RedisStore(os.environ[REDIS])
         return RedisLog(store, announce=RedisBackplane(store).announce if announced else None)

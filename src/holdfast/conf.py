@@ -20,7 +20,7 @@ from msgspec import Meta
 
 from holdfast.auth import origins
 from holdfast.limits.base import Rate
-from holdfast.stores.address import BadUrl, RedisAddress
+from holdfast.redis.address import BadUrl, RedisAddress
 from holdfast.topics.schema import Misfit
 
 from .backends import Backend, BadBackend

@@ -7,7 +7,6 @@ forked child, where the parent's threads and connections are of no use.
 import asyncio
 import contextlib
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +20,8 @@ from holdfast.hub.publisher import Publisher
 from holdfast.log.base import Batch, Log
 from holdfast.presence.base import PresenceStore, Roster
 from holdfast.presence.memory import MemoryPresence
-from holdfast.stores.ending import EXIT_SECONDS
-from holdfast.stores.greenlets import patched_by
+from holdfast.process.greenlets import patched_by
+from holdfast.process.shutdown import EXIT_SECONDS
 from holdfast.threads.threads import Inline, Threads
 
 EVENT_BYTES = 1_000_000
@@ -57,8 +56,7 @@ class Runtime:
         )
         self.event_bytes = event_bytes
         self.presence = presence or MemoryPresence()
-        self.origin = secrets.token_hex(8)
-        self.publisher = Publisher(log, backplane, log_threads, origin=self.origin)
+        self.publisher = Publisher(log, backplane, log_threads)
         self.control = Control(log, self.publisher)
         self._timing = timing
         self._group_events = group_events
@@ -86,7 +84,6 @@ class Runtime:
             self.log,
             self.backplane,
             self.log_threads,
-            origin=self.origin,
             timing=self._timing,
             group_events=self._group_events,
             batches_found=self._found,
@@ -99,11 +96,11 @@ class Runtime:
         return hub
 
     def _found(self, batches: list[Batch]) -> None:
-        self.publisher.spread(batches)
+        self.publisher.broadcast(batches)
 
     def roster(self, topic: str, limit: int) -> Roster:
         """Return a topic's members, if there are at most ``limit``. For any thread; blocks."""
-        return self.presence.members(topic, limit, self.publisher.spread_presence)
+        return self.presence.members(topic, limit, self.publisher.broadcast_presence)
 
     def flush(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds until this process holds nothing that other processes have to get. Return whether that

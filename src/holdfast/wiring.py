@@ -34,7 +34,7 @@ from .topics.registry import registry
 
 if TYPE_CHECKING:
     from .log.announcement import Announce
-    from .stores.redis import RedisStore
+    from .redis.client import RedisStore
 
 logger = logging.getLogger("holdfast.wiring")
 
@@ -234,7 +234,7 @@ def build_presence(chosen: Settings, backplane: Backplane) -> PresenceStore:
 
 def redis_store(chosen: Settings, key: str) -> "RedisStore":
     """The Redis that the settings name; ``key`` is the setting for which it is needed."""
-    from .stores.redis import RedisStore
+    from .redis.client import RedisStore
 
     if chosen.redis is None:
         raise ImproperlyConfigured(

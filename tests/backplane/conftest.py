@@ -16,7 +16,7 @@ from holdfast.backplane.layers import WithGroups
 from holdfast.backplane.local import LocalBackplane
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.backplane.redis import RedisBackplane
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 
 from .ends import Receiver
 

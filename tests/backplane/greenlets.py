@@ -1,7 +1,7 @@
 """A process whose threads are greenlets: ``python -m tests.backplane.greenlets PATCHER BACKEND URL PREFIX``.
 
 PATCHER is gevent or eventlet, and BACKEND as in :mod:`.program`. While messages leave, and while that fails, no greenlet
-but the courier's may find a loop running that is not its own.
+but the background loop may find a loop running that is not its own.
 """
 
 import sys
@@ -37,8 +37,8 @@ from holdfast.backplane.local import LocalBackplane  # noqa: E402
 from holdfast.backplane.memory import MemoryBackplane  # noqa: E402
 from holdfast.backplane.redis import RedisBackplane  # noqa: E402
 from holdfast.log.memory import MemoryLog  # noqa: E402
+from holdfast.redis.client import RedisStore  # noqa: E402
 from holdfast.runtime import Runtime  # noqa: E402
-from holdfast.stores.redis import RedisStore  # noqa: E402
 from holdfast.threads.threads import Inline, Threads  # noqa: E402
 
 

@@ -21,7 +21,7 @@ from holdfast.backplane.local import LocalBackplane
 from holdfast.backplane.redis import RedisBackplane
 from holdfast.log.base import Draft
 from holdfast.log.redis import RedisLog
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 
 
 def sockets() -> int:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from holdfast.backplane import subscriptions
+from holdfast.backplane import redis_subscriptions
 from holdfast.backplane.base import Backplane
 from holdfast.backplane.redis import RedisBackplane
 
-from .ends import Receiver
+from .ends import WAIT, Receiver
 
 Ends = tuple[Backplane, Receiver]
 
@@ -18,13 +18,21 @@ Ends = tuple[Backplane, Receiver]
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a busy machine does not confirm in time is made later, and then is another story (`test_redis_outage`)."""
-    monkeypatch.setattr(subscriptions, "SUBSCRIBE_SECONDS", 30.0)
+    monkeypatch.setattr(redis_subscriptions, "SUBSCRIBE_SECONDS", 30.0)
 
 
 async def test_a_message_reaches_a_subscriber_of_its_topic(ends: Ends) -> None:
     sender, receiver = ends
     sender.send("rooms/lobby", b"\x00\xff hello")
     await receiver.has(("rooms/lobby", b"\x00\xff hello"))
+
+
+async def test_a_message_does_not_reach_its_sender(ends: Ends) -> None:
+    sender, receiver = ends
+    receiver.backplane.send("rooms/lobby", b"own")
+    assert await asyncio.to_thread(receiver.backplane.flush, WAIT)
+    sender.send("rooms/lobby", b"of the other")
+    await receiver.has(("rooms/lobby", b"of the other"))
 
 
 async def test_a_message_of_another_topic_does_not(ends: Ends) -> None:

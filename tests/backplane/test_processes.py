@@ -12,7 +12,7 @@ from holdfast.backplane.base import Backplane
 from holdfast.backplane.channels import ChannelsBackplane
 from holdfast.backplane.local import LocalBackplane
 from holdfast.backplane.redis import RedisBackplane
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.services.redis import RedisServer
 
 from .conftest import REDIS_LAYERS, configure
@@ -104,7 +104,7 @@ async def test_a_child_of_multiprocessing_has_sent_when_it_ends(receiver: Receiv
 
 @pytest.mark.slow
 @pytest.mark.parametrize("patcher", ["gevent", "eventlet"])
-async def test_where_threads_are_greenlets_the_courier_s_loop_runs_in_its_own_only(
+async def test_where_threads_are_greenlets_the_background_loop_runs_in_its_own_only(
     receiver: Receiver, run: Run, patcher: str
 ) -> None:
     """Whatever greenlet gets its turn while messages leave finds the loop that is its own, or none."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from holdfast.backplane.outbox import Outbox
+from holdfast.backplane.message_buffer import MessageBuffer
 from holdfast.backplane.redis import RedisBackplane
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.services.redis import RedisServer, running_redis
 
 from .ends import Receiver
@@ -159,7 +159,7 @@ async def test_what_others_publish_on_a_channel_is_dropped(
     assert await looking.publish("holdfast:0:{rooms/lobby}", junk) == 1
     sender.backplane.send("rooms/lobby", b"hello")
     await receiver.has(("rooms/lobby", b"hello"))
-    assert "'rooms/lobby' is not Holdfast's" in caplog.text
+    assert "of topic 'rooms/lobby' that Holdfast did not send" in caplog.text
     await sender.backplane.stop()
     await receiver.backplane.stop()
 
@@ -238,7 +238,7 @@ async def test_a_subscription_cut_off_by_its_caller_disturbs_no_other(redis_url:
 
 async def test_it_can_be_used_on_one_loop_after_another(redis_url: str) -> None:
     plane = backplane(redis_url)
-    plane.send("rooms/lobby", b"from the courier")
+    plane.send("rooms/lobby", b"from the background loop")
     assert await asyncio.to_thread(plane.flush, 10)
 
     def serve() -> list[tuple[str, bytes]]:
@@ -256,7 +256,7 @@ async def test_it_can_be_used_on_one_loop_after_another(redis_url: str) -> None:
 
     for _ in range(2):
         assert await asyncio.to_thread(serve) == [("rooms/lobby", b"hello")]
-    plane.send("rooms/lobby", b"from the courier again")
+    plane.send("rooms/lobby", b"from the background loop again")
     assert await asyncio.to_thread(plane.flush, 10)
     assert not plane.lost
 
@@ -269,73 +269,72 @@ class Clock:
         return self.time
 
 
-def contents(outbox: Outbox) -> list[tuple[str, bool, list[bytes]]]:
+def contents(buffer: MessageBuffer) -> list[tuple[str, bool, list[bytes]]]:
     return [
-        (parcel.topic, parcel.gap, [waiting.message for waiting in parcel.content])
-        for parcel in outbox.take()
+        (batch.topic, batch.gap, [waiting.message for waiting in batch.content]) for batch in buffer.take()
     ]
 
 
 def test_the_outbox_gives_up_the_oldest_messages_beyond_its_bound() -> None:
-    outbox = Outbox(messages=3)
-    assert [outbox.put("a", b"%d" % number) for number in range(5)] == [False, False, False, True, True]
-    assert contents(outbox) == [("a", True, [b"2", b"3", b"4"])]
-    assert outbox.lost == {"overflow": 2}
-    assert outbox.empty
+    buffer = MessageBuffer(messages=3)
+    assert [buffer.put("a", b"%d" % number) for number in range(5)] == [False, False, False, True, True]
+    assert contents(buffer) == [("a", True, [b"2", b"3", b"4"])]
+    assert buffer.lost == {"overflow": 2}
+    assert buffer.empty
 
 
 def test_the_outbox_is_bounded_in_bytes_but_takes_one_message_of_any_size() -> None:
-    outbox = Outbox(size=10)
-    outbox.put("a", b"123456")
-    outbox.put("b", b"1234")
-    assert outbox.put("c", b"x")
-    assert outbox.put("d", b"y" * 50)
-    assert contents(outbox) == [("d", False, [b"y" * 50])]
-    assert sorted(contents(outbox)) == [("a", True, []), ("b", True, []), ("c", True, [])]
+    buffer = MessageBuffer(size=10)
+    buffer.put("a", b"123456")
+    buffer.put("b", b"1234")
+    assert buffer.put("c", b"x")
+    assert buffer.put("d", b"y" * 50)
+    assert contents(buffer) == [("d", False, [b"y" * 50])]
+    assert sorted(contents(buffer)) == [("a", True, []), ("b", True, []), ("c", True, [])]
 
 
 def test_what_has_waited_too_long_is_given_up() -> None:
     clock = Clock()
-    outbox = Outbox(patience=10, now=clock)
-    outbox.put("a", b"old")
+    buffer = MessageBuffer(patience=10, now=clock)
+    buffer.put("a", b"old")
     clock.time = 10.1
-    outbox.put("a", b"new")
-    assert contents(outbox) == [("a", True, [b"new"])]
-    assert outbox.lost == {"expired": 1}
+    buffer.put("a", b"new")
+    assert contents(buffer) == [("a", True, [b"new"])]
+    assert buffer.lost == {"expired": 1}
 
 
 def test_what_was_given_back_is_next_again_and_in_order() -> None:
-    outbox = Outbox()
+    buffer = MessageBuffer()
     for number in range(4):
-        outbox.put("ab"[number % 2], b"%d" % number)
-    parcels = outbox.take()
-    outbox.put("a", b"4")
-    outbox.give_back(parcels)
-    assert contents(outbox) == [("a", False, [b"0", b"2", b"4"]), ("b", False, [b"1", b"3"])]
-    assert not outbox.lost
+        buffer.put("ab"[number % 2], b"%d" % number)
+    batches = buffer.take()
+    buffer.put("a", b"4")
+    buffer.give_back(batches)
+    assert contents(buffer) == [("a", False, [b"0", b"2", b"4"]), ("b", False, [b"1", b"3"])]
+    assert not buffer.lost
 
 
 def test_what_was_given_back_counts_again() -> None:
-    outbox = Outbox(messages=3)
+    buffer = MessageBuffer(messages=3)
     for number in range(3):
-        outbox.put("a", b"%d" % number)
-    parcels = outbox.take()
-    outbox.put("a", b"3")
-    outbox.give_back(parcels)
-    assert contents(outbox) == [("a", True, [b"1", b"2", b"3"])]
-    assert outbox.lost == {"overflow": 1}
+        buffer.put("a", b"%d" % number)
+    batches = buffer.take()
+    buffer.put("a", b"3")
+    buffer.give_back(batches)
+    assert contents(buffer) == [("a", True, [b"1", b"2", b"3"])]
+    assert buffer.lost == {"overflow": 1}
 
 
 def test_a_topic_that_may_have_lost_something_is_told_even_if_nothing_follows() -> None:
-    outbox = Outbox()
-    outbox.put("a", b"x")
-    outbox.failed(outbox.take())
-    assert not outbox.empty
-    parcels = outbox.take()
-    assert [(parcel.topic, parcel.gap, parcel.content) for parcel in parcels] == [("a", True, [])]
-    outbox.give_back(parcels)
-    assert contents(outbox) == [("a", True, [])]
-    assert outbox.empty
+    buffer = MessageBuffer()
+    buffer.put("a", b"x")
+    buffer.failed(buffer.take())
+    assert not buffer.empty
+    batches = buffer.take()
+    assert [(batch.topic, batch.gap, batch.content) for batch in batches] == [("a", True, [])]
+    buffer.give_back(batches)
+    assert contents(buffer) == [("a", True, [])]
+    assert buffer.empty
 
 
 def timed(function: Callable[[], object]) -> float:

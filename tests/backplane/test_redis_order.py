@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from holdfast.backplane.envelope import has_gap, split
 from holdfast.backplane.redis import RedisBackplane
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 
 from .ends import Receiver
 

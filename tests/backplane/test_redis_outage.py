@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from holdfast.backplane.envelope import join
-from holdfast.backplane.link import Link
-from holdfast.backplane.nodes import PRIMARY, OneNode
-from holdfast.backplane.outbox import Outbox
+from holdfast.backplane.message_buffer import MessageBuffer
+from holdfast.backplane.pipelined_connection import PublishConnections
 from holdfast.backplane.redis import RedisBackplane
-from holdfast.backplane.sender import Route
-from holdfast.stores.redis import RedisStore
+from holdfast.backplane.redis_connection import RedisConnection
+from holdfast.backplane.topology import PRIMARY, SingleTopology
+from holdfast.redis.client import RedisStore
 from tests.fleet.chaos.proxy import Proxy
 from tests.services.redis import RedisServer
 from tests.services.redis_cluster import Cluster
@@ -112,7 +112,7 @@ async def test_a_redis_that_stands_still_is_noticed(
     receiver = await Receiver(make(own_redis.url, **QUICK)).start("rooms/lobby")
     own_redis.freeze()
     async with asyncio.timeout(5):
-        while not warnings(caplog, "nothing was heard from Redis for 0.3 s"):  # noqa: ASYNC110 - only the log tells
+        while not warnings(caplog, "no answer from Redis for 0.3 s"):  # noqa: ASYNC110 - only the log tells
             await asyncio.sleep(0.01)
         await receiver.backplane.subscribe("rooms/while-away")
     own_redis.thaw()
@@ -162,7 +162,7 @@ async def test_messages_wait_while_redis_is_away_and_arrive_when_it_is_back(
 async def test_subscribers_are_told_when_another_process_could_not_send(
     make: Make, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sender = make(own_redis.url + "?timeout=0.2", pulse=0.0, patience=0.2, outbox=Outbox(messages=10))
+    sender = make(own_redis.url + "?timeout=0.2", pulse=0.0, patience=0.2, buffer=MessageBuffer(messages=10))
     # Its own connections are not in question: it can only know from the sender.
     receiver = await Receiver(make(own_redis.url, **NEVER)).start("rooms/lobby", "rooms/quiet")
     stranger = await Receiver(make(own_redis.url, **NEVER)).start("rooms/other")
@@ -222,11 +222,11 @@ async def test_it_stops_while_redis_is_away(make: Make, own_redis: RedisServer, 
     own_redis.thaw() if how == "frozen" else None
 
 
-async def test_a_route_may_be_closed_by_two_loops_at_once(own_redis: RedisServer) -> None:
-    """The loop that ends closes its route, and so does the loop that takes over from it."""
-    route = Route(RedisStore(own_redis.url), pulse=1.0, patience=1.0)
-    pipe = await route.pipe(PRIMARY)
-    await asyncio.gather(route.close(), route.close())
+async def test_connections_may_be_closed_by_two_loops_at_once(own_redis: RedisServer) -> None:
+    """The loop that ends closes its connections, and so does the loop that takes over from it."""
+    connections = PublishConnections(RedisStore(own_redis.url), pulse=1.0, patience=1.0)
+    pipe = await connections.pipe(PRIMARY)
+    await asyncio.gather(connections.close(), connections.close())
     assert not pipe.link.open
 
 
@@ -319,8 +319,10 @@ async def test_it_recovers_although_new_topics_come_all_the_time(make: Make, red
 
 
 async def test_a_link_that_is_closed_before_it_was_read_closes_its_connection(redis_url: str) -> None:
-    nodes = OneNode(RedisStore(redis_url))
-    link = Link(await nodes.connect("primary"), receive=lambda reply: None, ended=lambda reason: None)
+    nodes = SingleTopology(RedisStore(redis_url))
+    link = RedisConnection(
+        await nodes.connect("primary"), receive=lambda reply: None, ended=lambda reason: None
+    )
     link.close()
     await link.closed()
     assert not link.connection.is_connected

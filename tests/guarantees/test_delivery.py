@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.backplane.memory import MemoryExchange, faithful
-from holdfast.hub import news
+from holdfast.hub import messages
 from holdfast.hub.hub import Timing
-from holdfast.log.base import Draft, Head, LogError, LogUnavailable, stamp_of
+from holdfast.log.base import Batch, Draft, Head, LogError, LogUnavailable, stamp_of
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import ENTRY, OUTBOX, TOPIC
 from holdfast.protocol.frames import JoinedPayload, Reset
@@ -485,13 +485,13 @@ class Delivery:
         self.settle()
 
     def belongs(self, message: bytes, topic: str) -> bool:
-        item = news.decode(message)
-        assert isinstance(item, news.Numbered)
+        item = messages.decode(topic, message)
+        assert isinstance(item, Batch)
         self.truth.look()
         return any(
-            branch.entries.get(offset, ("",))[0] == payload.decode()
+            branch.entries.get(entry.offset, ("",))[0] == entry.payload.decode()
             for branch in self.truth.branches.get((topic, item.epoch), [])
-            for offset, _, payload, _, _ in item.entries
+            for entry in item.entries
         )
 
     def log_answers_late(self, server: int, lag: int) -> None:

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from holdfast import wiring
 from holdfast.backplane.envelope import split
-from holdfast.hub import news
+from holdfast.hub import messages
 from holdfast.log.base import Draft, LogUnavailable
 from holdfast.runtime import Runtime
 from tests.services.redis import RedisServer
@@ -99,7 +99,7 @@ class Wire:
                 for part in split(message["data"]) if message else ():
                     if part == sign:
                         return found
-                    found.append(news.decode(part))
+                    found.append(messages.decode("", part))
 
 
 @contextlib.asynccontextmanager
@@ -132,7 +132,7 @@ async def test_each_event_arrives_once_everywhere_and_is_sent_once(start: Start,
             runtime.backplane.send("end", b"end")  # after whatever waits in the queue
             found += await wire.news_until(b"end")
 
-    assert [entry[0] for item in found for entry in item.entries] == list(range(1, 101))
+    assert [entry.offset for item in found for entry in item.entries] == list(range(1, 101))
     for member in members:
         assert [offset for offset, _ in await member.has(100)] == list(range(1, 101))
         assert member.heard == members[0].heard

@@ -582,7 +582,7 @@ async def test_a_server_that_stopped_can_start_again() -> None:
     world = World()
     server = await world.server()
     await server.hub.stop()
-    again = Server(world.log, world.exchange, server.threads, world.timing, "again")
+    again = Server(world.log, world.exchange, server.threads, world.timing)
     await again.start()
     listener = await again.join()
     publish(again, 1)

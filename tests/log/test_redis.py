@@ -9,7 +9,7 @@ from django.db import transaction
 from holdfast.log.base import Answer, Draft, LogUnavailable, Trimmed
 from holdfast.log.redis import RedisLog
 from holdfast.protocol.positions import Position
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.log.contract import LogContract
 from tests.log.events import drafts, numbers
 from tests.log.transactions import Reports, rolled_back

@@ -9,7 +9,7 @@ import pytest_asyncio
 from holdfast.presence.base import PresenceStore
 from holdfast.presence.memory import MemoryPresence
 from holdfast.presence.redis import RedisPresence
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.services.redis_cluster import Cluster
 
 

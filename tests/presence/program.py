@@ -18,7 +18,7 @@ from holdfast.backplane.redis import RedisBackplane  # noqa: E402
 from holdfast.hub.hub import Hub, Timing  # noqa: E402
 from holdfast.log.memory import MemoryLog  # noqa: E402
 from holdfast.presence.redis import RedisPresence  # noqa: E402
-from holdfast.stores.redis import RedisStore  # noqa: E402
+from holdfast.redis.client import RedisStore  # noqa: E402
 from holdfast.streams.prepared import Burst  # noqa: E402
 from holdfast.threads.threads import Inline  # noqa: E402
 from tests.support.hubs import TOPIC, join  # noqa: E402
@@ -36,7 +36,6 @@ async def main(url: str, lease: str, *members: str) -> None:
         MemoryLog(),
         RedisBackplane(RedisStore(url)),
         Inline(),
-        origin=members[0],
         timing=Timing(compare=1.0, lease=float(lease)),
         presence=RedisPresence(RedisStore(url)),
     )

@@ -13,7 +13,7 @@ from holdfast.hub.hub import Timing
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import PresenceUnavailable, Write
 from holdfast.presence.redis import PresenceKeys, RedisPresence
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from holdfast.threads.threads import Inline
 from tests.services.redis import RedisServer
 from tests.support.hubs import TOPIC, Server, join
@@ -154,8 +154,7 @@ class Fleet:
 
     async def server(self, lease: float = 1.5) -> Server:
         timing = Timing(compare=0.3, lease=lease)
-        name = f"server-{len(self.servers)}"
-        made = Server(MemoryLog(), self.exchange, Inline(), timing, name, store_at(self.url))
+        made = Server(MemoryLog(), self.exchange, Inline(), timing, store_at(self.url))
         self.servers.append(await made.start())
         return made
 

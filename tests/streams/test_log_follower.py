@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from holdfast.hub import news
+from holdfast.hub import messages
 from holdfast.hub.hub import Timing
 from holdfast.log.base import Batch, Entry, LogUnavailable
 from holdfast.streams.log_follower import HELD
@@ -16,7 +16,7 @@ def tell(server: Server, epoch: str, *offsets: int) -> None:
     """Let entries arrive from another process, in this order, whatever the log says."""
     entries = tuple(Entry(offset=o, name="said", payload=str(o).encode()) for o in offsets)
     batch = Batch(topic=TOPIC, epoch=epoch, entries=entries)
-    server.hub._receive(TOPIC, news.encode(news.Numbered.of(batch, "another")))
+    server.hub._receive(TOPIC, messages.encode(batch))
 
 
 @in_jumping_time
@@ -443,17 +443,6 @@ async def test_ephemeral_events_arrive_in_the_order_of_their_publisher() -> None
         publish(there, n, durable=False, exclude="ada")
     await turns()
     assert [listener.heard for listener in listeners] == [list("01234"), list("01234"), []]
-
-
-@in_jumping_time
-async def test_messages_that_come_back_to_their_sender_are_delivered_once() -> None:
-    server = await World().server()
-    listener = await server.join(durable=False)
-    publish(server, 1, durable=False)
-    own = news.Passing.of([draft(1)], origin="server-0")
-    server.backplane.deliver(TOPIC, news.encode(own))
-    await turns()
-    assert listener.heard == ["1"]
 
 
 @in_jumping_time

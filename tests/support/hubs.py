@@ -142,19 +142,17 @@ class Server:
         exchange: MemoryExchange,
         threads: Any,
         timing: Timing,
-        origin: str,
         presence: PresenceStore | None = None,
     ) -> None:
         self.log, self.threads = log, threads
         self.backplane = exchange.backplane()
-        self.publisher = Publisher(log, self.backplane, threads, origin=origin)
+        self.publisher = Publisher(log, self.backplane, threads)
         self.hub = Hub(
             log,
             self.backplane,
             threads,
-            origin=origin,
             timing=timing,
-            batches_found=self.publisher.spread,
+            batches_found=self.publisher.broadcast,
             group_events=lambda topic, message: (str(message["type"]), str(message["n"]).encode()),
             presence=presence,
         )
@@ -204,7 +202,7 @@ class World:
         self.servers: list[Server] = []
 
     async def server(self) -> Server:
-        made = Server(self.log, self.exchange, Scripted(), self.timing, f"server-{len(self.servers)}")
+        made = Server(self.log, self.exchange, Scripted(), self.timing)
         self.servers.append(made)
         return await made.start()
 

@@ -194,7 +194,7 @@ class Harbour:
     def __init__(self, number: int, place: Place, exchange: MemoryExchange, reach: Reach) -> None:
         self.reach = reach
         timing = Timing(patience=0.01, compare=2.0, linger=5.0, lease=LEASE)
-        self.server = Server(MemoryLog(), exchange, Inline(), timing, f"server-{number}", reach)
+        self.server = Server(MemoryLog(), exchange, Inline(), timing, reach)
         self.clients: list[Watcher] = []
         self.running = True
         self.asleep = False

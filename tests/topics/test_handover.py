@@ -13,8 +13,8 @@ from holdfast import Event, Topic, wiring
 from holdfast import runtime as runtimes
 from holdfast.backplane.redis import RedisBackplane
 from holdfast.log.memory import MemoryLog
+from holdfast.redis.client import RedisStore
 from holdfast.runtime import Runtime
-from holdfast.stores.redis import RedisStore
 from holdfast.threads.threads import Inline, Threads
 from tests.services.redis import RedisServer
 from tests.support.hubs import draft

@@ -73,7 +73,7 @@ def test_the_event_is_sent_when_that_transaction_commits(parts: Runtime) -> None
         assert listening.heard == []
 
     assert head(parts) == 1
-    assert listening.heard == ["Numbered", "Passing"]
+    assert listening.heard == ["Batch", "list"]
 
 
 def test_without_a_transaction_the_event_is_sent_at_once(parts: Runtime) -> None:

@@ -1,13 +1,14 @@
-"""How long to wait before the next attempt."""
+"""Random, growing pauses between attempts."""
 
 import random
 
 _chance = random.Random()  # noqa: S311 - nothing secret
-"""Not the module's own functions: threads in the background must not disturb a project that has seeded those."""
+"""A generator apart from the random module's: background threads must not disturb a project that has seeded that one."""
 
 
 def full_jitter(attempt: int, *, first: float = 0.05, longest: float = 2.0) -> float:
-    """Seconds before retry number ``attempt`` (0 is the first), at random so that a fleet does not retry in step.
+    """Return the seconds to wait before retry number ``attempt`` (0 is the first). They are random, so that a fleet does not
+    retry in step.
 
     "Full jitter" of https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
     """

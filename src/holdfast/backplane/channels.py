@@ -1,19 +1,19 @@
-"""Any Channels layer that ``CHANNEL_LAYERS`` names, as the backplane.
+"""Backplane on any Channels layer that ``CHANNEL_LAYERS`` names.
 
 **Out.** A message is ``group_send`` to the topic's group (:func:`~.groups.group_name`) as
-``{"type": "holdfast.news", "topic": …, "data": …, "sender": …}``, from a :class:`~.mailbox.Mailbox`: on the receiving
-event loop if this process has one, else on the courier's.
+``{"type": "holdfast.news", "topic": …, "data": …, "sender": …}``, from a :class:`~.topic_queues.TopicQueues`: on the receiving
+event loop if this process has one, otherwise on the background loop.
 
-**In.** Each subscribed topic's group is entered (:mod:`.receivers` tells how, and what it costs). Everything else that
-arrives there was sent by other code with ``group_send`` and goes to ``receive_group``.
+**In.** The process enters each subscribed topic's group (:mod:`.receivers` explains how, and what it costs). Every other
+message that arrives there was sent by other code with ``group_send`` and goes to ``receive_group``.
 
-**Alive?** A layer does not say when it lost messages. So each process is also in a group of its own, to which it sends a
-*pulse* every few seconds: if it does not come back (Redis was restarted and has forgotten the groups, or cannot be
-reached, or our queue is full), then neither did other messages. The groups are entered again, and when a pulse is felt
-again ``interrupted`` is called. The same with any error while receiving. Memberships expire in some layers
-(``group_expiry``, a day); they are renewed after half of that.
+**Supervised.** A layer does not report that it lost messages. So each process is also in a private group, to which it sends
+a *pulse* every few seconds. If the pulse does not come back (Redis was restarted and has forgotten the groups, or cannot be
+reached, or our queue is full), then other messages did not arrive either. The process enters the groups again, and calls
+``interrupted`` once a pulse comes back. It does the same after any error while receiving. Memberships expire in some layers
+(``group_expiry``, a day); they are renewed after half of that time.
 
-A layer between processes drops what goes beyond its capacity; the core layer says so only in its own log
+A layer between processes drops messages beyond its capacity; the core layer says so only in its own log
 (``channels_redis.core``, level INFO). A ``ChannelFull`` that does reach us is counted in ``lost["full"]``.
 """
 
@@ -29,14 +29,14 @@ from channels.exceptions import ChannelFull
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.core.exceptions import ImproperlyConfigured
 
-from holdfast.stores.fork import start_anew_after_fork
+from holdfast.process.fork import reset_after_fork
 
 from .backoff import full_jitter
 from .base import Backplane, Receive, ReceiveGroup
 from .groups import group_name
-from .mailbox import Mailbox
 from .receivers import Receiver, prepare, receiver_for
 from .tasks import end
+from .topic_queues import TopicQueues
 
 logger = logging.getLogger("holdfast.backplane")
 
@@ -44,23 +44,23 @@ NEWS = "holdfast.news"
 ECHO = "holdfast.echo"
 
 SUBSCRIBE_SECONDS = 2.0
-"""How long a subscription waits for the layer before it is left to be made later."""
+"""Seconds to wait for a subscription; after that it is made in the background."""
 
 LAYER_SECONDS = 5.0
-"""How long one operation of a layer may take before it counts as failed."""
+"""Seconds after which one operation of a layer counts as failed."""
 
 BACKLOG = 6
-"""How often a pulse is given more time because other messages arrive, behind which it may be waiting."""
+"""Times that a pulse gets more time because other messages arrive, behind which it may be waiting."""
 
 AT_ONCE = 16
-"""How many groups are entered at the same time after an outage."""
+"""Groups that are entered at the same time after an outage."""
 
 
 class ChannelsBackplane(Backplane):
     """The channel layer ``alias``.
 
-    Every ``pulse`` seconds it checks that messages still come through, and gives that ``patience`` seconds.
-    ``now`` reads the clock by which memberships are renewed, in seconds.
+    Every ``pulse`` seconds it checks within ``patience`` seconds that messages still arrive. ``now`` reads the clock by
+    which memberships are renewed, in seconds.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class ChannelsBackplane(Backplane):
         self._pulse_seconds, self._patience, self._now = pulse, patience, now
         #: The in-memory layer belongs to one process and to one thread: only the loop that receives may touch it.
         self.shared = not isinstance(self._layer, InMemoryChannelLayer)
-        # From the object itself: the pub/sub layer passes every other question on to a part that exists only on a loop.
+        # From the object itself: the pub/sub layer forwards every other attribute to a part that exists only on a loop.
         known = vars(self._layer)
         self._renew_seconds = known.get("group_expiry", 86_400) / 2
         self._hosts: int = known.get("ring_size", 1)
         self._as_text = False
         prepare(self._layer)
-        self._mailbox = Mailbox(self._carry)
+        self._queues = TopicQueues(self._carry)
         self._forget()
-        start_anew_after_fork(self)
+        reset_after_fork(self)
 
     def _forget(self) -> None:
         self._id = uuid.uuid4().hex
@@ -104,23 +104,23 @@ class ChannelsBackplane(Backplane):
         self._reason = ""  # why messages may be getting lost; "" if all is well
         self._alarm: asyncio.Event | None = None
 
-    def start_anew(self) -> None:
-        """A forked child neither receives nor stops what its parent started."""
+    def reset_in_child(self) -> None:
+        """In a forked child, neither receive nor stop what the parent started."""
         self._forget()
 
     @property
     def lost(self) -> dict[str, int]:
-        """How many messages this process could not send, by reason: overflow, expired, failed, full."""
-        return dict(self._mailbox.lost)
+        """Number of messages that this process could not send, by reason: overflow, expired, failed, full."""
+        return dict(self._queues.lost)
 
     # ── sending: any thread ──────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, topic: str, message: bytes) -> None:
-        if self.shared or self._mailbox.bound:
-            self._mailbox.put(topic, message)
+        if self.shared or self._queues.binding.bound:
+            self._queues.put(topic, message)
 
     def flush(self, timeout: float) -> bool:
-        return self._mailbox.flush(timeout)
+        return self._queues.flush(timeout)
 
     async def _carry(self, topic: str, message: bytes) -> None:
         news: dict[str, Any] = {"type": NEWS, "topic": topic, "sender": self._id}
@@ -139,7 +139,7 @@ class ChannelsBackplane(Backplane):
         try:
             await self._layer.group_send(group_name(topic), message)
         except ChannelFull:
-            self._mailbox.lost["full"] += 1
+            self._queues.lost["full"] += 1
 
     # ── receiving: on one loop ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -151,13 +151,13 @@ class ChannelsBackplane(Backplane):
                 raise RuntimeError(
                     "This backplane was started already; stop() it before it is started again."
                 )
-            self._mailbox.flush(0)  # which leaves the loop that has ended without a word; so do we
+            self._queues.flush(0)  # which leaves the loop that has ended without stop()
             self._forget()
         self._receive, self._receive_group, self._interrupted = receive, receive_group, interrupted
         self._loop = asyncio.get_running_loop()
         self._alarm = asyncio.Event()
         self._receiver = receiver_for(self._layer, self._deliver, self._trouble)
-        self._mailbox.bind(self._loop)
+        self._queues.binding.loop = self._loop
         for pulse in self._pulse_topics:
             await self.subscribe(pulse)
         self._keeper = asyncio.create_task(self._keep())
@@ -166,8 +166,8 @@ class ChannelsBackplane(Backplane):
         receiver, keeper = self._receiver, self._keeper
         if receiver is None or keeper is None:
             return
-        await self._mailbox.drained(LAYER_SECONDS)
-        self._mailbox.bind(None)
+        await self._queues.drained(LAYER_SECONDS)
+        self._queues.binding.loop = None
         self._receive = self._receive_group = self._interrupted = None
         await end([keeper])
         try:
@@ -189,7 +189,7 @@ class ChannelsBackplane(Backplane):
         self._topics.add(topic)
         self._missing.add(topic)
         if self._reason:
-            return  # the keeper is at it, and will call `interrupted`
+            return  # _recover makes it, and then calls `interrupted`
         try:
             async with asyncio.timeout(SUBSCRIBE_SECONDS):
                 await self._enter(topic)
@@ -201,7 +201,7 @@ class ChannelsBackplane(Backplane):
             return
         self._topics.discard(topic)
         self._missing.discard(topic)
-        # Nothing more is delivered from here on; telling the layer may take its time.
+        # Nothing more is delivered from here on; leaving the group may take longer.
         leaving = asyncio.create_task(self._leave(topic, self._receiver.leave(topic)))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
@@ -214,7 +214,7 @@ class ChannelsBackplane(Backplane):
             logger.debug("The group of %r could not be left: %s", topic, error)
 
     async def _enter(self, topic: str) -> None:
-        """Have the topic's group, for certain; or raise."""
+        """Enter the topic's group and confirm that its messages arrive, or raise."""
         receiver = self._receiver
         if receiver is None:
             raise RuntimeError("Start the backplane before subscribing: await backplane.start(…).")
@@ -227,7 +227,7 @@ class ChannelsBackplane(Backplane):
             await receiver.leave(topic)
 
     async def _hear(self, topic: str) -> None:
-        """Send something to the topic's group until it comes back."""
+        """Send echoes to the topic's group until one comes back."""
         number = uuid.uuid4().hex
         deadline = time.monotonic() + 2 * BACKLOG * self._patience  # should the caller's timeout be swallowed
         heard = self._echoes[number] = asyncio.Event()
@@ -261,12 +261,12 @@ class ChannelsBackplane(Backplane):
                 text = message.get("text")
                 self._receive(topic, message["data"] if text is None else base64.b64decode(text))
         except Exception:
-            logger.exception("A message to the group of topic %r could not be handled", topic)
+            logger.exception("Failed to handle a message to the group of topic %r", topic)
 
     # ── keeping it alive ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _trouble(self, reason: str) -> None:
-        """Messages may be getting lost, or were."""
+        """Messages may be getting lost, or were lost."""
         if not self._reason:
             self._reason = reason
             logger.warning("The backplane may have missed messages (%s).", reason)
@@ -300,14 +300,14 @@ class ChannelsBackplane(Backplane):
                     return
                 if arrived == self._arrived:
                     break
-            self._trouble("a message to ourselves did not arrive")
+            self._trouble("a test message of this process to itself did not arrive")
         except Exception as error:  # noqa: BLE001 - whatever a layer raises
             self._trouble(f"{type(error).__name__}: {error}")
         finally:
             await end([felt])
 
     async def _recover(self) -> None:
-        """Try until every group has been entered again and messages come through; then say what happened."""
+        """Retry until every group is entered again and messages arrive; then call ``interrupted``."""
         assert self._alarm is not None
         for attempt in range(2**31):
             self._alarm.clear()
@@ -329,7 +329,7 @@ class ChannelsBackplane(Backplane):
             try:
                 self._interrupted()
             except Exception:
-                logger.exception("The interruption could not be handled")
+                logger.exception("Failed to handle an interruption of the backplane")
 
     async def _renew(self) -> None:
         try:
@@ -349,7 +349,7 @@ class ChannelsBackplane(Backplane):
 
 
 async def _for_each(topics: Iterable[str], do: Callable[[str], Awaitable[None]]) -> None:
-    """Do it for each of ``topics``, a few at the same time. The first error ends it and is raised."""
+    """Call ``do`` for each of ``topics``, :data:`AT_ONCE` at the same time. The first error ends it and is raised."""
     waiting = iter(list(topics))
 
     async def work() -> None:

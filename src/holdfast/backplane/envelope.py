@@ -1,20 +1,20 @@
-"""What one ``PUBLISH`` carries: who sent it, whether something before it was lost, and any number of messages.
+"""Envelope of one ``PUBLISH``: its sender, a mark if messages before it were lost, and any number of messages.
 
 ::
 
     kind (1 byte)   sender (8 bytes)   { length (4 bytes, big-endian)   message }…
 
-Several messages of one topic that wait together go out as one: Redis and each receiver then handle one for all of them.
+Messages of one topic that wait together go out in one envelope, so Redis and each receiver handle them as one.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
 
 WHOLE = 1
-"""The kind of an envelope before which nothing was lost, as far as its sender knows."""
+"""Kind of an envelope before which no message was lost, as far as its sender knows."""
 
 GAP = 2
-"""The kind of one before which messages of the same sender for this topic may have been lost."""
+"""Kind of an envelope before which messages of the same sender for this topic may have been lost."""
 
 SENDER_BYTES = 8
 HEADER_BYTES = 1 + SENDER_BYTES
@@ -27,7 +27,7 @@ class NotAnEnvelope(ValueError):
 
 
 def heading(sender: bytes, *, gap: bool) -> bytes:
-    """What an envelope begins with; any number of messages may follow, each after its length."""
+    """Return the beginning of an envelope. Any number of messages may follow, each after its length."""
     return bytes([GAP if gap else WHOLE]) + sender
 
 
@@ -49,9 +49,9 @@ def has_gap(envelope: bytes) -> bool:
 
 
 def split(envelope: bytes) -> Iterator[bytes]:
-    """The messages of an envelope, in order. Raises :class:`NotAnEnvelope`, at the latest after the last of them."""
+    """Yield the messages of an envelope, in order. Raises :class:`NotAnEnvelope`, at the latest after the last of them."""
     if len(envelope) < HEADER_BYTES or envelope[0] not in (WHOLE, GAP):
-        raise NotAnEnvelope("its header is not one")
+        raise NotAnEnvelope("its header is invalid")
     at, end = HEADER_BYTES, len(envelope)
     while at < end:
         if end - at < _LENGTH.size:

@@ -1,7 +1,7 @@
-"""The folder in which the processes of one installation on one machine find each other.
+"""Folder in which the processes of one installation on one machine find each other.
 
 Each process that receives has a UNIX socket there, named after it. The folder belongs to one user and is closed to others
-(0700), so that who can connect is who could read the process's memory anyway.
+(0700): only users who could read the process's memory anyway can connect.
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 SUFFIX = ".v1"
-"""The end of a socket's name: the version of what is spoken there. Processes of other versions are not seen."""
+"""End of a socket's name: the version of the frames. Processes of other versions are ignored."""
 
 LONGEST = 103
 """The longest path of a UNIX socket in bytes, on every system (macOS: 104 with the final zero, Linux: 108)."""
@@ -20,7 +20,8 @@ NAME_BYTES = 24
 """Room for the separator and the name of a socket."""
 
 SETTLED_NS = 100_000_000
-"""Nanoseconds after which a folder that has not changed may be taken for read: systems round the time of a change."""
+"""Nanoseconds after a change from when on the last reading of the folder may be trusted: systems round the time of a
+change."""
 
 BACKLOG = 1024
 
@@ -32,7 +33,7 @@ class UnusableError(Exception):
 
 
 def check(path: Path) -> None:
-    """Raise :class:`UnusableError` if there can be no such folder. Creates nothing."""
+    """Raise :class:`UnusableError` if ``path`` cannot be such a folder. Creates nothing."""
     if not hasattr(socket, "AF_UNIX"):
         raise UnusableError("Python has no UNIX sockets on this system")
     if len(os.fsencode(path)) + NAME_BYTES > LONGEST:
@@ -54,7 +55,7 @@ def check(path: Path) -> None:
 
 
 class Folder:
-    """The folder ``path``, which is created when it is first needed. Of any thread."""
+    """The folder ``path``, which is created at first need. May be used from any thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -92,7 +93,7 @@ class Folder:
             made.setblocking(False)
             made.bind(str(early))
             made.listen(BACKLOG)
-            # Only now others may find it: a socket that does not listen yet would be taken for a dead process's.
+            # Only now may others find it: they would take a socket that does not listen yet for that of a dead process.
             early.rename(self.path / name)
         except OSError:
             made.close()
@@ -103,7 +104,7 @@ class Folder:
     def connect(self, name: str) -> socket.socket:
         """Connect to the process that listens under ``name``, without waiting.
 
-        Raises ``FileNotFoundError`` if it does not any more; ``BlockingIOError`` if it accepts nothing at present; or another
+        Raises ``FileNotFoundError`` if it does not listen any more; ``BlockingIOError`` if it accepts nothing at present; or another
         ``OSError``. The socket of a process that is dead is removed.
         """
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

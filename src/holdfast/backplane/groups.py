@@ -1,11 +1,11 @@
-"""The name of a topic's group in a Channels layer.
+"""Name of a topic's group in a Channels layer.
 
 Code that knows nothing of Holdfast reaches a topic with ``group_send(group_name("rooms/lobby"), …)``, so the name is
 part of the public interface and never changes: ``"holdfast.rooms.lobby"``.
 
 Channels allows ASCII letters, digits, hyphens, underscores and periods, fewer than 100 of them. A topic made of letters,
 digits, hyphens, underscores and slashes keeps its name, each slash a period. Any other topic (one that has a period or a
-space in it, or is too long) is named by its SHA-256, behind another prefix. So two topics never share a group.
+space in it, or is too long) is named by its SHA-256, behind another prefix. Two topics therefore never share a group.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _LONGEST = 99  # "length < 100", says channels.layers.BaseChannelLayer
 
 
 def group_name(topic: str) -> str:
-    """The Channels group that belongs to the topic of this name."""
+    """Return the name of the Channels group that belongs to ``topic``."""
     readable = "holdfast." + topic.replace("/", ".")
     if len(readable) <= _LONGEST and _READABLE.fullmatch(topic):
         return readable

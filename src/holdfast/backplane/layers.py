@@ -1,9 +1,9 @@
-"""Channels' in-memory layer: recognizing it, and reading along in what this process sends to the groups of topics.
+"""Support for Channels' in-memory layer: messages that this process sends to the groups of topics reach those topics.
 
 The in-memory layer walks through all its groups at every ``receive`` and every ``group_send``. With a group per topic, each
-join would so cost more than the one before (5,000 topics: 100 joins a second), and ordinary consumers would be slowed down
-too. So no topic enters a group there: :class:`Groups` reads along in ``group_send`` of the layer object, at the price of one
-look into a dict for each message.
+join would cost more than the one before (5,000 topics: 100 joins a second), and would slow down ordinary consumers too. So
+no topic enters a group there. Instead :class:`Groups` wraps ``group_send`` of the layer object, at the cost of one dict
+lookup per message.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ def is_in_memory(configuration: Mapping[str, Any]) -> bool:
 
 
 class Groups:
-    """The groups of one layer object that are read along in. :meth:`of` gives the one that a layer has."""
+    """Listeners to the groups of one layer object. :meth:`of` returns the one instance of a layer."""
 
     _known: "WeakKeyDictionary[InMemoryChannelLayer, Groups]" = WeakKeyDictionary()
 
@@ -66,7 +66,7 @@ class Groups:
 
 
 class WithGroups(Backplane):
-    """The backplane ``inner``; and what this process sends to the groups of ``layer`` reaches its own topics."""
+    """The backplane ``inner``, where messages that this process sends to the groups of ``layer`` reach its own topics too."""
 
     def __init__(self, inner: Backplane, layer: InMemoryChannelLayer) -> None:
         self.inner = inner
@@ -80,7 +80,7 @@ class WithGroups(Backplane):
         self, receive: Receive, receive_group: ReceiveGroup, interrupted: Callable[[], None]
     ) -> None:
         await self.inner.start(receive, receive_group, interrupted)
-        self._leave_all()  # should the loop before have ended without stop()
+        self._leave_all()  # in case the previous loop ended without stop()
         self._receive_group, self._loop = receive_group, asyncio.get_running_loop()
 
     async def stop(self) -> None:

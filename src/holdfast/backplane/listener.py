@@ -1,4 +1,4 @@
-"""The receiving end of one process for the other processes of its machine."""
+"""Listening socket of one process, for the other processes of its machine."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ ACCEPT_SECONDS = 1.0
 class Listener:
     """Listens in ``folder`` under ``name``, on the running event loop, as soon as it is made.
 
-    ``receive`` gets every topic and message; ``gap`` is called when a process says that it had to drop some. Neither may
+    ``receive`` gets every topic and message; ``gap`` is called when a process reports that it dropped some. Neither may
     raise. Raises ``OSError`` or ``UnusableError`` if it cannot listen.
     """
 
@@ -43,7 +43,7 @@ class Listener:
         return self._folder.has(self._name)
 
     def close(self) -> None:
-        """Stop receiving. What was sent before and is not read yet is lost."""
+        """Stop receiving. Messages that were sent but not read yet are lost."""
         for connection in (self._socket, *self._connections):
             if not self._loop.is_closed():
                 self._loop.remove_reader(connection)
@@ -64,7 +64,7 @@ class Listener:
             return
         except OSError as error:  # too many open files
             logger.warning(
-                "Another process of this machine could not be let in (%s); it is tried again.", error
+                "Failed to accept a connection of another process of this machine (%s); trying again.", error
             )
             self._loop.remove_reader(self._socket)
             self._loop.call_later(ACCEPT_SECONDS, self._accept_again)
@@ -96,7 +96,10 @@ class Listener:
                 else:
                     self._receive(*found)
         except NotAFrameError as error:
-            logger.warning("What another process of this machine wrote is not Holdfast's (%s).", error)
+            logger.warning(
+                "Closed the connection of another process of this machine: it sent no valid frame (%s).",
+                error,
+            )
             self._end(connection)
 
     def _end(self, connection: socket.socket) -> None:

@@ -1,13 +1,13 @@
-"""UNIX sockets as the backplane: for the processes of one installation, of one user, on one machine. Needs no service.
+"""Backplane on UNIX sockets, for the processes of one installation, of one user, on one machine. Needs no service.
 
 **In.** A process that receives listens on a socket in the installation's :mod:`.folder` (:mod:`.listener`).
 
-**Out.** Each message is written to every process that listens there (:mod:`.peer`), whatever topics it has; the receiver
-picks out its own. So to subscribe is an entry in a set, and what is sent from then on arrives. A process that listens is
-found by the next ``send``, which looks whether the folder has changed; one that has died is found when it does not answer.
+**Out.** Each message is written to every process that listens there (:mod:`.peer_process`), whatever topics it has; the receiver
+picks out its own. So a subscription is an entry in a set, and messages sent from then on arrive. The next ``send`` finds a
+new process, because it checks whether the folder has changed; it finds a dead one when that does not answer.
 
-Messages arrive at most once. Where a process does not read, what was dropped is counted here, and said to it when it
-reads again: then it calls ``interrupted``.
+Messages arrive at most once. If a process does not read, the messages dropped for it are counted here, and it learns of
+them when it reads again: then it calls ``interrupted``.
 """
 
 import asyncio
@@ -20,29 +20,29 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from holdfast.stores.ending import LOOK_SECONDS, flush_at_exit
-from holdfast.stores.fork import start_anew_after_fork
+from holdfast.process.fork import reset_after_fork
+from holdfast.process.shutdown import LOOK_SECONDS, flush_at_exit
 
 from .base import Backplane, Receive, ReceiveGroup
 from .folder import SUFFIX, Folder, UnusableError
 from .listener import Listener
 from .local_frames import frame
-from .peer import Peer
-from .place import Place, set_aside
+from .loop_binding import LoopBinding, set_aside
+from .peer_process import PeerProcess
 
 logger = logging.getLogger("holdfast.backplane")
 
 PUSH_SECONDS = 0.005
-"""Pause between two attempts to send what the system did not take."""
+"""Seconds between two attempts to send data that the system did not accept."""
 
 GAPS_TOGETHER = 0.1
-"""Seconds for which gaps are gathered before the hub hears of them."""
+"""Seconds for which gaps are gathered before ``interrupted`` is called."""
 
 FIND_SECONDS = 1.0
-"""Least time between two looks at whether the process's own socket is still there."""
+"""Least number of seconds between two checks that the process's own socket is still there."""
 
 STOP_SECONDS = 2.0
-"""The longest that :meth:`LocalBackplane.stop` waits for what is still to be sent."""
+"""Most seconds that :meth:`LocalBackplane.stop` waits for messages that are still to be sent."""
 
 
 class LocalBackplane(Backplane):
@@ -51,17 +51,17 @@ class LocalBackplane(Backplane):
     def __init__(self, path: Path) -> None:
         self._folder = Folder(path)
         self.lost: Counter[str] = Counter()
-        """How many messages this process could not give to one of the others, by reason: overflow, expired, failed."""
-        self._peers: dict[str, Peer] = {}
+        """Number of messages that this process could not deliver to one of the others, by reason: overflow, expired, failed."""
+        self._peers: dict[str, PeerProcess] = {}
         self._listener: Listener | None = None
         self._begin()
-        start_anew_after_fork(self)
+        reset_after_fork(self)
         flush_at_exit(self)
 
     def _begin(self) -> None:
         # Reentrant: a signal handler or a finalizer that publishes may interrupt a thread that holds it.
         self._lock = threading.RLock()
-        self._place = Place()
+        self._binding = LoopBinding()
         self._pushing = False  # the loop tries again by itself
         self._peers, self._listener = {}, None
         self._stop_receiving()
@@ -76,8 +76,8 @@ class LocalBackplane(Backplane):
         self._deaf = False  # it could not listen, and said so
         self._topics: set[str] = set()
 
-    def start_anew(self) -> None:
-        """A forked child neither receives nor sends through what its parent opened."""
+    def reset_in_child(self) -> None:
+        """In a forked child, neither receive nor send through sockets of the parent."""
         for opened in (*self._peers.values(), self._listener):
             if opened is not None:
                 opened.forget()
@@ -105,13 +105,13 @@ class LocalBackplane(Backplane):
                 for peer in peers:
                     peer.put(written, now)
             waiting = self._push(now)
-            if self._place.stopped:  # left without a word; the courier pushes
-                self._place.loop, self._pushing = None, False
+            if self._binding.stopped:  # ended without stop(); the background loop pushes
+                self._binding.loop, self._pushing = None, False
             wake = waiting and not self._pushing
             self._pushing = waiting
             stalled = [peer for peer in peers if peer.is_to_be_reported(now)]
         if wake:
-            self._place.call_soon(self._push_soon, used_by=self)  # else the interpreter ends: flush sends
+            self._binding.call_soon(self._push_soon, used_by=self)  # else the interpreter ends: flush sends
         for peer in stalled:
             self._complain(peer)
 
@@ -125,18 +125,18 @@ class LocalBackplane(Backplane):
                 return False
             time.sleep(min(left, LOOK_SECONDS))
 
-    def _present(self) -> list[Peer]:
+    def _present(self) -> list[PeerProcess]:
         """Under the lock: the others, as the folder has them now."""
         names = set(self._folder.names()) - {self._name}
         for name in [name for name in self._peers if name not in names]:
             self._peers.pop(name).close()
         for name in names:
             if name not in self._peers:
-                self._peers[name] = Peer(self._folder, name, self.lost)
+                self._peers[name] = PeerProcess(self._folder, name, self.lost)
         return list(self._peers.values())
 
     def _push(self, now: float) -> bool:
-        """Under the lock: send what the system takes; return whether something still waits."""
+        """Under the lock: send as much as the system accepts; return whether something still waits."""
         sent = [peer.push(now) for peer in self._peers.values()]
         return not all(sent)
 
@@ -151,11 +151,11 @@ class LocalBackplane(Backplane):
         for peer in stalled:
             self._complain(peer)
 
-    def _complain(self, peer: Peer) -> None:
+    def _complain(self, peer: PeerProcess) -> None:
         with set_aside():
             logger.warning(
-                "Process %s does not read what this process sends to it (is it suspended, or in a debugger?); messages for "
-                "it are being dropped. It is told when it reads again.",
+                "Process %s does not read messages of this process (is it suspended, or in a debugger?); they are being "
+                "dropped. It learns of the gap when it reads again.",
                 peer.name.partition("-")[0],
             )
 
@@ -169,11 +169,11 @@ class LocalBackplane(Backplane):
                 raise RuntimeError(
                     "This backplane was started already; stop() it before it is started again."
                 )
-            self._close_listener()  # of a loop that has ended without a word
+            self._close_listener()  # of a loop that has ended without stop()
             self._stop_receiving()
             self._pushing = False
         self._receive, self._interrupted = receive, interrupted
-        self._loop = self._place.loop = asyncio.get_running_loop()
+        self._loop = self._binding.loop = asyncio.get_running_loop()
         self._looked = self._loop.time()
         self._listen()
         self._folder.tidy(self._name)
@@ -186,12 +186,12 @@ class LocalBackplane(Backplane):
         self._close_listener()
         self._stop_receiving()
         deadline = time.monotonic() + STOP_SECONDS
-        # Others may read at any moment, and nothing tells of it.
+        # Others may read at any moment, without a notification here.
         while (waiting := not self.flush(0)) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(PUSH_SECONDS)
-        self._place.loop = None
+        self._binding.loop = None
         if waiting:
-            self._place.call_soon(self._push_soon, used_by=self)
+            self._binding.call_soon(self._push_soon, used_by=self)
         else:
             with self._lock:
                 for peer in self._peers.values():
@@ -205,7 +205,7 @@ class LocalBackplane(Backplane):
             return
         self._looked = self._loop.time()
         if self._listener is None or not self._listener.can_be_found:
-            self._close_listener()  # whatever tidies up temporary files took the socket away
+            self._close_listener()  # a cleaner of temporary files removed the socket
             self._listen()
             if not self._deaf:
                 self._tell_soon()
@@ -218,7 +218,9 @@ class LocalBackplane(Backplane):
             self._listener = Listener(self._folder, self._name, receive=self._arrived, gap=self._tell_soon)
         except (OSError, UnusableError) as error:
             if not self._deaf:
-                logger.warning("This process does not hear the other processes of its machine: %s", error)
+                logger.warning(
+                    "This process cannot receive from the other processes of its machine: %s", error
+                )
             self._deaf = True
         else:
             self._deaf = False
@@ -233,7 +235,7 @@ class LocalBackplane(Backplane):
             try:
                 self._receive(topic, message)
             except Exception:
-                logger.exception("A message of topic %r could not be handled", topic)
+                logger.exception("Failed to handle a message of topic %r", topic)
 
     def _tell_soon(self) -> None:
         if self._telling is None and self._loop is not None:
@@ -241,9 +243,9 @@ class LocalBackplane(Backplane):
 
     def _tell(self) -> None:
         self._telling = None
-        logger.warning("Another process could not send all that it had; its subscribers here are told.")
+        logger.warning("Another process lost messages that it could not send; resetting subscribers here.")
         if self._interrupted is not None:
             try:
                 self._interrupted()
             except Exception:
-                logger.exception("The interruption could not be handled")
+                logger.exception("Failed to handle an interruption of the backplane")

@@ -1,4 +1,4 @@
-"""What one process writes to another one of the same machine, message by message.
+"""Frames that one process writes to another one of the same machine, one for each message.
 
 ::
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 MESSAGE = 1
 GAP = 2
-"""The kind of a frame, without topic and message, which says that frames before it were dropped."""
+"""Kind of a frame without topic and message. It says that frames before it were dropped."""
 
 _HEADER = struct.Struct(">BIH")
 

@@ -1,7 +1,7 @@
-"""No other process to reach; and, for tests, several hubs of one process connected to each other.
+"""Backplane within one process: for an installation of one process, and for tests with several hubs.
 
-:class:`MemoryBackplane` alone is for an installation of one process: what is published reaches the hub of that process
-directly, and there is nobody else.
+:class:`MemoryBackplane` alone is for an installation of one process. Its publisher hands events to the hub directly, and
+there is no other process to reach.
 
 :class:`MemoryExchange` connects several of them, each with a hub of its own, and can be told to treat messages as badly
 as a network does::
@@ -18,19 +18,19 @@ from collections.abc import Callable, Mapping
 from .base import Backplane, Receive, ReceiveGroup
 
 Fault = Callable[[str, bytes], list[bytes]]
-"""Given a topic and a message on its way to one receiver: what arrives there instead, in this order.
+"""Given a topic and a message on its way to one receiver, return the messages that arrive there instead, in order.
 
 ``[]`` loses it, ``[message, message]`` doubles it; a hook that keeps messages and returns them later delays or reorders.
 """
 
 
 def faithful(topic: str, message: bytes) -> list[bytes]:
-    """The fault that is none."""
+    """Deliver the message as it is: no fault."""
     return [message]
 
 
 class MemoryBackplane(Backplane):
-    """Reaches nobody, unless a :class:`MemoryExchange` made it."""
+    """Reaches no other backplane, unless a :class:`MemoryExchange` made it."""
 
     shared = False
 
@@ -106,7 +106,7 @@ class MemoryBackplane(Backplane):
             else:
                 loop.call_soon_threadsafe(arrive)
         except RuntimeError:
-            pass  # the receiver's loop was closed: nobody listens any more
+            pass  # the receiver's loop is closed, and receives nothing any more
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -117,7 +117,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 class MemoryExchange:
-    """Connects the backplanes that it makes: what one sends, every *other* one that subscribed receives."""
+    """Connects the backplanes that it makes: a message reaches every *other* one that subscribed to its topic."""
 
     def __init__(self) -> None:
         self.fault: Fault = faithful
@@ -125,21 +125,22 @@ class MemoryExchange:
         self._backplanes: tuple[MemoryBackplane, ...] = ()
 
     def backplane(self) -> MemoryBackplane:
-        """A new one, for one more hub."""
+        """Return a new backplane, for one more hub."""
         made = MemoryBackplane(self)
         with self._lock:
             self._backplanes = (*self._backplanes, made)
         return made
 
     def carry(self, topic: str, message: bytes, *, sender: MemoryBackplane | None = None) -> None:
-        """Bring ``message`` to everybody but ``sender``, each with a :attr:`fault` of its own. Of any thread."""
+        """Deliver ``message`` to every backplane but ``sender``; :attr:`fault` is applied to each delivery. May be called from any
+        thread."""
         for backplane in self._backplanes:
             if backplane is not sender and backplane.listens_to(topic):
                 for arriving in self.fault(topic, message):
                     backplane.deliver(topic, arriving)
 
     def group_send(self, topic: str, message: Mapping[str, object]) -> None:
-        """Do as code that sends to the topic's Channels group."""
+        """Act like code that sends to the topic's Channels group."""
         for backplane in self._backplanes:
             if backplane.listens_to(topic):
                 backplane.deliver_group(topic, dict(message))

@@ -1,7 +1,7 @@
-"""How one process receives from many groups of a Channels layer, and knows which group each message came from.
+"""Receivers of many groups of a Channels layer, which know the group that each message came from.
 
-A layer does not say to which group a message was sent, only to which *channel* it came; so every topic needs a channel
-name of its own. What that costs depends on the layer:
+A layer does not say to which group a message was sent, only to which *channel* it came. So every topic needs its own
+channel name. The cost depends on the layer:
 
 - ``channels_redis.core`` keeps one queue for all channel names with the same beginning, up to the ``!``, and its
   ``receive_single`` returns the full names with each message: :class:`OneQueue`, **one task for all topics**, no memory
@@ -13,8 +13,8 @@ name of its own. What that costs depends on the layer:
   would see, log and survive each outage by itself. (The in-memory layer takes 3.9 KB, but walks through all its groups
   with every message: 17 ms with 10,000 of them. It is for development.)
 
-:class:`PubSub` is the second with one addition: redis-py renews a broken subscription without telling anybody, and what
-was published in between is lost.
+:class:`PubSub` is a :class:`TaskPerTopic` with one addition: redis-py renews a broken subscription silently, and messages
+that were published in between are lost. This class reports that.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ Deliver = Callable[[str, dict[str, Any]], None]
 """Called with a topic and a message that came to its group."""
 
 Trouble = Callable[[str], None]
-"""Called with a reason when messages may be getting lost, or were."""
+"""Called with a reason when messages may be getting lost, or were lost."""
 
 
 class Receiver(ABC):
     """The receiving half of one process on one layer."""
 
     confirms: bool = True
-    """When ``join`` returns, is it certain that what is sent next will arrive?"""
+    """When ``join`` returns, is it certain that the next message will arrive?"""
 
     def __init__(self, layer: Any, deliver: Deliver, trouble: Trouble) -> None:
         self._layer, self._deliver, self._trouble = layer, deliver, trouble
@@ -58,11 +58,11 @@ class Receiver(ABC):
 
 
 class OneQueue(Receiver):
-    """For ``channels_redis.core.RedisChannelLayer``, and what derives from it."""
+    """For ``channels_redis.core.RedisChannelLayer`` and its subclasses."""
 
     ROOM = 10_000
-    """Messages that may wait for one process. The layer's default is 100, and it drops silently what goes beyond;
-    ``"channel_capacity": {"holdfast.*": …}`` in the layer's ``CONFIG`` goes before this."""
+    """Messages that may wait for one process. The layer's default is 100, and it silently drops messages beyond that;
+    ``"channel_capacity": {"holdfast.*": …}`` in the layer's ``CONFIG`` overrides this."""
 
     def __init__(self, layer: Any, deliver: Deliver, trouble: Trouble) -> None:
         super().__init__(layer, deliver, trouble)
@@ -78,7 +78,7 @@ class OneQueue(Receiver):
 
     @classmethod
     def prepare(cls, layer: Any) -> None:
-        """Give the layer object what receivers, here and elsewhere, need of it."""
+        """Set up the layer object as receivers, in this and in other processes, need it."""
         room = (re.compile(r"holdfast\."), cls.ROOM)  # capacities are looked up where messages are sent
         if room not in layer.channel_capacity:
             layer.channel_capacity.append(room)
@@ -125,7 +125,7 @@ class OneQueue(Receiver):
 
 
 class TaskPerTopic(Receiver):
-    """For any layer: only what the specification of channel layers promises is used."""
+    """For any layer. Uses only what the specification of channel layers promises."""
 
     confirms = False  # pub/sub returns when the request is written, not when it is done
 
@@ -187,8 +187,8 @@ class PubSub(TaskPerTopic):
     async def join(self, topic: str) -> None:
         await super().join(topic)
         # The layer offers no way to hear of reconnections (its options on_disconnect and on_reconnect are never used),
-        # so redis-py's own is used, on the connections that the layer keeps. Were they to move, the pulse of
-        # ChannelsBackplane still finds what lasts longer than a moment; tests/backplane would tell.
+        # so redis-py's own is used, on the connections that the layer keeps. Should they move, the pulse of
+        # ChannelsBackplane still finds interruptions that last longer than a moment; tests/backplane would fail.
         inner = self._layer._get_layer() if hasattr(self._layer, "_get_layer") else None
         for shard in getattr(inner, "_shards", ()):
             connection = getattr(getattr(shard, "_pubsub", None), "connection", None)
@@ -200,7 +200,7 @@ class PubSub(TaskPerTopic):
 
 
 def receiver_for(layer: Any, deliver: Deliver, trouble: Trouble) -> Receiver:
-    """The best way to receive from ``layer``."""
+    """Return the best receiver for ``layer``."""
     if _is(layer, "channels_redis.core", "RedisChannelLayer"):
         return OneQueue(layer, deliver, trouble)
     if _is(layer, "channels_redis.pubsub", "RedisPubSubChannelLayer"):
@@ -215,5 +215,5 @@ def prepare(layer: Any) -> None:
 
 
 def _is(layer: Any, module: str, name: str) -> bool:
-    """Is it an instance of that class? Without importing the module, which need not be installed."""
+    """Return whether ``layer`` is an instance of that class, without importing the module, which need not be installed."""
     return any((kind.__module__, kind.__name__) == (module, name) for kind in type(layer).__mro__)

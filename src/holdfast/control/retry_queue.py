@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from holdfast.backplane.backoff import full_jitter
 from holdfast.log.base import Draft, LogError
-from holdfast.stores.ending import flush_at_exit, flush_before_os_exit
-from holdfast.stores.fork import start_anew_after_fork
+from holdfast.process.fork import reset_after_fork
+from holdfast.process.shutdown import flush_at_exit, flush_before_os_exit
 
 logger = logging.getLogger("holdfast.control")
 
@@ -59,11 +59,11 @@ class RetryQueue:
         self._write, self._seconds, self._most = write, seconds, most
         self._clock = clock
         self._start = start or _in_a_thread
-        self.start_anew()
-        start_anew_after_fork(self)
+        self.reset_in_child()
+        reset_after_fork(self)
         flush_at_exit(self)
 
-    def start_anew(self) -> None:
+    def reset_in_child(self) -> None:
         """Forget everything, the locks too. In a forked child: the parent writes the entries that are in here."""
         self._changed = threading.Condition()
         self._kept: deque[Queued] = deque()

@@ -17,6 +17,7 @@ from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Log, LogError, LogUnavailable
 from holdfast.presence.base import Change, PresenceStore
 from holdfast.presence.memory import MemoryPresence
+from holdfast.process.loops import call_on
 from holdfast.protocol.positions import Position
 from holdfast.roster.local import Attendance
 from holdfast.roster.tracker import PresenceTracker
@@ -27,7 +28,7 @@ from holdfast.streams.slow import Counters, Slow
 from holdfast.streams.stream import Stream, Subscription
 from holdfast.threads.threads import Inline, Threads
 
-from . import news
+from . import messages
 from .joining import PendingJoin
 from .recovery import Recovery, Snapshot
 from .timer_wheel import TimerWheel
@@ -64,7 +65,6 @@ class Hub:
         backplane: Backplane,
         threads: Threads | Inline,
         *,
-        origin: str,
         timing: Timing | None = None,
         group_events: GroupEvents | None = None,
         batches_found: Callable[[list[Batch]], None] | None = None,
@@ -73,7 +73,6 @@ class Hub:
         self._log = log
         self._backplane = backplane
         self._threads = threads
-        self._origin = origin
         self._timing = timing or Timing()
         self._group_events = group_events
         self._batches_found = batches_found
@@ -94,6 +93,7 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self._ticks = Ticks(self.loop)
         self._stopped = False
+        self._log_away = False
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -148,15 +148,21 @@ class Hub:
         try:
             await self.compare()
         except LogError as error:
-            logger.warning(
-                "streams could not be compared with the log; trying again in %g seconds: %s",
-                self._timing.compare,
-                error,
-            )
+            if not self._log_away:  # once per outage
+                self._log_away = True
+                logger.warning(
+                    "streams could not be compared with the log; trying again every %g seconds: %s",
+                    self._timing.compare,
+                    error,
+                )
         except Exception:
             logger.exception(
                 "streams could not be compared with the log; trying again in %g seconds", self._timing.compare
             )
+        else:
+            if self._log_away:
+                self._log_away = False
+                logger.warning("streams are compared with the log again")
 
     # ── joining and leaving ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -276,37 +282,26 @@ class Hub:
         except Exception:
             logger.exception("topic %r could not be unsubscribed from the backplane", topic)
 
-    # ── news ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def deliver(self, items: Sequence[tuple[str, news.News]]) -> None:
-        """Take news of topics from this process, all in one turn. May be called from any thread."""
-        try:
-            here = asyncio.get_running_loop() is self.loop
-        except RuntimeError:
-            here = False
-        if here:
-            self._take_all(items)
-        else:
-            try:
-                self.loop.call_soon_threadsafe(self._take_all, items)
-            except RuntimeError:
-                pass  # the loop has ended, and with it everybody who listened here
+    def deliver(self, items: Sequence[tuple[str, messages.Delivery]]) -> None:
+        """Take what this process published, each item with its topic, all in one turn. May be called from any thread."""
+        call_on(self.loop, self._take_all, items)  # a loop that has ended has no subscribers
 
-    def _take_all(self, items: Sequence[tuple[str, news.News]]) -> None:
+    def _take_all(self, items: Sequence[tuple[str, messages.Delivery]]) -> None:
         for topic, item in items:
             try:
                 self._take(topic, item)
             except Exception:
-                logger.exception("news of topic %r could not be handled", topic)
+                logger.exception("a message of topic %r could not be handled", topic)
 
     def _receive(self, topic: str, message: bytes) -> None:
         try:
-            item = news.decode(message)
+            item = messages.decode(topic, message)
         except msgspec.MsgspecError:
             logger.warning("the backplane brought a message for %r that is not Holdfast's; dropped", topic)
             return
-        if item.origin != self._origin:
-            self._take(topic, item)
+        self._take(topic, item)
 
     def _receive_group(self, topic: str, message: dict[str, object]) -> None:
         stream = self._streams.get(topic)
@@ -319,28 +314,26 @@ class Hub:
             name, payload = event
             stream.emit_ephemeral([Prepared(topic, name, payload)])
 
-    def _take(self, topic: str, item: news.News) -> None:
+    def _take(self, topic: str, item: messages.Delivery) -> None:
         stream = self._streams.get(topic)
-        if isinstance(item, news.Present):
-            self.presence.take(topic, item.change())
-        elif isinstance(item, news.Passing):
+        if isinstance(item, Batch):
             if stream is not None:
-                stream.emit_ephemeral(
-                    [Prepared(topic, name, payload, exclude=x) for name, payload, x in item.events]
-                )
+                self.follower.on_entries(stream, item)
+            elif topic in self._early:
+                self._early[topic].append(item)
+        elif isinstance(item, Change):
+            self.presence.take(topic, item)
         elif stream is not None:
-            self.follower.on_entries(stream, item.batch(topic))
-        elif topic in self._early:
-            self._early[topic].append(item.batch(topic))
+            stream.emit_ephemeral([Prepared(topic, e.name, e.payload, exclude=e.exclude) for e in item])
 
     def _send_presence(self, topic: str, change: Change) -> None:
         """Tell the other processes; if that fails, their comparison with the store finds it."""
         if not self._tells_presence or change.mark == change.before:
             return
         try:
-            self._backplane.send(topic, news.encode(news.Present.of(change, self._origin)))
+            self._backplane.send(topic, messages.encode(change))
         except Exception:
-            logger.exception("news of who is in topic %r did not reach everybody", topic)
+            logger.exception("a change of the members of topic %r was not sent to the other processes", topic)
 
     # ── comparing with the log ───────────────────────────────────────────────────────────────────────────────────────
 

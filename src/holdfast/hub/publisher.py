@@ -1,4 +1,4 @@
-"""The way of an event into the log and out to everybody, from wherever it is published."""
+"""Publisher of one process: brings events into the log, to its hubs and to the other processes."""
 
 import asyncio
 import logging
@@ -12,37 +12,36 @@ from holdfast.presence.base import Change
 from holdfast.threads.threads import Inline, Threads
 from holdfast.threads.waiting_thread import in_waiting_thread
 
-from . import news
+from . import messages
 from .hub import Hub
 
 logger = logging.getLogger("holdfast.publisher")
 
 TOGETHER = 1000
-"""Topics whose news a hub takes in one turn of its loop: with more, everything else would wait too long."""
+"""Topics whose messages a hub takes in one turn of its loop. With more, everything else would wait too long."""
 
 
 FLUSH_SECONDS = 0.5
-"""How long a publisher of many topics waits for the backplane to take in the news of the last ``TOGETHER``. If it takes longer,
-the publisher stops waiting: what is dropped then, the log repairs."""
+"""Seconds that a publisher of many topics waits for the backplane to send the messages of the last ``TOGETHER``. If that
+takes longer, the publisher stops waiting; messages that are then dropped are repaired from the log."""
 
 
 class Publisher:
     """Publishes for one process; every method but :meth:`apublish` may be called from any thread.
 
-    A durable event is safe in the log before anybody hears of it. What happens after that (telling the hubs of this
-    process, and the backplane) can fail without harm: the hubs compare with the log.
+    A durable event is safe in the log before any subscriber receives it. Delivery after that, to the hubs of this process
+    and to the backplane, can fail without harm: the hubs compare themselves with the log.
     """
 
-    def __init__(self, log: Log, backplane: Backplane, threads: Threads | Inline, *, origin: str) -> None:
+    def __init__(self, log: Log, backplane: Backplane, threads: Threads | Inline) -> None:
         self._log = log
         self._backplane = backplane
         self._threads = threads
-        self._origin = origin
         self._hubs: tuple[Hub, ...] = ()
         self._writers: dict[asyncio.AbstractEventLoop, GroupCommit] = {}
 
     def attach(self, hub: Hub) -> None:
-        """From now on the hub hears of everything that this process publishes."""
+        """Deliver everything that this process publishes to ``hub`` too, from now on."""
         self._hubs = (*self._hubs, hub)
 
     def detach(self, hub: Hub) -> None:
@@ -56,13 +55,13 @@ class Publisher:
         if not durable:
             self._when_committed(drafts)
         elif self._log.in_transaction():
-            self._log.enlist(drafts, self.spread)
+            self._log.enlist(drafts, self.broadcast)
         else:
             self.write(drafts)
 
     def write(self, drafts: Sequence[Draft]) -> None:
         """Publish durable events now, whatever transaction the caller is in. Blocks; on return they are safe."""
-        self.spread(self._log.append(drafts))
+        self.broadcast(self._log.append(drafts))
 
     async def apublish(self, drafts: Sequence[Draft], *, durable: bool) -> None:
         """As :meth:`publish`, from the event loop. It is part of a transaction only if a thread waits for this code in
@@ -77,37 +76,36 @@ class Publisher:
     async def apublish_alone(self, drafts: Sequence[Draft], *, durable: bool) -> None:
         """As :meth:`apublish`; never part of a transaction."""
         if not durable:
-            self._pass(drafts)
+            self._broadcast_ephemeral(drafts)
         elif not self._log.blocking:
-            self.spread(self._log.append(drafts))
+            self.broadcast(self._log.append(drafts))
         else:
             await self._writer().write(drafts)
 
-    def spread(self, batches: Sequence[Batch]) -> None:
-        """Tell everybody of entries that are in the log."""
-        origin = self._origin
-        self._tell([(b.topic, news.Numbered.of(b, origin)) for b in batches if not b.announced])
-        self._tell([(b.topic, news.Numbered.of(b, origin)) for b in batches if b.announced], abroad=False)
+    def broadcast(self, batches: Sequence[Batch]) -> None:
+        """Deliver entries that are in the log to all hubs, here and in other processes."""
+        self._deliver([(batch.topic, batch) for batch in batches if not batch.announced])
+        self._deliver([(batch.topic, batch) for batch in batches if batch.announced], abroad=False)
 
-    def spread_presence(self, topic: str, change: Change) -> None:
-        """Tell everybody of a change of who is here that was not made by a hub."""
+    def broadcast_presence(self, topic: str, change: Change) -> None:
+        """Deliver a change of a topic's members that no hub made to all hubs, here and in other processes."""
         if change.mark != change.before:
-            self._tell([(topic, news.Present.of(change, self._origin))])
+            self._deliver([(topic, change)])
 
     def _when_committed(self, drafts: Sequence[Draft]) -> None:
-        when_committed(partial(self._pass, drafts), self._log.alias)
+        when_committed(partial(self._broadcast_ephemeral, drafts), self._log.alias)
 
-    def _pass(self, drafts: Sequence[Draft]) -> None:
+    def _broadcast_ephemeral(self, drafts: Sequence[Draft]) -> None:
         topics: dict[str, list[Draft]] = {}
         for draft in drafts:
             topics.setdefault(draft.topic, []).append(draft)
-        self._tell([(topic, news.Passing.of(own, self._origin)) for topic, own in topics.items()])
+        self._deliver(list(topics.items()))
 
-    def _tell(self, items: Sequence[tuple[str, news.News]], *, abroad: bool = True) -> None:
-        """Tell the hubs and, if ``abroad``, the other processes: ``TOGETHER`` topics in one turn of a hub's loop and in one
-        call of the backplane.
+    def _deliver(self, items: Sequence[tuple[str, messages.Delivery]], *, abroad: bool = True) -> None:
+        """Deliver to the hubs and, if ``abroad``, to the other processes: ``TOGETHER`` topics in one turn of a hub's loop
+        and in one call of the backplane.
 
-        Never raises: to whoever published, an error would mean that the events are not in the log.
+        Never raises: to the publisher, an error would mean that the events are not in the log.
         """
         may_wait = True
         for start in range(0, len(items), TOGETHER):
@@ -120,10 +118,10 @@ class Publisher:
                         start and may_wait
                     ):  # a backplane queues some thousand messages, and drops what is too much
                         may_wait = not running_loop() and self._backplane.flush(FLUSH_SECONDS)
-                    self._backplane.send_many([(topic, news.encode(item)) for topic, item in some])
+                    self._backplane.send_many([(topic, messages.encode(item)) for topic, item in some])
             except Exception:
                 logger.exception(
-                    "news of topic %r%s did not reach everybody; a comparison with the log will",
+                    "failed to deliver messages of topic %r%s; hubs that missed them will read them from the log",
                     some[0][0],
                     f" and {len(some) - 1} more" if len(some) > 1 else "",
                 )
@@ -133,12 +131,12 @@ class Publisher:
         writer = self._writers.get(loop)
         if writer is None:
             self._writers = {other: w for other, w in self._writers.items() if not other.is_closed()}
-            writer = self._writers[loop] = GroupCommit(self._log, self._threads, self.spread)
+            writer = self._writers[loop] = GroupCommit(self._log, self._threads, self.broadcast)
         return writer
 
 
 def running_loop() -> bool:
-    """Does the calling thread run an event loop, which must not wait?"""
+    """Return whether the calling thread runs an event loop, which must not wait."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -147,23 +145,23 @@ def running_loop() -> bool:
 
 
 class GroupCommit:
-    """Writes what is published on one event loop: while one transaction runs, the next gathers.
+    """Writes the events published on one event loop: while one transaction runs, the next one gathers.
 
-    If a shared transaction is refused each of its parts is tried alone, so that nobody fails for another's sake; if
-    the log was lost on the way nothing is tried again, since the transaction may have been carried out.
+    If a shared transaction is refused, each of its parts is tried alone, so that no caller fails because of another. If
+    the connection to the log broke, nothing is tried again, since the transaction may have been committed.
     """
 
     def __init__(
-        self, log: Log, threads: Threads | Inline, spread: Callable[[Sequence[Batch]], None]
+        self, log: Log, threads: Threads | Inline, broadcast: Callable[[Sequence[Batch]], None]
     ) -> None:
         self._log = log
         self._threads = threads
-        self._spread = spread
+        self._broadcast = broadcast
         self._gathered: list[tuple[Sequence[Draft], asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def write(self, drafts: Sequence[Draft]) -> None:
-        """Return when the drafts are durable and everybody is being told. Cancelling the caller does not undo it."""
+        """Return when the drafts are durable and their delivery has begun. Cancelling the caller does not undo it."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._gathered.append((drafts, done))
@@ -183,7 +181,7 @@ class GroupCommit:
         together = [draft for drafts, _ in group for draft in drafts]
         try:
             batches = await self._threads.run(self._log.append, together)
-        except Exception as error:  # noqa: BLE001 - it is handed to whoever published
+        except Exception as error:  # noqa: BLE001 - each publisher gets it
             if len(group) > 1 and not isinstance(error, LogError):
                 for part in group:
                     await self._write_group([part])
@@ -192,7 +190,7 @@ class GroupCommit:
                 if not done.done():
                     done.set_exception(error)
             return
-        self._spread(batches)
+        self._broadcast(batches)
         for _, done in group:
             if not done.done():
                 done.set_result(None)

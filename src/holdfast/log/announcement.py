@@ -1,7 +1,7 @@
 """What is said of entries that were just written, as bytes for the other processes; and how a log in Redis says it itself.
 
 Where the log and the backplane are the same Redis, the script that appends also publishes: one step, so that no process can
-die between the two. It builds in Lua what :class:`Numbered` is on the wire, so who receives it sees no difference.
+die between the two. It builds in Lua what :class:`Entries` is on the wire, so who receives it sees no difference.
 """
 
 from collections.abc import Callable
@@ -20,36 +20,31 @@ UNANNOUNCED = (b"", b"", b"")
 """The script says nothing to anybody."""
 
 
-class Numbered(msgspec.Struct, frozen=True, array_like=True, tag="n"):
-    """Entries of the log that were just given neighbouring offsets, in order. ``before`` is as in a ``Batch``.
+class Entries(msgspec.Struct, frozen=True, array_like=True, tag="n"):
+    """Entries of the log that were just given neighbouring offsets, in order. ``before`` is as in a ``Batch``."""
 
-    ``origin`` is the process that tells of them, so that it does not listen to itself; empty if Redis does, where what
-    stands before the message says whose it is.
-    """
-
-    origin: str
     epoch: str
     before: int
     entries: tuple[tuple[int, str, bytes, str, int], ...]
 
     @classmethod
-    def of(cls, batch: Batch, origin: str) -> "Numbered":
+    def of(cls, batch: Batch) -> "Entries":
         entries = tuple((e.offset, e.name, e.payload, e.exclude, e.stamp) for e in batch.entries)
-        return cls(origin, batch.epoch, batch.before, entries)
+        return cls(batch.epoch, batch.before, entries)
 
     def batch(self, topic: str) -> Batch:
         entries = (Entry(offset=o, name=n, payload=p, exclude=x, stamp=s) for o, n, p, x, s in self.entries)
         return Batch(topic=topic, epoch=self.epoch, before=self.before, entries=tuple(entries))
 
 
-# The numbers are MessagePack's: an array of five (0x95), and with four bytes of length a long array (0xDD) and bytes (0xC6).
+# The numbers are MessagePack's: arrays of four (0x94) and five (0x95), and with four bytes of length a long array (0xDD) and bytes (0xC6).
 # cmsgpack packs Lua's strings as text, which is right for all but the payloads. All is put together once, at the end, since with a
 # large event each copy costs as much as writing it; for a single entry without table.concat, which makes two more of them.
 ANNOUNCE = """
 local function announce(how, first, epoch, head, before, present)
   local five, stamp = string.char(0x95), cmsgpack.pack(present % 4294967296)
   local count = (#ARGV - first + 1) / 3
-  local start = five .. cmsgpack.pack('n', '', epoch, before % 4294967296) .. struct.pack('>BI4', 0xDD, count)
+  local start = string.char(0x94) .. cmsgpack.pack('n', epoch, before % 4294967296) .. struct.pack('>BI4', 0xDD, count)
   local parts, length = {how[3], '', start}, #start
   for place = first, #ARGV, 3 do
     head = head + 1

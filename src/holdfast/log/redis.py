@@ -15,7 +15,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from holdfast.protocol.positions import Position
-from holdfast.stores.redis import RedisStore, hash_tag
+from holdfast.redis.client import RedisStore, hash_tag
 
 from .announcement import UNANNOUNCED, Announce
 from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log, LogUnavailable, Trimmed

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connections, transaction
 from redis.exceptions import RedisError
 
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 
 from .base import Answer, Claim, LogError
 from .scripts import ANSWER, CLAIM, FORGET, RELEASE

@@ -17,7 +17,7 @@ claimed (milliseconds), and ``{B}:<owner>:<key>``, a hash of one: ``target``, ``
 ``answer`` and ``failed``. It expires by itself.
 """
 
-from holdfast.stores.script import Script
+from holdfast.redis.script import Script
 
 from .announcement import ANNOUNCE
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError
 
-from holdfast.stores.redis import AsyncClient, Client, RedisStore, hash_tag
-from holdfast.stores.script import Call, Script
+from holdfast.redis.client import AsyncClient, Client, RedisStore, hash_tag
+from holdfast.redis.script import Script, ScriptCall
 
 from .base import Change, PresenceStore, PresenceUnavailable, Refreshed, Roster, Tell, Write
 from .scripts import CHANGE, CLEAR, END, ENROL, LEAVE, LOOK, OPEN, READ, REFRESH
@@ -82,8 +82,8 @@ class RedisPresence(PresenceStore):
                 tell(topic, _change(answer, Write(topic=topic)))
             topics = [topic for topic, answer in zip(topics, answers, strict=True) if answer[5]]
 
-    def _clearing(self, lease: str, topic: str) -> Call:
-        return Call(CLEAR, self._names.change(topic, lease), (_nonce(), KEPT_SECONDS, CLEARED_AT_ONCE))
+    def _clearing(self, lease: str, topic: str) -> ScriptCall:
+        return ScriptCall(CLEAR, self._names.change(topic, lease), (_nonce(), KEPT_SECONDS, CLEARED_AT_ONCE))
 
     # ── members ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -96,10 +96,10 @@ class RedisPresence(PresenceStore):
             _change(answer, write) if answer else None for write, answer in zip(writes, answers, strict=True)
         ]
 
-    def _changing(self, lease: str, write: Write) -> Call:
+    def _changing(self, lease: str, write: Write) -> ScriptCall:
         pairs = (text for pair in write.entering.items() for text in pair)
         arguments = (_nonce(), KEPT_SECONDS, len(write.entering), *pairs, *write.leaving)
-        return Call(CHANGE, self._names.change(write.topic, lease), arguments)
+        return ScriptCall(CHANGE, self._names.change(write.topic, lease), arguments)
 
     async def _enrol(self, lease: str, topics: set[str]) -> bool:
         """Note the topics under the lease. Return ``False`` if the lease has ended."""
@@ -122,7 +122,7 @@ class RedisPresence(PresenceStore):
         return [frozenset(member.decode() for member in members) for members in found]
 
     async def read(self, topics: Sequence[tuple[str, int]]) -> Sequence[Roster]:
-        calls = [Call(READ, self._names.read(topic), (limit,)) for topic, limit in topics]
+        calls = [ScriptCall(READ, self._names.read(topic), (limit,)) for topic, limit in topics]
         return [_roster(answer) for answer in await self._all(calls)]
 
     async def marks(self, topics: Sequence[str]) -> Sequence[str]:
@@ -169,11 +169,11 @@ class RedisPresence(PresenceStore):
         return self._client
 
     async def _one(self, script: Script, keys: tuple[str, ...], *arguments: Any) -> Any:
-        [answer] = await self._all([Call(script, keys, arguments)])
+        [answer] = await self._all([ScriptCall(script, keys, arguments)])
         return answer
 
-    async def _all(self, calls: Sequence[Call]) -> list[Any]:
-        """Call scripts by their hashes, and those that Redis does not know (any more) by their text."""
+    async def _all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Call scripts: by their hashes, and those that Redis does not know (any more) by their text."""
         with _answering():
             answers = await self._many([call.by_hash for call in calls])
             unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]

@@ -15,7 +15,7 @@ clock); ``{leases}:ended``, a sorted set of ended leases by the time until which
 ``{leases}:<lease>``, the topics in which a lease may hold members. A topic is put there before anything is written to it.
 """
 
-from holdfast.stores.script import Script
+from holdfast.redis.script import Script
 
 _CHANGE = """
 local function hold(id, info, joined)

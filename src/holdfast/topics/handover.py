@@ -3,7 +3,7 @@
 import asyncio
 
 from holdfast import runtime
-from holdfast.stores.ending import EXIT_SECONDS
+from holdfast.process.shutdown import EXIT_SECONDS
 
 from .event_loop import forbid_event_loop
 

@@ -61,7 +61,7 @@ def tell_before_commit() -> None:
     """Ephemeral events go out before their transaction commits."""
     from holdfast.hub.publisher import Publisher
 
-    Publisher._when_committed = lambda self, drafts: self._pass(drafts)  # type: ignore[method-assign]
+    Publisher._when_committed = lambda self, drafts: self._broadcast_ephemeral(drafts)  # type: ignore[method-assign]
 
 
 def forget_keys() -> None:

@@ -108,7 +108,7 @@ class Command(BaseCommand):
     def sweep(self) -> None:
         process = runtime.current()
         batches = process.log.sweep()
-        process.publisher.spread(batches)
+        process.publisher.broadcast(batches)
         process.backplane.flush(10)
         self.stdout.write(
             f"Numbered {sum(len(batch.entries) for batch in batches)} events that had been left."

@@ -1,17 +1,17 @@
-"""Where Redis is: the one URL of the settings, read.
+"""Address of Redis: the URL of the settings, parsed.
 
 =============================================================  =========================================================
 ``redis://[user:password@]host[:port][/db]``                   one server (Redis or Valkey)
 ``unix://[user:password@]/path/of/the.sock[?db=0]``            the same through its UNIX socket
 ``redis+sentinel://[user:password@]host[:port],…/service[/db]``  the primary that these sentinels name
-``redis+cluster://[user:password@]host[:port],…``              a cluster; any of its nodes will do to find the others
+``redis+cluster://[user:password@]host[:port],…``              a cluster; any of its nodes is enough to find the others
 =============================================================  =========================================================
 
-``rediss`` instead of ``redis`` means TLS, ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``. What stands
-in a user name or a password and is neither a letter nor a digit is percent-encoded. After a ``?`` may follow:
+``rediss`` instead of ``redis`` means TLS, ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``. In user names
+and passwords, every character that is neither a letter nor a digit is percent-encoded. These options may follow a ``?``:
 
 ``prefix``
-    What the names of all keys and channels begin with, ``holdfast`` by default. Installations that share one Redis
+    Beginning of the names of all keys and channels, ``holdfast`` by default. Installations that share one Redis
     need different ones: pub/sub knows no databases.
 ``timeout``
     Seconds that connecting, and likewise one answer, may take; 2 by default.
@@ -34,8 +34,8 @@ SENTINEL_PORT = 26379
 TIMEOUT = 2.0
 
 
-class Kind(enum.Enum):
-    """How the servers behind the URL belong together."""
+class RedisKind(enum.Enum):
+    """Arrangement of the servers behind the URL."""
 
     SINGLE = "single"
     SENTINEL = "sentinel"
@@ -43,7 +43,7 @@ class Kind(enum.Enum):
 
 
 class BadUrl(ValueError):
-    """The URL cannot be read. ``what`` is wrong and what to write instead (``hint``) never contain a password."""
+    """The URL is invalid. ``what`` (the error) and ``hint`` (what to write instead) never contain a password."""
 
     def __init__(self, what: str, hint: str) -> None:
         super().__init__(f"{what} {hint}")
@@ -52,9 +52,9 @@ class BadUrl(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisAddress:
-    """What a URL says. Its ``repr`` and ``str`` leave out the passwords."""
+    """Parsed form of a URL. Its ``repr`` and ``str`` leave out the passwords."""
 
-    kind: Kind
+    kind: RedisKind
     hosts: tuple[tuple[str, int], ...] = ()
     socket: str | None = None
     service: str | None = None
@@ -101,9 +101,9 @@ class RedisAddress:
         if self.socket is not None:
             return f"unix://{self.socket}?db={self.db}"
         hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
-        if self.kind is Kind.SINGLE:
+        if self.kind is RedisKind.SINGLE:
             return f"{scheme}://{hosts}/{self.db}"
-        path = f"/{self.service}/{self.db}" if self.kind is Kind.SENTINEL else ""
+        path = f"/{self.service}/{self.db}" if self.kind is RedisKind.SENTINEL else ""
         return f"{scheme}+{self.kind.value}://{hosts}{path}"
 
 
@@ -112,14 +112,14 @@ _FORMS = ("", "sentinel", "cluster")
 
 
 def _scheme(scheme: str) -> tuple[bool, str]:
-    """Is it TLS, and which form of address follows?"""
+    """Return whether the scheme means TLS, and the form of the address that follows."""
     if scheme == "unix":
         return False, "unix"
     name, _, form = scheme.partition("+")
     if name not in _SCHEMES or form not in _FORMS:
         raise BadUrl(
-            f'begins with "{scheme}://", which is nothing that Holdfast knows.',
-            "Known are redis://, rediss:// (TLS), unix://, redis+sentinel:// and redis+cluster://, and valkey for redis.",
+            f'begins with "{scheme}://", which Holdfast does not support.',
+            "Supported are redis://, rediss:// (TLS), unix://, redis+sentinel:// and redis+cluster://, and valkey for redis.",
         )
     return _SCHEMES[name], form
 
@@ -129,7 +129,7 @@ def _where(form: str, place: str, path: str, options: dict[str, Any]) -> dict[st
     if form == "unix":
         if place or not parts:
             raise BadUrl("does not name a socket.", 'Write the whole path: "unix:///run/redis/redis.sock".')
-        return {"kind": Kind.SINGLE, "socket": path}
+        return {"kind": RedisKind.SINGLE, "socket": path}
     if form == "sentinel":
         if not 1 <= len(parts) <= 2:
             raise BadUrl(
@@ -137,17 +137,22 @@ def _where(form: str, place: str, path: str, options: dict[str, Any]) -> dict[st
                 'Write its name after the hosts: "redis+sentinel://one:26379,two:26379/mymaster/0".',
             )
         hosts = _hosts(place, SENTINEL_PORT)
-        return {"kind": Kind.SENTINEL, "hosts": hosts, "service": parts[0], "db": _db("".join(parts[1:]))}
+        return {
+            "kind": RedisKind.SENTINEL,
+            "hosts": hosts,
+            "service": parts[0],
+            "db": _db("".join(parts[1:])),
+        }
     if form == "cluster":
         if "".join(parts) not in ("", "0"):
             raise BadUrl("names a database, but a cluster has only database 0.", "Leave out the path.")
-        return {"kind": Kind.CLUSTER, "hosts": _hosts(place, DEFAULT_PORT)}
+        return {"kind": RedisKind.CLUSTER, "hosts": _hosts(place, DEFAULT_PORT)}
     hosts = _hosts(place, DEFAULT_PORT)
     if len(hosts) > 1:
         raise BadUrl("names several hosts.", "Say what they are: redis+sentinel:// or redis+cluster://.")
     if len(parts) > 1:
         raise BadUrl(f"has the path {path!r}.", "After the host comes only the number of a database: /0.")
-    return {"kind": Kind.SINGLE, "hosts": hosts, "db": _db("".join(parts))}
+    return {"kind": RedisKind.SINGLE, "hosts": hosts, "db": _db("".join(parts))}
 
 
 def _hosts(place: str, default_port: int) -> tuple[tuple[str, int], ...]:

@@ -1,15 +1,15 @@
-"""Clients of the Redis that the settings name, for every part that keeps something there.
+"""Clients of the Redis that the settings name, for every part that stores data there.
 
-A :class:`RedisStore` is made once for each process, and shared. What it promises of its clients, blocking and
-asynchronous, whatever the URL (:mod:`.address`) says:
+Each process makes one :class:`RedisStore` and shares it. Its clients, blocking and asynchronous, keep these promises for
+every form of URL (:mod:`.address`):
 
 - **They answer in time.** Connecting takes at most ``timeout`` seconds, and so does an answer; then they raise
   ``redis.exceptions.TimeoutError``. A command that waits in Redis (``BLPOP``, ``XREAD BLOCK``) has to wait for less.
 - **A command is sent once.** redis-py would send it again after an error, but the first one may have been carried out.
-  So every ``redis.exceptions.RedisError`` reaches the caller, who knows whether trying again does harm. Only what Redis
-  itself refused to do here (``MOVED``, ``ASK`` in a cluster) is sent again, to where it belongs.
-- **They leave a server that has become a replica,** which keeps its connections: the command that it refused raises
-  ``redis.exceptions.ConnectionError``, and the next one goes where the URL leads by then.
+  So every ``redis.exceptions.RedisError`` reaches the caller, who knows whether a retry does harm. Only commands that
+  Redis itself refused on this node (``MOVED``, ``ASK`` in a cluster) are sent again, to the node they belong to.
+- **They leave a server that has become a replica,** which keeps its connections: the refused command raises
+  ``redis.exceptions.ConnectionError``, and the next one goes to the server that the URL names by then.
 - **They survive a fork:** a child has clients of its own.
 - Answers are bytes (``decode_responses`` is off), in the shapes of RESP 2.
 """
@@ -28,14 +28,15 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from .address import Kind, RedisAddress
-from .fork import start_anew_after_fork
+from holdfast.process.fork import reset_after_fork
+
+from .address import RedisAddress, RedisKind
 
 Client = redis.Redis | redis.cluster.RedisCluster
-"""What blocks. Both kinds have the same methods for commands."""
+"""A blocking client. Both kinds have the same methods for commands."""
 
 AsyncClient = redis.asyncio.Redis | redis.asyncio.cluster.RedisCluster
-"""What is awaited. Both kinds have the same methods for commands."""
+"""A client whose methods are awaited. Both kinds have the same methods for commands."""
 
 # Without types in redis-py.
 _Sentinel: Any = redis.sentinel.Sentinel
@@ -44,7 +45,8 @@ _ClusterNode: Any = redis.cluster.ClusterNode
 
 
 def hash_tag(name: str) -> str:
-    """``name`` in braces, which it has none of inside: a cluster keeps all keys and channels with the same tag together."""
+    """Return ``name`` in braces, with braces inside it escaped. A cluster keeps all keys and channels with the same tag
+    together."""
     escaped = name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
     return f"{{{escaped}}}"
 
@@ -53,7 +55,7 @@ _DEMOTED = "the server has become a replica"
 
 
 class _Leaves:
-    """A connection that ends when its server turns out to be a replica. (Behind sentinels redis-py's own do so.)"""
+    """A connection that closes when its server is found to be a replica. (Behind sentinels, redis-py's own do so.)"""
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         connection: Any = super()
@@ -65,7 +67,7 @@ class _Leaves:
 
 
 class _AsyncLeaves:
-    """The same for a connection that is awaited."""
+    """The same for an asynchronous connection."""
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         connection: Any = super()
@@ -81,7 +83,7 @@ def _leaving(leaves: Any, connection: Any) -> Any:
 
 
 class _WatchedPrimary(redis.asyncio.Redis):
-    """Closes its connections to the sentinels too, which redis-py leaves to whoever made them."""
+    """Closes its connections to the sentinels too, which redis-py leaves open."""
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await super().aclose(close_connection_pool)
@@ -97,32 +99,32 @@ class RedisStore:
         self.address = RedisAddress.parse(url)
         self._begin()
         self._inherited: list[Client] = []
-        start_anew_after_fork(self)
+        reset_after_fork(self)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._client: Client | None = None
 
-    def start_anew(self) -> None:
-        """In a forked child: the parent's client is kept, so that nothing closes it, and never used."""
+    def reset_in_child(self) -> None:
+        """In a forked child: keep the parent's client, so that nothing closes it, and never use it."""
         if self._client is not None:
             self._inherited.append(self._client)
         self._begin()
 
     @property
     def prefix(self) -> str:
-        """What the names of all keys and channels begin with."""
+        """Beginning of the names of all keys and channels."""
         return self.address.prefix
 
     @property
     def clustered(self) -> bool:
-        """Is it a cluster? Then all keys of one command or script must share a ``{hash tag}``."""
-        return self.address.kind is Kind.CLUSTER
+        """``True`` for a cluster, where all keys of one command or script must share a ``{hash tag}``."""
+        return self.address.kind is RedisKind.CLUSTER
 
     def client(self) -> Client:
-        """This process's blocking client, which any thread may use. It stays open until :meth:`close`.
+        """Return this process's blocking client, which any thread may use. It stays open until :meth:`close`.
 
-        Raises ``redis.exceptions.RedisError`` if it is a cluster and none of the nodes in the URL answers.
+        Raises ``redis.exceptions.RedisError`` if none of the nodes of a cluster in the URL answers.
         """
         with self._lock:
             if self._client is None:
@@ -130,16 +132,16 @@ class RedisStore:
             return self._client
 
     def aclient(self, *, timeout: float | None = None) -> AsyncClient:
-        """A new client for the running event loop. Whoever asked for it closes it: ``await client.aclose()``.
+        """Return a new client for the running event loop. The caller closes it: ``await client.aclose()``.
 
-        ``timeout``, in seconds, takes the place of the URL's.
+        ``timeout``, in seconds, replaces that of the URL.
         """
         address = self.address
         options = self._options(timeout) | {"retry": AsyncRetry(NoBackoff(), 0)}
-        if address.kind is Kind.CLUSTER:
+        if address.kind is RedisKind.CLUSTER:
             nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in address.hosts]
             return redis.asyncio.cluster.RedisCluster(startup_nodes=nodes, **options)
-        if address.kind is Kind.SENTINEL:
+        if address.kind is RedisKind.SENTINEL:
             sentinel = _AsyncSentinel(
                 address.hosts, sentinel_kwargs=options | self._sentinel_login(), **options
             )
@@ -154,7 +156,7 @@ class RedisStore:
         return client
 
     def close(self) -> None:
-        """Close the blocking client. The next :meth:`client` is a new one."""
+        """Close the blocking client. The next call of :meth:`client` returns a new one."""
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
@@ -163,10 +165,10 @@ class RedisStore:
     def _connect(self) -> Client:
         address = self.address
         options = self._options(None) | {"retry": Retry(NoBackoff(), 0)}
-        if address.kind is Kind.CLUSTER:
+        if address.kind is RedisKind.CLUSTER:
             nodes: list[Any] = [_ClusterNode(host, port) for host, port in address.hosts]
             return redis.cluster.RedisCluster(startup_nodes=nodes, **options)
-        if address.kind is Kind.SENTINEL:
+        if address.kind is RedisKind.SENTINEL:
             sentinel = _Sentinel(address.hosts, sentinel_kwargs=options | self._sentinel_login(), **options)
             primary: redis.Redis = sentinel.master_for(address.service, db=address.db)
             return primary

@@ -2,13 +2,13 @@
 
 import pytest
 
-from holdfast.stores.address import BadUrl, Kind, RedisAddress
+from holdfast.redis.address import BadUrl, RedisAddress, RedisKind
 
 
 def test_a_server() -> None:
     address = RedisAddress.parse("redis://localhost")
     assert (address.kind, address.hosts, address.db, address.tls) == (
-        Kind.SINGLE,
+        RedisKind.SINGLE,
         (("localhost", 6379),),
         0,
         False,
@@ -32,7 +32,7 @@ def test_a_password_without_a_user() -> None:
 def test_a_socket() -> None:
     address = RedisAddress.parse("unix://:secret@/run/redis/redis.sock?db=2")
     assert (address.kind, address.socket, address.db, address.password) == (
-        Kind.SINGLE,
+        RedisKind.SINGLE,
         "/run/redis/redis.sock",
         2,
         "secret",
@@ -41,14 +41,14 @@ def test_a_socket() -> None:
 
 def test_sentinels() -> None:
     address = RedisAddress.parse("redis+sentinel://ann:one@a:26379,b:26380,c/primary/1?sentinel_password=two")
-    assert (address.kind, address.service, address.db) == (Kind.SENTINEL, "primary", 1)
+    assert (address.kind, address.service, address.db) == (RedisKind.SENTINEL, "primary", 1)
     assert address.hosts == (("a", 26379), ("b", 26380), ("c", 26379))
     assert (address.password, address.sentinel_password) == ("one", "two")
 
 
 def test_a_cluster_over_tls() -> None:
     address = RedisAddress.parse("rediss+cluster://a:7000,b:7001?ssl_cert_reqs=none&ssl_check_hostname=false")
-    assert (address.kind, address.hosts, address.tls) == (Kind.CLUSTER, (("a", 7000), ("b", 7001)), True)
+    assert (address.kind, address.hosts, address.tls) == (RedisKind.CLUSTER, (("a", 7000), ("b", 7001)), True)
     assert dict(address.ssl) == {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
 
 

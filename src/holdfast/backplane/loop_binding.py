@@ -1,14 +1,14 @@
-"""Where a process's messages are carried: on its receiving event loop or, if it has none, on the courier's."""
+"""Choice of the event loop that sends a process's messages: its receiving loop or, if it has none, the background loop."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from .courier import CourierLoop, courier
+from .background_loop import CooperativeLoop, background_loop
 
 
-class Place:
-    """Of any thread."""
+class LoopBinding:
+    """The loop of one queue. May be used from any thread."""
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -20,11 +20,11 @@ class Place:
 
     @property
     def stopped(self) -> bool:
-        """Was the receiving loop left without a word, so that what was to happen there never will?"""
+        """Has the receiving loop ended without ``stop()``, so that callbacks scheduled there will never run?"""
         return self.loop is not None and not self.loop.is_running()
 
     def call_soon(self, callback: Callable[[], object], *, used_by: object) -> bool:
-        """Call it there; False if the interpreter is ending, and no thread can be started any more."""
+        """Call ``callback`` there. Return ``False`` if the interpreter is ending, and no thread can be started any more."""
         loop = self.loop
         try:
             if loop is not None:
@@ -36,17 +36,20 @@ class Place:
         except RuntimeError:  # closed without stop()
             self.loop = None
         try:
-            courier.call_soon(callback, used_by=used_by)
+            background_loop.call_soon(callback, used_by=used_by)
         except RuntimeError:
             return False
         return True
 
 
 def set_aside() -> AbstractContextManager[None]:
-    """Around logging in what runs on a loop: where threads are greenlets, a handler that waits lets others run, which must not
-    find the courier's loop running."""
+    """Context for logging in code that runs on a loop.
+
+    Where threads are greenlets, a log handler that waits lets other greenlets run. They must not find the background loop
+    running.
+    """
     loop = running_loop()
-    return loop.set_aside() if isinstance(loop, CourierLoop) else nullcontext()
+    return loop.set_aside() if isinstance(loop, CooperativeLoop) else nullcontext()
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

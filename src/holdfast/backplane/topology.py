@@ -1,4 +1,4 @@
-"""The servers behind the URL, and which of them a channel belongs to.
+"""Topology of the servers behind the URL: the node to which each channel belongs.
 
 One server and sentinels: every channel belongs to the one node, the primary. A cluster: sharded pub/sub, where a channel
 belongs to a slot as a key does, and the slot to a node.
@@ -11,50 +11,50 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import RedisError
 
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 
 PRIMARY = "primary"
 
 
-class Nodes(ABC):
-    """Belongs to one event loop. Every error of redis-py may be raised by what is awaited."""
+class Topology(ABC):
+    """Nodes and their channels, for one event loop. Every awaited method may raise any error of redis-py."""
 
     publish: bytes
     subscribe: bytes
     unsubscribe: bytes
     probe: bytes
-    """The commands that are right there; ``probe`` is for a connection to publish on, to see whether it is in order."""
+    """The commands to use there. ``probe`` checks whether a connection that publishes is in order."""
     known: bool
-    """Is it known what belongs to which node?"""
+    """Is it known which channel belongs to which node?"""
 
     @abstractmethod
     def node_of(self, channel: bytes) -> str:
-        """The name of the node; raises ``RedisError`` if that is not known at present."""
+        """Return the name of the channel's node. Raises ``RedisError`` if it is not known at present."""
 
     @abstractmethod
     async def learn(self) -> None:
-        """Ask anew which nodes there are, and what belongs to them."""
+        """Ask the servers again which nodes there are, and what belongs to them."""
 
     def doubt(self) -> None:  # noqa: B027 - where there is one node there is nothing to doubt
-        """What is known may not be true any more."""
+        """The topology may have changed: learn it again before the next use."""
 
     @abstractmethod
     async def connect(self, node: str) -> AbstractConnection:
-        """A new connection, for whoever asked alone."""
+        """Return a new connection that only the caller uses."""
 
     @abstractmethod
     async def moved(self, connection: AbstractConnection) -> bool:
-        """Is another node responsible now for what goes through this connection, which itself may be in order?"""
+        """Return whether another node is responsible now, although ``connection`` itself may be in order."""
 
     def useless(self, probed: Any) -> bool:
-        """Does this answer to ``probe`` say that nobody would hear what is published there?"""
+        """Return whether this answer to ``probe`` says that a message published there would reach no subscriber."""
         return False
 
     @abstractmethod
     async def close(self) -> None: ...
 
 
-class OneNode(Nodes):
+class SingleTopology(Topology):
     """A server, or the primary that sentinels name."""
 
     publish, subscribe, unsubscribe, probe = b"PUBLISH", b"SUBSCRIBE", b"UNSUBSCRIBE", b"HELLO"
@@ -81,12 +81,15 @@ class OneNode(Nodes):
         try:
             primary = await pool.sentinel_manager.discover_master(self._service)
         except Exception:  # noqa: BLE001 - whatever redis-py raises
-            return False  # nobody knows better
+            return False  # no sentinel answers, so keep the connection
         return bool(primary != (getattr(connection, "host", None), getattr(connection, "port", None)))
 
     def useless(self, probed: Any) -> bool:
-        """A replica passes on what its primary says, and keeps to itself what it is told. Where the name in the URL moves on
-        to another server (a managed service, a proxy), the old one may become a replica without closing a connection."""
+        """Return whether the server is a replica, which delivers only what its primary sends.
+
+        Where the name in the URL moves to another server (a managed service, a proxy), the old one may become a replica
+        without closing its connections.
+        """
         if not isinstance(probed, list) or b"role" not in probed[::2]:
             return False
         return bool(probed[probed.index(b"role") + 1] == b"replica")
@@ -95,7 +98,7 @@ class OneNode(Nodes):
         await self._client.aclose()
 
 
-class ClusterNodes(Nodes):
+class ClusterTopology(Topology):
     """The primaries of a cluster. Needs Redis 7 or Valkey, which have sharded pub/sub."""
 
     publish, subscribe, unsubscribe, probe = b"SPUBLISH", b"SSUBSCRIBE", b"SUNSUBSCRIBE", b"PING"
@@ -126,7 +129,7 @@ class ClusterNodes(Nodes):
         return await _connected(found.connection_class(**found.connection_kwargs))
 
     async def moved(self, connection: AbstractConnection) -> bool:
-        """A node that loses a slot ends its subscriptions and refuses its messages by itself."""
+        """Return ``False``: a node that loses a slot ends its subscriptions and refuses its messages without being asked."""
         return False
 
     async def close(self) -> None:
@@ -134,11 +137,11 @@ class ClusterNodes(Nodes):
 
 
 def publish_command(store: RedisStore) -> bytes:
-    return (ClusterNodes if store.clustered else OneNode).publish
+    return (ClusterTopology if store.clustered else SingleTopology).publish
 
 
-def nodes_of(store: RedisStore) -> Nodes:
-    return ClusterNodes(store) if store.clustered else OneNode(store)
+def topology_of(store: RedisStore) -> Topology:
+    return ClusterTopology(store) if store.clustered else SingleTopology(store)
 
 
 async def _connected(connection: Any) -> AbstractConnection:

@@ -1,8 +1,8 @@
-"""One connection to Redis that is written to and read from at the same time.
+"""Full-duplex connection to Redis: written to and read from at the same time.
 
 redis-py makes the connection (TLS, password, database, the primary that sentinels name) and reads from it, with hiredis.
-But its clients answer one command after the other; here a task reads whatever comes, so that a connection that breaks is
-noticed at once, messages of subscriptions cost little each, and commands are written without waiting for answers.
+But its clients answer one command after the other. Here a task reads all replies as they arrive. So a broken connection
+is noticed at once, a message of a subscription costs little, and commands are written without waiting for answers.
 """
 
 import asyncio
@@ -15,24 +15,24 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 TURN = 200
-"""How many replies are handled before the event loop may do something else."""
+"""Replies that are handled before the event loop may do something else."""
 
 Reply = Any
 """Bytes, an int, a list of these, or the ``ResponseError`` with which Redis refused a command."""
 
 
 def pack(*command: bytes) -> bytes:
-    """A command as Redis reads it."""
+    """Return a command in the form that Redis reads."""
     words: Any = command  # hiredis' types know commands of one word only
     packed: bytes = hiredis.pack_command(words)
     return packed
 
 
-class Link:
-    """A connected ``connection``.
+class RedisConnection:
+    """Reads from and writes to ``connection``, which is connected already.
 
-    ``receive`` gets every reply, in order; ``ended`` is called once, with a reason, when the connection broke or was
-    closed. Neither may raise. Belongs to the event loop that it is made on.
+    ``receive`` gets every reply, in order. ``ended`` is called once, with a reason, when the connection broke or was
+    closed. Neither may raise. The object belongs to the event loop on which it is made.
     """
 
     def __init__(
@@ -48,19 +48,19 @@ class Link:
         self._receive, self._ended = receive, ended
         self._outgoing: list[bytes] = []
         self._writing: asyncio.Task[None] | None = None
-        # Silence is no error here; whoever owns the link asks with a PING, and knows how long to wait.
+        # Silence is no error here: the owner of the connection sends a PING, and knows how long to wait.
         connection.socket_timeout = None
-        self._writer = connection._writer  # redis-py forgets it when it closes it, and waits for nothing
+        self._writer = connection._writer  # redis-py forgets the writer when it closes it, and does not wait
         self._reading = asyncio.create_task(self._read())
 
     def write(self, data: bytes) -> None:
-        """Write packed commands, soon. What is written in one turn of the event loop goes out together."""
+        """Write packed commands soon. Those of one turn of the event loop go out together."""
         self._outgoing.append(data)
         if self._writing is None and self.open:
             self._writing = asyncio.create_task(self._write())
 
     def close(self, reason: str = "closed") -> None:
-        """Close it, without waiting for anything."""
+        """Close the connection without waiting."""
         if self.open:
             self.open = False
             self._reading.cancel()
@@ -69,9 +69,9 @@ class Link:
             self._ended(reason)
 
     async def closed(self) -> None:
-        """Return when nothing of it is left."""
+        """Return when the tasks have ended and the socket is closed."""
         await asyncio.wait([task for task in (self._reading, self._writing) if task is not None])
-        await self.connection.disconnect(nowait=True)  # should it have been closed before it was read
+        await self.connection.disconnect(nowait=True)  # in case it was closed before it was read
         if self._writer is not None:
             self._writer.transport.abort()  # the other end of a TLS connection may take its time to say goodbye
             with contextlib.suppress(Exception):  # how it broke

@@ -1,8 +1,8 @@
-"""The way to one other process of the same machine.
+"""Connection to one other process of the same machine.
 
-Frames are given to the system at once, by whatever thread publishes: a socket that takes them costs some microseconds and
-never blocks. What the system does not take waits here, within bounds. A process that stopped reading (in a debugger, or
-suspended) costs at most that; it is cut off then, and when it reads again it learns that frames are missing.
+The thread that publishes hands frames to the system at once: that costs some microseconds and never blocks. Frames that the
+system does not accept wait here, within bounds. A process that stopped reading (in a debugger, or suspended) costs at most
+that: it is then cut off, and when it reads again it learns that frames are missing.
 """
 
 import os
@@ -17,21 +17,21 @@ BYTES = 32_000_000
 """Most that may wait for one process."""
 
 PATIENCE = 10.0
-"""Seconds in which a process for which frames wait has to read something."""
+"""Seconds within which a process must read some of the frames that wait for it."""
 
 PAUSE = 1.0
 """Seconds before a process that was cut off is tried again."""
 
 WARN_SECONDS = 60.0
-"""Least time between two warnings about one process."""
+"""Least number of seconds between two warnings about one process."""
 
 TOGETHER = 65_536
-"""Bytes that are given to the system in one call."""
+"""Bytes that are handed to the system in one call."""
 
 NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 
 
-class Peer:
+class PeerProcess:
     """The process that listens under ``name``. Only under its owner's lock."""
 
     def __init__(self, folder: Folder, name: str, lost: "Counter[str]") -> None:
@@ -46,7 +46,7 @@ class Peer:
         self._reported = -WARN_SECONDS
 
     def is_to_be_reported(self, now: float) -> bool:
-        """Return whether frames for it were dropped because it does not read, and that was not said a short time ago."""
+        """Return whether to warn that frames were dropped because the process does not read."""
         stalled, self._stalled = self._stalled, False
         if not stalled or now - self._reported < WARN_SECONDS:
             return False
@@ -54,7 +54,7 @@ class Peer:
         return True
 
     def put(self, frame: bytes, now: float) -> None:
-        """Let ``frame`` be sent with the next :meth:`push`."""
+        """Queue ``frame`` for the next :meth:`push`."""
         try:
             self._connect(now)
         except FileNotFoundError:
@@ -73,7 +73,7 @@ class Peer:
             self._cut_off("overflow", now)
 
     def push(self, now: float) -> bool:
-        """Give the system what it takes; return whether nothing waits any more."""
+        """Hand over as much as the system accepts; return whether nothing waits any more."""
         if self._sending or self._socket is None:
             return not self._waiting
         self._sending = True
@@ -124,7 +124,7 @@ class Peer:
             self._bytes += len(GAP_FRAME)
 
     def _next(self) -> bytes:
-        """What is first in ``_waiting``; small frames are joined there before."""
+        """Return the first data of ``_waiting``, after joining small frames there."""
         first = self._waiting[0]
         if len(first) < TOGETHER and len(self._waiting) > 1:
             parts, size = [], 0

@@ -1,7 +1,8 @@
-"""Messages on their way to Redis, of all topics, in the order in which they were put in. Any thread puts in and takes.
+"""Buffer of the messages that wait for Redis, of all topics, in the order in which they were put in.
 
-It is bounded, in messages and in bytes: beyond that the oldest are given up, and so are those that have waited too long.
-Which topics lost something is remembered, so that their subscribers can be told with the next envelope (``GAP``).
+Any thread puts messages in and takes them. The buffer is bounded in messages and in bytes; beyond that the oldest messages
+are dropped, and so are those that have waited too long. It remembers which topics lost messages, so that the next envelope
+can tell their subscribers (``GAP``).
 """
 
 import threading
@@ -17,17 +18,17 @@ PATIENCE = 10.0
 
 BATCH_MESSAGES = 2_000
 BATCH_BYTES = 1_000_000
-"""How much is taken out at once, at most (but for one message that is larger)."""
+"""Most that is taken at once; a single larger message is taken alone."""
 
 JOINED_BYTES = 64_000
-"""How much of one topic goes into one envelope, at most (but for one message that is larger)."""
+"""Most bytes of one topic in one envelope; a single larger message goes alone."""
 
 GAPS = 10_000
-"""Of how many topics it is remembered that they lost something."""
+"""Most topics that are remembered as having lost messages."""
 
 
-class Waiting(NamedTuple):
-    """One message."""
+class QueuedMessage(NamedTuple):
+    """One message, and when it was put in."""
 
     since: float
     topic: str
@@ -35,17 +36,17 @@ class Waiting(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class Parcel:
-    """What becomes one envelope: messages of one topic."""
+class OutgoingBatch:
+    """Messages of one topic that become one envelope. ``gap``: messages before them were lost."""
 
     topic: str
     gap: bool
-    content: list[Waiting] = field(default_factory=list)
+    content: list[QueuedMessage] = field(default_factory=list)
     size: int = 0
 
 
-class Outbox:
-    """At most ``messages`` and ``size`` bytes, each for at most ``patience`` seconds."""
+class MessageBuffer:
+    """Holds at most ``messages`` messages and ``size`` bytes, each for at most ``patience`` seconds."""
 
     def __init__(
         self,
@@ -57,14 +58,14 @@ class Outbox:
     ) -> None:
         self._most, self._most_bytes, self._patience, self._now = messages, size, patience, now
         self.lost: Counter[str] = Counter()
-        """How many messages were lost, and why: ``overflow``, ``expired``, ``failed``."""
-        self.start_anew()
+        """Number of lost messages by reason: ``overflow``, ``expired``, ``failed``."""
+        self.reset_in_child()
 
-    def start_anew(self) -> None:
-        """Forget everything, the locks too: in a forked child the parent sends what is in here."""
+    def reset_in_child(self) -> None:
+        """Forget all messages, and the locks: in a forked child, the parent sends what is in here."""
         # Reentrant: a signal handler or a finalizer that publishes may interrupt a thread that holds it.
         self._lock = threading.RLock()
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[QueuedMessage] = deque()
         self._bytes = 0
         self._gaps: set[str] = set()
         self.lost.clear()
@@ -73,7 +74,7 @@ class Outbox:
         return len(self._waiting)
 
     def put(self, topic: str, message: bytes) -> bool:
-        """Put a message in, giving up the oldest ones for it when there is no room. Says whether any were."""
+        """Put a message in; when there is no room, drop the oldest ones. Return whether any were dropped."""
         return self.put_many([(topic, message)])
 
     def put_many(self, messages: Sequence[tuple[str, bytes]]) -> bool:
@@ -81,16 +82,16 @@ class Outbox:
         with self._lock:
             now = self._now()
             for topic, message in messages:
-                self._waiting.append(Waiting(now, topic, message))
+                self._waiting.append(QueuedMessage(now, topic, message))
                 self._bytes += len(message)
             return self._make_room()
 
-    def take(self) -> list[Parcel]:
-        """Take out what goes next, in order for each topic; what has waited too long is given up."""
+    def take(self) -> list[OutgoingBatch]:
+        """Take the messages that go next, in order for each topic; drop those that have waited too long."""
         with self._lock:
             self._expire()
-            parcels: dict[str, Parcel] = {}
-            full: list[Parcel] = []
+            batches: dict[str, OutgoingBatch] = {}
+            full: list[OutgoingBatch] = []
             size = count = 0
             while self._waiting and count < BATCH_MESSAGES:
                 length = len(self._waiting[0].message)
@@ -98,38 +99,38 @@ class Outbox:
                     break
                 waiting = self._waiting.popleft()
                 self._bytes -= length
-                parcel = parcels.get(waiting.topic)
-                if parcel is None or (parcel.content and parcel.size + length > JOINED_BYTES):
-                    parcel = parcels[waiting.topic] = self._parcel(waiting.topic)
-                    full.append(parcel)
-                parcel.content.append(waiting)
-                parcel.size += length
+                batch = batches.get(waiting.topic)
+                if batch is None or (batch.content and batch.size + length > JOINED_BYTES):
+                    batch = batches[waiting.topic] = self._batch(waiting.topic)
+                    full.append(batch)
+                batch.content.append(waiting)
+                batch.size += length
                 size += length
                 count += 1
             if not full:
-                full = [self._parcel(topic) for topic in list(self._gaps)[:BATCH_MESSAGES]]
+                full = [self._batch(topic) for topic in list(self._gaps)[:BATCH_MESSAGES]]
             return full
 
-    def give_back(self, parcels: Sequence[Parcel]) -> None:
-        """These were certainly not sent: they are next again."""
+    def give_back(self, batches: Sequence[OutgoingBatch]) -> None:
+        """Put batches back that were certainly not sent: they go next."""
         with self._lock:
-            for parcel in parcels:
-                if parcel.gap:
-                    self._gap(parcel.topic)
-            content = [waiting for parcel in parcels for waiting in parcel.content]
+            for batch in batches:
+                if batch.gap:
+                    self._gap(batch.topic)
+            content = [waiting for batch in batches for waiting in batch.content]
             self._waiting.extendleft(reversed(content))
             self._bytes += sum(len(waiting.message) for waiting in content)
             self._make_room()
 
-    def failed(self, parcels: Iterable[Parcel]) -> None:
-        """These may have been sent, or not: they are lost, since nothing may arrive twice."""
+    def failed(self, batches: Iterable[OutgoingBatch]) -> None:
+        """Count batches as lost that may have been sent or not: no message may arrive twice."""
         with self._lock:
-            for parcel in parcels:
-                self.lost["failed"] += len(parcel.content)
-                self._gap(parcel.topic)
+            for batch in batches:
+                self.lost["failed"] += len(batch.content)
+                self._gap(batch.topic)
 
     def give_up_all(self) -> None:
-        """Nothing can be sent any more."""
+        """Drop all messages: nothing can be sent any more."""
         with self._lock:
             self.lost["failed"] += len(self._waiting)
             self._waiting.clear()
@@ -138,13 +139,13 @@ class Outbox:
 
     @property
     def empty(self) -> bool:
-        """Is there nothing to send, and nobody to be told of something lost?"""
+        """Is there no message to send, and no loss to report?"""
         return not self._waiting and not self._gaps
 
-    def _parcel(self, topic: str) -> Parcel:
+    def _batch(self, topic: str) -> OutgoingBatch:
         gap = topic in self._gaps
         self._gaps.discard(topic)
-        return Parcel(topic=topic, gap=gap)
+        return OutgoingBatch(topic=topic, gap=gap)
 
     def _make_room(self) -> bool:
         before = len(self._waiting)
@@ -157,7 +158,7 @@ class Outbox:
         while self._waiting and self._waiting[0].since < oldest:
             self._give_up(self._waiting.popleft(), "expired")
 
-    def _give_up(self, waiting: Waiting, reason: str) -> None:
+    def _give_up(self, waiting: QueuedMessage, reason: str) -> None:
         self._bytes -= len(waiting.message)
         self.lost[reason] += 1
         self._gap(waiting.topic)

@@ -10,7 +10,7 @@ import pytest
 from redis import exceptions
 from redis.exceptions import AuthenticationError, RedisError
 
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.services.redis import RedisServer, running_redis
 
 

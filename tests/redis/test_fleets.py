@@ -6,7 +6,7 @@ import time
 import pytest
 from redis.exceptions import RedisError
 
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.services.redis_cluster import Cluster
 from tests.services.redis_sentinel import Watched
 

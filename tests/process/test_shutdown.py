@@ -5,15 +5,15 @@ import sys
 
 BEGIN = """
 import asyncio, os
-from holdfast.stores import ending
+from holdfast.process import shutdown
 
 class Thing:
     def flush(self, timeout):
-        print("flushed", timeout <= ending.EXIT_SECONDS, flush=True)
+        print("flushed", timeout <= shutdown.EXIT_SECONDS, flush=True)
         return True
 
 thing = Thing()
-ending.flush_at_exit(thing)
+shutdown.flush_at_exit(thing)
 """
 
 
@@ -26,7 +26,7 @@ def leaving(program: str) -> tuple[int, list[str]]:
 
 
 def test_it_flushes_and_leaves_with_the_status() -> None:
-    assert leaving("ending.flush_before_os_exit(); os._exit(3)") == (3, ["flushed True"])
+    assert leaving("shutdown.flush_before_os_exit(); os._exit(3)") == (3, ["flushed True"])
 
 
 def test_a_process_that_hands_nothing_over_in_the_background_leaves_at_once() -> None:
@@ -34,8 +34,25 @@ def test_a_process_that_hands_nothing_over_in_the_background_leaves_at_once() ->
 
 
 def test_it_leaves_also_when_flushing_fails() -> None:
-    program = "Thing.flush = lambda self, timeout: 1 / 0\nending.flush_before_os_exit()\nos._exit(3)"
+    program = "import logging; logging.disable()\nThing.flush = lambda self, timeout: 1 / 0\nshutdown.flush_before_os_exit()\nos._exit(3)"
     assert leaving(program) == (3, [])
+
+
+def test_a_flush_that_fails_does_not_stop_the_others() -> None:
+    program = """
+class Failing:
+    def flush(self, timeout):
+        1 / 0
+
+import logging
+logging.disable()
+failing = [Failing() for _ in range(20)]  # a set orders them by chance: one of them comes first
+for one in failing:
+    shutdown.flush_at_exit(one)
+shutdown.flush_before_os_exit()
+os._exit(3)
+"""
+    assert leaving(program) == (3, ["flushed True"])
 
 
 def test_on_an_event_loop_it_leaves_at_once() -> None:
@@ -44,7 +61,7 @@ def test_on_an_event_loop_it_leaves_at_once() -> None:
 async def main():
     os._exit(3)
 
-ending.flush_before_os_exit()
+shutdown.flush_before_os_exit()
 asyncio.run(main())
 """
     assert leaving(program) == (3, [])
@@ -52,7 +69,7 @@ asyncio.run(main())
 
 def test_a_library_that_wraps_it_too_is_left_in_place() -> None:
     program = """
-ending.flush_before_os_exit()
+shutdown.flush_before_os_exit()
 ours = os._exit
 
 def theirs(status):
@@ -60,7 +77,7 @@ def theirs(status):
     ours(status)
 
 os._exit = theirs
-ending.flush_before_os_exit()
+shutdown.flush_before_os_exit()
 os._exit(3)
 """
     assert leaving(program) == (3, ["theirs", "flushed True"])
@@ -69,7 +86,7 @@ os._exit(3)
 def test_what_calls_it_while_it_waits_is_not_waited_for() -> None:
     program = """
 Thing.flush = lambda self, timeout: os._exit(4)
-ending.flush_before_os_exit()
+shutdown.flush_before_os_exit()
 os._exit(3)
 """
     assert leaving(program) == (4, [])

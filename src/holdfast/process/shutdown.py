@@ -1,42 +1,45 @@
-"""The end of a process: what still waits in it is handed over, for a bounded time.
+"""Flush at the end of a process: queued work is handed over, for a bounded time.
 
-A process that ends by itself ends in one of two ways. The interpreter exits, and runs what :mod:`atexit` knows. Or
-something calls ``os._exit``, which runs nothing: children of ``multiprocessing``, Celery's pool and RQ's jobs end like that.
-So a process that hands things over in the background has an ``os._exit`` that hands over first.
+A process that is not killed ends in one of two ways. Either the interpreter exits, and runs the functions registered with
+:mod:`atexit`. Or some code calls ``os._exit``, which runs none of them: children of ``multiprocessing``, Celery's pool and
+RQ's jobs end like that. So a process that hands over work in the background gets an ``os._exit`` that flushes first.
 """
 
 import asyncio
 import atexit
+import logging
 import os
 import threading
 import time
 import weakref
 from typing import NoReturn, Protocol
 
+logger = logging.getLogger("holdfast.process")
+
 EXIT_SECONDS = 3.0
-"""How long a process that ends waits, at most, for what is still queued."""
+"""Most seconds that a process that ends waits for queued work."""
 
 LOOK_SECONDS = 0.001
-"""Between two looks at whether it has been handed over."""
+"""Seconds between two checks whether it has been handed over."""
 
 
 class Flushable(Protocol):
     def flush(self, timeout: float) -> bool:
-        """Hand over what there is, for at most ``timeout`` seconds; say whether nothing is left."""
+        """Hand over queued work, for at most ``timeout`` seconds; return whether nothing is left."""
 
 
 _flushed: weakref.WeakSet[Flushable] = weakref.WeakSet()
 
 
 def flush_at_exit(thing: Flushable) -> None:
-    """Give ``thing`` the chance to hand over what it still has when the interpreter exits."""
+    """Flush ``thing`` when the interpreter exits."""
     _flushed.add(thing)
 
 
 def flush_before_os_exit() -> None:
-    """Do the same when this process leaves by ``os._exit``. Whatever starts a thread that hands over calls this."""
+    """Flush also when this process ends by ``os._exit``. Code that starts a thread that hands over work calls this."""
     global _replaced, _leave_at_once
-    if not _replaced:  # once: others may have wrapped ours since
+    if not _replaced:  # once: other code may have wrapped ours since
         _replaced = True
         _leave_at_once, os._exit = os._exit, _flush_and_leave
 
@@ -60,8 +63,11 @@ _replaced = _leaving = False
 
 
 def _flush_and_leave(status: int) -> NoReturn:
-    """``os._exit``, after :func:`_flush_all`. On an event loop, which others may wait for, it leaves at once; and so it does
-    when it is called again while it waits, as by a second signal."""
+    """``os._exit``, after :func:`_flush_all`.
+
+    It exits at once on an event loop, for which other threads may be waiting, and when it is called again while it waits,
+    as by a second signal.
+    """
     global _leaving
     try:
         if not _leaving and asyncio._get_running_loop() is None:
@@ -74,7 +80,10 @@ def _flush_and_leave(status: int) -> NoReturn:
 def _flush_all() -> None:
     deadline = time.monotonic() + EXIT_SECONDS
     for thing in list(_flushed):
-        thing.flush(max(0.0, deadline - time.monotonic()))
+        try:
+            thing.flush(max(0.0, deadline - time.monotonic()))
+        except Exception:
+            logger.exception("%r failed to flush before the process ended; its queued work is lost", thing)
 
 
 atexit.register(_flush_all)

@@ -1,12 +1,12 @@
-"""What one process listens to in Redis: one subscription per channel, on one connection for each node.
+"""Subscriptions of one process in Redis: one per channel, on one connection to each node.
 
-**Confirmed.** A subscription is made when Redis has said so, and only then does :meth:`Subscriptions.subscribe` return.
+**Confirmed.** :meth:`Subscriptions.subscribe` returns only after Redis has confirmed the subscription.
 
-**Kept.** A connection that ends is noticed at once; one that is silent is asked with a ``PING`` every few seconds, and
-closed if nothing comes back in time. Then all subscriptions are made anew on a new connection, tried again and again with
-growing, random pauses, and after the last one is confirmed ``interrupted`` is called, once. So it is when a node of a
-cluster loses a slot (it says ``sunsubscribe`` for each channel), refuses a channel (``MOVED``), or when sentinels name
-another primary.
+**Kept.** A connection that ends is noticed at once. A silent one gets a ``PING`` every few seconds, and is closed if no
+answer comes in time. Then all subscriptions are made again on a new connection, with growing, random pauses between
+attempts. After the last one is confirmed, ``interrupted`` is called once. The same happens when a node of a cluster loses
+a slot (it sends ``sunsubscribe`` for each channel) or refuses a channel (``MOVED``), and when sentinels name another
+primary.
 """
 
 import asyncio
@@ -16,66 +16,66 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .backoff import full_jitter
-from .link import Link, Reply, pack
-from .nodes import Nodes
+from .redis_connection import RedisConnection, Reply, pack
 from .tasks import end
+from .topology import Topology
 
 logger = logging.getLogger("holdfast.backplane")
 
 SUBSCRIBE_SECONDS = 2.0
-"""How long a subscription is waited for before it is left to be made later."""
+"""Seconds to wait for a subscription; after that it is made in the background."""
 
 TOGETHER = 1000
-"""How many subscriptions are made at once after an interruption."""
+"""Subscriptions that are made at once after an interruption."""
 
 MESSAGES = (b"message", b"smessage")
 UNSUBSCRIBED = (b"unsubscribe", b"sunsubscribe")
 
 Awaited = asyncio.Future[bool]
-"""Done with True when Redis confirmed, with False when it never will."""
+"""Done with ``True`` when Redis confirmed, with ``False`` when it never will."""
 
 
-class Subscription:
-    """One channel that is listened to."""
+class ChannelSubscription:
+    """One channel to which this process subscribes."""
 
     __slots__ = ("channel", "line", "made", "topic")
 
     def __init__(self, channel: bytes, topic: str) -> None:
         self.channel, self.topic = channel, topic
-        self.line: Line | None = None
-        """Where it was asked for; None when it has to be asked for (again)."""
+        self.line: SubscribeConnection | None = None
+        """The connection on which it was requested; ``None`` when it has to be requested (again)."""
         self.made: Awaited | None = None
 
 
-class Question(NamedTuple):
-    """What a line was asked, and who waits for the answer."""
+class PendingAnswer(NamedTuple):
+    """A command that was sent, and the future that waits for its answer."""
 
     answer: Awaited
-    subscription: Subscription | None = None
+    subscription: ChannelSubscription | None = None
     leaves: bytes | None = None
-    """The channel that is to be left."""
+    """The channel to unsubscribe from, if that is the command."""
 
 
-class Line:
-    """The link to one node, and which answers are still to come on it, in the order of the questions."""
+class SubscribeConnection:
+    """The connection to one node, and the answers that are still to come on it, in the order of the commands."""
 
     __slots__ = ("asked", "link", "node")
 
     def __init__(self, node: str) -> None:
         self.node = node
-        self.link: Link
-        self.asked: deque[Question] = deque()
+        self.link: RedisConnection
+        self.asked: deque[PendingAnswer] = deque()
 
     def ask(
-        self, *command: bytes, subscription: Subscription | None = None, leaves: bytes | None = None
+        self, *command: bytes, subscription: ChannelSubscription | None = None, leaves: bytes | None = None
     ) -> Awaited:
         answer: Awaited = asyncio.get_running_loop().create_future()
-        self.asked.append(Question(answer, subscription, leaves))
+        self.asked.append(PendingAnswer(answer, subscription, leaves))
         self.link.write(pack(*command))
         return answer
 
-    def answered(self, result: bool) -> Subscription | None:
-        """The next question has its answer; says which subscription it was about."""
+    def answered(self, result: bool) -> ChannelSubscription | None:
+        """Complete the next pending answer; return the subscription that it was about."""
         if not self.asked:
             return None
         question = self.asked.popleft()
@@ -84,20 +84,20 @@ class Line:
         return question.subscription
 
     def is_leaving(self, channel: bytes) -> bool:
-        """Is it what was asked next, that ``channel`` be left?"""
+        """Is the next pending answer that of unsubscribing from ``channel``?"""
         return bool(self.asked) and self.asked[0].leaves == channel
 
 
 class Subscriptions:
-    """Belongs to one event loop. ``receive`` gets the topic and the bytes of each message; neither it nor
+    """The subscriptions of one event loop. ``receive`` gets the topic and the bytes of each message; neither it nor
     ``interrupted`` may raise.
 
-    Every ``pulse`` seconds the connections are asked whether they live, and given ``patience`` seconds to show it.
+    Every ``pulse`` seconds the connections get a ``PING``, and have ``patience`` seconds to answer.
     """
 
     def __init__(
         self,
-        nodes: Nodes,
+        nodes: Topology,
         *,
         receive: Callable[[str, bytes], None],
         interrupted: Callable[[], None],
@@ -106,8 +106,8 @@ class Subscriptions:
     ) -> None:
         self._nodes, self._receive, self._interrupted = nodes, receive, interrupted
         self._pulse, self._patience = pulse, patience
-        self._wanted: dict[bytes, Subscription] = {}
-        self._lines: dict[str, Line] = {}
+        self._wanted: dict[bytes, ChannelSubscription] = {}
+        self._lines: dict[str, SubscribeConnection] = {}
         self._learning = asyncio.Lock()
         self._opening: dict[str, asyncio.Lock] = {}
         self._reason = ""  # why messages may be getting lost; "" if all is well
@@ -116,12 +116,12 @@ class Subscriptions:
         self._keeper = asyncio.create_task(self._keep())
 
     async def subscribe(self, channel: bytes, topic: str) -> None:
-        """Return when Redis has confirmed it, or after :data:`SUBSCRIBE_SECONDS`; then it is made later."""
+        """Return when Redis has confirmed it, or after :data:`SUBSCRIBE_SECONDS`; then it is made in the background."""
         subscription = self._wanted.get(channel)
         if subscription is None:
-            subscription = self._wanted[channel] = Subscription(channel, topic)
+            subscription = self._wanted[channel] = ChannelSubscription(channel, topic)
         if self._reason:
-            return  # the keeper is at it, and will call `interrupted`
+            return  # _recover makes it, and then calls `interrupted`
         try:
             async with asyncio.timeout(SUBSCRIBE_SECONDS):
                 await self._make([subscription])
@@ -131,10 +131,12 @@ class Subscriptions:
             self._trouble(f"{type(error).__name__}: {error}")
 
     def unsubscribe(self, channel: bytes) -> None:
-        """From now on nothing of ``channel`` is received; Redis is told soon."""
+        """Receive nothing of ``channel`` from now on; unsubscribe in Redis soon."""
         subscription = self._wanted.pop(channel, None)
         if subscription is not None and subscription.line is not None:
-            _ = subscription.line.ask(self._nodes.unsubscribe, channel, leaves=channel)  # nobody waits for it
+            _ = subscription.line.ask(
+                self._nodes.unsubscribe, channel, leaves=channel
+            )  # no caller waits for it
 
     async def close(self) -> None:
         self._closed = True
@@ -147,8 +149,8 @@ class Subscriptions:
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _make(self, subscriptions: Iterable[Subscription]) -> None:
-        """Have them confirmed; raises when one of them cannot be asked for, or is refused."""
+    async def _make(self, subscriptions: Iterable[ChannelSubscription]) -> None:
+        """Return when all are confirmed. Raises if one of them cannot be requested, or is refused."""
         await self._know()
         asked = [subscription for subscription in subscriptions if self._is_wanted(subscription)]
         for subscription in asked:
@@ -160,8 +162,8 @@ class Subscriptions:
         if not all(answer.result() for answer in answers):
             raise ConnectionError(self._reason or "a subscription was refused")
 
-    def _ask(self, subscription: Subscription, line: Line) -> None:
-        # Else somebody was faster, or it was left meanwhile.
+    def _ask(self, subscription: ChannelSubscription, line: SubscribeConnection) -> None:
+        # Otherwise another task requested it first, or it was left in between.
         if subscription.line is None and self._is_wanted(subscription):
             subscription.line = line
             subscription.made = line.ask(
@@ -173,16 +175,16 @@ class Subscriptions:
             if not self._nodes.known:
                 await self._nodes.learn()
 
-    def _is_wanted(self, subscription: Subscription) -> bool:
+    def _is_wanted(self, subscription: ChannelSubscription) -> bool:
         return self._wanted.get(subscription.channel) is subscription
 
-    async def _line(self, node: str) -> Line:
+    async def _line(self, node: str) -> SubscribeConnection:
         async with self._opening.setdefault(node, asyncio.Lock()):
             line = self._lines.get(node)
             if line is None:
                 connection = await self._nodes.connect(node)
-                line = Line(node)
-                line.link = Link(
+                line = SubscribeConnection(node)
+                line.link = RedisConnection(
                     connection,
                     receive=lambda reply: self._reply(line, reply),
                     ended=lambda reason: self._ended(line, reason),
@@ -196,7 +198,7 @@ class Subscriptions:
 
     # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reply(self, line: Line, reply: Reply) -> None:
+    def _reply(self, line: SubscribeConnection, reply: Reply) -> None:
         if isinstance(reply, list) and reply[0] in MESSAGES:
             subscription = self._wanted.get(reply[1])
             if subscription is not None:
@@ -212,12 +214,12 @@ class Subscriptions:
         else:
             line.answered(True)
 
-    def _lost(self, subscription: Subscription, reason: str) -> None:
+    def _lost(self, subscription: ChannelSubscription, reason: str) -> None:
         if self._is_wanted(subscription):
             subscription.line = subscription.made = None
             self._trouble(reason)
 
-    def _ended(self, line: Line, reason: str) -> None:
+    def _ended(self, line: SubscribeConnection, reason: str) -> None:
         if self._lines.get(line.node) is line:
             del self._lines[line.node]
         while line.asked:
@@ -231,7 +233,7 @@ class Subscriptions:
     # ── keeping it alive ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _trouble(self, reason: str) -> None:
-        """Messages may be getting lost, or were."""
+        """Messages may be getting lost, or were lost."""
         if not self._reason:
             self._reason = reason or "unknown"
             logger.warning("The backplane may have missed messages (%s).", self._reason)
@@ -242,7 +244,7 @@ class Subscriptions:
             try:
                 await self._keep_once()
             except Exception as error:
-                logger.exception("The backplane could not be looked after, and is begun with again")
+                logger.exception("The supervision of the backplane's subscriptions failed; starting it again")
                 self._trouble(f"{type(error).__name__}: {error}")
                 await asyncio.sleep(full_jitter(0))
 
@@ -258,24 +260,24 @@ class Subscriptions:
     async def _feel_all(self) -> None:
         await asyncio.gather(*[self._feel(line) for line in self._lines.values()])
 
-    async def _feel(self, line: Line) -> None:
+    async def _feel(self, line: SubscribeConnection) -> None:
         if line.link.open:
             await self._touch(line)
 
-    async def _touch(self, line: Line) -> None:
-        """Close the line if nothing comes from there any more, or if it leads to the wrong server."""
+    async def _touch(self, line: SubscribeConnection) -> None:
+        """Close the connection if the server is silent, or is not the right one any more."""
         link, pong = line.link, line.ask(b"PING")
         while link.open and not pong.done():
             before = link.replies
             await asyncio.wait([pong], timeout=self._patience)
-            # Whatever arrives shows that it lives: the pong may have to queue behind messages.
+            # Any reply shows that the server is alive: the pong may have to queue behind messages.
             if not pong.done() and link.replies == before:
-                link.close(f"nothing was heard from Redis for {self._patience:g} s")
+                link.close(f"no answer from Redis for {self._patience:g} s")
         if link.open and await self._nodes.moved(link.connection):
             link.close("another server is the primary now")
 
     async def _recover(self) -> None:
-        """Try until every subscription is made again; then say what happened."""
+        """Retry until every subscription is made again; then call ``interrupted``."""
         reason = self._reason
         for attempt in range(2**31):
             self._alarm.clear()
@@ -284,7 +286,8 @@ class Subscriptions:
                 async with self._learning:
                     await self._nodes.learn()
                 await self._make_all()
-                # From here on whoever subscribes waits for it. So those who came meanwhile are the last, however many come.
+                # From here on, subscribe() waits for its own subscription. So the ones added until now are the last to make here,
+                # however many come.
                 self._reason = ""
                 await self._make_all()
                 if not self._alarm.is_set():
@@ -297,7 +300,7 @@ class Subscriptions:
         self._interrupted()
 
     async def _make_all(self) -> None:
-        # A line at least, even if nothing is wanted: that is what shows that Redis is back.
+        # Connect even if no subscription is wanted: the connection shows that Redis is back.
         if not self._wanted:
             await self._line(self._nodes.node_of(b""))
         missing = [subscription for subscription in self._wanted.values() if not _is_made(subscription)]
@@ -306,5 +309,5 @@ class Subscriptions:
                 await self._make(missing[start : start + TOGETHER])
 
 
-def _is_made(subscription: Subscription) -> bool:
+def _is_made(subscription: ChannelSubscription) -> bool:
     return subscription.made is not None and subscription.made.done() and subscription.made.result()

@@ -10,7 +10,7 @@ from redis import exceptions
 from holdfast.backplane.redis import RedisBackplane
 from holdfast.presence.base import PresenceUnavailable
 from holdfast.presence.redis import RedisPresence
-from holdfast.stores.redis import RedisStore
+from holdfast.redis.client import RedisStore
 from tests.backplane.ends import Receiver
 from tests.fleet.chaos.proxy import Proxy
 from tests.services.redis import RedisServer, running_redis

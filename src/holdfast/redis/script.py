@@ -1,4 +1,4 @@
-"""Lua scripts, which Redis carries out at once, and how they are called."""
+"""Lua scripts, which Redis executes atomically."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,41 +6,43 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
-from .redis import Client
+from .client import Client
 
 
 class Script:
-    """A script, and the hash by which a server that has seen it knows it. All its keys have one hash tag."""
+    """A script, and the hash by which a server that has loaded it knows it. All its keys share one hash tag."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.hash = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     def call(self, client: Client, keys: Sequence[str], *arguments: Any) -> Any:
-        """Call it: by its hash, or by its text if the server does not know it (any more)."""
+        """Call the script by its hash, or by its text if the server does not know it (any more)."""
         try:
             return client.evalsha(self.hash, len(keys), *keys, *arguments)
-        except NoScriptError:  # then nothing was carried out
+        except NoScriptError:  # then nothing was executed
             return client.eval(self.text, len(keys), *keys, *arguments)
 
     def call_together(self, client: Any, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """Call it several times with nothing in between (``MULTI``). Not in a cluster."""
+        """Call the script several times in one transaction (``MULTI``). Not available in a cluster."""
         for last in (False, True):
             pipeline = client.pipeline(transaction=True)
             for keys, arguments in calls:
                 pipeline.evalsha(self.hash, len(keys), *keys, *arguments)
             try:
                 return list(pipeline.execute())
-            except NoScriptError:  # none of them was carried out
+            except NoScriptError:  # none of them was executed
                 if last:
                     raise
                 client.script_load(self.text)
         raise AssertionError("unreachable")
 
 
-class Call(NamedTuple):
-    """One call of a script as a command, for those who send many and read the answers later: :attr:`by_hash` first, and
-    :attr:`by_text` when the answer to that is ``NoScriptError``."""
+class ScriptCall(NamedTuple):
+    """One call of a script as a command, for code that sends many commands and reads the answers later.
+
+    Send :attr:`by_hash` first, and :attr:`by_text` if its answer is ``NoScriptError``.
+    """
 
     script: Script
     keys: tuple[str, ...]

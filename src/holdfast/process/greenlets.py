@@ -1,10 +1,10 @@
-"""Processes whose threads are greenlets, because gevent or eventlet has patched Python's standard library."""
+"""Detection of gevent and eventlet, which patch Python's standard library so that threads are greenlets."""
 
 import sys
 
 
 def patched_by() -> str | None:
-    """The name of the library that has put greenlets in the place of threads in this process; ``None`` if none has."""
+    """Return the name of the library that replaced threads by greenlets in this process, or ``None``."""
     gevent = sys.modules.get("gevent.monkey")
     if gevent is not None and gevent.is_module_patched("threading"):
         return "gevent"
