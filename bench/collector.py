@@ -85,7 +85,7 @@ def one(way: str) -> None:
 
     settings.HOLDFAST["LOG"] = "memory"
     django.setup()
-    from holdfast.management.application import load
+    from holdfast.application import load
 
     load()
     print(asyncio.run(connect(way)), flush=True)

@@ -7,8 +7,8 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Warning, register  # noqa: A004 - Django's own name
 from django.utils.module_loading import import_string
 
+from .application import has_live_topics
 from .checks import TAG
-from .management.application import has_live_topics
 
 
 @register(TAG)

@@ -34,8 +34,8 @@ class HoldfastConfig(AppConfig):
             signals,
             wiring,
         )
+        from .application import live_path
         from .log.functions import complete
-        from .management.application import live_path
         from .topics.registry import registry
         from .transports.missing import answer_for_django
 

@@ -14,8 +14,8 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from holdfast import Presence, Topic, installation
+from holdfast.application import load
 from holdfast.management import serve
-from holdfast.management.application import load
 from holdfast.topics.registry import registry
 
 

@@ -17,12 +17,12 @@ from django.conf import settings as django_settings
 from django.core.management.base import CommandError
 
 from holdfast import __version__, conf, wiring
-from holdfast.management import systemd
-from holdfast.management.application import announced, largest_message, load, serves_static_files
+from holdfast.application import announced, largest_message, load, serves_static_files
 from holdfast.server.server import Server
+from holdfast.server.serving import systemd
 from holdfast.topics.registry import registry
 
-APPLICATION = "holdfast.management.application:load_to_serve"
+APPLICATION = "holdfast.application:load_to_serve"
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: after a deploy everybody comes at once."""
@@ -175,7 +175,7 @@ def _supervised(
     config: uvicorn.Config, sockets: list[socket.socket] | None, workers: int, server: Server
 ) -> int:
     """With as many workers, each of which is like ``server``."""
-    from holdfast.management.supervisor import Supervisor  # not to be had on Windows
+    from holdfast.server.serving.supervisor import Supervisor  # not to be had on Windows
 
     return Supervisor(
         config,

@@ -10,9 +10,9 @@ from holdfast.backplane.base import Backplane
 from holdfast.log.base import Log
 
 from .client import Client
-from .commits import Commits, any_in_test_transaction
 from .environment import Environment, around_handlers
-from .pump import SensitiveThreads
+from .on_commit import Commits, any_in_test_transaction
+from .same_thread import SensitiveThreads
 
 
 class AsyncLive(Environment):

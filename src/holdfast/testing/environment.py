@@ -27,7 +27,7 @@ from holdfast.hub.waiting import calling_afterwards
 from holdfast.limits.base import Limiter, Rate
 from holdfast.log.base import Log
 
-from .commits import Commits, any_in_test_transaction, held_back, number_what_waits
+from .on_commit import Commits, any_in_test_transaction, held_back, number_what_waits
 
 T = TypeVar("T")
 

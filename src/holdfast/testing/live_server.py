@@ -24,8 +24,8 @@ from django.http import FileResponse, HttpRequest, HttpResponse
 from django.views.static import serve as serve_file
 
 from holdfast import conf
+from holdfast.application import answering, largest_message, load
 from holdfast.asgi import shut_down
-from holdfast.management.application import answering, largest_message, load
 from holdfast.server.http import HttpProtocol
 from holdfast.server.protocol import WebSocketProtocol
 

@@ -20,8 +20,8 @@ from holdfast.topics.topic import Topic
 
 from .environment import Environment
 from .errors import Disconnected, LiveError
+from .in_memory_transport import Line
 from .inbox import Inbox
-from .line import Line
 from .members import MemberList
 from .values import Closed, Left, Received, Reset
 

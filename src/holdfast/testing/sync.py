@@ -12,10 +12,10 @@ from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic
 
 from .client import EVENT_WITHIN, NOTHING_WITHIN, Client
-from .commits import Commits
 from .environment import Environment, around_handlers
+from .on_commit import Commits
 from .peer import ANSWER_WITHIN
-from .pump import Pump, PumpThreads
+from .same_thread import Pump, PumpThreads
 from .values import Joined, Received, Reset
 
 E = TypeVar("E", bound=Event)

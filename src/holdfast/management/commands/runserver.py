@@ -11,9 +11,9 @@ from asgiref.typing import ASGI3Application
 from django.apps import apps
 from django.conf import settings
 
-from holdfast.management.application import announced, answering, largest_message, load
-from holdfast.management.request_log import RequestLog
+from holdfast.application import announced, answering, largest_message, load
 from holdfast.server import HttpProtocol, WebSocketProtocol
+from holdfast.server.serving.request_log import RequestLog
 
 if apps.is_installed("django.contrib.staticfiles"):
     from django.contrib.staticfiles.management.commands.runserver import Command as Runserver

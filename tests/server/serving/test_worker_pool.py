@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast.management.crew import (
+from holdfast.server.serving.worker_pool import (
     FAILED_TO_START,
     HURRY_SECONDS,
     LONGEST_WAIT_SECONDS,

@@ -1,4 +1,4 @@
-"""Runs the workers of ``holdfast serve --workers``: processes, signals and sockets around :mod:`.crew`'s decisions.
+"""Runs the workers of ``holdfast serve --workers``: processes, signals and sockets around :mod:`.worker_pool`'s decisions.
 
 Each worker is a fresh interpreter (``spawn``), so that a replaced one has the new code. What is to be done is said to it
 over a socket and not by signals: a worker cannot mistake what a terminal or systemd sends to the whole group for it, and
@@ -19,8 +19,8 @@ from typing import Any
 import uvicorn
 
 from . import systemd
-from .crew import Crew, Drain, Hurry, Kill, Order, Ready, Say, Start, Worker
 from .worker import DRAIN, HURRY, SERVES, work
+from .worker_pool import Crew, Drain, Hurry, Kill, Order, Ready, Say, Start, Worker
 
 logger = logging.getLogger("uvicorn.error")
 
