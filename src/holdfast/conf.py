@@ -65,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """After how long of silence the members of a server are taken for gone. Servers say three times as often that they
     live."""
 
-    compare_seconds: Seconds = 2.0
+    reconcile_seconds: Seconds = 2.0
     """How often a process compares its durable topics with the log: the longest that a lost wake-up delays an event."""
 
     heartbeat_seconds: Seconds = 25.0
@@ -94,7 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How many ``def`` handlers may run at once in one process, and how many ``async def`` ones may use the ORM at once. Each
     may use a database connection of its own."""
 
-    answers_kept_hours: Annotated[float, Meta(gt=0)] = 24.0
+    idempotency_hours: Annotated[float, Meta(gt=0)] = 24.0
     """How long the answers to calls are remembered, and so how much later a call may be sent again."""
 
     origins: tuple[str, ...] | None = None
@@ -120,14 +120,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: Annotated[float, Meta(ge=0)] = 20.0
     """How long a server that stops takes to hand its connections off to others, a few at a time. 0: all at once."""
 
-    recheck_seconds: Annotated[float, Meta(ge=0)] = 1.0
+    permission_cache_seconds: Annotated[float, Meta(ge=0)] = 1.0
     """For how long the answer of ``may_join`` is trusted before a call asks again. 0: every call asks."""
 
     reauthorize_seconds: Annotated[float, Meta(ge=0)] = 300.0
     """How often a process asks again about everybody who stays: is the session still good, the user still active, what
     does ``may_join`` say? Finds what nothing told of. 0: never."""
 
-    watch_users: bool = True
+    revoke_on_user_signals: bool = True
     """Do logouts, new passwords, deactivated and deleted users, and changes of groups and permissions count at once for
     live connections? (By Django's signals.)"""
 

@@ -1,4 +1,4 @@
-"""What Django tells of users counts at once for their live connections, unless ``HOLDFAST["WATCH_USERS"]`` is off.
+"""What Django tells of users counts at once for their live connections, unless ``HOLDFAST["REVOKE_ON_USER_SIGNALS"]`` is off.
 
 A logout, or a login as another user, ends the connections of that session; a deleted user's all end; a new password, a deactivation and a change of
 rights make every server look again at the connections of those whom it concerns. What goes past the signals (``update()``
@@ -243,7 +243,7 @@ def _recheck(users: Iterable[Any], using: str) -> None:
 
 def _order(order: Order, *, using: str | None = None) -> None:
     """Give the order with the transaction of the log's database, or after that of another one."""
-    if not settings().watch_users:
+    if not settings().revoke_on_user_signals:
         return
     if using is None or using == runtime.current().log.alias:
         _give(order)

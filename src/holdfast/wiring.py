@@ -79,7 +79,7 @@ def build_runtime() -> Runtime:
         log_threads=Threads(LOG_THREADS, name="holdfast-log", keep_connections=True)
         if log.blocking
         else Inline(),
-        timing=Timing(compare=chosen.compare_seconds, lease=chosen.presence_lease_seconds),
+        timing=Timing(compare=chosen.reconcile_seconds, lease=chosen.presence_lease_seconds),
         group_events=group_event if chosen.group_events else None,
         event_bytes=chosen.event_bytes,
         presence=build_presence(chosen, backplane),
@@ -119,7 +119,7 @@ def build_log(chosen: Settings, *, announce: "Announce | None" = None) -> Log:
         return RedisLog(
             redis_store(chosen, "LOG"),
             alias=chosen.database,
-            answer_seconds=chosen.answers_kept_hours * 3600,
+            answer_seconds=chosen.idempotency_hours * 3600,
             announce=announce,
         )
     log: Log = _made_from("LOG", chosen.log, Log)
@@ -286,7 +286,7 @@ def policy_of(chosen: Settings) -> Policy:
     )
     return Policy(
         limits=limits,
-        recheck_seconds=chosen.recheck_seconds,
+        recheck_seconds=chosen.permission_cache_seconds,
         stall_seconds=chosen.stall_seconds,
         drain_seconds=chosen.drain_seconds,
         write_buffer_bytes=chosen.write_buffer_bytes,

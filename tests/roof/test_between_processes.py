@@ -35,7 +35,7 @@ DATABASES = {"default": {
     "ENGINE": "django.db.backends.sqlite3", "NAME": Path(__file__).parent / "db.sqlite3",
     "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL;"},
 }}
-HOLDFAST = {"COMPARE_SECONDS": 3600}
+HOLDFAST = {"RECONCILE_SECONDS": 3600}
 """
 LIVE = """
 from holdfast import Event, Keep, Topic

@@ -15,9 +15,9 @@ def test_every_setting_has_a_default() -> None:
 
 
 def test_settings_are_read_by_their_names_in_capitals() -> None:
-    value, problems = read({"PATH": "a/b/", "COMPARE_SECONDS": 5, "ORIGINS": ["https://app.example.com"]})
+    value, problems = read({"PATH": "a/b/", "RECONCILE_SECONDS": 5, "ORIGINS": ["https://app.example.com"]})
     assert not problems
-    assert (value.path, value.compare_seconds, value.origins) == ("a/b/", 5.0, ("https://app.example.com",))
+    assert (value.path, value.reconcile_seconds, value.origins) == ("a/b/", 5.0, ("https://app.example.com",))
 
 
 def test_override_settings_counts_at_once_and_ends() -> None:
@@ -42,7 +42,7 @@ def test_an_unknown_key_is_named_with_the_one_that_may_be_meant() -> None:
 
 def test_an_unknown_key_like_none_is_told_all_that_there_are() -> None:
     _, [problem] = read({"XYZZY": 3})
-    assert problem.hint.startswith("Known settings: ANSWERS_KEPT_HOURS, BACKPLANE, ")
+    assert problem.hint.startswith("Known settings: BACKPLANE, ")
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_an_unknown_key_like_none_is_told_all_that_there_are() -> None:
         ("PATH", "/live/"),
         ("PATH", "live"),
         ("DATABASE", None),
-        ("COMPARE_SECONDS", 0),
-        ("COMPARE_SECONDS", "2"),
+        ("RECONCILE_SECONDS", 0),
+        ("RECONCILE_SECONDS", "2"),
         ("MESSAGE_BYTES", -1),
         ("MESSAGE_BYTES", True),
         ("MESSAGE_RATE", "fast"),

@@ -42,7 +42,7 @@ def serving(*arguments: str, **environment: str) -> Kind:
 def served(
     pool: Pool, directory: Path, *arguments: str, drain: float, **environment: str
 ) -> Iterator[Running]:
-    holdfast = {**GENEROUS, "COMPARE_SECONDS": 0.2, "DRAIN_SECONDS": drain}
+    holdfast = {**GENEROUS, "RECONCILE_SECONDS": 0.2, "DRAIN_SECONDS": drain}
     with running(serving(*arguments, **environment), pool.prepared, directory, holdfast=holdfast) as server:
         yield server
     wrong = trouble(server)

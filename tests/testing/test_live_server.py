@@ -126,7 +126,7 @@ class WithChannels(ChannelsLiveServerTestCase):
     def setUpClass(cls) -> None:
         cls.enterClassContext(
             override_settings(
-                ASGI_APPLICATION="tests.testing.asgi.application", HOLDFAST={"COMPARE_SECONDS": 0.1}
+                ASGI_APPLICATION="tests.testing.asgi.application", HOLDFAST={"RECONCILE_SECONDS": 0.1}
             )
         )
         cls.enterClassContext(harbour())

@@ -310,7 +310,7 @@ def _between(workers: int) -> Iterator[str]:
     if not wiring.reaches_other_processes(chosen):
         yield (
             f"Only the database connects the {workers} workers: durable events reach the clients of other workers up to "
-            f"{chosen.compare_seconds:g} s late (COMPARE_SECONDS), ephemeral ones not at all. Set REDIS in HOLDFAST, or "
+            f"{chosen.reconcile_seconds:g} s late (RECONCILE_SECONDS), ephemeral ones not at all. Set REDIS in HOLDFAST, or "
             "CHANNEL_LAYERS to a layer on Redis, to have both at once."
         )
     if _with_presence() and wiring.presence_kind(chosen) == "memory":

@@ -84,7 +84,7 @@ class Command(BaseCommand):
                 f"Would remove {removed} events of {touched} topics, and answers that are too old."
             )
         else:
-            answers = log.forget_answers(now - timedelta(hours=conf.settings().answers_kept_hours))
+            answers = log.forget_answers(now - timedelta(hours=conf.settings().idempotency_hours))
             self.stdout.write(f"Removed {removed} events of {touched} topics, and {answers} answers.")
         if unknown:
             self.stdout.write(
