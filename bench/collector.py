@@ -50,8 +50,8 @@ class Watch:
 async def connect(way: str) -> str:
     from holdfast import wiring
     from holdfast.connections.connection import Connection
-    from holdfast.management.serve import GC_THRESHOLDS
     from holdfast.protocol import codec
+    from holdfast.server.serving.config import GC_THRESHOLDS
 
     service = wiring.service()
     hub = await service.runtime.hub()

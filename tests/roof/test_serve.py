@@ -16,6 +16,8 @@ from django.test import override_settings
 from holdfast import Presence, Topic, installation
 from holdfast.application import load
 from holdfast.management import serve
+from holdfast.server.serving import open_files
+from holdfast.server.serving.config import GC_THRESHOLDS
 from holdfast.topics.registry import registry
 
 
@@ -156,7 +158,7 @@ def test_what_was_loaded_is_taken_out_of_the_garbage_collectors_walks() -> None:
         config = serve._config(options(log_level="error"))
         config.load()
         assert gc.get_freeze_count() > 10_000
-        assert gc.get_threshold() == serve.GC_THRESHOLDS
+        assert gc.get_threshold() == GC_THRESHOLDS
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
@@ -188,7 +190,7 @@ def test_the_limit_for_open_files_is_raised_as_far_as_it_may(monkeypatch: pytest
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
 
-    first, second = serve._raised_open_files()
+    first, second = open_files.raise_limit()
 
     assert raised == [(4096, 4096)]
     assert "the limit was 256 and is now 4096" in first
@@ -197,7 +199,7 @@ def test_the_limit_for_open_files_is_raised_as_far_as_it_may(monkeypatch: pytest
 
 def test_a_limit_that_is_high_enough_is_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (65536, 65536))
-    assert not list(serve._raised_open_files())
+    assert not list(open_files.raise_limit())
 
 
 def test_without_a_setting_django_and_live_topics_are_served() -> None:

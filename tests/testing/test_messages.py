@@ -60,7 +60,7 @@ def test_something_came_where_nothing_should(ada: LiveClient) -> None:
 
 
 def test_a_double_is_seen(ada: LiveClient) -> None:
-    ada._client._line.stall()  # type: ignore[union-attr]
+    ada._client._transport.stall()  # type: ignore[union-attr]
     LOBBY.publish(MessagePosted(1, "grace", "one"))
     ada._run(_repeat(ada))
     ada.read()
@@ -70,7 +70,7 @@ def test_a_double_is_seen(ada: LiveClient) -> None:
 
 async def _repeat(client: LiveClient) -> None:
     """Do what a broken server would: write the same event once more."""
-    line = client._client._line
+    line = client._client._transport
     assert line is not None
     await client._client._environment.settle()
     line._waiting.append(line._waiting[0])

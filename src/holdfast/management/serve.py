@@ -1,15 +1,12 @@
 """``manage.py holdfast serve``: Uvicorn with :mod:`holdfast.server`, set up for very many connections."""
 
 import contextlib
-import gc
 import importlib.util
 import signal
 import socket
-import stat
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -19,7 +16,9 @@ from django.core.management.base import CommandError
 from holdfast import __version__, conf, wiring
 from holdfast.application import announced, largest_message, load, serves_static_files
 from holdfast.server.server import Server
-from holdfast.server.serving import systemd
+from holdfast.server.serving import open_files, systemd
+from holdfast.server.serving.config import Config
+from holdfast.server.serving.sockets import CannotListen, listening
 from holdfast.topics.registry import registry
 
 APPLICATION = "holdfast.application:load_to_serve"
@@ -32,12 +31,6 @@ SHUTDOWN_SECONDS = 30
 
 SUPERVISED_SECONDS = 5.0
 """After how much more than a worker may take at most its supervisor kills it."""
-
-GC_THRESHOLDS = (10_000, 20, 50)
-"""See :class:`Config`."""
-
-OPEN_FILES = 1 << 20
-FEW_FILES = 8192
 
 LAST_PORT = 65535
 
@@ -119,22 +112,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     tls.add_argument("--ssl-ciphers", default="TLSv1", help="In OpenSSL's notation. Default: %(default)s")
 
 
-class Config(uvicorn.Config):
-    """Uvicorn's, in every worker; when everything is loaded it also settles the garbage collector.
-
-    The collector walks through all objects that may be part of a cycle, again and again. What the project has loaded
-    stays for ever, so it is taken out of the walk (``gc.freeze``); and since a connection is a handful of objects that
-    live for hours, the walks are made rare: the young ones every 10,000 new objects instead of 700. What that does is in
-    docs/architecture.md.
-    """
-
-    def load(self) -> None:
-        super().load()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
-
-
 def serve(options: dict[str, Any], say: Say) -> None:
     """Serve until a signal comes. Raises ``CommandError`` for what cannot work; exits with 3 if the server cannot start."""
     workers = options["workers"]
@@ -148,7 +125,7 @@ def serve(options: dict[str, Any], say: Say) -> None:
             "DEBUG is on, so static files are served too, slowly. Switch DEBUG off in production, and let a proxy or "
             "WhiteNoise serve them.\n"
         )
-    for line in (*_raised_open_files(), *_between(workers or 1)):
+    for line in (*open_files.raise_limit(), *_between(workers or 1)):
         say(f"{line}\n")
     # Before there is a server to be drained, SIGTERM must not leave the socket's file behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -161,12 +138,15 @@ def serve(options: dict[str, Any], say: Say) -> None:
         stopping=systemd.stopping,
     )
     say(f"SIGTERM drains for up to {drain_seconds:g} s, and ends it within {server.seconds_at_most:g} s.\n")
-    with _sockets(config, options["fd"]) as sockets, contextlib.suppress(KeyboardInterrupt):
-        if workers is None:
-            server.run(sockets)
-            status = 0 if server.started else uvicorn.config.STARTUP_FAILURE
-        else:
-            status = _supervised(config, sockets, workers, server)
+    try:
+        with listening(config, options["fd"]) as sockets, contextlib.suppress(KeyboardInterrupt):
+            if workers is None:
+                server.run(sockets)
+                status = 0 if server.started else uvicorn.config.STARTUP_FAILURE
+            else:
+                status = _supervised(config, sockets, workers, server)
+    except CannotListen as error:
+        raise CommandError(str(error)) from error
     if status:
         sys.exit(status)
 
@@ -184,28 +164,6 @@ def _supervised(
         drain_seconds=server.drain_seconds,
         leaving_seconds=server.seconds_at_most + SUPERVISED_SECONDS,
     ).run()
-
-
-@contextlib.contextmanager
-def _sockets(config: uvicorn.Config, fd: int | None) -> Iterator[list[socket.socket] | None]:
-    """Those that are there before the server is, if there are any."""
-    if fd is not None:
-        yield [_passed_socket(fd)]
-    elif config.uds is not None:
-        with _unix_socket(config, config.uds) as made:
-            yield [made]
-    else:
-        yield None
-
-
-def _passed_socket(fd: int) -> socket.socket:
-    """A socket that was opened by whoever started this process (systemd)."""
-    try:
-        return socket.socket(fileno=fd)
-    except OSError as error:
-        raise CommandError(
-            f"--fd {fd}: {error}. Expected a socket that listens; systemd's first is 3."
-        ) from error
 
 
 def _config(options: dict[str, Any]) -> Config:
@@ -319,64 +277,3 @@ def _between(workers: int) -> Iterator[str]:
 
 def _with_presence() -> list[str]:
     return [topic.__qualname__ for topic in registry.topics() if topic.declared.presence is not None]
-
-
-def _raised_open_files() -> Iterator[str]:
-    """Let this process and its workers have as many connections as the system allows."""
-    try:
-        import resource
-    except ImportError:  # not a UNIX system
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else hard
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (ValueError, OSError) as error:
-            wanted = soft
-            yield f"The limit for open files stays at {soft}: {error}"
-        else:
-            yield f"Open files: the limit was {soft} and is now {wanted}; each connection is one."
-    if soft != resource.RLIM_INFINITY and wanted < FEW_FILES:
-        yield (
-            f"That is few: raise the hard limit (LimitNOFILE= in systemd, ulimit -Hn in a shell) for more than {wanted} "
-            "connections in each worker."
-        )
-
-
-@contextlib.contextmanager
-def _unix_socket(config: uvicorn.Config, path: str) -> Iterator[socket.socket]:
-    """See to it that no file of a server that was killed is in the way, and that none stays behind. While this one drains,
-    another may have put its own there."""
-    if _is_abandoned(path):
-        Path(path).unlink()
-    made = config.bind_socket()
-    ours = _identity(path)
-    try:
-        yield made
-    finally:
-        if _identity(path) == ours:
-            Path(path).unlink(missing_ok=True)
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Tells this file from another of the same name."""
-    try:
-        found = Path(path).stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns  # a file system may give a number out again
-
-
-def _is_abandoned(path: str) -> bool:
-    try:
-        if not stat.S_ISSOCK(Path(path).stat().st_mode):
-            raise CommandError(f"--uds {path}: there is a file of that name that is no socket.")
-    except FileNotFoundError:
-        return False
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            return True
-    raise CommandError(f"--uds {path}: another server listens there.")

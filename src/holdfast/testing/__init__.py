@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from holdfast.testing.errors import CallError, Disconnected, JoinError, LiveError
     from holdfast.testing.live_server import LiveServerTestCase
     from holdfast.testing.sync import Live, LiveClient
-    from holdfast.testing.values import Joined, Received, Reset
+    from holdfast.testing.values import JoinAnswer, Received, ResetNotice
 
 #: Public name: the module that defines it. What stands here stands in `__all__` and under TYPE_CHECKING too.
 _DEFINED_IN: dict[str, str] = {
@@ -38,13 +38,13 @@ _DEFINED_IN: dict[str, str] = {
     "CallError": "holdfast.testing.errors",
     "Disconnected": "holdfast.testing.errors",
     "JoinError": "holdfast.testing.errors",
-    "Joined": "holdfast.testing.values",
+    "JoinAnswer": "holdfast.testing.values",
     "Live": "holdfast.testing.sync",
     "LiveClient": "holdfast.testing.sync",
     "LiveError": "holdfast.testing.errors",
     "LiveServerTestCase": "holdfast.testing.live_server",
     "Received": "holdfast.testing.values",
-    "Reset": "holdfast.testing.values",
+    "ResetNotice": "holdfast.testing.values",
 }
 
 __all__ = [
@@ -52,14 +52,14 @@ __all__ = [
     "AsyncLiveClient",
     "CallError",
     "Disconnected",
+    "JoinAnswer",
     "JoinError",
-    "Joined",
     "Live",
     "LiveClient",
     "LiveError",
     "LiveServerTestCase",
     "Received",
-    "Reset",
+    "ResetNotice",
 ]
 
 

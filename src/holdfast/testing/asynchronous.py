@@ -9,9 +9,9 @@ from django.db import connections
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import Log
 
-from .client import Client
+from .client_methods import ClientMethods
 from .environment import Environment, around_handlers
-from .on_commit import Commits, any_in_test_transaction
+from .on_commit import OnCommitRunner, any_in_test_transaction
 from .same_thread import SensitiveThreads
 
 
@@ -30,7 +30,7 @@ class AsyncLive(Environment):
     def __init__(
         self, *, log: Log | None = None, backplane: Backplane | None = None, rates: bool = True
     ) -> None:
-        commits = Commits()
+        commits = OnCommitRunner()
         threads = SensitiveThreads(commits.run, around_handlers())
         super().__init__(threads, commits, log, backplane, rates)
 
@@ -62,7 +62,7 @@ class AsyncLive(Environment):
         return await AsyncLiveClient(user, token=token, browser=browser, host=host, live=self).open()
 
 
-class AsyncLiveClient(Client):
+class AsyncLiveClient(ClientMethods):
     """A live client for ``async def`` tests, in Django's test cases and with pytest-asyncio.
 
     ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_USER"]``

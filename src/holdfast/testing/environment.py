@@ -27,7 +27,7 @@ from holdfast.hub.waiting import calling_afterwards
 from holdfast.limits.base import Limiter, Rate
 from holdfast.log.base import Log
 
-from .on_commit import Commits, any_in_test_transaction, held_back, number_what_waits
+from .on_commit import OnCommitRunner, any_in_test_transaction, held_back, number_what_waits
 
 T = TypeVar("T")
 
@@ -70,7 +70,12 @@ class Environment:
     current: ClassVar["Environment | None"] = None
 
     def __init__(
-        self, threads: Threads, commits: Commits, log: Log | None, backplane: Backplane | None, rates: bool
+        self,
+        threads: Threads,
+        commits: OnCommitRunner,
+        log: Log | None,
+        backplane: Backplane | None,
+        rates: bool,
     ) -> None:
         chosen = settings()
         self.log = log or wiring.build_log(chosen)

@@ -13,7 +13,7 @@ from holdfast.protocol import frames
 decode = msgspec.json.Decoder(frames.Outbound).decode
 
 
-class Line:
+class InMemoryTransport:
     """Writes what the connection sends, as JSON text, to ``deliver``, which gets it decoded.
 
     While the client does not read it behaves as an ASGI server's: the first message that nobody takes pauses the

@@ -33,7 +33,7 @@ def done() -> None:
     """Stands where a callback stood that has been run, so that ``captureOnCommitCallbacks`` counts as it should."""
 
 
-class Commits:
+class OnCommitRunner:
     """Runs, for one test, each ``on_commit`` callback once. To be used in the thread that has the transaction."""
 
     def __init__(self) -> None:

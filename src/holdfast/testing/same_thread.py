@@ -22,8 +22,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Pump(Executor):
-    """Runs coroutines on a loop of its own, in the thread that calls :meth:`run`, and work given to :meth:`submit`
+class SameThreadLoop(Executor):
+    """Runs coroutines on an event loop of its own, in the thread that calls :meth:`run`, and work given to :meth:`submit`
     in the same thread, between two turns of the loop, when no loop is running.
 
     ``afterwards`` is called after each piece of work that succeeded.
@@ -72,7 +72,7 @@ class Pump(Executor):
         return task.result()
 
     def runs_here(self) -> bool:
-        """Is the running event loop the pump's?"""
+        """Is this loop the running one?"""
         return asyncio.get_running_loop() is self._loop
 
     def close(self) -> None:
@@ -134,12 +134,12 @@ def _with_connections_of_its_own(work: Callable[[], T]) -> T:
         connections.close_all()
 
 
-class PumpThreads(ThreadsInPlace):
+class LoopThreads(ThreadsInPlace):
     """The place of a process's worker threads in a ``def`` test: the test's thread."""
 
-    def __init__(self, pump: Pump, around: Around | None = None) -> None:
+    def __init__(self, loop: SameThreadLoop, around: Around | None = None) -> None:
         super().__init__(1, around=around)
-        self._pump = pump
+        self._loop = loop
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._in(contextvars.copy_context(), partial(function, *args, **kwargs))
@@ -148,10 +148,10 @@ class PumpThreads(ThreadsInPlace):
         return await self._in(self.context(), work)
 
     async def _in(self, context: contextvars.Context, work: Callable[[], T]) -> T:
-        if not self._pump.runs_here():
+        if not self._loop.runs_here():
             # The test's thread may be waiting for this very loop, and then no thread would do the work.
             return await asyncio.to_thread(_with_connections_of_its_own, work)
-        return await asyncio.get_running_loop().run_in_executor(self._pump, context.run, work)
+        return await asyncio.get_running_loop().run_in_executor(self._loop, context.run, work)
 
 
 class SensitiveThreads(ThreadsInPlace):

@@ -7,7 +7,7 @@ import msgspec
 from holdfast.protocol.positions import Position
 
 
-class Joined(msgspec.Struct, frozen=True, kw_only=True):
+class JoinAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a join.
 
     ``topic`` is the canonical name. ``position`` is the log's head at the time, ``None`` on an ephemeral topic.
@@ -37,7 +37,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.name} on {self.topic}{at} {text if len(text) <= 200 else text[:199] + '…'}"
 
 
-class Reset(msgspec.Struct, frozen=True, kw_only=True):
+class ResetNotice(msgspec.Struct, frozen=True, kw_only=True):
     """The server could not continue a topic's stream without a hole: why, and from where it goes on."""
 
     topic: str
@@ -48,7 +48,7 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True):
         return f"reset of {self.topic}: {self.reason}"
 
 
-class Left(msgspec.Struct, frozen=True, kw_only=True):
+class LeftNotice(msgspec.Struct, frozen=True, kw_only=True):
     """The server ended a subscription."""
 
     topic: str
@@ -59,7 +59,7 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
         return f"the server ended the subscription to {self.topic}: {self.code}{_because(self.reason)}"
 
 
-class Closed(msgspec.Struct, frozen=True, kw_only=True):
+class CloseNotice(msgspec.Struct, frozen=True, kw_only=True):
     """The server closed the connection: its code in the catalogue, the WebSocket close code, the text."""
 
     code: str

@@ -20,7 +20,17 @@ import uvicorn
 
 from . import systemd
 from .worker import DRAIN, HURRY, SERVES, work
-from .worker_pool import Crew, Drain, Hurry, Kill, Order, Ready, Say, Start, Worker
+from .worker_pool import (
+    DrainWorker,
+    HurryWorker,
+    Instruction,
+    KillWorker,
+    Ready,
+    Report,
+    StartWorker,
+    Worker,
+    WorkerPool,
+)
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -43,7 +53,7 @@ class Supervisor:
         self._config = config
         self._sockets = sockets
         self._drain_seconds = drain_seconds
-        self._crew = Crew(size, self._do, leaving_seconds=leaving_seconds)
+        self._pool = WorkerPool(size, self._do, leaving_seconds=leaving_seconds)
         self._size = size
         self._processes: dict[int, tuple[Worker, SpawnProcess]] = {}
         self._stillborn: list[tuple[Worker, str]] = []
@@ -55,21 +65,21 @@ class Supervisor:
         logger.info("Supervisor %d starts %d workers.", os.getpid(), self._size)
         with self._signals() as signals:
             self._selector.register(signals, selectors.EVENT_READ, None)
-            self._crew.begin(time.monotonic())
-            while not self._crew.over:
+            self._pool.begin(time.monotonic())
+            while not self._pool.over:
                 for key, _ in self._selector.select(self._patience()):
                     if key.data is None:
                         self._signalled(signals.recv(4096))
                     else:
                         self._heard(key.data)
                 self._take_leave()
-                self._crew.tick(time.monotonic())
+                self._pool.tick(time.monotonic())
         logger.info("Supervisor %d has ended.", os.getpid())
-        return self._crew.status
+        return self._pool.status
 
     def _patience(self) -> float | None:
         """For how many seconds to wait, if nothing happens before."""
-        at = time.monotonic() if self._stillborn else self._crew.next_time()
+        at = time.monotonic() if self._stillborn else self._pool.next_time()
         return None if at is None else max(0.0, at - time.monotonic())
 
     @contextlib.contextmanager
@@ -94,23 +104,23 @@ class Supervisor:
                 systemd.stopping()
                 for listening in self._sockets:
                     listening.close()  # as the workers do: who comes now is refused and can go elsewhere
-                self._crew.stop(now)
+                self._pool.stop(now)
             elif number == signal.SIGHUP:
                 logger.info("SIGHUP: the workers are replaced one by one.")
                 systemd.reloading()
-                self._crew.reload(now)
+                self._pool.reload(now)
 
     def _take_leave(self) -> None:
         """Of every process that has ended, or never began: of workers, and, as process 1, of any orphan."""
         stillborn, self._stillborn = self._stillborn, []
         for worker, how in stillborn:
-            self._crew.ended(worker, how, time.monotonic())
+            self._pool.ended(worker, how, time.monotonic())
         for pid, (worker, process) in tuple(self._processes.items()):
             status = process.exitcode
             if status is not None:
                 del self._processes[pid]
                 self._hang_up(worker)
-                self._crew.ended(worker, _how(status, pid), time.monotonic())
+                self._pool.ended(worker, _how(status, pid), time.monotonic())
         with contextlib.suppress(ChildProcessError):
             while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if found.si_pid in self._processes:
@@ -126,7 +136,7 @@ class Supervisor:
         except OSError:
             said = b""
         if said.startswith(SERVES):
-            self._crew.serves(worker, time.monotonic())
+            self._pool.serves(worker, time.monotonic())
         elif not said:
             self._hang_up(worker)  # SIGCHLD tells the rest
 
@@ -138,19 +148,19 @@ class Supervisor:
 
     # ── carrying orders out ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _do(self, order: Order) -> None:
+    def _do(self, order: Instruction) -> None:
         match order:
-            case Start():
+            case StartWorker():
                 self._start(order.worker)
-            case Drain():
+            case DrainWorker():
                 self._tell(order.worker, DRAIN)
-            case Hurry():
+            case HurryWorker():
                 self._tell(order.worker, HURRY)
-            case Kill():
+            case KillWorker():
                 for worker, process in self._processes.values():
                     if worker is order.worker:
                         process.kill()
-            case Say():
+            case Report():
                 logger.log(logging.ERROR if order.bad else logging.INFO, order.text)
             case Ready():
                 systemd.ready(f"{self._size} workers serve")

@@ -44,23 +44,23 @@ class Worker:
         return f"worker {self.number}"
 
 
-class Start(msgspec.Struct, frozen=True):
+class StartWorker(msgspec.Struct, frozen=True):
     worker: Worker
 
 
-class Drain(msgspec.Struct, frozen=True):
+class DrainWorker(msgspec.Struct, frozen=True):
     worker: Worker
 
 
-class Hurry(msgspec.Struct, frozen=True):
+class HurryWorker(msgspec.Struct, frozen=True):
     worker: Worker
 
 
-class Kill(msgspec.Struct, frozen=True):
+class KillWorker(msgspec.Struct, frozen=True):
     worker: Worker
 
 
-class Say(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True):
     """``bad``: something the operator has to look at."""
 
     text: str
@@ -71,10 +71,10 @@ class Ready(msgspec.Struct, frozen=True):
     """All workers serve: for the first time, or after a reload."""
 
 
-Order = Start | Drain | Hurry | Kill | Say | Ready
+Instruction = StartWorker | DrainWorker | HurryWorker | KillWorker | Report | Ready
 
 
-class Crew:
+class WorkerPool:
     """Keeps ``size`` workers serving, each in its slot.
 
     - A worker that dies is replaced, at once if it had lasted, else after a wait that doubles each time.
@@ -84,7 +84,7 @@ class Crew:
     - :meth:`stop` drains all at once; the second time it hurries them.
     """
 
-    def __init__(self, size: int, do: Callable[[Order], None], *, leaving_seconds: float) -> None:
+    def __init__(self, size: int, do: Callable[[Instruction], None], *, leaving_seconds: float) -> None:
         self.status = 0
         self._do = do
         self._leaving_seconds = leaving_seconds
@@ -129,7 +129,7 @@ class Crew:
         if self._stopping:
             self._kill_at = min(self._kill_at or now, now + HURRY_SECONDS)
             for worker in self._workers:
-                self._do(Hurry(worker))
+                self._do(HurryWorker(worker))
             return
         self._stopping = True
         self._kill_at = now + self._leaving_seconds
@@ -185,8 +185,8 @@ class Crew:
         for worker in self._workers:
             if now >= self._limit(worker):
                 worker.since = now  # once is enough for a while
-                self._do(Say(f"{worker!r} is {worker.stage.value} for too long, and is killed.", bad=True))
-                self._do(Kill(worker))
+                self._do(Report(f"{worker!r} is {worker.stage.value} for too long, and is killed.", bad=True))
+                self._do(KillWorker(worker))
 
     def next_time(self) -> float | None:
         """When :meth:`tick` has something to do, if nothing happens before."""
@@ -210,18 +210,18 @@ class Crew:
         self._numbers += 1
         worker = Worker(self._numbers, slot, now)
         self._workers.add(worker)
-        self._do(Start(worker))
+        self._do(StartWorker(worker))
         return worker
 
     def _drain(self, worker: Worker, now: float) -> None:
         worker.stage, worker.since = Stage.LEAVING, now
-        self._do(Drain(worker))
+        self._do(DrainWorker(worker))
 
     def _lost(self, worker: Worker, how: str, now: float) -> None:
         starting = worker.stage is Stage.STARTING
         if starting and not self._served:
             self._do(
-                Say(
+                Report(
                     f"{worker!r} {how} before it served: the reason stands above. Nothing is left running.",
                     bad=True,
                 )
@@ -230,14 +230,14 @@ class Crew:
             self.stop(now)
             return
         if self._coming is not None and self._coming.slot == worker.slot:
-            self._do(Say(f"{worker!r} {how}; its successor is on the way.", bad=True))
+            self._do(Report(f"{worker!r} {how}; its successor is on the way.", bad=True))
             return
         lasted = not starting and now - worker.since >= STABLE_SECONDS
         failures = self._failures[worker.slot] = 1 if lasted else self._failures[worker.slot] + 1
         wait = _wait(failures - 1 if not starting else failures)
         when = f"in {wait:g} s" if wait else "at once"
         what = f"{how} before it served" if starting else how
-        self._do(Say(f"{worker!r} {what}; another one starts {when}.", bad=True))
+        self._do(Report(f"{worker!r} {what}; another one starts {when}.", bad=True))
         self._start_at[worker.slot] = now + wait
         self.tick(now)
 
@@ -247,13 +247,13 @@ class Crew:
             self._start_at.pop(slot, None)
             self._coming = self._start(slot, now)
             return
-        self._do(Say("All workers have been replaced."))
+        self._do(Report("All workers have been replaced."))
         self._do(Ready())
         self._reload_again(now)
 
     def _give_up(self, why: str, now: float) -> None:
         self._to_replace.clear()
-        self._do(Say(f"{why}: the reload is given up, and the workers that serve are kept.", bad=True))
+        self._do(Report(f"{why}: the reload is given up, and the workers that serve are kept.", bad=True))
         for slot, worker in enumerate(self._slots):
             if worker is None and slot not in self._start_at:
                 self._start_at[slot] = now + FIRST_WAIT_SECONDS

@@ -13,14 +13,14 @@ from holdfast.topics.event import Event
 from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic
 
+from .client_state import ANSWER_WITHIN, ClientState, position_of
 from .errors import CallError, JoinError, LiveError
-from .inbox import Mismatch, Wanted, wanted
+from .event_inbox import Mismatch, Wanted, wanted
 from .members import member_id
-from .peer import ANSWER_WITHIN, Peer, position_of
-from .values import Closed, Joined, Left, Received, Reset
+from .values import CloseNotice, JoinAnswer, LeftNotice, Received, ResetNotice
 
 E = TypeVar("E", bound=Event)
-N = TypeVar("N", Reset, Left, Closed)
+N = TypeVar("N", ResetNotice, LeftNotice, CloseNotice)
 T = TypeVar("T")
 
 EVENT_WITHIN = 1.0
@@ -31,10 +31,10 @@ NOTHING_WITHIN = 0.05
 less."""
 
 
-class Client(Peer):
+class ClientMethods(ClientState):
     """The methods of ``AsyncLiveClient``, which ``LiveClient`` has too, without the ``await``."""
 
-    async def resume(self) -> dict[str, Joined]:
+    async def resume(self) -> dict[str, JoinAnswer]:
         """Come back as the same client and join everything that was joined, each topic from its position.
 
         Return the answers by topic. Raises :class:`JoinError` for a topic that does not admit the user any more; what
@@ -51,7 +51,7 @@ class Client(Peer):
 
     async def join(
         self, topic: Topic | str, *, since: Position | None = None, within: float = ANSWER_WITHIN
-    ) -> Joined:
+    ) -> JoinAnswer:
         """Subscribe to a topic, from ``since`` if that is given, else from now.
 
         Raises :class:`JoinError` when it is refused, with the code ``"forbidden"`` where there is no such topic or its
@@ -68,7 +68,7 @@ class Client(Peer):
         )
         assert isinstance(answer, frames.Joined)
         payload = answer.payload
-        return Joined(
+        return JoinAnswer(
             topic=answer.topic,
             position=position_of(payload),
             recovered=payload.recovered,
@@ -222,11 +222,11 @@ class Client(Peer):
 
     async def expect_reset(
         self, topic: Topic | str, reason: str | None = None, *, within: float = EVENT_WITHIN
-    ) -> Reset:
+    ) -> ResetNotice:
         """Take the next ``reset`` of a topic: its stream could not be continued without a hole. ``reason`` is
         ``"trimmed"``, ``"epoch"`` or ``"interrupted"``."""
         name = self._joined(topic).name
-        found = await self._notice(Reset, name, f"reset of {name}", within)
+        found = await self._notice(ResetNotice, name, f"reset of {name}", within)
         if reason not in (None, found.reason):
             raise AssertionError(
                 await self._story(f"expected a reset for the reason {reason!r}, but there is a {found}")
@@ -236,11 +236,11 @@ class Client(Peer):
     async def expect_left(self, topic: Topic | str, *, within: float = EVENT_WITHIN) -> str:
         """Wait until the server ends the subscription to a topic; return the code, such as ``"forbidden"``."""
         name = self._joined(topic).name
-        return (await self._notice(Left, name, f"end of {name}", within)).code
+        return (await self._notice(LeftNotice, name, f"end of {name}", within)).code
 
     async def expect_closed(self, *, within: float = EVENT_WITHIN) -> str:
         """Wait until the server closes the connection; return the code, such as ``"disconnected"``."""
-        return (await self._notice(Closed, "", "close", within)).code
+        return (await self._notice(CloseNotice, "", "close", within)).code
 
     async def _notice(self, kind: type[N], topic: str, what: str, within: float) -> N:
         await self._prepare(f"expect the {what}")
@@ -258,7 +258,7 @@ class Client(Peer):
         return found
 
     async def _prepare(self, what: str) -> None:
-        if self._line is not None and not self._line.reading:
+        if self._transport is not None and not self._transport.reading:
             raise RuntimeError(f"{what}: {self} reads nothing since stall(); read() first")
         await self._environment.settle()
 
@@ -283,18 +283,18 @@ class Client(Peer):
 
     async def stall(self) -> None:
         """Read nothing from now on: the connection sees a client whose buffers are full."""
-        self._line_or_raise("stall()").stall()
+        self._transport_or_raise("stall()").stall()
 
     async def read(self) -> int:
         """Read what has waited and go on reading; return how many messages the server had written meanwhile.
 
         What it held back meanwhile comes afterwards, as the topic has it.
         """
-        line = self._line_or_raise("read()")
+        transport = self._transport_or_raise("read()")
         await self._environment.settle()
         for _ in range(3):
             await asyncio.sleep(0)  # let what was just published get as far as it can
-        return line.read()
+        return transport.read()
 
     # ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -20,27 +20,27 @@ from holdfast.topics.topic import Topic
 
 from .environment import Environment
 from .errors import Disconnected, LiveError
-from .in_memory_transport import Line
-from .inbox import Inbox
+from .event_inbox import EventInbox
+from .in_memory_transport import InMemoryTransport
 from .members import MemberList
-from .values import Closed, Left, Received, Reset
+from .values import CloseNotice, LeftNotice, Received, ResetNotice
 
 T = TypeVar("T")
 
 ANSWER_WITHIN = 5.0
 """Seconds that a join or a call may take."""
 
-Notice = Reset | Left | Closed
+Notice = ResetNotice | LeftNotice | CloseNotice
 
 
-class Request(msgspec.Struct):
+class PendingRequest(msgspec.Struct):
     """A message that waits for its answer. ``since`` is the position of a join."""
 
     answer: asyncio.Future[frames.Outbound]
     since: Position | None = None
 
 
-class Peer:
+class ClientState:
     """A client's connection, its id, positions and topics, and everything that came in."""
 
     def __init__(
@@ -66,13 +66,13 @@ class Peer:
         self._browser = browser
         self._host = host
         self._id = secrets.token_hex(8)
-        self._line: Line | None = None
-        self._inbox = Inbox()
+        self._transport: InMemoryTransport | None = None
+        self._inbox = EventInbox()
         self._notices: list[Notice] = []
-        self._closed: Closed | None = None
+        self._closed: CloseNotice | None = None
         self._goodbye: frames.GoodbyePayload | None = None
         self._welcome: asyncio.Future[frames.WelcomePayload] | None = None
-        self._requests: dict[int, Request] = {}
+        self._requests: dict[int, PendingRequest] = {}
         self._refs = 0
         self._keys = 0
         self._topics: dict[str, None] = {}  # what is joined, by canonical name, in the order of joining
@@ -101,7 +101,7 @@ class Peer:
     @property
     def connected(self) -> bool:
         """Is there a connection?"""
-        return self._line is not None and self._closed is None
+        return self._transport is not None and self._closed is None
 
     def position(self, topic: Topic | str) -> Position | None:
         """Up to where this client has seen a durable topic, whether the test expected it or not: what it resumes from."""
@@ -131,15 +131,17 @@ class Peer:
         self._closed = self._goodbye = None
         self._requests.clear()
         self._welcome = asyncio.get_running_loop().create_future()
-        self._line = line = Line(self._take, self._ended, service.policy.write_buffer_bytes)
+        self._transport = transport = InMemoryTransport(
+            self._take, self._ended, service.policy.write_buffer_bytes
+        )
         key = None
         if self._browser is not None:
             info = HandlerInfo(host=self._host)
             key = await service.runtime.threads.handle(info, self._find_session)
-        line.connection = Connection(
-            service, hub, line, codec.JSON, user=self._user, session_key=key, host=self._host
+        transport.connection = Connection(
+            service, hub, transport, codec.JSON, user=self._user, session_key=key, host=self._host
         )
-        line.write(frames.Hello(payload=frames.HelloPayload(client=self._id, token=self._token)))
+        transport.write(frames.Hello(payload=frames.HelloPayload(client=self._id, token=self._token)))
         await self._answer(self._welcome, f"the hello of {self}", ANSWER_WITHIN)
 
     def _find_session(self) -> str | None:
@@ -156,10 +158,10 @@ class Peer:
 
     def disconnect(self) -> None:
         """Break the connection, if there is one."""
-        line, self._line = self._line, None
-        if line is not None:
-            line.drop()
-        dropped = Closed(code="dropped", close=1006, message="The test dropped the connection.")
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.drop()
+        dropped = CloseNotice(code="dropped", close=1006, message="The test dropped the connection.")
         for request in self._requests.values():
             if not request.answer.done():
                 request.answer.set_exception(self._disconnected("the answer", self._closed or dropped))
@@ -172,7 +174,7 @@ class Peer:
 
     async def drop(self) -> None:
         """Lose the connection, as in a tunnel: the server notices, nothing is said. Positions and unread events stay."""
-        self._line_or_raise("drop()")
+        self._transport_or_raise("drop()")
         await self._environment.settle()
         self.disconnect()
         await asyncio.sleep(0)
@@ -188,18 +190,18 @@ class Peer:
         *,
         since: Position | None = None,
     ) -> frames.Outbound:
-        line = self._line_or_raise(what)
-        if not line.reading:
+        transport = self._transport_or_raise(what)
+        if not transport.reading:
             raise RuntimeError(
                 f"{what}: {self} reads nothing since stall(), so no answer can come; read() first"
             )
         await self._environment.settle()
         self._refs += 1
         ref = self._refs
-        request = Request(asyncio.get_running_loop().create_future(), since)
+        request = PendingRequest(asyncio.get_running_loop().create_future(), since)
         self._requests[ref] = request
         logged = len(self._environment.complaints.records)
-        line.write(frame(ref))
+        transport.write(frame(ref))
         try:
             answer = await self._answer(request.answer, what, within)
         finally:
@@ -245,12 +247,14 @@ class Peer:
                     code, reason = (
                         ("", None) if frame.payload is None else (frame.payload.code, frame.payload.reason)
                     )
-                    self._notices.append(Left(topic=frame.topic, code=code, reason=reason))
+                    self._notices.append(LeftNotice(topic=frame.topic, code=code, reason=reason))
             case frames.Reset():
                 position = position_of(frame.payload)
                 if position is not None:
                     self._positions[frame.topic] = position
-                self._notices.append(Reset(topic=frame.topic, reason=frame.payload.reason, position=position))
+                self._notices.append(
+                    ResetNotice(topic=frame.topic, reason=frame.payload.reason, position=position)
+                )
             case frames.Presence():
                 self._present[frame.topic].take(frame)
             case frames.Welcome():
@@ -298,7 +302,7 @@ class Peer:
 
     def _ended(self, close: int, message: str) -> None:
         code, reason = ("", None) if self._goodbye is None else (self._goodbye.code, self._goodbye.reason)
-        self._closed = Closed(code=code, close=close, message=message, reason=reason)
+        self._closed = CloseNotice(code=code, close=close, message=message, reason=reason)
         self._notices.append(self._closed)
         error = self._disconnected("the answer", self._closed)
         futures: list[asyncio.Future[Any]] = [request.answer for request in self._requests.values()]
@@ -329,19 +333,19 @@ class Peer:
             raise ValueError(f"{self} has not joined {topic}; it has joined {joined}")
         return found
 
-    def _line_or_raise(self, what: str) -> Line:
-        if self._line is None or self._closed is not None:
+    def _transport_or_raise(self, what: str) -> InMemoryTransport:
+        if self._transport is None or self._closed is not None:
             if self._closed is not None:
                 raise self._disconnected(what, self._closed)
             raise self._disconnected(
                 what,
-                Closed(
+                CloseNotice(
                     code="dropped", close=1006, message="There is no connection; open or resume() it first."
                 ),
             )
-        return self._line
+        return self._transport
 
-    def _disconnected(self, what: str, closed: Closed) -> Disconnected:
+    def _disconnected(self, what: str, closed: CloseNotice) -> Disconnected:
         return Disconnected(f"{what} for {self}", code=closed.code, message=closed.message)
 
     def __str__(self) -> str:

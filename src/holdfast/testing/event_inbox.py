@@ -85,7 +85,7 @@ def wanted(
     return Wanted(name=name, kinds=kinds, fields=fields)
 
 
-class Inbox:
+class EventInbox:
     """Events in the order of their arrival. Those of one name are taken in that order; those of different names are not
     held against each other."""
 
