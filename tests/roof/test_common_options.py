@@ -133,8 +133,8 @@ def test_the_settings_are_named_behind_every_subcommand(site: Path) -> None:
     assert manage(site, "migrate").returncode == 0
     for command, says in (
         ("topics", "news.live.News"),
-        ("trim", "Removed 0 events"),
-        ("sweep", "Numbered 0 events"),
+        ("trim", "Deleted 0 events"),
+        ("sweep", "Delivered 0 events"),
         ("renew-epochs", "Renewed the epochs of 0 topics"),
     ):
         ran = manage(site, "holdfast", command)

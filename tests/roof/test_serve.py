@@ -48,7 +48,7 @@ def refuses(*arguments: str) -> str:
 
 @override_settings(HOLDFAST={"LOG": "memory"})
 def test_several_workers_with_a_log_in_memory_are_refused() -> None:
-    assert "each of the 2 workers would have a log of its own" in refuses("--workers", "2")
+    assert "each of the 2 workers would have its own log" in refuses("--workers", "2")
 
 
 def test_several_workers_that_would_each_show_other_members_are_refused() -> None:

@@ -97,7 +97,7 @@ def test_a_reload_whose_new_worker_cannot_start_is_given_up_and_the_old_ones_sta
     stage.pool.ended(stage.started[2], "ended with status 3", stage.now)
 
     assert stage.since() == [Ready()]
-    assert "ended with status 3 before it served: the reload is given up" in stage.said[0]
+    assert "ended with status 3 before it served. The reload is abandoned" in stage.said[0]
     assert not stage.after(1000), "and nothing is tried again by itself"
 
 
@@ -187,7 +187,7 @@ def test_if_none_can_start_everything_ends_with_a_status_that_says_so() -> None:
     stage.since()
     stage.pool.ended(one, "ended with status 3", stage.now)
     assert stage.since() == [DrainWorker(two)]
-    assert "before it served: the reason stands above" in stage.said[0]
+    assert "before it served; the log above says why" in stage.said[0]
     stage.pool.ended(two, "ended with status 3", stage.now)
     assert stage.pool.over
     assert stage.pool.status == FAILED_TO_START

@@ -1,4 +1,4 @@
-"""``manage.py runserver``: Django's own, with an ASGI server inside, so that pages and live topics share one port."""
+"""``manage.py runserver``: Django's command with an ASGI server, so that pages and live topics share one port."""
 
 import signal
 import socket
@@ -24,13 +24,13 @@ BACKLOG = 2048
 
 
 class UvicornServer:
-    """Stands in for the ``WSGIServer`` that Django's command makes: bound when made, serving when told to."""
+    """Replaces the ``WSGIServer`` of Django's command: binds when made, and serves in :meth:`serve_forever`."""
 
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], handler: object, *, ipv6: bool = False) -> None:
         family = socket.AF_INET6 if ipv6 else socket.AF_INET
-        # An error here is an OSError, which the command puts into words.
+        # An error here is an OSError, which the command explains to the developer.
         self._socket = socket.create_server(address, family=family, backlog=BACKLOG)
         self.server_port = self._socket.getsockname()[1]
 
@@ -39,7 +39,7 @@ class UvicornServer:
 
     def serve_forever(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            # Uvicorn stops in good order and then raises the signal again; the autoreloader takes it the same way.
+            # Uvicorn shuts down and then raises the signal again. The autoreloader handles SIGTERM the same way.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         config = uvicorn.Config(
             self._application,

@@ -1,4 +1,4 @@
-"""The processes of ``holdfast serve``: workers, their supervisor, what systemd is sent, and the log of requests.
+"""Processes of ``holdfast serve``: workers and their supervisor, listening sockets, systemd, and the log of requests.
 
-May import :mod:`holdfast.server`, and nothing of the roof: settings come in as arguments.
+May import :mod:`holdfast.server`, and nothing of the roof: settings are passed as arguments.
 """

@@ -12,7 +12,7 @@ class Config(uvicorn.Config):
     """Uvicorn's configuration. In each worker it settles the garbage collector once everything is loaded.
 
     The collector walks through all objects that may be part of a cycle, again and again. What the project has loaded
-    stays for ever, so it is taken out of the walk (``gc.freeze``). A connection is a handful of objects that live for
+    stays until the process ends, so it is taken out of the walk (``gc.freeze``). A connection is a handful of objects that live for
     hours, so the walks are made rare: the youngest generation every 10,000 new objects instead of 700. docs/architecture.md
     has the effect in figures.
     """
