@@ -1,4 +1,4 @@
-"""System checks of the application that ``ASGI_APPLICATION`` names. ``docs/errors.md`` lists them all."""
+"""System checks of the application that ``ASGI_APPLICATION`` names."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from .checks import TAG
 
 @register(TAG)
 def check_application(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Can it be loaded, and does it serve live topics? Without the setting, our commands make one that does."""
+    """Can the application be loaded, and does it serve live topics? Without the setting, Holdfast's commands create one."""
     path = getattr(django_settings, "ASGI_APPLICATION", None)
     if path is None:
         return []

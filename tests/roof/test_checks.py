@@ -171,7 +171,7 @@ def test_a_known_name_may_be_written_as_a_backend(key: str) -> None:
             "BACKPLANE",
             f"{__name__}.HalfABackplane",
             "HalfABackplane', which lacks flush, send, start",
-            "Define what it lacks",
+            "Define these methods",
         ),
         ("BACKPLANE", {"BACKEND": "shop.nowhere.Backplane"}, "cannot be imported", "Expected"),
         ("PRESENCE", {"BACKEND": MINE, "OPTIONS": {"size": 5}}, "which is <class", "PresenceStore"),
@@ -418,9 +418,9 @@ def test_w023_sessions_for_pages_of_any_site() -> None:
 # ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_w001_a_topic_that_nobody_can_join() -> None:
+def test_w001_a_topic_that_no_user_can_join() -> None:
     message = only(topics({"may_join": None}), "holdfast.W001")
-    assert message.msg == "Room0 has no may_join method, so nobody can join it."
+    assert message.msg == "Room0 has no may_join method, so no user can join it."
     assert "def may_join(self, user)" in (message.hint or "")
 
 

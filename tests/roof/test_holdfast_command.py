@@ -109,7 +109,9 @@ def test_trim_forgets_orders_after_a_day_and_says_nothing_of_them(monkeypatch: p
 
 def test_a_dry_run_of_trim_removes_nothing() -> None:
     Room(room="lobby").publish_many(Said(str(n)) for n in range(5))
-    assert run("trim", "--dry-run") == ("Would delete 3 events of 1 topics, and results of calls that are too old.\n")
+    assert run("trim", "--dry-run") == (
+        "Would delete 3 events of 1 topics, and results of calls that are too old.\n"
+    )
     assert DatabaseLog("default").heads(["rooms/lobby"])["rooms/lobby"].floor == 0
 
 
