@@ -60,7 +60,7 @@ def test_a_close_that_does_not_come(live: Live, people: Any) -> None:
         lambda **o: ada.expect_left(LOBBY, **o),
         lambda **o: ada.expect_reset(LOBBY, **o),
     ):
-        with pytest.raises(AssertionError, match=r"ada: no .* came within 0.01 s"):
+        with pytest.raises(AssertionError, match=r"ada: no .* arrived within 0.01 s"):
             expect(within=0.01)
 
 

@@ -26,7 +26,7 @@ def failure(function: Any, *args: Any, **options: Any) -> str:
 
 def test_nothing_came(ada: LiveClient) -> None:
     assert failure(ada.expect, "message.posted", body="hi", within=0.01) == (
-        "ada: no event 'message.posted' on rooms/lobby with body='hi' came within 0.01 s.\nNo event has come."
+        "ada: no event 'message.posted' on rooms/lobby with body='hi' arrived within 0.01 s.\nNo event has arrived."
     )
 
 
@@ -34,7 +34,7 @@ def test_something_else_came(ada: LiveClient) -> None:
     LOBBY.publish(Typing("grace"), MessagePosted(1, "grace", "ho"), Typing("linus"))
     assert failure(ada.expect, "message.posted", body="hi", id=1) == (
         "ada: the next 'message.posted' is another one: body is 'ho', expected 'hi'.\n"
-        "Unread, in the order in which they came:\n"
+        "Unread, in the order of arrival:\n"
         '  1. typing on rooms/lobby {"author":"grace"}\n'
         '  2. message.posted on rooms/lobby at 1 {"id":1,"author":"grace","body":"ho","at":null}\n'
         '  3. typing on rooms/lobby {"author":"linus"}'

@@ -1,4 +1,4 @@
-"""The other end of a connection: what a browser client keeps, and what it remembers for the test."""
+"""State of a live client: what a browser client keeps, and everything that it has received, for the test."""
 
 import asyncio
 import secrets
@@ -28,20 +28,20 @@ from .values import CloseNotice, LeftNotice, Received, ResetNotice
 T = TypeVar("T")
 
 ANSWER_WITHIN = 5.0
-"""Seconds that a join or a call may take."""
+"""Seconds that the answer to a join or a call may take."""
 
 Notice = ResetNotice | LeftNotice | CloseNotice
 
 
 class PendingRequest(msgspec.Struct):
-    """A message that waits for its answer. ``since`` is the position of a join."""
+    """A message to the server that waits for its answer. ``since`` is the position of a join."""
 
     answer: asyncio.Future[frames.Outbound]
     since: Position | None = None
 
 
 class ClientState:
-    """A client's connection, its id, positions and topics, and everything that came in."""
+    """A client's connection, id, positions and topics, and all messages that it has received."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class ClientState:
             )
         if user is not None and not hasattr(user, "is_authenticated"):
             raise TypeError(
-                f"LiveClient({shortened(user)}): this is no user; give a user, such as User.objects.get(username=…), or leave it "
+                f"LiveClient({shortened(user)}): this is not a user; give a user, such as User.objects.get(username=…), or leave it "
                 "out for a client that is not signed in"
             )
         self._place: Environment | None = None
@@ -75,44 +75,47 @@ class ClientState:
         self._requests: dict[int, PendingRequest] = {}
         self._refs = 0
         self._keys = 0
-        self._topics: dict[str, None] = {}  # what is joined, by canonical name, in the order of joining
-        self._known: dict[str, Topic] = {}  # what was ever joined
+        self._topics: dict[str, None] = {}  # joined now, by canonical name, in the order of joining
+        self._known: dict[str, Topic] = {}  # every topic that was ever joined
         self._positions: dict[str, Position] = {}
         self._present: dict[str, MemberList] = {}
         self._changed = asyncio.Event()
 
-    # ── what there is to look at ─────────────────────────────────────────────────────────────────────────────────────
+    # ── inspecting ─────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def id(self) -> str:
-        """The client's id, which it keeps across connections: what ``exclude=`` goes by."""
+        """The client's id, which it keeps across connections. ``exclude=`` takes it."""
         return self._id
 
     @property
     def unread(self) -> tuple[Received, ...]:
-        """The events that have come and were not expected yet, in the order in which they came."""
+        """The events that have arrived and were not expected yet, in the order of their arrival."""
         return tuple(self._inbox.unread)
 
     @property
     def received(self) -> tuple[Received, ...]:
-        """Every event that has ever come, in the order in which they came; doubles too."""
+        """Every event that has ever arrived, in the order of arrival, duplicates included."""
         return tuple(self._inbox.received)
 
     @property
     def connected(self) -> bool:
-        """Is there a connection?"""
+        """Is the client connected?"""
         return self._transport is not None and self._closed is None
 
     def position(self, topic: Topic | str) -> Position | None:
-        """Up to where this client has seen a durable topic, whether the test expected it or not: what it resumes from."""
+        """Return the position up to which this client has received a durable topic, from which it would resume.
+
+        Events count whether the test expected them or not.
+        """
         return self._positions.get(self._canonical(topic))
 
     def members(self, topic: Topic | str) -> list[Member]:
-        """Who is in a joined topic, as far as this client was told."""
+        """Return the members of a joined topic that this client knows."""
         return list((self._present[self._joined(topic).name].members or {}).values())
 
     def member_count(self, topic: Topic | str) -> int | None:
-        """How many are in a joined topic, as far as this client was told; ``None`` if it was not."""
+        """Return the number of members of a joined topic; ``None`` if the client does not know it."""
         return self._present[self._joined(topic).name].count
 
     # ── connecting ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -145,7 +148,7 @@ class ClientState:
         await self._answer(self._welcome, f"the hello of {self}", ANSWER_WITHIN)
 
     def _find_session(self) -> str | None:
-        """As a handshake with the browser's cookie would: set the user, and return the key of the session."""
+        """Do what a handshake with the browser's cookie does: set the user, and return the key of the session."""
         cookie = self._browser.cookies.get(settings.SESSION_COOKIE_NAME)
         if cookie is None or not cookie.value:
             self._user = None
@@ -157,7 +160,7 @@ class ClientState:
         return None if self._user is None else str(cookie.value)
 
     def disconnect(self) -> None:
-        """Break the connection, if there is one."""
+        """Drop the connection, if there is one."""
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.drop()
@@ -168,12 +171,15 @@ class ClientState:
         self._requests.clear()
 
     def _end(self) -> bool:
-        """Disconnect for good; say whether the environment is to be stopped as well."""
+        """Disconnect for good; return whether the environment has to be stopped, too."""
         self.disconnect()
         return self._place is not None and self._place.release(self)
 
     async def drop(self) -> None:
-        """Lose the connection, as in a tunnel: the server notices, nothing is said. Positions and unread events stay."""
+        """Lose the connection, as in a tunnel: the server notices, and no close frame is exchanged.
+
+        Positions and unread events stay.
+        """
         self._transport_or_raise("drop()")
         await self._environment.settle()
         self.disconnect()
@@ -193,14 +199,14 @@ class ClientState:
         transport = self._transport_or_raise(what)
         if not transport.reading:
             raise RuntimeError(
-                f"{what}: {self} reads nothing since stall(), so no answer can come; read() first"
+                f"{what}: {self} reads nothing since stall(), so no answer can arrive; call read() first"
             )
         await self._environment.settle()
         self._refs += 1
         ref = self._refs
         request = PendingRequest(asyncio.get_running_loop().create_future(), since)
         self._requests[ref] = request
-        logged = len(self._environment.complaints.records)
+        logged = len(self._environment.log_capture.records)
         transport.write(frame(ref))
         try:
             answer = await self._answer(request.answer, what, within)
@@ -211,10 +217,10 @@ class ClientState:
         return answer
 
     def _raise(self, error: LiveError, logged: int) -> NoReturn:
-        """Raise an error together with what the server logged about it, which no client would get to see."""
+        """Raise an error, with what the server logged about it. A real client does not see the log."""
         cause: BaseException | None = None
         if error.code in (codes.INTERNAL.name, codes.UNAVAILABLE.name):
-            for record in self._environment.complaints.records[logged:]:
+            for record in self._environment.log_capture.records[logged:]:
                 error.add_note(f"The server logged: {record.getMessage()}")
                 if record.exc_info:
                     cause = record.exc_info[1]
@@ -226,7 +232,7 @@ class ClientState:
             raise TimeoutError(f"{what}: no answer within {within:g} s")
         return future.result()
 
-    # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── receiving ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _take(self, frame: frames.Outbound) -> None:
         match frame:
@@ -284,7 +290,7 @@ class ClientState:
         topic = self._environment.service.registry.by_name(frame.topic)
         request = self._requests.get(frame.ref)
         assert topic is not None, (
-            f"the server let a client into {frame.topic!r}, which no topic's route matches"
+            f"the server joined a client to {frame.topic!r}, which matches no topic's route"
         )
         self._known[frame.topic] = topic
         self._topics[frame.topic] = None
@@ -316,7 +322,7 @@ class ClientState:
     # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _canonical(self, topic: Topic | str) -> str:
-        """The canonical name of a topic that goes by another name for this user (``<me>``)."""
+        """Return the canonical name of a topic that has another name for this user (``<me>``)."""
         name = str(topic)
         if name in self._known:
             return name

@@ -1,4 +1,4 @@
-"""The transport between a live client and its connection: the wire, without a wire."""
+"""Transport between a live client and its connection, in memory."""
 
 import asyncio
 from collections import deque
@@ -14,10 +14,10 @@ decode = msgspec.json.Decoder(frames.Outbound).decode
 
 
 class InMemoryTransport:
-    """Writes what the connection sends, as JSON text, to ``deliver``, which gets it decoded.
+    """Decodes each message that the connection sends, and passes it to ``deliver``.
 
-    While the client does not read it behaves as an ASGI server's: the first message that nobody takes pauses the
-    connection, and more than ``limit`` bytes beyond it are too much.
+    While the client does not read, it behaves like the transport of an ASGI server: the first message that is not read
+    pauses the connection, and more than ``limit`` bytes beyond it overflow.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class InMemoryTransport:
         self.reading = True
         self.connection: Connection | None = None
 
-    # ── what the connection calls ────────────────────────────────────────────────────────────────────────────────────
+    # ── called by the connection ────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, data: str | bytes) -> None:
         if self._close is not None or self.connection is None:
@@ -65,7 +65,7 @@ class InMemoryTransport:
             if self.reading:
                 self._end()
 
-    # ── what the client calls ────────────────────────────────────────────────────────────────────────────────────────
+    # ── called by the client ────────────────────────────────────────────────────────────────────────────────────────
 
     def write(self, frame: frames.Inbound) -> None:
         """Send a message to the server."""
@@ -73,11 +73,11 @@ class InMemoryTransport:
             self.connection.receive(msgspec.json.encode(frame).decode())
 
     def stall(self) -> None:
-        """Read nothing from now on."""
+        """Stop reading."""
         self.reading = False
 
     def read(self) -> int:
-        """Read what has waited, and go on reading; return how many messages had waited."""
+        """Read the waiting messages and go on reading; return how many there were."""
         self.reading = True
         count = len(self._waiting)
         while self._waiting:
@@ -90,7 +90,7 @@ class InMemoryTransport:
         return count
 
     def drop(self) -> None:
-        """Break the connection, without a word to either side; what was not read is lost."""
+        """Drop the connection without a close frame. Messages that were not read are lost."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.closed()

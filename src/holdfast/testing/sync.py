@@ -1,4 +1,4 @@
-"""The face for ``def`` tests: the same client, its event loop run by the test's own thread."""
+"""``Live`` and ``LiveClient``, for ``def`` tests. The test's own thread runs their event loop."""
 
 from collections.abc import Coroutine
 from types import TracebackType
@@ -17,18 +17,18 @@ T = TypeVar("T")
 
 
 class Live(Environment):
-    """What the live clients of one ``def`` test share::
+    """The environment that the live clients of one ``def`` test share::
 
         with Live() as live:
             ada = live.connect(user)
 
     In a ``TestCase``: ``self.live = self.enterContext(Live())`` in ``setUp``.
 
-    ``log`` and ``backplane`` take the place of those of the settings (``MemoryLog()`` needs no database, unless your own
-    code does); without ``backplane`` there is no other process. ``rates=False`` lifts the ``rate=`` of actions and topics.
+    ``log`` and ``backplane`` replace those of the settings (``MemoryLog()`` needs no database, unless your own code does).
+    Without ``backplane`` there is no other process. ``rates=False`` lifts the ``rate=`` of actions and topics.
 
-    For the length of the block everything in this process publishes through it. At the end its clients are disconnected.
-    Nothing of it runs while the test's own code does: its event loop turns in the methods of its clients.
+    Inside the block all code of this process publishes through the environment. At its end the clients are disconnected.
+    The event loop runs only inside the methods of the clients, never beside the test's own code.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Live(Environment):
             raise
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run ``coroutine`` on the event loop of the clients, for what they have no method for."""
+        """Run ``coroutine`` on the event loop of the clients; return its result. For what the clients have no method for."""
         return self._loop.run(coroutine)
 
     def __enter__(self) -> Self:
@@ -77,17 +77,17 @@ class Live(Environment):
         browser: Any = None,
         host: str | None = None,
     ) -> "LiveClient":
-        """A new client, connected. The arguments are those of :class:`LiveClient`."""
+        """Return a new connected client. The arguments are those of :class:`LiveClient`."""
         return LiveClient(user, token=token, browser=browser, host=host, live=self).open()
 
 
 class LiveClient(SyncMethods):
     """A live client for ``def`` tests, in Django's test cases and in pytest.
 
-    ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_USER"]``
-    instead. ``browser`` is one of Django's test clients: then it connects with that one's session, at each ``resume()`` anew,
-    and the session's end is its own. ``host`` is the one that it connects to, for
-    ``HOLDFAST["HANDLER_CONTEXT"]``. Use it in ``with``, or :meth:`open` and :meth:`close` it.
+    It connects as ``user``, or anonymously with ``None``. With ``token`` instead, ``HOLDFAST["TOKEN_USER"]`` finds the user.
+    ``browser`` is a test client of Django's: the live client then connects with that client's session, reads it again at
+    each ``resume()``, and is disconnected when the session ends. ``host`` is the host that it connects to, for
+    ``HOLDFAST["HANDLER_CONTEXT"]``. Use it in ``with``, or call :meth:`open` and :meth:`close`.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class LiveClient(SyncMethods):
     # ── connecting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def open(self) -> Self:
-        """Connect. Raises :class:`~holdfast.testing.Disconnected` when the server does not let the client in."""
+        """Connect. Raises :class:`~holdfast.testing.Disconnected` when the server refuses the client."""
         if self._live is None:
             self._live = Live.shared()
         self._client._place = self._live

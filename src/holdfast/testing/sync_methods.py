@@ -29,55 +29,61 @@ class SyncMethods:
 
     @property
     def id(self) -> str:
-        """The client's id, which it keeps across connections: what ``exclude=`` goes by."""
+        """The client's id, which it keeps across connections. ``exclude=`` takes it."""
         return self._client.id
 
     @property
     def unread(self) -> tuple[Received, ...]:
-        """The events that have come and were not expected yet, in the order in which they came."""
+        """The events that have arrived and were not expected yet, in the order of their arrival."""
         return self._client.unread
 
     @property
     def received(self) -> tuple[Received, ...]:
-        """Every event that has ever come, in the order in which they came; doubles too."""
+        """Every event that has ever arrived, in the order of arrival, duplicates included."""
         return self._client.received
 
     @property
     def connected(self) -> bool:
-        """Is there a connection?"""
+        """Is the client connected?"""
         return self._client.connected
 
     def position(self, topic: Topic | str) -> Position | None:
-        """Up to where this client has seen a durable topic, whether the test expected it or not: what it resumes from."""
+        """Return the position up to which this client has received a durable topic, from which it would resume.
+
+        Events count whether the test expected them or not.
+        """
         return self._client.position(topic)
 
     def members(self, topic: Topic | str) -> list[Member]:
-        """Who is in a joined topic, as far as this client was told."""
+        """Return the members of a joined topic that this client knows."""
         return self._client.members(topic)
 
     def member_count(self, topic: Topic | str) -> int | None:
-        """How many are in a joined topic, as far as this client was told; ``None`` if it was not."""
+        """Return the number of members of a joined topic; ``None`` if the client does not know it."""
         return self._client.member_count(topic)
 
     def drop(self) -> None:
-        """Lose the connection, as in a tunnel: the server notices, nothing is said. Positions and unread events stay."""
+        """Lose the connection, as in a tunnel: the server notices, and no close frame is exchanged.
+
+        Positions and unread events stay.
+        """
         self._run(self._client.drop())
 
     def resume(self) -> dict[str, JoinAnswer]:
-        """Come back as the same client and join everything that was joined, each topic from its position.
+        """Reconnect as the same client and join all topics that were joined, each from its position.
 
-        Return the answers by topic. Raises :class:`JoinError` for a topic that does not admit the user any more; what
-        comes after it is not joined then.
+        Return the answers by topic. Raises :class:`JoinError` for a topic that the user may not join any more; topics after
+        it are not joined then.
         """
         return self._run(self._client.resume())
 
     def join(
         self, topic: Topic | str, *, since: Position | None = None, within: float = ANSWER_WITHIN
     ) -> JoinAnswer:
-        """Subscribe to a topic, from ``since`` if that is given, else from now.
+        """Subscribe to a topic, from ``since`` if given, else from now.
 
-        Raises :class:`JoinError` when it is refused, with the code ``"forbidden"`` where there is no such topic or its
-        ``may_join`` says no.
+        Raises :class:`JoinError` when the server refuses the join. The code is ``"forbidden"`` where there is no such topic
+        or its ``may_join`` returns false.
         """
         return self._run(self._client.join(topic, since=since, within=within))
 
@@ -96,10 +102,10 @@ class SyncMethods:
         within: float = ANSWER_WITHIN,
         **more: Any,
     ) -> Any:
-        """Call an action of a joined topic and return its result, as JSON reads it.
+        """Call an action of a joined topic and return its result, decoded from JSON.
 
-        Arguments are given by name, or in a dict where a name is ``key`` or ``within``. Every call has a key of its own,
-        as in a browser; with ``key`` an earlier call can be repeated, and gets its first answer. Raises
+        Give arguments by name, or in a dict where a name is ``key`` or ``within``. Every call has a new key, as in a
+        browser. With ``key`` you repeat an earlier call, and receive the result of the first. Raises
         :class:`CallError`.
         """
         return self._run(self._client.call(topic, action, arguments, key=key, within=within, **more))
@@ -138,12 +144,12 @@ class SyncMethods:
         within: float = EVENT_WITHIN,
         **more: Any,
     ) -> Any:
-        """Take the next event of this name (or class), on ``topic`` or on any, and return it as an instance of its class.
+        """Take the next event of this name (or class), on ``topic`` or on any topic; return it as an instance of its class.
 
-        It may have come already, or comes within ``within`` seconds. It must have the given values in the given fields;
-        a field named ``topic`` or ``within`` is given in the dict. Events of other names stay for later expectations.
-        Raises ``AssertionError``, which says what came instead, when the *next* event of this name is another one, or
-        none comes.
+        It may have arrived already, or arrives within ``within`` seconds. It must have the given values in the given fields;
+        give a field named ``topic`` or ``within`` in the dict. Events of other names stay for later expectations.
+        Raises ``AssertionError``, which says what arrived instead, when the *next* event of this name has other values, or
+        none arrives.
         """
         return self._run(self._client.expect(event, fields, topic=topic, within=within, **more))
 
@@ -157,22 +163,26 @@ class SyncMethods:
         within: float = NOTHING_WITHIN,
         **more: Any,
     ) -> None:
-        """Fail, with ``AssertionError``, if there is an unread event or one comes within ``within`` seconds.
+        """Raise ``AssertionError`` if there is an unread event, or one arrives within ``within`` seconds.
 
-        With a name (or class) and values only such an event counts, with ``topic`` only one of that topic.
+        With a name (or class) and values only such events count, with ``topic`` only those of that topic.
         """
         self._run(self._client.expect_nothing(event, fields, topic=topic, within=within, **more))
 
     def expect_members(self, topic: Topic | str, *who: Any, within: float = EVENT_WITHIN) -> list[Member]:
-        """Wait until exactly these are in a joined topic, as this client is told; return them. Each is a user, a live
-        client, or a member's id."""
+        """Wait until the members of a joined topic, as this client knows them, are exactly these; return them.
+
+        Each of ``who`` is a user, a live client, or a member's id.
+        """
         return self._run(self._client.expect_members(topic, *who, within=within))
 
     def expect_reset(
         self, topic: Topic | str, reason: str | None = None, *, within: float = EVENT_WITHIN
     ) -> ResetNotice:
-        """Take the next ``reset`` of a topic: its stream could not be continued without a hole. ``reason`` is
-        ``"trimmed"``, ``"epoch"`` or ``"interrupted"``."""
+        """Take the next ``reset`` of a topic: the server could not continue its events without a gap.
+
+        ``reason`` is ``"trimmed"``, ``"epoch"`` or ``"interrupted"``.
+        """
         return self._run(self._client.expect_reset(topic, reason, within=within))
 
     def expect_left(self, topic: Topic | str, *, within: float = EVENT_WITHIN) -> str:
@@ -184,12 +194,12 @@ class SyncMethods:
         return self._run(self._client.expect_closed(within=within))
 
     def stall(self) -> None:
-        """Read nothing from now on: the connection sees a client whose buffers are full."""
+        """Stop reading. To the connection the client's buffers are full from now on."""
         self._run(self._client.stall())
 
     def read(self) -> int:
-        """Read what has waited and go on reading; return how many messages the server had written meanwhile.
+        """Read the waiting messages and go on reading; return how many messages the server had written since ``stall()``.
 
-        What it held back meanwhile comes afterwards, as the topic has it.
+        Events that the hub held back in that time arrive afterwards, as the topic's ``slow`` says.
         """
         return self._run(self._client.read())

@@ -1,4 +1,4 @@
-"""What a live client tells the test."""
+"""Values that a live client returns to the test."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from holdfast.protocol.positions import Position
 class JoinAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a join.
 
-    ``topic`` is the canonical name. ``position`` is the log's head at the time, ``None`` on an ephemeral topic.
-    ``recovered`` says whether the position that was asked for could be honoured, ``None`` if there was none.
-    ``snapshot`` is the topic's state, as JSON reads it, ``None`` if it came without.
+    ``topic`` is the canonical name. ``position`` is the head of the log at the time of the join, ``None`` on an ephemeral
+    topic. ``recovered`` says whether the server could resume from the requested position, ``None`` if none was requested.
+    ``snapshot`` is the topic's state, decoded from JSON, ``None`` if the answer has none.
     """
 
     topic: str
@@ -22,8 +22,8 @@ class JoinAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as it came over the wire. ``payload`` holds its fields as JSON reads them; ``offset`` is ``None`` for an
-    ephemeral one."""
+    """An event as it arrived over the wire. ``payload`` has its fields, decoded from JSON. ``offset`` is ``None`` for an
+    ephemeral event."""
 
     topic: str
     name: str
@@ -38,7 +38,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResetNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """The server could not continue a topic's stream without a hole: why, and from where it goes on."""
+    """The server could not continue a topic's events without a gap. ``position`` is where it goes on."""
 
     topic: str
     reason: str
