@@ -36,12 +36,6 @@ class Counters(msgspec.Struct):
     connections_stalled: int = 0
     """Connections closed because the client read nothing for ``STALL_SECONDS``, or because not even answers fitted."""
 
-    log_reads: int = 0
-    """Reads of the log for subscribers that were behind, and to fill gaps."""
-
-    roster_reads: int = 0
-    """Member lists read from the presence store."""
-
 
 PROCESS = Counters()
 """The counters of this process. Its runtime raises them."""
@@ -60,12 +54,14 @@ def watch(name: str, read: Callable[[], int]) -> None:
 def snapshot() -> dict[str, int]:
     """Return all counters and gauges of this process, by name.
 
-    Besides the fields of :class:`Counters` these are, once the process has opened its runtime:
+    Besides the fields of :class:`Counters` these are, once the process has served or published:
 
     - ``connections``: live connections that are open
     - ``calls_running``: calls whose handler has not finished
     - ``revocations_waiting``: revocations that could not be written to the log yet and are retried
-    - ``backplane_lost``: messages to other processes that were lost, since the process started
+    - ``backplane_lost``: messages to other processes that were lost
+    - ``log_reads``: reads of the log for subscribers that were behind, and to fill gaps
+    - ``roster_reads``: member lists read from the presence store
 
     ``GAUGES`` names those that go up and down. May be called in any thread, and reads no database.
     """

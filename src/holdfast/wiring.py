@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from . import installation
+from . import installation, metrics
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
@@ -69,7 +69,7 @@ def build_runtime() -> Runtime:
     backplane = build_backplane(chosen)
     log = build_log(chosen, announce=announce_by(backplane, chosen))
     around = handler_context(chosen)
-    return Runtime(
+    runtime = Runtime(
         log=log,
         backplane=backplane,
         threads=Threads(chosen.handler_threads, name="holdfast-handler", around=around),
@@ -83,7 +83,18 @@ def build_runtime() -> Runtime:
         group_events=group_event if chosen.group_events else None,
         event_bytes=chosen.event_bytes,
         presence=build_presence(chosen, backplane),
+        counters=metrics.PROCESS,
     )
+    _watch(runtime)
+    return runtime
+
+
+def _watch(runtime: Runtime) -> None:
+    """Let :func:`holdfast.metrics.snapshot` read what the parts of the runtime count themselves."""
+    metrics.watch("log_reads", lambda: runtime.log_reads)
+    metrics.watch("roster_reads", lambda: runtime.roster_reads)
+    metrics.watch("revocations_waiting", lambda: len(runtime.control.postponed))
+    metrics.watch("backplane_lost", lambda: sum(getattr(runtime.backplane, "lost", {}).values()))
 
 
 def handler_context(chosen: Settings) -> Around | None:
@@ -258,7 +269,9 @@ def service() -> Service:
     global _service
     runtime = runtimes.current()
     if _service is None or _service.runtime is not runtime:
-        _service = build_service(runtime, settings())
+        made = _service = build_service(runtime, settings())
+        metrics.watch("connections", lambda: len(made.connections))
+        metrics.watch("calls_running", lambda: made.calls.running)
     return _service
 
 

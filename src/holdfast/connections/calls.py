@@ -162,6 +162,11 @@ class Calls:
         if not task.cancelled():
             task.exception()  # whoever waited has been told; if nobody did, it is not an error that it was not read
 
+    @property
+    def running(self) -> int:
+        """Return how many calls are running."""
+        return len(self._running)
+
     async def finish(self) -> None:
         """Return when no call is running."""
         while self._running:

@@ -183,7 +183,7 @@ class Connection:
         self._loop.call_soon(self.hang_up, codes.STALLED)
 
     def _stalled(self) -> None:
-        self._hub.counters.stalled += self._session.phase is not Phase.CLOSED
+        self._hub.counters.connections_stalled += self._session.phase is not Phase.CLOSED
         self.hang_up(codes.STALLED)
 
     def check(self, now: float) -> float | None:

@@ -15,6 +15,7 @@ import msgspec
 
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Log, LogError, LogUnavailable
+from holdfast.metrics import Counters
 from holdfast.presence.base import Change, PresenceStore
 from holdfast.presence.memory import MemoryPresence
 from holdfast.protocol.frames import JoinedPayload
@@ -29,7 +30,7 @@ from .prepared import Prepared
 from .presence import Presence
 from .replay import reset
 from .room import Attending
-from .slow import Counters, Slow
+from .slow import Slow
 from .stream import Stream, Subscription
 from .threads import Inline, Threads
 from .wheel import Wheel
@@ -67,6 +68,7 @@ class Hub:
         group_events: GroupEvents | None = None,
         batches_found: Callable[[list[Batch]], None] | None = None,
         presence: PresenceStore | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._log = log
         self._backplane = backplane
@@ -88,10 +90,15 @@ class Hub:
             store, seconds=self._timing.lease, send=self._send_presence, spawn=self._spawn
         )
         self.wheel = Wheel()
-        self.counters = Counters()
+        self.counters = counters or Counters()
         self.loop = asyncio.get_running_loop()
         self._ticks = Ticks(self.loop)
         self._stopped = False
+
+    @property
+    def log_reads(self) -> int:
+        """Return how often the log was read for subscribers that were behind, and to fill gaps."""
+        return self._order.replay.reads
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

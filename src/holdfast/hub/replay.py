@@ -107,6 +107,7 @@ class Replay:
             size += len(event.payload)
             upto += 1
         burst = stream.burst(page[:upto])
+        stream.counters.events_delivered += upto
         try:
             if any(event.exclude == outlet.client for event in burst.events if event.exclude):
                 subscription.write(burst.without(outlet.client))

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Log
+from holdfast.metrics import Counters
 from holdfast.presence.base import PresenceStore, Roster
 from holdfast.presence.memory import MemoryPresence
 from holdfast.stores.ending import EXIT_SECONDS
@@ -49,6 +50,7 @@ class Runtime:
         group_events: GroupEvents | None = None,
         event_bytes: int = EVENT_BYTES,
         presence: PresenceStore | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self.log = log
         self.backplane = backplane
@@ -62,6 +64,7 @@ class Runtime:
         self.origin = secrets.token_hex(8)
         self.publisher = Publisher(log, backplane, log_threads, origin=self.origin)
         self.control = Control(log, self.publisher)
+        self.counters = counters or Counters()
         self._timing = timing
         self._group_events = group_events
         self._hub: Hub | None = None
@@ -93,6 +96,7 @@ class Runtime:
             group_events=self._group_events,
             batches_found=self._found,
             presence=self.presence,
+            counters=self.counters,
         )
         await hub.start()
         self.publisher.attach(hub)
@@ -106,6 +110,16 @@ class Runtime:
     def roster(self, topic: str, limit: int) -> Roster:
         """Who is in a topic, if they are not more than ``limit``. For any thread; blocks."""
         return self.presence.members(topic, limit, self.publisher.spread_presence)
+
+    @property
+    def log_reads(self) -> int:
+        """Return the hub's reads of the log. For any thread."""
+        return 0 if self._hub is None else self._hub.log_reads
+
+    @property
+    def roster_reads(self) -> int:
+        """Return the hub's reads of member lists. For any thread."""
+        return 0 if self._hub is None else self._hub.presence.reads
 
     def flush(self, timeout: float) -> bool:
         """Wait until this process holds nothing that others have to get, for at most ``timeout`` seconds; return whether that

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from holdfast.log.base import Batch, Entry, Head
+from holdfast.metrics import Counters
 from holdfast.protocol.positions import Position
 
 from .conflation import Conflation, Ticks
 from .outlet import Outlet
 from .prepared import Burst, Prepared
-from .slow import Backlog, Counters, Slow
+from .slow import Backlog, Slow
 
 logger = logging.getLogger("holdfast.hub")
 
@@ -78,7 +79,7 @@ class Subscription:
             backlog = self.backlog = Backlog(stream.slow, stream.counters)
         for event in events:
             if (not event.exclude or event.exclude != client) and not backlog.add(event):
-                stream.counters.disconnected += 1
+                stream.counters.connections_overflowed += 1
                 self._end()
                 self.outlet.stall()
                 return
@@ -88,6 +89,7 @@ class Subscription:
         backlog, conflates = self.backlog, self.stream.slow.conflates
         while backlog and self.outlet.ready and not (conflates and self.outlet.blocked):
             burst = backlog.take(PROMPT_BYTES if conflates else CHUNK_BYTES)
+            self.stream.counters.events_delivered += len(burst.events)
             try:
                 self.outlet.write(burst)
             except Exception as error:  # noqa: BLE001 - it is handed on
@@ -236,17 +238,21 @@ class Stream:
         burst = Burst(events)
         excluded = {event.exclude for event in events if event.exclude}
         passing = sum(event.offset is None for event in events) if self.durable else 0
-        self.counters.dropped += passing * (len(self.subscriptions) - len(self.live))
+        self.counters.events_dropped += passing * (len(self.subscriptions) - len(self.live))
         conflates = self.slow.conflates
-        for subscription in self.audience:
+        audience = self.audience
+        missed = 0
+        for subscription in audience:
             if not subscription.live:
+                missed += 1
                 continue
             outlet = subscription.outlet
             if not outlet.ready or (conflates and outlet.blocked):
+                missed += 1
                 if self.durable:
                     self.fall_behind(subscription, *told)
-                    self.counters.fell_behind += 1
-                    self.counters.dropped += passing
+                    self.counters.subscribers_fell_behind += 1
+                    self.counters.events_dropped += passing
                 else:
                     subscription.hold(events)
                 continue
@@ -257,6 +263,7 @@ class Stream:
                     outlet.write(burst)
             except Exception as error:  # noqa: BLE001 - of this outlet: the others shall hear the events
                 subscription.fail(burst, error)
+        self.counters.events_delivered += len(events) * (len(audience) - missed)
 
     # ── what was said ────────────────────────────────────────────────────────────────────────────────────────────────
 
