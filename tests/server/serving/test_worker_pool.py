@@ -1,4 +1,4 @@
-"""The workers of `holdfast serve --workers`: what is decided about them, in a time that only moves when told."""
+"""Decisions of the worker pool of `holdfast serve --workers`, in virtual time."""
 
 import pytest
 
@@ -23,25 +23,25 @@ LEAVING = 60.0
 
 
 class Stage:
-    """A pool whose orders are noted, and whose processes are the test's word."""
+    """A pool whose instructions are recorded, and whose processes are simulated by the test."""
 
     def __init__(self, size: int = 2) -> None:
         self.now = 100.0
-        self.orders: list[Instruction] = []
+        self.instructions: list[Instruction] = []
         self.started: list[Worker] = []
         self.pool = WorkerPool(size, self._do, leaving_seconds=LEAVING)
         self.pool.begin(self.now)
 
     def _do(self, order: Instruction) -> None:
-        self.orders.append(order)
+        self.instructions.append(order)
         if isinstance(order, StartWorker):
             self.started.append(order.worker)
 
     def since(self) -> list[Instruction]:
-        """The orders since this was last asked, without what is said."""
-        orders, self.orders = self.orders, []
-        self.said = [order.text for order in orders if isinstance(order, Report)]
-        return [order for order in orders if not isinstance(order, Report)]
+        """Return the instructions since the last call, without the reports."""
+        found, self.instructions = self.instructions, []
+        self.reports = [order.text for order in found if isinstance(order, Report)]
+        return [order for order in found if not isinstance(order, Report)]
 
     def all_serve(self) -> "Stage":
         for worker in self.started:
@@ -50,7 +50,7 @@ class Stage:
         return self
 
     def after(self, seconds: float) -> list[Instruction]:
-        """Let time pass, as the supervisor does: from one deadline to the next."""
+        """Advance the time as the supervisor does, from one deadline to the next."""
         end = self.now + seconds
         while (at := self.pool.next_time()) is not None and at <= end:
             self.now = max(self.now, at)
@@ -90,18 +90,18 @@ def test_workers_are_replaced_one_by_one_each_when_its_successor_serves() -> Non
     assert not stage.pool.reloading
 
 
-def test_a_reload_whose_new_worker_cannot_start_is_given_up_and_the_old_ones_stay() -> None:
+def test_a_reload_whose_new_worker_cannot_start_is_abandoned() -> None:
     stage = Stage(2).all_serve()
     stage.pool.reload(stage.now)
     stage.since()
     stage.pool.ended(stage.started[2], "ended with status 3", stage.now)
 
     assert stage.since() == [Ready()]
-    assert "ended with status 3 before it served. The reload is abandoned" in stage.said[0]
+    assert "ended with status 3 before it served. The reload is abandoned" in stage.reports[0]
     assert not stage.after(1000), "and nothing is tried again by itself"
 
 
-def test_a_new_worker_that_does_not_get_ready_is_killed_and_the_reload_given_up() -> None:
+def test_a_new_worker_that_does_not_get_ready_is_killed_and_the_reload_abandoned() -> None:
     stage = Stage(1).all_serve()
     stage.pool.reload(stage.now)
     new = stage.started[1]
@@ -112,7 +112,7 @@ def test_a_new_worker_that_does_not_get_ready_is_killed_and_the_reload_given_up(
     assert stage.since() == [Ready()]
 
 
-def test_another_reload_meanwhile_begins_again_when_the_first_is_done() -> None:
+def test_a_reload_during_a_reload_starts_when_the_first_is_done() -> None:
     stage = Stage(1).all_serve()
     stage.pool.reload(stage.now)
     stage.pool.reload(stage.now)
@@ -151,7 +151,7 @@ def test_a_worker_that_had_lasted_is_replaced_at_once() -> None:
     stage.after(STABLE_SECONDS)
     stage.pool.ended(stage.started[0], "was killed by SIGKILL", stage.now)
     assert stage.since() == [StartWorker(stage.started[2])]
-    assert "was killed by SIGKILL; another one starts at once" in stage.said[0]
+    assert "was killed by SIGKILL; another one starts at once" in stage.reports[0]
 
 
 def test_a_worker_that_keeps_dying_is_started_less_and_less_often() -> None:
@@ -161,7 +161,7 @@ def test_a_worker_that_keeps_dying_is_started_less_and_less_often() -> None:
     for _ in range(9):
         stage.pool.ended(stage.started[-1], "was killed", stage.now)
         count, died = len(stage.started), stage.now
-        while len(stage.started) == count and not any(isinstance(o, StartWorker) for o in stage.orders):
+        while len(stage.started) == count and not any(isinstance(o, StartWorker) for o in stage.instructions):
             stage.now += 0.5
             stage.pool.tick(stage.now)
         waits.append(stage.now - died)
@@ -170,31 +170,31 @@ def test_a_worker_that_keeps_dying_is_started_less_and_less_often() -> None:
     assert waits == [0, 1, 2, 4, 8, 16, LONGEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS]
 
 
-def test_one_that_cannot_start_while_others_serve_is_tried_again_with_waits() -> None:
+def test_a_worker_that_cannot_start_while_others_serve_is_retried_with_waits() -> None:
     stage = Stage(2)
     serving, failing = stage.started
     stage.pool.serves(serving, stage.now)
     stage.pool.ended(failing, "ended with status 3", stage.now)
     stage.since()
-    assert "before it served; another one starts in 1 s" in stage.said[0]
+    assert "before it served; another one starts in 1 s" in stage.reports[0]
     assert stage.after(1.5) == [StartWorker(stage.started[2])]
     assert not stage.pool.over
 
 
-def test_if_none_can_start_everything_ends_with_a_status_that_says_so() -> None:
+def test_if_no_worker_can_start_the_pool_ends_with_status_3() -> None:
     stage = Stage(2)
     one, two = stage.started
     stage.since()
     stage.pool.ended(one, "ended with status 3", stage.now)
     assert stage.since() == [DrainWorker(two)]
-    assert "before it served; the log above says why" in stage.said[0]
+    assert "before it served; the log above says why" in stage.reports[0]
     stage.pool.ended(two, "ended with status 3", stage.now)
     assert stage.pool.over
     assert stage.pool.status == FAILED_TO_START
     assert not stage.after(1000)
 
 
-def test_all_are_drained_at_once_when_it_stops() -> None:
+def test_stopping_drains_all_workers_at_once() -> None:
     stage = Stage(3).all_serve()
     stage.pool.stop(stage.now)
     assert set(stage.since()) == {DrainWorker(worker) for worker in stage.started}
@@ -205,7 +205,7 @@ def test_all_are_drained_at_once_when_it_stops() -> None:
     assert stage.pool.status == 0
 
 
-def test_the_second_time_they_are_hurried_and_then_killed() -> None:
+def test_a_second_stop_hurries_the_workers_and_then_kills_them() -> None:
     stage = Stage(2).all_serve()
     stage.pool.stop(stage.now)
     stage.after(5)
@@ -214,7 +214,7 @@ def test_the_second_time_they_are_hurried_and_then_killed() -> None:
     assert set(stage.after(HURRY_SECONDS)) == {KillWorker(worker) for worker in stage.started}
 
 
-def test_one_that_does_not_leave_is_killed_at_last() -> None:
+def test_a_worker_that_does_not_end_is_killed() -> None:
     stage = Stage(1).all_serve()
     stage.pool.stop(stage.now)
     stage.since()
@@ -223,7 +223,7 @@ def test_one_that_does_not_leave_is_killed_at_last() -> None:
 
 
 @pytest.mark.parametrize("moment", ["starting", "draining"])
-def test_stopping_ends_a_reload_whatever_it_is_doing(moment: str) -> None:
+def test_stopping_ends_a_reload_at_any_stage(moment: str) -> None:
     stage = Stage(2).all_serve()
     stage.pool.reload(stage.now)
     if moment == "draining":
