@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Warning, register  # noqa: A004 - D
 from django.utils.module_loading import import_string
 
 from .application import has_live_topics
-from .checks import TAG
+from .database_checks import TAG
 
 
 @register(TAG)

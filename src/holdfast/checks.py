@@ -15,7 +15,7 @@ from . import conf, installation, origins, wiring
 from .backends import unmakeable
 from .backplane.base import Backplane
 from .backplane.layers import is_in_memory
-from .database_checks import vendor_of
+from .database_checks import TAG, vendor_of
 from .log.base import Log
 from .log.routing import refusing_router
 from .presence.base import PresenceStore
@@ -23,7 +23,6 @@ from .topics.declaration import Mode
 from .topics.registry import registry
 from .topics.topic import Topic
 
-TAG = "holdfast"
 LOGS = ("database", "memory", "redis")
 BACKPLANES = ("auto", "channels", "local", "memory", "redis")
 PRESENCES = ("auto", "memory", "redis")

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.utils.module_loading import import_string
 
 from . import conf
-from .checks import TAG
+from .database_checks import TAG
 from .topics.declaration import Mode
 from .topics.registry import registry
 from .topics.topic import Topic

@@ -26,8 +26,7 @@ from django.views.static import serve as serve_file
 from holdfast import conf
 from holdfast.application import answering, largest_message, load
 from holdfast.asgi import shut_down
-from holdfast.server.http import HttpProtocol
-from holdfast.server.protocol import WebSocketProtocol
+from holdfast.server.serving.config import for_development
 
 END_SECONDS = 15.0
 """Seconds that connections, calls and threads of the server may take to end."""
@@ -72,17 +71,8 @@ class ServerThread(threading.Thread):
             connections.close_all()
 
     async def _serve(self, listening: socket.socket) -> None:
-        config = uvicorn.Config(
-            _with_files(answering(load())),
-            ws=WebSocketProtocol,
-            http=HttpProtocol,
-            ws_max_size=largest_message(),
-            ws_per_message_deflate=False,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=1,
-        )
+        application = _with_files(answering(load()))
+        config = for_development(application, largest_message=largest_message(), shutdown_seconds=1)
         self._loop = asyncio.get_running_loop()
         self._server = _Server(config, self.is_ready)
         try:

@@ -12,7 +12,7 @@ from django.apps import apps
 from django.conf import settings
 
 from holdfast.application import announced, answering, largest_message, load
-from holdfast.server import HttpProtocol, WebSocketProtocol
+from holdfast.server.serving.config import for_development
 from holdfast.server.serving.request_log import RequestLog
 
 if apps.is_installed("django.contrib.staticfiles"):
@@ -21,6 +21,9 @@ else:
     from django.core.management.commands.runserver import Command as Runserver  # type: ignore[assignment]
 
 BACKLOG = 2048
+
+SHUTDOWN_SECONDS = 3
+"""Seconds that running requests may take when the server stops."""
 
 
 class UvicornServer:
@@ -41,17 +44,8 @@ class UvicornServer:
         if threading.current_thread() is threading.main_thread():
             # Uvicorn shuts down and then raises the signal again. The autoreloader handles SIGTERM the same way.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        config = uvicorn.Config(
-            self._application,
-            ws=WebSocketProtocol,
-            http=HttpProtocol,
-            ws_max_size=largest_message(),
-            ws_per_message_deflate=False,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=3,
+        config = for_development(
+            self._application, largest_message=largest_message(), shutdown_seconds=SHUTDOWN_SECONDS
         )
         uvicorn.Server(config).run(sockets=[self._socket])
 

@@ -1,8 +1,12 @@
-"""Uvicorn's configuration for very many connections."""
+"""Configurations of Uvicorn: for very many connections, and for development and tests."""
 
 import gc
+from typing import Any
 
 import uvicorn
+
+from holdfast.server.http import HttpProtocol
+from holdfast.server.protocol import WebSocketProtocol
 
 GC_THRESHOLDS = (10_000, 20, 50)
 """See :class:`Config`."""
@@ -22,3 +26,22 @@ class Config(uvicorn.Config):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+
+
+def for_development(application: Any, *, largest_message: int, shutdown_seconds: int) -> uvicorn.Config:
+    """Return the configuration of a server in the developer's or the test's own process, without a proxy in front.
+
+    Django's ``LOGGING`` stays as it is, and Uvicorn writes no line per request.
+    """
+    return uvicorn.Config(
+        application,
+        ws=WebSocketProtocol,
+        http=HttpProtocol,
+        ws_max_size=largest_message,
+        ws_per_message_deflate=False,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=shutdown_seconds,
+    )

@@ -133,12 +133,12 @@ class Supervisor:
         if line is None:
             return
         try:
-            said = line.recv(16)
+            message = line.recv(16)
         except OSError:
-            said = b""
-        if said.startswith(SERVES):
+            message = b""
+        if message.startswith(SERVES):
             self._pool.serves(worker, time.monotonic())
-        elif not said:
+        elif not message:
             self._close_line(worker)  # SIGCHLD reports the end of the process
 
     def _close_line(self, worker: Worker) -> None:
