@@ -52,8 +52,8 @@ class Watch:
 async def connect(way: str) -> str:
     from holdfast import wiring
     from holdfast.connections.connection import Connection
-    from holdfast.management.serve import GC_THRESHOLDS
     from holdfast.protocol import codec
+    from holdfast.server.serving.config import GC_THRESHOLDS
 
     service = wiring.service()
     hub = await service.runtime.hub()
@@ -87,7 +87,7 @@ def one(way: str) -> None:
 
     settings.HOLDFAST["LOG"] = "memory"
     django.setup()
-    from holdfast.management.application import load
+    from holdfast.application import load
 
     load()
     print(asyncio.run(connect(way)), flush=True)

@@ -20,7 +20,7 @@ from tests.fleet.revocations import revocations
 from tests.services.postgres import running_postgres
 from tests.services.redis import running_redis
 
-COMPARE_SECONDS = 1.0
+RECONCILE_SECONDS = 1.0
 
 
 async def measure(count: int, servers: int) -> None:
@@ -37,13 +37,13 @@ async def measure(count: int, servers: int) -> None:
             Path(directory),
             users=count + without + 5,
             servers=servers,
-            COMPARE_SECONDS=COMPARE_SECONDS,
+            RECONCILE_SECONDS=RECONCILE_SECONDS,
         ) as fleet:
             await fleet.time_evictions(range(count + without, count + without + 5))  # to warm up
             say(f"{servers} servers, Redis up", await fleet.time_evictions(range(count)))
             redis.kill()
             took = await fleet.time_evictions(range(count, count + without))
-            say(f"{servers} servers, Redis dead, compared every {COMPARE_SECONDS:g} s", took)
+            say(f"{servers} servers, Redis dead, compared every {RECONCILE_SECONDS:g} s", took)
 
 
 def say(what: str, took: list[float]) -> None:

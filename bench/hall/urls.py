@@ -15,8 +15,8 @@ async def counters(request: HttpRequest) -> JsonResponse:
     hub: Any = await service.runtime.hub()
     return JsonResponse(
         {
-            "log_reads": hub.follower.reads,
-            "fell_behind": hub.counters.fell_behind,
+            "log_reads": hub.log_reads,
+            "fell_behind": hub.counters.subscribers_fell_behind,
             "connections": len(service.connections),
         }
     )

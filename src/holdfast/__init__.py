@@ -1,13 +1,13 @@
 """Holdfast: live features for Django that hold.
 
-This module is what users import from, and the map of the house. Imports point down only, which
-`scripts/check layers` holds; a module below the roof never imports `holdfast` itself, as that would point up.
+Public names of the package, and the map of its layers. Imports point down only, which `scripts/check layers` holds. A
+module below the roof never imports `holdfast` itself, as that would point up. Each package's docstring says more.
 
-    roof          apps conf backends checks models admin urls asgi signals wiring, management/ migrations/ templatetags/
-                  testing/: what Django expects under these names; `wiring` builds every object, once per process
-    server        a WebSocket server for Uvicorn that writes prepared frames straight to the transport
-    transports    WebSocket, server-sent events, polling: thin shells around a connection
-    connections   one connection's life: drives its session, speaks to topics and the hub
+    roof          what Django expects by name (apps, models, admin, management/, migrations/, templatetags/), settings and
+                  system checks, the ASGI application, and testing/; `wiring` builds every object, once per process
+    server        Uvicorn protocols that write prepared frames straight to the socket; server/serving: the processes
+    transports    a WebSocket of any ASGI server, readiness, refusals: thin shells around a connection
+    connections   one connection's life: drives its protocol machine, asks topics, subscribes to the hub; revocation
     auth          who a client is: the authenticator interface, sessions, tokens, and the origins that may connect
     topics        what users write against: Topic, Event, Keep, action, and the registry of routes
     runtime       one process's parts, put together
@@ -17,10 +17,13 @@ This module is what users import from, and the map of the house. Imports point d
     streams       subscriptions of a topic; encodes once, keeps order, repairs gaps
     threads       how the event loop runs blocking code and handlers
     log | presence | backplane | limits
-                  memory, who is here, between processes, how often: one interface each (`base.py`), one module
-                  per technology; the four never import each other
-    protocol      frames, codes, codec, positions, and the server's side of the protocol as a state machine: the
-                  ground; no clock, no socket, no task, no Django
+                  events, members, messages between processes, rates: one interface each (`base.py`), one module per
+                  technology; the four never import each other
+    redis, process
+                  clients of Redis; what a process does when it forks and when it ends
+    protocol      frames, codes, codec, positions, and the server's side of the protocol as a state machine: no clock,
+                  no socket, no task, no Django
+    metrics       counters and gauges that any layer may raise: the ground
 
 Names are imported on first use, so that `import holdfast` needs no configured Django, and `settings.py` may do it.
 """

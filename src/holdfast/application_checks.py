@@ -1,4 +1,4 @@
-"""System checks of the application that ``ASGI_APPLICATION`` names. ``docs/errors.md`` lists them all."""
+"""System checks of the application that ``ASGI_APPLICATION`` names."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,13 +7,13 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Warning, register  # noqa: A004 - Django's own name
 from django.utils.module_loading import import_string
 
-from .checks import TAG
-from .management.application import has_live_topics
+from .application import has_live_topics
+from .database_checks import TAG
 
 
 @register(TAG)
 def check_application(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Can it be loaded, and does it serve live topics? Without the setting, our commands make one that does."""
+    """Can the application be loaded, and does it serve live topics? Without the setting, Holdfast's commands create one."""
     path = getattr(django_settings, "ASGI_APPLICATION", None)
     if path is None:
         return []

@@ -20,12 +20,12 @@ class HoldfastConfig(AppConfig):
 
     def __init__(self, app_name: str, app_module: Any) -> None:
         super().__init__(app_name, app_module)
-        # Before any app's models, the first of which would fail without naming the extra.
+        # Before any app's models: the first of them would fail without naming the extra.
         chosen, _ = conf.read(getattr(settings, conf.NAME, {}))
         require_database_driver(settings.DATABASES, {"default", chosen.database})
 
     def ready(self) -> None:
-        # Django forbids what these import any earlier.
+        # Django forbids these imports any earlier.
         from . import (  # noqa: F401 - importing the checks registers them
             application_checks,
             checks,
@@ -34,8 +34,8 @@ class HoldfastConfig(AppConfig):
             signals,
             wiring,
         )
+        from .application import live_path
         from .log.functions import complete
-        from .management.application import live_path
         from .topics.registry import registry
         from .transports.missing import answer_for_django
 

@@ -1,4 +1,4 @@
-"""What an ASGI server runs: Django for HTTP, live topics (and your own consumers) for WebSocket.
+"""ASGI application: Django for HTTP, live topics (and your own consumers) for WebSocket.
 
 In the project's ``asgi.py``::
 
@@ -10,7 +10,7 @@ In the project's ``asgi.py``::
 
     application = with_live_topics(django_application)
 
-With Channels' own parts you can write out something like it, to put something of your own in between::
+To put middleware of your own in between, compose the application of Channels' parts::
 
     from channels.auth import AuthMiddlewareStack
     from channels.routing import ProtocolTypeRouter, URLRouter
@@ -64,7 +64,7 @@ def with_live_topics(
     """Serve live topics beside a Django application, with Channels' authentication and a check of the origin.
 
     ``websocket`` are URL patterns of Channels consumers of your own (``path("ws/old/", OldConsumer.as_asgi())``); they
-    work as always, beside the topics.
+    work unchanged beside the topics.
     """
     rest: Any = AuthMiddlewareStack(URLRouter([*websocket, re_path("", cast("Any", _not_found))]))
     return ProtocolTypeRouter(  # type: ignore[no-any-return]
@@ -79,10 +79,10 @@ def with_live_topics(
 def live_urlpatterns() -> list[Any]:
     """The URL patterns of live topics, for a ``URLRouter``.
 
-    Who connects is the user whom a middleware around it has put into the scope, or without one that of the session.
+    The user is the one that a middleware around it has put into the scope; without a middleware, the session's.
     """
     prefix = (django_settings.FORCE_SCRIPT_NAME or "").strip("/")
-    # Below the prefix too, for a router that is not in below_script_name.
+    # Below the prefix too, for a router without below_script_name.
     return [_live(), *([_live(f"{prefix}/")] if prefix else [])]
 
 
@@ -92,23 +92,23 @@ def _live(prefix: str = "") -> Any:
 
 
 def answering_readiness(django_application: Application) -> Application:
-    """Answer ``/live/ready`` (200: this process serves live connections; 503: it does not, or drains) before Django, and
-    ``/live/ws`` without an upgrade to WebSocket (426)."""
+    """Answer two paths before Django: ``/live/ready`` (200: this process serves live connections; 503: it does not, or it
+    drains) and ``/live/ws`` without an upgrade to WebSocket (426)."""
     path = settings().path
     return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws")
 
 
 def below_script_name(router: Application) -> Application:
-    """Let a ``URLRouter`` route as Django does: below ``FORCE_SCRIPT_NAME``, or else below the server's ``root_path``."""
+    """Let a ``URLRouter`` route like Django: below ``FORCE_SCRIPT_NAME``, else below the server's ``root_path``."""
     return BelowScriptName(router)
 
 
 def origin_checked(inner: Application) -> Application:
-    """Let in browsers whose page comes from a host in ``ALLOWED_HOSTS`` or an origin in ``HOLDFAST["ORIGINS"]``, and programs
+    """Accept browsers whose page comes from a host in ``ALLOWED_HOSTS`` or an origin in ``HOLDFAST["ORIGINS"]``, and programs
     that send neither an ``Origin`` header nor a session's cookie.
 
-    Under ``DEBUG`` with empty ``ALLOWED_HOSTS`` these are, as in Django, this machine and the subdomains of ``localhost``.
-    Both settings are read at each handshake, so that they may change between tests.
+    Under ``DEBUG`` with empty ``ALLOWED_HOSTS`` the hosts are, as in Django, this machine and the subdomains of
+    ``localhost``. Both settings are read at each handshake, because tests may change them.
     """
     return OriginCheck(inner, _admits, lambda headers: session_key(headers) is not None)
 
@@ -120,7 +120,7 @@ def _admits(origin: str | None) -> bool:
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
     _refusals.note(
-        f"A WebSocket to {shown(scope['path'])} was refused: nothing is served there. Live topics are at "
+        f"A WebSocket to {shown(scope['path'])} was refused: no route matches. Live topics are at "
         f"/{settings().path}ws.",
         time.monotonic(),
     )
@@ -129,7 +129,7 @@ async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
-    """Open the hub when the server starts; say goodbye to everybody and let calls finish when it stops."""
+    """Start the hub with the server. When the server stops, close all connections and let running calls finish."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -149,14 +149,14 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def shut_down() -> None:
-    """End what this process has running, in order: connections, calls, hub, threads."""
+    """Stop the connections, calls, hub and threads of this process, in this order."""
     service = wiring.service()
     service.runtime.leaving = True
-    for connection in tuple(service.connections):  # on most servers there is none left by now
+    for connection in tuple(service.connections):  # most servers have closed theirs by now
         connection.shut_down()
     try:
         async with asyncio.timeout(CALLS_MAY_TAKE_SECONDS):
             await service.calls.finish()
     except TimeoutError:
-        logger.warning("calls were still running after %g seconds; they are cut off", CALLS_MAY_TAKE_SECONDS)
+        logger.warning("calls were still running after %g seconds; cancelling them", CALLS_MAY_TAKE_SECONDS)
     await service.runtime.stop()

@@ -1,4 +1,4 @@
-"""Backends as the settings name them: a known name, a dotted path, or a dict of a ``BACKEND`` and its ``OPTIONS``."""
+"""Values of the settings that name a backend: a known name, a dotted path, or a dict of ``BACKEND`` and ``OPTIONS``."""
 
 import difflib
 import inspect
@@ -10,7 +10,7 @@ KEYS = ("BACKEND", "OPTIONS")
 
 
 class BadBackend(ValueError):
-    """A setting that names no backend: ``what`` is wrong with it, and a ``hint``."""
+    """The value names no backend. ``what`` is the mistake, ``hint`` the way out."""
 
     def __init__(self, what: str, hint: str) -> None:
         super().__init__(f"{what} {hint}")
@@ -18,9 +18,9 @@ class BadBackend(ValueError):
 
 
 class Backend(str):
-    """The name or the dotted path of a backend, with the keyword arguments that its class is made with.
+    """The name or dotted path of a backend, with the keyword arguments for its class.
 
-    It is a ``str``, so that settings compare as they do where there are no options.
+    It is a ``str``, so that settings with and without options compare alike.
     """
 
     __slots__ = ("options",)
@@ -59,22 +59,22 @@ _EXAMPLE = 'Expected: {"BACKEND": "shop.backends.Log", "OPTIONS": {"size": 5}}.'
 
 
 def options_of(backend: str) -> Mapping[str, Any]:
-    """Return the options of a backend; one that was given as a plain text has none."""
+    """Return the options of a backend; a backend that was given as text has none."""
     return backend.options if isinstance(backend, Backend) else {}
 
 
 def unmakeable(backend: str, found: Any) -> BadBackend | None:
-    """Say why a class cannot be made with the options of its backend, and what to do; ``None`` if it can."""
+    """Return why a class cannot be instantiated with the options of its backend, or ``None`` if it can."""
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
         return BadBackend(
             f"is {str(backend)!r}, which lacks {missing}.",
-            "Define what it lacks; the docstrings of its base say what each promises.",
+            "Define these methods; the docstrings of the base class say what each must promise.",
         )
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
-        return None  # a class that is not written in Python
+        return None  # the class is not written in Python
     try:
         signature.bind(**options_of(backend))
     except TypeError as error:

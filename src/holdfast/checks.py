@@ -1,4 +1,4 @@
-"""System checks: what is wrong with a project, before it runs. ``docs/errors.md`` lists them all."""
+"""System checks of the settings, the project around Holdfast and its topics. ``docs/errors.md`` lists them all."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from .auth.base import Authenticator
 from .backends import unmakeable
 from .backplane.base import Backplane
 from .backplane.layers import is_in_memory
-from .database_checks import vendor_of
+from .database_checks import TAG, vendor_of
 from .log.base import Log
 from .log.routing import refusing_router
 from .presence.base import PresenceStore
@@ -25,7 +25,6 @@ from .topics.declaration import Mode
 from .topics.registry import registry
 from .topics.topic import Topic
 
-TAG = "holdfast"
 LOGS = ("database", "memory", "redis")
 BACKPLANES = ("auto", "channels", "local", "memory", "redis")
 PRESENCES = ("auto", "memory", "redis")
@@ -109,7 +108,7 @@ def _loads(
 
 @register(TAG)
 def check_extras(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Is what the settings need installed?"""
+    """Are the packages installed that the settings need?"""
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
     return [
         Error(want.problem, hint=want.hint, id="holdfast.E013")
@@ -120,8 +119,7 @@ def check_extras(**kwargs: Any) -> Sequence[CheckMessage]:
 
 @register(TAG)
 def check_database(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Does the database exist whose transactions the log takes part in, and if that is SQLite, and holds the log too, is it
-    set up for several processes?"""
+    """Does the log's database exist? If it is SQLite and holds the log, is it configured for several processes?"""
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
     database = django_settings.DATABASES.get(settings.database)
     if database is None:
@@ -159,14 +157,14 @@ def _sqlite(alias: str, database: dict[str, Any]) -> Sequence[CheckMessage]:
 
 @register(TAG, Tags.database)
 def check_tables(databases: Sequence[str] | None = None, **kwargs: Any) -> Sequence[CheckMessage]:
-    """Are the log's tables there? A warning, as ``migrate`` itself asks before it has made them."""
+    """Do the log's tables exist? Only a warning, because ``migrate`` runs this check before it creates them."""
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
     if settings.log != "database" or settings.database not in (databases or ()):
         return []
     tables = set(connections[settings.database].introspection.table_names())
     wanted = {model._meta.db_table for model in apps.get_app_config("holdfast").get_models()}
     missing = sorted(wanted - tables)
-    if not missing or not tables:  # a database with nothing in it yet is just being migrated
+    if not missing or not tables:  # an empty database is being migrated
         return []
     if refusing_router(settings.database) is not None:
         return []  # W015 says so, and `migrate` would not help
@@ -182,7 +180,7 @@ def check_tables(databases: Sequence[str] | None = None, **kwargs: Any) -> Seque
 
 @register(TAG)
 def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Will several processes hear of each other, and not forget?"""
+    """Do several processes reach each other, and does the log outlive a process?"""
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
     layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
     messages: list[CheckMessage] = []
@@ -231,7 +229,7 @@ def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
 
 
 def _local(settings: conf.Settings) -> Iterator[CheckMessage]:
-    """Can the processes of this machine find each other, if that is how they are connected?"""
+    """With the local backplane: can the processes of this machine find each other?"""
     if wiring.backplane_kind(settings) != "local":
         return
     reason = installation.unusable(settings.database)
@@ -245,14 +243,14 @@ def _local(settings: conf.Settings) -> Iterator[CheckMessage]:
 
 
 def _passing(settings: conf.Settings, layer: Any) -> Iterator[CheckMessage]:
-    """Without a service what is in no log stays on its machine. Who writes BACKPLANE = "local" knows that."""
+    """Without Redis or Channels an ephemeral event stays on its machine. ``"BACKPLANE": "local"`` accepts that explicitly."""
     if settings.backplane != "auto" or settings.redis is not None or (layer and not is_in_memory(layer)):
         return
     topics = [topic.__qualname__ for topic in registry.topics() if _passes_through(topic)]
     if topics:
         yield Warning(
-            f"{' and '.join(topics)} {'have' if len(topics) > 1 else 'has'} ephemeral events, but there is nothing that "
-            "carries them to other machines and containers: clients that are connected there miss them.",
+            f"{' and '.join(topics)} {'have' if len(topics) > 1 else 'has'} ephemeral events, but nothing carries them "
+            "to other machines and containers: clients that are connected there miss them.",
             hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or set CHANNEL_LAYERS; or, if all processes are on '
             'one machine, "BACKPLANE": "local".',
             id="holdfast.W009",
@@ -265,7 +263,7 @@ def _passes_through(topic: type[Topic]) -> bool:
 
 
 def _presence(settings: conf.Settings) -> Iterator[CheckMessage]:
-    """Without Redis each process knows only its own members. Who writes PRESENCE = "memory" knows that."""
+    """Without Redis each process knows only its own members. ``"PRESENCE": "memory"`` accepts that explicitly."""
     if settings.presence != "auto" or settings.redis is not None:
         return
     topics = [topic.__qualname__ for topic in registry.topics() if topic.declared.presence is not None]
@@ -279,12 +277,12 @@ def _presence(settings: conf.Settings) -> Iterator[CheckMessage]:
         )
 
 
-# ── the project around it ────────────────────────────────────────────────────────────────────────────────────────────
+# ── the project ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @register(TAG)
 def check_order_of_apps(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Django takes the ``runserver`` of the app that is listed first."""
+    """Is Holdfast listed first? Django takes the ``runserver`` of the first app that has one."""
     order = [config.name for config in apps.get_app_configs()]
     after = [
         name
@@ -305,13 +303,13 @@ def check_order_of_apps(**kwargs: Any) -> Sequence[CheckMessage]:
 
 @register(TAG)
 def check_origins(**kwargs: Any) -> Sequence[CheckMessage]:
-    """May any site use the sessions of this one's visitors?"""
+    """May pages of any site connect with the sessions of this site's visitors?"""
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
     if origins.ANY not in (settings.origins or ()) or not apps.is_installed("django.contrib.sessions"):
         return []
     return [
         Warning(
-            f'{conf.NAME}["ORIGINS"] lets pages of any site connect, with the session of the visitor who looks at them.',
+            f'{conf.NAME}["ORIGINS"] lets pages of any site connect with the session of their visitor.',
             hint='List the sites, such as "https://app.example.com", or sign users in by tokens only and silence this.',
             id="holdfast.W023",
         )
@@ -320,7 +318,7 @@ def check_origins(**kwargs: Any) -> Sequence[CheckMessage]:
 
 @register(TAG)
 def check_users(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Can anybody be signed in at all?"""
+    """Can a connection belong to a signed-in user?"""
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
     missing = [
         name for name in ("django.contrib.auth", "django.contrib.sessions") if not apps.is_installed(name)
@@ -330,7 +328,7 @@ def check_users(**kwargs: Any) -> Sequence[CheckMessage]:
     return [
         Warning(
             f"INSTALLED_APPS lacks {' and '.join(missing)}, so every connection is anonymous.",
-            hint=f'Add them, or say with {conf.NAME} = {{"TOKEN_AUTHENTICATOR": "accounts.tokens.user"}} whom a token belongs to.',
+            hint=f'Add them, or say with {conf.NAME} = {{"TOKEN_AUTHENTICATOR": "accounts.tokens.user"}} which user a token belongs to.',
             id="holdfast.W007",
         )
     ]
@@ -338,7 +336,7 @@ def check_users(**kwargs: Any) -> Sequence[CheckMessage]:
 
 @register(TAG)
 def check_user_key(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Has the primary key of users a text of its own?"""
+    """Is the primary key of users a single value?"""
     if not apps.is_installed("django.contrib.auth"):
         return []
     model = get_user_model()
@@ -346,7 +344,7 @@ def check_user_key(**kwargs: Any) -> Sequence[CheckMessage]:
         return []
     return [
         Error(
-            f"{model._meta.label} has a composite primary key, and Holdfast names users by the text of one value.",
+            f"{model._meta.label} has a composite primary key, but Holdfast identifies users by the text of one value.",
             hint="Give the user model a primary key of one field, and make the other fields a UniqueConstraint.",
             obj=model,
             id="holdfast.E009",
@@ -359,7 +357,7 @@ def check_user_key(**kwargs: Any) -> Sequence[CheckMessage]:
 
 @register(TAG)
 def check_topics(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Can each topic be joined by somebody, and under a route of its own?"""
+    """Can each topic be joined, and does its route belong to it alone?"""
     messages: list[CheckMessage] = []
     shapes: dict[str, type[Topic]] = {}
     for topic in registry.topics():
@@ -373,15 +371,15 @@ def check_topics(**kwargs: Any) -> Sequence[CheckMessage]:
 def _rules(topic: type[Topic]) -> Iterator[CheckMessage]:
     if topic.declared.may_join is None:
         yield Warning(
-            f"{topic.__qualname__} has no may_join method, so nobody can join it.",
-            hint="Say who may: def may_join(self, user): return user.is_authenticated",
+            f"{topic.__qualname__} has no may_join method, so no user can join it.",
+            hint="Define who may join: def may_join(self, user): return user.is_authenticated",
             obj=topic,
             id="holdfast.W001",
         )
     if topic.declared.durable and topic.declared.snapshot is Mode.LOOP:
         yield Error(
             f"{topic.__qualname__}.snapshot is an async def, but the topic is durable.",
-            hint="Write it as a def: it is read in one transaction together with the position, so that both agree.",
+            hint="Write it as a def: it is read in one transaction together with the position, so that the two agree.",
             obj=topic,
             id="holdfast.E006",
         )
@@ -390,7 +388,7 @@ def _rules(topic: type[Topic]) -> Iterator[CheckMessage]:
 def _same_route(first: type[Topic], second: type[Topic]) -> CheckMessage:
     return Error(
         f"{second.__module__}.{second.__qualname__} has the route {second.route!r}, and so has "
-        f"{first.__module__}.{first.__qualname__} ({first.route!r}): the second can never be reached.",
+        f"{first.__module__}.{first.__qualname__} ({first.route!r}): the second topic can never be reached.",
         hint=f"Give {second.__qualname__} another route.",
         obj=second,
         id="holdfast.E005",

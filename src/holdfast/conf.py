@@ -1,4 +1,4 @@
-"""The settings: one dict, ``HOLDFAST``, every key of which may be left out.
+"""Settings: one dict, ``HOLDFAST``, in which every key may be left out.
 
 ::
 
@@ -32,75 +32,78 @@ Seconds = Annotated[float, Meta(gt=0)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of this process, checked. In the dict their names are in capitals."""
+    """The checked settings of this process. In the dict their names are in capitals."""
 
     path: Annotated[str, Meta(pattern=r"^([^/\s]+/)+$")] = "live/"
-    """Where the live URLs begin, as in ``urls.py``: the WebSocket is at ``/live/ws``."""
+    """The path below which the live URLs are, written as in ``urls.py``. By default the WebSocket is at ``/live/ws``."""
 
     database: Annotated[str, Meta(min_length=1)] = "default"
-    """The alias in ``DATABASES`` that holds the log. Events commit together with what is written to this one."""
+    """The alias in ``DATABASES`` that holds the log. Events commit together with what is written to this database."""
 
     log: Annotated[str, Meta(min_length=1)] = "database"
-    """Where durable topics are kept: ``"database"``, ``"redis"`` (in the one that ``REDIS`` names: ``docs/how-to/redis-log.md``
-    says what that does not promise), ``"memory"`` (lost when the process ends: for tests), or the dotted path of a
-    subclass of ``holdfast.log.base.Log``. With keyword arguments for that class:
+    """Where events of durable topics are stored: ``"database"``, ``"redis"`` (in the server that ``REDIS`` names;
+    ``docs/how-to/redis-log.md`` says what that does not promise), ``"memory"`` (lost when the process ends, for tests), or
+    the dotted path of a subclass of ``holdfast.log.base.Log``. To pass keyword arguments to that class, write
     ``{"BACKEND": "shop.backends.Log", "OPTIONS": {"size": 5}}``."""
 
     redis: Annotated[str, Meta(min_length=1)] | None = None
-    """The URL of a Redis or Valkey: ``"redis://localhost:6379/0"``; with TLS, of sentinels or of a cluster, see
-    ``docs/how-to/redis.md``. ``None``: nothing is kept there."""
+    """The URL of a Redis or Valkey server, such as ``"redis://localhost:6379/0"``. For TLS, sentinels or a cluster see
+    ``docs/how-to/redis.md``. ``None``: Redis is not used."""
 
     backplane: Annotated[str, Meta(min_length=1)] = "auto"
-    """How processes reach each other: ``"local"`` (all on one machine, through UNIX sockets), ``"redis"`` (through ``REDIS``),
-    ``"memory"`` (one process only), ``"channels"`` (through ``CHANNEL_LAYERS``), the dotted path of a subclass of
-    ``holdfast.backplane.base.Backplane`` (with options as for ``LOG``), or ``"auto"``: Redis if ``REDIS`` is set, else Channels if
-    ``CHANNEL_LAYERS`` names a layer other than the in-memory one, else local."""
+    """How processes send messages to each other: ``"local"`` (all on one machine, through UNIX sockets), ``"redis"``
+    (through ``REDIS``), ``"memory"`` (one process only), ``"channels"`` (through ``CHANNEL_LAYERS``), the dotted path of a
+    subclass of ``holdfast.backplane.base.Backplane`` (with options as for ``LOG``), or ``"auto"``: Redis if ``REDIS`` is set,
+    else Channels if ``CHANNEL_LAYERS`` names a layer other than the in-memory one, else local."""
 
     presence: Annotated[str, Meta(min_length=1)] = "auto"
-    """Where it is kept who is in topics with a ``presence``: ``"redis"`` (in the one that ``REDIS`` names), ``"memory"`` (of
-    each process for itself), the dotted path of a subclass of ``holdfast.presence.base.PresenceStore`` (with options as for ``LOG``), or ``"auto"``:
-    Redis if ``REDIS`` is set, else memory."""
+    """Where the members of topics with a ``presence`` are stored: ``"redis"`` (in the server that ``REDIS`` names),
+    ``"memory"`` (each process stores its own members only), the dotted path of a subclass of
+    ``holdfast.presence.base.PresenceStore`` (with options as for ``LOG``), or ``"auto"``: Redis if ``REDIS`` is set, else
+    memory."""
 
     presence_lease_seconds: Seconds = 15.0
-    """After how long of silence the members of a server are taken for gone. Servers say three times as often that they
-    live."""
+    """Seconds without a heartbeat after which the members of a server are removed. Servers send a heartbeat every third of
+    this."""
 
-    compare_seconds: Seconds = 2.0
-    """How often a process compares its durable topics with the log: the longest that a lost wake-up delays an event."""
+    reconcile_seconds: Seconds = 2.0
+    """Seconds between two comparisons of a process's durable topics with the log. A lost message between processes delays
+    an event by at most this."""
 
     heartbeat_seconds: Seconds = 25.0
-    """How long a connection may be silent before it has to show that it lives; at least 5 leave a client the time to answer.
-    Proxies often cut at 60."""
+    """Seconds without a message after which a client sends a heartbeat. Give it at least 5, so that a client has the time to
+    answer. Proxies often close a silent connection after 60."""
 
     message_bytes: Count = 65536
     """The largest message that a client may send, in bytes."""
 
     event_bytes: Count = 1_000_000
-    """The largest event that may be published, in bytes of JSON. Every subscriber's server has to be able to send it."""
+    """The largest event that may be published, in bytes of JSON. The ASGI servers of all subscribers must be able to send it."""
 
     topics_per_connection: Count = 100
-    """How many topics one connection may have joined at once."""
+    """Topics that one connection may have joined at the same time."""
 
     calls_per_connection: Count = 32
-    """How many calls of one connection may be running at once."""
+    """Calls of one connection that may run at the same time."""
 
     message_rate: str = "50/s"
-    """How many messages one connection may send in the long run."""
+    """Messages that one connection may send, on average: ``"50/s"``, ``"3000/m"``."""
 
     message_burst: Count = 100
-    """How many of them it may send at once."""
+    """Messages that one connection may send at once, before ``MESSAGE_RATE`` limits it."""
 
     handler_threads: Count = 16
-    """How many ``def`` handlers may run at once in one process, and how many ``async def`` ones may use the ORM at once. Each
-    may use a database connection of its own."""
+    """``def`` handlers that may run at the same time in one process. As many ``async def`` handlers may use the ORM at the
+    same time. Each may hold its own database connection."""
 
-    answers_kept_hours: Annotated[float, Meta(gt=0)] = 24.0
-    """How long the answers to calls are remembered, and so how much later a call may be sent again."""
+    idempotency_hours: Annotated[float, Meta(gt=0)] = 24.0
+    """Hours for which the result of a call is stored. A client that sends a call again within this time gets the stored
+    result, and the action does not run again. ``manage.py holdfast trim`` deletes older results; in Redis they expire."""
 
     origins: tuple[str, ...] | None = None
-    """Origins besides the server's own from whose pages browsers may connect, as in ``CSRF_TRUSTED_ORIGINS``:
-    ``"https://app.example.com"``, or ``"https://*.example.com"`` for a domain and all its subdomains. ``None``: only those
-    whose host is in ``ALLOWED_HOSTS``. ``("*",)``: any."""
+    """Origins besides the server's own whose pages may connect, as in ``CSRF_TRUSTED_ORIGINS``:
+    ``"https://app.example.com"``, or ``"https://*.example.com"`` for a domain and all its subdomains. ``None``: only origins
+    whose host is in ``ALLOWED_HOSTS``. ``("*",)``: any origin."""
 
     authenticator: Annotated[str, Meta(min_length=1)] = "session"
     """Finds out who opens a connection, and at each re-check whether that still holds: ``"session"`` (the session of the
@@ -114,40 +117,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     handler_context: Annotated[str, Meta(min_length=1)] | None = None
     """The dotted path of a function that takes a ``holdfast.HandlerInfo`` and returns a context manager. It is entered around
-    every handler, and around the reading of sessions and users, in the thread where the ORM is used: to choose a tenant's
-    schema, for example (``docs/how-to/tenants.md``). ``None``: there is nothing around them."""
+    every handler, and around the reading of sessions and users, in the thread that uses the ORM. It can choose a tenant's
+    schema, for example (``docs/how-to/tenants.md``). ``None``: no context manager."""
 
     write_buffer_bytes: Count = 262144
-    """How much may wait in one connection's write buffer before its client counts as slow."""
+    """Bytes that may wait in the write buffer of one connection before its client counts as slow."""
 
     stall_seconds: Seconds = 30.0
-    """How long a slow client may read nothing at all before its connection is closed."""
+    """Seconds that a slow client may read nothing at all before its connection is closed."""
 
     drain_seconds: Annotated[float, Meta(ge=0)] = 20.0
-    """How long a server that stops takes to hand its connections off to others, a few at a time. 0: all at once."""
+    """Seconds over which a stopping server hands its connections off to other servers, a few at a time. 0: all at once."""
 
-    recheck_seconds: Annotated[float, Meta(ge=0)] = 1.0
-    """For how long the answer of ``may_join`` is trusted before a call asks again. 0: every call asks."""
+    permission_cache_seconds: Annotated[float, Meta(ge=0)] = 1.0
+    """Seconds for which the answer of ``may_join`` is reused for calls on a joined topic. 0: every call asks again."""
 
     reauthorize_seconds: Annotated[float, Meta(ge=0)] = 300.0
-    """How often a process asks again about everybody who stays: is the session still good, the user still active, what
-    does ``may_join`` say? Finds what nothing told of. 0: never."""
+    """Seconds between two re-checks of each open connection: is its session still valid, is its user still active, does
+    ``may_join`` still agree? The re-check finds changes that sent no signal. 0: never."""
 
-    watch_users: bool = True
-    """Do logouts, new passwords, deactivated and deleted users, and changes of groups and permissions count at once for
-    live connections? (By Django's signals.)"""
+    revoke_on_user_signals: bool = True
+    """Do Django's signals for logouts, new passwords, deactivated and deleted users, and changes of groups and permissions
+    take effect on live connections at once?"""
 
     group_events: bool = True
-    """Does what other code sends to a topic's group with ``group_send`` reach the topic's subscribers?"""
+    """Are messages that other code sends to a topic's group with ``group_send`` delivered to the topic's subscribers?"""
 
     @property
     def rate(self) -> Rate:
-        """``message_rate``, read."""
+        """``message_rate`` as a value."""
         return Rate.parse(self.message_rate)
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with the settings, and the way out."""
+    """A mistake in the settings, and the way out."""
 
     what: str
     hint: str
@@ -161,7 +164,7 @@ _FIELDS = {field.name.upper(): field for field in msgspec.structs.fields(Setting
 
 
 def read(given: Any) -> tuple[Settings, list[Problem]]:
-    """Read the dict; what is wrong in it is reported, and has its default in the settings returned."""
+    """Read the dict. Return the settings and the mistakes; a key with a mistake has its default value."""
     if not isinstance(given, Mapping):
         kind = type(given).__name__
         return Settings(), [
@@ -221,10 +224,10 @@ _current: Settings | None = None
 
 
 def settings() -> Settings:
-    """The settings of this process.
+    """Return the settings of this process.
 
-    Raises ``ImproperlyConfigured``, naming everything that is wrong, when the dict has mistakes. What is returned is
-    cached; ``override_settings`` in tests is honoured.
+    Raises ``ImproperlyConfigured``, which names every mistake in the dict. The value is cached until the setting changes
+    (``override_settings`` in tests).
     """
     global _current
     if _current is None:

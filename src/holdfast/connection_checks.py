@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.utils.module_loading import import_string
 
 from . import conf
-from .checks import TAG
+from .database_checks import TAG
 from .topics.declaration import Mode
 from .topics.registry import registry
 from .topics.topic import Topic
@@ -20,10 +20,11 @@ from .topics.topic import Topic
 
 @register(TAG)
 def check_pool(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Can all connections of Django's pool be held by handlers that wait for one more?
+    """Can handlers hold every connection of Django's pool while each of them waits for one more?
 
-    A ``def`` handler waits for no other thread. An ``async def`` one may, for the log's, while it holds a connection: it
-    iterates over a cursor that PostgreSQL keeps, and publishes. As many of them use the ORM at once as there are threads.
+    A ``def`` handler waits for no other thread. An ``async def`` handler may: it iterates over a server-side cursor, which
+    holds a connection, and publishes, which waits for a thread of the log. As many async handlers use the ORM at the same
+    time as there are handler threads.
     """
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
     pool = django_settings.DATABASES.get(settings.database, {}).get("OPTIONS", {}).get("pool")
@@ -76,7 +77,7 @@ def _is_async(topic: type[Topic]) -> bool:
 
 @register(TAG)
 def check_tenants(**kwargs: Any) -> Sequence[CheckMessage]:
-    """With django-tenants: are our tables where all tenants see the same, and can users be found who are a tenant's own?"""
+    """With django-tenants: are the log's tables in the shared schema, and can the users of a tenant be found?"""
     if not apps.is_installed("django_tenants"):
         return []
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))

@@ -1,6 +1,6 @@
-"""Extras of the distribution: what each brings, and how a project learns that it lacks one.
+"""Extras of the distribution: their packages, and the error when a project lacks one.
 
-``pip install holdfast`` brings what serves live topics from one process. Redis, PostgreSQL and Channels' layer in Redis
+``pip install holdfast`` installs all that serves live topics from one process. Redis, PostgreSQL and Channels' layer in Redis
 need packages that only some projects use: ``pip install 'holdfast[redis,postgresql]'``.
 """
 
@@ -16,7 +16,7 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "postgresql": ("psycopg",),
     "channels-redis": ("channels_redis",),
 }
-"""The packages that each extra brings, by the names under which they are imported."""
+"""The packages of each extra, by their import names."""
 
 DRIVERS = ("psycopg", "psycopg2")
 """Drivers that Django's own backends for PostgreSQL take."""
@@ -30,7 +30,7 @@ class Want:
 
     extra: str
     because: str
-    """What needs it, as the beginning of a sentence: ``HOLDFAST["REDIS"] is set``."""
+    """The reason, as the beginning of a sentence: ``HOLDFAST["REDIS"] is set``."""
 
     @property
     def missing(self) -> Sequence[str]:
@@ -56,7 +56,7 @@ class Want:
 def require_database_driver(databases: Mapping[str, dict[str, Any]], aliases: Iterable[str]) -> None:
     """Raise ``ImproperlyConfigured`` if one of these databases is PostgreSQL and no driver for it is installed.
 
-    Django itself finds that out with the first model, long before system checks run, and names the drivers only.
+    Django itself would fail with the first model, long before system checks run, and would name only the drivers.
     """
     if any(find_spec(driver) for driver in DRIVERS):
         return

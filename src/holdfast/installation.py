@@ -1,4 +1,4 @@
-"""Which processes of a machine belong together: those of one installation, that is, of one project on one database."""
+"""Installation: the processes of a machine that belong together, because they run one project on one database."""
 
 import os
 import tempfile
@@ -15,7 +15,7 @@ from .database_checks import vendor_of
 SALT = "holdfast.installation"
 
 
-def database_of_its_own(database: dict[str, Any] | None) -> bool:
+def is_private_database(database: dict[str, Any] | None) -> bool:
     """Return whether an entry of ``DATABASES`` is SQLite in memory, which no other process sees."""
     name = str((database or {}).get("NAME") or "")
     return (
@@ -26,14 +26,14 @@ def database_of_its_own(database: dict[str, Any] | None) -> bool:
 
 
 def folder(alias: str) -> Path | None:
-    """Return the folder in which the processes of this installation find each other; ``alias`` is that of the log's
-    database. ``None``: this process is an installation by itself, as one that runs tests in memory.
+    """Return the folder in which the processes of this installation find each other. ``alias`` names the log's database.
+    ``None``: this process is an installation by itself, such as one that runs tests in memory.
 
     The folder is named after the user, ``SECRET_KEY`` and the database: a second project has another key, a test run has
     another database.
     """
     database: dict[str, Any] | None = django_settings.DATABASES.get(alias)
-    if database_of_its_own(database):
+    if is_private_database(database):
         return None
     key = salted_hmac(SALT, _identity(database or {}), secret=_secret(), algorithm="sha256").hexdigest()[:16]
     user = os.getuid() if hasattr(os, "getuid") else 0

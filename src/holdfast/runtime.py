@@ -18,6 +18,7 @@ from holdfast.control.control import Control
 from holdfast.hub.hub import GroupEvents, Hub, Timing
 from holdfast.hub.publisher import Publisher
 from holdfast.log.base import Batch, Log
+from holdfast.metrics import Counters
 from holdfast.presence.base import PresenceStore, Roster
 from holdfast.presence.memory import MemoryPresence
 from holdfast.process.greenlets import patched_by
@@ -46,6 +47,7 @@ class Runtime:
         group_events: GroupEvents | None = None,
         event_bytes: int = EVENT_BYTES,
         presence: PresenceStore | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self.log = log
         self.backplane = backplane
@@ -58,6 +60,7 @@ class Runtime:
         self.presence = presence or MemoryPresence()
         self.publisher = Publisher(log, backplane, log_threads)
         self.control = Control(log, self.publisher)
+        self.counters = counters or Counters()
         self._timing = timing
         self._group_events = group_events
         self._hub: Hub | None = None
@@ -88,6 +91,7 @@ class Runtime:
             group_events=self._group_events,
             batches_found=self._found,
             presence=self.presence,
+            counters=self.counters,
         )
         await hub.start()
         self.publisher.attach(hub)
@@ -101,6 +105,16 @@ class Runtime:
     def roster(self, topic: str, limit: int) -> Roster:
         """Return a topic's members, if there are at most ``limit``. For any thread; blocks."""
         return self.presence.members(topic, limit, self.publisher.broadcast_presence)
+
+    @property
+    def log_reads(self) -> int:
+        """Return the hub's reads of the log. For any thread."""
+        return 0 if self._hub is None else self._hub.log_reads
+
+    @property
+    def roster_reads(self) -> int:
+        """Return the hub's reads of member lists. For any thread."""
+        return 0 if self._hub is None else self._hub.presence.reads
 
     def flush(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds until this process holds nothing that other processes have to get. Return whether that

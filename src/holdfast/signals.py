@@ -1,4 +1,4 @@
-"""Receivers of Django's signals about users, which revoke live connections at once, unless ``HOLDFAST["WATCH_USERS"]`` is off.
+"""Receivers of Django's signals about users, which revoke live connections at once, unless ``HOLDFAST["REVOKE_ON_USER_SIGNALS"]`` is off.
 
 A logout, or a login as another user, ends the connections of that session. The deletion of a user ends all of the user's
 connections. A new password, a deactivation or a change of rights makes every server re-check the connections of the users
@@ -242,7 +242,7 @@ def _recheck(users: Iterable[Any], using: str) -> None:
 
 def _order(order: ControlCommand, *, using: str | None = None) -> None:
     """Issue the command with the transaction of the log's database, or after that of another database."""
-    if not settings().watch_users:
+    if not settings().revoke_on_user_signals:
         return
     if using is None or using == runtime.current().log.alias:
         _give(order)

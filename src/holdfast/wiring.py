@@ -1,4 +1,4 @@
-"""Where the parts are put together, and nowhere else: from the settings to the objects of a process."""
+"""Composition root: builds the objects of a process from the settings. No other module does."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from . import installation
+from . import installation, metrics
 from . import runtime as runtimes
 from .auth.base import Authenticator
 from .auth.session import SessionAuthenticator
@@ -41,8 +41,8 @@ logger = logging.getLogger("holdfast.wiring")
 LOG_THREADS = 4
 
 FRESH_SECONDS = 5.0
-"""How long a handshake may have been under way when the hub was started. Servers that speak the lifespan protocol start it
-before they let anybody in."""
+"""Seconds that a handshake may have been under way when the hub is started. Servers that speak the lifespan protocol start
+the hub before they accept connections."""
 
 _service: ConnectionManager | None = None
 
@@ -53,7 +53,7 @@ def install() -> None:
 
 
 def _settings_changed(*, setting: str, **kwargs: object) -> None:
-    """In tests (``override_settings``): what was built from the old settings is forgotten."""
+    """Discard what was built from the old settings (``override_settings`` in tests)."""
     if setting in (NAME, "CHANNEL_LAYERS"):
         install()
 
@@ -62,14 +62,14 @@ setting_changed.connect(_settings_changed, dispatch_uid="holdfast.wiring")
 
 
 def build_runtime() -> Runtime:
-    """Make the parts that the settings name. Raise ``ImproperlyConfigured`` if one needs an extra that is missing."""
+    """Build the runtime that the settings describe. Raises ``ImproperlyConfigured`` if an extra is missing."""
     chosen = settings()
     for want in wanted_extras(chosen):
         want.require()
     backplane = build_backplane(chosen)
     log = build_log(chosen, announce=announce_by(backplane, chosen))
     around = handler_context(chosen)
-    return Runtime(
+    runtime = Runtime(
         log=log,
         backplane=backplane,
         threads=Threads(chosen.handler_threads, name="holdfast-handler", around=around),
@@ -79,15 +79,26 @@ def build_runtime() -> Runtime:
         log_threads=Threads(LOG_THREADS, name="holdfast-log", keep_connections=True)
         if log.blocking
         else Inline(),
-        timing=Timing(compare=chosen.compare_seconds, lease=chosen.presence_lease_seconds),
+        timing=Timing(compare=chosen.reconcile_seconds, lease=chosen.presence_lease_seconds),
         group_events=group_event if chosen.group_events else None,
         event_bytes=chosen.event_bytes,
         presence=build_presence(chosen, backplane),
+        counters=metrics.PROCESS,
     )
+    _watch(runtime)
+    return runtime
+
+
+def _watch(runtime: Runtime) -> None:
+    """Let :func:`holdfast.metrics.snapshot` read what the parts of the runtime count themselves."""
+    metrics.watch("log_reads", lambda: runtime.log_reads)
+    metrics.watch("roster_reads", lambda: runtime.roster_reads)
+    metrics.watch("revocations_waiting", lambda: len(runtime.control.retry_queue))
+    metrics.watch("backplane_lost", lambda: sum(getattr(runtime.backplane, "lost", {}).values()))
 
 
 def handler_context(chosen: Settings) -> Around | None:
-    """What the project puts around every handler."""
+    """Return the project's function for the context manager around every handler."""
     if chosen.handler_context is None:
         return None
     make: Callable[[HandlerInfo], AbstractContextManager[Any]] = import_string(chosen.handler_context)
@@ -95,7 +106,7 @@ def handler_context(chosen: Settings) -> Around | None:
 
 
 def announce_by(backplane: Backplane, chosen: Settings) -> "Announce | None":
-    """How a log in Redis tells the other processes itself, if the backplane is in the same one: there is one ``REDIS``."""
+    """Return the function by which a log in Redis announces events itself, if the backplane is in the same Redis."""
     if backplane_kind(chosen) != "redis":
         return None
     from .backplane.redis import RedisBackplane
@@ -104,7 +115,7 @@ def announce_by(backplane: Backplane, chosen: Settings) -> "Announce | None":
 
 
 def build_log(chosen: Settings, *, announce: "Announce | None" = None) -> Log:
-    """``announce`` is for the log in Redis, and nothing to any other."""
+    """Build the log. Only the log in Redis uses ``announce``."""
     if chosen.log == "database":
         from .log.database import DatabaseLog
 
@@ -119,7 +130,7 @@ def build_log(chosen: Settings, *, announce: "Announce | None" = None) -> Log:
         return RedisLog(
             redis_store(chosen, "LOG"),
             alias=chosen.database,
-            answer_seconds=chosen.answers_kept_hours * 3600,
+            answer_seconds=chosen.idempotency_hours * 3600,
             announce=announce,
         )
     log: Log = _made_from("LOG", chosen.log, Log)
@@ -127,7 +138,7 @@ def build_log(chosen: Settings, *, announce: "Announce | None" = None) -> Log:
 
 
 def reaches_other_processes(chosen: Settings) -> bool:
-    """Does the backplane that the settings name? Of one of the project's own, and of a layer, it is taken for granted."""
+    """Does the backplane reach other processes? The project's own backplanes and channel layers are assumed to."""
     kind = backplane_kind(chosen)
     if kind == "local":
         return (
@@ -138,14 +149,14 @@ def reaches_other_processes(chosen: Settings) -> bool:
 
 
 def has_in_memory_layer() -> bool:
-    """Is the default channel layer Channels' own for one process?"""
+    """Is the default channel layer the in-memory one of Channels, for one process?"""
     from .backplane.layers import is_in_memory
 
     return is_in_memory(getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {}))
 
 
 def backplane_kind(chosen: Settings) -> str:
-    """What ``BACKPLANE`` comes to."""
+    """Resolve ``BACKPLANE``: what ``"auto"`` stands for."""
     if chosen.backplane != "auto":
         return chosen.backplane
     if chosen.redis is not None:
@@ -155,7 +166,7 @@ def backplane_kind(chosen: Settings) -> str:
 
 
 def presence_kind(chosen: Settings) -> str:
-    """What ``PRESENCE`` comes to."""
+    """Resolve ``PRESENCE``: what ``"auto"`` stands for."""
     if chosen.presence != "auto":
         return chosen.presence
     return "memory" if chosen.redis is None else "redis"
@@ -202,7 +213,7 @@ def _build_backplane(chosen: Settings, kind: str) -> Backplane:
 
 
 def _build_local(alias: str) -> Backplane:
-    """The other processes of this machine; or none, with a warning, where they cannot be reached."""
+    """Build the backplane between processes of this machine; log a warning and use memory where they cannot be reached."""
     from .backplane.local import LocalBackplane
     from .backplane.memory import MemoryBackplane
 
@@ -210,7 +221,7 @@ def _build_local(alias: str) -> Backplane:
     if reason is not None:
         logger.warning(
             "This process does not reach the other processes of its machine: %s. Ephemeral events stay in the process that "
-            "publishes them, and durable ones are late. Or set REDIS in %s.",
+            "publishes them, and durable events arrive late. Remove the cause, or set REDIS in %s.",
             reason,
             NAME,
         )
@@ -222,7 +233,7 @@ def build_presence(chosen: Settings, backplane: Backplane) -> PresenceStore:
     if kind == "memory":
         from .presence.memory import MemoryPresence
 
-        # Who writes PRESENCE = "memory" knows what that means.
+        # An explicit PRESENCE = "memory" needs no warning.
         return MemoryPresence(has_others=backplane.has_others if chosen.presence == "auto" else None)
     if kind == "redis":
         from .presence.redis import RedisPresence
@@ -233,7 +244,7 @@ def build_presence(chosen: Settings, backplane: Backplane) -> PresenceStore:
 
 
 def redis_store(chosen: Settings, key: str) -> "RedisStore":
-    """The Redis that the settings name; ``key`` is the setting for which it is needed."""
+    """Return the Redis that the settings name. ``key`` is the setting that needs it."""
     from .redis.client import RedisStore
 
     if chosen.redis is None:
@@ -254,11 +265,13 @@ def _made_from(setting: str, path: str, base: type) -> Any:
 
 
 def service() -> ConnectionManager:
-    """What the connections of this process share, made of its current runtime."""
+    """Return the service of this process, which its connections share. It belongs to the current runtime."""
     global _service
     runtime = runtimes.current()
     if _service is None or _service.runtime is not runtime:
-        _service = build_service(runtime, settings())
+        made = _service = build_service(runtime, settings())
+        metrics.watch("connections", lambda: len(made.connections))
+        metrics.watch("calls_running", lambda: made.calls.running)
     return _service
 
 
@@ -285,7 +298,7 @@ def policy_of(chosen: Settings) -> Policy:
     )
     return Policy(
         limits=limits,
-        recheck_seconds=chosen.recheck_seconds,
+        recheck_seconds=chosen.permission_cache_seconds,
         stall_seconds=chosen.stall_seconds,
         drain_seconds=chosen.drain_seconds,
         write_buffer_bytes=chosen.write_buffer_bytes,
@@ -306,10 +319,10 @@ def build_authenticator(chosen: Settings) -> Authenticator:
 
 
 def group_event(topic: str, message: dict[str, object]) -> tuple[str, bytes] | None:
-    """Make an event of what other code sent to a topic's group with ``group_send``.
+    """Turn a message that other code sent to a topic's group with ``group_send`` into an event.
 
-    The message's ``type`` is the event's name on the wire; its ``payload``, or without one all its other keys, are the
-    event's fields. What the topic does not declare goes no further.
+    The message's ``type`` is the event's name on the wire. Its ``payload``, or without one all its other keys, are the
+    event's fields. An event that the topic does not declare is dropped with a warning.
     """
     found = registry.by_name(topic)
     if found is None:
@@ -318,7 +331,9 @@ def group_event(topic: str, message: dict[str, object]) -> tuple[str, bytes] | N
     event = found.declared.events.get(name)
     if event is None:
         known = ", ".join(found.declared.events) or "none"
-        logger.warning("group_send to %s: no event %r there (known: %s); dropped", topic, name, known)
+        logger.warning(
+            "group_send to %s: the topic has no event %r (known: %s); message dropped", topic, name, known
+        )
         return None
     payload = (
         message["payload"] if "payload" in message else {k: v for k, v in message.items() if k != "type"}
@@ -326,5 +341,5 @@ def group_event(topic: str, message: dict[str, object]) -> tuple[str, bytes] | N
     try:
         return name, event.decode(encode(payload)).encode()
     except (TypeError, ValueError) as error:
-        logger.warning("group_send to %s: %s; dropped", topic, error)
+        logger.warning("group_send to %s: %s; message dropped", topic, error)
         return None

@@ -42,7 +42,7 @@ def serving(*arguments: str, **environment: str) -> Kind:
 def served(
     pool: Pool, directory: Path, *arguments: str, drain: float, **environment: str
 ) -> Iterator[Running]:
-    holdfast = {**GENEROUS, "COMPARE_SECONDS": 0.2, "DRAIN_SECONDS": drain}
+    holdfast = {**GENEROUS, "RECONCILE_SECONDS": 0.2, "DRAIN_SECONDS": drain}
     with running(serving(*arguments, **environment), pool.prepared, directory, holdfast=holdfast) as server:
         yield server
     wrong = trouble(server)
@@ -245,7 +245,7 @@ async def test_sighup_replaces_the_workers_and_refuses_no_client(
             tell(server, signal.SIGHUP)
             beats, requests = [], 0
             async with asyncio.timeout(45):
-                while "All workers have been replaced" not in server.process.output():
+                while "All workers are replaced" not in server.process.output():
                     async with Live(server) as client:
                         beats.append((await client.hello())["payload"]["heartbeat"])
                     await asyncio.to_thread(server.get, "me/")
@@ -269,7 +269,7 @@ async def test_a_reload_with_broken_code_is_cancelled_and_nothing_is_lost(pool: 
             await client.hello()
             (tmp_path / "mine.py").write_text("raise RuntimeError('a release that does not start')\n")
             tell(server, signal.SIGHUP)
-            given_up = "the reload is given up, and the workers that serve are kept"
+            given_up = "The reload is abandoned; the running workers keep serving"
             assert await asyncio.to_thread(soon, lambda: given_up in server.process.output(last=9999), 30)
             await client.send(type="ping")
             await client.until(lambda message: message["type"] == "pong")
@@ -354,7 +354,7 @@ def test_workers_that_cannot_start_end_it_with_status_3(pool: Pool, tmp_path: Pa
     finally:
         process.stop()
     output = process.output(last=99999)
-    assert "before it served: the reason stands above" in output
+    assert "before it served; the log above says why" in output
     assert output.count("RuntimeError: only in workers") <= 2, "nothing is tried again and again"
 
 

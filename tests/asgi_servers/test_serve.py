@@ -36,7 +36,7 @@ def serving(workers: int) -> Kind:
 @pytest.fixture(params=[1, 2])
 def served(pool: Pool, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
     kind = serving(request.param)
-    with running(kind, pool.prepared, tmp_path, holdfast={**GENEROUS, "COMPARE_SECONDS": 0.2}) as server:
+    with running(kind, pool.prepared, tmp_path, holdfast={**GENEROUS, "RECONCILE_SECONDS": 0.2}) as server:
         yield server
     wrong = trouble(server)
     assert not wrong, "\n".join(wrong)

@@ -51,7 +51,7 @@ def set_up(database: str, url: str, compare: str, log: str) -> Any:
                 },
             }
         },
-        HOLDFAST={"REDIS": url, "COMPARE_SECONDS": float(compare), "LOG": log},
+        HOLDFAST={"REDIS": url, "RECONCILE_SECONDS": float(compare), "LOG": log},
         INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "holdfast"],
         SECRET_KEY="nothing is signed here",
         USE_TZ=True,

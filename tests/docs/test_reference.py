@@ -16,7 +16,7 @@ def copied(folder: Path) -> Path:
     for name in ("docs", "scripts", "src"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     (folder / "client" / "src").mkdir(parents=True)
-    for name in ("mkdocs.yml", "PROTOCOL.md", "client/src/texts.ts", "client/src/codes.ts"):
+    for name in ("pyproject.toml", "mkdocs.yml", "PROTOCOL.md", "client/src/texts.ts", "client/src/codes.ts"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 
@@ -132,3 +132,12 @@ def test_pages_that_are_not_current_are_found_and_written(copy: Path) -> None:
     assert run(copy, "generate") == (0, "wrote docs/reference/settings.md\n")
     assert run(copy, "generate", "--check") == (0, "")
     assert "## `BRAND_NEW`" in (copy / "docs/reference/settings.md").read_text()
+
+
+def test_the_live_client_follows_the_asynchronous_one(copy: Path) -> None:
+    replace(copy, "src/holdfast/testing/client_methods.py", "async def stall(self)", "async def freeze(self)")
+    assert "sync_methods.py is not current" in run(copy, "generate", "--check")[1]
+    assert run(copy, "generate")[0] == 0
+    written = (copy / "src/holdfast/testing/sync_methods.py").read_text()
+    assert "    def freeze(self) -> None:\n" in written
+    assert "        self._run(self._client.freeze())\n" in written

@@ -76,7 +76,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     directory: Path = tmp_path_factory.mktemp("beside")
     prepared = Prepared.make(directory)
     environment = {
-        **environment_for(prepared.database, {**GENEROUS, "COMPARE_SECONDS": 0.2, "DRAIN_SECONDS": 0}),
+        **environment_for(prepared.database, {**GENEROUS, "RECONCILE_SECONDS": 0.2, "DRAIN_SECONDS": 0}),
         "DJANGO_SETTINGS_MODULE": "tests.asgi_servers.project.settings",
     }
     with ExitStack() as stack:

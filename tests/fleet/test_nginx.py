@@ -60,7 +60,7 @@ def fleet(
 ) -> Iterator[Fleet]:
     database = directory / "live.sqlite3"
     database.write_bytes(prepared.database.read_bytes())
-    settings = {**GENEROUS, "COMPARE_SECONDS": 0.2, "DRAIN_SECONDS": 2, **holdfast}
+    settings = {**GENEROUS, "RECONCILE_SECONDS": 0.2, "DRAIN_SECONDS": 2, **holdfast}
     environment = {
         **environment_for(database, settings),
         "DJANGO_SETTINGS_MODULE": "tests.asgi_servers.project.settings",

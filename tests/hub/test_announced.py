@@ -35,7 +35,7 @@ async def start(settings: Settings) -> AsyncIterator[Start]:
             "LOG": "redis",
             "BACKPLANE": backplane,
             "PRESENCE": "memory",
-            "COMPARE_SECONDS": 3600,
+            "RECONCILE_SECONDS": 3600,
         }
         runtime = wiring.build_runtime()
         await runtime.hub()

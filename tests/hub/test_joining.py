@@ -48,7 +48,7 @@ async def test_a_position_at_the_head_replays_nothing() -> None:
     server = await world.server()
     listener = await server.join(since=2)
     assert told(listener) == (2, True)
-    assert server.hub.follower.reads == 0
+    assert server.hub.log_reads == 0
 
 
 @in_jumping_time
@@ -88,7 +88,7 @@ async def test_clients_that_rejoin_at_one_position_share_their_reads() -> None:
     listeners = await asyncio.gather(*[server.join(since=0) for _ in range(500)])
     await turns()
     assert all(listener.offsets == list(range(1, PAGE * 4 + 1)) for listener in listeners)
-    assert server.hub.follower.reads == 4
+    assert server.hub.log_reads == 4
 
 
 @in_jumping_time
@@ -99,7 +99,7 @@ async def test_recent_events_are_replayed_from_memory() -> None:
     late = await server.join(since=0)
     await turns()
     assert late.offsets == list(range(1, 101))
-    assert server.hub.follower.reads == 0
+    assert server.hub.log_reads == 0
 
 
 @in_jumping_time

@@ -1,4 +1,4 @@
-"""The application that a server runs, in a project fresh from ``startproject``, as real processes and sockets."""
+"""The served application, in a project fresh from ``startproject``, with real processes and sockets."""
 
 import asyncio
 import re
@@ -59,7 +59,7 @@ Serve = Callable[[list[str]], tuple[Server, int]]
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that nobody has changed but for ``INSTALLED_APPS`` and the database's options."""
+    """A project as ``startproject`` makes it, except for ``INSTALLED_APPS`` and the database's options."""
     folder = tmp_path_factory.mktemp("fresh")
     subprocess.run([sys.executable, "-m", "django", "startproject", "shop", "."], cwd=folder, check=True)
     add(folder / "shop" / "settings.py", SETTINGS)
@@ -112,7 +112,7 @@ def check(project: Path) -> str:
 
 
 async def answer(port: int, *, offered: str | None = "holdfast.v1.json") -> tuple[int, str]:
-    """Open a live connection: the code and the reason of its end, or the status of the refusal."""
+    """Open a live connection; return the code and reason of its close, or the status of the refusal."""
     origin = Origin(f"http://127.0.0.1:{port}")
     subprotocols = [Subprotocol(offered)] if offered else None
     url = f"ws://127.0.0.1:{port}/live/ws"

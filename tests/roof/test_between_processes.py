@@ -1,4 +1,4 @@
-"""What one process publishes reaches the clients of the others on the same machine, with no service between them."""
+"""Events between the processes of one machine, without a service between them."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ DATABASES = {"default": {
     "ENGINE": "django.db.backends.sqlite3", "NAME": Path(__file__).parent / "db.sqlite3",
     "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL;"},
 }}
-HOLDFAST = {"COMPARE_SECONDS": 3600}
+HOLDFAST = {"RECONCILE_SECONDS": 3600}
 """
 LIVE = """
 from holdfast import Event, Keep, Topic
@@ -83,7 +83,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def manage(tmp_path: Path, folder: Path) -> list[Any]:
-    """How a command of the project is run: its arguments, and what else Popen is to be given."""
+    """Return the arguments of a command of the project, and the other arguments for Popen."""
     commands = tmp_path / "shop" / "management" / "commands"
     commands.mkdir(parents=True)
     for package in (commands, commands.parent, commands.parent.parent):
@@ -147,7 +147,7 @@ async def member(port: int) -> ClientConnection:
 
 
 async def heard(socket: ClientConnection) -> dict[str, list[int]]:
-    """The numbers of the events of each topic, in order, until all are there."""
+    """Return the numbers of the events of each topic, in order, once all have arrived."""
     numbers: dict[str, list[int]] = {"ticks": [], "orders": []}
     async with asyncio.timeout(30):
         while len(numbers["ticks"]) < TICKS or len(numbers["orders"]) < ORDERS:
@@ -174,7 +174,7 @@ async def heard(socket: ClientConnection) -> dict[str, list[int]]:
         ),
     ],
 )
-async def test_what_a_command_publishes_reaches_every_client_at_once(
+async def test_an_event_that_a_command_publishes_reaches_every_client_at_once(
     start: Start, manage: list[Any], ready: str, times: int, arguments: tuple[str, ...], members: int
 ) -> None:
     """Ephemeral events all arrive, in order; durable ones arrive although no process compares with the log."""
@@ -224,7 +224,9 @@ def test_a_script_without_a_secret_key_can_publish() -> None:
 
 
 @overriding
-def test_where_a_process_starts_makes_no_difference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_working_directory_of_a_process_makes_no_difference(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     engine = {"ENGINE": "django.db.backends.sqlite3"}
     monkeypatch.chdir(tmp_path)
     relative = place(DATABASES={"default": {**engine, "NAME": "db.sqlite3"}})
@@ -233,7 +235,7 @@ def test_where_a_process_starts_makes_no_difference(monkeypatch: pytest.MonkeyPa
 
 @overriding
 @pytest.mark.parametrize("name", [":memory:", "file:memorydb_default?mode=memory&cache=shared"])
-def test_a_process_with_a_database_of_its_own_is_alone(name: str) -> None:
+def test_a_process_with_a_private_database_is_an_installation_by_itself(name: str) -> None:
     databases = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": name}}
     assert place(DATABASES=databases) is None
     with override_settings(DATABASES=databases):
@@ -268,7 +270,7 @@ def test_processes_of_one_machine_reach_each_other_by_default(debug: bool) -> No
 
 
 @overriding
-def test_where_they_cannot_one_warning_says_why(
+def test_unreachable_processes_are_named_in_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")

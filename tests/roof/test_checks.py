@@ -1,4 +1,4 @@
-"""The system checks: each mistake is named, with its way out."""
+"""System checks: each names a mistake and its way out."""
 
 import re
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def topics(*attributes: dict[str, Any]) -> list[CheckMessage]:
         return found()
 
 
-def test_a_project_without_mistakes_is_told_nothing() -> None:
+def test_a_project_without_mistakes_gets_no_message() -> None:
     assert found() == []
 
 
@@ -94,11 +94,11 @@ def test_e002_a_dotted_path_that_leads_nowhere(key: str, value: str, expected: s
 @pytest.mark.parametrize(
     ("key", "name"), [("LOG", "database"), ("LOG", "redis"), ("BACKPLANE", "redis"), ("PRESENCE", "redis")]
 )
-def test_the_names_that_the_settings_know_are_taken(key: str, name: str) -> None:
+def test_known_names_of_backends_are_accepted(key: str, name: str) -> None:
     assert found(HOLDFAST={key: name, "REDIS": "redis://localhost"}) == []
 
 
-def test_dotted_paths_that_fit_are_taken() -> None:
+def test_dotted_paths_that_fit_are_accepted() -> None:
     paths = {
         "LOG": "holdfast.log.memory.MemoryLog",
         "BACKPLANE": "holdfast.backplane.memory.MemoryBackplane",
@@ -171,7 +171,7 @@ def test_a_known_name_may_be_written_as_a_backend(key: str) -> None:
             "BACKPLANE",
             f"{__name__}.HalfABackplane",
             "HalfABackplane', which lacks flush, send, start",
-            "Define what it lacks",
+            "Define these methods",
         ),
         ("BACKPLANE", {"BACKEND": "shop.nowhere.Backplane"}, "cannot be imported", "Expected"),
         ("PRESENCE", {"BACKEND": MINE, "OPTIONS": {"size": 5}}, "which is <class", "PresenceStore"),
@@ -238,7 +238,7 @@ def test_e012_a_database_without_autocommit(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class Elsewhere:
-    """Our tables may be in one database only."""
+    """The log's tables may be in one database only."""
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
         return db == "sqlite" if app_label == "holdfast" else None
@@ -398,7 +398,7 @@ def test_w006_an_app_whose_runserver_comes_first(name: str) -> None:
     assert f'Move "holdfast" above "{name}"' in (message.hint or "")
 
 
-def test_w007_a_project_in_which_nobody_can_be_signed_in() -> None:
+def test_w007_a_project_in_which_no_user_can_be_signed_in() -> None:
     apps = ["holdfast", "django.contrib.contenttypes"]
     message = only(found(INSTALLED_APPS=apps), "holdfast.W007")
     assert "django.contrib.auth and django.contrib.sessions" in message.msg
@@ -418,9 +418,9 @@ def test_w023_sessions_for_pages_of_any_site() -> None:
 # ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_w001_a_topic_that_nobody_can_join() -> None:
+def test_w001_a_topic_that_no_user_can_join() -> None:
     message = only(topics({"may_join": None}), "holdfast.W001")
-    assert message.msg == "Room0 has no may_join method, so nobody can join it."
+    assert message.msg == "Room0 has no may_join method, so no user can join it."
     assert "def may_join(self, user)" in (message.hint or "")
 
 

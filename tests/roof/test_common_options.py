@@ -57,12 +57,12 @@ def test_there_is_no_common_option_that_a_subcommand_does_not_take() -> None:
         assert common <= {text for action in command._actions for text in action.option_strings}
 
 
-def test_what_stands_behind_the_subcommand_comes_last() -> None:
+def test_an_option_behind_the_subcommand_overrides_one_in_front_of_it() -> None:
     assert parsed("--settings", "one", "serve", "--settings", "two")["settings"] == "two"
     assert parsed("-v", "3", "trim", "-v", "0", "--dry-run")["verbosity"] == 0
 
 
-def test_a_command_that_is_called_takes_them_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_call_command_accepts_the_common_options_too(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("holdfast", "topics", "--no-color", verbosity=0)
     assert capsys.readouterr().out.startswith("route")
 
@@ -109,7 +109,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """Nothing in it says where the settings are."""
+    """An environment that does not name the settings."""
     ours = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH")
     return {
         **{name: value for name, value in os.environ.items() if name not in ours},
@@ -133,8 +133,8 @@ def test_the_settings_are_named_behind_every_subcommand(site: Path) -> None:
     assert manage(site, "migrate").returncode == 0
     for command, says in (
         ("topics", "news.live.News"),
-        ("trim", "Removed 0 events"),
-        ("sweep", "Numbered 0 events"),
+        ("trim", "Deleted 0 events"),
+        ("sweep", "Delivered 0 events"),
         ("renew-epochs", "Renewed the epochs of 0 topics"),
     ):
         ran = manage(site, "holdfast", command)
@@ -170,7 +170,7 @@ def answer(port: int) -> list[str] | None:
 
 
 @pytest.mark.slow
-def test_workers_get_them_also_those_that_replace_others(served: tuple[Server, int]) -> None:
+def test_workers_get_the_common_options_and_so_do_their_replacements(served: tuple[Server, int]) -> None:
     server, port = served
     first = answer(port)
     assert first is not None

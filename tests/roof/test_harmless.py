@@ -1,4 +1,4 @@
-"""The receivers of signals cannot break the requests and transactions in which they run."""
+"""Holdfast's own work inside requests and transactions of the project does not break them."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ class Deck(Topic):
 
 
 class One:
-    """A router that keeps everything in one database."""
+    """A router that uses one database for everything."""
 
     alias = ""
 
@@ -63,7 +63,7 @@ urlpatterns = [path("out", sign_out)]
 
 @pytest.fixture
 def site(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A project with everything in one database; its alias."""
+    """The alias of the only database of a project."""
     monkeypatch.setattr(One, "alias", database)
     monkeypatch.setitem(connections[database].settings_dict, "ATOMIC_REQUESTS", True)
     with (
@@ -108,7 +108,7 @@ def names() -> list[str]:
 # ── signals ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_logout_in_a_transaction_before_migrate_is_the_users_own_and_counts_after_it(site: str) -> None:
+def test_a_logout_before_migrate_commits_and_takes_effect_after_migrate(site: str) -> None:
     browser = signed_in()
     with without_tables(site):
         response = browser.get("/out")
@@ -158,7 +158,7 @@ def test_a_change_of_users_in_a_transaction_before_migrate_is_committed(
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_query_of_ours_that_fails_is_not_the_users_failure(
+def test_a_failing_query_of_holdfast_does_not_break_the_users_transaction(
     site: str, change: Callable[[User, Group, Permission], object], caplog: pytest.LogCaptureFixture
 ) -> None:
     user, group, right = people()
@@ -182,7 +182,7 @@ def test_a_query_of_ours_that_fails_is_not_the_users_failure(
     assert any(record.levelno >= logging.ERROR for record in caplog.records)
 
 
-def test_a_transaction_that_the_project_broke_stays_broken_and_no_command_is_issued(
+def test_in_a_transaction_that_the_user_broke_no_revocation_is_written(
     site: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     user, _, _ = people()
@@ -202,7 +202,7 @@ def test_a_transaction_that_the_project_broke_stays_broken_and_no_command_is_iss
     assert len(runtimes.current().control.retry_queue) == 0
 
 
-def test_a_manual_transaction_commits_and_rolls_back_commands_and_events(site: str) -> None:
+def test_a_manual_transaction_commits_or_rolls_back_revocations_and_events(site: str) -> None:
     user, _, _ = people()
     log = runtimes.current().log
     before = log.heads([TOPIC])[TOPIC].offset
@@ -220,7 +220,7 @@ def test_a_manual_transaction_commits_and_rolls_back_commands_and_events(site: s
     assert names() == ["captains", "commit"]
 
 
-def test_a_transaction_by_hand_survives_an_order_before_migrate(site: str) -> None:
+def test_a_manual_transaction_survives_a_revocation_before_migrate(site: str) -> None:
     user, _, _ = people()
     with without_tables(site):
         transaction.set_autocommit(False, using=site)
@@ -275,7 +275,7 @@ def test_with_settings_that_cannot_be_read_users_still_log_out(
 def test_on_a_database_that_cannot_hold_the_log_a_password_is_changed_and_the_way_out_is_logged(
     site: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MySQL, to us: there is no dialect for it."""
+    """A vendor without a dialect, such as MySQL."""
     user = User.objects.create_user("ada", password=PASSWORD)
     with (
         override_settings(HOLDFAST={"DATABASE": site, "GROUP_EVENTS": False}),
@@ -290,7 +290,7 @@ def test_on_a_database_that_cannot_hold_the_log_a_password_is_changed_and_the_wa
 
 
 class Thorny(User):
-    """Whatever is read of it raises."""
+    """Every attribute raises."""
 
     class Meta:
         proxy = True
@@ -302,7 +302,7 @@ class Thorny(User):
         return super().__getattribute__(name)
 
 
-def test_an_error_in_a_users_attributes_is_the_projects_own(
+def test_an_error_in_an_attribute_of_the_user_does_not_break_the_request(
     site: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     user = object.__new__(Thorny)
@@ -315,7 +315,7 @@ def test_an_error_in_a_users_attributes_is_the_projects_own(
     assert [record.name for record in caplog.records] == ["holdfast.signals"] * 3
 
 
-def test_a_session_that_raises_is_the_projects_own_business(
+def test_an_error_in_the_session_does_not_break_the_request(
     site: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Request:

@@ -1,4 +1,4 @@
-"""manage.py holdfast: looking after the log."""
+"""manage.py holdfast: the commands that maintain the log."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -68,47 +68,49 @@ def test_a_log_that_cannot_answer_is_an_error_in_one_line(
         run(command)
 
 
-def test_trim_keeps_what_each_topic_keeps() -> None:
+def test_trim_keeps_as_many_events_as_each_topic_declares() -> None:
     Room(room="lobby").publish(*(Said(str(n)) for n in range(5)))
     Inbox(me="7").publish(Said("a"))
-    assert run("trim") == "Removed 3 events of 1 topics, and 0 answers.\n"
+    assert run("trim") == "Deleted 3 events of 1 topics, and 0 results of calls.\n"
     heads = DatabaseLog("default").heads(["rooms/lobby", "users/7/inbox"])
     assert (heads["rooms/lobby"].floor, heads["rooms/lobby"].offset) == (3, 5)
     assert heads["users/7/inbox"].floor == 0
 
 
-def test_trim_removes_what_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trim_deletes_events_that_are_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     Inbox(me="7").publish(Said("a"))
     later = timezone.now() + timedelta(days=3)
     monkeypatch.setattr("holdfast.management.commands.holdfast.timezone.now", lambda: later)
-    assert "Removed 1 events of 1 topics" in run("trim")
+    assert "Deleted 1 events of 1 topics" in run("trim")
 
 
-def test_trim_forgets_old_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trim_deletes_old_results_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     DatabaseLog("default").claim("user:7", "k1", "rooms/lobby post", seconds=1)
     later = timezone.now() + timedelta(hours=25)
     monkeypatch.setattr("holdfast.management.commands.holdfast.timezone.now", lambda: later)
-    assert "and 1 answers" in run("trim")
+    assert "and 1 results of calls" in run("trim")
 
 
-def test_trim_leaves_alone_what_no_topic_answers_for() -> None:
+def test_trim_keeps_events_whose_name_matches_no_topic() -> None:
     DatabaseLog("default").append([Draft(topic="gone/1", name="x", payload=b"{}")])
-    assert "Left alone, as no durable topic has such a name any more: gone/1." in run("trim")
+    assert "Not trimmed, because no durable topic has such a name: gone/1." in run("trim")
 
 
-def test_trim_forgets_orders_after_a_day_and_says_nothing_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trim_deletes_revocations_after_a_day_without_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     Room(room="lobby").evict(7)
-    assert run("trim") == "Removed 0 events of 0 topics, and 0 answers.\n"
+    assert run("trim") == "Deleted 0 events of 0 topics, and 0 results of calls.\n"
     assert DatabaseLog("default").heads([TOPIC])[TOPIC].floor == 0
     later = timezone.now() + timedelta(hours=25)
     monkeypatch.setattr("holdfast.management.commands.holdfast.timezone.now", lambda: later)
-    assert run("trim") == "Removed 0 events of 0 topics, and 0 answers.\n"
+    assert run("trim") == "Deleted 0 events of 0 topics, and 0 results of calls.\n"
     assert DatabaseLog("default").heads([TOPIC])[TOPIC].floor == 1
 
 
-def test_a_dry_run_of_trim_removes_nothing() -> None:
+def test_a_dry_run_of_trim_deletes_nothing() -> None:
     Room(room="lobby").publish(*(Said(str(n)) for n in range(5)))
-    assert run("trim", "--dry-run") == ("Would remove 3 events of 1 topics, and answers that are too old.\n")
+    assert run("trim", "--dry-run") == (
+        "Would delete 3 events of 1 topics, and results of calls that are too old.\n"
+    )
     assert DatabaseLog("default").heads(["rooms/lobby"])["rooms/lobby"].floor == 0
 
 
@@ -134,30 +136,30 @@ def test_the_epoch_of_one_topic_is_renewed() -> None:
 
 
 def test_an_unknown_topic_is_not_renewed() -> None:
-    with pytest.raises(CommandError, match="The log knows no topic 'rooms/nowhere'"):
+    with pytest.raises(CommandError, match="The log has no topic 'rooms/nowhere'"):
         run("renew-epochs", "--topic", "rooms/nowhere")
 
 
-def test_sweep_finishes_what_was_left() -> None:
-    assert run("sweep") == "Numbered 0 events that had been left.\n"
+def test_sweep_delivers_events_that_were_left_over() -> None:
+    assert run("sweep") == "Delivered 0 events that had been left over.\n"
 
 
-def test_topics_lists_routes_classes_what_is_kept_and_who_may_join() -> None:
+def test_topics_lists_routes_classes_storage_and_rules() -> None:
     lines = [line.split("  ") for line in run("topics").splitlines()]
     table = [[cell.strip() for cell in line if cell] for line in lines]
     assert table == [
-        ["route", "topic", "kept", "who may join"],
+        ["route", "topic", "stored", "may join"],
         ["rooms/<slug:room>", f"{__name__}.Room", "2 events", "may_join"],
-        ["users/<me>/inbox", f"{__name__}.Inbox", "2.5 days", "nobody: no may_join"],
-        ["ticker", f"{__name__}.Ticker", "not stored", "nobody: no may_join"],
+        ["users/<me>/inbox", f"{__name__}.Inbox", "2.5 days", "no user: there is no may_join"],
+        ["ticker", f"{__name__}.Ticker", "not stored", "no user: there is no may_join"],
     ]
 
 
-def test_a_project_without_topics_is_told_where_they_go() -> None:
+def test_without_topics_the_output_says_where_to_define_them() -> None:
     with registry.override([]):
-        assert "define Topic subclasses in an installed app's live.py" in run("topics")
+        assert "define Topic subclasses in the live.py of an installed app" in run("topics")
 
 
-def test_without_a_subcommand_the_known_ones_are_named() -> None:
+def test_without_a_subcommand_the_error_lists_the_subcommands() -> None:
     with pytest.raises(CommandError, match="command"):
         run()

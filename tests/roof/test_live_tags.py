@@ -1,4 +1,4 @@
-"""The template tags: what they put into a page, and that nothing escapes from it."""
+"""Template tags: their output, and its escaping."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def test_modules_can_import_holdfast() -> None:
     assert '<link rel="modulepreload" href="/static/holdfast/holdfast.js">' in html
 
 
-def test_the_client_is_told_where_the_server_is() -> None:
+def test_the_page_contains_the_url_of_the_server() -> None:
     assert data(rendered("{% live_script %}"), 'id="holdfast-config"') == {"url": "/live/ws"}
     with override_settings(HOLDFAST={"PATH": "now/"}):
         assert data(rendered("{% live_script %}"), 'id="holdfast-config"') == {"url": "/now/ws"}
@@ -54,7 +54,7 @@ def below_a_prefix() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("below_a_prefix")
-def test_a_project_below_a_prefix_is_found_there() -> None:
+def test_the_url_contains_the_prefix_of_the_project() -> None:
     assert data(rendered("{% live_script %}"), 'id="holdfast-config"') == {"url": "/app/live/ws"}
 
 
@@ -65,7 +65,7 @@ def request_with_nonce(nonce: object) -> Any:
 
 
 class Lazy:
-    """As Django's and django-csp's: false until its text is asked for."""
+    """A lazy nonce like those of Django and django-csp: false until its text is read."""
 
     def __bool__(self) -> bool:
         return False
@@ -83,11 +83,11 @@ class Lazy:
         ("{% live_script %}", {"request": request_with_nonce(Lazy())}),
     ],
 )
-def test_every_element_bears_the_nonce(text: str, context: dict[str, Any]) -> None:
+def test_every_element_has_the_nonce(text: str, context: dict[str, Any]) -> None:
     assert rendered(text, **context).count(' nonce="abc"') == 3
 
 
-def test_without_a_nonce_there_is_none() -> None:
+def test_without_a_nonce_no_element_has_one() -> None:
     assert "nonce" not in rendered("{% live_script %}", request=RequestFactory().get("/"))
 
 
@@ -102,8 +102,8 @@ def test_nothing_escapes_from_the_import_map() -> None:
     assert data(html, 'type="importmap"')["imports"]["holdfast"].endswith("holdfast/holdfast.js")
 
 
-def test_beside_a_map_of_the_pages_own_only_the_server_is_named() -> None:
-    """Neither a map nor a preload: also a preload in front of the page's map would make Firefox ignore it."""
+def test_without_an_import_map_only_the_url_of_the_server_is_written() -> None:
+    """Neither a map nor a preload: a preload in front of the page's map would make Firefox ignore that map."""
     html = rendered('{% live_script importmap=False nonce="abc" %}')
     assert (
         html == '<script type="application/json" id="holdfast-config" nonce="abc">{"url":"/live/ws"}</script>'
@@ -111,7 +111,7 @@ def test_beside_a_map_of_the_pages_own_only_the_server_is_named() -> None:
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_only_developers_are_told_of_several_maps(debug: bool) -> None:
+def test_only_under_debug_the_console_warns_of_several_import_maps(debug: bool) -> None:
     with override_settings(DEBUG=debug):
         html = rendered('{% live_script nonce="abc" %}')
     assert ("more than one import map" in html) is debug
@@ -126,13 +126,13 @@ POSITION = Position(epoch="k3", offset=41)
 
 @pytest.mark.parametrize("position", [POSITION, "k3:41"])
 @pytest.mark.parametrize("topic", [Room(room="lobby"), "rooms/lobby"])
-def test_a_position_stands_in_the_page(topic: Any, position: Any) -> None:
+def test_the_page_contains_the_position(topic: Any, position: Any) -> None:
     html = rendered("{% live_cursor topic position %}", topic=topic, position=position)
     expected = '<script type="application/json" data-holdfast-cursor="rooms/lobby">{"epoch":"k3","offset":41}</script>'
     assert html == expected
 
 
-def test_a_topic_alone_is_asked_for_its_position() -> None:
+def test_without_a_position_the_tag_reads_the_topics() -> None:
     class Process:
         log, log_threads = MemoryLog(), Inline()
 
@@ -142,7 +142,7 @@ def test_a_topic_alone_is_asked_for_its_position() -> None:
     assert data(html, "data-holdfast-cursor")["offset"] == 1
 
 
-def test_a_name_alone_is_refused_with_the_way_out() -> None:
+def test_a_name_without_a_position_is_an_error_with_the_way_out() -> None:
     with pytest.raises(
         TemplateSyntaxError, match=r"'rooms/lobby', give the position as well: .*or give a Topic instance"
     ):

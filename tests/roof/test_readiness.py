@@ -1,4 +1,4 @@
-"""`/live/ready`, as far as it needs no server: tests/asgi_servers asks real ones."""
+"""`/live/ready` without a server. tests/asgi_servers asks real servers."""
 
 from typing import Any
 
@@ -48,17 +48,17 @@ async def runtime() -> Any:
         await made.stop()
 
 
-async def test_other_paths_are_djangos(runtime: Runtime) -> None:
+async def test_django_answers_other_paths(runtime: Runtime) -> None:
     for path in ("/", "/ready", "/live/ready/", "/live/readyness", "/other/live/ready"):
         assert await ask(path) == (404, b"Django's")
 
 
-async def test_it_is_below_the_path_under_which_a_proxy_shows_the_server(runtime: Runtime) -> None:
+async def test_readiness_is_below_the_root_path_of_the_server(runtime: Runtime) -> None:
     assert (await ask("/app/live/ready", "/app"))[0] == 200
 
 
 @pytest.mark.parametrize("forced", ["/app", "/app/"])
-async def test_it_is_below_the_prefix_that_the_settings_force(runtime: Runtime, forced: str) -> None:
+async def test_readiness_is_below_force_script_name(runtime: Runtime, forced: str) -> None:
     with override_settings(FORCE_SCRIPT_NAME=forced):
         for path in (
             "/app/live/ready",
@@ -69,13 +69,13 @@ async def test_it_is_below_the_prefix_that_the_settings_force(runtime: Runtime, 
         assert (await ask("/applive/ready"))[0] == 404
 
 
-async def test_from_the_moment_that_the_process_begins_to_end_it_is_not_ready(runtime: Runtime) -> None:
+async def test_a_process_that_has_begun_to_end_is_not_ready(runtime: Runtime) -> None:
     assert await ask() == (200, b"ready\n")
     runtimes.leave()
     assert await ask() == (503, b"draining\n")
 
 
-async def test_where_the_hub_does_not_start_it_is_not_ready_and_only_the_log_says_why(
+async def test_a_process_whose_hub_does_not_start_is_not_ready_and_logs_the_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with runtimes.using(parts(Unreachable())) as made:
@@ -84,7 +84,9 @@ async def test_where_the_hub_does_not_start_it_is_not_ready_and_only_the_log_say
     assert "ConnectionError" in caplog.text
 
 
-async def test_once_it_serves_it_asks_nobody(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_serving_process_answers_without_asking_the_hub(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (await ask())[0] == 200
     for name in ("log", "backplane", "presence"):
         monkeypatch.setattr(runtime, name, None)

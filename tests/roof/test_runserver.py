@@ -114,7 +114,7 @@ def answers(port: int) -> bool:
 
 
 def says(port: int, text: str) -> bool:
-    """Does it answer with this? While it restarts it answers with nothing, or breaks off."""
+    """Does the server answer with this text? While it restarts it does not answer, or breaks off."""
     try:
         return get(port, "/") == (200, text)
     except (OSError, http.client.HTTPException):
@@ -122,7 +122,7 @@ def says(port: int, text: str) -> bool:
 
 
 async def joined(port: int, path: str = "/live/ws", host: str = "127.0.0.1") -> object:
-    """Join `news` over a real WebSocket; the type of the answer."""
+    """Join `news` over a real WebSocket; return the type of the answer."""
     origin: Any = f"http://{host}:{port}"
     async with connect(f"ws://{host}:{port}{path}", host="127.0.0.1", origin=origin) as socket:
         await socket.send('{"type":"hello"}')
@@ -172,7 +172,7 @@ def test_below_a_prefix_pages_static_files_and_live_topics_are_found(start: Star
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("arguments", [["--noreload"], []])
-def test_it_ends_cleanly_when_told_to(start: Start, sig: signal.Signals, arguments: list[str]) -> None:
+def test_sigterm_ends_it_cleanly(start: Start, sig: signal.Signals, arguments: list[str]) -> None:
     server, port = start(*arguments)
     if arguments:
         server.stop(sig)
@@ -200,7 +200,7 @@ def test_static_files_can_be_left_to_others(start: Start) -> None:
     assert get(port, "/static/news.css")[0] == 404
 
 
-def test_a_port_in_use_is_said_in_words(start: Start, project: Path) -> None:
+def test_a_port_in_use_is_a_readable_error(start: Start, project: Path) -> None:
     _, port = start("--noreload")
     second = subprocess.run(
         [sys.executable, "-m", "django", "runserver", f"127.0.0.1:{port}", "--noreload"],

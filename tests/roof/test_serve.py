@@ -1,4 +1,4 @@
-"""manage.py holdfast serve: what it is set up with, and what it refuses. It runs in tests/asgi_servers/test_serve.py."""
+"""manage.py holdfast serve: its configuration and what it refuses. tests/asgi_servers/test_serve.py runs it."""
 
 import gc
 import logging
@@ -14,14 +14,16 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from holdfast import Presence, Topic, installation
+from holdfast.application import load
 from holdfast.management import serve
-from holdfast.management.application import load
+from holdfast.server.serving import open_files
+from holdfast.server.serving.config import GC_THRESHOLDS
 from holdfast.topics.registry import registry
 
 
 @pytest.fixture(autouse=True)
 def _loggers_as_before() -> Iterator[None]:
-    """Uvicorn sets its loggers up when its configuration is made; other tests listen to them."""
+    """Restore Uvicorn's loggers, which its configuration changes. Other tests listen to them."""
     loggers = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error", "uvicorn.access")]
     before = [(logger, logger.propagate, logger.level, logger.handlers[:]) for logger in loggers]
     yield
@@ -30,7 +32,7 @@ def _loggers_as_before() -> Iterator[None]:
 
 
 def options(**given: Any) -> dict[str, Any]:
-    """The command's options, with these among them."""
+    """Return the command's options, some of them replaced."""
     from argparse import ArgumentParser
 
     parser = ArgumentParser()
@@ -46,7 +48,7 @@ def refuses(*arguments: str) -> str:
 
 @override_settings(HOLDFAST={"LOG": "memory"})
 def test_several_workers_with_a_log_in_memory_are_refused() -> None:
-    assert "each of the 2 workers would have a log of its own" in refuses("--workers", "2")
+    assert "each of the 2 workers would have its own log" in refuses("--workers", "2")
 
 
 def test_several_workers_that_would_each_show_other_members_are_refused() -> None:
@@ -82,7 +84,7 @@ def test_a_key_without_its_certificate_is_refused() -> None:
         (("--timeout-graceful-shutdown", "-1"), "--timeout-graceful-shutdown -1: expected at least 0"),
     ],
 )
-def test_numbers_that_mean_nothing_are_refused(arguments: tuple[str, ...], expected: str) -> None:
+def test_numbers_out_of_range_are_refused(arguments: tuple[str, ...], expected: str) -> None:
     assert expected in refuses(*arguments)
 
 
@@ -93,7 +95,7 @@ def test_a_certificate_that_cannot_be_used_is_refused_before_anything_starts(tmp
         assert f"--ssl-certfile {given}" in refuses("--ssl-certfile", given)
 
 
-def test_two_places_to_listen_are_refused() -> None:
+def test_two_addresses_to_listen_on_are_refused() -> None:
     assert "exclude each other" in refuses("--uds", "s", "--fd", "3")
 
 
@@ -102,7 +104,7 @@ def test_an_application_that_cannot_be_loaded_is_named() -> None:
     assert "ASGI_APPLICATION = 'nowhere.application' cannot be loaded" in refuses()
 
 
-def test_a_socket_on_which_somebody_listens_is_left_alone(tmp_path: Path) -> None:
+def test_the_socket_of_a_running_server_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
@@ -111,7 +113,7 @@ def test_a_socket_on_which_somebody_listens_is_left_alone(tmp_path: Path) -> Non
     assert path.exists()
 
 
-def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("precious")
     assert "no socket" in refuses("--uds", str(path))
@@ -140,23 +142,23 @@ def test_larger_messages_can_be_received_where_they_are_allowed() -> None:
         ({"uds": "s", "forwarded_allow_ips": "10.0.0.1"}, "10.0.0.1"),
     ],
 )
-def test_on_a_unix_socket_whoever_connects_is_the_proxy(given: dict[str, str], believed: str) -> None:
+def test_on_a_unix_socket_every_peer_is_a_trusted_proxy(given: dict[str, str], believed: str) -> None:
     assert serve._config(options(**given)).forwarded_allow_ips == believed
 
 
-def test_a_project_that_logs_for_uvicorn_is_left_its_way() -> None:
+def test_the_projects_own_logging_of_uvicorn_is_kept() -> None:
     with override_settings(LOGGING={"version": 1, "loggers": {"uvicorn.error": {}}}):
         assert serve._config(options()).log_config is None
     assert serve._config(options()).log_config is not None
 
 
-def test_what_was_loaded_is_taken_out_of_the_garbage_collectors_walks() -> None:
+def test_loaded_objects_are_frozen_for_the_garbage_collector() -> None:
     before = gc.get_threshold()
     try:
         config = serve._config(options(log_level="error"))
         config.load()
         assert gc.get_freeze_count() > 10_000
-        assert gc.get_threshold() == serve.GC_THRESHOLDS
+        assert gc.get_threshold() == GC_THRESHOLDS
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
@@ -174,7 +176,7 @@ def test_what_was_loaded_is_taken_out_of_the_garbage_collectors_walks() -> None:
         ({"HOLDFAST": {"BACKPLANE": "memory"}, "CHANNEL_LAYERS": {"default": {"BACKEND": "x.Redis"}}}, True),
     ],
 )
-def test_several_workers_are_told_when_only_the_database_connects_them(
+def test_several_workers_that_only_the_database_connects_get_a_warning(
     settings: dict[str, Any], alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(installation, "folder", lambda alias: Path("/tmp/holdfast-1000-0123456789abcdef"))
@@ -183,21 +185,21 @@ def test_several_workers_are_told_when_only_the_database_connects_them(
         assert not list(serve._between(1))
 
 
-def test_the_limit_for_open_files_is_raised_as_far_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_for_open_files_is_raised_to_the_hard_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     raised: list[Any] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
 
-    first, second = serve._raised_open_files()
+    first, second = open_files.raise_limit()
 
     assert raised == [(4096, 4096)]
     assert "the limit was 256 and is now 4096" in first
     assert "LimitNOFILE=" in second
 
 
-def test_a_limit_that_is_high_enough_is_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_is_high_enough_is_not_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (65536, 65536))
-    assert not list(serve._raised_open_files())
+    assert not list(open_files.raise_limit())
 
 
 def test_without_a_setting_django_and_live_topics_are_served() -> None:

@@ -58,7 +58,7 @@ class Aboard(TestCase):
     ada: ClassVar[User]
     grace: ClassVar[User]
     captains: ClassVar[Group]
-    watch_users = True
+    revoke_on_user_signals = True
 
     @classmethod
     def setUpTestData(cls) -> None:
@@ -71,7 +71,7 @@ class Aboard(TestCase):
 
     def setUp(self) -> None:
         self.numbers = count()
-        self.enterContext(override_settings(HOLDFAST={"WATCH_USERS": self.watch_users}))
+        self.enterContext(override_settings(HOLDFAST={"REVOKE_ON_USER_SIGNALS": self.revoke_on_user_signals}))
         self.enterContext(registry.override([Bridge, Deck]))
         self.live = self.enterContext(Live())
 
@@ -356,7 +356,7 @@ class Rights(Aboard):
 
 
 class Unwatched(Aboard):
-    watch_users = False
+    revoke_on_user_signals = False
 
     def test_a_project_can_turn_the_receivers_off(self) -> None:
         browser = self.browse("ada")

@@ -1,4 +1,4 @@
-"""Holdfast as `pip install holdfast` brings it, in an environment without its extras.
+"""Holdfast as `pip install holdfast` installs it, in an environment without its extras.
 
 What runs a project on SQLite is there. Redis, PostgreSQL and Channels' layer in Redis are extras, and a project that wants
 one without having it learns which to install.
@@ -58,7 +58,7 @@ PUBLISH = "from rooms.live import Room, Said; Room(room='lobby').publish(Said(bo
 
 
 class Project:
-    """A new Django project with a live topic, and the Python of an environment that has Holdfast and no extra."""
+    """A new Django project with a live topic, and the Python of an environment with Holdfast and without extras."""
 
     def __init__(self, folder: Path, python: Path) -> None:
         self.folder, self.python = folder, python
@@ -72,7 +72,7 @@ class Project:
         return kept | {"MORE_SETTINGS": json.dumps(settings), "PYTHONUNBUFFERED": "1"}
 
     def run(self, *command: str, fails: bool = False, **settings: Any) -> str:
-        """The output of a command of Python's, which must succeed, or fail."""
+        """Return the output of a Python command, which must succeed, or fail."""
         done = subprocess.run(
             [self.python, *command],
             cwd=self.folder,
@@ -96,7 +96,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with what the wheel requires, in the locked versions, and nothing else."""
+    """The Python of an environment with only the requirements of the wheel, in the locked versions."""
     folder = tmp_path_factory.mktemp("bare")
     python = folder / "venv" / "bin" / "python"
 

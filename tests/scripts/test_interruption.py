@@ -26,7 +26,7 @@ def soon(condition: object, *, seconds: float) -> bool:
 
 
 def processes_below(folder: Path) -> list[str]:
-    """The command lines of processes that work in the folder or name it."""
+    """Return the command lines of processes that work in the folder or name it."""
     found = []
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():

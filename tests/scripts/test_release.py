@@ -1,4 +1,4 @@
-"""What scripts/release writes. That it builds, installs and packs is tried by `scripts/check release`."""
+"""Files that scripts/release writes. `scripts/check release` tests that it builds, installs and packs."""
 
 import datetime as dt
 import importlib.machinery
@@ -22,14 +22,14 @@ def release() -> ModuleType:
     return module
 
 
-def test_what_is_unreleased_gets_the_version_and_the_day(release: ModuleType) -> None:
+def test_unreleased_changes_get_the_version_and_the_date(release: ModuleType) -> None:
     before = "# Changelog\n\n## Unreleased\n\n### Added\n\n- A thing.\n\n## 0.1.0 (2027-01-01)\n"
     assert release.dated(before, "0.2.0", DAY) == (
         "# Changelog\n\n## Unreleased\n\n## 0.2.0 (2027-03-01)\n\n### Added\n\n- A thing.\n\n## 0.1.0 (2027-01-01)\n"
     )
 
 
-def test_a_release_that_brings_nothing_is_refused(release: ModuleType) -> None:
+def test_a_release_without_changes_is_refused(release: ModuleType) -> None:
     with pytest.raises(SystemExit, match="nothing under"):
         release.dated("# Changelog\n\n## Unreleased\n\n## 0.1.0 (2027-01-01)\n\n- A thing.\n", "0.2.0", DAY)
 

@@ -11,10 +11,11 @@ import pytest
 from holdfast import Slow
 from holdfast.limits.base import Rate
 from holdfast.log.base import Draft
+from holdfast.metrics import Counters
 from holdfast.streams import conflation
 from holdfast.streams.prepared import Burst
-from holdfast.streams.slow import Counters
 from tests.support.clock import in_jumping_time
+from tests.support.counters import slow_counters
 from tests.support.hubs import TOPIC, Listener, Server, World
 
 RATE = Slow.conflate("symbol", rate="10/s")
@@ -62,7 +63,7 @@ async def test_the_first_event_passes_at_once_and_the_last_one_follows_after_an_
     await asyncio.sleep(1)
 
     assert member.came == [(0, "A", 0), (0.1, "A", 4)]
-    assert server.hub.counters == Counters(superseded=3)
+    assert slow_counters(server.hub) == Counters(events_superseded=3)
 
 
 @in_jumping_time

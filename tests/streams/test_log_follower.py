@@ -36,7 +36,7 @@ async def test_an_event_published_elsewhere_arrives() -> None:
     publish(there, 1, 2)
     await turns()
     assert listener.offsets == [1, 2]
-    assert here.hub.follower.reads == 0
+    assert here.hub.log_reads == 0
 
 
 @in_jumping_time
@@ -79,7 +79,7 @@ async def test_entries_that_come_too_early_wait_for_the_ones_before() -> None:
     tell(server, epoch, 1)
     assert listener.offsets == [1, 2, 3]
     await asyncio.sleep(0.1)
-    assert server.hub.follower.reads == 0
+    assert server.hub.log_reads == 0
 
 
 @in_jumping_time
@@ -91,7 +91,7 @@ async def test_a_gap_that_stays_open_is_read_from_the_log_once() -> None:
     tell(server, world.head().epoch, 4)
     await asyncio.sleep(0.01)
     assert all(listener.offsets == [1, 2, 3, 4, 5] for listener in listeners)
-    assert server.hub.follower.reads == 1
+    assert server.hub.log_reads == 1
 
 
 @in_jumping_time
@@ -103,7 +103,7 @@ async def test_a_gap_longer_than_a_page_is_read_to_its_end() -> None:
     tell(server, world.head().epoch, 1000)
     await asyncio.sleep(0.01)
     assert listener.offsets == list(range(1, 1001))
-    assert server.hub.follower.reads == 5
+    assert server.hub.log_reads == 5
 
 
 @in_jumping_time

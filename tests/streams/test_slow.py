@@ -7,9 +7,11 @@ import pytest
 
 from holdfast import Slow
 from holdfast.log.base import Draft
+from holdfast.metrics import Counters
 from holdfast.streams.prepared import Burst, Prepared
-from holdfast.streams.slow import EVENT_BYTES, Backlog, Counters
+from holdfast.streams.slow import EVENT_BYTES, Backlog
 from tests.support.clock import in_jumping_time, turns
+from tests.support.counters import slow_counters
 from tests.support.hubs import TOPIC, Listener, Server, World, publish
 
 
@@ -46,7 +48,20 @@ async def test_events_that_fit_wait_and_arrive_in_order_when_the_client_reads_ag
 
     assert slow.heard == ["1", "2", "3", "4"]
     assert slow.resets == []
-    assert server.hub.counters == Counters()
+    assert slow_counters(server.hub) == Counters()
+
+
+@in_jumping_time
+async def test_each_event_is_counted_once_for_each_subscriber_that_gets_it() -> None:
+    server = await World().server()
+    slow = await slow_one(server, Slow.drop(buffer_bytes=3 * (EVENT_BYTES + 1)))
+    await server.join(durable=False)
+    publish(server, *range(10), durable=False)
+    assert server.hub.counters.events_delivered == 10
+
+    server.resume(slow)
+
+    assert server.hub.counters.events_delivered == 10 + 3
 
 
 @in_jumping_time
@@ -59,7 +74,7 @@ async def test_drop_keeps_the_newest_resets_the_client_and_counts() -> None:
 
     assert slow.resets == [("interrupted", None, None)]
     assert slow.heard == ["7", "8", "9"]
-    assert server.hub.counters == Counters(dropped=7)
+    assert slow_counters(server.hub) == Counters(events_dropped=7)
 
 
 @in_jumping_time
@@ -101,7 +116,7 @@ async def test_latest_keeps_one_event_of_each_key_in_the_order_of_publishing() -
     server.resume(slow)
 
     assert ticks(slow) == [("B", 99), ("C", 7), ("A", 100)]
-    assert server.hub.counters == Counters(conflated=199)
+    assert slow_counters(server.hub) == Counters(events_conflated=199)
     assert slow.resets == [], "nothing is missing that still matters"
 
 
@@ -118,7 +133,7 @@ async def test_conflated_events_wait_in_the_hub_as_soon_as_the_socket_is_full() 
     slow.blocked = False
     server.resume(slow)
     assert ticks(slow) == [("A", 99), ("B", 99)]
-    assert server.hub.counters == Counters(conflated=198)
+    assert slow_counters(server.hub) == Counters(events_conflated=198)
 
 
 @in_jumping_time
@@ -198,7 +213,7 @@ async def test_with_too_many_keys_the_oldest_events_are_dropped() -> None:
 
     assert ticks(slow)[-1] == ("99", 99)
     assert 1 < len(slow.heard) < 10
-    assert server.hub.counters == Counters(dropped=100 - len(slow.heard))
+    assert slow_counters(server.hub) == Counters(events_dropped=100 - len(slow.heard))
     assert slow.resets == [("interrupted", None, None)]
 
 
@@ -216,7 +231,7 @@ async def test_disconnect_closes_only_the_slow_connection() -> None:
     assert slow.stalled
     assert slow.heard == [], "nothing may follow what is missing"
     assert quick.heard == ["1", "2", "3", "4"]
-    assert server.hub.counters == Counters(disconnected=1)
+    assert slow_counters(server.hub) == Counters(connections_overflowed=1)
 
 
 @in_jumping_time
@@ -289,7 +304,7 @@ async def test_on_a_durable_topic_falling_behind_and_missed_ephemeral_events_are
     publish(server, 2)
     publish(server, "typing", durable=False)
     publish(server, "typing", durable=False)
-    assert server.hub.counters == Counters(fell_behind=1, dropped=2)
+    assert slow_counters(server.hub) == Counters(subscribers_fell_behind=1, events_dropped=2)
 
     server.resume(slow)
     await turns()
@@ -303,7 +318,7 @@ async def test_an_ephemeral_event_for_a_slow_client_is_counted() -> None:
     await server.join(Listener(room=1))
     publish(server, 1)
     publish(server, "typing", durable=False)
-    assert server.hub.counters == Counters(fell_behind=1, dropped=1)
+    assert slow_counters(server.hub) == Counters(subscribers_fell_behind=1, events_dropped=1)
 
 
 @pytest.mark.parametrize("slow", [Slow.drop(buffer_bytes=5000), Slow.conflate("n", buffer_bytes=5000)])

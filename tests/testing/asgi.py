@@ -1,4 +1,4 @@
-"""The application that Channels' live server serves in another process."""
+"""ASGI application that Channels' live server serves in another process."""
 
 from django.core.asgi import get_asgi_application
 

@@ -17,7 +17,7 @@ def topics() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    """Each test ends with what it began."""
+    """Each test ends its own environment."""
     yield
     assert Environment.current is None
     assert not AsyncToSync.loop_thread_executors

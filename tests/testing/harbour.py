@@ -1,5 +1,7 @@
-"""A small app's topics, for clients to be tried on. Users are in a room when they are in the group of its name; what is
-said there is kept as a group of its own, since a test needs some row and not a model."""
+"""Topics of a small app, for tests of the clients.
+
+Users are in a room when they are in the group of its name. Each message is stored as one more group, because the tests
+need some row and not a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +49,7 @@ class Room(Topic):
 
     @action
     def post_and_think_again(self, caller: Any, body: str) -> int:
-        """Publishes twice, once in a savepoint that rolls back."""
+        """Publish twice, once in a savepoint that rolls back."""
         try:
             with transaction.atomic():
                 self.publish(MessagePosted(0, caller.user.username, "never"))
@@ -80,12 +82,12 @@ class Room(Topic):
 
     @action
     async def count(self, caller: Any) -> int:
-        """Asks the database as async code does."""
+        """Query the database as async code does."""
         return await Group.objects.acount()
 
     @action
     async def careless(self, caller: Any) -> int:
-        """Asks the database as only synchronous code may."""
+        """Query the database as only synchronous code may."""
         return Group.objects.count()
 
 
@@ -121,13 +123,13 @@ TOPICS = [Room, Inbox, Radar]
 
 @contextmanager
 def harbour() -> Iterator[None]:
-    """Make these the topics that there are."""
+    """Register these topics and no others."""
     with registry.override(TOPICS):
         yield
 
 
 def person(name: str, *rooms: str) -> User:
-    """A user who is in some rooms."""
+    """Return a user who is in some rooms."""
     user = User.objects.create_user(name)
     user.groups.set([Group.objects.get_or_create(name=room)[0] for room in rooms])
     return user

@@ -1,5 +1,8 @@
-"""A library that hooks ``atomic``, of the shape of django-cacheops: it keeps a stack of open blocks for each thread, and the
-outermost one registers an ``on_commit`` callback as it is entered. The callback counts on its block having ended."""
+"""A library that hooks ``atomic`` like django-cacheops.
+
+It keeps a stack of open blocks for each thread. The outermost block registers an ``on_commit`` callback when it is entered,
+and the callback expects that the block has ended.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +13,7 @@ from django.db.transaction import Atomic, on_commit
 
 
 class Stack(list[list[str]]):
-    """Blocks that are open, each with what waits for its end."""
+    """Open blocks, each with the callbacks that wait for its end."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -28,7 +31,7 @@ class Stack(list[list[str]]):
 
 @contextmanager
 def hooked() -> Iterator[Stack]:
-    """While the library is installed."""
+    """Install the library for the length of the block."""
     stack, enter, leave = Stack(), Atomic.__enter__, Atomic.__exit__
 
     def entered(self: Atomic) -> None:

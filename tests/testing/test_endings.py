@@ -1,4 +1,4 @@
-"""What the server does by itself, as a client sees it."""
+"""Closes, resets and drops, as a live client sees them."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ def test_the_server_learns_of_a_drop(live: Live, people: Any) -> None:
     assert len(live.service.connections) == 1
 
 
-def test_a_close_that_does_not_come(live: Live, people: Any) -> None:
+def test_an_expected_close_that_does_not_arrive_fails(live: Live, people: Any) -> None:
     ada = live.connect(people["ada"])
     ada.join(LOBBY)
     for expect in (
@@ -60,7 +60,7 @@ def test_a_close_that_does_not_come(live: Live, people: Any) -> None:
         lambda **o: ada.expect_left(LOBBY, **o),
         lambda **o: ada.expect_reset(LOBBY, **o),
     ):
-        with pytest.raises(AssertionError, match=r"ada: no .* came within 0.01 s"):
+        with pytest.raises(AssertionError, match=r"ada: no .* arrived within 0.01 s"):
             expect(within=0.01)
 
 
@@ -89,13 +89,13 @@ def test_a_client_that_reads_nothing_is_closed_when_its_buffer_is_full(people: A
 
 
 @WITH_TOKENS
-def test_a_token_stands_for_its_user(people: Any) -> None:
+def test_a_token_connects_as_its_user(people: Any) -> None:
     with LiveClient(token="ada") as ada:
         ada.join(LOBBY)
         assert ada.call(LOBBY, "knock") == "ada"
 
 
 @WITH_TOKENS
-def test_a_token_that_is_nobodys_does_not_connect(people: Any) -> None:
+def test_an_invalid_token_does_not_connect(people: Any) -> None:
     with pytest.raises(Disconnected, match="unauthenticated"), LiveClient(token="nobody"):
         pass

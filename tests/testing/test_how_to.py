@@ -1,4 +1,4 @@
-"""`docs/how-to/test-your-topics.md` is followed to the letter, in a project of its own."""
+"""`docs/how-to/test-your-topics.md`, followed to the letter in a separate project."""
 
 import os
 import re

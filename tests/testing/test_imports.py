@@ -1,4 +1,4 @@
-"""What the client needs to be installed, and when it may be imported."""
+"""Packages that the testing package needs, and when it may be imported."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""The client wherever else tests are written: TransactionTestCase, async test cases, pytest, pytest-asyncio."""
+"""The clients in TransactionTestCase, async test cases, pytest and pytest-asyncio."""
 
 import asyncio
 import threading
@@ -57,7 +57,7 @@ class InTransactionTestCase(TransactionTestCase):
 
     @pytest.mark.timeout(30)
     def test_what_async_code_publishes_is_delivered(self) -> None:
-        """The test's thread waits for that code, and so cannot do any work for it."""
+        """The test's thread waits for that code, so it cannot do work for it."""
         ada = self.live.connect(self.ada)
         ada.join(LOBBY)
         async_to_sync(LOBBY.apublish)(MessagePosted(1, "test", "by itself"))
@@ -75,7 +75,7 @@ class InTransactionTestCase(TransactionTestCase):
         async_to_sync(LOBBY.aevict)(self.ada)
         ada.expect_left(LOBBY)
 
-    def test_what_was_missed_comes_after_resuming(self) -> None:
+    def test_missed_events_arrive_after_resuming(self) -> None:
         ada = self.live.connect(self.ada)
         ada.join(LOBBY)
         ada.drop()
@@ -121,7 +121,7 @@ class InAsyncTestCase(TestCase):
             await LOBBY.apublish(MessagePosted(1, "test", "later"))
             await expecting
 
-    async def test_who_is_not_admitted_is_told_forbidden(self) -> None:
+    async def test_a_user_who_may_not_join_gets_forbidden(self) -> None:
         async with AsyncLiveClient(self.linus) as linus:
             with pytest.raises(JoinError) as raised:
                 await linus.join(LOBBY)
@@ -159,7 +159,7 @@ class InAsyncTestCase(TestCase):
             await ada.expect(MessagePosted, id=number)
             await ada.expect_nothing()
 
-    async def test_a_sync_client_says_where_it_belongs(self) -> None:
+    async def test_a_sync_client_in_an_async_test_names_the_async_one(self) -> None:
         with pytest.raises(RuntimeError, match="in an async def test use AsyncLiveClient"):
             LiveClient(self.ada).open()
 
@@ -174,9 +174,9 @@ class InAsyncTestCase(TestCase):
 
 
 class InSimpleTestCase(SimpleTestCase):
-    """Without any database."""
+    """Without a database."""
 
-    def test_a_memory_log_needs_none(self) -> None:
+    def test_a_memory_log_needs_no_database(self) -> None:
         self.enterContext(harbour())
         ada = User(pk=7, username="ada")
         with Live(log=MemoryLog()) as live:
@@ -223,7 +223,7 @@ def test_the_calling_code_of_a_client_sees_its_errors(live: Live, people: Any) -
     assert str(raised.value).startswith("call of no_such_action on rooms/lobby by ada: unknown_action: ")
 
 
-def test_a_second_environment_is_one_too_many(live: Live) -> None:
+def test_a_second_environment_is_an_error(live: Live) -> None:
     with pytest.raises(RuntimeError, match="a live environment is open already"), Live():
         pass
 

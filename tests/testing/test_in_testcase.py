@@ -1,4 +1,4 @@
-"""The client in Django's TestCase, where nothing ever commits."""
+"""The client in Django's TestCase, whose transaction never commits."""
 
 import time
 from typing import Any, ClassVar
@@ -63,7 +63,7 @@ class Calling(HarbourTestCase):
             ada.expect("message.posted", body="hi")
             ada.expect_nothing()
 
-    def test_calls_without_a_key_are_calls_of_their_own(self) -> None:
+    def test_calls_without_a_key_each_run(self) -> None:
         with LiveClient(self.ada) as ada:
             ada.join(LOBBY)
             assert ada.call(LOBBY, "post", body="1") != ada.call(LOBBY, "post", body="2")
@@ -139,7 +139,7 @@ class Calling(HarbourTestCase):
             for knots in range(3):
                 ada.expect(Moved, ship="Vasa", knots=knots)
 
-    def test_many_calls_in_a_row_are_not_counted_as_a_flood(self) -> None:
+    def test_many_calls_in_a_row_are_not_rate_limited(self) -> None:
         with LiveClient(self.ada) as ada:
             ada.join(LOBBY)
             for number in range(150):
@@ -148,14 +148,14 @@ class Calling(HarbourTestCase):
 
 
 class Joining(HarbourTestCase):
-    def test_who_is_not_admitted_is_told_forbidden(self) -> None:
+    def test_a_user_who_may_not_join_gets_forbidden(self) -> None:
         for user, name in [(self.linus, "rooms/lobby"), (None, "rooms/lobby"), (self.ada, "no/such")]:
             with self.subTest(user=user, name=name), LiveClient(user) as client:
                 with pytest.raises(JoinError) as raised:
                     client.join(name)
                 assert raised.value.code == "forbidden"
 
-    def test_a_right_that_has_gone_ends_the_subscription_at_the_next_call(self) -> None:
+    def test_a_lost_right_ends_the_subscription_at_the_next_call(self) -> None:
         with LiveClient(self.ada) as ada:
             ada.join(LOBBY)
             self.ada.groups.clear()
@@ -164,14 +164,14 @@ class Joining(HarbourTestCase):
             assert raised.value.code == "forbidden"
             assert ada.expect_left(LOBBY) == "forbidden"
 
-    def test_a_topic_of_ones_own_is_joined_as_me(self) -> None:
+    def test_a_users_own_topic_is_joined_as_me(self) -> None:
         with LiveClient(self.ada) as ada:
             joined = ada.join("inbox/me")
             assert joined.topic == f"inbox/{self.ada.pk}"
             assert joined.snapshot == {"of": str(self.ada.pk)}
             assert joined.position is None
 
-    def test_nothing_comes_after_leaving(self) -> None:
+    def test_no_event_arrives_after_leaving(self) -> None:
         with LiveClient(self.ada) as ada:
             ada.join(LOBBY)
             ada.leave(LOBBY)
@@ -187,7 +187,7 @@ class Joining(HarbourTestCase):
             ada.expect("message.posted", body="two")
             ada.expect_nothing()
 
-    def test_what_was_published_before_a_join_is_before_it(self) -> None:
+    def test_events_published_before_a_join_do_not_arrive(self) -> None:
         with LiveClient(self.ada) as ada:
             start = LOBBY.position()
             LOBBY.publish(MessagePosted(1, "test", "before"))
@@ -196,7 +196,7 @@ class Joining(HarbourTestCase):
             assert position.offset == start.offset + 1
             ada.expect_nothing()
 
-    def test_a_long_history_that_was_cut_off_goes_on_where_it_was(self) -> None:
+    def test_an_interrupted_long_history_continues_where_it_stopped(self) -> None:
         start = LOBBY.position()
         LOBBY.publish(*(MessagePosted(n, "test", str(n)) for n in range(1000)))
         with LiveClient(self.ada) as ada:
@@ -226,7 +226,7 @@ class Committing(HarbourTestCase):
             ada.expect("message.posted", within=20)
             assert time.monotonic() - began < 10
 
-    def test_what_a_rolled_back_savepoint_published_is_not(self) -> None:
+    def test_events_of_a_rolled_back_savepoint_are_not_delivered(self) -> None:
         with LiveClient(self.ada) as ada:
             ada.join(LOBBY)
             try:
@@ -237,7 +237,7 @@ class Committing(HarbourTestCase):
                 pass
             ada.expect_nothing()
 
-    def test_nor_in_an_action(self) -> None:
+    def test_events_of_a_rolled_back_savepoint_in_an_action_are_not_delivered(self) -> None:
         with LiveClient(self.ada) as ada:
             ada.join(LOBBY)
             ada.call(LOBBY, "post_and_think_again", body="this one")
@@ -273,7 +273,7 @@ class Committing(HarbourTestCase):
             ada.expect("message.posted", body="once")
             ada.expect_nothing()
 
-    def test_an_error_in_a_callback_is_the_tests(self) -> None:
+    def test_an_error_in_a_callback_is_raised_in_the_test(self) -> None:
         def fail() -> None:
             raise ZeroDivisionError
 
@@ -283,7 +283,7 @@ class Committing(HarbourTestCase):
             with pytest.raises(ZeroDivisionError):
                 ada.expect_nothing()
 
-    def test_a_robust_one_fails_alone(self) -> None:
+    def test_an_error_in_a_robust_callback_is_only_logged(self) -> None:
         def fail() -> None:
             raise ZeroDivisionError
 
@@ -326,7 +326,7 @@ class PublishedForTheClass(TestCase):
 
 
 class PublishedForTheClassInABlock(PublishedForTheClass):
-    """An ``atomic()`` that has ended makes no difference."""
+    """An ``atomic()`` that has ended changes nothing."""
 
     @classmethod
     def setUpTestData(cls) -> None:
@@ -355,7 +355,7 @@ class BesideALibraryThatHooksAtomic(HarbourTestCase):
         assert len(self.stack) == len(connection.atomic_blocks) == 2
         assert self.stack.done == []
 
-    def test_nothing_of_it_is_held_against_an_open_block(self) -> None:
+    def test_its_callbacks_are_not_reported_as_held_back(self) -> None:
         with LiveClient(self.ada) as ada:
             ada.join(LOBBY)
             with transaction.atomic(), pytest.raises(AssertionError) as raised:
@@ -364,7 +364,7 @@ class BesideALibraryThatHooksAtomic(HarbourTestCase):
 
 
 class ComingBack(HarbourTestCase):
-    def test_what_was_missed_comes_after_resuming_and_only_that(self) -> None:
+    def test_after_resuming_exactly_the_missed_events_arrive(self) -> None:
         with LiveClient(self.ada) as ada:
             ada.join(LOBBY)
             LOBBY.publish(MessagePosted(1, "test", "before"))
@@ -385,7 +385,7 @@ class ComingBack(HarbourTestCase):
             ada.resume()
             ada.expect_nothing()
 
-    def test_while_dropped_nothing_can_be_asked(self) -> None:
+    def test_a_dropped_client_cannot_send_requests(self) -> None:
         with LiveClient(self.ada) as ada:
             ada.join(LOBBY)
             ada.drop()
@@ -395,7 +395,7 @@ class ComingBack(HarbourTestCase):
             with pytest.raises(AssertionError, match="the test dropped the connection"):
                 ada.expect("message.posted")
 
-    def test_who_has_lost_the_right_does_not_come_back(self) -> None:
+    def test_a_user_who_lost_the_right_cannot_resume(self) -> None:
         with LiveClient(self.ada) as ada:
             ada.join(LOBBY)
             ada.drop()
@@ -403,7 +403,7 @@ class ComingBack(HarbourTestCase):
             with pytest.raises(JoinError):
                 ada.resume()
 
-    def test_a_position_that_is_past_retention_is_told(self) -> None:
+    def test_a_position_past_retention_is_reported(self) -> None:
         with Live() as live:
             ada = live.connect(self.ada)
             ada.join(LOBBY)
@@ -418,7 +418,7 @@ class ComingBack(HarbourTestCase):
 
 
 class ReadingSlowly(HarbourTestCase):
-    def test_the_server_holds_back_and_catches_up(self) -> None:
+    def test_events_held_back_by_the_server_arrive_after_reading(self) -> None:
         with LiveClient(self.ada) as slow, LiveClient(self.grace) as quick:
             slow.join(LOBBY)
             quick.join(LOBBY)
@@ -431,7 +431,7 @@ class ReadingSlowly(HarbourTestCase):
                 slow.expect("message.posted", id=n)
             slow.expect_nothing()
 
-    def test_nothing_can_be_expected_meanwhile(self) -> None:
+    def test_a_stalled_client_cannot_expect_events(self) -> None:
         with LiveClient(self.ada) as slow:
             slow.join(LOBBY)
             slow.stall()
@@ -440,7 +440,7 @@ class ReadingSlowly(HarbourTestCase):
             with pytest.raises(RuntimeError, match="reads nothing since stall"):
                 slow.call(LOBBY, "knock")
 
-    def test_what_was_not_read_is_lost_with_the_connection_and_comes_again(self) -> None:
+    def test_unread_events_are_lost_with_the_connection_and_arrive_again(self) -> None:
         with LiveClient(self.ada) as slow:
             slow.join(LOBBY)
             slow.stall()

@@ -1,4 +1,4 @@
-"""A server for tests with a browser, in the test's own process; and that of Channels, in another one."""
+"""The server for tests with a browser, in the test's process, and that of Channels, in another process."""
 
 import json
 import urllib.request
@@ -21,7 +21,7 @@ from tests.testing.harbour import MessagePosted, Room, Typing, harbour, person
 
 
 class Page:
-    """What a page does: connect from its origin with its cookies, join, and listen."""
+    """Do what a page does: connect from its origin with its cookies, join, and listen."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
@@ -59,7 +59,7 @@ class InTheBrowser(LiveServerTestCase):
         self.browser = Browser()
         self.browser.force_login(person("ada", "lobby"))
 
-    def test_what_the_test_publishes_arrives_at_once_durable_or_not(self) -> None:
+    def test_durable_and_ephemeral_events_of_the_test_arrive_at_once(self) -> None:
         with page(self.live_server_url, self.browser) as there:
             there.join("rooms/lobby")
             Room(room="lobby").publish(said("hi"), Typing(author="ada"))
@@ -91,7 +91,7 @@ class InTheBrowser(LiveServerTestCase):
 
 
 class InTheBrowserInFrance(InTheBrowser):
-    """A second class has a server of its own, in the same process."""
+    """A second class has another server in the same process."""
 
 
 def test_a_database_in_memory_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,18 +115,18 @@ def test_the_fixture_serves_the_same(live_site: Any) -> None:
 
 
 class WithChannels(ChannelsLiveServerTestCase):
-    """Another process: what the test publishes reaches it as it reaches any server."""
+    """The server runs in another process. Events of the test reach it as they reach any server."""
 
     @classmethod
     def _is_in_memory_db(cls, connection: Any) -> bool:
-        """Channels looks at all databases; the others of this project's settings are not made for this test."""
+        """Channels looks at all databases. The other databases of the settings do not exist in this test."""
         return connection.alias in cls.databases and bool(super()._is_in_memory_db(connection))
 
     @classmethod
     def setUpClass(cls) -> None:
         cls.enterClassContext(
             override_settings(
-                ASGI_APPLICATION="tests.testing.asgi.application", HOLDFAST={"COMPARE_SECONDS": 0.1}
+                ASGI_APPLICATION="tests.testing.asgi.application", HOLDFAST={"RECONCILE_SECONDS": 0.1}
             )
         )
         cls.enterClassContext(harbour())

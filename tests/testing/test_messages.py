@@ -1,4 +1,4 @@
-"""What a failed expectation says."""
+"""Messages of failed expectations."""
 
 from typing import Any
 
@@ -24,17 +24,17 @@ def failure(function: Any, *args: Any, **options: Any) -> str:
     return str(raised.value)
 
 
-def test_nothing_came(ada: LiveClient) -> None:
+def test_the_message_when_no_event_arrived(ada: LiveClient) -> None:
     assert failure(ada.expect, "message.posted", body="hi", within=0.01) == (
-        "ada: no event 'message.posted' on rooms/lobby with body='hi' came within 0.01 s.\nNo event has come."
+        "ada: no event 'message.posted' on rooms/lobby with body='hi' arrived within 0.01 s.\nNo event has arrived."
     )
 
 
-def test_something_else_came(ada: LiveClient) -> None:
+def test_the_message_when_another_event_arrived(ada: LiveClient) -> None:
     LOBBY.publish(Typing("grace"), MessagePosted(1, "grace", "ho"), Typing("linus"))
     assert failure(ada.expect, "message.posted", body="hi", id=1) == (
         "ada: the next 'message.posted' is another one: body is 'ho', expected 'hi'.\n"
-        "Unread, in the order in which they came:\n"
+        "Unread, in the order of arrival:\n"
         '  1. typing on rooms/lobby {"author":"grace"}\n'
         '  2. message.posted on rooms/lobby at 1 {"id":1,"author":"grace","body":"ho","at":null}\n'
         '  3. typing on rooms/lobby {"author":"linus"}'
@@ -47,7 +47,7 @@ def test_the_order_among_events_of_one_name_is_held(ada: LiveClient) -> None:
     assert "id is 1, expected 2" in failure(ada.expect, "message.posted", id=2)
 
 
-def test_something_came_where_nothing_should(ada: LiveClient) -> None:
+def test_the_message_when_an_event_arrived_where_none_should(ada: LiveClient) -> None:
     LOBBY.publish(MessagePosted(1, "grace", "one"))
     assert failure(ada.expect_nothing).startswith(
         "ada: expected nothing, but there is message.posted on rooms/lobby at 1 {"
@@ -59,8 +59,8 @@ def test_something_came_where_nothing_should(ada: LiveClient) -> None:
     ada.expect_nothing("message.posted", id=2)
 
 
-def test_a_double_is_seen(ada: LiveClient) -> None:
-    ada._client._line.stall()  # type: ignore[union-attr]
+def test_a_duplicate_event_is_seen(ada: LiveClient) -> None:
+    ada._client._transport.stall()  # type: ignore[union-attr]
     LOBBY.publish(MessagePosted(1, "grace", "one"))
     ada._run(_repeat(ada))
     ada.read()
@@ -69,14 +69,14 @@ def test_a_double_is_seen(ada: LiveClient) -> None:
 
 
 async def _repeat(client: LiveClient) -> None:
-    """Do what a broken server would: write the same event once more."""
-    line = client._client._line
+    """Write the same event again, as a broken server would."""
+    line = client._client._transport
     assert line is not None
     await client._client._environment.settle()
     line._waiting.append(line._waiting[0])
 
 
-def test_what_was_read_before_is_counted(ada: LiveClient) -> None:
+def test_expected_events_are_counted_in_the_message(ada: LiveClient) -> None:
     LOBBY.publish(MessagePosted(1, "grace", "one"))
     ada.expect("message.posted")
     assert failure(ada.expect, "typing", within=0.01).endswith(

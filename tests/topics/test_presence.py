@@ -195,7 +195,9 @@ async def test_a_failed_expectation_lists_the_members() -> None:
         ada = await live.connect(user(1))
         await ada.join(room)
         await ada.expect_members(room, ada)
-        with pytest.raises(AssertionError, match=r"expected 1, 2 in rooms/lobby within .* but here are 1"):
+        with pytest.raises(
+            AssertionError, match=r"expected 1, 2 in rooms/lobby within .* but the members are 1"
+        ):
             await ada.expect_members(room, ada, user(2), within=0.01)
 
 

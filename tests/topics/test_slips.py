@@ -103,8 +103,8 @@ USED: list[tuple[Callable[[], Any], str]] = [
     (lambda: inbox.evict([1, 2]), "Inbox.evict: [1, 2] does not stand for one user; expected a user that has been saved, a primary key, or the caller of an action; write Inbox.evict(*users) for several"),
     (lambda: slips.disconnect(None), "disconnect: None does not stand for one user; expected a user"),
     (lambda: slips.flush("5"), "flush(timeout='5'): expected a number of seconds, such as timeout=5"),
-    (lambda: LiveClient("ada"), "LiveClient('ada'): this is no user; give a user, such as User.objects.get(username=…)"),
-    (lambda: AsyncLiveClient(7), "LiveClient(7): this is no user; give a user"),
+    (lambda: LiveClient("ada"), "LiveClient('ada'): this is not a user; give a user, such as User.objects.get(username=…)"),
+    (lambda: AsyncLiveClient(7), "LiveClient(7): this is not a user; give a user"),
     (lambda: registry.register("orders.live.Inbox"), "registry.register: 'orders.live.Inbox' is not a topic's class"),
     (lambda: registry.register(inbox), "registry.register: <Inbox users/7/inbox> is not a topic's class"),
 ]  # fmt: skip

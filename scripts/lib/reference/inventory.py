@@ -21,6 +21,7 @@ PACKAGE = ROOT / "src" / "holdfast"
 PUBLIC: dict[str, tuple[str, ...] | None] = {
     "holdfast": None,
     "holdfast.asgi": None,
+    "holdfast.metrics": ("snapshot", "Counters", "GAUGES"),
     "holdfast.testing": None,
     "holdfast.testing.pytest": None,
     "holdfast.server": None,

@@ -21,7 +21,7 @@ What users import. Each `def` that waits has an `async` twin whose name begins w
 change without notice.
 """
 
-WITHOUT_PROSE = {"holdfast", "holdfast.server"}
+WITHOUT_PROSE = {"holdfast", "holdfast.metrics", "holdfast.server"}
 """Modules whose own docstring is a map for contributors."""
 
 
@@ -76,7 +76,10 @@ def _entry(place: str, name: str, value: Any) -> str:
     return "\n".join(parts)
 
 
-CONSTANTS = {"__version__": ": the version of the installed package"}
+CONSTANTS = {
+    "GAUGES": ": the names in a snapshot that go up and down",
+    "__version__": ": the version of the installed package",
+}
 
 
 def docstring(value: Any) -> str:

@@ -161,6 +161,11 @@ class Calls:
         if not task.cancelled():
             task.exception()  # marks it as read: without a pending reply, asyncio would log it as never retrieved
 
+    @property
+    def running(self) -> int:
+        """Return how many calls are running."""
+        return len(self._running)
+
     async def finish(self) -> None:
         """Wait until no call is running."""
         while self._running:

@@ -138,7 +138,7 @@ class Connection:
 
     def overflowed(self) -> None:
         """Close the connection: the client does not read, or even the session's answers no longer fit the buffer."""
-        self._hub.counters.stalled += self._session.phase is not Phase.CLOSED
+        self._hub.counters.connections_stalled += self._session.phase is not Phase.CLOSED
         self.hang_up(codes.STALLED)
 
     @property

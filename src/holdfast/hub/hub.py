@@ -15,6 +15,7 @@ import msgspec
 
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Log, LogError, LogUnavailable
+from holdfast.metrics import Counters
 from holdfast.presence.base import Change, PresenceStore
 from holdfast.presence.memory import MemoryPresence
 from holdfast.process.loops import call_on
@@ -24,7 +25,7 @@ from holdfast.roster.tracker import PresenceTracker
 from holdfast.streams.conflation import Ticks
 from holdfast.streams.log_follower import LogFollower
 from holdfast.streams.prepared import Prepared
-from holdfast.streams.slow import Counters, Slow
+from holdfast.streams.slow import Slow
 from holdfast.streams.stream import Stream, Subscription
 from holdfast.threads.threads import Inline, Threads
 
@@ -69,6 +70,7 @@ class Hub:
         group_events: GroupEvents | None = None,
         batches_found: Callable[[list[Batch]], None] | None = None,
         presence: PresenceStore | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._log = log
         self._backplane = backplane
@@ -89,11 +91,16 @@ class Hub:
             store, seconds=self._timing.lease, send=self._send_presence, spawn=self._spawn
         )
         self.wheel = TimerWheel()
-        self.counters = Counters()
+        self.counters = counters or Counters()
         self.loop = asyncio.get_running_loop()
         self._ticks = Ticks(self.loop)
         self._stopped = False
         self._log_away = False
+
+    @property
+    def log_reads(self) -> int:
+        """Return how often the log was read for subscribers that were behind, and to fill gaps."""
+        return self.follower.reads
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

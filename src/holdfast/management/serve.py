@@ -1,15 +1,12 @@
 """``manage.py holdfast serve``: Uvicorn with :mod:`holdfast.server`, set up for very many connections."""
 
 import contextlib
-import gc
 import importlib.util
 import signal
 import socket
-import stat
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -17,27 +14,23 @@ from django.conf import settings as django_settings
 from django.core.management.base import CommandError
 
 from holdfast import __version__, conf, wiring
-from holdfast.management import systemd
-from holdfast.management.application import announced, largest_message, load, serves_static_files
+from holdfast.application import announced, largest_message, load, serves_static_files
 from holdfast.server.server import Server
+from holdfast.server.serving import open_files, systemd
+from holdfast.server.serving.config import Config
+from holdfast.server.serving.sockets import CannotListen, listening
 from holdfast.topics.registry import registry
 
-APPLICATION = "holdfast.management.application:load_to_serve"
+APPLICATION = "holdfast.application:load_to_serve"
 
 BACKLOG = 4096
-"""Connections that may wait to be accepted: after a deploy everybody comes at once."""
+"""Connections that may wait to be accepted: after a deploy all clients reconnect at once."""
 
 SHUTDOWN_SECONDS = 30
-"""How long requests that are running may take at the end."""
+"""Seconds that running requests may take when the server stops."""
 
 SUPERVISED_SECONDS = 5.0
-"""After how much more than a worker may take at most its supervisor kills it."""
-
-GC_THRESHOLDS = (10_000, 20, 50)
-"""See :class:`Config`."""
-
-OPEN_FILES = 1 << 20
-FEW_FILES = 8192
+"""Seconds beyond the most that a worker may take to stop, after which its supervisor kills it."""
 
 LAST_PORT = 65535
 
@@ -55,24 +48,29 @@ Say = Callable[[str], object]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Uvicorn's own options, as far as they make sense here, under Uvicorn's own names."""
+    """Add the options of Uvicorn that make sense here, under Uvicorn's names."""
     add = parser.add_argument
     where = parser.add_argument_group("where")
     where.add_argument("--host", default="127.0.0.1", help="Address to listen on. Default: %(default)s")
     where.add_argument("--port", type=int, default=8000, help="Port to listen on. Default: %(default)s")
     where.add_argument("--uds", metavar="PATH", help="Listen on this UNIX socket instead.")
     where.add_argument("--fd", type=int, help="Listen on this open socket instead (systemd).")
-    where.add_argument("--root-path", default="", help="The path under which a proxy shows this server.")
+    where.add_argument("--root-path", default="", help="The path under which a proxy serves this server.")
     add(
         "--workers",
         type=int,
         metavar="N",
         help="Processes, about one per core, under a supervisor: SIGHUP replaces them one by one, and one that dies is "
-        "replaced. Left out: one process without a supervisor.",
+        "replaced. Without the option: one process and no supervisor.",
     )
     add("--backlog", type=int, default=BACKLOG, help="Connections that may wait. Default: %(default)s")
-    add("--limit-concurrency", type=int, metavar="N", help="Beyond this many, HTTP requests get a 503.")
-    add("--limit-max-requests", type=int, metavar="N", help="Start a worker afresh after so many requests.")
+    add(
+        "--limit-concurrency",
+        type=int,
+        metavar="N",
+        help="With more connections than this, HTTP requests get a 503.",
+    )
+    add("--limit-max-requests", type=int, metavar="N", help="Replace a worker after this many requests.")
     add(
         "--timeout-keep-alive", type=int, default=5, metavar="SECONDS", help="Idle HTTP. Default: %(default)s"
     )
@@ -87,13 +85,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--proxy-headers",
         action=BooleanOptionalAction,
         default=True,
-        help="Believe X-Forwarded-For and -Proto of those in --forwarded-allow-ips. On by default.",
+        help="Trust X-Forwarded-For and -Proto from the proxies in --forwarded-allow-ips. On by default.",
     )
     add(
         "--forwarded-allow-ips",
         metavar="IPS",
-        help="Proxies to believe, with commas, or '*'. Default: $FORWARDED_ALLOW_IPS, or 127.0.0.1; on a UNIX socket "
-        "whoever may open it.",
+        help="Proxies to trust, separated by commas, or '*'. Default: $FORWARDED_ALLOW_IPS, or 127.0.0.1; on a UNIX socket "
+        "any peer that may open it.",
     )
     add(
         "--access-log",
@@ -107,40 +105,27 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--ws-per-message-deflate",
         action=BooleanOptionalAction,
         default=False,
-        help="Compress messages of 512 bytes and more, once for everybody. Off by default: it costs CPU.",
+        help="Compress messages of 512 bytes and more, once for all subscribers. Off by default: it costs CPU.",
     )
     tls = parser.add_argument_group("TLS")
     tls.add_argument("--ssl-keyfile", metavar="PATH", help="The private key, in PEM format.")
     tls.add_argument("--ssl-certfile", metavar="PATH", help="The certificate and its chain, in PEM format.")
     tls.add_argument("--ssl-keyfile-password", metavar="PASSWORD", help="Decrypts the private key.")
     tls.add_argument(
-        "--ssl-ca-certs", metavar="PATH", help="Certificates that clients' ones are checked against."
+        "--ssl-ca-certs",
+        metavar="PATH",
+        help="Certificates of the authorities that may have signed client certificates.",
     )
     tls.add_argument("--ssl-ciphers", default="TLSv1", help="In OpenSSL's notation. Default: %(default)s")
 
 
-class Config(uvicorn.Config):
-    """Uvicorn's, in every worker; when everything is loaded it also settles the garbage collector.
-
-    The collector walks through all objects that may be part of a cycle, again and again. What the project has loaded
-    stays for ever, so it is taken out of the walk (``gc.freeze``); and since a connection is a handful of objects that
-    live for hours, the walks are made rare: the young ones every 10,000 new objects instead of 700. What that does is in
-    docs/architecture.md.
-    """
-
-    def load(self) -> None:
-        super().load()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
-
-
 def serve(options: dict[str, Any], say: Say) -> None:
-    """Serve until a signal comes. Raises ``CommandError`` for what cannot work; exits with 3 if the server cannot start."""
+    """Serve until a signal comes. Raises ``CommandError`` for options that cannot work; exits with 3 if the server cannot
+    start."""
     workers = options["workers"]
     drain_seconds = conf.settings().drain_seconds
     _check(options)
-    # What is wrong with it is said once, here, and not again and again by workers that start afresh.
+    # A mistake in it is reported once, here, and not by each worker that starts.
     application = load()
     say(f"Holdfast {__version__} {announced(application, options['root_path'])}\n")
     if serves_static_files():
@@ -148,7 +133,7 @@ def serve(options: dict[str, Any], say: Say) -> None:
             "DEBUG is on, so static files are served too, slowly. Switch DEBUG off in production, and let a proxy or "
             "WhiteNoise serve them.\n"
         )
-    for line in (*_raised_open_files(), *_between(workers or 1)):
+    for line in (*open_files.raise_limit(), *_between(workers or 1)):
         say(f"{line}\n")
     # Before there is a server to be drained, SIGTERM must not leave the socket's file behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -161,12 +146,15 @@ def serve(options: dict[str, Any], say: Say) -> None:
         stopping=systemd.stopping,
     )
     say(f"SIGTERM drains for up to {drain_seconds:g} s, and ends it within {server.seconds_at_most:g} s.\n")
-    with _sockets(config, options["fd"]) as sockets, contextlib.suppress(KeyboardInterrupt):
-        if workers is None:
-            server.run(sockets)
-            status = 0 if server.started else uvicorn.config.STARTUP_FAILURE
-        else:
-            status = _supervised(config, sockets, workers, server)
+    try:
+        with listening(config, options["fd"]) as sockets, contextlib.suppress(KeyboardInterrupt):
+            if workers is None:
+                server.run(sockets)
+                status = 0 if server.started else uvicorn.config.STARTUP_FAILURE
+            else:
+                status = _supervised(config, sockets, workers, server)
+    except CannotListen as error:
+        raise CommandError(str(error)) from error
     if status:
         sys.exit(status)
 
@@ -174,8 +162,8 @@ def serve(options: dict[str, Any], say: Say) -> None:
 def _supervised(
     config: uvicorn.Config, sockets: list[socket.socket] | None, workers: int, server: Server
 ) -> int:
-    """With as many workers, each of which is like ``server``."""
-    from holdfast.management.supervisor import Supervisor  # not to be had on Windows
+    """Serve with that many workers, each configured like ``server``; return the exit status."""
+    from holdfast.server.serving.supervisor import Supervisor  # cannot be imported on Windows
 
     return Supervisor(
         config,
@@ -186,28 +174,6 @@ def _supervised(
     ).run()
 
 
-@contextlib.contextmanager
-def _sockets(config: uvicorn.Config, fd: int | None) -> Iterator[list[socket.socket] | None]:
-    """Those that are there before the server is, if there are any."""
-    if fd is not None:
-        yield [_passed_socket(fd)]
-    elif config.uds is not None:
-        with _unix_socket(config, config.uds) as made:
-            yield [made]
-    else:
-        yield None
-
-
-def _passed_socket(fd: int) -> socket.socket:
-    """A socket that was opened by whoever started this process (systemd)."""
-    try:
-        return socket.socket(fileno=fd)
-    except OSError as error:
-        raise CommandError(
-            f"--fd {fd}: {error}. Expected a socket that listens; systemd's first is 3."
-        ) from error
-
-
 def _config(options: dict[str, Any]) -> Config:
     passed = {
         "host", "port", "uds", "root_path", "backlog", "limit_concurrency", "limit_max_requests",
@@ -216,7 +182,7 @@ def _config(options: dict[str, Any]) -> Config:
     }  # fmt: skip
     believed = options["forwarded_allow_ips"]
     if believed is None and options["uds"]:
-        believed = "*"  # there is no address on it to go by
+        believed = "*"  # a peer has no address there
     return Config(
         APPLICATION,
         factory=True,
@@ -234,14 +200,14 @@ def _config(options: dict[str, Any]) -> Config:
 
 
 def _colors(options: dict[str, Any]) -> bool | None:
-    """What Django's ``--force-color`` and ``--no-color`` say; ``None``: colours on a terminal."""
+    """Return what ``--force-color`` and ``--no-color`` of Django ask for; ``None``: colours on a terminal."""
     if options.get("force_color"):
         return True
     return False if options.get("no_color") else None
 
 
 def _logs_uvicorn_itself() -> bool:
-    """Does the project's ``LOGGING`` say what to do with Uvicorn's messages?"""
+    """Does the project's ``LOGGING`` configure Uvicorn's loggers?"""
     loggers = getattr(django_settings, "LOGGING", {}).get("loggers", {})
     return any(name.partition(".")[0] == "uvicorn" for name in loggers)
 
@@ -267,7 +233,7 @@ def _option(name: str) -> str:
 
 
 def _check_certificate(config: uvicorn.Config) -> None:
-    """Say what is wrong with it once, and not by each worker with a traceback."""
+    """Report a bad certificate once, instead of a traceback from each worker."""
     if not config.is_ssl:
         return
     try:
@@ -287,96 +253,35 @@ def _check_certificate(config: uvicorn.Config) -> None:
 
 
 def _check_between(workers: int) -> None:
-    """Refuse workers that would contradict each other."""
+    """Refuse several workers with settings that keep state in one process."""
     chosen = conf.settings()
     if workers > 1 and chosen.log == "memory":
         raise CommandError(
-            f'HOLDFAST["LOG"] is "memory", so each of the {workers} workers would have a log of its own, and '
-            "clients would miss what the others publish. Leave LOG out, which keeps it in the database, or use --workers 1."
+            f'HOLDFAST["LOG"] is "memory", so each of the {workers} workers would have its own log, and '
+            "clients would miss what other workers publish. Leave LOG out, which stores it in the database, or use --workers 1."
         )
     names = _with_presence()
     if workers > 1 and names and chosen.presence == "auto" and chosen.redis is None:
         raise CommandError(
-            f"{' and '.join(names)}: there is no Redis for presence, so each of the {workers} workers would show other "
-            'members. Set HOLDFAST["REDIS"], use --workers 1, or say that this is meant: "PRESENCE": "memory".'
+            f"{' and '.join(names)}: there is no Redis for presence, so each of the {workers} workers would show only its "
+            'own members. Set HOLDFAST["REDIS"], use --workers 1, or set "PRESENCE": "memory" if that is intended.'
         )
 
 
 def _between(workers: int) -> Iterator[str]:
-    """What connects several workers, if that is only the database."""
+    """Yield warnings about workers that only the database connects."""
     if workers == 1:
         return
     chosen = conf.settings()
     if not wiring.reaches_other_processes(chosen):
         yield (
             f"Only the database connects the {workers} workers: durable events reach the clients of other workers up to "
-            f"{chosen.compare_seconds:g} s late (COMPARE_SECONDS), ephemeral ones not at all. Set REDIS in HOLDFAST, or "
-            "CHANNEL_LAYERS to a layer on Redis, to have both at once."
+            f"{chosen.reconcile_seconds:g} s late (RECONCILE_SECONDS), ephemeral ones not at all. Set REDIS in HOLDFAST, or "
+            "CHANNEL_LAYERS to a layer on Redis, to deliver both at once."
         )
     if _with_presence() and wiring.presence_kind(chosen) == "memory":
-        yield f'PRESENCE is "memory": each of the {workers} workers knows only of the members that it serves itself.'
+        yield f'PRESENCE is "memory": each of the {workers} workers lists only the members that are connected to itself.'
 
 
 def _with_presence() -> list[str]:
     return [topic.__qualname__ for topic in registry.topics() if topic.declared.presence is not None]
-
-
-def _raised_open_files() -> Iterator[str]:
-    """Let this process and its workers have as many connections as the system allows."""
-    try:
-        import resource
-    except ImportError:  # not a UNIX system
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else hard
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (ValueError, OSError) as error:
-            wanted = soft
-            yield f"The limit for open files stays at {soft}: {error}"
-        else:
-            yield f"Open files: the limit was {soft} and is now {wanted}; each connection is one."
-    if soft != resource.RLIM_INFINITY and wanted < FEW_FILES:
-        yield (
-            f"That is few: raise the hard limit (LimitNOFILE= in systemd, ulimit -Hn in a shell) for more than {wanted} "
-            "connections in each worker."
-        )
-
-
-@contextlib.contextmanager
-def _unix_socket(config: uvicorn.Config, path: str) -> Iterator[socket.socket]:
-    """See to it that no file of a server that was killed is in the way, and that none stays behind. While this one drains,
-    another may have put its own there."""
-    if _is_abandoned(path):
-        Path(path).unlink()
-    made = config.bind_socket()
-    ours = _identity(path)
-    try:
-        yield made
-    finally:
-        if _identity(path) == ours:
-            Path(path).unlink(missing_ok=True)
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Tells this file from another of the same name."""
-    try:
-        found = Path(path).stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns  # a file system may give a number out again
-
-
-def _is_abandoned(path: str) -> bool:
-    try:
-        if not stat.S_ISSOCK(Path(path).stat().st_mode):
-            raise CommandError(f"--uds {path}: there is a file of that name that is no socket.")
-    except FileNotFoundError:
-        return False
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            return True
-    raise CommandError(f"--uds {path}: another server listens there.")

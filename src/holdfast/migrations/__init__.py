@@ -1,0 +1,1 @@
+"""The tables and database functions of the log. Imports Django and :mod:`holdfast.log.functions`."""

@@ -9,8 +9,10 @@ from asyncio import AbstractEventLoop, TimerHandle
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
+from holdfast.metrics import Counters
+
 from .prepared import Prepared
-from .slow import Counters, Slow, size_of
+from .slow import Slow, size_of
 
 logger = logging.getLogger("holdfast.hub")
 
@@ -115,7 +117,7 @@ class Conflation:
             replaced = self._held.pop(key, None)
             if replaced is not None:
                 self._bytes -= size_of(replaced)
-                self._counters.superseded += 1
+                self._counters.events_superseded += 1
             self._held[key] = event  # at the end, so that the order stays that of publishing
             self._bytes += size_of(event)
             while self._bytes > HELD_BYTES:

@@ -55,6 +55,7 @@ def write_page(subscription: Subscription, page: list[Prepared]) -> Needs:
         size += len(event.payload)
         upto += 1
     burst = stream.recent.burst(page[:upto])
+    stream.counters.events_delivered += upto
     try:
         if any(event.exclude == subscriber.client for event in burst.events if event.exclude):
             subscription.write(burst.without(subscriber.client))

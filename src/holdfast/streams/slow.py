@@ -10,6 +10,7 @@ from typing import ClassVar, Never, Self
 import msgspec
 
 from holdfast.limits.base import Rate
+from holdfast.metrics import Counters
 from holdfast.protocol.construction import Explained, shortened
 
 from .prepared import Burst, Prepared
@@ -128,23 +129,6 @@ def _checked_rate(rate: str | Rate | None) -> Rate | None:
     return parsed
 
 
-class Counters(msgspec.Struct):
-    """Effects of slow clients and rates, in one hub.
-
-    ``fell_behind``: how often a client of a durable topic fell behind and was served from the log. ``dropped``: events that
-    a client did not get. ``conflated``: events that a later one replaced. ``superseded``: events that a topic's ``rate``
-    left out, counted once and not for each subscriber. ``disconnected``: connections closed by :meth:`Slow.disconnect`.
-    ``stalled``: connections closed because the client read nothing for too long, or because not even answers fit.
-    """
-
-    fell_behind: int = 0
-    dropped: int = 0
-    conflated: int = 0
-    superseded: int = 0
-    disconnected: int = 0
-    stalled: int = 0
-
-
 class Backlog:
     """The events that wait for one subscription, in the order of publishing."""
 
@@ -167,7 +151,7 @@ class Backlog:
         replaced = self._waiting.pop(key, None)
         if replaced is not None:
             self._bytes -= size_of(replaced)
-            self._counters.conflated += 1
+            self._counters.events_conflated += 1
         self._waiting[key] = event  # at the end, so that the order stays that of publishing
         self._bytes += size_of(event)
         if self._bytes <= self._slow.buffer_bytes:
@@ -177,7 +161,7 @@ class Backlog:
         while self._bytes > self._slow.buffer_bytes:
             _, dropped = self._waiting.popitem(last=False)
             self._bytes -= size_of(dropped)
-            self._counters.dropped += 1
+            self._counters.events_dropped += 1
             self.lost = True
         return True
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from holdfast.log.base import Batch, Entry, Head
+from holdfast.metrics import Counters
 from holdfast.protocol.frames import Reset, ResetPayload
 from holdfast.protocol.positions import Position
 
 from .conflation import Conflation, Ticks
 from .prepared import Burst, Prepared
 from .recent import RecentEvents
-from .slow import Backlog, Counters, Slow
+from .slow import Backlog, Slow
 from .subscriber import Subscriber
 
 logger = logging.getLogger("holdfast.hub")
@@ -86,7 +87,7 @@ class Subscription:
             backlog = self.backlog = Backlog(stream.slow, stream.counters)
         for event in events:
             if (not event.exclude or event.exclude != client) and not backlog.add(event):
-                stream.counters.disconnected += 1
+                stream.counters.connections_overflowed += 1
                 self._end()
                 self.subscriber.stall()
                 return
@@ -96,6 +97,7 @@ class Subscription:
         backlog, conflates = self.backlog, self.stream.slow.conflates
         while backlog and self.subscriber.ready and not (conflates and self.subscriber.blocked):
             burst = backlog.take(PROMPT_BYTES if conflates else CHUNK_BYTES)
+            self.stream.counters.events_delivered += len(burst.events)
             try:
                 self.subscriber.write(burst)
             except Exception as error:  # noqa: BLE001 - it is handed on
@@ -274,17 +276,20 @@ class Stream:
         burst = Burst(events)
         excluded = {event.exclude for event in events if event.exclude}
         ephemeral = sum(event.offset is None for event in events) if self.durable else 0
-        self.counters.dropped += ephemeral * (len(self.subscriptions) - len(self.live))
+        self.counters.events_dropped += ephemeral * (len(self.subscriptions) - len(self.live))
         conflates = self.slow.conflates
-        for subscription in self.audience:
+        audience, missed = self.audience, 0
+        for subscription in audience:
             if not subscription.live:
+                missed += 1
                 continue
             subscriber = subscription.subscriber
             if not subscriber.ready or (conflates and subscriber.blocked):
+                missed += 1
                 if self.durable:
                     self.fall_behind(subscription, *flushed)
-                    self.counters.fell_behind += 1
-                    self.counters.dropped += ephemeral
+                    self.counters.subscribers_fell_behind += 1
+                    self.counters.events_dropped += ephemeral
                 else:
                     subscription.hold(events)
                 continue
@@ -295,6 +300,7 @@ class Stream:
                     subscriber.write(burst)
             except Exception as error:  # noqa: BLE001 - one subscriber's error must not cost the others the events
                 subscription.fail(burst, error)
+        self.counters.events_delivered += len(events) * (len(audience) - missed)
 
     # ── entries and stamps ───────────────────────────────────────────────────────────────────────────────────────────────
 

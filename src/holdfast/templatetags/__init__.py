@@ -1,0 +1,1 @@
+"""Template tags: ``{% load holdfast %}``. May import settings and topics; Django imports it by its name."""

@@ -1,4 +1,4 @@
-"""``{% load holdfast %}``: what a page needs to use live topics."""
+"""``{% load holdfast %}``: template tags for pages that use live topics."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ register = template.Library()
 
 MODULE = "holdfast/holdfast.js"
 
-# What could end a <script> element early, or a line of JavaScript; all of it may be written as an escape in JSON.
+# Characters that could end a <script> element or a line of JavaScript early. JSON allows an escape for each.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
@@ -29,7 +29,7 @@ TWO_MAPS = (
     "your own map."
 )
 
-# For developers. Only the browser sees all maps of a page, whatever put them there.
+# For developers. Only the browser sees all import maps of a page.
 _WATCH = """addEventListener("DOMContentLoaded", () => {
   if (document.querySelectorAll('script[type="importmap" i]').length > 1) console.warn(%s);
 });"""
@@ -41,7 +41,7 @@ def live_script(context: Context, nonce: str | None = None, importmap: bool = Tr
 
     Put it into ``<head>``, before the first ``<script type="module">``: an import map counts only for what follows it.
     Under a content security policy give it the ``nonce``, unless the page has one as ``csp_nonce`` (in the context, as
-    of Django 6, or on the request, as of django-csp), which is found by itself.
+    of Django 6, or on the request, as of django-csp), which the tag finds itself.
 
     A page has one import map: Firefox ignores all but the first. Beside a map of the page's own write
     ``{% live_script importmap=False %}``, which says only where the server is, and name the client in that map::
@@ -68,7 +68,7 @@ def live_script(context: Context, nonce: str | None = None, importmap: bool = Tr
 
 
 def _import_map(nonce: SafeString) -> list[SafeString]:
-    """The map, and a preload behind it: in front of it, it would end the time for maps."""
+    """Return the import map and a preload. The preload comes second, because browsers accept no map after it."""
     module = static(MODULE)
     return [
         format_html(
@@ -80,7 +80,7 @@ def _import_map(nonce: SafeString) -> list[SafeString]:
 
 @register.simple_tag
 def live_cursor(topic: Topic | str, position: Position | str | None = None) -> SafeString:
-    """Put a topic's position into the page, from which the client then joins: nothing in between is missed.
+    """Put a topic's position into the page. The client joins from there, and misses no event in between.
 
     ::
 
@@ -88,11 +88,11 @@ def live_cursor(topic: Topic | str, position: Position | str | None = None) -> S
         {% live_cursor "rooms/lobby" position %}
         {% live_cursor room %}                 reads the position here and now
 
-    The position must not be younger than what the page shows. What is published after the position was read reaches
-    the client when it joins; what was published before, and after the page's data was read, would be lost. So the view
-    reads the position *first* (``room.position()``) and then its data, and the client may see an event again that the
-    page shows already; or it reads both at one instant (``room.consistent_read(take)``), and nothing is seen twice. Without
-    a position the tag reads it where it stands, which is right only above data that is read later in the template.
+    The position must not be younger than the data that the page shows. The client receives every event after the
+    position when it joins. An event between the reading of the data and a later position would be lost. So a view reads
+    the position *first* (``room.position()``) and then its data; the client may then receive an event that the page shows
+    already. Or the view reads both at one instant (``room.consistent_read(take)``), and no event is shown twice. Without a
+    position the tag reads it where the tag stands, which is right only above data that the template reads later.
     """
     if position is None:
         if not isinstance(topic, Topic):
@@ -114,7 +114,7 @@ def _nonce(context: Context, given: str | None) -> SafeString:
         found = context.get("csp_nonce")
     if found is None:
         found = getattr(context.get("request"), "csp_nonce", None)
-    # It may be lazy, and false until its text is asked for.
+    # It may be lazy, and false until its text is read.
     text = "" if found is None else str(found)
     return format_html(' nonce="{}"', text) if text else SafeString("")
 

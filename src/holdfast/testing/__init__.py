@@ -1,7 +1,7 @@
-"""What the users of Holdfast test their topics with: live clients inside the test's own process.
+"""Live clients for tests of your topics. They run inside the test's own process.
 
-No server runs, no socket is opened, nothing is mocked: a client has a real connection to a real hub, and what goes
-between the two is encoded and decoded as on the wire. The log is the project's own, on the test's database::
+There is no server, no socket and no mock: a client has a real connection to a real hub, and their messages are encoded and
+decoded as on the wire. The log is the project's own, on the test's database::
 
     from holdfast.testing import CallError, LiveClient
 
@@ -13,10 +13,12 @@ between the two is encoded and decoded as on the wire. The log is the project's 
                 ada.call("rooms/lobby", "post", body="hi")
                 grace.expect("message.posted", author="ada", body="hi")
 
-``LiveClient`` is for ``def`` tests, ``AsyncLiveClient`` has the same methods, awaited, for ``async def`` tests. All
-clients of one test share an environment: ``Live`` or ``AsyncLive``. The first client makes one if the test has not, and
-the last one ends it. Tests with a browser need a server: ``LiveServerTestCase``. With pytest, ``pytest_plugins = ["holdfast.testing.pytest"]`` brings it as the fixtures ``live``,
-``async_live`` and ``live_site``.
+``LiveClient`` is for ``def`` tests. ``AsyncLiveClient`` has the same methods, awaited, for ``async def`` tests. All
+clients of one test share an environment, ``Live`` or ``AsyncLive``. If the test has made none, the first client makes it
+and the last client ends it. Tests with a browser need a server: ``LiveServerTestCase``. With pytest,
+``pytest_plugins = ["holdfast.testing.pytest"]`` adds the fixtures ``live``, ``async_live`` and ``live_site``.
+
+May import every other package of Holdfast; none imports this one.
 
 Names are imported on first use, so that a pytest plugin may import this package before Django is set up.
 """
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from holdfast.testing.errors import CallError, Disconnected, JoinError, LiveError
     from holdfast.testing.live_server import LiveServerTestCase
     from holdfast.testing.sync import Live, LiveClient
-    from holdfast.testing.values import Joined, Received, Reset
+    from holdfast.testing.values import JoinAnswer, Received, ResetNotice
 
 #: Public name: the module that defines it. What stands here stands in `__all__` and under TYPE_CHECKING too.
 _DEFINED_IN: dict[str, str] = {
@@ -38,13 +40,13 @@ _DEFINED_IN: dict[str, str] = {
     "CallError": "holdfast.testing.errors",
     "Disconnected": "holdfast.testing.errors",
     "JoinError": "holdfast.testing.errors",
-    "Joined": "holdfast.testing.values",
+    "JoinAnswer": "holdfast.testing.values",
     "Live": "holdfast.testing.sync",
     "LiveClient": "holdfast.testing.sync",
     "LiveError": "holdfast.testing.errors",
     "LiveServerTestCase": "holdfast.testing.live_server",
     "Received": "holdfast.testing.values",
-    "Reset": "holdfast.testing.values",
+    "ResetNotice": "holdfast.testing.values",
 }
 
 __all__ = [
@@ -52,14 +54,14 @@ __all__ = [
     "AsyncLiveClient",
     "CallError",
     "Disconnected",
+    "JoinAnswer",
     "JoinError",
-    "Joined",
     "Live",
     "LiveClient",
     "LiveError",
     "LiveServerTestCase",
     "Received",
-    "Reset",
+    "ResetNotice",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The face for ``async def`` tests."""
+"""``AsyncLive`` and ``AsyncLiveClient``, for ``async def`` tests."""
 
 import threading
 from types import TracebackType
@@ -9,28 +9,28 @@ from django.db import connections
 from holdfast.backplane.base import Backplane
 from holdfast.log.base import Log
 
-from .client import Client
-from .commits import Commits, any_in_test_transaction
+from .client_methods import ClientMethods
 from .environment import Environment, around_handlers
-from .pump import SensitiveThreads
+from .on_commit import OnCommitRunner, any_in_test_transaction
+from .same_thread import SensitiveThreads
 
 
 class AsyncLive(Environment):
-    """What the live clients of one ``async def`` test share::
+    """The environment that the live clients of one ``async def`` test share::
 
         async with AsyncLive() as live:
             ada = await live.connect(user)
 
-    ``log`` and ``backplane`` take the place of those of the settings (``MemoryLog()`` needs no database, unless your own
-    code does); without ``backplane`` there is no other process. ``rates=False`` lifts the ``rate=`` of actions and topics.
+    ``log`` and ``backplane`` replace those of the settings (``MemoryLog()`` needs no database, unless your own code does).
+    Without ``backplane`` there is no other process. ``rates=False`` lifts the ``rate=`` of actions and topics.
 
-    For the length of the block everything in this process publishes through it. At the end its clients are disconnected.
+    Inside the block all code of this process publishes through the environment. At its end the clients are disconnected.
     """
 
     def __init__(
         self, *, log: Log | None = None, backplane: Backplane | None = None, rates: bool = True
     ) -> None:
-        commits = Commits()
+        commits = OnCommitRunner()
         threads = SensitiveThreads(commits.run, around_handlers())
         super().__init__(threads, commits, log, backplane, rates)
 
@@ -46,7 +46,7 @@ class AsyncLive(Environment):
     ) -> None:
         try:
             await self.stop()
-            await self._runtime.threads.run(_let_go)
+            await self._runtime.threads.run(_close_connections)
         finally:
             self.close()
 
@@ -58,17 +58,17 @@ class AsyncLive(Environment):
         browser: Any = None,
         host: str | None = None,
     ) -> "AsyncLiveClient":
-        """A new client, connected. The arguments are those of :class:`AsyncLiveClient`."""
+        """Return a new connected client. The arguments are those of :class:`AsyncLiveClient`."""
         return await AsyncLiveClient(user, token=token, browser=browser, host=host, live=self).open()
 
 
-class AsyncLiveClient(Client):
+class AsyncLiveClient(ClientMethods):
     """A live client for ``async def`` tests, in Django's test cases and with pytest-asyncio.
 
-    ``user`` is whom it connects as, ``None`` for an anonymous one; ``token`` goes through ``HOLDFAST["TOKEN_AUTHENTICATOR"]``
-    instead. ``browser`` is one of Django's test clients: then it connects with that one's session, at each ``resume()`` anew,
-    and the session's end is its own. ``host`` is the one that it connects to, for
-    ``HOLDFAST["HANDLER_CONTEXT"]``. Use it in ``async with``, or :meth:`open` and :meth:`close` it.
+    It connects as ``user``, or anonymously with ``None``. With ``token`` instead, ``HOLDFAST["TOKEN_AUTHENTICATOR"]`` finds the user.
+    ``browser`` is a test client of Django's: the live client then connects with that client's session, reads it again at
+    each ``resume()``, and is disconnected when the session ends. ``host`` is the host that it connects to, for
+    ``HOLDFAST["HANDLER_CONTEXT"]``. Use it in ``async with``, or call :meth:`open` and :meth:`close`.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class AsyncLiveClient(Client):
         self._live = live
 
     async def open(self) -> Self:
-        """Connect. Raises :class:`~holdfast.testing.Disconnected` when the server does not let the client in."""
+        """Connect. Raises :class:`~holdfast.testing.Disconnected` when the server refuses the client."""
         if self._live is None:
             self._live = AsyncLive.shared()
         self._place = self._live
@@ -112,7 +112,7 @@ class AsyncLiveClient(Client):
         await self.close()
 
 
-def _let_go() -> None:
-    """Close the database connections of a thread that no test looks after."""
+def _close_connections() -> None:
+    """Close the database connections of a thread, unless they hold the transaction of a test."""
     if threading.current_thread() is not threading.main_thread() and not any_in_test_transaction():
         connections.close_all()

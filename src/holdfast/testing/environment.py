@@ -1,8 +1,9 @@
-"""What the live clients of one test share: a runtime of their own, made of the project's settings.
+"""Environment of the live clients of one test: a runtime built from the project's settings.
 
-It is what a server process has, with these differences: work for threads runs where the test's database connection is;
-the hub reaches no other process; nobody is closed for being silent (a test in a debugger is); messages are not counted,
-only the rates of actions and topics are; and ``may_join`` is asked at every call, so that it does not matter how fast a test is.
+It is the runtime of a server process, with these differences. Work for threads runs where the test's database connection
+is. The hub reaches no other process. A silent connection is not closed, because a test in a debugger is silent. The rate of
+messages is not limited; the rates of actions and topics are. Every call asks ``may_join``, so that the speed of a test does
+not matter.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from holdfast.threads.handler_context import Around
 from holdfast.threads.threads import Inline, Threads
 from holdfast.threads.waiting_thread import calling_afterwards
 
-from .commits import Commits, any_in_test_transaction, held_back, number_what_waits
+from .on_commit import OnCommitRunner, any_in_test_transaction, held_back, number_staged_events
 
 T = TypeVar("T")
 
@@ -35,18 +36,18 @@ NEVER = 86400.0
 """Seconds; longer than a test."""
 
 CALLS_MAY_TAKE = 1.0
-"""Seconds that calls which nobody waits for any more get at the end of a test."""
+"""Seconds that running calls get at the end of a test."""
 
 
 class Unlimited(Limiter):
-    """Lets everything pass."""
+    """Limiter without limits."""
 
     def take(self, key: Any, rate: Rate, now: float) -> float:
         return 0.0
 
 
-class Complaints(logging.Handler):
-    """What the server logged during a test: it goes into the errors of the requests that it answered."""
+class LogCapture(logging.Handler):
+    """Collects what the server logs during a test. It becomes part of the errors that the clients raise."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -57,20 +58,25 @@ class Complaints(logging.Handler):
 
 
 class Guest(Protocol):
-    """What an environment knows of a client."""
+    """A client, as the environment sees it."""
 
     def disconnect(self) -> None:
-        """Break the connection, if there is one."""
+        """Drop the connection, if there is one."""
 
 
 class Environment:
-    """What ``AsyncLive`` and ``Live`` have in common. While it is open it is this process's runtime, so that what is
-    published anywhere reaches its clients."""
+    """Base of ``AsyncLive`` and ``Live``. While it is open its runtime is that of the process, so that events published
+    anywhere in the process reach its clients."""
 
     current: ClassVar["Environment | None"] = None
 
     def __init__(
-        self, threads: Threads, commits: Commits, log: Log | None, backplane: Backplane | None, rates: bool
+        self,
+        threads: Threads,
+        commits: OnCommitRunner,
+        log: Log | None,
+        backplane: Backplane | None,
+        rates: bool,
     ) -> None:
         chosen = settings()
         self.log = log or wiring.build_log(chosen)
@@ -88,33 +94,33 @@ class Environment:
             limiter=None if rates else Unlimited(),
             policy=_lenient(wiring.policy_of(chosen)),
         )
-        self.complaints = Complaints()
+        self.log_capture = LogCapture()
         self._commits = commits
         self._clients: set[Guest] = set()
         self._started = False
         self._implicit = False
         self._stack = contextlib.ExitStack()
 
-    # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── lifecycle ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def open(self) -> None:
-        """Make this the process's runtime. Touches no database."""
+        """Make this the environment of the process. Uses no database."""
         if Environment.current is not None:
             raise RuntimeError(
-                "a live environment is open already, and a test has one: close the other one first, or leave this one "
-                "out, as clients find the open one by themselves"
+                "a live environment is open already, and a test can have only one: close the other one first, or leave "
+                "this one out, because clients use the open one"
             )
         Environment.current = self
         self._stack.callback(setattr, Environment, "current", None)
         self._stack.enter_context(runtimes.using(self._runtime))
         self._stack.enter_context(calling_afterwards(self._commits.run))
         logger = logging.getLogger("holdfast")
-        logger.addHandler(self.complaints)
-        self._stack.callback(logger.removeHandler, self.complaints)
+        logger.addHandler(self.log_capture)
+        self._stack.callback(logger.removeHandler, self.log_capture)
 
     @classmethod
     def shared(cls) -> Self:
-        """The environment of this test, or a new one that ends with its last client."""
+        """Return the environment of this test, or a new one that ends with its last client."""
         current = Environment.current
         if current is None:
             made = cls()  # type: ignore[call-arg]
@@ -122,75 +128,71 @@ class Environment:
             made.open()
             return made
         if not isinstance(current, cls):
-            raise RuntimeError(  # noqa: TRY004 - nobody passed it
+            raise RuntimeError(  # noqa: TRY004 - it is no argument
                 f"the live environment that is open is a {type(current).__name__}, which goes with "
                 f"{'async def' if cls.__name__ == 'Live' else 'def'} tests; use clients of one kind in a test"
             )
         return current
 
     async def start(self, client: Guest) -> None:
-        """Take a client in. The first one brings things to life."""
+        """Add a client. The first one starts the hub."""
         self._clients.add(client)
         if not self._started:
             await self._check_thread()
             self._started = True
-            await self._runtime.threads.run(number_what_waits, self.log)
+            await self._runtime.threads.run(number_staged_events, self.log)
         await self.settle()
         await self._runtime.hub()
 
     def release(self, client: Guest) -> bool:
-        """Let a client go; say whether that was the last one of an environment that was made for its clients."""
+        """Remove a client; return whether it was the last one of an environment that a client has made."""
         self._clients.discard(client)
         return self._implicit and not self._clients
 
     async def stop(self) -> None:
-        """Disconnect the clients and stop everything, with patience for calls that run."""
+        """Disconnect the clients, wait for running calls, and stop the runtime."""
         for client in tuple(self._clients):
             client.disconnect()
         if self._started:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CALLS_MAY_TAKE):
                     await self.service.calls.finish()
-            self._runtime.control.retry_queue.forget()  # it would be written during another test
+            self._runtime.control.retry_queue.forget()  # else it would be written during another test
             await self._runtime.stop()
 
     def close(self) -> None:
-        """Give the process's runtime back."""
+        """Restore the runtime that the process had before."""
         self._stack.close()
 
     async def settle(self) -> None:
-        """Run what would have run by now if the transaction of the ``TestCase`` were not there."""
+        """Run the ``on_commit`` callbacks that the transaction of the ``TestCase`` holds back."""
         await self._runtime.threads.run(self._commits.run)
 
-    async def look(self, work: Callable[[], T]) -> T:
-        """Do blocking work where the test's database connection is."""
-        return await self._runtime.threads.run(work)
-
     async def held_back(self) -> bool:
-        """Does anything wait for the end of an ``atomic()`` that the test has open?"""
+        """Does any callback wait for the end of an ``atomic()`` that the test has open?"""
         return await self._runtime.threads.run(held_back)
 
     async def _check_thread(self) -> None:
-        """A test's transaction that handlers cannot see is a trap, so say it."""
+        """Raise ``RuntimeError`` if the test has a transaction that handlers cannot see."""
         if _without_loop(any_in_test_transaction) and not await self._runtime.threads.run(
             any_in_test_transaction
         ):
             raise RuntimeError(
                 "this test runs inside a transaction of its own thread, and async tests use the database in another "
-                "one, where nothing of it can be seen. With pytest, mark the test with "
+                "thread, which does not see that transaction. With pytest, mark the test with "
                 "@pytest.mark.django_db(transaction=True) (or use the fixture transactional_db); or put it into a class "
-                "of Django's TestCase, where async def tests have one thread for both."
+                "of Django's TestCase, where async def tests use one thread for both."
             )
 
 
 def around_handlers() -> Around | None:
-    """What the project's settings put around handlers."""
+    """Return the context manager that the project's settings put around handlers."""
     return wiring.handler_context(settings())
 
 
 def _without_loop(function: Callable[[], T]) -> T:
-    """Call a function that does not wait as the code around the event loop would. Inside of a loop Django shows other
-    connections than to the thread that runs it."""
+    """Call a function that does not wait as if no event loop ran: inside a loop Django shows other connections than to
+    the thread around it."""
     loop = asyncio.get_running_loop()
     asyncio._set_running_loop(None)
     try:

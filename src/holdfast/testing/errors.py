@@ -1,21 +1,21 @@
-"""What a live client raises when the server says no."""
+"""Errors that a live client raises when the server refuses a request."""
 
 from holdfast.protocol.frames import ErrorPayload
 
 
 class LiveError(Exception):
-    """A request that was not granted.
+    """The server refused a request.
 
     ``code`` is a name of the catalogue (``holdfast.protocol.codes``), such as ``"forbidden"``; ``reason`` is the
-    application's own word, with ``"refused"``; ``retry_after`` is in seconds; ``errors`` are the texts by field, with
-    ``"invalid_payload"``. When the code is ``"internal"``, what your code raised is the ``__cause__``.
+    word that your code gave, with ``"refused"``; ``retry_after`` is in seconds; ``errors`` are the texts by field, with
+    ``"invalid_payload"``. When the code is ``"internal"``, the exception that your code raised is the ``__cause__``.
 
     ::
 
         LiveError
         ├── JoinError       a join was refused
         ├── CallError       a call failed
-        └── Disconnected    there is no connection (any more)
+        └── Disconnected    the client has no connection
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class LiveError(Exception):
 
 
 class JoinError(LiveError):
-    """A join was refused: ``forbidden`` when there is no such topic or ``may_join`` said no, and others."""
+    """A join was refused: ``forbidden`` when there is no such topic or ``may_join`` returned false, and other codes."""
 
 
 class CallError(LiveError):

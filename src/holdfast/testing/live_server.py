@@ -1,8 +1,8 @@
-"""A server for tests with a browser: pages, static files and live topics, in a thread of the test's process.
+"""Server for tests with a browser: pages, static files and live topics, in a thread of the test's process.
 
-Django's ``LiveServerTestCase`` and pytest-django's ``live_server`` serve WSGI, which has no WebSockets. The server here is
-that of ``runserver``, without a reload. It shares its process with the test, so what the test publishes reaches the
-browser at once, and ``override_settings`` and patches count for both.
+Django's ``LiveServerTestCase`` and pytest-django's ``live_server`` serve WSGI, which has no WebSockets. This is the server
+of ``runserver``, without a reload. It shares its process with the test: events that the test publishes reach the browser
+at once, and ``override_settings`` and patches apply to both.
 """
 
 import asyncio
@@ -24,17 +24,16 @@ from django.http import FileResponse, HttpRequest, HttpResponse
 from django.views.static import serve as serve_file
 
 from holdfast import conf
+from holdfast.application import answering, largest_message, load
 from holdfast.asgi import shut_down
-from holdfast.management.application import answering, largest_message, load
-from holdfast.server.http import HttpProtocol
-from holdfast.server.websocket import WebSocketProtocol
+from holdfast.server.serving.config import for_development
 
 END_SECONDS = 15.0
-"""How long connections, calls and threads of the server may take to end."""
+"""Seconds that connections, calls and threads of the server may take to end."""
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's own. That of ``holdfast serve`` ends its process when something hangs, and this is the test's."""
+    """Uvicorn's server. That of ``holdfast serve`` ends its process when it hangs, and here the process is the test's."""
 
     def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
         super().__init__(config)
@@ -47,7 +46,7 @@ class _Server(uvicorn.Server):
 
 
 class ServerThread(threading.Thread):
-    """The server. Its attributes are those that Django's test case expects of a live server's thread."""
+    """Thread of the server, with the attributes that Django's test case expects."""
 
     def __init__(
         self, host: str, static_handler: object = None, *, connections_override: Any = None, port: int = 0
@@ -72,17 +71,8 @@ class ServerThread(threading.Thread):
             connections.close_all()
 
     async def _serve(self, listening: socket.socket) -> None:
-        config = uvicorn.Config(
-            _with_files(answering(load())),
-            ws=WebSocketProtocol,
-            http=HttpProtocol,
-            ws_max_size=largest_message(),
-            ws_per_message_deflate=False,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=1,
-        )
+        application = _with_files(answering(load()))
+        config = for_development(application, largest_message=largest_message(), shutdown_seconds=1)
         self._loop = asyncio.get_running_loop()
         self._server = _Server(config, self.is_ready)
         try:
@@ -93,7 +83,8 @@ class ServerThread(threading.Thread):
             raise RuntimeError("the live server could not start; its log says why")
 
     def end_connections(self) -> None:
-        """Close all live connections and finish what runs, so that nothing uses the database. New ones may come."""
+        """Close all live connections and wait for running calls, so that the database is not used. The server still accepts
+        new connections."""
         if self._loop is not None and self.is_alive():
             self._wait_for(_end_all())
 
@@ -114,7 +105,7 @@ async def _end_all() -> None:
 
 
 def _with_files(application: Any) -> Any:
-    """Static files by their finders and media files, as Django's live servers serve them."""
+    """Serve static files by their finders, and media files, like Django's live servers."""
     if not apps.is_installed("django.contrib.staticfiles"):
         return application
     from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
@@ -143,14 +134,14 @@ def check_databases(aliases: Iterable[str]) -> None:
 
 
 class LiveServerTestCase(django.test.LiveServerTestCase):
-    """Django's test case of this name, with a server that serves live topics too::
+    """Django's ``LiveServerTestCase`` with a server that serves live topics too::
 
         class ChatInTheBrowser(LiveServerTestCase):
             def test_a_message_arrives(self):
                 self.page.goto(self.live_server_url + "/rooms/lobby/")
                 Room(room="lobby").publish(MessagePosted(1, "ada", "hi"))
 
-    Static files need no ``collectstatic``. Live connections end with each test.
+    Static files need no ``collectstatic``. Live connections are closed after each test.
     """
 
     server_thread_class = ServerThread
@@ -166,7 +157,7 @@ class LiveServerTestCase(django.test.LiveServerTestCase):
 
 
 class LiveSite:
-    """A running server, for pytest. ``str()`` of it, and ``url``, is where it is."""
+    """A running server, for pytest. ``url`` and ``str()`` are its URL."""
 
     def __init__(self, thread: ServerThread) -> None:
         self.url = f"http://{thread.host}:{thread.port}"

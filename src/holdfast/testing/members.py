@@ -1,4 +1,4 @@
-"""Who is in a topic, as a client is told: the list that a browser client keeps."""
+"""Member list of a topic, as a browser client keeps it."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from holdfast.topics.owner import key_text
 from holdfast.topics.presence import Member
 
 
-class _News(msgspec.Struct):
-    """What ``joined`` and ``presence`` say, each member as it stands there."""
+class _PresencePayload(msgspec.Struct):
+    """The payload of a ``presence`` message, with each member still encoded."""
 
     members: list[msgspec.Raw] | None = None
     count: int | None = None
@@ -20,28 +20,30 @@ class _News(msgspec.Struct):
 
 
 class MemberList:
-    """The list of one topic. ``members`` is ``None`` while it is not known, or only ``count`` is."""
+    """Members of one topic. ``members`` is ``None`` while they are not known, or while only ``count`` is."""
 
     def __init__(self) -> None:
         self.members: dict[str, Member] | None = None
         self.count: int | None = None
 
     def begin(self, payload: frames.JoinedPayload) -> None:
-        """The topic was joined (again)."""
+        """Start with the list of a ``joined`` message."""
         if payload.members is not msgspec.UNSET:
             self._become(_read(msgspec.json.decode(payload.members, type=list[msgspec.Raw])))
         elif payload.count is not None:
             self._become(None, payload.count)
 
     def take(self, frame: frames.Presence) -> None:
-        """Something has changed."""
-        news = msgspec.json.decode(frame.payload, type=_News)
+        """Apply a ``presence`` message."""
+        news = msgspec.json.decode(frame.payload, type=_PresencePayload)
         if news.members is not None:
             self._become(_read(news.members))
         elif news.count is not None:
             self._become(None, news.count)
         else:
-            assert self.members is not None, "the server told a difference to a list that it never told"
+            assert self.members is not None, (
+                "the server sent a difference to a member list that it never sent"
+            )
             kept = {one: member for one, member in self.members.items() if one not in news.left}
             self._become(kept | _read(news.joined))
 
@@ -51,8 +53,12 @@ class MemberList:
 
     def __str__(self) -> str:
         if self.members is not None:
-            return f"here are {', '.join(sorted(self.members)) or 'none'}"
-        return "who is here is not known" if self.count is None else f"{self.count} are here, without a list"
+            return f"the members are {', '.join(sorted(self.members)) or 'none'}"
+        return (
+            "the members are not known"
+            if self.count is None
+            else f"there are {self.count} members, without a list"
+        )
 
 
 def _read(infos: list[msgspec.Raw]) -> dict[str, Member]:
@@ -61,7 +67,7 @@ def _read(infos: list[msgspec.Raw]) -> dict[str, Member]:
 
 
 def member_id(who: Any) -> str:
-    """The id of a user, of a client, or the id itself."""
+    """Return the member id of a user or a client; an id is returned as it is."""
     if isinstance(who, str):
         return who
     client = getattr(who, "_client", who)

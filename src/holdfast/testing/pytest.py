@@ -2,8 +2,8 @@
 
     pytest_plugins = ["holdfast.testing.pytest"]
 
-It is not an entry point of pytest's, so that names as short as these come only to projects that ask for them, and so
-that nothing of a project is imported before the project says so.
+It is not an entry point of pytest. So only projects that ask for them get fixtures of such short names, and no module of
+a project is imported before the project says so.
 """
 
 from collections.abc import AsyncIterator, Iterator

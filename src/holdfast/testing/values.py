@@ -1,4 +1,4 @@
-"""What a live client tells the test."""
+"""Values that a live client returns to the test."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ import msgspec
 from holdfast.protocol.positions import Position
 
 
-class Joined(msgspec.Struct, frozen=True, kw_only=True):
+class JoinAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a join.
 
-    ``topic`` is the canonical name. ``position`` is the log's head at the time, ``None`` on an ephemeral topic.
-    ``recovered`` says whether the position that was asked for could be honoured, ``None`` if there was none.
-    ``snapshot`` is the topic's state, as JSON reads it, ``None`` if it came without.
+    ``topic`` is the canonical name. ``position`` is the head of the log at the time of the join, ``None`` on an ephemeral
+    topic. ``recovered`` says whether the server could resume from the requested position, ``None`` if none was requested.
+    ``snapshot`` is the topic's state, decoded from JSON, ``None`` if the answer has none.
     """
 
     topic: str
@@ -22,8 +22,8 @@ class Joined(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as it came over the wire. ``payload`` holds its fields as JSON reads them; ``offset`` is ``None`` for an
-    ephemeral one."""
+    """An event as it arrived over the wire. ``payload`` has its fields, decoded from JSON. ``offset`` is ``None`` for an
+    ephemeral event."""
 
     topic: str
     name: str
@@ -37,8 +37,8 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.name} on {self.topic}{at} {text if len(text) <= 200 else text[:199] + '…'}"
 
 
-class Reset(msgspec.Struct, frozen=True, kw_only=True):
-    """The server could not continue a topic's stream without a hole: why, and from where it goes on."""
+class ResetNotice(msgspec.Struct, frozen=True, kw_only=True):
+    """The server could not continue a topic's events without a gap. ``position`` is where it goes on."""
 
     topic: str
     reason: str
@@ -48,7 +48,7 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True):
         return f"reset of {self.topic}: {self.reason}"
 
 
-class Left(msgspec.Struct, frozen=True, kw_only=True):
+class LeftNotice(msgspec.Struct, frozen=True, kw_only=True):
     """The server ended a subscription."""
 
     topic: str
@@ -59,7 +59,7 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
         return f"the server ended the subscription to {self.topic}: {self.code}{_because(self.reason)}"
 
 
-class Closed(msgspec.Struct, frozen=True, kw_only=True):
+class CloseNotice(msgspec.Struct, frozen=True, kw_only=True):
     """The server closed the connection: its code in the catalogue, the WebSocket close code, the text."""
 
     code: str

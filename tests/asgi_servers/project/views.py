@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 
-from holdfast import wiring
+from holdfast import metrics, wiring
 from holdfast.server.adopted import AdoptedProtocol
 from holdfast.transports.websocket import AsgiWebSocket
 
@@ -151,6 +150,6 @@ async def state(request: HttpRequest) -> JsonResponse:
             "subscriptions": subscriptions,
             "tasks": len(asyncio.all_tasks()),
             "memory": _memory(),
-            "counters": msgspec.to_builtins(hub.counters),
+            "counters": metrics.snapshot(),
         }
     )

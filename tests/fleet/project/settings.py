@@ -41,7 +41,7 @@ REDIS = os.environ.get("FLEET_REDIS")
 BACKPLANE = os.environ.get("FLEET_BACKPLANE", "redis")
 
 HOLDFAST = {
-    "COMPARE_SECONDS": 1.0,
+    "RECONCILE_SECONDS": 1.0,
     "HEARTBEAT_SECONDS": 5,
     "MESSAGE_RATE": "1000/s",
     "MESSAGE_BURST": 1000,

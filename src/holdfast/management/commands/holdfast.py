@@ -1,4 +1,4 @@
-"""``manage.py holdfast serve | trim | sweep | renew-epochs | topics``: serving, and looking after the log."""
+"""``manage.py holdfast serve | trim | sweep | renew-epochs | topics``: serve, and maintain the log."""
 
 import copy
 from argparse import SUPPRESS, ArgumentParser
@@ -18,7 +18,7 @@ from holdfast.topics.topic import Topic
 
 
 class Command(BaseCommand):
-    help = "Serves live topics, and looks after them."
+    help = "Serves live topics and maintains their log."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -29,19 +29,21 @@ class Command(BaseCommand):
             return added
 
         serve.add_arguments(add("serve", "Serve HTTP and live topics, for production; see --help."))
-        trim = add("trim", "Forget what is past each topic's keep, and old answers. Run it hourly or so.")
-        trim.add_argument("--dry-run", action="store_true", help="only say how many events would go")
+        trim = add(
+            "trim", "Delete events past each topic's keep, and old results of calls. Run it every hour or so."
+        )
+        trim.add_argument("--dry-run", action="store_true", help="only print how many events it would delete")
         renew = add(
             "renew-epochs",
-            "After restoring a backup of the log while no server ran: let every client start anew.",
+            "After restoring a backup of the log while no server ran: make every client start over.",
         )
         renew.add_argument(
             "--topic",
             action="append",
             metavar="NAME",
-            help="only this one, such as rooms/lobby; may be repeated",
+            help="only this topic, such as rooms/lobby; may be repeated",
         )
-        add("sweep", "Finish what processes left that died while publishing. Servers do so too.")
+        add("sweep", "Deliver events of processes that died while publishing. Servers do this too.")
         add("topics", "List the topics of this project.")
 
     def handle(self, *args: Any, command: str, **options: Any) -> None:
@@ -81,15 +83,17 @@ class Command(BaseCommand):
                 removed, touched = removed + gone, touched + bool(gone)
         if dry_run:
             self.stdout.write(
-                f"Would remove {removed} events of {touched} topics, and answers that are too old."
+                f"Would delete {removed} events of {touched} topics, and results of calls that are too old."
             )
         else:
-            answers = log.forget_answers(now - timedelta(hours=conf.settings().answers_kept_hours))
-            self.stdout.write(f"Removed {removed} events of {touched} topics, and {answers} answers.")
+            answers = log.forget_answers(now - timedelta(hours=conf.settings().idempotency_hours))
+            self.stdout.write(
+                f"Deleted {removed} events of {touched} topics, and {answers} results of calls."
+            )
         if unknown:
             self.stdout.write(
                 self.style.WARNING(
-                    f"Left alone, as no durable topic has such a name any more: {', '.join(unknown[:10])}"
+                    f"Not trimmed, because no durable topic has such a name: {', '.join(unknown[:10])}"
                     f"{f' and {len(unknown) - 10} more' if len(unknown) > 10 else ''}."
                 )
             )
@@ -99,7 +103,7 @@ class Command(BaseCommand):
         known = log.topics()
         if unknown := sorted(set(topic or ()) - set(known)):
             raise CommandError(
-                f"The log knows no topic {', '.join(map(repr, unknown))}. A topic goes by its name, such as rooms/lobby."
+                f"The log has no topic {', '.join(map(repr, unknown))}. Give the name of a topic, such as rooms/lobby."
             )
         for name in topic or known:
             log.renew(name)
@@ -111,11 +115,11 @@ class Command(BaseCommand):
         process.publisher.broadcast(batches)
         process.backplane.flush(10)
         self.stdout.write(
-            f"Numbered {sum(len(batch.entries) for batch in batches)} events that had been left."
+            f"Delivered {sum(len(batch.entries) for batch in batches)} events that had been left over."
         )
 
     def topics(self) -> None:
-        rows = [("route", "topic", "kept", "who may join")]
+        rows = [("route", "topic", "stored", "may join")]
         rows += [
             (topic.route, f"{topic.__module__}.{topic.__qualname__}", _kept(topic), _rule(topic))
             for topic in registry.topics()
@@ -126,14 +130,16 @@ class Command(BaseCommand):
                 "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             )
         if len(rows) == 1:
-            self.stdout.write("There are none yet: define Topic subclasses in an installed app's live.py.")
+            self.stdout.write(
+                "There are no topics yet: define Topic subclasses in the live.py of an installed app."
+            )
 
 
 def _take_common_options(parser: ArgumentParser, subparser: ArgumentParser) -> None:
-    """Let Django's own options (``--settings``, ``--verbosity`` …) stand behind the subcommand as well as in front of it.
+    """Accept Django's options (``--settings``, ``--verbosity`` …) behind the subcommand as well as in front of it.
 
-    ``parser`` has them before the command adds its arguments. A subparser's defaults would overwrite what was given in
-    front of the subcommand, so there are none.
+    ``parser`` has them before the command adds its arguments. The copies have no defaults, because those would overwrite
+    options that were given in front of the subcommand.
     """
     for action in parser._actions:
         if action.option_strings and action.dest != "help":
@@ -151,8 +157,8 @@ def _kept(topic: type[Topic]) -> str:
         limits.append(f"{keep.age / timedelta(days=1):g} days")
     if keep.count:
         limits.append(f"{keep.count} events")
-    return " or ".join(limits) or "for ever"
+    return " or ".join(limits) or "without limit"
 
 
 def _rule(topic: type[Topic]) -> str:
-    return "nobody: no may_join" if topic.declared.may_join is None else "may_join"
+    return "no user: there is no may_join" if topic.declared.may_join is None else "may_join"

@@ -1,4 +1,4 @@
-"""``manage.py runserver``: Django's own, with an ASGI server inside, so that pages and live topics share one port."""
+"""``manage.py runserver``: Django's command with an ASGI server, so that pages and live topics share one port."""
 
 import signal
 import socket
@@ -11,9 +11,9 @@ from asgiref.typing import ASGI3Application
 from django.apps import apps
 from django.conf import settings
 
-from holdfast.management.application import announced, answering, largest_message, load
-from holdfast.management.request_log import RequestLog
-from holdfast.server import HttpProtocol, WebSocketProtocol
+from holdfast.application import announced, answering, largest_message, load
+from holdfast.server.serving.config import for_development
+from holdfast.server.serving.request_log import RequestLog
 
 if apps.is_installed("django.contrib.staticfiles"):
     from django.contrib.staticfiles.management.commands.runserver import Command as Runserver
@@ -22,15 +22,18 @@ else:
 
 BACKLOG = 2048
 
+SHUTDOWN_SECONDS = 3
+"""Seconds that running requests may take when the server stops."""
+
 
 class UvicornServer:
-    """Stands in for the ``WSGIServer`` that Django's command makes: bound when made, serving when told to."""
+    """Replaces the ``WSGIServer`` of Django's command: binds when made, and serves in :meth:`serve_forever`."""
 
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], handler: object, *, ipv6: bool = False) -> None:
         family = socket.AF_INET6 if ipv6 else socket.AF_INET
-        # An error here is an OSError, which the command puts into words.
+        # An error here is an OSError, which the command explains to the developer.
         self._socket = socket.create_server(address, family=family, backlog=BACKLOG)
         self.server_port = self._socket.getsockname()[1]
 
@@ -39,19 +42,10 @@ class UvicornServer:
 
     def serve_forever(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            # Uvicorn stops in good order and then raises the signal again; the autoreloader takes it the same way.
+            # Uvicorn shuts down and then raises the signal again. The autoreloader handles SIGTERM the same way.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        config = uvicorn.Config(
-            self._application,
-            ws=WebSocketProtocol,
-            http=HttpProtocol,
-            ws_max_size=largest_message(),
-            ws_per_message_deflate=False,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=3,
+        config = for_development(
+            self._application, largest_message=largest_message(), shutdown_seconds=SHUTDOWN_SECONDS
         )
         uvicorn.Server(config).run(sockets=[self._socket])
 

@@ -1,4 +1,4 @@
-"""Telling systemd how the service is doing, where ``Type=notify`` asks for it (sd_notify(3)). Elsewhere nothing happens."""
+"""Status messages to systemd for services of ``Type=notify`` (sd_notify(3)). Elsewhere they do nothing."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ _ENVIRONMENT = "NOTIFY_SOCKET"
 
 
 def notify(*lines: str) -> bool:
-    """Send a message; say whether anybody wanted it. Never raises: a service does not end for want of a listener."""
+    """Send a message; return whether systemd received it. Never raises, so that the service goes on without a listener."""
     address = os.environ.get(_ENVIRONMENT, "")
     if address[:1] not in ("/", "@") or not hasattr(socket, "AF_UNIX"):
         return False
@@ -28,7 +28,7 @@ def ready(status: str) -> None:
 
 
 def reloading() -> None:
-    """``MONOTONIC_USEC`` is what ``Type=notify-reload`` tells this reload from an older one by."""
+    """Report a reload. By ``MONOTONIC_USEC`` a service of ``Type=notify-reload`` tells it from an older one."""
     notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=Replacing the workers")
 
 

@@ -1,13 +1,13 @@
-"""What waits for a commit that, in Django's ``TestCase``, never comes.
+"""Runs ``on_commit`` callbacks inside Django's ``TestCase``, whose transaction never commits.
 
-A ``TestCase`` (and pytest-django's ``db``) keeps one transaction open around the test and rolls it back, so nothing
-ever commits there, and nothing that was published would ever be delivered. So whenever the test's own transaction is
-the only one open, what was registered with ``on_commit`` is run, as it would be after a commit. What a rolled back
-savepoint took away is not run, because Django has taken it away; and while an ``atomic()`` of the application or of the
-test is open, nothing is.
+A ``TestCase`` (and pytest-django's ``db``) keeps one transaction open around the test and rolls it back. No commit happens,
+so no published event would ever be delivered. Therefore, whenever the test's own transaction is the only one open, the
+callbacks that were registered with ``on_commit`` run, as they would after a commit. Callbacks of a savepoint that was
+rolled back do not run, because Django has removed them. While an ``atomic()`` of the application or of the test is open,
+no callback runs.
 
-Some libraries (django-cacheops is one) put code of their own around every ``atomic()``, and register a callback as the
-outermost block is entered. Here that is the test's own block, which is still open: such a callback waits for its end.
+Some libraries (django-cacheops is one) put their own code around every ``atomic()``, and register a callback when the
+outermost block is entered. In a test that is the test's own block, which is still open: such a callback waits for its end.
 """
 
 import logging
@@ -30,21 +30,20 @@ Hook = Callable[[], object]
 
 
 def done() -> None:
-    """Stands where a callback stood that has been run, so that ``captureOnCommitCallbacks`` counts as it should."""
+    """Takes the place of a callback that has run, so that ``captureOnCommitCallbacks`` counts correctly."""
 
 
-class Commits:
-    """Runs, for one test, each ``on_commit`` callback once. To be used in the thread that has the transaction."""
+class OnCommitRunner:
+    """Runs each ``on_commit`` callback of one test once. Use it in the thread that has the transaction."""
 
     def __init__(self) -> None:
-        self._ran: list[
-            Hook
-        ] = []  # what was registered for the whole class (setUpTestData) and has run in this test
+        # Callbacks of the whole class (setUpTestData) that have run in this test.
+        self._ran: list[Hook] = []
 
     def run(self) -> None:
-        """Run what would have run by now if the test's transaction were not there.
+        """Run the callbacks that only the test's own transaction holds back.
 
-        As after a commit: an error in a callback is raised, unless it was registered as robust.
+        As after a commit, an error in a callback is raised, unless the callback was registered as robust.
         """
         for connection in connections.all(initialized_only=True):
             while in_test_transaction(connection) and (due := list(self._due(connection))):
@@ -62,7 +61,7 @@ class Commits:
             elif any(hook is ran for ran in self._ran):
                 continue
             else:
-                self._ran.append(hook)  # its effects roll back with this test: the next one needs them again
+                self._ran.append(hook)  # its effects roll back with this test, so it runs again in the next
             yield hook, robust
 
 
@@ -76,13 +75,13 @@ def _call(hook: Hook, robust: bool) -> None:
 
 
 def hooks(connection: BaseDatabaseWrapper) -> list[tuple[set[str], Hook, bool]]:
-    """What is registered: in which savepoints, what, and whether an error in it is only logged."""
+    """Return the registered callbacks: their savepoints, the callback, and whether its errors are only logged."""
     registered: Any = connection.run_on_commit
     return registered  # type: ignore[no-any-return]
 
 
 def modules_that_hook(connection: BaseDatabaseWrapper) -> frozenset[str]:
-    """The modules, other than Django's, whose code runs as the test's blocks are entered or left."""
+    """Return the modules, other than Django's, whose code runs when the test's blocks are entered or left."""
     blocks: Any = connection.atomic_blocks
     methods = (
         vars(kind)[name]
@@ -94,7 +93,7 @@ def modules_that_hook(connection: BaseDatabaseWrapper) -> frozenset[str]:
 
 
 def module_of(function: Any) -> str:
-    """Where a function is defined, whatever it was made to look like (``functools.wraps``)."""
+    """Return the module that defines a function, also behind ``functools.wraps`` and ``partial``."""
     while isinstance(function, partial):
         function = function.func
     function = getattr(function, "__func__", function)
@@ -103,18 +102,18 @@ def module_of(function: Any) -> str:
 
 
 def in_test_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Is the transaction of a ``TestCase`` open on this connection, and no other inside it?"""
+    """Is the transaction of a ``TestCase`` open on this connection, without another one inside it?"""
     blocks: Any = connection.atomic_blocks
     return bool(blocks) and all(block._from_testcase for block in blocks)
 
 
 def any_in_test_transaction() -> bool:
-    """Does the calling thread have a connection with the transaction of a ``TestCase``?"""
+    """Has the calling thread a connection with the transaction of a ``TestCase``?"""
     return any(map(in_test_transaction, connections.all(initialized_only=True)))
 
 
 def held_back() -> bool:
-    """Does anything wait for the end of an ``atomic()`` that is open in the calling thread?"""
+    """Does any callback wait for the end of an ``atomic()`` that is open in the calling thread?"""
     return any(
         not in_test_transaction(connection) and any(_waits(connection))
         for connection in connections.all(initialized_only=True)
@@ -128,14 +127,16 @@ def _waits(connection: BaseDatabaseWrapper) -> Iterator[bool]:
 
 
 def of_the_test(connection: BaseDatabaseWrapper, savepoints: set[str]) -> bool:
-    """Was a callback with these savepoints registered in the test, and not for its whole class? A test of a ``TestCase``
-    begins with a savepoint in the block of its class."""
+    """Was a callback with these savepoints registered in the test, and not for its whole class?
+
+    A test of a ``TestCase`` begins with a savepoint in the block of its class.
+    """
     blocks: Any = connection.atomic_blocks
     ids: Any = connection.savepoint_ids
     return not ids or not blocks[0]._from_testcase or ids[0] in savepoints
 
 
-def number_what_waits(log: Log) -> None:
-    """Give offsets to what was published before the test began, in ``setUpTestData`` for example."""
+def number_staged_events(log: Log) -> None:
+    """Number the events that were published before the test began, in ``setUpTestData`` for example."""
     if isinstance(log, DatabaseLog) and in_test_transaction(connections[log.alias]):
         log.sequence(Outbox.objects.using(log.alias).values_list("topic", flat=True).distinct())

@@ -1,7 +1,7 @@
-"""An event loop and blocking code that take turns in one thread: the thread of the test.
+"""Event loop and blocking code that take turns in one thread, the test's.
 
 A ``TestCase`` keeps its transaction on the test thread's database connection, so ``def`` handlers, the rules and the log
-must run there; and Django forbids that while an event loop runs. So the loop is stopped for as long as such work takes.
+must run there. Django forbids the ORM while an event loop runs, so the loop is stopped for as long as such work takes.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Pump(Executor):
-    """Runs coroutines on a loop of its own, in the thread that calls :meth:`run`, and work given to :meth:`submit`
-    in the same thread, between two turns of the loop, when no loop is running.
+class SameThreadLoop(Executor):
+    """Runs coroutines on its own event loop, in the thread that calls :meth:`run`. Work given to :meth:`submit` runs in the
+    same thread, between two turns of the loop, when no loop is running.
 
     ``afterwards`` is called after each piece of work that succeeded.
     """
@@ -34,7 +34,7 @@ class Pump(Executor):
         self._afterwards = afterwards
         self._loop = asyncio.new_event_loop()
         self._work: deque[Callable[[], None]] = deque()
-        # Where sync_to_async looks for the thread that sensitive code belongs to: Django's own async methods use it.
+        # Here sync_to_async looks for the thread of sensitive code. Django's async methods use it.
         AsyncToSync.loop_thread_executors[self._loop] = self  # type: ignore[assignment]
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -49,13 +49,13 @@ class Pump(Executor):
         try:
             value = work()
             self._afterwards()
-        except Exception as error:  # noqa: BLE001 - it belongs to whoever wanted the work done
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
             future.set_exception(error)
         else:
             future.set_result(value)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run ``coroutine``, and the work that comes up, until it returns; return its result."""
+        """Run ``coroutine`` and all submitted work until it returns; return its result."""
         try:
             forbid_running_loop()
         except RuntimeError:
@@ -72,11 +72,11 @@ class Pump(Executor):
         return task.result()
 
     def runs_here(self) -> bool:
-        """Is the running event loop the pump's?"""
+        """Is this loop the running one?"""
         return asyncio.get_running_loop() is self._loop
 
     def close(self) -> None:
-        """Cancel what is left on the loop and close it."""
+        """Cancel the remaining tasks of the loop and close it."""
         try:
             if left := asyncio.all_tasks(self._loop):
                 for task in left:
@@ -90,7 +90,7 @@ class Pump(Executor):
 
 
 def forbid_running_loop() -> None:
-    """Raise ``RuntimeError``, with the way out, where code may not wait."""
+    """Raise ``RuntimeError``, with the way out, inside an event loop, where code may not block."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -106,15 +106,16 @@ async def _all(tasks: "set[asyncio.Task[Any]]") -> None:
 
 
 def _leave_other_loops() -> None:
-    """What runs here belongs to this thread, also when this thread itself works for an event loop elsewhere."""
+    """Bind the code that runs here to this thread, even when the thread works for an event loop elsewhere."""
     AsyncToSync.executors.current = None
 
 
 class ThreadsInPlace(Threads):
-    """Worker threads whose place a test's own thread takes, with its connections and its context."""
+    """Base of stand-ins for worker threads: a test's own thread does the work, with its connections and context."""
 
     def context(self) -> contextvars.Context:
-        """A copy of the present one, where asgiref keeps the test's thread; what a test has activated does not count."""
+        """Return a copy of the current context, in which asgiref keeps the test's thread, without the translation and time
+        zone that the test has activated."""
         context = contextvars.copy_context()
         context.run(as_configured)
         context.run(self._lending.leave)
@@ -127,19 +128,19 @@ class ThreadsInPlace(Threads):
         pass
 
 
-def _with_connections_of_its_own(work: Callable[[], T]) -> T:
+def _with_own_connections(work: Callable[[], T]) -> T:
     try:
         return work()
     finally:
         connections.close_all()
 
 
-class PumpThreads(ThreadsInPlace):
-    """The place of a process's worker threads in a ``def`` test: the test's thread."""
+class LoopThreads(ThreadsInPlace):
+    """Stand-in for the worker threads in a ``def`` test: the test's thread."""
 
-    def __init__(self, pump: Pump, around: Around | None = None) -> None:
+    def __init__(self, loop: SameThreadLoop, around: Around | None = None) -> None:
         super().__init__(1, around=around)
-        self._pump = pump
+        self._loop = loop
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._in(contextvars.copy_context(), partial(function, *args, **kwargs))
@@ -148,15 +149,15 @@ class PumpThreads(ThreadsInPlace):
         return await self._in(self.context(), work)
 
     async def _in(self, context: contextvars.Context, work: Callable[[], T]) -> T:
-        if not self._pump.runs_here():
-            # The test's thread may be waiting for this very loop, and then no thread would do the work.
-            return await asyncio.to_thread(_with_connections_of_its_own, work)
-        return await asyncio.get_running_loop().run_in_executor(self._pump, context.run, work)
+        if not self._loop.runs_here():
+            # The test's thread may be waiting for this very loop; then no thread would do the work.
+            return await asyncio.to_thread(_with_own_connections, work)
+        return await asyncio.get_running_loop().run_in_executor(self._loop, context.run, work)
 
 
 class SensitiveThreads(ThreadsInPlace):
-    """The place of a process's worker threads in an ``async def`` test: the thread that ``sync_to_async`` uses, so that
-    handlers, Django's own async methods and the test see the same database connection."""
+    """Stand-in for the worker threads in an ``async def`` test: the thread that ``sync_to_async`` uses. There handlers,
+    Django's async methods and the test see the same database connection."""
 
     def __init__(self, afterwards: Callable[[], None], around: Around | None = None) -> None:
         super().__init__(1, around=around)

@@ -1,4 +1,4 @@
-"""What a test asks of a live client: join, call, expect, come back."""
+"""Methods of a live client: join, call, expect, resume."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -13,35 +13,34 @@ from holdfast.topics.event import Event
 from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic
 
+from .client_state import ANSWER_WITHIN, ClientState, position_of
 from .errors import CallError, JoinError, LiveError
-from .inbox import Mismatch, Wanted, wanted
+from .event_inbox import Mismatch, Wanted, wanted
 from .members import member_id
-from .peer import ANSWER_WITHIN, Peer, position_of
-from .values import Closed, Joined, Left, Received, Reset
+from .values import CloseNotice, JoinAnswer, LeftNotice, Received, ResetNotice
 
 E = TypeVar("E", bound=Event)
-N = TypeVar("N", Reset, Left, Closed)
+N = TypeVar("N", ResetNotice, LeftNotice, CloseNotice)
 T = TypeVar("T")
 
 EVENT_WITHIN = 1.0
-"""Seconds in which an expected event has to come."""
+"""Seconds in which an expected event must arrive."""
 
 NOTHING_WITHIN = 0.05
-"""Seconds in which nothing may come where nothing is expected. What is published in the test's own process needs far
-less."""
+"""Seconds in which no event may arrive where none is expected. Events published in the test's process need far less."""
 
 
-class Client(Peer):
-    """The methods of ``AsyncLiveClient``, which ``LiveClient`` has too, without the ``await``."""
+class ClientMethods(ClientState):
+    """The methods of ``AsyncLiveClient``. ``LiveClient`` has them too, without the ``await``."""
 
-    async def resume(self) -> dict[str, Joined]:
-        """Come back as the same client and join everything that was joined, each topic from its position.
+    async def resume(self) -> dict[str, JoinAnswer]:
+        """Reconnect as the same client and join all topics that were joined, each from its position.
 
-        Return the answers by topic. Raises :class:`JoinError` for a topic that does not admit the user any more; what
-        comes after it is not joined then.
+        Return the answers by topic. Raises :class:`JoinError` for a topic that the user may not join any more; topics after
+        it are not joined then.
         """
         if self.connected:
-            raise RuntimeError(f"{self} is connected; drop() it before you resume()")
+            raise RuntimeError(f"{self} is connected; call drop() before resume()")
         self.disconnect()
         topics, self._topics = self._topics, {}
         await self._connect()
@@ -51,11 +50,11 @@ class Client(Peer):
 
     async def join(
         self, topic: Topic | str, *, since: Position | None = None, within: float = ANSWER_WITHIN
-    ) -> Joined:
-        """Subscribe to a topic, from ``since`` if that is given, else from now.
+    ) -> JoinAnswer:
+        """Subscribe to a topic, from ``since`` if given, else from now.
 
-        Raises :class:`JoinError` when it is refused, with the code ``"forbidden"`` where there is no such topic or its
-        ``may_join`` says no.
+        Raises :class:`JoinError` when the server refuses the join. The code is ``"forbidden"`` where there is no such topic
+        or its ``may_join`` returns false.
         """
         name = str(topic)
         what = f"join of {name} by {self}"
@@ -68,7 +67,7 @@ class Client(Peer):
         )
         assert isinstance(answer, frames.Joined)
         payload = answer.payload
-        return Joined(
+        return JoinAnswer(
             topic=answer.topic,
             position=position_of(payload),
             recovered=payload.recovered,
@@ -96,10 +95,10 @@ class Client(Peer):
         within: float = ANSWER_WITHIN,
         **more: Any,
     ) -> Any:
-        """Call an action of a joined topic and return its result, as JSON reads it.
+        """Call an action of a joined topic and return its result, decoded from JSON.
 
-        Arguments are given by name, or in a dict where a name is ``key`` or ``within``. Every call has a key of its own,
-        as in a browser; with ``key`` an earlier call can be repeated, and gets its first answer. Raises
+        Give arguments by name, or in a dict where a name is ``key`` or ``within``. Every call has a new key, as in a
+        browser. With ``key`` you repeat an earlier call, and receive the result of the first. Raises
         :class:`CallError`.
         """
         name = str(topic)
@@ -152,12 +151,12 @@ class Client(Peer):
         within: float = EVENT_WITHIN,
         **more: Any,
     ) -> Any:
-        """Take the next event of this name (or class), on ``topic`` or on any, and return it as an instance of its class.
+        """Take the next event of this name (or class), on ``topic`` or on any topic; return it as an instance of its class.
 
-        It may have come already, or comes within ``within`` seconds. It must have the given values in the given fields;
-        a field named ``topic`` or ``within`` is given in the dict. Events of other names stay for later expectations.
-        Raises ``AssertionError``, which says what came instead, when the *next* event of this name is another one, or
-        none comes.
+        It may have arrived already, or arrives within ``within`` seconds. It must have the given values in the given fields;
+        give a field named ``topic`` or ``within`` in the dict. Events of other names stay for later expectations.
+        Raises ``AssertionError``, which says what arrived instead, when the *next* event of this name has other values, or
+        none arrives.
         """
         expected = self._wanted(event, {**(fields or {}), **more}, topic)
         await self._prepare("expect")
@@ -166,7 +165,7 @@ class Client(Peer):
         except Mismatch as mismatch:
             raise AssertionError(await self._story(str(mismatch))) from None
         if found is None:
-            raise AssertionError(await self._story(f"no event {expected} came within {within:g} s"))
+            raise AssertionError(await self._story(f"no event {expected} arrived within {within:g} s"))
         return found
 
     async def expect_nothing(
@@ -179,9 +178,9 @@ class Client(Peer):
         within: float = NOTHING_WITHIN,
         **more: Any,
     ) -> None:
-        """Fail, with ``AssertionError``, if there is an unread event or one comes within ``within`` seconds.
+        """Raise ``AssertionError`` if there is an unread event, or one arrives within ``within`` seconds.
 
-        With a name (or class) and values only such an event counts, with ``topic`` only one of that topic.
+        With a name (or class) and values only such events count, with ``topic`` only those of that topic.
         """
         values = {**(fields or {}), **more}
         if event is None and values:
@@ -203,8 +202,10 @@ class Client(Peer):
     async def expect_members(
         self, topic: Topic | str, *who: Any, within: float = EVENT_WITHIN
     ) -> list[Member]:
-        """Wait until exactly these are in a joined topic, as this client is told; return them. Each is a user, a live
-        client, or a member's id."""
+        """Wait until the members of a joined topic, as this client knows them, are exactly these; return them.
+
+        Each of ``who`` is a user, a live client, or a member's id.
+        """
         expected, seen = {member_id(one) for one in who}, self._present[self._joined(topic).name]
         await self._prepare("expect_members")
 
@@ -214,7 +215,7 @@ class Client(Peer):
 
         found = await self._until(look, within)
         if found is None:
-            wanted = ", ".join(sorted(expected)) or "nobody"
+            wanted = ", ".join(sorted(expected)) or "no members"
             raise AssertionError(
                 await self._story(f"expected {wanted} in {topic} within {within:g} s, but {seen}")
             )
@@ -222,11 +223,13 @@ class Client(Peer):
 
     async def expect_reset(
         self, topic: Topic | str, reason: str | None = None, *, within: float = EVENT_WITHIN
-    ) -> Reset:
-        """Take the next ``reset`` of a topic: its stream could not be continued without a hole. ``reason`` is
-        ``"trimmed"``, ``"epoch"`` or ``"interrupted"``."""
+    ) -> ResetNotice:
+        """Take the next ``reset`` of a topic: the server could not continue its events without a gap.
+
+        ``reason`` is ``"trimmed"``, ``"epoch"`` or ``"interrupted"``.
+        """
         name = self._joined(topic).name
-        found = await self._notice(Reset, name, f"reset of {name}", within)
+        found = await self._notice(ResetNotice, name, f"reset of {name}", within)
         if reason not in (None, found.reason):
             raise AssertionError(
                 await self._story(f"expected a reset for the reason {reason!r}, but there is a {found}")
@@ -236,11 +239,11 @@ class Client(Peer):
     async def expect_left(self, topic: Topic | str, *, within: float = EVENT_WITHIN) -> str:
         """Wait until the server ends the subscription to a topic; return the code, such as ``"forbidden"``."""
         name = self._joined(topic).name
-        return (await self._notice(Left, name, f"end of {name}", within)).code
+        return (await self._notice(LeftNotice, name, f"end of {name}", within)).code
 
     async def expect_closed(self, *, within: float = EVENT_WITHIN) -> str:
         """Wait until the server closes the connection; return the code, such as ``"disconnected"``."""
-        return (await self._notice(Closed, "", "close", within)).code
+        return (await self._notice(CloseNotice, "", "close", within)).code
 
     async def _notice(self, kind: type[N], topic: str, what: str, within: float) -> N:
         await self._prepare(f"expect the {what}")
@@ -254,16 +257,16 @@ class Client(Peer):
 
         found = await self._until(take, within)
         if found is None:
-            raise AssertionError(await self._story(f"no {what} came within {within:g} s"))
+            raise AssertionError(await self._story(f"no {what} arrived within {within:g} s"))
         return found
 
     async def _prepare(self, what: str) -> None:
-        if self._line is not None and not self._line.reading:
-            raise RuntimeError(f"{what}: {self} reads nothing since stall(); read() first")
+        if self._transport is not None and not self._transport.reading:
+            raise RuntimeError(f"{what}: {self} reads nothing since stall(); call read() first")
         await self._environment.settle()
 
     async def _until(self, look: Callable[[], T | None], within: float) -> T | None:
-        """What ``look`` finds, as soon as it does; ``None`` after ``within`` seconds or when nothing can come."""
+        """Return what ``look`` finds, as soon as it does; ``None`` after ``within`` seconds or when nothing can arrive."""
         deadline = asyncio.get_running_loop().time() + within
         while (found := look()) is None and self.connected:
             self._changed.clear()
@@ -273,7 +276,9 @@ class Client(Peer):
             except TimeoutError:
                 break
         if found is None:
-            await self._environment.settle()  # of what was done meanwhile, by other tasks of the test
+            await (
+                self._environment.settle()
+            )  # work that other tasks of the test have done while this one waited
             for _ in range(3):
                 await asyncio.sleep(0)
             found = look()
@@ -282,34 +287,34 @@ class Client(Peer):
     # ── reading slowly ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def stall(self) -> None:
-        """Read nothing from now on: the connection sees a client whose buffers are full."""
-        self._line_or_raise("stall()").stall()
+        """Stop reading. To the connection the client's buffers are full from now on."""
+        self._transport_or_raise("stall()").stall()
 
     async def read(self) -> int:
-        """Read what has waited and go on reading; return how many messages the server had written meanwhile.
+        """Read the waiting messages and go on reading; return how many messages the server had written since ``stall()``.
 
-        What it held back meanwhile comes afterwards, as the topic has it.
+        Events that the hub held back in that time arrive afterwards, as the topic's ``slow`` says.
         """
-        line = self._line_or_raise("read()")
+        transport = self._transport_or_raise("read()")
         await self._environment.settle()
         for _ in range(3):
-            await asyncio.sleep(0)  # let what was just published get as far as it can
-        return line.read()
+            await asyncio.sleep(0)  # deliver what was just published, as far as it goes
+        return transport.read()
 
-    # ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _wanted(self, event: Any, fields: Mapping[str, Any], topic: Topic | str | None) -> Wanted:
         topics = self._known.values() if topic is None else [self._joined(topic)]
         return wanted(event, fields, topics, who=str(self))
 
     async def _story(self, failure: str) -> str:
-        """What a failed expectation tells its reader."""
+        """Return the message of a failed expectation."""
         lines = [f"{self}: {failure}.", *self._inbox.lines()]
         lines += [f"Also: {notice}." for notice in self._notices]
         if not self.connected and self._closed is None:
             lines.append("Also: the test dropped the connection, and has not resumed it.")
         if await self._environment.held_back():
             lines.append(
-                "Also: the test has a transaction.atomic() open; what is published in it is delivered after its end."
+                "Also: the test has a transaction.atomic() open; events published in it are delivered after it ends."
             )
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The application that this project serves, for the commands that serve it and for the system checks."""
+"""The ASGI application of the project, for the commands that serve it and for the system checks."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ LARGEST_MESSAGE = 1 << 20
 
 
 def largest_message() -> int:
-    """How many bytes a message may have before its connection is closed without an answer.
+    """Return the bytes above which the server closes a connection without an answer.
 
-    A live connection answers messages beyond ``MESSAGE_BYTES`` itself (``too_large``), so it must see them; and Channels
-    consumers may want larger ones.
+    A live connection itself answers messages beyond ``MESSAGE_BYTES`` (``too_large``), so it must receive them. Channels
+    consumers may need larger ones, too.
     """
     return max(LARGEST_MESSAGE, 4 * conf.settings().message_bytes)
 
@@ -32,13 +32,13 @@ def live_path() -> str:
 
 
 def live_url(root_path: str = "") -> str:
-    """Return the path of the WebSocket, as browsers see it. ``root_path`` is the server's."""
+    """Return the path of the WebSocket that browsers use. ``root_path`` is the server's option."""
     prefix = settings.FORCE_SCRIPT_NAME or root_path
     return f"{prefix.rstrip('/')}{live_path()}"
 
 
 def announced(application: Any, root_path: str = "") -> str:
-    """Say what a server with this application serves, for its banner."""
+    """Return a sentence for the server's banner: what it serves with this application."""
     if has_live_topics(application):
         return f"serves HTTP, and live topics at {live_url(root_path)}"
     return (
@@ -48,9 +48,9 @@ def announced(application: Any, root_path: str = "") -> str:
 
 
 def load() -> Any:
-    """Return the application that ``ASGI_APPLICATION`` names; without the setting Django with live topics.
+    """Return the application that ``ASGI_APPLICATION`` names; without the setting, Django with live topics.
 
-    Sets Django up where that was not done yet. Raises ``CommandError`` when the application cannot be loaded.
+    Sets Django up first if necessary. Raises ``CommandError`` when the application cannot be loaded.
     """
     if not apps.ready:
         django.setup()
@@ -75,32 +75,32 @@ def _named() -> str | None:
 def has_live_topics(application: Any) -> bool:
     """Does this application, which was loaded in this process, serve live topics?
 
-    An application can hide what it consists of, in a function for example. So the answer is no for what is known to have
-    none, and otherwise whether a live endpoint was made in this process.
+    An application can hide its parts, in a function for example. So the answer is no for applications that are known to
+    have none; for others it is whether a live endpoint was made in this process.
     """
     if isinstance(application, ASGIHandler):
         return False
     if isinstance(application, ProtocolTypeRouter) and "websocket" not in application.application_mapping:
         return False
-    # Here, since it asks for the apps, which a new worker imports this module without.
+    # Not above: it needs the apps, and a new worker imports this module before they are loaded.
     from holdfast.transports.websocket import LiveWebSocket
 
     return LiveWebSocket.was_made
 
 
 def answering(application: Any) -> Any:
-    """Let the application refuse live connections with a reason, if it has no live topics."""
+    """Wrap an application without live topics, so that it refuses live connections with a reason."""
     return application if has_live_topics(application) else WithoutLiveTopics(application, live_path())
 
 
 def serves_static_files() -> bool:
-    """Does ``holdfast serve`` serve static files itself? As Django's ``runserver``: under ``DEBUG`` only."""
+    """Does ``holdfast serve`` serve static files? Like Django's ``runserver``, under ``DEBUG`` only."""
     # Without STATIC_URL the handler raises; that project has no static files.
     return settings.DEBUG and apps.is_installed("django.contrib.staticfiles") and bool(settings.STATIC_URL)
 
 
 def load_to_serve() -> Any:
-    """Return what ``holdfast serve`` runs, in each of its workers."""
+    """Return the application that each worker of ``holdfast serve`` runs."""
     application = answering(load())
     if not serves_static_files():
         return application

@@ -1,4 +1,4 @@
-"""One worker of ``holdfast serve --workers``: a process of its own, which the supervisor talks to over a socket."""
+"""A worker process of ``holdfast serve --workers``, which the supervisor commands over a socket."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ HURRY = b"h"
 def work(
     config: uvicorn.Config, sockets: list[socket.socket], line: socket.socket, drain_seconds: float
 ) -> None:
-    """Serve on ``sockets`` until the supervisor says otherwise, or is gone. Exits with 3 if it cannot start."""
+    """Serve on ``sockets`` until the supervisor commands the end or is gone. Exits with 3 if the server cannot start."""
     config.configure_logging()
     line.set_inheritable(False)
 
@@ -35,12 +35,12 @@ def work(
 def _listen(line: socket.socket, server: Server) -> None:
     while True:
         try:
-            said = line.recv(1)
+            command = line.recv(1)
         except OSError:
-            said = b""
-        if said == HURRY:
+            command = b""
+        if command == HURRY:
             server.hurry()
         else:
             server.stop()
-        if not said:
+        if not command:
             return

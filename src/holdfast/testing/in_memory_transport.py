@@ -1,4 +1,4 @@
-"""The transport between a live client and its connection: the wire, without a wire."""
+"""Transport between a live client and its connection, in memory."""
 
 import asyncio
 from collections import deque
@@ -14,11 +14,11 @@ from holdfast.streams.prepared import Burst
 decode = msgspec.json.Decoder(frames.Outbound).decode
 
 
-class Line:
-    """Writes what the connection sends, as JSON text, to ``deliver``, which gets it decoded.
+class InMemoryTransport:
+    """Decodes each message that the connection sends, and passes it to ``deliver``.
 
-    While the client does not read it behaves as an ASGI server's: the first message that nobody takes pauses the
-    connection, and more than ``limit`` bytes beyond it are too much.
+    While the client does not read, it behaves like the transport of an ASGI server: the first message that is not read
+    pauses the connection, and more than ``limit`` bytes beyond it overflow.
     """
 
     name: ClassVar = "test"
@@ -37,7 +37,7 @@ class Line:
         self.reading = True
         self.connection: Connection | None = None
 
-    # ── what the connection calls ────────────────────────────────────────────────────────────────────────────────────
+    # ── called by the connection ────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, data: str | bytes) -> None:
         if self._close is not None or self.connection is None:
@@ -70,7 +70,7 @@ class Line:
             if self.reading:
                 self._end()
 
-    # ── what the client calls ────────────────────────────────────────────────────────────────────────────────────────
+    # ── called by the client ────────────────────────────────────────────────────────────────────────────────────────
 
     def write(self, frame: frames.Inbound) -> None:
         """Send a message to the server."""
@@ -78,11 +78,11 @@ class Line:
             self.connection.receive(msgspec.json.encode(frame).decode())
 
     def stall(self) -> None:
-        """Read nothing from now on."""
+        """Stop reading."""
         self.reading = False
 
     def read(self) -> int:
-        """Read what has waited, and go on reading; return how many messages had waited."""
+        """Read the waiting messages and go on reading; return how many there were."""
         self.reading = True
         count = len(self._waiting)
         while self._waiting:
@@ -95,7 +95,7 @@ class Line:
         return count
 
     def drop(self) -> None:
-        """Break the connection, without a word to either side; what was not read is lost."""
+        """Drop the connection without a close frame. Messages that were not read are lost."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.closed()

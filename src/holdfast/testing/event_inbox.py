@@ -1,4 +1,4 @@
-"""What has arrived and was not expected yet, and how an expectation is held against it."""
+"""Inbox of a live client: events that have arrived, and their comparison with expectations."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,23 +13,22 @@ from .values import Received
 
 
 class Mismatch(AssertionError):
-    """The event that is there is not the one that was expected."""
+    """The event that has arrived is not the expected one."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """An expectation: the event's name, what it is decoded to on each topic that declares it, the values of some of its
-    fields."""
+    """An expectation: the event's name, its class on each topic that declares it, and the values of some of its fields."""
 
     name: str
     kinds: Mapping[str, type[Event]]
     fields: Mapping[str, Any]
 
     def concerns(self, received: Received) -> bool:
-        """Is this the event that the expectation is about, whatever its fields?"""
+        """Has this event the expected name and topic? Its fields are not compared."""
         return received.name == self.name and received.topic in self.kinds
 
     def decode(self, received: Received) -> Event:
-        """The event as its class. Raises ``AssertionError`` when it does not fit."""
+        """Return the event as an instance of its class. Raises ``AssertionError`` when its payload does not fit."""
         kind = self.kinds[received.topic]
         try:
             return kind.decode(received.raw)
@@ -37,7 +36,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             raise Mismatch(f"{received} is not a {kind.__name__} as it is declared now: {error}") from None
 
     def differences(self, received: Received) -> list[str]:
-        """Which fields have other values than expected. A value may be given as Python's or as JSON's."""
+        """Return the fields with other values than expected. A value may be given as Python's or as JSON's."""
         event = self.decode(received)
         wire = {field.name: field.encode_name for field in msgspec.structs.fields(type(event))}
         return [
@@ -57,13 +56,13 @@ def wanted(
 ) -> Wanted:
     """Make an expectation about an event on some of the topics that ``who`` has joined.
 
-    Raises ``ValueError`` when no such event could come, ``TypeError`` when it has no such field: an expectation that
-    nothing comes would otherwise hold for ever.
+    Raises ``ValueError`` when no such event could arrive, ``TypeError`` when it has no such field. Otherwise an
+    expectation that nothing arrives could never fail.
     """
     name = event if isinstance(event, str) else event.__wire_name__
     declared = {topic.name: topic.declared.events for topic in joined}
     if not declared:
-        raise ValueError(f"{who} has joined no topic, so no event can come; join one first")
+        raise ValueError(f"{who} has joined no topic, so no event can arrive; join one first")
     kinds = {
         topic: events[name]
         for topic, events in declared.items()
@@ -85,9 +84,9 @@ def wanted(
     return Wanted(name=name, kinds=kinds, fields=fields)
 
 
-class Inbox:
-    """Events in the order of their arrival. Those of one name are taken in that order; those of different names are not
-    held against each other."""
+class EventInbox:
+    """Events in the order of their arrival. Events of one name are taken in that order; the order of events of different
+    names is not compared."""
 
     def __init__(self) -> None:
         self.unread: list[Received] = []
@@ -98,9 +97,9 @@ class Inbox:
         self.received.append(received)
 
     def take(self, wanted: Wanted) -> Event | None:
-        """Take the next event of the name that is wanted, if there is one.
+        """Take the next event of the expected name, if there is one.
 
-        Raises :class:`Mismatch` when its fields are not what is wanted; then it stays where it is.
+        Raises :class:`Mismatch` when its fields have other values. The event then stays in the inbox.
         """
         for index, received in enumerate(self.unread):
             if wanted.concerns(received):
@@ -111,19 +110,19 @@ class Inbox:
         return None
 
     def find(self, wanted: Wanted) -> Received | None:
-        """The first event that is wanted, fields and all, wherever it stands."""
+        """Return the first event that fits the expectation with all fields, wherever it is in the inbox."""
         return next((r for r in self.unread if wanted.concerns(r) and not wanted.differences(r)), None)
 
     def lines(self) -> Iterator[str]:
-        """What has come, for a message to the reader of a failed test."""
+        """Yield the lines that list the events, for the message of a failed test."""
         read = len(self.received) - len(self.unread)
         if not self.received:
-            yield "No event has come."
+            yield "No event has arrived."
             return
         if not self.unread:
             yield "No event is unread."
         else:
-            yield "Unread, in the order in which they came:"
+            yield "Unread, in the order of arrival:"
             yield from (f"  {number}. {received}" for number, received in enumerate(self.unread[:SHOWN], 1))
             if len(self.unread) > SHOWN:
                 yield f"  and {len(self.unread) - SHOWN} more"

@@ -1,4 +1,4 @@
-"""Writes a line per request, as Django's own development server does."""
+"""Log of requests in the format of Django's development server."""
 
 import logging
 from collections.abc import Callable
@@ -11,7 +11,7 @@ logger = logging.getLogger("django.server")
 
 
 class RequestLog:
-    """Wraps an ASGI application and logs what it answers to ``django.server``, which gives the lines their colours."""
+    """ASGI middleware that logs each response to the logger ``django.server``, whose formatter adds the colours."""
 
     def __init__(self, application: ASGI3Application) -> None:
         self._application = application
@@ -35,7 +35,7 @@ class RequestLog:
 
 
 class _Followed:
-    """A connection's reading end (:class:`~holdfast.connections.transport.ConnectionHandler`), and who wants to know when it is over."""
+    """Proxy of an adopted connection that calls ``ended`` when the connection closes."""
 
     def __init__(self, peer: Any, ended: Callable[[], None]) -> None:
         self._peer = peer
@@ -76,7 +76,7 @@ class _Line:
                 self._write(f'"WebSocket {self._target}" refused')
 
     def following(self, adopt: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """A connection that is given away ends when its peer is told so, not with the application."""
+        """Follow an adopted connection: it outlives the application's call and ends when its socket closes."""
         self._adopted = True
         return lambda sink: _Followed(adopt(sink), self.end)
 

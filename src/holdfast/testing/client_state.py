@@ -1,4 +1,4 @@
-"""The other end of a connection: what a browser client keeps, and what it remembers for the test."""
+"""State of a live client: what a browser client keeps, and everything that it has received, for the test."""
 
 import asyncio
 import secrets
@@ -22,28 +22,28 @@ from holdfast.topics.topic import Topic
 
 from .environment import Environment
 from .errors import Disconnected, LiveError
-from .inbox import Inbox
-from .line import Line
+from .event_inbox import EventInbox
+from .in_memory_transport import InMemoryTransport
 from .members import MemberList
-from .values import Closed, Left, Received, Reset
+from .values import CloseNotice, LeftNotice, Received, ResetNotice
 
 T = TypeVar("T")
 
 ANSWER_WITHIN = 5.0
-"""Seconds that a join or a call may take."""
+"""Seconds that the answer to a join or a call may take."""
 
-Notice = Reset | Left | Closed
+Notice = ResetNotice | LeftNotice | CloseNotice
 
 
-class Request(msgspec.Struct):
-    """A message that waits for its answer. ``since`` is the position of a join."""
+class PendingRequest(msgspec.Struct):
+    """A message to the server that waits for its answer. ``since`` is the position of a join."""
 
     answer: asyncio.Future[frames.Outbound]
     since: Position | None = None
 
 
-class Peer:
-    """A client's connection, its id, positions and topics, and everything that came in."""
+class ClientState:
+    """A client's connection, id, positions and topics, and all messages that it has received."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Peer:
             )
         if user is not None and not isinstance(user, Identity) and not hasattr(user, "is_authenticated"):
             raise TypeError(
-                f"LiveClient({shortened(user)}): this is no user; give a user, such as User.objects.get(username=…), or leave it "
+                f"LiveClient({shortened(user)}): this is not a user; give a user, such as User.objects.get(username=…), or leave it "
                 "out for a client that is not signed in"
             )
         self._place: Environment | None = None
@@ -69,53 +69,56 @@ class Peer:
         self._browser = browser
         self._host = host
         self._id = secrets.token_hex(8)
-        self._line: Line | None = None
-        self._inbox = Inbox()
+        self._transport: InMemoryTransport | None = None
+        self._inbox = EventInbox()
         self._notices: list[Notice] = []
-        self._closed: Closed | None = None
+        self._closed: CloseNotice | None = None
         self._goodbye: frames.GoodbyePayload | None = None
         self._welcome: asyncio.Future[frames.WelcomePayload] | None = None
-        self._requests: dict[int, Request] = {}
+        self._requests: dict[int, PendingRequest] = {}
         self._refs = 0
         self._keys = 0
-        self._topics: dict[str, None] = {}  # what is joined, by canonical name, in the order of joining
-        self._known: dict[str, Topic] = {}  # what was ever joined
+        self._topics: dict[str, None] = {}  # joined now, by canonical name, in the order of joining
+        self._known: dict[str, Topic] = {}  # every topic that was ever joined
         self._positions: dict[str, Position] = {}
         self._present: dict[str, MemberList] = {}
         self._changed = asyncio.Event()
 
-    # ── what there is to look at ─────────────────────────────────────────────────────────────────────────────────────
+    # ── inspecting ─────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def id(self) -> str:
-        """The client's id, which it keeps across connections: what ``exclude=`` goes by."""
+        """The client's id, which it keeps across connections. ``exclude=`` takes it."""
         return self._id
 
     @property
     def unread(self) -> tuple[Received, ...]:
-        """The events that have come and were not expected yet, in the order in which they came."""
+        """The events that have arrived and were not expected yet, in the order of their arrival."""
         return tuple(self._inbox.unread)
 
     @property
     def received(self) -> tuple[Received, ...]:
-        """Every event that has ever come, in the order in which they came; doubles too."""
+        """Every event that has ever arrived, in the order of arrival, duplicates included."""
         return tuple(self._inbox.received)
 
     @property
     def connected(self) -> bool:
-        """Is there a connection?"""
-        return self._line is not None and self._closed is None
+        """Is the client connected?"""
+        return self._transport is not None and self._closed is None
 
     def position(self, topic: Topic | str) -> Position | None:
-        """Up to where this client has seen a durable topic, whether the test expected it or not: what it resumes from."""
+        """Return the position up to which this client has received a durable topic, from which it would resume.
+
+        Events count whether the test expected them or not.
+        """
         return self._positions.get(self._canonical(topic))
 
     def members(self, topic: Topic | str) -> list[Member]:
-        """Who is in a joined topic, as far as this client was told."""
+        """Return the members of a joined topic that this client knows."""
         return list((self._present[self._joined(topic).name].members or {}).values())
 
     def member_count(self, topic: Topic | str) -> int | None:
-        """How many are in a joined topic, as far as this client was told; ``None`` if it was not."""
+        """Return the number of members of a joined topic; ``None`` if the client does not know it."""
         return self._present[self._joined(topic).name].count
 
     # ── connecting ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -134,13 +137,15 @@ class Peer:
         self._closed = self._goodbye = None
         self._requests.clear()
         self._welcome = asyncio.get_running_loop().create_future()
-        self._line = line = Line(self._take, self._ended, service.policy.write_buffer_bytes)
+        self._transport = transport = InMemoryTransport(
+            self._take, self._ended, service.policy.write_buffer_bytes
+        )
         key = None
         if self._browser is not None:
             info = HandlerInfo(host=self._host)
             key = await service.runtime.threads.handle(info, self._find_session)
-        line.connection = Connection(service, hub, line, codec.JSON, self._identity(key))
-        line.write(frames.Hello(payload=frames.HelloPayload(client=self._id, token=self._token)))
+        transport.connection = Connection(service, hub, transport, codec.JSON, self._identity(key))
+        transport.write(frames.Hello(payload=frames.HelloPayload(client=self._id, token=self._token)))
         await self._answer(self._welcome, f"the hello of {self}", ANSWER_WITHIN)
 
     def _identity(self, session_key: str | None) -> Identity:
@@ -148,7 +153,7 @@ class Peer:
         return msgspec.structs.replace(self._facts, user=user, session_key=session_key)
 
     def _find_session(self) -> str | None:
-        """As a handshake with the browser's cookie would: set the user, and return the key of the session."""
+        """Do what a handshake with the browser's cookie does: set the user, and return the key of the session."""
         cookie = self._browser.cookies.get(settings.SESSION_COOKIE_NAME)
         if cookie is None or not cookie.value:
             self._user = None
@@ -160,24 +165,27 @@ class Peer:
         return None if self._user is None else str(cookie.value)
 
     def disconnect(self) -> None:
-        """Break the connection, if there is one."""
-        line, self._line = self._line, None
-        if line is not None:
-            line.drop()
-        dropped = Closed(code="dropped", close=1006, message="The test dropped the connection.")
+        """Drop the connection, if there is one."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.drop()
+        dropped = CloseNotice(code="dropped", close=1006, message="The test dropped the connection.")
         for request in self._requests.values():
             if not request.answer.done():
                 request.answer.set_exception(self._disconnected("the answer", self._closed or dropped))
         self._requests.clear()
 
     def _end(self) -> bool:
-        """Disconnect for good; say whether the environment is to be stopped as well."""
+        """Disconnect for good; return whether the environment has to be stopped, too."""
         self.disconnect()
         return self._place is not None and self._place.release(self)
 
     async def drop(self) -> None:
-        """Lose the connection, as in a tunnel: the server notices, nothing is said. Positions and unread events stay."""
-        self._line_or_raise("drop()")
+        """Lose the connection, as in a tunnel: the server notices, and no close frame is exchanged.
+
+        Positions and unread events stay.
+        """
+        self._transport_or_raise("drop()")
         await self._environment.settle()
         self.disconnect()
         await asyncio.sleep(0)
@@ -193,18 +201,18 @@ class Peer:
         *,
         since: Position | None = None,
     ) -> frames.Outbound:
-        line = self._line_or_raise(what)
-        if not line.reading:
+        transport = self._transport_or_raise(what)
+        if not transport.reading:
             raise RuntimeError(
-                f"{what}: {self} reads nothing since stall(), so no answer can come; read() first"
+                f"{what}: {self} reads nothing since stall(), so no answer can arrive; call read() first"
             )
         await self._environment.settle()
         self._refs += 1
         ref = self._refs
-        request = Request(asyncio.get_running_loop().create_future(), since)
+        request = PendingRequest(asyncio.get_running_loop().create_future(), since)
         self._requests[ref] = request
-        logged = len(self._environment.complaints.records)
-        line.write(frame(ref))
+        logged = len(self._environment.log_capture.records)
+        transport.write(frame(ref))
         try:
             answer = await self._answer(request.answer, what, within)
         finally:
@@ -214,10 +222,10 @@ class Peer:
         return answer
 
     def _raise(self, error: LiveError, logged: int) -> NoReturn:
-        """Raise an error together with what the server logged about it, which no client would get to see."""
+        """Raise an error, with what the server logged about it. A real client does not see the log."""
         cause: BaseException | None = None
         if error.code in (codes.INTERNAL.name, codes.UNAVAILABLE.name):
-            for record in self._environment.complaints.records[logged:]:
+            for record in self._environment.log_capture.records[logged:]:
                 error.add_note(f"The server logged: {record.getMessage()}")
                 if record.exc_info:
                     cause = record.exc_info[1]
@@ -229,7 +237,7 @@ class Peer:
             raise TimeoutError(f"{what}: no answer within {within:g} s")
         return future.result()
 
-    # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── receiving ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _take(self, frame: frames.Outbound) -> None:
         match frame:
@@ -250,12 +258,14 @@ class Peer:
                     code, reason = (
                         ("", None) if frame.payload is None else (frame.payload.code, frame.payload.reason)
                     )
-                    self._notices.append(Left(topic=frame.topic, code=code, reason=reason))
+                    self._notices.append(LeftNotice(topic=frame.topic, code=code, reason=reason))
             case frames.Reset():
                 position = position_of(frame.payload)
                 if position is not None:
                     self._positions[frame.topic] = position
-                self._notices.append(Reset(topic=frame.topic, reason=frame.payload.reason, position=position))
+                self._notices.append(
+                    ResetNotice(topic=frame.topic, reason=frame.payload.reason, position=position)
+                )
             case frames.Presence():
                 self._present[frame.topic].take(frame)
             case frames.Welcome():
@@ -285,7 +295,7 @@ class Peer:
         topic = self._environment.service.registry.by_name(frame.topic)
         request = self._requests.get(frame.ref)
         assert topic is not None, (
-            f"the server let a client into {frame.topic!r}, which no topic's route matches"
+            f"the server joined a client to {frame.topic!r}, which matches no topic's route"
         )
         self._known[frame.topic] = topic
         self._topics[frame.topic] = None
@@ -303,7 +313,7 @@ class Peer:
 
     def _ended(self, close: int, message: str) -> None:
         code, reason = ("", None) if self._goodbye is None else (self._goodbye.code, self._goodbye.reason)
-        self._closed = Closed(code=code, close=close, message=message, reason=reason)
+        self._closed = CloseNotice(code=code, close=close, message=message, reason=reason)
         self._notices.append(self._closed)
         error = self._disconnected("the answer", self._closed)
         futures: list[asyncio.Future[Any]] = [request.answer for request in self._requests.values()]
@@ -317,7 +327,7 @@ class Peer:
     # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _canonical(self, topic: Topic | str) -> str:
-        """The canonical name of a topic that goes by another name for this user (``<me>``)."""
+        """Return the canonical name of a topic that has another name for this user (``<me>``)."""
         name = str(topic)
         if name in self._known:
             return name
@@ -334,19 +344,19 @@ class Peer:
             raise ValueError(f"{self} has not joined {topic}; it has joined {joined}")
         return found
 
-    def _line_or_raise(self, what: str) -> Line:
-        if self._line is None or self._closed is not None:
+    def _transport_or_raise(self, what: str) -> InMemoryTransport:
+        if self._transport is None or self._closed is not None:
             if self._closed is not None:
                 raise self._disconnected(what, self._closed)
             raise self._disconnected(
                 what,
-                Closed(
+                CloseNotice(
                     code="dropped", close=1006, message="There is no connection; open or resume() it first."
                 ),
             )
-        return self._line
+        return self._transport
 
-    def _disconnected(self, what: str, closed: Closed) -> Disconnected:
+    def _disconnected(self, what: str, closed: CloseNotice) -> Disconnected:
         return Disconnected(f"{what} for {self}", code=closed.code, message=closed.message)
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
-"""The workers of ``holdfast serve``: who is to be started, drained or ended. Without processes, signals and clock.
+"""State machine for the workers of ``holdfast serve``: which to start, drain or kill. No processes, signals or clock.
 
-What happens is told with the time as an argument; what is to be done about it is handed to ``do``, as the orders below.
+The caller reports what happens, with the time as an argument. The pool passes instructions to ``do``.
 """
 
 from collections import deque
@@ -10,19 +10,19 @@ from enum import Enum
 import msgspec
 
 READY_SECONDS = 60.0
-"""How long a worker may take until it serves."""
+"""Seconds that a worker may take until it serves."""
 
 STABLE_SECONDS = 60.0
-"""A worker that has served for so long and dies is replaced at once."""
+"""A worker that dies after serving for this many seconds is replaced at once."""
 
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 30.0
 
 HURRY_SECONDS = 3.0
-"""After a second signal, what is not gone by then is killed."""
+"""Seconds after a second signal until the workers that remain are killed."""
 
 FAILED_TO_START = 3
-"""The exit status for it, which is Uvicorn's."""
+"""Exit status when no worker could start. Uvicorn uses the same."""
 
 
 class Stage(Enum):
@@ -32,7 +32,7 @@ class Stage(Enum):
 
 
 class Worker:
-    """One process, from its start to its end."""
+    """A worker process, from its start to its end."""
 
     def __init__(self, number: int, slot: int, now: float) -> None:
         self.number = number
@@ -44,47 +44,49 @@ class Worker:
         return f"worker {self.number}"
 
 
-class Start(msgspec.Struct, frozen=True):
+class StartWorker(msgspec.Struct, frozen=True):
     worker: Worker
 
 
-class Drain(msgspec.Struct, frozen=True):
+class DrainWorker(msgspec.Struct, frozen=True):
     worker: Worker
 
 
-class Hurry(msgspec.Struct, frozen=True):
+class HurryWorker(msgspec.Struct, frozen=True):
     worker: Worker
 
 
-class Kill(msgspec.Struct, frozen=True):
+class KillWorker(msgspec.Struct, frozen=True):
     worker: Worker
 
 
-class Say(msgspec.Struct, frozen=True):
-    """``bad``: something the operator has to look at."""
+class Report(msgspec.Struct, frozen=True):
+    """A log line for the operator. ``bad``: an error, which needs attention."""
 
     text: str
     bad: bool = False
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """All workers serve: for the first time, or after a reload."""
+    """All workers serve, for the first time or after a reload."""
 
 
-Order = Start | Drain | Hurry | Kill | Say | Ready
+Instruction = StartWorker | DrainWorker | HurryWorker | KillWorker | Report | Ready
 
 
-class Crew:
+class WorkerPool:
     """Keeps ``size`` workers serving, each in its slot.
 
-    - A worker that dies is replaced, at once if it had lasted, else after a wait that doubles each time.
-    - If one cannot start before any of them ever served, everything ends with status 3: it would fail again.
-    - :meth:`reload` replaces them one by one: a new one is started, and when it serves, the old one is drained; when that
-      has ended, the next. If a new one does not serve, the reload is given up and the old ones stay.
-    - :meth:`stop` drains all at once; the second time it hurries them.
+    - A worker that dies is replaced: at once if it had served for ``STABLE_SECONDS``, else after a wait that doubles with
+      each failure.
+    - If a worker cannot start before any worker has ever served, the pool ends with status 3: another start would fail too.
+    - :meth:`reload` replaces the workers one by one. It starts a new worker and, once that serves, drains the old one. When
+      the old one has ended, the next slot follows. If a new worker does not serve, the reload is abandoned and the
+      remaining old workers stay.
+    - :meth:`stop` drains all workers at once. The second call makes them hurry.
     """
 
-    def __init__(self, size: int, do: Callable[[Order], None], *, leaving_seconds: float) -> None:
+    def __init__(self, size: int, do: Callable[[Instruction], None], *, leaving_seconds: float) -> None:
         self.status = 0
         self._do = do
         self._leaving_seconds = leaving_seconds
@@ -110,7 +112,7 @@ class Crew:
     def reloading(self) -> bool:
         return bool(self._to_replace or self._coming or self._going)
 
-    # ── what the operator asks ───────────────────────────────────────────────────────────────────────────────────────
+    # ── requests of the operator ───────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, now: float) -> None:
         for slot in range(len(self._slots)):
@@ -129,7 +131,7 @@ class Crew:
         if self._stopping:
             self._kill_at = min(self._kill_at or now, now + HURRY_SECONDS)
             for worker in self._workers:
-                self._do(Hurry(worker))
+                self._do(HurryWorker(worker))
             return
         self._stopping = True
         self._kill_at = now + self._leaving_seconds
@@ -138,10 +140,10 @@ class Crew:
         for worker in self._workers:
             self._drain(worker, now)
 
-    # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── events ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def serves(self, worker: Worker, now: float) -> None:
-        """It accepts connections."""
+        """The worker accepts connections."""
         if worker.stage is not Stage.STARTING:
             return
         worker.stage, worker.since = Stage.SERVING, now
@@ -160,7 +162,7 @@ class Crew:
             self._do(Ready())
 
     def ended(self, worker: Worker, how: str, now: float) -> None:
-        """Its process is gone; ``how`` says with what status, for people."""
+        """The worker's process has ended. ``how`` describes its status in a log line, such as ``"ended with status 1"``."""
         self._workers.discard(worker)
         if worker is self._coming:
             self._coming = None
@@ -184,12 +186,14 @@ class Crew:
                     self._slots[slot] = self._start(slot, now)
         for worker in self._workers:
             if now >= self._limit(worker):
-                worker.since = now  # once is enough for a while
-                self._do(Say(f"{worker!r} is {worker.stage.value} for too long, and is killed.", bad=True))
-                self._do(Kill(worker))
+                worker.since = now  # so that it is not killed again with the next tick
+                self._do(
+                    Report(f"{worker!r} has been {worker.stage.value} for too long; killing it.", bad=True)
+                )
+                self._do(KillWorker(worker))
 
     def next_time(self) -> float | None:
-        """When :meth:`tick` has something to do, if nothing happens before."""
+        """Return the time at which :meth:`tick` is due if nothing happens before; ``None`` if never."""
         limits = [self._limit(worker) for worker in self._workers]
         return min((at for at in (*self._start_at.values(), *limits) if at != float("inf")), default=None)
 
@@ -210,19 +214,19 @@ class Crew:
         self._numbers += 1
         worker = Worker(self._numbers, slot, now)
         self._workers.add(worker)
-        self._do(Start(worker))
+        self._do(StartWorker(worker))
         return worker
 
     def _drain(self, worker: Worker, now: float) -> None:
         worker.stage, worker.since = Stage.LEAVING, now
-        self._do(Drain(worker))
+        self._do(DrainWorker(worker))
 
     def _lost(self, worker: Worker, how: str, now: float) -> None:
         starting = worker.stage is Stage.STARTING
         if starting and not self._served:
             self._do(
-                Say(
-                    f"{worker!r} {how} before it served: the reason stands above. Nothing is left running.",
+                Report(
+                    f"{worker!r} {how} before it served; the log above says why. Stopping all workers.",
                     bad=True,
                 )
             )
@@ -230,14 +234,14 @@ class Crew:
             self.stop(now)
             return
         if self._coming is not None and self._coming.slot == worker.slot:
-            self._do(Say(f"{worker!r} {how}; its successor is on the way.", bad=True))
+            self._do(Report(f"{worker!r} {how}; its replacement is starting.", bad=True))
             return
         lasted = not starting and now - worker.since >= STABLE_SECONDS
         failures = self._failures[worker.slot] = 1 if lasted else self._failures[worker.slot] + 1
         wait = _wait(failures - 1 if not starting else failures)
         when = f"in {wait:g} s" if wait else "at once"
         what = f"{how} before it served" if starting else how
-        self._do(Say(f"{worker!r} {what}; another one starts {when}.", bad=True))
+        self._do(Report(f"{worker!r} {what}; another one starts {when}.", bad=True))
         self._start_at[worker.slot] = now + wait
         self.tick(now)
 
@@ -247,13 +251,13 @@ class Crew:
             self._start_at.pop(slot, None)
             self._coming = self._start(slot, now)
             return
-        self._do(Say("All workers have been replaced."))
+        self._do(Report("All workers are replaced."))
         self._do(Ready())
         self._reload_again(now)
 
     def _give_up(self, why: str, now: float) -> None:
         self._to_replace.clear()
-        self._do(Say(f"{why}: the reload is given up, and the workers that serve are kept.", bad=True))
+        self._do(Report(f"{why}. The reload is abandoned; the running workers keep serving.", bad=True))
         for slot, worker in enumerate(self._slots):
             if worker is None and slot not in self._start_at:
                 self._start_at[slot] = now + FIRST_WAIT_SECONDS
@@ -267,5 +271,5 @@ class Crew:
 
 
 def _wait(failures: int) -> float:
-    """Before the start after so many failures in a row."""
+    """Return the seconds to wait before the start after this many failures in a row."""
     return min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (failures - 1)) if failures else 0.0

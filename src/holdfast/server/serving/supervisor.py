@@ -1,8 +1,9 @@
-"""Runs the workers of ``holdfast serve --workers``: processes, signals and sockets around :mod:`.crew`'s decisions.
+"""Supervisor of ``holdfast serve --workers``: processes, signals and sockets around the decisions of :mod:`.worker_pool`.
 
-Each worker is a fresh interpreter (``spawn``), so that a replaced one has the new code. What is to be done is said to it
-over a socket and not by signals: a worker cannot mistake what a terminal or systemd sends to the whole group for it, and
-it notices when its supervisor is gone. As process 1 of a container it also takes leave of orphans.
+Each worker is a fresh interpreter (``spawn``), so that a replacement has the new code. The supervisor commands its workers
+over a socket, and not by signals: a terminal or systemd may signal the whole process group, and a worker must not mistake
+that for a command. Through the socket a worker also notices when its supervisor is gone. As process 1 of a container the
+supervisor reaps orphans too.
 """
 
 import contextlib
@@ -19,8 +20,18 @@ from typing import Any
 import uvicorn
 
 from . import systemd
-from .crew import Crew, Drain, Hurry, Kill, Order, Ready, Say, Start, Worker
 from .worker import DRAIN, HURRY, SERVES, work
+from .worker_pool import (
+    DrainWorker,
+    HurryWorker,
+    Instruction,
+    KillWorker,
+    Ready,
+    Report,
+    StartWorker,
+    Worker,
+    WorkerPool,
+)
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -29,7 +40,7 @@ HEEDED = (*STOPPING, signal.SIGHUP, signal.SIGCHLD)
 
 
 class Supervisor:
-    """``leaving_seconds``: after how long a worker that was told to drain is killed."""
+    """Starts, replaces and ends worker processes. A worker that drains for ``leaving_seconds`` is killed."""
 
     def __init__(
         self,
@@ -43,38 +54,38 @@ class Supervisor:
         self._config = config
         self._sockets = sockets
         self._drain_seconds = drain_seconds
-        self._crew = Crew(size, self._do, leaving_seconds=leaving_seconds)
+        self._pool = WorkerPool(size, self._do, leaving_seconds=leaving_seconds)
         self._size = size
         self._processes: dict[int, tuple[Worker, SpawnProcess]] = {}
-        self._stillborn: list[tuple[Worker, str]] = []
+        self._failed_starts: list[tuple[Worker, str]] = []
         self._lines: dict[Worker, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> int:
-        """Until a signal ends it; return the exit status."""
+        """Run until a signal ends it; return the exit status."""
         logger.info("Supervisor %d starts %d workers.", os.getpid(), self._size)
         with self._signals() as signals:
             self._selector.register(signals, selectors.EVENT_READ, None)
-            self._crew.begin(time.monotonic())
-            while not self._crew.over:
+            self._pool.begin(time.monotonic())
+            while not self._pool.over:
                 for key, _ in self._selector.select(self._patience()):
                     if key.data is None:
                         self._signalled(signals.recv(4096))
                     else:
-                        self._heard(key.data)
-                self._take_leave()
-                self._crew.tick(time.monotonic())
+                        self._receive(key.data)
+                self._reap()
+                self._pool.tick(time.monotonic())
         logger.info("Supervisor %d has ended.", os.getpid())
-        return self._crew.status
+        return self._pool.status
 
     def _patience(self) -> float | None:
-        """For how many seconds to wait, if nothing happens before."""
-        at = time.monotonic() if self._stillborn else self._crew.next_time()
+        """Return the seconds to wait for an event; ``None``: without limit."""
+        at = time.monotonic() if self._failed_starts else self._pool.next_time()
         return None if at is None else max(0.0, at - time.monotonic())
 
     @contextlib.contextmanager
     def _signals(self) -> Any:
-        """A socket on which the numbers of signals arrive (``signal.set_wakeup_fd``)."""
+        """Yield a socket that receives the number of each signal (``signal.set_wakeup_fd``)."""
         reads, writes = socket.socketpair()
         with reads, writes:
             writes.setblocking(False)
@@ -93,73 +104,73 @@ class Supervisor:
             if number in STOPPING:
                 systemd.stopping()
                 for listening in self._sockets:
-                    listening.close()  # as the workers do: who comes now is refused and can go elsewhere
-                self._crew.stop(now)
+                    listening.close()  # as the workers do: new clients are refused at once and can connect elsewhere
+                self._pool.stop(now)
             elif number == signal.SIGHUP:
-                logger.info("SIGHUP: the workers are replaced one by one.")
+                logger.info("SIGHUP: replacing the workers one by one.")
                 systemd.reloading()
-                self._crew.reload(now)
+                self._pool.reload(now)
 
-    def _take_leave(self) -> None:
-        """Of every process that has ended, or never began: of workers, and, as process 1, of any orphan."""
-        stillborn, self._stillborn = self._stillborn, []
-        for worker, how in stillborn:
-            self._crew.ended(worker, how, time.monotonic())
+    def _reap(self) -> None:
+        """Collect every process that has ended or could not be started: workers and, as process 1, any orphan."""
+        failed, self._failed_starts = self._failed_starts, []
+        for worker, how in failed:
+            self._pool.ended(worker, how, time.monotonic())
         for pid, (worker, process) in tuple(self._processes.items()):
             status = process.exitcode
             if status is not None:
                 del self._processes[pid]
-                self._hang_up(worker)
-                self._crew.ended(worker, _how(status, pid), time.monotonic())
+                self._close_line(worker)
+                self._pool.ended(worker, _how(status, pid), time.monotonic())
         with contextlib.suppress(ChildProcessError):
             while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if found.si_pid in self._processes:
-                    return  # it has just ended, and a signal says so
+                    return  # it has ended just now; its SIGCHLD follows
                 os.waitpid(found.si_pid, 0)
 
-    def _heard(self, worker: Worker) -> None:
+    def _receive(self, worker: Worker) -> None:
         line = self._lines.get(worker)
         if line is None:
             return
         try:
-            said = line.recv(16)
+            message = line.recv(16)
         except OSError:
-            said = b""
-        if said.startswith(SERVES):
-            self._crew.serves(worker, time.monotonic())
-        elif not said:
-            self._hang_up(worker)  # SIGCHLD tells the rest
+            message = b""
+        if message.startswith(SERVES):
+            self._pool.serves(worker, time.monotonic())
+        elif not message:
+            self._close_line(worker)  # SIGCHLD reports the end of the process
 
-    def _hang_up(self, worker: Worker) -> None:
+    def _close_line(self, worker: Worker) -> None:
         line = self._lines.pop(worker, None)
         if line is not None:
             self._selector.unregister(line)
             line.close()
 
-    # ── carrying orders out ──────────────────────────────────────────────────────────────────────────────────────────
+    # ── instructions of the pool ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _do(self, order: Order) -> None:
-        match order:
-            case Start():
-                self._start(order.worker)
-            case Drain():
-                self._tell(order.worker, DRAIN)
-            case Hurry():
-                self._tell(order.worker, HURRY)
-            case Kill():
+    def _do(self, instruction: Instruction) -> None:
+        match instruction:
+            case StartWorker():
+                self._start(instruction.worker)
+            case DrainWorker():
+                self._send(instruction.worker, DRAIN)
+            case HurryWorker():
+                self._send(instruction.worker, HURRY)
+            case KillWorker():
                 for worker, process in self._processes.values():
-                    if worker is order.worker:
+                    if worker is instruction.worker:
                         process.kill()
-            case Say():
-                logger.log(logging.ERROR if order.bad else logging.INFO, order.text)
+            case Report():
+                logger.log(logging.ERROR if instruction.bad else logging.INFO, instruction.text)
             case Ready():
                 systemd.ready(f"{self._size} workers serve")
 
     def _start(self, worker: Worker) -> None:
         try:
             process, line = self._spawned(worker)
-        except OSError as error:  # no memory, no files, no processes left: perhaps there are later
-            self._stillborn.append((worker, f"could not be started: {error}"))
+        except OSError as error:  # no memory, files or processes left; a later try may succeed
+            self._failed_starts.append((worker, f"could not be started: {error}"))
             return
         assert process.pid is not None
         self._processes[process.pid] = worker, process
@@ -167,7 +178,7 @@ class Supervisor:
         self._selector.register(line, selectors.EVENT_READ, worker)
 
     def _spawned(self, worker: Worker) -> tuple[SpawnProcess, socket.socket]:
-        """The worker's process, and our end of the line to it."""
+        """Start the worker's process; return it and the supervisor's end of the socket to it."""
         with contextlib.ExitStack() as stack:
             ours, theirs = socket.socketpair()
             stack.enter_context(ours)
@@ -181,7 +192,7 @@ class Supervisor:
             stack.pop_all()
         return process, ours
 
-    def _tell(self, worker: Worker, what: bytes) -> None:
+    def _send(self, worker: Worker, what: bytes) -> None:
         line = self._lines.get(worker)
         if line is not None:
             with contextlib.suppress(OSError):

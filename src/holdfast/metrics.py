@@ -1,0 +1,79 @@
+"""Counters and gauges of one process, for monitoring. Needs no other package.
+
+A room raises a counter where the thing happens: ``counters.events_dropped += 1``. The object is handed down from
+:mod:`holdfast.wiring` through the runtime to the hub, so that a test with several hubs reads the counters of each. All
+counters are raised in the thread of the hub's event loop. A value that another object keeps anyway is read from there
+(:func:`watch`), at no cost while nothing asks for it.
+"""
+
+import os
+from collections.abc import Callable
+
+import msgspec
+
+
+class Counters(msgspec.Struct):
+    """What has happened since the process started. Counters only grow."""
+
+    events_delivered: int = 0
+    """Events written to connections: one event with 1,000 subscribers counts 1,000."""
+
+    events_dropped: int = 0
+    """Events that one subscriber did not receive, because it read too slowly. Counted for each subscriber."""
+
+    events_conflated: int = 0
+    """Events that waited for a slow subscriber and were replaced by a newer one (``Slow.latest``). Counted for each."""
+
+    events_superseded: int = 0
+    """Events left out by the ``rate`` of a topic. Counted once, however many subscribers there are."""
+
+    subscribers_fell_behind: int = 0
+    """How often a slow subscriber of a durable topic stopped receiving live events and was served from the log."""
+
+    connections_overflowed: int = 0
+    """Connections closed because too many events waited for them (``Slow.disconnect``)."""
+
+    connections_stalled: int = 0
+    """Connections closed because the client read nothing for ``STALL_SECONDS``, or because not even answers fitted."""
+
+
+PROCESS = Counters()
+"""The counters of this process. Its runtime raises them."""
+
+GAUGES = frozenset({"connections", "calls_running", "revocations_waiting"})
+"""The names in a :func:`snapshot` that go up and down. All others are counters."""
+
+_watched: dict[str, Callable[[], int]] = {}
+
+
+def watch(name: str, read: Callable[[], int]) -> None:
+    """Let :func:`snapshot` read a value from the object that keeps it. The last one of a name counts."""
+    _watched[name] = read
+
+
+def snapshot() -> dict[str, int]:
+    """Return all counters and gauges of this process, by name.
+
+    Besides the fields of :class:`Counters` these are, once the process has served or published:
+
+    - ``connections``: live connections that are open
+    - ``calls_running``: calls whose handler has not finished
+    - ``revocations_waiting``: revocations that could not be written to the log yet and are retried
+    - ``backplane_lost``: messages to other processes that were lost
+    - ``log_reads``: reads of the log for subscribers that were behind, and to fill gaps
+    - ``roster_reads``: member lists read from the presence store
+
+    ``GAUGES`` names those that go up and down. May be called in any thread, and reads no database.
+    """
+    return msgspec.structs.asdict(PROCESS) | {name: read() for name, read in tuple(_watched.items())}
+
+
+def _forget() -> None:
+    """Start a forked child at zero, without the objects of its parent."""
+    _watched.clear()
+    for name in PROCESS.__struct_fields__:
+        setattr(PROCESS, name, 0)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
