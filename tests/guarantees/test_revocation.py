@@ -255,7 +255,11 @@ class Story:
                 self.truth.effective.discard((server, f"user:{pk}", kind))
 
     def begin(self) -> None:
+        """Open a transaction. On SQLite the first join would have to create the topic, and wait for the open transaction
+        until its database's timeout of 20 seconds, so the topic exists by then."""
         if not self.author.blocks:
+            if self.alias == "sqlite":
+                self.other.do(self.fleet.log.heads, [self.names[KEPT]])
             self.author.begin(self.alias)
 
     def finish(self, how: str) -> None:
