@@ -629,7 +629,7 @@ async def test_an_order_of_a_transaction_that_has_committed_is_kept_if_the_log_m
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A log in Redis: the transaction of the database can commit while Redis is away."""
-    monkeypatch.setattr(MemoryLog, "enlisted_may_be_lost", True)
+    monkeypatch.setattr(MemoryLog, "staged_may_be_lost", True)
     async with fleet(Room, count=2) as here:
         sockets = [await in_rooms(here, server=server) for server in (0, 1)]
 

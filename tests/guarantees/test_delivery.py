@@ -70,11 +70,11 @@ class WatchedLog(DatabaseLog):
         self.look: Callable[[], None] = lambda: None
         self.may_write: Callable[[], bool] = lambda: True
 
-    def renew(self, topic: str, position: Position | None = None) -> Head:
+    def rotate_epoch(self, topic: str, position: Position | None = None) -> Head:
         if not self.may_write():
             raise Busy
         self.look()
-        return super().renew(topic, position)
+        return super().rotate_epoch(topic, position)
 
 
 @dataclass

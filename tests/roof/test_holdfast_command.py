@@ -86,7 +86,7 @@ def test_trim_removes_what_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_trim_forgets_old_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    DatabaseLog("default").claim("user:7", "k1", "rooms/lobby post", seconds=1)
+    DatabaseLog("default").calls.claim("user:7", "k1", "rooms/lobby post", seconds=1)
     later = timezone.now() + timedelta(hours=25)
     monkeypatch.setattr("holdfast.management.commands.holdfast.timezone.now", lambda: later)
     assert "and 1 answers" in run("trim")

@@ -17,7 +17,7 @@ from django.db import DatabaseError, transaction
 
 from holdfast.hub.threads import Inline, Threads
 from holdfast.limits.base import Limiter
-from holdfast.log.base import Answer, Claim, Log
+from holdfast.log.calls import Answer, CallStore, Claim
 from holdfast.protocol import codes
 from holdfast.protocol.frames import ErrorPayload
 from holdfast.session.session import RETRY_SECONDS
@@ -79,8 +79,10 @@ class Waiting:
 class Calls:
     """Runs the calls of one process's connections."""
 
-    def __init__(self, log: Log, threads: Threads, log_threads: Threads | Inline, limiter: Limiter) -> None:
-        self._log = log
+    def __init__(
+        self, store: CallStore, threads: Threads, log_threads: Threads | Inline, limiter: Limiter
+    ) -> None:
+        self._store = store
         self._threads = threads
         self._log_threads = log_threads
         self._limiter = limiter
@@ -214,7 +216,7 @@ class Calls:
     def _run_in_transaction(self, request: Request) -> bytes | Claim:
         """The claim, the rules, the action, and the answer, all or nothing."""
         topic, caller, action = request.topic, request.caller, request.action
-        with transaction.atomic(using=self._log.alias):
+        with transaction.atomic(using=self._store.alias):
             if request.key is not None:
                 claim = self._claim_inside(request)
                 if not claim.mine:
@@ -227,18 +229,18 @@ class Calls:
                 raise CallFailed.of(codes.FORBIDDEN, expelled=allowed is None)
             result = action.encode_result(action.function(topic, caller, **request.arguments))
             if request.key is not None:
-                self._log.answer(caller.owner, request.key, Answer(payload=result))
+                self._store.answer(caller.owner, request.key, Answer(payload=result))
         return result
 
     def _answer_with(self, request: Request, failure: CallFailed) -> Claim | None:
         """Keep an error as the answer; or return what another attempt has come to since this one rolled back."""
         assert request.key is not None
         try:
-            with transaction.atomic(using=self._log.alias):
+            with transaction.atomic(using=self._store.alias):
                 claim = self._claim_inside(request)
                 if not claim.mine:
                     return claim
-                self._log.answer(request.caller.owner, request.key, _failed(failure))
+                self._store.answer(request.caller.owner, request.key, _failed(failure))
         except Exception:
             logger.exception("%s: the error could not be kept as the answer", request.target)
         return None
@@ -270,14 +272,14 @@ class Calls:
         if request.key is None:
             return
         try:
-            await self._log_threads.run(self._log.answer, request.caller.owner, request.key, answer)
+            await self._log_threads.run(self._store.answer, request.caller.owner, request.key, answer)
         except Exception:
             logger.exception("%s: the answer could not be kept", request.target)
 
     def _claim(self, request: Request) -> Claim:
         seconds = request.action.timeout or UNBOUNDED_CLAIM_SECONDS
         assert request.key is not None
-        return self._log.claim(request.caller.owner, request.key, request.target, seconds=seconds)
+        return self._store.claim(request.caller.owner, request.key, request.target, seconds=seconds)
 
     def _claim_inside(self, request: Request) -> Claim:
         """In the action's transaction. An attempt that has just committed elsewhere may be a conflict there: then nothing has
@@ -285,9 +287,9 @@ class Calls:
         try:
             return self._claim(request)
         except DatabaseError as error:
-            if not self._log.conflict(error):
+            if not self._store.conflict(error):
                 raise
-            transaction.set_rollback(True, using=self._log.alias)
+            transaction.set_rollback(True, using=self._store.alias)
             return Claim(running=True)
 
     async def _claim_or_wait(self, request: Request) -> bytes | None:
@@ -297,7 +299,7 @@ class Calls:
             if claim.mine:
                 if request.wait:
                     assert request.key is not None
-                    await self._log_threads.run(self._log.release, request.caller.owner, request.key)
+                    await self._log_threads.run(self._store.release, request.caller.owner, request.key)
                     raise _too_fast(request.wait)
                 return None
             answer = _verdict(claim)

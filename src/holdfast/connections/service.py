@@ -62,7 +62,7 @@ class Service:
         self.registry = registry
         self.policy = policy or Policy()
         self.authenticate = authenticate
-        self.calls = Calls(runtime.log, runtime.threads, runtime.log_threads, limiter)
+        self.calls = Calls(runtime.log.calls, runtime.threads, runtime.log_threads, limiter)
         self.connections: set[Any] = set()
         self.explanations = Explanations(registry)
         self._farewell: Farewell | None = None

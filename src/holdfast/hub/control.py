@@ -140,7 +140,7 @@ class Control:
         """
         if not self._log.in_transaction():
             self._give_now(*orders)
-        elif self._log.enlisted_may_be_lost:
+        elif self._log.staged_may_be_lost:
             when_committed(partial(self._surely, self._give_now, orders), self._log.alias)
         else:
             self._publisher.publish([_draft(order) for order in orders], durable=True)

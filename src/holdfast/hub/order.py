@@ -5,7 +5,7 @@ back what lies beyond a gap until the gap is filled, from the news that come lat
 changed is another log: everybody is told, and the stream starts again at its head.
 
 A log that ends before what was passed on, or that has another entry in the place of one, went back in time: then the
-stream has it renew the topic's epoch first (:meth:`Log.renew`), so that it is another log for everybody, and stays so.
+stream has it renew the topic's epoch first (:meth:`Log.rotate_epoch`), so that it is another log for everybody, and stays so.
 News contradict the stream when the entry that they follow, or one that they bring again, has another stamp than the one
 that was passed on. Which of the two the log holds is then asked of the log.
 
@@ -163,7 +163,7 @@ class Order:
         head = heads[stream.name]
         if stream.doubted is not None or went_back(head, asked):
             for position in {stream.doubted or asked.position, asked.position}:
-                head = await self._threads.run(self._log.renew, stream.name, position)
+                head = await self._threads.run(self._log.rotate_epoch, stream.name, position)
             stream.doubted = None
             if stream.generation == asked.generation and went_back(head, asked):
                 self._begin_again(stream, head, "epoch")  # whatever the log says its epoch is

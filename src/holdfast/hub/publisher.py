@@ -56,7 +56,7 @@ class Publisher:
         if not durable:
             self._when_committed(drafts)
         elif self._log.in_transaction():
-            self._log.enlist(drafts, self.spread)
+            self._log.stage(drafts, self.spread)
         else:
             self.write(drafts)
 

@@ -5,7 +5,7 @@ A log holds, for each topic, a sequence of entries numbered 1, 2, 3, … without
 - **Order.** Offsets of one topic are given out one after the other; what a reader sees is always a prefix of the
   sequence. Entries that one caller wrote one after the other keep that order.
 - **Atomicity.** A batch given to :meth:`Log.append` gets neighbouring offsets in each topic, or is not written at all.
-  Entries given to :meth:`Log.enlist` become real when the caller's transaction commits, and never if it rolls back
+  Entries given to :meth:`Log.stage` become real when the caller's transaction commits, and never if it rolls back
   (savepoints included).
 - **Loss.** Entries stay readable until :meth:`Log.trim` removes them, oldest first. Reading below the floor raises
   :class:`Trimmed`.
@@ -13,7 +13,7 @@ A log holds, for each topic, a sequence of entries numbered 1, 2, 3, … without
 - **Stamps.** A store may go back in time (a backup is restored, a replica takes over without the last commits) and
   give out offsets of the same epoch a second time. So each entry has a stamp, drawn from the clock when it got its
   offset: two entries that were given one offset at different times have the same stamp once in 2^32 times. Reading
-  after a position whose stamp is not that of the entry there raises :class:`Diverged`, and :meth:`Log.renew` gives
+  after a position whose stamp is not that of the entry there raises :class:`Diverged`, and :meth:`Log.rotate_epoch` gives
   the topic another epoch. The stamp of the last entry that was trimmed is kept, so this holds at the floor too.
 
 All methods block and may be called from any thread, but not from a running event loop (unless :attr:`Log.blocking`
@@ -28,6 +28,8 @@ from typing import TypeVar
 import msgspec
 
 from holdfast.protocol.positions import Position
+
+from .calls import CallStore
 
 T = TypeVar("T")
 
@@ -135,30 +137,8 @@ class Diverged(Trimmed):
     """Another entry of ``topic`` is at the position now, or none yet: its log went back in time."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a call was answered with the first time: JSON text, of a result or of an error payload."""
-
-    payload: bytes
-    failed: bool = False
-
-
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What :meth:`Log.claim` found out about a call's key.
-
-    Exactly one holds: ``mine`` (carry it out now), ``answer`` (it was carried out; this was the answer), ``running``
-    (an attempt is under way elsewhere: ask again), ``lost`` (an attempt died and may have been carried out),
-    ``reused`` (the key belongs to a different call).
-    """
-
-    mine: bool = False
-    answer: Answer | None = None
-    running: bool = False
-    lost: bool = False
-    reused: bool = False
-
-
 class Log(ABC):
-    """One store of durable topics, and of the answers to the calls that changed them."""
+    """One store of durable topics."""
 
     blocking: bool = True
     """Do the methods wait for I/O? If so they must be kept off the event loop."""
@@ -166,25 +146,23 @@ class Log(ABC):
     shared: bool = True
     """Do other processes see the same log?"""
 
-    enlisted_may_be_lost: bool = False
+    staged_may_be_lost: bool = False
     """May a transaction commit, and what was enlisted in it be lost because the store did not answer just then?"""
 
     alias: str = "default"
-    """The Django database whose transactions :meth:`enlist` takes part in."""
+    """The Django database whose transactions :meth:`stage` takes part in."""
 
-    def conflict(self, error: BaseException) -> bool:
-        """Did a statement in a transaction fail only because another transaction was first, so that the whole of it may be
-        tried again?"""
-        return False
+    calls: CallStore
+    """The records of calls that are carried out once, which take part in the same transactions."""
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def in_transaction(self) -> bool:
-        """Is the calling thread inside a transaction that :meth:`enlist` would take part in?"""
+        """Is the calling thread inside a transaction that :meth:`stage` would take part in?"""
 
     @abstractmethod
-    def enlist(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
+    def stage(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
         """Write ``drafts`` as part of the calling thread's transaction, without offsets and without a lock.
 
         When that transaction has committed the entries are numbered (see :meth:`sequence`), all of the transaction's
@@ -224,7 +202,7 @@ class Log(ABC):
         """
 
     @abstractmethod
-    def renew(self, topic: str, position: Position | None = None) -> Head:
+    def rotate_epoch(self, topic: str, position: Position | None = None) -> Head:
         """Give the topic a new epoch, because its log went back in time; return the state after that.
 
         With a ``position``, which the log once had, only if it has it no more (as :meth:`read` would say), and only if
@@ -233,7 +211,7 @@ class Log(ABC):
         """
 
     @abstractmethod
-    def exactly(
+    def consistent_read(
         self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None
     ) -> tuple[Position, T]:
         """Call ``take`` and return its value with the position that agrees with it exactly.
@@ -260,26 +238,3 @@ class Log(ABC):
     @abstractmethod
     def topics(self) -> list[str]:
         """The names of all topics that the log knows."""
-
-    # ── calls carried out once ───────────────────────────────────────────────────────────────────────────────────────
-
-    @abstractmethod
-    def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
-        """Take ``key`` for one attempt at a call, or find out what became of an earlier one.
-
-        ``owner`` scopes the key; ``target`` is the topic and the action it was used for. Inside a transaction the claim
-        is part of it: it vanishes on rollback, and an attempt that holds the same key in another transaction is waited
-        for. Outside, the claim lasts ``seconds``: an attempt that has not answered by then counts as lost.
-        """
-
-    @abstractmethod
-    def answer(self, owner: str, key: str, answer: Answer) -> None:
-        """Keep the answer to a claimed call (in the same transaction, if the claim was made in one)."""
-
-    @abstractmethod
-    def release(self, owner: str, key: str) -> None:
-        """Give a claim back: the attempt had no effect, another may be carried out."""
-
-    @abstractmethod
-    def forget_answers(self, before: datetime) -> int:
-        """Remove the answers (and lost claims) of calls made before a time; return how many went."""

@@ -1,22 +1,63 @@
-"""Calls that are carried out once: their keys and answers, beside the log and in the same transactions."""
+"""Call records in Django's database, in the caller's own transaction: its effects and its answer commit together."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from .base import Answer, Claim, LogError
+from .base import LogError
+from .calls import Answer, CallStore, Claim
 from .conflicts import settled
-from .dialects import Dialect
+from .dialects import dialect_of
+from .errors import ErrorTranslation
 from .rows import moment, now
 from .tables import CALL, CHUNK
 
+T = TypeVar("T")
+
 TRIES = 5
-"""How often a claim looks again when the row that stood in its way is gone when it wants to read it."""
+"""Times that a claim looks again after the row that stood in its way was deleted before it could be read."""
 
 
-def claim(connection: BaseDatabaseWrapper, owner: str, key: str, target: str, seconds: float) -> Claim:
+class DatabaseCalls(CallStore):
+    """Call records in the table of ``holdfast.models.CallRecord``, in the database ``alias``: SQLite or PostgreSQL."""
+
+    def __init__(self, alias: str = "default") -> None:
+        self.alias = alias
+        self._dialect = dialect_of(alias)
+
+    def conflict(self, error: BaseException) -> bool:
+        return isinstance(error, DatabaseError) and self._dialect.conflict(error)
+
+    def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
+        return self._run(_claim, owner, key, target, seconds)
+
+    def answer(self, owner: str, key: str, answer: Answer) -> None:
+        self._run(_answer, owner, key, answer)
+
+    def release(self, owner: str, key: str) -> None:
+        self._run(_release, owner, key)
+
+    def forget(self, before: datetime) -> int:
+        gone = 0
+        while True:
+            some = self._run(_forget_some, before)
+            gone += some
+            if some < CHUNK:
+                return gone
+
+    def _run(self, statement: Callable[..., T], *arguments: object) -> T:
+        """Run a statement, and again if it meets a conflict outside the caller's transaction."""
+        connection = connections[self.alias]
+        with ErrorTranslation(connection):
+            return settled(connection, self._dialect, partial(statement, connection, *arguments))
+
+
+def _claim(connection: BaseDatabaseWrapper, owner: str, key: str, target: str, seconds: float) -> Claim:
     """The INSERT decides. On both databases it waits for a transaction that holds the same key, or everything."""
     present = timezone.now()
     made, ends = moment(connection, present), moment(connection, present + timedelta(seconds=seconds))
@@ -34,11 +75,11 @@ def claim(connection: BaseDatabaseWrapper, owner: str, key: str, target: str, se
                 (now(connection), owner, key),
             )
             if row := cursor.fetchone():
-                return found(*row, wanted=target)
+                return _found(*row, wanted=target)
     return Claim(running=True)
 
 
-def found(target: str, answer: str | None, failed: bool, expired: bool, *, wanted: str) -> Claim:
+def _found(target: str, answer: str | None, failed: bool, expired: bool, *, wanted: str) -> Claim:
     """What an earlier attempt's row says."""
     if target != wanted:
         return Claim(reused=True)
@@ -47,7 +88,7 @@ def found(target: str, answer: str | None, failed: bool, expired: bool, *, wante
     return Claim(lost=True) if expired else Claim(running=True)
 
 
-def answer(connection: BaseDatabaseWrapper, owner: str, key: str, given: Answer) -> None:
+def _answer(connection: BaseDatabaseWrapper, owner: str, key: str, given: Answer) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             f'UPDATE {CALL} SET answer = %s, failed = %s WHERE owner = %s AND "key" = %s',
@@ -57,18 +98,9 @@ def answer(connection: BaseDatabaseWrapper, owner: str, key: str, given: Answer)
             raise LogError(f"the call {key!r} of {owner!r} cannot be answered: it is not claimed")
 
 
-def release(connection: BaseDatabaseWrapper, owner: str, key: str) -> None:
+def _release(connection: BaseDatabaseWrapper, owner: str, key: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f'DELETE FROM {CALL} WHERE owner = %s AND "key" = %s AND answer IS NULL', (owner, key))
-
-
-def forget(connection: BaseDatabaseWrapper, dialect: Dialect, before: datetime) -> int:
-    gone = 0
-    while True:
-        some = settled(connection, dialect, partial(_forget_some, connection, before))
-        gone += some
-        if some < CHUNK:
-            return gone
 
 
 def _forget_some(connection: BaseDatabaseWrapper, before: datetime) -> int:

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from .base import Batch, Draft, stamp_of
-from .placing import ARRAYS, Event, Moved, Placed, State, TopicRow, columns_of, entries_of, event_of
+from .placing import ARRAYS, Event, Moved, MoveState, Placed, TopicRow, columns_of, entries_of, event_of
+from .routing import refusing_router
 from .rows import create, insert, new_epoch, now
 from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
 
@@ -41,7 +43,7 @@ class Dialect(ABC):
         """As :meth:`place`, for several topics at once; those that are missing in the result went into the outbox."""
 
     @abstractmethod
-    def put_aside(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
+    def stage(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
         """Write ``drafts`` into the outbox, in their order."""
 
     @abstractmethod
@@ -113,7 +115,7 @@ class SQLite(Dialect):
                     ],
                 )
                 return Placed(epoch, head, stamp_of(before), stamp_of(present), waiting=False)
-            self.put_aside(connection, drafts)
+            self.stage(connection, drafts)
             return None
 
     def place_many(
@@ -134,10 +136,10 @@ class SQLite(Dialect):
             )
             others = [draft for topic, drafts in by_topic.items() if topic not in placed for draft in drafts]
             if others:
-                self.put_aside(connection, others)
+                self.stage(connection, others)
         return placed
 
-    def put_aside(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
+    def stage(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
         present = now(connection)
         with connection.cursor() as cursor:
             insert(
@@ -151,7 +153,7 @@ class SQLite(Dialect):
             cursor.execute(self._drain, (topic,))
             waiting = sorted(cursor.fetchall())
             if not waiting:
-                return Moved(State.IDLE)
+                return Moved(MoveState.IDLE)
             advance = (len(waiting), topic, len(waiting))
             cursor.execute(self._advance, advance)
             if not (rows := cursor.fetchall()):
@@ -165,7 +167,7 @@ class SQLite(Dialect):
             ]
             present = now(connection)
             insert(cursor, self._insert, [(topic_id, *row, present) for row in numbered])
-        return Moved(State.MOVED, epoch, entries_of(numbered, stamp_of(present)), stamp_of(before))
+        return Moved(MoveState.MOVED, epoch, entries_of(numbered, stamp_of(present)), stamp_of(before))
 
     def move_many(self, connection: BaseDatabaseWrapper, topics: Sequence[str]) -> list[Batch]:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
@@ -271,7 +273,7 @@ class PostgreSQL(Dialect):
                 for topic, epoch, head, before, present in cursor.fetchall()
             }
 
-    def put_aside(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
+    def stage(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
         insert_into = f"INSERT INTO {OUTBOX} (topic, name, payload, exclude, created_at)"
         present = now(connection)
         with connection.cursor() as cursor:
@@ -307,12 +309,12 @@ class PostgreSQL(Dialect):
             cursor.execute("SELECT * FROM holdfast_move(%s)", (topic,))
             rows = cursor.fetchall()
         if not rows:
-            return Moved(State.IDLE)
+            return Moved(MoveState.IDLE)
         state, epoch, before, present = rows[0][:4]
         if epoch is None:
-            return Moved(State(state))
+            return Moved(MoveState(state))
         entries = entries_of((row[4:] for row in rows), stamp_of(present))
-        return Moved(State.MOVED, epoch, entries, stamp_of(before))
+        return Moved(MoveState.MOVED, epoch, entries, stamp_of(before))
 
     @contextlib.contextmanager
     def frozen(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
@@ -327,3 +329,21 @@ class PostgreSQL(Dialect):
 
 DIALECTS: dict[str, Dialect] = {"sqlite": SQLite(), "postgresql": PostgreSQL()}
 """By Django's ``connection.vendor``."""
+
+
+def keeps_tables(alias: str) -> bool:
+    """Can the tables of ``holdfast.models`` be kept in this database, and does the project let ``migrate`` create them?"""
+    settings = connections.settings.get(alias)
+    if settings is None or not settings.get("AUTOCOMMIT", True):
+        return False
+    return connections[alias].vendor in DIALECTS and refusing_router(alias) is None
+
+
+def dialect_of(alias: str) -> Dialect:
+    vendor = connections[alias].vendor
+    if vendor not in DIALECTS:
+        raise ImproperlyConfigured(
+            f"Holdfast's log cannot be kept in the database {alias!r}: it is {vendor}, and SQLite or PostgreSQL is needed. Name"
+            ' one as HOLDFAST["DATABASE"], or keep the log in Redis ("LOG": "redis"); `python manage.py check` says more.'
+        )
+    return DIALECTS[vendor]

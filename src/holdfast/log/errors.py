@@ -10,7 +10,7 @@ from .routing import refusing_router
 from .transactions import is_open
 
 
-class Guard:
+class ErrorTranslation:
     """Turn errors of a connection into the log's own, the cause chained.
 
     Not inside the application's transaction: there Django's error must pass, so that ``atomic()`` and whoever catches
@@ -28,7 +28,7 @@ class Guard:
         """From here on errors are not the log's."""
         self._watching = False
 
-    def __enter__(self) -> "Guard":
+    def __enter__(self) -> "ErrorTranslation":
         return self
 
     def __exit__(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .base import Batch, Draft, Entry
 
 
-class State(Enum):
+class MoveState(Enum):
     """What a try to number a topic's waiting entries came to."""
 
     IDLE = "idle"
@@ -23,7 +23,7 @@ class State(Enum):
 class Moved(NamedTuple):
     """A try's outcome, and the entries that got offsets; ``before`` is the stamp of the entry that they follow."""
 
-    state: State
+    state: MoveState
     epoch: str = ""
     entries: tuple[Entry, ...] = ()
     before: int = 0

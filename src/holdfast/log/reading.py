@@ -14,8 +14,8 @@ from holdfast.protocol.positions import Position
 from .base import Batch, Diverged, Entry, Head, LogUnavailable, Trimmed, stamp_of
 from .conflicts import settled
 from .dialects import Dialect
-from .guard import Guard
-from .placing import State
+from .errors import ErrorTranslation
+from .placing import MoveState
 from .rows import create
 from .sequencer import Sequencer
 from .tables import ENTRY, OUTBOX, ROWS, TOPIC
@@ -25,7 +25,7 @@ T = TypeVar("T")
 Numbered = Callable[[list[Batch]], None]
 
 LOOKS = 5
-"""How often :class:`Exact` hopes to find nothing waiting, before it takes the topic's lock."""
+"""How often :class:`ConsistentRead` hopes to find nothing waiting, before it takes the topic's lock."""
 
 TRIES = 200
 """How often it tries for that lock, a few milliseconds apart."""
@@ -104,7 +104,7 @@ class Progress(NamedTuple):
         return Position(epoch=self.epoch, offset=self.head, stamp=self.stamp)
 
 
-class Exact:
+class ConsistentRead:
     """Takes a value together with the position that agrees with it.
 
     In a transaction that sees one state of the database: if that state holds no entry of the topic without an offset,
@@ -126,7 +126,7 @@ class Exact:
         self._topic = topic
         self._numbered = numbered
 
-    def take(self, take: Callable[[], T], guard: Guard) -> tuple[Position, T]:
+    def take(self, take: Callable[[], T], guard: ErrorTranslation) -> tuple[Position, T]:
         """In a transaction of its own."""
         for _ in range(LOOKS):
             with self._dialect.frozen(self._connection):
@@ -155,7 +155,7 @@ class Exact:
                 return before.position, value
         raise LogUnavailable(f"topic {self._topic!r} changes while its state is taken inside a transaction")
 
-    def _take_locked(self, take: Callable[[], T], guard: Guard) -> tuple[Position, T] | None:
+    def _take_locked(self, take: Callable[[], T], guard: ErrorTranslation) -> tuple[Position, T] | None:
         batches = None
         taking = False
         try:
@@ -183,9 +183,9 @@ class Exact:
         batches: list[Batch] = []
         while True:
             moved = self._dialect.move(self._connection, self._topic)
-            if moved.state is State.IDLE:
+            if moved.state is MoveState.IDLE:
                 return batches
-            if moved.state is not State.MOVED:
+            if moved.state is not MoveState.MOVED:
                 return None
             batches.append(moved.batch(self._topic))
 

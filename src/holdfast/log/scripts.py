@@ -95,7 +95,7 @@ return {'entries', redis.call('XRANGE', KEYS[2], (after + 1) .. '-0', '+', 'COUN
 )
 """``fresh``, then epoch, offset and stamp of a position, and how many: the entries, or why not, with the state."""
 
-RENEW = Script(
+ROTATE_EPOCH = Script(
     _LOOK
     + """
 local state = look(ARGV[1])

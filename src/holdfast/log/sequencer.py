@@ -18,9 +18,9 @@ from django.utils import timezone
 from .base import Batch, Draft
 from .conflicts import settled
 from .dialects import Dialect
-from .enlisted import listed
-from .placing import Placed, State
+from .placing import MoveState, Placed
 from .rows import moment
+from .staged import listed
 from .tables import CHUNK, OUTBOX
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class Sequencer:
         batches = []
         for _ in range(ROUNDS):
             moved = self._settled(connection, lambda: self._dialect.move(connection, topic))
-            if moved.state is not State.MOVED:
+            if moved.state is not MoveState.MOVED:
                 # BUSY is as good as IDLE. What we were called for was committed before we tried for the lock, and we
                 # tried before its holder gave it back; the holder looks again after that, and so will see it.
                 break

@@ -314,14 +314,14 @@ class Topic(Access):
         self._need_function("consistent", take)
         self._forbid_event_loop("consistent(…)", "aconsistent(…)")
         parts = runtime.current()
-        return parts.log.exactly(self._name, take, parts.publisher.spread)
+        return parts.log.consistent_read(self._name, take, parts.publisher.spread)
 
     async def aconsistent(self, take: Callable[[], T]) -> tuple[Position, T]:
         """As :meth:`consistent`, for ``async`` code; ``take`` is an ordinary function and runs in a thread."""
         self._need_log("aconsistent")
         self._need_function("aconsistent", take)
         parts = runtime.current()
-        exactly = partial(parts.log.exactly, self._name, take, parts.publisher.spread)
+        exactly = partial(parts.log.consistent_read, self._name, take, parts.publisher.spread)
         return await in_waiting_thread(exactly, partial(parts.threads.run, exactly))
 
     def _head(self) -> Position:

@@ -84,7 +84,7 @@ class Command(BaseCommand):
                 f"Would remove {removed} events of {touched} topics, and answers that are too old."
             )
         else:
-            answers = log.forget_answers(now - timedelta(hours=conf.settings().answers_kept_hours))
+            answers = log.calls.forget(now - timedelta(hours=conf.settings().answers_kept_hours))
             self.stdout.write(f"Removed {removed} events of {touched} topics, and {answers} answers.")
         if unknown:
             self.stdout.write(
@@ -102,7 +102,7 @@ class Command(BaseCommand):
                 f"The log knows no topic {', '.join(map(repr, unknown))}. A topic goes by its name, such as rooms/lobby."
             )
         for name in topic or known:
-            log.renew(name)
+            log.rotate_epoch(name)
         self.stdout.write(f"Renewed the epochs of {len(topic or known)} topics.")
 
     def sweep(self) -> None:
