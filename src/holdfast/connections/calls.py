@@ -110,11 +110,18 @@ class Calls:
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise CallFailed.of(codes.INVALID_PAYLOAD, detail=str(error)) from None
         key = key if action.once else None
-        wait = 0.0
+        wait, limit = 0.0, None
         if action.rate is not None:
-            wait = self._limiter.take((caller.owner, type(topic), name), action.rate, now)
-            if wait and key is None:
-                raise _too_fast(wait)
+            taken = self._limiter.take((caller.owner, type(topic), name), action.rate, now)
+            if isinstance(taken, (float, int)):
+                wait = taken
+                if wait and key is None:
+                    raise _too_fast(wait)
+            else:
+                limit = asyncio.ensure_future(taken)
+                limit.add_done_callback(
+                    _read
+                )  # an attempt under the same key may run already, and not wait for it
         return Request(
             topic=topic,
             caller=caller,
@@ -123,6 +130,7 @@ class Calls:
             key=key,
             recheck=recheck,
             wait=wait,
+            limit=limit,
             place=place,
         )
 
@@ -173,6 +181,10 @@ class Calls:
 
     async def _answer(self, request: Request) -> bytes:
         try:
+            if request.limit is not None:
+                request = msgspec.structs.replace(request, wait=await request.limit)
+                if request.wait and request.key is None:
+                    raise _too_fast(request.wait)
             if request.action.is_async:
                 return await self._threads.handle_async(request.info, self._run_on_loop, request)
             await self._authorize(request)
@@ -307,6 +319,12 @@ class Calls:
                 return answer
             await asyncio.sleep(pause)
         raise AssertionError("the pauses never end")
+
+
+def _read(limit: "asyncio.Future[float]") -> None:
+    """Read the error of a limiter, so that asyncio does not report it as never retrieved."""
+    if not limit.cancelled():
+        limit.exception()
 
 
 def _too_fast(wait: float) -> CallFailed:

@@ -1,5 +1,6 @@
 """One call on its way, and how it fails."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -40,7 +41,7 @@ class CallFailed(Exception):
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One call of one action. ``recheck``: is it time to ask ``may_join`` again? ``wait``: for how many seconds the
     caller has to wait before this is within the rate; a call that was carried out before is answered all the same.
-    ``place``: where the caller was when the call came."""
+    ``limit``: ``wait``, as soon as a shared limiter has answered. ``place``: where the caller was when the call came."""
 
     topic: Topic
     caller: Caller
@@ -49,6 +50,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     recheck: bool
     wait: float = 0.0
+    limit: "asyncio.Future[float] | None" = None
     place: Place | None = None
 
     @property
