@@ -10,7 +10,7 @@ def refusing_router(alias: str) -> str | None:
     """
     for one in router.routers:
         allow = getattr(one, "allow_migrate", None)
-        answer = None if allow is None else allow(alias, "holdfast", model_name="topic")
+        answer = None if allow is None else allow(alias, "holdfast", model_name="logtopic")
         if answer is not None:
             return None if answer else f"{type(one).__module__}.{type(one).__qualname__}"
     return None
