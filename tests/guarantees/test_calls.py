@@ -283,7 +283,7 @@ def test_without_a_key_each_call_is_its_own(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize("limiter", [MemoryLimiter, LimiterElsewhere], ids=["here", "elsewhere"])
-def test_a_call_that_was_carried_out_is_answered_though_the_rate_is_used_up(
+def test_a_repeated_call_gets_its_answer_although_the_rate_is_used_up(
     installation: Installation, limiter: type[Limiter]
 ) -> None:
     async def run() -> None:

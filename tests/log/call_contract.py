@@ -59,7 +59,7 @@ class CallContract:
 
         assert calls.claim("ada", "1", "post", seconds=60) == Claim(answer=YES)
 
-    def test_what_nobody_claimed_cannot_be_answered(self, calls: CallStore) -> None:
+    def test_an_unclaimed_call_cannot_be_answered(self, calls: CallStore) -> None:
         with pytest.raises(LogError, match="not claimed"):
             calls.answer("ada", "1", YES)
 

@@ -114,12 +114,12 @@ class ReadContract:
         with pytest.raises(Trimmed):
             log.read(topic, Position(epoch=batch.epoch, offset=3), 10)
 
-    def test_a_topic_that_nobody_knows_cannot_be_read_from(self, log: Log, topic: str) -> None:
+    def test_an_unknown_topic_cannot_be_read_from(self, log: Log, topic: str) -> None:
         with pytest.raises(Trimmed) as caught:
             log.read(topic, Position(epoch="k3", offset=5), 10)
         assert caught.value.head.offset == 0
 
-    def test_exactly_returns_a_value_with_its_position(self, log: Log, topic: str) -> None:
+    def test_a_consistent_read_returns_a_value_with_its_position(self, log: Log, topic: str) -> None:
         log.append(drafts(topic, 1, 2))
 
         position, value = log.consistent_read(topic, lambda: "state")
@@ -127,7 +127,7 @@ class ReadContract:
         assert value == "state"
         assert position == log.heads([topic])[topic].position
 
-    def test_exactly_works_on_a_topic_that_nobody_knows(self, log: Log, topic: str) -> None:
+    def test_a_consistent_read_works_on_an_unknown_topic(self, log: Log, topic: str) -> None:
         position, _ = log.consistent_read(topic, lambda: None)
 
         assert position.offset == 0
@@ -156,7 +156,7 @@ class TransactionContract:
         assert numbers(log, topic) == [1, 2, 3]
         assert reports.offsets == [1, 2, 3]
 
-    def test_whoever_is_told_of_the_commit_is_out_of_the_transaction_and_in_its_thread(
+    def test_the_commit_callback_runs_outside_the_transaction_and_in_its_thread(
         self, log: Log, topic: str
     ) -> None:
         seen = []

@@ -148,7 +148,7 @@ def test_a_batch_over_several_topics_is_one_message_for_each(log: RedisLog, wire
         assert_told(message, batch)
 
 
-def test_what_could_not_be_written_is_not_told(
+def test_entries_that_could_not_be_written_are_not_announced(
     log: RedisLog, wire: Wire, topic: str, redis_server: RedisServer
 ) -> None:
     log.append(drafts(topic, 1))
@@ -167,7 +167,7 @@ def test_what_could_not_be_written_is_not_told(
 
 
 @pytest.mark.parametrize("denied", [{"commands": ["+@all", "-publish"]}, {"reset_channels": True}], ids=str)
-def test_where_publishing_is_denied_the_events_are_written_and_somebody_else_has_to_tell(
+def test_where_publishing_is_denied_the_events_are_written_but_not_announced(
     wire: Wire, topic: str, redis_server: RedisServer, denied: dict[str, Any]
 ) -> None:
     with redis_server.client() as client:
@@ -185,7 +185,7 @@ def test_where_publishing_is_denied_the_events_are_written_and_somebody_else_has
     assert wire.rest() == []
 
 
-def test_a_log_that_was_not_told_how_tells_nobody(redis_url: str, wire: Wire, topic: str) -> None:
+def test_a_log_without_announce_publishes_nothing(redis_url: str, wire: Wire, topic: str) -> None:
     store = RedisStore(redis_url)
     (batch,) = RedisLog(store, calls=DatabaseCalls()).append(drafts(topic, 1))
     store.close()

@@ -70,7 +70,7 @@ def unnumbered(log: DatabaseLog, topic: str) -> None:
 
 
 @pytest.mark.parametrize("looks", [5, 0], ids=["looking", "locking"])
-def test_what_it_numbers_on_the_way_is_handed_out(
+def test_entries_that_a_consistent_read_numbers_are_passed_to_the_callback(
     log: DatabaseLog, topic: str, unnumbered: None, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "LOOKS", looks)

@@ -28,7 +28,9 @@ class TestDatabaseLog(LogContract):
         assert log.blocking
         assert log.shared
 
-    def test_an_epoch_is_replaced_once_by_those_who_know_it(self, log: DatabaseLog, topic: str) -> None:
+    def test_of_several_callers_that_know_an_epoch_one_replaces_it(
+        self, log: DatabaseLog, topic: str
+    ) -> None:
         """Whoever found out that the log went back may come second."""
         epoch = log.heads([topic])[topic].epoch
         replace_epoch(connections[log.alias], topic, epoch)

@@ -77,7 +77,7 @@ class TestFewStatements:
         assert waiting(log) == 0
 
 
-def test_those_who_are_told_get_a_portion_at_a_time(log: DatabaseLog, names: list[str]) -> None:
+def test_the_callback_gets_one_portion_at_a_time(log: DatabaseLog, names: list[str]) -> None:
     """So that memory is bounded, and the first subscribers do not wait for the last topic."""
     reports = Reports()
     with transaction.atomic(using=log.alias):
@@ -119,7 +119,7 @@ def log_position(batch: Batch) -> Position:
     return Position(epoch=batch.epoch, offset=batch.entries[-1].offset, stamp=batch.entries[-1].stamp)
 
 
-def test_what_waits_in_one_of_them_comes_first(log: DatabaseLog, topic: str) -> None:
+def test_waiting_entries_of_one_topic_come_first(log: DatabaseLog, topic: str) -> None:
     a, b = f"{topic}/a", f"{topic}/b"
     commit_without_numbering(log, a, 1, 2)
 

@@ -121,7 +121,7 @@ class TestSweep:
         assert numbers(log, f"{topic}/3") == [3, 7, 11, 15, 19]
 
 
-def test_what_waits_comes_before_what_is_appended_later(log: DatabaseLog, topic: str) -> None:
+def test_waiting_entries_come_before_entries_appended_later(log: DatabaseLog, topic: str) -> None:
     log.heads([topic])
     commit_without_numbering(log, topic, 1, 2)
 
@@ -169,7 +169,7 @@ def test_a_stricter_isolation_level_is_no_obstacle(topic: str, level: str) -> No
     ]
 
 
-def test_what_is_durable_is_not_reported_as_failed(
+def test_a_durable_event_is_not_reported_as_failed(
     log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The second look can fail too; whoever appended must not append again."""
@@ -183,7 +183,7 @@ def test_what_is_durable_is_not_reported_as_failed(
         patch.setattr(PostgreSQL, "move", fail)
         assert log.append(drafts(topic, 2)) == []
 
-    assert "a sweep will" in caplog.text
+    assert "the next sweep will" in caplog.text
     assert len(log.sequence([topic])) == 1
     assert numbers(log, topic) == [1, 2]
 
@@ -285,7 +285,9 @@ class TestManyWriters:
         assert [e.payload for batch in batches if batch.topic == topic for e in batch.entries] == [b"1", b"2"]
         assert waiting(log) == 0
 
-    def test_a_transaction_that_is_held_open_delays_nobody(self, log: DatabaseLog, topic: str) -> None:
+    def test_a_transaction_that_is_held_open_delays_no_other_event(
+        self, log: DatabaseLog, topic: str
+    ) -> None:
         opened, others_done = threading.Event(), threading.Event()
         reports = Reports()
 

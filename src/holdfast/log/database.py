@@ -32,7 +32,7 @@ Committed = Callable[[list[Batch]], None]
 
 
 class DatabaseLog(Log):
-    """A log in the tables of ``holdfast.models``, over Django's own connections, so that it shares their transactions.
+    """A log in the tables of ``holdfast.models``. It uses Django's own connections, so it shares their transactions.
 
     ``alias`` is the database, as in ``settings.DATABASES``. An event is part of a transaction on that database only.
     """
@@ -77,16 +77,16 @@ class DatabaseLog(Log):
     def _number_on_commit(
         self, connection: BaseDatabaseWrapper, topics: set[str], committed: Committed
     ) -> None:
-        """Number ``topics`` after the commit: all that a transaction published to, at the first callback that runs.
+        """Number ``topics`` after the commit. The first callback that runs numbers all topics of the transaction.
 
         A savepoint that rolls back discards the callbacks registered in it, but not those before it. So each call
-        registers one, the first of them to run does the work of all, and the rest find nothing to do. Topics that were
-        only published to in a savepoint that rolled back may be among them: there is nothing to number there.
+        registers a callback; the first to run does the work of all, and the others find nothing to do. Topics that were
+        only published to in a savepoint that rolled back may be among them: they have nothing to number.
         """
         pending: dict[Committed, set[str]] = connection.__dict__.setdefault("_holdfast_published", {})
         if not connection.run_on_commit:
-            # What is there is an earlier transaction's: one that rolled back, or whose callbacks are just being called
-            # and publish in turn. Those that are still to come need theirs.
+            # The dict is an earlier transaction's: it rolled back, or its callbacks run just now and publish in turn.
+            # Its callbacks that are still to run need it.
             pending = connection.__dict__["_holdfast_published"] = {}
         pending.setdefault(committed, set()).update(topics)
 
@@ -96,8 +96,11 @@ class DatabaseLog(Log):
                     for batches in self._sequence(due):
                         committed(batches)
                 except Exception:
-                    # The transaction is committed: its author cannot be told now, and a sweep finishes the work.
-                    logger.exception("could not number the events of %s; a sweep will", listed(due))
+                    # The transaction is committed, so an error could not reach its author. A sweep finishes the work.
+                    logger.exception(
+                        "events of %s are committed but could not be numbered now; the next sweep will number and send them",
+                        listed(due),
+                    )
 
         when_committed(number, self.alias)
 
@@ -125,7 +128,7 @@ class DatabaseLog(Log):
         epoch = self.heads([topic])[topic].epoch if position is None else position.epoch
         connection = connections[self.alias]
         with ErrorTranslation(connection):
-            # Within one epoch nothing comes back that is gone: what is found out holds as long as the epoch does.
+            # Within one epoch a missing entry never comes back: the finding holds as long as the epoch does.
             if position is None or self._settled(select_entries, connection, topic, position, 0) is Diverged:
                 self._settled(replace_epoch, connection, topic, epoch)
         return self.heads([topic])[topic]
@@ -161,4 +164,4 @@ class DatabaseLog(Log):
 
 
 def discard(_: list[Batch]) -> None:
-    """Nobody wants to know."""
+    """Callback for callers that pass none."""

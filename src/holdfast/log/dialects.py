@@ -1,6 +1,6 @@
-"""What differs between databases: how drafts are placed in the log and how waiting ones are moved into it.
+"""SQL dialects of the log: placing drafts in it, and moving waiting entries into it.
 
-The promises of the log rest on these few statements, so each says why it is right.
+The promises of the log rest on these few statements, so each explains why it is correct.
 """
 
 import contextlib
@@ -23,17 +23,18 @@ from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
 
 
 class Dialect(ABC):
-    """One database's way to do it."""
+    """The statements of one kind of database."""
 
     skips_locked: bool
-    """Is a lock that somebody else holds passed by, so that its holder is bound to look again? Else it is waited for."""
+    """Whether a statement skips a topic that another caller has locked, which obliges that caller to look again. Otherwise it waits
+    for the lock."""
 
     @abstractmethod
     def place(self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]) -> Placed | None:
         """Write ``drafts`` as the topic's next entries if that can be done at once, else into the outbox.
 
-        Returns ``None`` for the outbox. They go there too when others wait there already: what the same caller wrote
-        before must come before.
+        Returns ``None`` for the outbox. Drafts also go there when other entries wait there already, since the entries that the
+        same caller wrote earlier must come first.
         """
 
     @abstractmethod
@@ -63,14 +64,14 @@ class Dialect(ABC):
 
     @abstractmethod
     def conflict(self, error: DatabaseError) -> bool:
-        """Did a statement fail because somebody else changed a row after the state that it sees was taken?"""
+        """Return whether a statement failed because another transaction changed a row after this one took its snapshot."""
 
 
 class SQLite(Dialect):
-    """One writer at a time, and others wait for it (``OPTIONS["timeout"]``).
+    """SQLite: one writer at a time, and others wait for it (``OPTIONS["timeout"]``).
 
     Every transaction here begins with a statement that writes. One that began by reading could not become a writer
-    once somebody else has written: SQLite refuses that at once (https://www.sqlite.org/isolation.html).
+    once another connection has written: SQLite refuses that at once (https://www.sqlite.org/isolation.html).
     """
 
     skips_locked = False
@@ -233,7 +234,7 @@ class SQLite(Dialect):
 
 
 class PostgreSQL(Dialect):
-    """Many writers. ``log/functions.py`` has the statements; each call is a transaction and one round trip."""
+    """PostgreSQL: many writers. ``log/functions.py`` has the statements; each call is a transaction and one round trip."""
 
     skips_locked = True
 
@@ -332,7 +333,7 @@ DIALECTS: dict[str, Dialect] = {"sqlite": SQLite(), "postgresql": PostgreSQL()}
 
 
 def keeps_tables(alias: str) -> bool:
-    """Can the tables of ``holdfast.models`` be kept in this database, and does the project let ``migrate`` create them?"""
+    """Return whether the tables of ``holdfast.models`` can be in this database, and the project lets ``migrate`` create them."""
     settings = connections.settings.get(alias)
     if settings is None or not settings.get("AUTOCOMMIT", True):
         return False

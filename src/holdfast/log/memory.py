@@ -1,4 +1,4 @@
-"""A log in the memory of this process, for tests and for trying things out: it ends with the process."""
+"""A log in the memory of this process, for tests and for trying things out. It ends with the process."""
 
 import secrets
 import threading
@@ -19,12 +19,12 @@ from .transactions import is_open, when_committed
 T = TypeVar("T")
 
 TRIES = 20
-"""How often :meth:`MemoryLog.consistent_read` hopes that nothing is written meanwhile, before it keeps writers out."""
+"""Attempts of :meth:`MemoryLog.consistent_read` at a read during which nothing is written, before it locks writers out."""
 
 
 @dataclass(slots=True)
 class MemoryTopic:
-    """One topic."""
+    """The entries of one topic."""
 
     epoch: str = field(default_factory=lambda: secrets.token_hex(4))
     head: int = 0
@@ -48,10 +48,10 @@ class MemoryTopic:
 
 
 class MemoryLog(Log):
-    """Takes part in Django's transactions on the database ``alias``: what was enlisted is written when they commit.
+    """A log that takes part in Django's transactions on the database ``alias``: staged drafts are written when they commit.
 
-    So a process that dies between the two loses events; this log would have lost them anyway. What ``exactly`` takes
-    agrees with the position for what changes together with the log, and nearly so for what is in a database.
+    A process that dies between the two loses events, but this log would have lost them anyway. A value from ``consistent_read``
+    agrees with the position for state that changes together with the log, and nearly so for state in a database.
     """
 
     blocking = False

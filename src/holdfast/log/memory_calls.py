@@ -14,7 +14,7 @@ from .transactions import is_open, when_committed
 
 
 class OpenTransaction:
-    """Lives as long as the transaction that something was done in, or for good once that has committed."""
+    """Token of an open transaction. Only the callback on commit refers to it, so it disappears when the transaction ends."""
 
     __slots__ = ("__weakref__",)
 
@@ -30,7 +30,7 @@ class ClaimedCall:
     transaction: weakref.ref[OpenTransaction] | None = None
 
     def rolled_back(self) -> bool:
-        # Django tells nobody about a rollback, but it forgets what was to be called on commit.
+        # Django has no hook for a rollback, but it drops the callbacks that were to run on commit.
         return self.transaction is not None and self.transaction() is None
 
     def settle(self, _: OpenTransaction) -> None:

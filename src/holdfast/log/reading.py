@@ -1,4 +1,4 @@
-"""What readers ask the tables: heads, entries after a position, and a state that agrees with a position."""
+"""Queries of readers: heads, entries after a position, and a state that agrees with a position."""
 
 import random
 import time
@@ -25,15 +25,15 @@ T = TypeVar("T")
 Numbered = Callable[[list[Batch]], None]
 
 LOOKS = 5
-"""How often :class:`ConsistentRead` hopes to find nothing waiting, before it takes the topic's lock."""
+"""Attempts of :class:`ConsistentRead` at finding no waiting entry, before it takes the topic's lock."""
 
 TRIES = 200
-"""How often it tries for that lock, a few milliseconds apart."""
+"""Attempts at that lock, a few milliseconds apart."""
 
 
 def select_heads(connection: BaseDatabaseWrapper, topics: Sequence[str]) -> dict[str, Head]:
-    """The state of those of ``topics`` that have a row. The floor is where the entries start, or the head; see
-    :mod:`.trimming` for the empty entry that may stand there."""
+    """Return the state of those of ``topics`` that have a row. The floor is where the entries start, or the head; see
+    :mod:`.trimming` for the empty entry that may be there."""
     heads = {}
     with connection.cursor() as cursor:
         for start in range(0, len(topics), ROWS):
@@ -62,7 +62,7 @@ def select_topics(connection: BaseDatabaseWrapper) -> list[str]:
 def select_entries(
     connection: BaseDatabaseWrapper, topic: str, after: Position, limit: int
 ) -> list[Entry] | type[Trimmed]:
-    """The entries after a position, or what is to be raised instead."""
+    """Return the entries after a position, or the class of the error to raise."""
     with connection.cursor() as cursor:
         # One statement, so that a trim cannot fall between the head and the entries. The entry at the position is
         # read too, but not its payload: it tells whether it is the one that the position was taken from.
@@ -105,7 +105,7 @@ class Progress(NamedTuple):
 
 
 class ConsistentRead:
-    """Takes a value together with the position that agrees with it.
+    """A read of a value together with the position that agrees with it.
 
     In a transaction that sees one state of the database: if that state holds no entry of the topic without an offset,
     then the events of all transactions in it are numbered, and the head is the position. (An entry is numbered after
@@ -179,7 +179,7 @@ class ConsistentRead:
                 self._sequence()
 
     def _number_visible(self) -> list[Batch] | None:
-        """Number all that the transaction sees; ``None`` if somebody else is numbering."""
+        """Number all entries that the transaction sees; return ``None`` if another caller is numbering."""
         batches: list[Batch] = []
         while True:
             moved = self._dialect.move(self._connection, self._topic)

@@ -1,7 +1,7 @@
-"""The log in Redis, or Valkey: streams, for topics that are too hot for a database, or where none is wanted.
+"""A log in Redis or Valkey streams, for topics that are too hot for a database, or for projects without one.
 
-It keeps the order, the offsets and the stamps that every log promises. What it does *not* promise is in the docstring of
-:class:`RedisLog`, and in ``docs/how-to/redis-log.md``.
+It keeps the order, the offsets and the stamps that every log promises. The docstring of :class:`RedisLog` lists the promises that
+it does *not* make, as does ``docs/how-to/redis-log.md``.
 """
 
 import logging
@@ -28,14 +28,14 @@ T = TypeVar("T")
 logger = logging.getLogger("holdfast.log")
 
 TRIES = 3
-"""How often :meth:`RedisLog.consistent_read` hopes that nothing is written meanwhile."""
+"""Attempts of :meth:`RedisLog.consistent_read` at a read during which nothing is written."""
 
 CHUNK = 1000
-"""Entries that are trimmed at once: Redis does nothing else meanwhile."""
+"""Entries trimmed in one step. Redis does nothing else during it."""
 
 TOPICS_AT_ONCE = 200
 LISTED = 100_000
-"""So many topics are remembered as being in the list of topics."""
+"""Topics that this process remembers as being in the list of topics."""
 
 
 class RedisLog(Log):
@@ -50,8 +50,8 @@ class RedisLog(Log):
     - **A state with its position** (:meth:`consistent_read`) misses no event up to the position, and may show the effect of one that
       comes after it, which a subscriber then hears of all the same.
 
-    With ``announce``, which the backplane in the same Redis gives, entries are written and the other processes told of them
-    at once: who dies after the one has done the other too. Where that is refused the entries are written all the same, and
+    With ``announce``, which the backplane in the same Redis gives, entries are written and published to the other processes
+    in one step: a process that dies after the write has published too. Where publishing is refused the entries are written all the same, and
     the batch is not ``announced``.
     """
 
@@ -87,7 +87,7 @@ class RedisLog(Log):
             batches = self.append(drafts)
         except LogUnavailable as error:
             logger.error(
-                "%d events of %s are lost: their transaction has committed, and %s",
+                "%d events of %s are lost: their transaction has committed, but %s",
                 len(drafts),
                 listed({draft.topic for draft in drafts}),
                 error,
@@ -114,7 +114,7 @@ class RedisLog(Log):
                 _batch(topic, by_topic[topic], answer) for topic, answer in zip(topics, answers, strict=True)
             ]
             if fresh := [topic for topic, answer in zip(topics, answers, strict=True) if answer[4]]:
-                self._list(fresh, anew=True)
+                self._list(fresh, again=True)
         return batches
 
     def _written(self, topic: str, drafts: Sequence[Draft]) -> list[Any]:
@@ -128,9 +128,9 @@ class RedisLog(Log):
     def sweep(self) -> list[Batch]:
         return []
 
-    def _list(self, topics: Sequence[str], *, anew: bool = False) -> None:
+    def _list(self, topics: Sequence[str], *, again: bool = False) -> None:
         """Put ``topics`` into the list of topics: before they are first written to, and again if Redis lost them."""
-        if unknown := [topic for topic in topics if anew or topic not in self._listed]:
+        if unknown := [topic for topic in topics if again or topic not in self._listed]:
             self._store.client().sadd(f"{self._names}topics", *unknown)
             if len(self._listed) > LISTED:
                 self._listed.clear()
@@ -153,7 +153,7 @@ class RedisLog(Log):
                     answers = HEAD.call_together(client, calls)
                 heads |= {topic: _head(answer) for topic, answer in zip(some, answers, strict=True)}
                 if fresh := [topic for topic, answer in zip(some, answers, strict=True) if answer[5]]:
-                    self._list(fresh, anew=True)
+                    self._list(fresh, again=True)
         return heads
 
     def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
@@ -172,7 +172,10 @@ class RedisLog(Log):
             self._list([topic])
             head = _head(ROTATE_EPOCH.call(self._store.client(), self._keys(topic), fresh, *place))
         if head.epoch == fresh:
-            logger.warning("topic %r has a new epoch: its log went back in time", topic)
+            logger.warning(
+                "topic %r has a new epoch, because its log went back in time; its clients start again from the current state",
+                topic,
+            )
         return head
 
     def consistent_read(

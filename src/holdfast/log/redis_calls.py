@@ -1,7 +1,7 @@
-"""Calls that are carried out once, with their keys and answers in Redis.
+"""Call records in Redis, for installations whose database cannot hold them.
 
-A claim is taken at once. One that is made inside Django's transaction is given back when that rolls back, and what it is
-answered with is kept when it commits.
+A claim is taken at once. A claim made inside Django's transaction is released when that rolls back, and its answer is stored
+after the commit. If the process dies in between, the call is not repeated but reported as lost.
 """
 
 import weakref
@@ -20,23 +20,23 @@ from .redis_errors import translate_errors
 from .scripts import ANSWER, CLAIM, FORGET, RELEASE
 
 BUCKETS = 64
-"""Over so many hash tags the calls are spread, and so over the nodes of a cluster."""
+"""Hash tags over which the calls are spread, and so the nodes of a cluster."""
 
 
 class ClaimTransaction:
-    """Lives as long as the transaction that a call was claimed in."""
+    """The open transaction that a call was claimed in. Only the callback on commit refers to it."""
 
     __slots__ = ("__weakref__", "rolled_back")
 
     rolled_back: Any
 
     def settle(self) -> None:
-        """Nothing is to be done any more when the transaction rolls back: it has committed, or the claim is gone."""
+        """Stop watching for a rollback: the transaction has committed, or the claim is released."""
         self.rolled_back.detach()
 
 
 class RedisCalls(CallStore):
-    """The calls of one installation; :class:`~.redis.RedisLog` says what is promised."""
+    """Call records under keys that begin with ``<prefix>:calls:``. Redis expires an answer after ``answer_seconds``."""
 
     def __init__(self, store: RedisStore, alias: str = "default", answer_seconds: float = 24 * 3600) -> None:
         self._store = store
@@ -66,7 +66,7 @@ class RedisCalls(CallStore):
                 return Claim(running=True)
 
     def _join_transaction(self, owner: str, key: str) -> None:
-        """Django tells nobody about a rollback, but it forgets what was to be called on commit."""
+        """Release the claim if the transaction rolls back. Django has no hook for that, but it drops the callbacks on commit."""
         claimed = ClaimTransaction()
         self._open[owner, key] = claimed
         claimed.rolled_back = weakref.finalize(claimed, self._release_quietly, owner, key)
@@ -98,7 +98,7 @@ class RedisCalls(CallStore):
         try:
             self.release(owner, key)
         except LogUnavailable:
-            pass  # the claim ends by itself, and counts as lost then
+            pass  # the claim ends by itself, and then counts as lost
 
     def forget(self, before: datetime) -> int:
         aware = timezone.make_aware(before) if timezone.is_naive(before) else before

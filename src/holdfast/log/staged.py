@@ -1,7 +1,7 @@
-"""Drafts of a transaction, kept until it has committed, for logs that are not in its database.
+"""Drafts that a transaction staged, held until it commits, for logs that are not in its database.
 
-Django tells no one about a rollback, but it forgets what was to be called on commit. So a transaction's staged are
-remembered by weak references: those that are still alive when the first callback runs have been committed.
+Django has no hook for a rollback, but it drops the callbacks that were to run on commit. So staged drafts are held by weak
+references: those that are still alive when the first callback runs have been committed.
 """
 
 import weakref
@@ -22,7 +22,7 @@ NAMED = 5
 
 
 class StagedDrafts:
-    """What one call enlisted. The callback on commit has the only reference to it."""
+    """The drafts that one call staged. The callback on commit has the only strong reference to them."""
 
     __slots__ = ("__weakref__", "committed", "drafts", "written")
 
@@ -49,7 +49,7 @@ class StagingArea:
         staged.append(weakref.ref(one))
 
         def write_all() -> None:
-            """The first callback that runs does the work of all, unless an error ends it early."""
+            """Write all drafts of the transaction in the first callback that runs, unless an error ends it early."""
             if not one.written:
                 found = [other for reference in staged if (other := reference()) and not other.written]
                 for drafts, committed in portions(found):
