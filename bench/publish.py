@@ -118,11 +118,14 @@ def running(kind: str) -> Iterator[dict[str, Any]]:
 def the_log(*, announced: bool = False) -> Any:
     if REDIS in os.environ:
         from holdfast.backplane.redis import RedisBackplane
+        from holdfast.log.database_calls import DatabaseCalls
         from holdfast.log.redis import RedisLog
         from holdfast.redis.client import RedisStore
 
         store = RedisStore(os.environ[REDIS])
-        return RedisLog(store, announce=RedisBackplane(store).announce if announced else None)
+        return RedisLog(
+            store, calls=DatabaseCalls(), announce=RedisBackplane(store).announce if announced else None
+        )
     from holdfast.log.database import DatabaseLog
 
     return DatabaseLog()
@@ -151,7 +154,7 @@ def write(case: Case, topic: str, writer: int, seconds: float) -> list[float]:
         number += case.batch
         if case.transaction:
             with transaction.atomic():
-                log.enlist(drafts, lambda batches: None)
+                log.stage(drafts, lambda batches: None)
         else:
             log.append(drafts)
         took.append(time.perf_counter() - started)

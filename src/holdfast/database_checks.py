@@ -1,4 +1,4 @@
-"""System checks of the database that holds the log: its kind, its transactions and its router."""
+"""System checks of the database that holds the log: its vendor, its autocommit mode, and routers that refuse the tables."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ OTHER_PLACES = (
 
 
 def vendor_of(database: dict[str, Any]) -> str | None:
-    """Return the vendor that the backend of a database names itself; the engine may be a wrapper of any name.
+    """Return the vendor of a database of ``DATABASES``, as its backend reports it: an engine may be a wrapper of any name.
     ``None`` if the backend cannot be loaded, which Django reports itself."""
     try:
         return str(load_backend(database.get("ENGINE") or "django.db.backends.dummy").DatabaseWrapper.vendor)
@@ -39,7 +39,7 @@ def vendor_of(database: dict[str, Any]) -> str | None:
 
 @register(TAG)
 def check_log_database(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Can the database that the settings name hold the log?"""
+    """Check that the log can be kept in the database that the settings name."""
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
     database = django_settings.DATABASES.get(settings.database)
     if settings.log != "database" or database is None:

@@ -1,7 +1,7 @@
-"""The tables of the database log.
+"""Models of the log's tables, for migrations, for the admin and for reading from the shell.
 
-Holdfast itself reads and writes them with SQL of its own (``holdfast.log``); the models are here for migrations, for
-the admin and for a look from the shell. Writing through them breaks the promises of the log.
+Holdfast reads and writes the tables with its own SQL (``holdfast.log``). Writing through the models breaks the promises of the
+log.
 """
 
 from django.db import models
@@ -9,8 +9,8 @@ from django.db import models
 from holdfast.log import tables
 
 
-class Topic(models.Model):
-    """A durable topic. Its row is locked for as long as it takes to number a batch of entries, and never longer."""
+class LogTopic(models.Model):
+    """A durable topic. Its row is locked while a batch of entries is numbered, and never longer."""
 
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(max_length=255)
@@ -20,6 +20,7 @@ class Topic(models.Model):
 
     class Meta:
         db_table = tables.TOPIC
+        verbose_name = "topic"
         # Not unique=True: on PostgreSQL that brings a second index, for LIKE.
         constraints = [models.UniqueConstraint(fields=["name"], name="holdfast_topic_name")]
 
@@ -27,13 +28,13 @@ class Topic(models.Model):
         return self.name
 
 
-class Entry(models.Model):
-    """An event in the log. Where a topic's log starts is where its entries start: nothing else says so."""
+class LogEntry(models.Model):
+    """An event in the log. The first entry of a topic is where its log starts; no other row says so."""
 
     pk = models.CompositePrimaryKey("topic_id", "offset")
-    # Only the sequencer inserts here, with the topic's row locked: a check per row would find nothing.
+    # Only the sequencer inserts here, and it holds the lock of the topic's row: a check per row would find nothing.
     topic = models.ForeignKey(
-        Topic, models.CASCADE, db_index=False, db_constraint=False, related_name="entries"
+        LogTopic, models.CASCADE, db_index=False, db_constraint=False, related_name="entries"
     )
     offset = models.BigIntegerField()
     name = models.CharField(max_length=100)
@@ -43,6 +44,7 @@ class Entry(models.Model):
 
     class Meta:
         db_table = tables.ENTRY
+        verbose_name = "entry"
         verbose_name_plural = "entries"
 
     def __str__(self) -> str:
@@ -50,7 +52,7 @@ class Entry(models.Model):
 
 
 class Outbox(models.Model):
-    """An event without an offset: its transaction wrote it, and after the commit the sequencer takes it.
+    """The transactional outbox: an event without an offset, staged by a transaction. The sequencer takes it after the commit.
 
     ``topic`` is a name, not a key: inside an application's transaction no topic's row may be created or locked.
     """
@@ -71,8 +73,8 @@ class Outbox(models.Model):
         return f"{self.topic} {self.name}"
 
 
-class Call(models.Model):
-    """A call that is carried out once: under way while ``answer`` is null, lost if that lasts past ``expires_at``."""
+class CallRecord(models.Model):
+    """A call that is carried out once. It runs while ``answer`` is null, and is lost if ``answer`` is null after ``expires_at``."""
 
     id = models.BigAutoField(primary_key=True)
     owner = models.CharField(max_length=255)
@@ -85,6 +87,7 @@ class Call(models.Model):
 
     class Meta:
         db_table = tables.CALL
+        verbose_name = "call"
         constraints = [models.UniqueConstraint(fields=["owner", "key"], name="holdfast_call_owner_key")]
         indexes = [models.Index(fields=["created_at"], name="holdfast_call_created")]
 

@@ -24,6 +24,8 @@ from .hub.hub import Timing
 from .limits.base import Limiter
 from .limits.memory import MemoryLimiter
 from .log.base import Log
+from .log.calls import CallStore
+from .log.dialects import keeps_tables
 from .presence.base import PresenceStore
 from .protocol.limits import Limits
 from .runtime import SESSION_THREADS, Runtime
@@ -127,14 +129,25 @@ def build_log(chosen: Settings, *, announce: "Announce | None" = None) -> Log:
     if chosen.log == "redis":
         from .log.redis import RedisLog
 
-        return RedisLog(
-            redis_store(chosen, "LOG"),
-            alias=chosen.database,
-            answer_seconds=chosen.idempotency_hours * 3600,
-            announce=announce,
-        )
+        store = redis_store(chosen, "LOG")
+        return RedisLog(store, calls=build_calls(chosen, store), alias=chosen.database, announce=announce)
     log: Log = _made_from("LOG", chosen.log, Log)
     return log
+
+
+def build_calls(chosen: Settings, store: "RedisStore") -> CallStore:
+    """Build the store of call records that goes with a log in Redis.
+
+    It is the database, where a ``def`` action's effects and its answer commit together. Where the database cannot hold the
+    records (another vendor, a router that refuses the tables), it is the Redis of the log.
+    """
+    if keeps_tables(chosen.database):
+        from .log.database_calls import DatabaseCalls
+
+        return DatabaseCalls(chosen.database)
+    from .log.redis_calls import RedisCalls
+
+    return RedisCalls(store, chosen.database, chosen.idempotency_hours * 3600)
 
 
 def reaches_other_processes(chosen: Settings) -> bool:

@@ -20,6 +20,7 @@ from holdfast.backplane.channels import ChannelsBackplane
 from holdfast.backplane.local import LocalBackplane
 from holdfast.backplane.redis import RedisBackplane
 from holdfast.log.base import Draft
+from holdfast.log.memory_calls import MemoryCalls
 from holdfast.log.redis import RedisLog
 from holdfast.redis.client import RedisStore
 
@@ -101,7 +102,11 @@ def main(how: str, backend: str, url: str, prefix: str, count: str = "20000") ->
         assert sockets() == before
     elif how == "fork-announced":
         assert isinstance(backplane, RedisBackplane)
-        asyncio.run(hear_a_child(backplane, RedisLog(RedisStore(url), announce=backplane.announce)))
+        asyncio.run(
+            hear_a_child(
+                backplane, RedisLog(RedisStore(url), calls=MemoryCalls(), announce=backplane.announce)
+            )
+        )
     elif how == "fork-while-queued":
         for number in range(200):
             say(f"{number}")

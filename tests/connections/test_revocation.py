@@ -628,8 +628,8 @@ async def test_evict_raises_when_the_log_does_not_answer(monkeypatch: pytest.Mon
 async def test_a_revocation_of_a_committed_transaction_is_kept_if_the_log_may_lose_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With the log in Redis, the database's transaction can commit while Redis is away."""
-    monkeypatch.setattr(MemoryLog, "enlisted_may_be_lost", True)
+    """A log in Redis: the transaction of the database can commit while Redis is away."""
+    monkeypatch.setattr(MemoryLog, "staged_may_be_lost", True)
     async with fleet(Room, count=2) as here:
         sockets = [await in_rooms(here, server=server) for server in (0, 1)]
 

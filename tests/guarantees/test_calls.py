@@ -18,12 +18,14 @@ from holdfast.backplane.memory import MemoryBackplane
 from holdfast.connections.caller import Caller
 from holdfast.connections.calls import Calls
 from holdfast.connections.request import CallFailed
+from holdfast.limits.base import Limiter
 from holdfast.limits.memory import MemoryLimiter
 from holdfast.log.base import LogUnavailable
 from holdfast.log.database import DatabaseLog
 from holdfast.protocol.positions import Position
 from holdfast.runtime import Runtime
 from holdfast.threads.threads import Threads
+from tests.limits.elsewhere import LimiterElsewhere
 from tests.log.transactions import somebody_waits
 
 from .scratch import add_row, rows, scratch_table
@@ -100,7 +102,7 @@ class Process:
 
     def __init__(self, log: DatabaseLog) -> None:
         self.threads, self.log_threads = Threads(4), Threads(2, keep_connections=True)
-        self.calls = Calls(log, self.threads, self.log_threads, MemoryLimiter())
+        self.calls = Calls(log.calls, self.threads, self.log_threads, MemoryLimiter())
 
     async def call(self, name: str, key: str | None, client: str = "ada", **arguments: str) -> str:
         """The answer, as it would go over the wire. Raises :class:`Died` when there is none."""
@@ -280,10 +282,13 @@ def test_without_a_key_each_call_is_its_own(installation: Installation) -> None:
     assert rows(installation.alias) == ["a", "a"]
 
 
-def test_a_call_that_was_carried_out_is_answered_though_the_rate_is_used_up(
-    installation: Installation,
+@pytest.mark.parametrize("limiter", [MemoryLimiter, LimiterElsewhere], ids=["here", "elsewhere"])
+def test_a_repeated_call_gets_its_answer_although_the_rate_is_used_up(
+    installation: Installation, limiter: type[Limiter]
 ) -> None:
     async def run() -> None:
+        for process in installation.processes:
+            process.calls._limiter = limiter()
         here, there = installation.processes
         for name in ("seldom", "seldom_async"):
             assert await here.call(name, f"1-{name}", value=name) == f'result "{name}"'
@@ -298,6 +303,22 @@ def test_a_call_that_was_carried_out_is_answered_though_the_rate_is_used_up(
     assert Work.done["seldom_async"] == 2
 
 
+def test_a_shared_limiter_that_does_not_answer_fails_the_call_and_no_other(
+    installation: Installation,
+) -> None:
+    async def run() -> None:
+        here = installation.processes[0]
+        limiter = here.calls._limiter = LimiterElsewhere()
+        limiter.error = LogUnavailable("away")
+        assert await here.call("seldom", "k", value="a") == "error unavailable"
+        assert await here.call("write", "w", value="b") == 'result "b is done"'
+        limiter.error = None
+        assert await here.call("seldom", "k", value="a") == 'result "a"'
+
+    installation.run(run())
+    assert rows(installation.alias) == ["a", "b"]
+
+
 def test_an_answer_that_cannot_be_kept_is_given_and_never_a_second_one(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +328,7 @@ def test_an_answer_that_cannot_be_kept_is_given_and_never_a_second_one(
     async def run() -> None:
         here, there = installation.processes
         with monkeypatch.context() as broken:
-            broken.setattr(installation.log, "answer", away)
+            broken.setattr(installation.log.calls, "answer", away)
             assert await here.call("touch", "k", value="a") == 'result "a is done"'
         assert await there.call("touch", "k", value="a") in ("error timeout", "error outcome_unknown")
         await asyncio.sleep(0.05)

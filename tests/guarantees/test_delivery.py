@@ -71,11 +71,11 @@ class WatchedLog(DatabaseLog):
         self.look: Callable[[], None] = lambda: None
         self.may_write: Callable[[], bool] = lambda: True
 
-    def renew(self, topic: str, position: Position | None = None) -> Head:
+    def rotate_epoch(self, topic: str, position: Position | None = None) -> Head:
         if not self.may_write():
             raise Busy
         self.look()
-        return super().renew(topic, position)
+        return super().rotate_epoch(topic, position)
 
 
 @dataclass
@@ -739,14 +739,14 @@ def workers(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Wor
 @pytest.mark.timeout(3600)
 @settings(PROFILE)
 @given(seed=st.integers(0, 2**16), steps=stories(KINDS, LENGTH))
-def test_everybody_hears_everything_once_and_in_order_or_is_told(
+def test_every_client_receives_every_event_once_and_in_order_or_a_reset(
     database: str, workers: list[Worker], seed: int, steps: list[Step]
 ) -> None:
     Delivery(database, workers, seed).play(steps)
 
 
 @pytest.mark.timeout(3600)
-def test_the_same_in_stories_that_are_all_action(database: str, workers: list[Worker]) -> None:
+def test_random_stories_keep_the_guarantee(database: str, workers: list[Worker]) -> None:
     """Hypothesis likes its stories simple; these are not."""
     for seed in seeds():
         tell(database, workers, seed)

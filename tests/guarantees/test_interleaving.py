@@ -108,7 +108,7 @@ def test_nothing_is_lost_doubled_or_reordered_while_everything_happens_at_once(d
 
 
 @pytest.mark.django_db(transaction=True, databases=["postgres"])
-def test_a_transaction_held_open_delays_nobody_elses_events() -> None:
+def test_a_transaction_held_open_delays_no_other_events() -> None:
     topic = f"t/{uuid4().hex}"
     may_commit, has_written = threading.Event(), threading.Event()
 

@@ -310,11 +310,11 @@ def tell(seed: int, steps: list[Step]) -> None:
 @pytest.mark.timeout(3600)
 @settings(PROFILE)
 @given(seed=st.integers(0, 2**16), steps=stories(KINDS, LENGTH))
-def test_everybody_sees_who_is_here(seed: int, steps: list[Step]) -> None:
+def test_every_client_sees_the_members(seed: int, steps: list[Step]) -> None:
     tell(seed, steps)
 
 
 @pytest.mark.timeout(3600)
-def test_the_same_in_stories_that_are_all_action() -> None:
+def test_random_stories_keep_the_guarantee() -> None:
     for seed in seeds(5):
         tell(seed, all_action(KINDS, LENGTH, seed))

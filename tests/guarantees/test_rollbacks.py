@@ -16,9 +16,9 @@ def test_a_savepoint_that_rolls_back_takes_only_its_own_events_with_it(database:
     with transaction.atomic(using=database):
         transaction.on_commit(lambda: None, using=database)
         with transaction.atomic(using=database):
-            log.enlist([draft("gone", topic)], tell)
+            log.stage([draft("gone", topic)], tell)
             transaction.set_rollback(True, using=database)
-        log.enlist([draft("stays", topic)], tell)
+        log.stage([draft("stays", topic)], tell)
     assert [entry.payload for batch in told for entry in batch.entries] == [b"stays"]
 
 
@@ -26,8 +26,8 @@ def test_a_transaction_that_rolls_back_leaves_nothing_to_the_next(database: str)
     log, topic, told = DatabaseLog(database), f"t/{uuid4().hex}", list[Batch]()
     tell = told.extend
     with transaction.atomic(using=database):
-        log.enlist([draft("gone", topic)], tell)
+        log.stage([draft("gone", topic)], tell)
         transaction.set_rollback(True, using=database)
     with transaction.atomic(using=database):
-        log.enlist([draft("stays", topic)], tell)
+        log.stage([draft("stays", topic)], tell)
     assert [entry.payload for batch in told for entry in batch.entries] == [b"stays"]

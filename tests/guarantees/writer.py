@@ -37,7 +37,7 @@ def write(name: str) -> None:
     def say(value: str) -> None:
         add_row("default", value)
         topics = [f"crash/{chance.randrange(2)}"]
-        log.enlist(
+        log.stage(
             [Draft(topic=topic, name="said", payload=json.dumps(value).encode()) for topic in topics], ignore
         )
 

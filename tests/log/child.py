@@ -76,7 +76,7 @@ def publish(log: Any, topic: str, first: str, count: str) -> int:
     for n in range(int(first), int(first) + int(count)):
         if n % 2:
             with transaction.atomic():
-                log.enlist(drafts(topic, n), lambda _: None)
+                log.stage(drafts(topic, n), lambda _: None)
         else:
             log.append(drafts(topic, n))
     return int(count)
@@ -110,19 +110,19 @@ def die_after_commit(log: Any, topic: str, *numbers: str) -> None:
 
     with transaction.atomic():
         transaction.on_commit(lambda: os.kill(os.getpid(), signal.SIGKILL))
-        log.enlist(drafts(topic, *map(int, numbers)), lambda _: None)
+        log.stage(drafts(topic, *map(int, numbers)), lambda _: None)
 
 
 def claim(log: Any, key: str) -> str:
     """Claim and answer in one transaction; what came of it."""
     from django.db import transaction
 
-    from holdfast.log.base import Answer
+    from holdfast.log.calls import Answer
 
     with transaction.atomic():
-        claim = log.claim("ada", key, "post", seconds=60)
+        claim = log.calls.claim("ada", key, "post", seconds=60)
         if claim.mine:
-            log.answer("ada", key, Answer(payload=b"%d" % os.getpid()))
+            log.calls.answer("ada", key, Answer(payload=b"%d" % os.getpid()))
             return "mine"
     return "answer" if claim.answer else "running"
 
@@ -132,7 +132,7 @@ def claim_and_die(log: Any, key: str) -> None:
     from django.db import transaction
 
     with transaction.atomic():
-        assert log.claim("ada", key, "post", seconds=60).mine
+        assert log.calls.claim("ada", key, "post", seconds=60).mine
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -150,11 +150,11 @@ def use_without_tables(log: Any) -> list[str]:
         log.sweep,
         lambda: log.heads(["a"]),
         lambda: log.read("a", Position(epoch="k3", offset=0), 1),
-        lambda: log.exactly("a", lambda: None),
+        lambda: log.consistent_read("a", lambda: None),
         lambda: log.trim("a", count=0),
         log.topics,
-        lambda: log.claim("a", "b", "c", seconds=1),
-        lambda: log.forget_answers(datetime.now(UTC)),
+        lambda: log.calls.claim("a", "b", "c", seconds=1),
+        lambda: log.calls.forget(datetime.now(UTC)),
     ):
         try:
             use()

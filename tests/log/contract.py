@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from holdfast.log.base import Batch, Diverged, Draft, Log, Trimmed
 from holdfast.protocol.positions import Position
-from tests.log.contract_calls import ClaimContract
 from tests.log.events import drafts, numbers
 from tests.log.going_back import go_back
 from tests.log.transactions import Reports, rolled_back
@@ -115,27 +114,27 @@ class ReadContract:
         with pytest.raises(Trimmed):
             log.read(topic, Position(epoch=batch.epoch, offset=3), 10)
 
-    def test_a_topic_that_nobody_knows_cannot_be_read_from(self, log: Log, topic: str) -> None:
+    def test_an_unknown_topic_cannot_be_read_from(self, log: Log, topic: str) -> None:
         with pytest.raises(Trimmed) as caught:
             log.read(topic, Position(epoch="k3", offset=5), 10)
         assert caught.value.head.offset == 0
 
-    def test_exactly_returns_a_value_with_its_position(self, log: Log, topic: str) -> None:
+    def test_a_consistent_read_returns_a_value_with_its_position(self, log: Log, topic: str) -> None:
         log.append(drafts(topic, 1, 2))
 
-        position, value = log.exactly(topic, lambda: "state")
+        position, value = log.consistent_read(topic, lambda: "state")
 
         assert value == "state"
         assert position == log.heads([topic])[topic].position
 
-    def test_exactly_works_on_a_topic_that_nobody_knows(self, log: Log, topic: str) -> None:
-        position, _ = log.exactly(topic, lambda: None)
+    def test_a_consistent_read_works_on_an_unknown_topic(self, log: Log, topic: str) -> None:
+        position, _ = log.consistent_read(topic, lambda: None)
 
         assert position.offset == 0
 
     def test_an_error_in_what_exactly_takes_passes(self, log: Log, topic: str) -> None:
         with pytest.raises(ZeroDivisionError):
-            log.exactly(topic, lambda: 1 // 0)
+            log.consistent_read(topic, lambda: 1 // 0)
 
 
 class TransactionContract:
@@ -149,20 +148,20 @@ class TransactionContract:
     def test_events_become_real_when_their_transaction_commits(self, log: Log, topic: str) -> None:
         reports = Reports()
         with transaction.atomic(using=log.alias):
-            log.enlist(drafts(topic, 1, 2), reports)
-            log.enlist(drafts(topic, 3), reports)
+            log.stage(drafts(topic, 1, 2), reports)
+            log.stage(drafts(topic, 3), reports)
             assert log.heads([topic])[topic].offset == 0
             assert not reports.calls
 
         assert numbers(log, topic) == [1, 2, 3]
         assert reports.offsets == [1, 2, 3]
 
-    def test_whoever_is_told_of_the_commit_is_out_of_the_transaction_and_in_its_thread(
+    def test_the_commit_callback_runs_outside_the_transaction_and_in_its_thread(
         self, log: Log, topic: str
     ) -> None:
         seen = []
         with transaction.atomic(using=log.alias):
-            log.enlist(
+            log.stage(
                 drafts(topic, 1), lambda _: seen.append((log.in_transaction(), threading.current_thread()))
             )
 
@@ -171,7 +170,7 @@ class TransactionContract:
     def test_a_rollback_leaves_nothing(self, log: Log, topic: str) -> None:
         reports = Reports()
         with rolled_back(log.alias):
-            log.enlist(drafts(topic, 1), reports)
+            log.stage(drafts(topic, 1), reports)
         log.append(drafts(topic, 2))
 
         assert numbers(log, topic) == [2]
@@ -180,13 +179,13 @@ class TransactionContract:
     def test_a_savepoint_that_rolls_back_takes_only_its_own_events_along(self, log: Log, topic: str) -> None:
         kept, dropped = Reports(), Reports()
         with transaction.atomic(using=log.alias):
-            log.enlist(drafts(topic, 1), kept)
+            log.stage(drafts(topic, 1), kept)
             with rolled_back(log.alias):
-                log.enlist(drafts(topic, 2), dropped)
+                log.stage(drafts(topic, 2), dropped)
                 with transaction.atomic(using=log.alias):
-                    log.enlist(drafts(topic, 3), dropped)
+                    log.stage(drafts(topic, 3), dropped)
             with transaction.atomic(using=log.alias):
-                log.enlist(drafts(topic, 4), kept)
+                log.stage(drafts(topic, 4), kept)
 
         assert numbers(log, topic) == [1, 4]
         assert kept.offsets == [1, 2]
@@ -198,8 +197,8 @@ class TransactionContract:
         reports = Reports()
         with transaction.atomic(using=log.alias):
             with rolled_back(log.alias):
-                log.enlist(drafts(topic, 1), reports)
-            log.enlist(drafts(topic, 2), reports)
+                log.stage(drafts(topic, 1), reports)
+            log.stage(drafts(topic, 2), reports)
 
         assert numbers(log, topic) == [2]
         assert reports.offsets == [1]
@@ -208,7 +207,7 @@ class TransactionContract:
         order: list[str] = []
         with transaction.atomic(using=log.alias):
             transaction.on_commit(lambda: order.append("application"), using=log.alias)
-            log.enlist(drafts(topic, 1), lambda _: order.append("log"))
+            log.stage(drafts(topic, 1), lambda _: order.append("log"))
 
         assert order == ["application", "log"]
         assert numbers(log, topic) == [1]
@@ -220,11 +219,11 @@ class TransactionContract:
 
         def publish_too() -> None:
             with transaction.atomic(using=log.alias):
-                log.enlist(drafts(f"{topic}/too", 2), reports)
+                log.stage(drafts(f"{topic}/too", 2), reports)
 
         with transaction.atomic(using=log.alias):
             transaction.on_commit(publish_too, using=log.alias)
-            log.enlist(drafts(topic, 1), reports)
+            log.stage(drafts(topic, 1), reports)
 
         assert (numbers(log, topic), numbers(log, f"{topic}/too")) == ([1], [2])
         assert reports.offsets == [1, 1]
@@ -233,7 +232,7 @@ class TransactionContract:
         reports = Reports()
         for number in range(4):
             with (rolled_back if number % 2 == 0 else transaction.atomic)(log.alias):
-                log.enlist(drafts(f"{topic}/{number}", number), reports)
+                log.stage(drafts(f"{topic}/{number}", number), reports)
 
         assert [batch.topic for batches in reports.calls for batch in batches] == [f"{topic}/1", f"{topic}/3"]
 
@@ -241,7 +240,7 @@ class TransactionContract:
         self, log: Log, topic: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         with transaction.atomic(using=log.alias):
-            log.enlist(drafts(topic, 1), lambda _: 1 // 0)
+            log.stage(drafts(topic, 1), lambda _: 1 // 0)
 
         assert numbers(log, topic) == [1]
         assert "ZeroDivisionError" in caplog.text
@@ -252,7 +251,7 @@ class TransactionContract:
         def publish(writer: int) -> None:
             for n in range(15):
                 with transaction.atomic(using=log.alias):
-                    log.enlist(drafts(topic, writer * 100 + 2 * n, writer * 100 + 2 * n + 1), reports)
+                    log.stage(drafts(topic, writer * 100 + 2 * n, writer * 100 + 2 * n + 1), reports)
 
         in_threads([lambda writer=writer: publish(writer) for writer in range(4)])
 
@@ -346,7 +345,7 @@ class StampContract:
         reports = Reports()
         (first,) = log.append(drafts(topic, 1))
         with transaction.atomic(using=log.alias):
-            log.enlist(drafts(topic, 2, 3), reports)
+            log.stage(drafts(topic, 2, 3), reports)
 
         ((batch,),) = reports.calls
         assert batch.before == first.entries[0].stamp
@@ -355,7 +354,7 @@ class StampContract:
     def test_the_position_of_a_state_has_the_stamp_of_the_head(self, log: Log, topic: str) -> None:
         log.append(drafts(topic, 1))
 
-        position, _ = log.exactly(topic, lambda: None)
+        position, _ = log.consistent_read(topic, lambda: None)
 
         assert position == log.heads([topic])[topic].position
 
@@ -415,7 +414,7 @@ class StampContract:
         seen = log.heads([topic])[topic].position
         go_back(log, topic, 2)
 
-        renewed = log.renew(topic, seen)
+        renewed = log.rotate_epoch(topic, seen)
 
         assert renewed.epoch != seen.epoch
         assert renewed == log.heads([topic])[topic]
@@ -430,18 +429,18 @@ class StampContract:
         go_back(log, topic, 1)
         log.append(drafts(topic, 20, 30, 40))
 
-        assert log.renew(topic, seen).epoch != seen.epoch
+        assert log.rotate_epoch(topic, seen).epoch != seen.epoch
 
     def test_of_many_who_notice_one_changes_the_epoch(self, log: Log, topic: str) -> None:
         log.append(drafts(topic, 1, 2, 3))
         seen = log.heads([topic])[topic].position
         go_back(log, topic, 2)
 
-        found = in_threads([lambda: log.renew(topic, seen).epoch] * 6)
+        found = in_threads([lambda: log.rotate_epoch(topic, seen).epoch] * 6)
 
         assert len(set(found)) == 1
         assert log.heads([topic])[topic].epoch == found[0] != seen.epoch
-        assert log.renew(topic, seen).epoch == found[0]
+        assert log.rotate_epoch(topic, seen).epoch == found[0]
 
     def test_a_log_that_has_the_position_keeps_its_epoch(self, log: Log, topic: str) -> None:
         log.append(drafts(topic, 1, 2))
@@ -449,22 +448,20 @@ class StampContract:
         log.append(drafts(topic, 3))
         log.trim(topic, count=1)
 
-        assert log.renew(topic, seen).epoch == seen.epoch
-        assert log.renew(topic, Position(epoch=seen.epoch, offset=1, stamp=99)).epoch == seen.epoch
-        assert log.renew(topic, Position(epoch="other", offset=99)).epoch == seen.epoch
+        assert log.rotate_epoch(topic, seen).epoch == seen.epoch
+        assert log.rotate_epoch(topic, Position(epoch=seen.epoch, offset=1, stamp=99)).epoch == seen.epoch
+        assert log.rotate_epoch(topic, Position(epoch="other", offset=99)).epoch == seen.epoch
 
     def test_an_operator_renews_an_epoch_without_a_reason(self, log: Log, topic: str) -> None:
         log.append(drafts(topic, 1, 2))
         before = log.heads([topic])[topic]
 
-        after = log.renew(topic)
+        after = log.rotate_epoch(topic)
 
         assert (after.offset, after.floor) == (before.offset, before.floor)
         assert after.epoch != before.epoch
         assert numbers(log, topic) == [1, 2]
 
 
-class LogContract(
-    AppendContract, ReadContract, TransactionContract, TrimContract, StampContract, ClaimContract
-):
+class LogContract(AppendContract, ReadContract, TransactionContract, TrimContract, StampContract):
     """All of it."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from holdfast.hub import messages
 from holdfast.log.base import Batch, Draft, LogUnavailable
+from holdfast.log.database_calls import DatabaseCalls
 from holdfast.log.redis import RedisLog
 from holdfast.redis.client import RedisStore
 from tests.log.events import drafts, numbers
@@ -63,7 +64,7 @@ def wire(redis_url: str, redis_server: RedisServer) -> Iterator[Wire]:
 @pytest.fixture
 def log(redis_url: str) -> Iterator[RedisLog]:
     store = RedisStore(f"{redis_url}?timeout=30")  # for the largest batch on a busy machine
-    yield RedisLog(store, announce=announce)
+    yield RedisLog(store, calls=DatabaseCalls(), announce=announce)
     store.close()
 
 
@@ -145,7 +146,7 @@ def test_a_batch_over_several_topics_is_one_message_for_each(log: RedisLog, wire
         assert_told(message, batch)
 
 
-def test_what_could_not_be_written_is_not_told(
+def test_entries_that_could_not_be_written_are_not_announced(
     log: RedisLog, wire: Wire, topic: str, redis_server: RedisServer
 ) -> None:
     log.append(drafts(topic, 1))
@@ -164,14 +165,14 @@ def test_what_could_not_be_written_is_not_told(
 
 
 @pytest.mark.parametrize("denied", [{"commands": ["+@all", "-publish"]}, {"reset_channels": True}], ids=str)
-def test_where_publishing_is_denied_the_events_are_written_and_somebody_else_has_to_tell(
+def test_where_publishing_is_denied_the_events_are_written_but_not_announced(
     wire: Wire, topic: str, redis_server: RedisServer, denied: dict[str, Any]
 ) -> None:
     with redis_server.client() as client:
         rights = {"commands": ["+@all"], "keys": ["*"], **denied}
         client.acl_setuser("writer", enabled=True, passwords=["+secret"], **rights)
         store = RedisStore(f"redis://writer:secret@127.0.0.1:{redis_server.port}/0")
-        log = RedisLog(store, announce=announce)
+        log = RedisLog(store, calls=DatabaseCalls(), announce=announce)
         try:
             (batch,) = log.append(drafts(topic, 1))
             assert not batch.announced
@@ -182,9 +183,9 @@ def test_where_publishing_is_denied_the_events_are_written_and_somebody_else_has
     assert wire.rest() == []
 
 
-def test_a_log_that_was_not_told_how_tells_nobody(redis_url: str, wire: Wire, topic: str) -> None:
+def test_a_log_without_announce_publishes_nothing(redis_url: str, wire: Wire, topic: str) -> None:
     store = RedisStore(redis_url)
-    (batch,) = RedisLog(store).append(drafts(topic, 1))
+    (batch,) = RedisLog(store, calls=DatabaseCalls()).append(drafts(topic, 1))
     store.close()
 
     assert not batch.announced
@@ -197,9 +198,9 @@ def test_a_transaction_s_events_are_told_when_it_has_committed_and_never_if_it_r
 ) -> None:
     nobody: Callable[[list[Batch]], None] = lambda batches: None  # noqa: E731
     with rolled_back("default"):
-        log.enlist(drafts(topic, 1), nobody)
+        log.stage(drafts(topic, 1), nobody)
     with transaction.atomic():
-        log.enlist(drafts(topic, 2), nobody)
+        log.stage(drafts(topic, 2), nobody)
         assert wire.rest() == []
 
     ((_, message),) = wire.rest()

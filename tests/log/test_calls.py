@@ -1,16 +1,25 @@
-"""A call is carried out once, whichever connection or process its attempts come over."""
+"""Call records in the database: the contract, and attempts over several connections and processes."""
 
 import threading
 
 import pytest
 from django.db import connections, transaction
 
-from holdfast.log.base import Answer, Claim
+from holdfast.log.calls import Answer, Claim
 from holdfast.log.database import DatabaseLog
+from holdfast.log.database_calls import DatabaseCalls
 from tests.log import child
-from tests.log.contract_calls import MINE, YES
+from tests.log.call_contract import MINE, YES, CallContract
 from tests.log.transactions import Rollback
 from tests.services.databases import in_threads
+
+
+class TestDatabaseCalls(CallContract):
+    """The contract, on SQLite and on PostgreSQL."""
+
+    @pytest.fixture
+    def calls(self, database: str) -> DatabaseCalls:
+        return DatabaseCalls(database)
 
 
 @pytest.mark.parametrize("commits", [True, False])
@@ -20,11 +29,11 @@ def test_an_attempt_waits_for_the_one_that_holds_its_key(log: DatabaseLog, commi
     def first() -> None:
         try:
             with transaction.atomic(using=log.alias):
-                assert log.claim("ada", "1", "post", seconds=60) == MINE
+                assert log.calls.claim("ada", "1", "post", seconds=60) == MINE
                 claimed.set()
                 assert asking.wait(20)
                 asked_for_a_while.wait(0.05)
-                log.answer("ada", "1", YES)
+                log.calls.answer("ada", "1", YES)
                 if not commits:
                     raise Rollback
         except Rollback:
@@ -38,7 +47,7 @@ def test_an_attempt_waits_for_the_one_that_holds_its_key(log: DatabaseLog, commi
         assert claimed.wait(20)
         asking.set()
         with transaction.atomic(using=log.alias):
-            return log.claim("ada", "1", "post", seconds=60)
+            return log.calls.claim("ada", "1", "post", seconds=60)
 
     _, claim = in_threads([first, second])
 
@@ -48,9 +57,9 @@ def test_an_attempt_waits_for_the_one_that_holds_its_key(log: DatabaseLog, commi
 def test_of_many_transactions_at_once_one_carries_the_call_out(log: DatabaseLog) -> None:
     def attempt() -> Claim:
         with transaction.atomic(using=log.alias):
-            claim = log.claim("ada", "1", "post", seconds=60)
+            claim = log.calls.claim("ada", "1", "post", seconds=60)
             if claim.mine:
-                log.answer("ada", "1", Answer(payload=b"%d" % threading.get_ident()))
+                log.calls.answer("ada", "1", Answer(payload=b"%d" % threading.get_ident()))
         return claim
 
     claims = in_threads([attempt] * 8)
@@ -72,4 +81,4 @@ def test_of_several_processes_one_carries_the_call_out(log: DatabaseLog) -> None
 def test_an_attempt_in_a_killed_process_leaves_no_claim(log: DatabaseLog) -> None:
     assert child.run(connections[log.alias].settings_dict, "claim_and_die", "1") is None
 
-    assert log.claim("ada", "1", "post", seconds=60) == MINE
+    assert log.calls.claim("ada", "1", "post", seconds=60) == MINE

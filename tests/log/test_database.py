@@ -10,7 +10,7 @@ from django.db import DatabaseError, OperationalError, connections, transaction
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
-from holdfast.log import database as database_module
+from holdfast.log import dialects
 from holdfast.log.base import Draft, LogUnavailable
 from holdfast.log.database import DatabaseLog
 from holdfast.log.rows import replace_epoch
@@ -28,7 +28,9 @@ class TestDatabaseLog(LogContract):
         assert log.blocking
         assert log.shared
 
-    def test_an_epoch_is_replaced_once_by_those_who_know_it(self, log: DatabaseLog, topic: str) -> None:
+    def test_of_several_callers_that_know_an_epoch_one_replaces_it(
+        self, log: DatabaseLog, topic: str
+    ) -> None:
         """Whoever found out that the log went back may come second."""
         epoch = log.heads([topic])[topic].epoch
         replace_epoch(connections[log.alias], topic, epoch)
@@ -44,7 +46,7 @@ class TestDatabaseLog(LogContract):
         with CaptureQueriesContext(connection) as appending:
             log.append(drafts(topic, 1))
         with CaptureQueriesContext(connection) as enlisting, transaction.atomic(using=log.alias):
-            log.enlist(drafts(topic, *range(100)), lambda _: None)
+            log.stage(drafts(topic, *range(100)), lambda _: None)
         with CaptureQueriesContext(connection) as reading:
             log.read(topic, log.heads([topic])[topic].position, 10)
 
@@ -77,7 +79,7 @@ class TestDatabaseLog(LogContract):
     ) -> None:
         reports = Reports()
         with pytest.raises(DatabaseError), transaction.atomic(using=log.alias):  # noqa: PT012
-            log.enlist(drafts(topic, 1), reports)
+            log.stage(drafts(topic, 1), reports)
             with connections[log.alias].cursor() as cursor:
                 cursor.execute("SELECT * FROM there_is_no_such_table")
 
@@ -95,13 +97,13 @@ class TestInsideTestCase(TestCase):
             log = DatabaseLog(alias)
             log.append(drafts("rooms/lobby", 1))
             with self.captureOnCommitCallbacks(using=alias, execute=True), transaction.atomic(using=alias):
-                log.enlist(drafts("rooms/lobby", 2, 3), lambda _: None)
+                log.stage(drafts("rooms/lobby", 2, 3), lambda _: None)
             log.append([*drafts("rooms/lobby", 4), *drafts("rooms/attic", 5)])
             assert numbers(log, "rooms/lobby") == [1, 2, 3, 4]
-            assert log.exactly("rooms/lobby", lambda: 1)[0].offset == 4
+            assert log.consistent_read("rooms/lobby", lambda: 1)[0].offset == 4
             assert log.trim("rooms/lobby", count=1) == 3
-            assert log.claim("ada", "1", "post", seconds=60).mine
-            assert log.claim("ada", "1", "post", seconds=60).running
+            assert log.calls.claim("ada", "1", "post", seconds=60).mine
+            assert log.calls.claim("ada", "1", "post", seconds=60).running
 
 
 def as_django(dsn: str) -> dict[str, str]:
@@ -140,7 +142,7 @@ class TestErrors:
                 assert "`python manage.py migrate holdfast`" in said
 
     def test_another_database_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(database_module, "DIALECTS", {})
+        monkeypatch.setattr(dialects, "DIALECTS", {})
         with pytest.raises(ImproperlyConfigured, match="sqlite, and SQLite or PostgreSQL"):
             DatabaseLog("sqlite")
 
@@ -182,7 +184,7 @@ class TestErrors:
         def lock() -> None:
             try:
                 with transaction.atomic(using="sqlite"):
-                    log.enlist(drafts(topic, 1), lambda _: None)
+                    log.stage(drafts(topic, 1), lambda _: None)
                     locked.set()
                     tried.wait(20)
             finally:
@@ -206,8 +208,8 @@ class TestErrors:
     ) -> None:
         log = DatabaseLog("postgres")
         with pytest.raises(OperationalError), transaction.atomic(using="postgres"):  # noqa: PT012
-            log.enlist(drafts(topic, 1), lambda _: None)
+            log.stage(drafts(topic, 1), lambda _: None)
             postgres_server.disconnect_everyone()
-            log.enlist(drafts(topic, 2), lambda _: None)
+            log.stage(drafts(topic, 2), lambda _: None)
 
         assert numbers(log, topic) == []

@@ -9,7 +9,8 @@ import pytest
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 
-from holdfast.log.base import Answer, Claim, Head
+from holdfast.log.base import Head
+from holdfast.log.calls import Answer, Claim
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import CALL, ENTRY, TOPIC
 from holdfast.protocol.positions import Position
@@ -78,13 +79,13 @@ def test_a_topic_that_two_look_at_first(log: DatabaseLog, topic: str) -> None:
 
 
 def test_a_topic_that_two_create_while_a_state_is_taken(log: DatabaseLog, topic: str) -> None:
-    position, value = overtaken(lambda: log.exactly(topic, lambda: 7), INSERT_TOPIC, topic)
+    position, value = overtaken(lambda: log.consistent_read(topic, lambda: 7), INSERT_TOPIC, topic)
     assert (position, value) == (Position(epoch="theirs", offset=0), 7)
 
 
 def test_a_topic_that_two_create_while_numbering(log: DatabaseLog, topic: str) -> None:
     with transaction.atomic(using=ALIAS):
-        log.enlist(drafts(topic, 1), lambda _: None)
+        log.stage(drafts(topic, 1), lambda _: None)
         connections[ALIAS].run_on_commit.clear()
     (batch,) = overtaken(lambda: log.sequence([topic]), INSERT_TOPIC, topic)
     assert batch.epoch == "theirs"
@@ -92,31 +93,36 @@ def test_a_topic_that_two_create_while_numbering(log: DatabaseLog, topic: str) -
 
 def test_an_epoch_that_two_renew(log: DatabaseLog, topic: str) -> None:
     log.heads([topic])
-    assert overtaken(lambda: log.renew(topic), TOUCH_TOPIC, topic).epoch == "theirs"
+    assert overtaken(lambda: log.rotate_epoch(topic), TOUCH_TOPIC, topic).epoch == "theirs"
 
 
 def test_a_call_that_two_claim(log: DatabaseLog, topic: str) -> None:
-    claim = overtaken(lambda: log.claim("user:7", topic, "deck.ring", seconds=60), INSERT_CALL, topic, "1")
+    claim = overtaken(
+        lambda: log.calls.claim("user:7", topic, "deck.ring", seconds=60), INSERT_CALL, topic, "1"
+    )
     assert claim == Claim(answer=Answer(payload=b"1"))
 
 
 def test_a_call_that_two_answer(log: DatabaseLog, topic: str) -> None:
-    log.claim("user:7", topic, "deck.ring", seconds=60)
+    log.calls.claim("user:7", topic, "deck.ring", seconds=60)
     overtaken(
-        lambda: log.answer("user:7", topic, Answer(payload=b"2")),
+        lambda: log.calls.answer("user:7", topic, Answer(payload=b"2")),
         f'UPDATE {CALL} SET answer = %s WHERE "key" = %s',
         "1",
         topic,
     )
-    assert log.claim("user:7", topic, "deck.ring", seconds=60) == Claim(answer=Answer(payload=b"2"))
+    assert log.calls.claim("user:7", topic, "deck.ring", seconds=60) == Claim(answer=Answer(payload=b"2"))
 
 
 def test_a_claim_given_back_that_is_answered(log: DatabaseLog, topic: str) -> None:
-    log.claim("user:7", topic, "deck.ring", seconds=60)
+    log.calls.claim("user:7", topic, "deck.ring", seconds=60)
     overtaken(
-        lambda: log.release("user:7", topic), f'UPDATE {CALL} SET answer = %s WHERE "key" = %s', "1", topic
+        lambda: log.calls.release("user:7", topic),
+        f'UPDATE {CALL} SET answer = %s WHERE "key" = %s',
+        "1",
+        topic,
     )
-    assert log.claim("user:7", topic, "deck.ring", seconds=60) == Claim(answer=Answer(payload=b"1"))
+    assert log.calls.claim("user:7", topic, "deck.ring", seconds=60) == Claim(answer=Answer(payload=b"1"))
 
 
 def test_answers_that_two_forget(log: DatabaseLog, topic: str) -> None:
@@ -124,7 +130,7 @@ def test_answers_that_two_forget(log: DatabaseLog, topic: str) -> None:
         cursor.execute(INSERT_CALL, (topic, "1"))
         cursor.execute(INSERT_CALL, (f"{topic}/2", "1"))
     forgotten = overtaken(
-        lambda: log.forget_answers(timezone.now() - timedelta(hours=1)),
+        lambda: log.calls.forget(timezone.now() - timedelta(hours=1)),
         f'DELETE FROM {CALL} WHERE "key" = %s',
         topic,
     )

@@ -38,7 +38,7 @@ class TestFewStatements:
                 transaction.atomic(using=log.alias),
             ):
                 for name in names:
-                    log.enlist(drafts(name, number), reports)
+                    log.stage(drafts(name, number), reports)
                 published = len(captured)
 
             assert len(captured) - published <= FEW
@@ -59,14 +59,14 @@ class TestFewStatements:
     def test_a_batch_in_a_transaction_is_put_aside_in_few(self, log: DatabaseLog, names: list[str]) -> None:
         batch = [draft for name in names for draft in drafts(name, 1)]
         with CaptureQueriesContext(connections[log.alias]) as captured, transaction.atomic(using=log.alias):
-            log.enlist(batch, Reports())
+            log.stage(batch, Reports())
             assert len(captured) <= FEW
 
     def test_what_a_killed_process_left_is_swept_in_few(
         self, log: DatabaseLog, names: list[str], grown_old: None
     ) -> None:
         with transaction.atomic(using=log.alias):
-            log.enlist([draft for name in names for draft in drafts(name, 1)], Reports())
+            log.stage([draft for name in names for draft in drafts(name, 1)], Reports())
             connections[log.alias].run_on_commit.clear()
 
         with CaptureQueriesContext(connections[log.alias]) as captured:
@@ -77,11 +77,11 @@ class TestFewStatements:
         assert waiting(log) == 0
 
 
-def test_those_who_are_told_get_a_portion_at_a_time(log: DatabaseLog, names: list[str]) -> None:
+def test_the_callback_gets_one_portion_at_a_time(log: DatabaseLog, names: list[str]) -> None:
     """So that memory is bounded, and the first subscribers do not wait for the last topic."""
     reports = Reports()
     with transaction.atomic(using=log.alias):
-        log.enlist([draft for name in names for draft in drafts(name, 1)], reports)
+        log.stage([draft for name in names for draft in drafts(name, 1)], reports)
 
     portions = [sum(len(batch.entries) for batch in batches) for batches in reports.calls]
     assert sum(portions) == MANY
@@ -93,7 +93,7 @@ def test_each_topic_keeps_its_order_however_topics_alternate(log: DatabaseLog, t
     alternating = [draft for n in range(20) for name in (c, a, b) for draft in drafts(name, n)]
     log.append(alternating)
     with transaction.atomic(using=log.alias):
-        log.enlist(alternating, Reports())
+        log.stage(alternating, Reports())
 
     for name in (a, b, c):
         assert numbers(log, name) == [*range(20), *range(20)]
@@ -105,7 +105,7 @@ def test_every_topic_s_batch_names_the_entry_that_it_follows(log: DatabaseLog, t
     placed = log.append([*drafts(a, 2), *drafts(b, 1)])
     reports = Reports()
     with transaction.atomic(using=log.alias):
-        log.enlist([*drafts(a, 3), *drafts(b, 2)], reports)
+        log.stage([*drafts(a, 3), *drafts(b, 2)], reports)
 
     assert [batch.before for batch in placed] == [first.entries[0].stamp, 0]
     moved = {batch.topic: batch for batches in reports.calls for batch in batches}
@@ -119,7 +119,7 @@ def log_position(batch: Batch) -> Position:
     return Position(epoch=batch.epoch, offset=batch.entries[-1].offset, stamp=batch.entries[-1].stamp)
 
 
-def test_what_waits_in_one_of_them_comes_first(log: DatabaseLog, topic: str) -> None:
+def test_waiting_entries_of_one_topic_come_first(log: DatabaseLog, topic: str) -> None:
     a, b = f"{topic}/a", f"{topic}/b"
     commit_without_numbering(log, a, 1, 2)
 
@@ -144,9 +144,9 @@ def test_long_backlogs_of_several_topics_are_numbered_whole(
 def test_a_savepoint_that_rolled_back_takes_its_topics_along(log: DatabaseLog, names: list[str]) -> None:
     kept, dropped = names[::2], names[1::2]
     with transaction.atomic(using=log.alias):
-        log.enlist([draft for name in kept for draft in drafts(name, 1)], Reports())
+        log.stage([draft for name in kept for draft in drafts(name, 1)], Reports())
         with rolled_back(log.alias):
-            log.enlist([draft for name in dropped for draft in drafts(name, 1)], Reports())
+            log.stage([draft for name in dropped for draft in drafts(name, 1)], Reports())
 
     assert (offsets(log, kept), offsets(log, dropped)) == ({1}, {0})
 
@@ -157,18 +157,18 @@ def test_opposite_orders_of_topics_do_not_deadlock(log: DatabaseLog, names: list
     def append(names: list[str]) -> None:
         log.append([draft for name in names for draft in drafts(name, 1)])
 
-    def enlist(names: list[str]) -> None:
+    def stage(names: list[str]) -> None:
         with transaction.atomic(using=log.alias):
             for name in names:
-                log.enlist(drafts(name, 2), reports)
+                log.stage(drafts(name, 2), reports)
 
     reports = Reports()
     there, back = names[:1500], names[1499::-1]
     works: list[Callable[[], None]] = [
         lambda: append(there),
         lambda: append(back),
-        lambda: enlist(there),
-        lambda: enlist(back),
+        lambda: stage(there),
+        lambda: stage(back),
     ]
     in_threads(works)
     log.sequence(there)
@@ -196,7 +196,7 @@ def test_a_topic_that_is_being_numbered_delays_none_of_the_others(topic: str) ->
             batches = log.append([draft for name in names for draft in drafts(name, 1)])
             assert {batch.topic for batch in batches} == {*names} - {names[7]}
             with transaction.atomic(using=log.alias):
-                log.enlist([draft for name in names for draft in drafts(name, 2)], lambda _: None)
+                log.stage([draft for name in names for draft in drafts(name, 2)], lambda _: None)
             assert waiting(log) == 2
         finally:
             done.set()

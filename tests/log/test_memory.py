@@ -5,6 +5,8 @@ import sys
 import pytest
 
 from holdfast.log.memory import MemoryLog
+from holdfast.log.memory_calls import MemoryCalls
+from tests.log.call_contract import CallContract
 from tests.log.contract import LogContract
 from tests.log.events import drafts, numbers
 from tests.services.databases import in_threads
@@ -33,4 +35,11 @@ class TestMemoryLog(LogContract):
     async def test_it_works_on_a_running_event_loop(self, log: MemoryLog) -> None:
         assert not log.in_transaction()
         assert log.append(drafts("rooms/lobby", 1))[0].entries[0].offset == 1
-        assert log.claim("ada", "1", "post", seconds=60).mine
+        assert log.calls.claim("ada", "1", "post", seconds=60).mine
+
+
+@pytest.mark.django_db(transaction=True)
+class TestMemoryCalls(CallContract):
+    @pytest.fixture
+    def calls(self) -> MemoryCalls:
+        return MemoryCalls()

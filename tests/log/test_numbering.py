@@ -35,7 +35,7 @@ def waiting(log: DatabaseLog) -> int:
 def commit_without_numbering(log: DatabaseLog, topic: str, *events: int) -> None:
     """What a process leaves behind that dies right after its commit."""
     with transaction.atomic(using=log.alias):
-        log.enlist(drafts(topic, *events), lambda _: None)
+        log.stage(drafts(topic, *events), lambda _: None)
         connections[log.alias].run_on_commit.clear()
 
 
@@ -121,7 +121,7 @@ class TestSweep:
         assert numbers(log, f"{topic}/3") == [3, 7, 11, 15, 19]
 
 
-def test_what_waits_comes_before_what_is_appended_later(log: DatabaseLog, topic: str) -> None:
+def test_waiting_entries_come_before_entries_appended_later(log: DatabaseLog, topic: str) -> None:
     log.heads([topic])
     commit_without_numbering(log, topic, 1, 2)
 
@@ -169,7 +169,7 @@ def test_a_stricter_isolation_level_is_no_obstacle(topic: str, level: str) -> No
     ]
 
 
-def test_what_is_durable_is_not_reported_as_failed(
+def test_a_durable_event_is_not_reported_as_failed(
     log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The second look can fail too; whoever appended must not append again."""
@@ -183,7 +183,7 @@ def test_what_is_durable_is_not_reported_as_failed(
         patch.setattr(PostgreSQL, "move", fail)
         assert log.append(drafts(topic, 2)) == []
 
-    assert "a sweep will" in caplog.text
+    assert "the next sweep will" in caplog.text
     assert len(log.sequence([topic])) == 1
     assert numbers(log, topic) == [1, 2]
 
@@ -285,13 +285,15 @@ class TestManyWriters:
         assert [e.payload for batch in batches if batch.topic == topic for e in batch.entries] == [b"1", b"2"]
         assert waiting(log) == 0
 
-    def test_a_transaction_that_is_held_open_delays_nobody(self, log: DatabaseLog, topic: str) -> None:
+    def test_a_transaction_that_is_held_open_delays_no_other_event(
+        self, log: DatabaseLog, topic: str
+    ) -> None:
         opened, others_done = threading.Event(), threading.Event()
         reports = Reports()
 
         def hold() -> None:
             with transaction.atomic(using=log.alias):
-                log.enlist(drafts(topic, 100), reports)
+                log.stage(drafts(topic, 100), reports)
                 opened.set()
                 assert others_done.wait(30)
 
@@ -304,9 +306,9 @@ class TestManyWriters:
                 for n in range(20):
                     assert log.append(drafts(topic, 2 * n)), "numbered at once"
                     with transaction.atomic(using=log.alias):
-                        log.enlist(drafts(topic, 2 * n + 1), lambda _: None)
+                        log.stage(drafts(topic, 2 * n + 1), lambda _: None)
                     assert log.heads([topic])[topic].offset == 2 * n + 2
-                    assert log.exactly(topic, lambda: None)[0].offset == 2 * n + 2
+                    assert log.consistent_read(topic, lambda: None)[0].offset == 2 * n + 2
             finally:
                 others_done.set()
 
@@ -323,9 +325,9 @@ class TestManyWriters:
         def in_a_transaction(first: str, second: str) -> None:
             for n in range(rounds):
                 with transaction.atomic(using=log.alias):
-                    log.enlist(drafts(first, n), lambda _: None)
+                    log.stage(drafts(first, n), lambda _: None)
                     meet.wait(20)  # both have published to one and go for the other
-                    log.enlist(drafts(second, n), lambda _: None)
+                    log.stage(drafts(second, n), lambda _: None)
 
         def at_once(first: str, second: str) -> None:
             for n in range(rounds, 2 * rounds):
@@ -340,7 +342,7 @@ class TestManyWriters:
 
     def test_inside_a_transaction_no_topic_is_made_or_locked(self, log: DatabaseLog, topic: str) -> None:
         with transaction.atomic(using=log.alias):
-            log.enlist(drafts(topic, 1), lambda _: None)
+            log.stage(drafts(topic, 1), lambda _: None)
             with connections[log.alias].cursor() as cursor:
                 cursor.execute(
                     "SELECT relation::regclass::text, mode FROM pg_locks WHERE pid = pg_backend_pid()"
@@ -353,7 +355,7 @@ class TestManyWriters:
 def test_a_transaction_that_rolls_back_late_leaves_no_hole(log: DatabaseLog, topic: str) -> None:
     log.append(drafts(topic, 1))
     with rolled_back(log.alias):
-        log.enlist(drafts(topic, 2, 3), lambda _: None)
+        log.stage(drafts(topic, 2, 3), lambda _: None)
     log.append(drafts(topic, 4))
 
     head = log.heads([topic])[topic]

@@ -5,15 +5,21 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.test import override_settings
 
-from holdfast.log.base import Answer, Draft, LogUnavailable, Trimmed
+from holdfast.conf import Settings
+from holdfast.log.base import Draft, LogUnavailable, Trimmed
+from holdfast.log.calls import Answer, Claim
+from holdfast.log.database_calls import DatabaseCalls
 from holdfast.log.redis import RedisLog
+from holdfast.log.redis_calls import RedisCalls
 from holdfast.protocol.positions import Position
 from holdfast.redis.client import RedisStore
+from holdfast.wiring import build_log
+from tests.guarantees.workers import working
 from tests.log.contract import LogContract
 from tests.log.events import drafts, numbers
 from tests.log.transactions import Reports, rolled_back
-from tests.services.databases import in_threads
 from tests.services.redis import RedisServer
 from tests.services.redis_cluster import Cluster
 
@@ -25,7 +31,7 @@ class TestRedisLog(LogContract):
     @pytest.fixture
     def log(self, redis_url: str) -> Iterator[RedisLog]:
         store = RedisStore(redis_url)
-        yield RedisLog(store)
+        yield RedisLog(store, calls=DatabaseCalls())
         store.close()
 
     def test_it_needs_threads_and_is_shared(self, log: RedisLog) -> None:
@@ -100,43 +106,12 @@ class TestRedisLog(LogContract):
         assert [numbers(log, name) for name in names] == [[n] for n in range(len(names))]
         assert log.topics() == sorted(names)
 
-    def test_owners_and_keys_of_calls_are_not_mixed_up(self, log: RedisLog) -> None:
-        assert log.claim("a:b", "c", "post", seconds=60).mine
-        assert log.claim("a", "b:c", "post", seconds=60).mine
-
-    def test_calls_expire_by_themselves(self, redis_url: str, redis_server: RedisServer) -> None:
-        log = RedisLog(RedisStore(redis_url), answer_seconds=1000)
-        log.claim("ada", "1", "post", seconds=50)
-        log.answer("ada", "1", Answer(payload=b"1"))
-
-        with redis_server.client() as client:
-            (call,) = [key for key in client.keys("holdfast:calls:*") if client.type(key) == b"hash"]
-            assert 1000 < client.ttl(call) <= 1050  # type: ignore[operator]
-
-    def test_an_answer_is_kept_only_when_the_transaction_commits(self, log: RedisLog) -> None:
-        with transaction.atomic():
-            log.claim("ada", "1", "post", seconds=60)
-            log.answer("ada", "1", Answer(payload=b"1"))
-            assert log.claim("ada", "1", "post", seconds=60).running
-
-        assert log.claim("ada", "1", "post", seconds=60).answer == Answer(payload=b"1")
-
-    def test_a_claim_given_back_in_a_transaction_is_not_given_back_again(self, log: RedisLog) -> None:
-        """Its rollback must not take away what somebody else has claimed since."""
-        other = RedisLog(log._store)
-        with rolled_back("default"):
-            log.claim("ada", "1", "post", seconds=60)
-            log.release("ada", "1")
-            in_threads([lambda: other.claim("ada", "1", "post", seconds=60)])
-
-        assert log.claim("ada", "1", "post", seconds=60).running
-
     def test_events_of_a_commit_that_redis_did_not_take_are_reported_as_lost(
         self, own_redis: RedisServer, topic: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        log, reports = RedisLog(RedisStore(own_redis.url)), Reports()
+        log, reports = RedisLog(RedisStore(own_redis.url), calls=DatabaseCalls()), Reports()
         with transaction.atomic():
-            log.enlist(drafts(topic, 1, 2), reports)
+            log.stage(drafts(topic, 1, 2), reports)
             own_redis.stop()
 
         assert reports.calls == []
@@ -146,22 +121,21 @@ class TestRedisLog(LogContract):
         kept = Reports()
         with transaction.atomic():
             for n in range(300):
-                log.enlist(drafts(f"{topic}/{n}", n), kept)
+                log.stage(drafts(f"{topic}/{n}", n), kept)
                 with rolled_back("default"):
-                    log.enlist(drafts(f"{topic}/{n}", -1), kept)
+                    log.stage(drafts(f"{topic}/{n}", -1), kept)
 
         assert [len(batches) for batches in kept.calls] == [300]
         assert numbers(log, f"{topic}/299") == [299]
 
     def test_a_redis_that_is_away_is_unavailable(self, own_redis: RedisServer, topic: str) -> None:
-        log = RedisLog(RedisStore(own_redis.url))
+        log = RedisLog(RedisStore(own_redis.url), calls=DatabaseCalls())
         log.append(drafts(topic, 1))
         own_redis.stop()
         for use in (
             lambda: log.append(drafts(topic, 2)),
             lambda: log.heads([topic]),
             lambda: log.read(topic, Position(epoch="k", offset=0), 1),
-            lambda: log.claim("ada", "1", "post", seconds=1),
             log.topics,
         ):
             with pytest.raises(LogUnavailable, match="Redis does not answer"):
@@ -177,5 +151,33 @@ class TestInACluster(LogContract):
         store = RedisStore(redis_cluster.url)
         client: Any = store.client()
         client.flushall(target_nodes=client.PRIMARIES)
-        yield RedisLog(store)
+        yield RedisLog(store, calls=DatabaseCalls())
         store.close()
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "sqlite"])
+class TestAnswersToCalls:
+    """Which store of call records a log in Redis comes with."""
+
+    def test_an_answer_commits_with_its_effects_even_if_the_process_dies_then(self, redis_url: str) -> None:
+        chosen = Settings(log="redis", redis=redis_url)
+        with working(1) as (author,):
+            calls = build_log(chosen).calls
+            author.begin(calls.alias)
+            assert author.do(calls.claim, "ada", "1", "post", seconds=0).mine
+            author.do(calls.answer, "ada", "1", Answer(payload=b"1"))
+            author.commit_and_die(calls.alias)
+
+        assert build_log(chosen).calls.claim("ada", "1", "post", seconds=60) == Claim(
+            answer=Answer(payload=b"1")
+        )
+
+    def test_without_a_database_for_its_tables_the_answers_are_in_redis(self, redis_url: str) -> None:
+        class Refusing:
+            def allow_migrate(self, db: str, app_label: str, **hints: object) -> bool | None:
+                return False if app_label == "holdfast" else None
+
+        chosen = Settings(log="redis", redis=redis_url)
+        assert isinstance(build_log(chosen).calls, DatabaseCalls)
+        with override_settings(DATABASE_ROUTERS=[Refusing()]):
+            assert isinstance(build_log(chosen).calls, RedisCalls)

@@ -97,9 +97,9 @@ class LogMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.open)
     @rule(names=SOME)
-    def enlist(self, names: list[str]) -> None:
+    def stage(self, names: list[str]) -> None:
         events = self.events(names)
-        self.log.enlist(self.drafts(events), self.note)
+        self.log.stage(self.drafts(events), self.note)
         self.open[-1][1].extend(events)
 
     @precondition(lambda self: self.open)
@@ -137,8 +137,8 @@ class LogMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.open)
     @rule(name=TOPICS)
-    def exactly(self, name: str) -> None:
-        position, waiting = self.log.exactly(self.topic(name), lambda: self.waiting(name), self.note)
+    def consistent_read(self, name: str) -> None:
+        position, waiting = self.log.consistent_read(self.topic(name), lambda: self.waiting(name), self.note)
         assert waiting == 0
         assert position.offset == len(self.committed[name])
 

@@ -26,12 +26,12 @@ def client() -> Iterator[Client]:
 
 def test_topics_are_listed_and_shown(client: Client) -> None:
     DatabaseLog("default").append([Draft(topic="rooms/lobby", name="x", payload=b"{}")])
-    assert b"rooms/lobby" in client.get("/admin/holdfast/topic/").content
-    assert client.get("/admin/holdfast/topic/?q=lobby").status_code == 200
+    assert b"rooms/lobby" in client.get("/admin/holdfast/logtopic/").content
+    assert client.get("/admin/holdfast/logtopic/?q=lobby").status_code == 200
     assert client.get("/admin/holdfast/outbox/").status_code == 200
-    assert client.get("/admin/holdfast/call/").status_code == 200
+    assert client.get("/admin/holdfast/callrecord/").status_code == 200
 
 
-@pytest.mark.parametrize("model", ["topic", "outbox", "call"])
+@pytest.mark.parametrize("model", ["logtopic", "outbox", "callrecord"])
 def test_nothing_can_be_added(client: Client, model: str) -> None:
     assert client.get(f"/admin/holdfast/{model}/add/").status_code == 403

@@ -84,8 +84,8 @@ def test_trim_deletes_events_that_are_too_old(monkeypatch: pytest.MonkeyPatch) -
     assert "Deleted 1 events of 1 topics" in run("trim")
 
 
-def test_trim_deletes_old_results_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    DatabaseLog("default").claim("user:7", "k1", "rooms/lobby post", seconds=1)
+def test_trim_forgets_old_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    DatabaseLog("default").calls.claim("user:7", "k1", "rooms/lobby post", seconds=1)
     later = timezone.now() + timedelta(hours=25)
     monkeypatch.setattr("holdfast.management.commands.holdfast.timezone.now", lambda: later)
     assert "and 1 results of calls" in run("trim")

@@ -117,7 +117,7 @@ async def test_servers_that_notice_together_change_the_epoch_once() -> None:
         server.threads.let_go("heads")
     await asyncio.gather(*comparing)
     await turns()
-    assert [server.threads.calls.count("renew") for server in servers] == [1, 1, 1]
+    assert [server.threads.calls.count("rotate_epoch") for server in servers] == [1, 1, 1]
     assert [listener.resets for listener in listeners] == [[state(world)]] * 3
 
 
@@ -321,7 +321,7 @@ async def test_a_snapshot_older_than_the_stream_is_not_followed_by_lost_entries(
 @in_jumping_time
 async def test_a_log_that_does_not_answer_is_asked_again() -> None:
     world, server, listener = await heard_then_went_back(to=1)
-    server.threads.fail("renew", LogUnavailable("away"))
+    server.threads.fail("rotate_epoch", LogUnavailable("away"))
     await server.hub.compare()
     await turns()
     assert listener.resets == []

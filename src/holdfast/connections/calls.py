@@ -17,7 +17,7 @@ import msgspec
 from django.db import DatabaseError, transaction
 
 from holdfast.limits.base import Limiter
-from holdfast.log.base import Answer, Claim, Log
+from holdfast.log.calls import Answer, CallStore, Claim
 from holdfast.protocol import codes
 from holdfast.protocol.frames import ErrorPayload
 from holdfast.protocol.server_protocol import RETRY_SECONDS
@@ -78,8 +78,10 @@ class PendingReply:
 class Calls:
     """Runs the calls of one process's connections."""
 
-    def __init__(self, log: Log, threads: Threads, log_threads: Threads | Inline, limiter: Limiter) -> None:
-        self._log = log
+    def __init__(
+        self, store: CallStore, threads: Threads, log_threads: Threads | Inline, limiter: Limiter
+    ) -> None:
+        self._store = store
         self._threads = threads
         self._log_threads = log_threads
         self._limiter = limiter
@@ -107,11 +109,18 @@ class Calls:
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise CallFailed.of(codes.INVALID_PAYLOAD, detail=str(error)) from None
         key = key if action.once else None
-        wait = 0.0
+        wait, limit = 0.0, None
         if action.rate is not None:
-            wait = self._limiter.take((caller.owner, type(topic), name), action.rate, now)
-            if wait and key is None:
-                raise _too_fast(wait)
+            taken = self._limiter.take((caller.owner, type(topic), name), action.rate, now)
+            if isinstance(taken, (float, int)):
+                wait = taken
+                if wait and key is None:
+                    raise _too_fast(wait)
+            else:
+                limit = asyncio.ensure_future(taken)
+                limit.add_done_callback(
+                    _read
+                )  # an attempt under the same key may run already, and not wait for it
         return CallRequest(
             topic=topic,
             caller=caller,
@@ -121,6 +130,7 @@ class Calls:
             recheck=recheck,
             wait=wait,
             joined=joined,
+            limit=limit,
         )
 
     def perform(self, request: CallRequest, answered: Answered) -> None:
@@ -175,6 +185,10 @@ class Calls:
 
     async def _answer(self, request: CallRequest) -> bytes:
         try:
+            if request.limit is not None:
+                request = msgspec.structs.replace(request, wait=await request.limit)
+                if request.wait and request.key is None:
+                    raise _too_fast(request.wait)
             if request.action.is_async:
                 return await self._threads.handle_async(request.info, self._run_on_loop, request)
             await self._authorize(request)
@@ -218,7 +232,7 @@ class Calls:
     def _run_in_transaction(self, request: CallRequest) -> bytes | Claim:
         """Claim the key, ask the rules, run the action and store the answer, in one transaction."""
         topic, caller, action = request.topic, request.caller, request.action
-        with transaction.atomic(using=self._log.alias):
+        with transaction.atomic(using=self._store.alias):
             if request.key is not None:
                 claim = self._claim_inside(request)
                 if not claim.mine:
@@ -231,18 +245,18 @@ class Calls:
                 raise CallFailed.of(codes.FORBIDDEN, expelled=allowed is None)
             result = action.encode_result(action.function(topic, caller, **request.arguments))
             if request.key is not None:
-                self._log.answer(caller.owner, request.key, Answer(payload=result))
+                self._store.answer(caller.owner, request.key, Answer(payload=result))
         return result
 
     def _answer_with(self, request: CallRequest, failure: CallFailed) -> Claim | None:
         """Store an error as the answer; or return the claim of another attempt that came after this one's rollback."""
         assert request.key is not None
         try:
-            with transaction.atomic(using=self._log.alias):
+            with transaction.atomic(using=self._store.alias):
                 claim = self._claim_inside(request)
                 if not claim.mine:
                     return claim
-                self._log.answer(request.caller.owner, request.key, _failed(failure))
+                self._store.answer(request.caller.owner, request.key, _failed(failure))
         except Exception:
             logger.exception(
                 "%s: the error could not be stored as the answer; if the client sends the call again, it is carried out again",
@@ -277,7 +291,7 @@ class Calls:
         if request.key is None:
             return
         try:
-            await self._log_threads.run(self._log.answer, request.caller.owner, request.key, answer)
+            await self._log_threads.run(self._store.answer, request.caller.owner, request.key, answer)
         except Exception:
             logger.exception(
                 "%s: the answer could not be stored; if the client sends the call again, it gets outcome_unknown",
@@ -287,7 +301,7 @@ class Calls:
     def _claim(self, request: CallRequest) -> Claim:
         seconds = request.action.timeout or UNBOUNDED_CLAIM_SECONDS
         assert request.key is not None
-        return self._log.claim(request.caller.owner, request.key, request.target, seconds=seconds)
+        return self._store.claim(request.caller.owner, request.key, request.target, seconds=seconds)
 
     def _claim_inside(self, request: CallRequest) -> Claim:
         """Claim the key inside the action's transaction. An attempt that has just committed in another process can be a
@@ -295,9 +309,9 @@ class Calls:
         try:
             return self._claim(request)
         except DatabaseError as error:
-            if not self._log.conflict(error):
+            if not self._store.conflict(error):
                 raise
-            transaction.set_rollback(True, using=self._log.alias)
+            transaction.set_rollback(True, using=self._store.alias)
             return Claim(running=True)
 
     async def _claim_or_wait(self, request: CallRequest) -> bytes | None:
@@ -307,7 +321,7 @@ class Calls:
             if claim.mine:
                 if request.wait:
                     assert request.key is not None
-                    await self._log_threads.run(self._log.release, request.caller.owner, request.key)
+                    await self._log_threads.run(self._store.release, request.caller.owner, request.key)
                     raise _too_fast(request.wait)
                 return None
             answer = _verdict(claim)
@@ -315,6 +329,12 @@ class Calls:
                 return answer
             await asyncio.sleep(pause)
         raise AssertionError("the pauses never end")
+
+
+def _read(limit: "asyncio.Future[float]") -> None:
+    """Read the error of a limiter, so that asyncio does not report it as never retrieved."""
+    if not limit.cancelled():
+        limit.exception()
 
 
 def _too_fast(wait: float) -> CallFailed:

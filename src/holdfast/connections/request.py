@@ -1,5 +1,6 @@
 """A call of an action, and its failure."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -39,8 +40,8 @@ class CallFailed(Exception):
 
 class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call of one action. ``recheck``: whether ``may_join`` is due to be asked again. ``wait``: seconds until the call is
-    within the rate; a call that was carried out before is answered in any case. ``joined``: the caller's membership when
-    the call came."""
+    within the rate; a call that was carried out before is answered in any case. ``limit``: the future of ``wait``, while
+    a shared limiter has not answered yet. ``joined``: the caller's membership when the call came."""
 
     topic: Topic
     caller: Caller
@@ -49,6 +50,7 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     recheck: bool
     wait: float = 0.0
+    limit: "asyncio.Future[float] | None" = None
     joined: JoinedTopic | None = None
 
     @property

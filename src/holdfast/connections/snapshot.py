@@ -25,7 +25,9 @@ def snapshot_of(runtime: Runtime, topic: Topic, host: str | None = None) -> Snap
         return encode_returned(what, taker.snapshot())
 
     async def with_position() -> tuple[Position | None, bytes]:
-        return await threads.handle(info, runtime.log.exactly, topic.name, take, runtime.publisher.broadcast)
+        return await threads.handle(
+            info, runtime.log.consistent_read, topic.name, take, runtime.publisher.broadcast
+        )
 
     async def without_position() -> tuple[Position | None, bytes]:
         if mode is Mode.LOOP:

@@ -84,7 +84,7 @@ class Control:
         """
         if not self._log.in_transaction():
             self._issue_now(*commands)
-        elif self._log.enlisted_may_be_lost:
+        elif self._log.staged_may_be_lost:
             when_committed(partial(self._with_retry, self._issue_now, commands), self._log.alias)
         else:
             self._publisher.publish([draft_of(command) for command in commands], durable=True)

@@ -55,7 +55,7 @@ class Publisher:
         if not durable:
             self._when_committed(drafts)
         elif self._log.in_transaction():
-            self._log.enlist(drafts, self.broadcast)
+            self._log.stage(drafts, self.broadcast)
         else:
             self.write(drafts)
 

@@ -1,8 +1,8 @@
-"""How often something may happen: the value that applications write as ``"5/s"``."""
+"""Rate limits: the rate that applications write as ``"5/s"``, and the interface of what counts."""
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Awaitable, Hashable
 
 import msgspec
 
@@ -11,7 +11,7 @@ _SYNTAX = re.compile(r"(?P<count>[0-9]{1,9})/(?P<number>[0-9]{1,9}(?:\.[0-9]{1,6
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """At most ``count`` times in ``seconds`` seconds; ``count`` is also how many may come at once."""
+    """A rate of at most ``count`` uses in ``seconds`` seconds. Up to ``count`` uses may come at once."""
 
     count: int
     seconds: float
@@ -20,7 +20,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     def parse(cls, text: str) -> "Rate":
         """Read ``"5/s"``, ``"100/m"``, ``"10/10s"``, ``"1000/h"`` or ``"20/1.5s"``.
 
-        Raises ``ValueError`` for anything else, also for a count or a time of zero.
+        Raises ``ValueError`` for anything else, and for a count or a time of zero.
         """
         given: object = text
         match = _SYNTAX.fullmatch(given) if isinstance(given, str) else None
@@ -42,11 +42,18 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limiter(ABC):
-    """Counts what callers do, each under a key of its own.
+    """Counts uses of a limited resource, separately for each key.
 
-    It is exact within what shares it (see each implementation) and never blocks.
+    A limiter is exact within the processes that share it; each implementation says which those are. It never blocks the event
+    loop: one that must wait for I/O, such as a limiter shared by several processes, returns an awaitable.
     """
 
     @abstractmethod
-    def take(self, key: Hashable, rate: Rate, now: float) -> float:
-        """Count one. Return 0 if it is within the rate, else after how many seconds it would be."""
+    def take(self, key: Hashable, rate: Rate, now: float) -> float | Awaitable[float]:
+        """Count one use, and return 0 if it is within the rate, else the seconds until one would be.
+
+        A use that is refused is not counted. ``now`` is the event loop's time in seconds. It differs from process to process,
+        so a shared limiter takes the time of its store. Called on the event loop, in the order in which the calls arrived; an
+        awaitable is awaited outside that order. An error raised from it fails the call; a limiter that is to let calls pass
+        while its store does not answer returns 0 instead.
+        """

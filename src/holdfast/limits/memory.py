@@ -1,7 +1,7 @@
-"""Rate limits counted in this process.
+"""Rate limiter in the memory of this process.
 
-With several processes a caller has the rate in each of them; a limit that protects a resource they share belongs into
-that resource.
+With several processes a caller has the full rate in each of them. To protect a resource that the processes share, limit the
+use of it in the resource itself, or with a limiter that they share.
 """
 
 from collections.abc import Hashable
@@ -11,10 +11,11 @@ from holdfast.protocol.bucket import Bucket
 from .base import Limiter, Rate
 
 CLEAN_EVERY = 4096
+"""Buckets after which the limiter looks for those that are full again."""
 
 
 class MemoryLimiter(Limiter):
-    """One token bucket for each key that was seen lately. For one thread."""
+    """Token buckets, one for each key in recent use. Answers at once; use it from one thread only."""
 
     def __init__(self) -> None:
         self._buckets: dict[tuple[Hashable, Rate], Bucket] = {}
@@ -29,7 +30,7 @@ class MemoryLimiter(Limiter):
         return bucket.take(now)
 
     def _clean(self, now: float) -> None:
-        """Forget buckets that are full again: a new one would be just the same."""
+        """Remove buckets that are full again: a new bucket would be equal to them."""
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if not bucket.full(now)}
         self._clean_at = max(CLEAN_EVERY, 2 * len(self._buckets))
 

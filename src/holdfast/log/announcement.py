@@ -1,4 +1,4 @@
-"""What is said of entries that were just written, as bytes for the other processes; and how a log in Redis says it itself.
+"""The message that tells other processes of new entries, and the Lua code with which a log in Redis publishes it itself.
 
 Where the log and the backplane are the same Redis, the script that appends also publishes: one step, so that no process can
 die between the two. It builds in Lua what :class:`Entries` is on the wire, so who receives it sees no difference.
@@ -11,13 +11,13 @@ import msgspec
 from .base import Batch, Entry
 
 Announce = Callable[[str], tuple[bytes, bytes, bytes]]
-"""Of a topic: the command that publishes, its channel (in a cluster with the hash tag of the log's keys), and what stands
-before a message there. That is followed by the message's length (4 bytes, big-endian) and the message.
+"""Return, for a topic: the command that publishes, its channel (in a cluster with the hash tag of the log's keys), and the prefix
+of a message there. The message's length (4 bytes, big-endian) and the message follow the prefix.
 
-It is asked at every append, as a forked child is another sender than its parent."""
+The log calls it at every append, as a forked child is another sender than its parent."""
 
 UNANNOUNCED = (b"", b"", b"")
-"""The script says nothing to anybody."""
+"""The script publishes nothing."""
 
 
 class Entries(msgspec.Struct, frozen=True, array_like=True, tag="n"):
@@ -62,5 +62,5 @@ local function announce(how, first, epoch, head, before, present)
   return type(told) == 'number' and 1 or 0
 end
 """
-"""A function for a script: with what :data:`Announce` gave, tell of the entries whose names, payloads and excluded clients
-begin at ``ARGV[first]``; 1 if they were told of. An error (no right to publish) undoes nothing of what was written."""
+"""Lua function that publishes the entries whose names, payloads and excluded clients begin at ``ARGV[first]``, by the values of
+:data:`Announce`; 1 if they were published. An error (no right to publish) does not undo the write."""

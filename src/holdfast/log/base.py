@@ -1,11 +1,11 @@
-"""The memory of durable topics: what a log is, whatever keeps it.
+"""The event log of durable topics: the interface that every store of it implements.
 
-A log holds, for each topic, a sequence of entries numbered 1, 2, 3, … without holes. Every implementation promises:
+A log holds, for each topic, a sequence of entries with the offsets 1, 2, 3, … without holes. Every implementation promises:
 
-- **Order.** Offsets of one topic are given out one after the other; what a reader sees is always a prefix of the
+- **Order.** Offsets of one topic are given out one after the other, and a reader always sees a prefix of the
   sequence. Entries that one caller wrote one after the other keep that order.
 - **Atomicity.** A batch given to :meth:`Log.append` gets neighbouring offsets in each topic, or is not written at all.
-  Entries given to :meth:`Log.enlist` become real when the caller's transaction commits, and never if it rolls back
+  Entries given to :meth:`Log.stage` become real when the caller's transaction commits, and never if it rolls back
   (savepoints included).
 - **Loss.** Entries stay readable until :meth:`Log.trim` removes them, oldest first. Reading below the floor raises
   :class:`Trimmed`.
@@ -13,7 +13,7 @@ A log holds, for each topic, a sequence of entries numbered 1, 2, 3, … without
 - **Stamps.** A store may go back in time (a backup is restored, a replica takes over without the last commits) and
   give out offsets of the same epoch a second time. So each entry has a stamp, drawn from the clock when it got its
   offset: two entries that were given one offset at different times have the same stamp once in 2^32 times. Reading
-  after a position whose stamp is not that of the entry there raises :class:`Diverged`, and :meth:`Log.renew` gives
+  after a position whose stamp is not that of the entry there raises :class:`Diverged`, and :meth:`Log.rotate_epoch` gives
   the topic another epoch. The stamp of the last entry that was trimmed is kept, so this holds at the floor too.
 
 All methods block and may be called from any thread, but not from a running event loop (unless :attr:`Log.blocking`
@@ -28,6 +28,8 @@ from typing import TypeVar
 import msgspec
 
 from holdfast.protocol.positions import Position
+
+from .calls import CallStore
 
 T = TypeVar("T")
 
@@ -49,7 +51,7 @@ def stamp_of(moment: datetime | str | None) -> int:
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """An event on its way into the log.
+    """An event that is to be written to the log.
 
     ``payload`` is JSON text. ``exclude`` is the id of a client that must not receive it, or ``""``.
     """
@@ -71,10 +73,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries that were just given neighbouring offsets in one topic, in order; never empty.
+    """Entries of one topic that just got neighbouring offsets, in order; never empty.
 
     ``before`` is the stamp of the entry that they follow, or 0 if they are the first. ``announced``: the other processes
-    were told in the step that wrote them, so that nobody else needs to.
+    received the entries in the same step that wrote them, so the caller does not broadcast them.
     """
 
     topic: str
@@ -101,7 +103,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogError(Exception):
-    """The log cannot answer.
+    """Base class of the log's errors.
 
     ::
 
@@ -114,7 +116,7 @@ class LogError(Exception):
 
 
 class LogUnavailable(LogError):
-    """The store behind the log does not answer. Trying again may help."""
+    """The store behind the log does not answer. A retry may help."""
 
 
 class NotMigrated(LogError):
@@ -132,63 +134,39 @@ class Trimmed(LogError):
 
 
 class Diverged(Trimmed):
-    """Another entry of ``topic`` is at the position now, or none yet: its log went back in time."""
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a call was answered with the first time: JSON text, of a result or of an error payload."""
-
-    payload: bytes
-    failed: bool = False
-
-
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What :meth:`Log.claim` found out about a call's key.
-
-    Exactly one holds: ``mine`` (carry it out now), ``answer`` (it was carried out; this was the answer), ``running``
-    (an attempt is under way elsewhere: ask again), ``lost`` (an attempt died and may have been carried out),
-    ``reused`` (the key belongs to a different call).
-    """
-
-    mine: bool = False
-    answer: Answer | None = None
-    running: bool = False
-    lost: bool = False
-    reused: bool = False
+    """The entry at the position is not the one that the position was taken from, or there is none yet: the log went back in time."""
 
 
 class Log(ABC):
-    """One store of durable topics, and of the answers to the calls that changed them."""
+    """One store of durable topics."""
 
     blocking: bool = True
-    """Do the methods wait for I/O? If so they must be kept off the event loop."""
+    """Whether the methods wait for I/O. If so they must not run on the event loop."""
 
     shared: bool = True
-    """Do other processes see the same log?"""
+    """Whether other processes see the same log."""
 
-    enlisted_may_be_lost: bool = False
-    """May a transaction commit, and what was enlisted in it be lost because the store did not answer just then?"""
+    staged_may_be_lost: bool = False
+    """Whether entries staged in a transaction can be lost although it commits, because the store does not answer at that moment."""
 
     alias: str = "default"
-    """The Django database whose transactions :meth:`enlist` takes part in."""
+    """The Django database whose transactions :meth:`stage` takes part in."""
 
-    def conflict(self, error: BaseException) -> bool:
-        """Did a statement in a transaction fail only because another transaction was first, so that the whole of it may be
-        tried again?"""
-        return False
+    calls: CallStore
+    """The records of calls that are carried out once, which take part in the same transactions."""
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def in_transaction(self) -> bool:
-        """Is the calling thread inside a transaction that :meth:`enlist` would take part in?"""
+        """Return whether the calling thread is inside a transaction that :meth:`stage` would take part in."""
 
     @abstractmethod
-    def enlist(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
+    def stage(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
         """Write ``drafts`` as part of the calling thread's transaction, without offsets and without a lock.
 
         When that transaction has committed the entries are numbered (see :meth:`sequence`), all of the transaction's
-        together. ``committed`` is called in the same thread with the batches that came of it: once for each portion of
+        together. ``committed`` is called in the same thread with the resulting batches: once for each portion of
         about a thousand entries, and not at all if another caller numbered these. The batches may hold other
         publishers' entries too. An error while numbering is logged, not raised: a sweep finishes the work.
         """
@@ -207,39 +185,40 @@ class Log(ABC):
 
     @abstractmethod
     def sweep(self) -> list[Batch]:
-        """Finish what processes left behind that died between commit and numbering; cheap when there is nothing."""
+        """Number the entries of processes that died between commit and numbering. Cheap when there are none."""
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def heads(self, topics: Collection[str]) -> Mapping[str, Head]:
-        """The state of every one of ``topics``; a topic that never had an entry is created (offset 0)."""
+        """Return the state of each of ``topics``. A topic without an entry yet is created (offset 0)."""
 
     @abstractmethod
     def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
-        """Up to ``limit`` entries after a position, in order, without holes.
+        """Return up to ``limit`` entries after a position, in order, without holes.
 
         Raises :class:`Trimmed` when the first of them is gone, or when the epoch is not the topic's; and
         :class:`Diverged` when the position is beyond the head, or its stamp is not that of the entry there.
         """
 
     @abstractmethod
-    def renew(self, topic: str, position: Position | None = None) -> Head:
+    def rotate_epoch(self, topic: str, position: Position | None = None) -> Head:
         """Give the topic a new epoch, because its log went back in time; return the state after that.
 
-        With a ``position``, which the log once had, only if it has it no more (as :meth:`read` would say), and only if
-        its epoch is still the topic's: of several who notice at the same time, one changes it. Without, always: for
-        operators who restored a backup. A client's word is no reason to call this.
+        With a ``position`` that the log once had, change the epoch only if the log has the position no more (:meth:`read` would
+        raise), and only if the position's epoch is still the topic's: of several callers that notice at once, one changes it.
+        Without a position, always change it: for operators who restored a backup. A position that a client sent is no
+        reason to call this.
         """
 
     @abstractmethod
-    def exactly(
+    def consistent_read(
         self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None
     ) -> tuple[Position, T]:
         """Call ``take`` and return its value with the position that agrees with it exactly.
 
         ``take`` must change nothing, and may be called more than once. Entries that had to be numbered on the way are
-        handed to ``numbered``, in the calling thread: somebody should announce them.
+        passed to ``numbered``, in the calling thread, for the caller to broadcast.
 
         What ``take`` reads (in the same store, in the calling thread) holds the effects of every transaction whose
         events have offsets up to the position, and of no other that published to the topic.
@@ -251,35 +230,12 @@ class Log(ABC):
     def trim(
         self, topic: str, *, before: datetime | None = None, count: int | None = None, dry_run: bool = False
     ) -> int:
-        """Remove entries written ``before`` a time and all but the newest ``count``; return how many went.
+        """Remove entries written ``before`` a time and all but the newest ``count``; return the number removed.
 
         Offsets already given out are never given out again, also when nothing is left. With ``dry_run`` nothing is
-        removed: return how many would go now.
+        removed; return how many would be.
         """
 
     @abstractmethod
     def topics(self) -> list[str]:
         """The names of all topics that the log knows."""
-
-    # ── calls carried out once ───────────────────────────────────────────────────────────────────────────────────────
-
-    @abstractmethod
-    def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
-        """Take ``key`` for one attempt at a call, or find out what became of an earlier one.
-
-        ``owner`` scopes the key; ``target`` is the topic and the action it was used for. Inside a transaction the claim
-        is part of it: it vanishes on rollback, and an attempt that holds the same key in another transaction is waited
-        for. Outside, the claim lasts ``seconds``: an attempt that has not answered by then counts as lost.
-        """
-
-    @abstractmethod
-    def answer(self, owner: str, key: str, answer: Answer) -> None:
-        """Keep the answer to a claimed call (in the same transaction, if the claim was made in one)."""
-
-    @abstractmethod
-    def release(self, owner: str, key: str) -> None:
-        """Give a claim back: the attempt had no effect, another may be carried out."""
-
-    @abstractmethod
-    def forget_answers(self, before: datetime) -> int:
-        """Remove the answers (and lost claims) of calls made before a time; return how many went."""

@@ -1,82 +1,80 @@
-"""Calls that are carried out once: their keys and answers, beside the log and in the same transactions."""
+"""Records of calls that are carried out once: the interface that every store of them implements.
 
-from datetime import datetime, timedelta
-from functools import partial
+A client sends a call again under the same key until it gets an answer. The record of the key says which attempt carries the
+call out, and what the answer was. Every implementation promises:
 
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils import timezone
+- **One attempt.** Of all attempts under one key, in whatever thread or process, :meth:`CallStore.claim` gives the key to one.
+- **Atomicity.** A claim made inside a transaction on the database :attr:`CallStore.alias` vanishes when that rolls back,
+  savepoints included. The answer counts when it commits: in the database as a part of the commit, elsewhere right after it.
+- **Loss.** An answer stays readable until :meth:`CallStore.forget` removes it, as long as the store keeps its data. An
+  attempt that claimed a key outside a transaction, and never answered, is reported as lost: it is not repeated.
 
-from .base import Answer, Claim, LogError
-from .conflicts import settled
-from .dialects import Dialect
-from .rows import moment, now
-from .tables import CALL, CHUNK
+All methods block and may be called from any thread. They raise :class:`~holdfast.log.base.LogUnavailable` when the store does
+not answer. One contract suite, ``tests/log/call_contract.py``, runs on every implementation.
+"""
 
-TRIES = 5
-"""How often a claim looks again when the row that stood in its way is gone when it wants to read it."""
+from abc import ABC, abstractmethod
+from datetime import datetime
 
-
-def claim(connection: BaseDatabaseWrapper, owner: str, key: str, target: str, seconds: float) -> Claim:
-    """The INSERT decides. On both databases it waits for a transaction that holds the same key, or everything."""
-    present = timezone.now()
-    made, ends = moment(connection, present), moment(connection, present + timedelta(seconds=seconds))
-    with connection.cursor() as cursor:
-        for _ in range(TRIES):
-            cursor.execute(
-                f'INSERT INTO {CALL} (owner, "key", target, failed, created_at, expires_at)'
-                ' VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (owner, "key") DO NOTHING',
-                (owner, key, target, False, made, ends),
-            )
-            if cursor.rowcount == 1:
-                return Claim(mine=True)
-            cursor.execute(
-                f'SELECT target, answer, failed, expires_at <= %s FROM {CALL} WHERE owner = %s AND "key" = %s',
-                (now(connection), owner, key),
-            )
-            if row := cursor.fetchone():
-                return found(*row, wanted=target)
-    return Claim(running=True)
+import msgspec
 
 
-def found(target: str, answer: str | None, failed: bool, expired: bool, *, wanted: str) -> Claim:
-    """What an earlier attempt's row says."""
-    if target != wanted:
-        return Claim(reused=True)
-    if answer is not None:
-        return Claim(answer=Answer(payload=answer.encode(), failed=bool(failed)))
-    return Claim(lost=True) if expired else Claim(running=True)
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The first answer to a call, as JSON text: a result, or an error payload if ``failed``."""
+
+    payload: bytes
+    failed: bool = False
 
 
-def answer(connection: BaseDatabaseWrapper, owner: str, key: str, given: Answer) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f'UPDATE {CALL} SET answer = %s, failed = %s WHERE owner = %s AND "key" = %s',
-            (given.payload.decode(), given.failed, owner, key),
-        )
-        if cursor.rowcount != 1:
-            raise LogError(f"the call {key!r} of {owner!r} cannot be answered: it is not claimed")
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of :meth:`CallStore.claim`.
+
+    Exactly one field is set: ``mine`` (carry the call out now), ``answer`` (the call was carried out; this was the answer),
+    ``running`` (another attempt is under way: ask again), ``lost`` (an attempt died and may have been carried out),
+    ``reused`` (the key belongs to a different call).
+    """
+
+    mine: bool = False
+    answer: Answer | None = None
+    running: bool = False
+    lost: bool = False
+    reused: bool = False
 
 
-def release(connection: BaseDatabaseWrapper, owner: str, key: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f'DELETE FROM {CALL} WHERE owner = %s AND "key" = %s AND answer IS NULL', (owner, key))
+class CallStore(ABC):
+    """The keys and answers of the calls of one installation."""
 
+    alias: str = "default"
+    """The Django database whose transactions claims and answers take part in."""
 
-def forget(connection: BaseDatabaseWrapper, dialect: Dialect, before: datetime) -> int:
-    gone = 0
-    while True:
-        some = settled(connection, dialect, partial(_forget_some, connection, before))
-        gone += some
-        if some < CHUNK:
-            return gone
+    def conflict(self, error: BaseException) -> bool:
+        """Return whether a statement failed only because another transaction committed first.
 
+        If so, the whole transaction may be tried again.
+        """
+        return False
 
-def _forget_some(connection: BaseDatabaseWrapper, before: datetime) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"DELETE FROM {CALL} WHERE id IN (SELECT id FROM {CALL} WHERE created_at < %s"
-            f" AND (answer IS NOT NULL OR expires_at <= %s) ORDER BY created_at LIMIT {CHUNK})",
-            (moment(connection, before), now(connection)),
-        )
-        some: int = cursor.rowcount
-    return some
+    @abstractmethod
+    def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
+        """Take ``key`` for one attempt at a call, or return the outcome of an earlier attempt.
+
+        ``owner`` scopes the key; ``target`` is the topic and the action that the key is used for. Inside a transaction the
+        claim is part of it: it vanishes on rollback. Where the database can, the call waits for an attempt that holds
+        the same key in another open transaction. Outside a transaction the claim lasts ``seconds``: an attempt without an
+        answer by then counts as lost.
+        """
+
+    @abstractmethod
+    def answer(self, owner: str, key: str, answer: Answer) -> None:
+        """Store the answer to a claimed call, in the same transaction if the claim was made in one.
+
+        Raises :class:`~holdfast.log.base.LogError` if the key is not claimed.
+        """
+
+    @abstractmethod
+    def release(self, owner: str, key: str) -> None:
+        """Give a claim back: the attempt had no effect, so another may be carried out. An answer stays."""
+
+    @abstractmethod
+    def forget(self, before: datetime) -> int:
+        """Remove the answers (and lost claims) of calls claimed before a time; return the number removed."""

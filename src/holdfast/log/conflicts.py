@@ -1,8 +1,8 @@
-"""Conflicts between transactions, and trying again.
+"""Retries after conflicts between transactions.
 
-Under REPEATABLE READ or SERIALIZABLE the second of two transactions that touch one row gets an error, and is meant to begin
-again. Every statement of the log that runs outside the caller's transaction is a whole transaction, so it can. Inside
-the caller's transaction only the caller can begin again.
+Under REPEATABLE READ or SERIALIZABLE the second of two transactions that change one row gets an error, and has to start
+again. Each statement of the log outside the caller's transaction is a whole transaction, so the log can retry it. Inside
+the caller's transaction only the caller can start again.
 """
 
 import random
@@ -18,13 +18,13 @@ from .dialects import Dialect
 T = TypeVar("T")
 
 CONFLICTS = 50
-"""How often a statement is tried again."""
+"""Retries of one statement."""
 
 _chance = random.Random()  # noqa: S311 - it only spreads the tries
 
 
 def settled(connection: BaseDatabaseWrapper, dialect: Dialect, attempt: Callable[[], T]) -> T:
-    """Call ``attempt`` until it meets no conflict, out of step with those whom it was in conflict with."""
+    """Call ``attempt`` until it meets no conflict. Random pauses keep it out of step with the transactions in conflict."""
     for tried in range(CONFLICTS):
         try:
             return attempt()

@@ -1,6 +1,6 @@
-"""What differs between databases: how drafts are placed in the log and how waiting ones are moved into it.
+"""SQL dialects of the log: placing drafts in it, and moving waiting entries into it.
 
-The promises of the log rest on these few statements, so each says why it is right.
+The promises of the log rest on these few statements, so each explains why it is correct.
 """
 
 import contextlib
@@ -10,28 +10,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from .base import Batch, Draft, stamp_of
-from .placing import ARRAYS, Event, Moved, Placed, State, TopicRow, columns_of, entries_of, event_of
+from .placing import ARRAYS, Event, Moved, MoveState, Placed, TopicRow, columns_of, entries_of, event_of
+from .routing import refusing_router
 from .rows import create, insert, new_epoch, now
 from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
 
 
 class Dialect(ABC):
-    """One database's way to do it."""
+    """The statements of one kind of database."""
 
     skips_locked: bool
-    """Is a lock that somebody else holds passed by, so that its holder is bound to look again? Else it is waited for."""
+    """Whether a statement skips a topic that another caller has locked, which obliges that caller to look again. Otherwise it waits
+    for the lock."""
 
     @abstractmethod
     def place(self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]) -> Placed | None:
         """Write ``drafts`` as the topic's next entries if that can be done at once, else into the outbox.
 
-        Returns ``None`` for the outbox. They go there too when others wait there already: what the same caller wrote
-        before must come before.
+        Returns ``None`` for the outbox. Drafts also go there when other entries wait there already, since the entries that the
+        same caller wrote earlier must come first.
         """
 
     @abstractmethod
@@ -41,7 +44,7 @@ class Dialect(ABC):
         """As :meth:`place`, for several topics at once; those that are missing in the result went into the outbox."""
 
     @abstractmethod
-    def put_aside(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
+    def stage(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
         """Write ``drafts`` into the outbox, in their order."""
 
     @abstractmethod
@@ -61,14 +64,14 @@ class Dialect(ABC):
 
     @abstractmethod
     def conflict(self, error: DatabaseError) -> bool:
-        """Did a statement fail because somebody else changed a row after the state that it sees was taken?"""
+        """Return whether a statement failed because another transaction changed a row after this one took its snapshot."""
 
 
 class SQLite(Dialect):
-    """One writer at a time, and others wait for it (``OPTIONS["timeout"]``).
+    """SQLite: one writer at a time, and others wait for it (``OPTIONS["timeout"]``).
 
     Every transaction here begins with a statement that writes. One that began by reading could not become a writer
-    once somebody else has written: SQLite refuses that at once (https://www.sqlite.org/isolation.html).
+    once another connection has written: SQLite refuses that at once (https://www.sqlite.org/isolation.html).
     """
 
     skips_locked = False
@@ -113,7 +116,7 @@ class SQLite(Dialect):
                     ],
                 )
                 return Placed(epoch, head, stamp_of(before), stamp_of(present), waiting=False)
-            self.put_aside(connection, drafts)
+            self.stage(connection, drafts)
             return None
 
     def place_many(
@@ -134,10 +137,10 @@ class SQLite(Dialect):
             )
             others = [draft for topic, drafts in by_topic.items() if topic not in placed for draft in drafts]
             if others:
-                self.put_aside(connection, others)
+                self.stage(connection, others)
         return placed
 
-    def put_aside(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
+    def stage(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
         present = now(connection)
         with connection.cursor() as cursor:
             insert(
@@ -151,7 +154,7 @@ class SQLite(Dialect):
             cursor.execute(self._drain, (topic,))
             waiting = sorted(cursor.fetchall())
             if not waiting:
-                return Moved(State.IDLE)
+                return Moved(MoveState.IDLE)
             advance = (len(waiting), topic, len(waiting))
             cursor.execute(self._advance, advance)
             if not (rows := cursor.fetchall()):
@@ -165,7 +168,7 @@ class SQLite(Dialect):
             ]
             present = now(connection)
             insert(cursor, self._insert, [(topic_id, *row, present) for row in numbered])
-        return Moved(State.MOVED, epoch, entries_of(numbered, stamp_of(present)), stamp_of(before))
+        return Moved(MoveState.MOVED, epoch, entries_of(numbered, stamp_of(present)), stamp_of(before))
 
     def move_many(self, connection: BaseDatabaseWrapper, topics: Sequence[str]) -> list[Batch]:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
@@ -231,7 +234,7 @@ class SQLite(Dialect):
 
 
 class PostgreSQL(Dialect):
-    """Many writers. ``log/functions.py`` has the statements; each call is a transaction and one round trip."""
+    """PostgreSQL: many writers. ``log/functions.py`` has the statements; each call is a transaction and one round trip."""
 
     skips_locked = True
 
@@ -271,7 +274,7 @@ class PostgreSQL(Dialect):
                 for topic, epoch, head, before, present in cursor.fetchall()
             }
 
-    def put_aside(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
+    def stage(self, connection: BaseDatabaseWrapper, drafts: Sequence[Draft]) -> None:
         insert_into = f"INSERT INTO {OUTBOX} (topic, name, payload, exclude, created_at)"
         present = now(connection)
         with connection.cursor() as cursor:
@@ -307,12 +310,12 @@ class PostgreSQL(Dialect):
             cursor.execute("SELECT * FROM holdfast_move(%s)", (topic,))
             rows = cursor.fetchall()
         if not rows:
-            return Moved(State.IDLE)
+            return Moved(MoveState.IDLE)
         state, epoch, before, present = rows[0][:4]
         if epoch is None:
-            return Moved(State(state))
+            return Moved(MoveState(state))
         entries = entries_of((row[4:] for row in rows), stamp_of(present))
-        return Moved(State.MOVED, epoch, entries, stamp_of(before))
+        return Moved(MoveState.MOVED, epoch, entries, stamp_of(before))
 
     @contextlib.contextmanager
     def frozen(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
@@ -327,3 +330,21 @@ class PostgreSQL(Dialect):
 
 DIALECTS: dict[str, Dialect] = {"sqlite": SQLite(), "postgresql": PostgreSQL()}
 """By Django's ``connection.vendor``."""
+
+
+def keeps_tables(alias: str) -> bool:
+    """Return whether the tables of ``holdfast.models`` can be in this database, and the project lets ``migrate`` create them."""
+    settings = connections.settings.get(alias)
+    if settings is None or not settings.get("AUTOCOMMIT", True):
+        return False
+    return connections[alias].vendor in DIALECTS and refusing_router(alias) is None
+
+
+def dialect_of(alias: str) -> Dialect:
+    vendor = connections[alias].vendor
+    if vendor not in DIALECTS:
+        raise ImproperlyConfigured(
+            f"Holdfast's log cannot be kept in the database {alias!r}: it is {vendor}, and SQLite or PostgreSQL is needed. Name"
+            ' one as HOLDFAST["DATABASE"], or keep the log in Redis ("LOG": "redis"); `python manage.py check` says more.'
+        )
+    return DIALECTS[vendor]

@@ -1,11 +1,11 @@
-"""The log's functions in PostgreSQL.
+"""Functions of the log in PostgreSQL.
 
-They are there for speed: one round trip, and plans that are kept, cost a third of what the same statements cost sent
+They exist for speed: one round trip, and plans that are kept, cost a third of what the same statements cost sent
 one by one, also through a connection pooler. Each statement in them sees what was committed when it began (READ
 COMMITTED), so what is looked for after a lock was taken was looked for with the lock.
 
-A topic's row is its lock. Nobody waits for it: who does not get it passes by (``SKIP LOCKED``). A topic that has no row
-gets one here. Two transactions that create the same topic wait for each other; those that create several do so in the
+A topic's row is its lock. No caller waits for it: one that does not get it skips the topic (``SKIP LOCKED``). A topic that has no
+row gets one here. Two transactions that create the same topic wait for each other; those that create several do so in the
 order of the names' code points, so they cannot deadlock.
 
 The two functions for many topics set ``enable_seqscan`` to off: a plan that was made while the outbox was empty reads all of
@@ -47,8 +47,8 @@ _PLACING = f"""
     END IF;
 """
 """Write events as the topic's next entries: ``epoch`` is then its epoch, ``head`` the head before them, ``before`` when that was
-written, and ``present`` when they were. Into the outbox instead, with no ``epoch``, if somebody else has the lock, or if
-others wait there: what the same caller wrote before is first."""
+written, and ``present`` when they were. Into the outbox instead, with no ``epoch``, if another caller has the lock, or if
+other entries wait there: the entries that the same caller wrote earlier come first."""
 
 PLACE = f"""
 CREATE OR REPLACE FUNCTION holdfast_place(_topic text, _names text[], _payloads text[], _excludes text[])
@@ -71,7 +71,7 @@ CREATE OR REPLACE PROCEDURE holdfast_append(
     INOUT epoch text, INOUT head bigint, INOUT before timestamptz, INOUT present timestamptz, INOUT waiting boolean
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
--- In a transaction of its own. After the commit, which gave the lock back, it says whether others came meanwhile and wait.
+-- In a transaction of its own. After the commit, which released the lock, it reports whether other entries came in between and wait.
 DECLARE
     _id bigint;
 BEGIN

@@ -1,31 +1,30 @@
-"""A log in the memory of this process, for tests and for trying things out: it ends with the process."""
+"""A log in the memory of this process, for tests and for trying things out. It ends with the process."""
 
 import secrets
 import threading
-import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 from typing import TypeVar
 
 from django.utils import timezone
 
 from holdfast.protocol.positions import Position
 
-from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log, LogError, Trimmed, stamp_of
+from .base import Batch, Diverged, Draft, Entry, Head, Log, Trimmed, stamp_of
+from .memory_calls import MemoryCalls
 from .transactions import is_open, when_committed
 
 T = TypeVar("T")
 
 TRIES = 20
-"""How often :meth:`MemoryLog.exactly` hopes that nothing is written meanwhile, before it keeps writers out."""
+"""Attempts of :meth:`MemoryLog.consistent_read` at a read during which nothing is written, before it locks writers out."""
 
 
 @dataclass(slots=True)
-class Stream:
-    """One topic."""
+class MemoryTopic:
+    """The entries of one topic."""
 
     epoch: str = field(default_factory=lambda: secrets.token_hex(4))
     head: int = 0
@@ -48,35 +47,11 @@ class Stream:
         return position.offset > self.head or bool(there and position.stamp and there != position.stamp)
 
 
-class Membership:
-    """Lives as long as the transaction that something was done in, or for good once that has committed."""
-
-    __slots__ = ("__weakref__",)
-
-
-@dataclass(slots=True)
-class Attempt:
-    """A claimed call."""
-
-    target: str
-    made: datetime
-    ends: datetime
-    answer: Answer | None = None
-    transaction: weakref.ref[Membership] | None = None
-
-    def rolled_back(self) -> bool:
-        # Django tells nobody about a rollback, but it forgets what was to be called on commit.
-        return self.transaction is not None and self.transaction() is None
-
-    def settle(self, _: Membership) -> None:
-        self.transaction = None
-
-
 class MemoryLog(Log):
-    """Takes part in Django's transactions on the database ``alias``: what was enlisted is written when they commit.
+    """A log that takes part in Django's transactions on the database ``alias``: staged drafts are written when they commit.
 
-    So a process that dies between the two loses events; this log would have lost them anyway. What ``exactly`` takes
-    agrees with the position for what changes together with the log, and nearly so for what is in a database.
+    A process that dies between the two loses events, but this log would have lost them anyway. A value from ``consistent_read``
+    agrees with the position for state that changes together with the log, and nearly so for state in a database.
     """
 
     blocking = False
@@ -85,15 +60,15 @@ class MemoryLog(Log):
     def __init__(self, alias: str = "default") -> None:
         self.alias = alias
         self._lock = threading.RLock()
-        self._streams: dict[str, Stream] = {}
-        self._attempts: dict[tuple[str, str], Attempt] = {}
+        self._streams: dict[str, MemoryTopic] = {}
+        self.calls = MemoryCalls(alias)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def in_transaction(self) -> bool:
         return is_open(self.alias)
 
-    def enlist(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
+    def stage(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
         if drafts:
             drafts = tuple(drafts)
             when_committed(lambda: committed(self.append(drafts)), self.alias)
@@ -124,9 +99,11 @@ class MemoryLog(Log):
     def sweep(self) -> list[Batch]:
         return []
 
-    def _stream(self, topic: str) -> Stream:
+    def _stream(self, topic: str) -> MemoryTopic:
         return (
-            self._streams.setdefault(topic, Stream()) if topic not in self._streams else self._streams[topic]
+            self._streams.setdefault(topic, MemoryTopic())
+            if topic not in self._streams
+            else self._streams[topic]
         )
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,14 +123,14 @@ class MemoryLog(Log):
             start = after.offset - head.floor
             return stream.entries[start : start + max(limit, 0)]
 
-    def renew(self, topic: str, position: Position | None = None) -> Head:
+    def rotate_epoch(self, topic: str, position: Position | None = None) -> Head:
         with self._lock:
             stream = self._stream(topic)
             if position is None or (position.epoch == stream.epoch and stream.diverged(position)):
                 stream.epoch = secrets.token_hex(4)
             return stream.state()
 
-    def exactly(
+    def consistent_read(
         self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None
     ) -> tuple[Position, T]:
         for _ in range(TRIES):
@@ -186,58 +163,3 @@ class MemoryLog(Log):
     def topics(self) -> list[str]:
         with self._lock:
             return sorted(self._streams)
-
-    # ── calls carried out once ───────────────────────────────────────────────────────────────────────────────────────
-
-    def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
-        with self._lock:
-            present = timezone.now()
-            found = self._attempt(owner, key)
-            if found is None:
-                found = Attempt(target=target, made=present, ends=present + timedelta(seconds=seconds))
-                self._attempts[owner, key] = found
-                if self.in_transaction():
-                    membership = Membership()
-                    found.transaction = weakref.ref(membership)
-                    when_committed(partial(found.settle, membership), self.alias)
-                return Claim(mine=True)
-            if found.target != target:
-                return Claim(reused=True)
-            if found.answer is not None and found.transaction is None:
-                return Claim(answer=found.answer)
-            ended = found.transaction is None and found.ends <= present
-            return Claim(lost=True) if ended else Claim(running=True)
-
-    def answer(self, owner: str, key: str, answer: Answer) -> None:
-        with self._lock:
-            found = self._attempt(owner, key)
-            if found is None:
-                raise LogError(f"the call {key!r} of {owner!r} cannot be answered: it is not claimed")
-            found.answer = answer
-
-    def release(self, owner: str, key: str) -> None:
-        with self._lock:
-            found = self._attempt(owner, key)
-            if found is not None and found.answer is None:
-                del self._attempts[owner, key]
-
-    def forget_answers(self, before: datetime) -> int:
-        with self._lock:
-            present = timezone.now()
-            old = [
-                key
-                for key, found in self._attempts.items()
-                if found.rolled_back()
-                or (found.made < before and (found.answer is not None or found.ends <= present))
-            ]
-            for key in old:
-                del self._attempts[key]
-            return len(old)
-
-    def _attempt(self, owner: str, key: str) -> Attempt | None:
-        """The attempt that holds a key, unless its transaction rolled back."""
-        found = self._attempts.get((owner, key))
-        if found is not None and found.rolled_back():
-            del self._attempts[owner, key]
-            return None
-        return found

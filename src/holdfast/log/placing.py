@@ -1,4 +1,4 @@
-"""Values for placing drafts in the log: what a database is given, and what became of it."""
+"""Values for placing drafts in the log: parameters for the database, and outcomes."""
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -7,23 +7,23 @@ from typing import Any, NamedTuple
 from .base import Batch, Draft, Entry
 
 
-class State(Enum):
-    """What a try to number a topic's waiting entries came to."""
+class MoveState(Enum):
+    """The outcome of an attempt to number a topic's waiting entries."""
 
     IDLE = "idle"
-    """None waits."""
+    """No entry waits."""
 
     MOVED = "moved"
-    """Some got their offsets; more may wait."""
+    """Some entries got their offsets; more may wait."""
 
     BUSY = "busy"
     """Another caller has the topic's lock, and looks again after giving it back."""
 
 
 class Moved(NamedTuple):
-    """A try's outcome, and the entries that got offsets; ``before`` is the stamp of the entry that they follow."""
+    """The outcome of an attempt, and the entries that got offsets; ``before`` is the stamp of the entry that they follow."""
 
-    state: State
+    state: MoveState
     epoch: str = ""
     entries: tuple[Entry, ...] = ()
     before: int = 0
@@ -33,9 +33,9 @@ class Moved(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Where drafts went: after ``head``, whose stamp is ``before``. They all have the same ``stamp``.
+    """The place of drafts in the log: after ``head``, whose stamp is ``before``. They all have the same ``stamp``.
 
-    ``waiting``: may others wait in the outbox by now, who found the lock taken and rely on its holder?
+    ``waiting``: whether entries of callers that found the lock taken, and rely on its holder, may wait in the outbox by now.
     """
 
     epoch: str
@@ -67,7 +67,7 @@ def event_of(draft: Draft) -> Event:
 
 
 class TopicRow(NamedTuple):
-    """A topic's row, when the entry at its head was written, and whether others wait in the outbox."""
+    """A topic's row, the time at which the entry at its head was written, and whether entries wait in the outbox."""
 
     name: str
     id: int
@@ -91,7 +91,7 @@ def columns_of(drafts: Sequence[Draft]) -> tuple[list[str], ...]:
 
 
 def entries_of(rows: Iterable[tuple[int, str, str, str]], stamp: int) -> tuple[Entry, ...]:
-    """Entries of one batch from what a cursor gave: offset, name, payload and exclude."""
+    """Entries of one batch from the rows of a cursor: offset, name, payload and exclude."""
     return tuple(
         Entry(offset=offset, name=name, payload=payload.encode(), exclude=exclude, stamp=stamp)
         for offset, name, payload, exclude in rows

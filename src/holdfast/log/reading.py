@@ -1,4 +1,4 @@
-"""What readers ask the tables: heads, entries after a position, and a state that agrees with a position."""
+"""Queries of readers: heads, entries after a position, and a state that agrees with a position."""
 
 import random
 import time
@@ -14,8 +14,8 @@ from holdfast.protocol.positions import Position
 from .base import Batch, Diverged, Entry, Head, LogUnavailable, Trimmed, stamp_of
 from .conflicts import settled
 from .dialects import Dialect
-from .guard import Guard
-from .placing import State
+from .errors import ErrorTranslation
+from .placing import MoveState
 from .rows import create
 from .sequencer import Sequencer
 from .tables import ENTRY, OUTBOX, ROWS, TOPIC
@@ -25,15 +25,15 @@ T = TypeVar("T")
 Numbered = Callable[[list[Batch]], None]
 
 LOOKS = 5
-"""How often :class:`Exact` hopes to find nothing waiting, before it takes the topic's lock."""
+"""Attempts of :class:`ConsistentRead` at finding no waiting entry, before it takes the topic's lock."""
 
 TRIES = 200
-"""How often it tries for that lock, a few milliseconds apart."""
+"""Attempts at that lock, a few milliseconds apart."""
 
 
 def select_heads(connection: BaseDatabaseWrapper, topics: Sequence[str]) -> dict[str, Head]:
-    """The state of those of ``topics`` that have a row. The floor is where the entries start, or the head; see
-    :mod:`.trimming` for the empty entry that may stand there."""
+    """Return the state of those of ``topics`` that have a row. The floor is where the entries start, or the head; see
+    :mod:`.trimming` for the empty entry that may be there."""
     heads = {}
     with connection.cursor() as cursor:
         for start in range(0, len(topics), ROWS):
@@ -62,7 +62,7 @@ def select_topics(connection: BaseDatabaseWrapper) -> list[str]:
 def select_entries(
     connection: BaseDatabaseWrapper, topic: str, after: Position, limit: int
 ) -> list[Entry] | type[Trimmed]:
-    """The entries after a position, or what is to be raised instead."""
+    """Return the entries after a position, or the class of the error to raise."""
     with connection.cursor() as cursor:
         # One statement, so that a trim cannot fall between the head and the entries. The entry at the position is
         # read too, but not its payload: it tells whether it is the one that the position was taken from.
@@ -104,8 +104,8 @@ class Progress(NamedTuple):
         return Position(epoch=self.epoch, offset=self.head, stamp=self.stamp)
 
 
-class Exact:
-    """Takes a value together with the position that agrees with it.
+class ConsistentRead:
+    """A read of a value together with the position that agrees with it.
 
     In a transaction that sees one state of the database: if that state holds no entry of the topic without an offset,
     then the events of all transactions in it are numbered, and the head is the position. (An entry is numbered after
@@ -126,7 +126,7 @@ class Exact:
         self._topic = topic
         self._numbered = numbered
 
-    def take(self, take: Callable[[], T], guard: Guard) -> tuple[Position, T]:
+    def take(self, take: Callable[[], T], guard: ErrorTranslation) -> tuple[Position, T]:
         """In a transaction of its own."""
         for _ in range(LOOKS):
             with self._dialect.frozen(self._connection):
@@ -155,7 +155,7 @@ class Exact:
                 return before.position, value
         raise LogUnavailable(f"topic {self._topic!r} changes while its state is taken inside a transaction")
 
-    def _take_locked(self, take: Callable[[], T], guard: Guard) -> tuple[Position, T] | None:
+    def _take_locked(self, take: Callable[[], T], guard: ErrorTranslation) -> tuple[Position, T] | None:
         batches = None
         taking = False
         try:
@@ -179,13 +179,13 @@ class Exact:
                 self._sequence()
 
     def _number_visible(self) -> list[Batch] | None:
-        """Number all that the transaction sees; ``None`` if somebody else is numbering."""
+        """Number all entries that the transaction sees; return ``None`` if another caller is numbering."""
         batches: list[Batch] = []
         while True:
             moved = self._dialect.move(self._connection, self._topic)
-            if moved.state is State.IDLE:
+            if moved.state is MoveState.IDLE:
                 return batches
-            if moved.state is not State.MOVED:
+            if moved.state is not MoveState.MOVED:
                 return None
             batches.append(moved.batch(self._topic))
 

@@ -1,27 +1,26 @@
-"""The log in Redis, or Valkey: streams, for topics that are too hot for a database, or where none is wanted.
+"""A log in Redis or Valkey streams, for topics that are too hot for a database, or for projects without one.
 
-It keeps the order, the offsets and the stamps that every log promises. What it does *not* promise is in the docstring of
-:class:`RedisLog`, and in ``docs/how-to/redis-log.md``.
+It keeps the order, the offsets and the stamps that every log promises. The docstring of :class:`RedisLog` lists the promises that
+it does *not* make, as does ``docs/how-to/redis-log.md``.
 """
 
-import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from django.utils import timezone
-from redis.exceptions import RedisError
 
 from holdfast.protocol.positions import Position
 from holdfast.redis.client import RedisStore, hash_tag
 
 from .announcement import UNANNOUNCED, Announce
-from .base import Answer, Batch, Claim, Diverged, Draft, Entry, Head, Log, LogUnavailable, Trimmed
-from .enlisted import Enlisted, listed
-from .redis_calls import RedisCalls
-from .scripts import APPEND, HEAD, READ, RENEW, TRIM
+from .base import Batch, Diverged, Draft, Entry, Head, Log, LogUnavailable, Trimmed
+from .calls import CallStore
+from .redis_errors import translate_errors
+from .scripts import APPEND, HEAD, READ, ROTATE_EPOCH, TRIM
+from .staged import StagingArea, listed
 from .transactions import is_open
 
 T = TypeVar("T")
@@ -29,18 +28,18 @@ T = TypeVar("T")
 logger = logging.getLogger("holdfast.log")
 
 TRIES = 3
-"""How often :meth:`RedisLog.exactly` hopes that nothing is written meanwhile."""
+"""Attempts of :meth:`RedisLog.consistent_read` at a read during which nothing is written."""
 
 CHUNK = 1000
-"""Entries that are trimmed at once: Redis does nothing else meanwhile."""
+"""Entries trimmed in one step. Redis does nothing else during it."""
 
 TOPICS_AT_ONCE = 200
 LISTED = 100_000
-"""So many topics are remembered as being in the list of topics."""
+"""Topics that this process remembers as being in the list of topics."""
 
 
 class RedisLog(Log):
-    """Keeps its keys under ``<prefix>:log:``, and under ``<prefix>:calls:`` those of calls.
+    """Durable topics as Redis streams, under keys that begin with ``<prefix>:log:``.
 
     - **No transaction with the ORM.** What is published inside ``atomic()`` is appended when the transaction on ``alias``
       has committed. A process that dies between the two, or finds Redis away, loses the events; the error is logged
@@ -48,49 +47,47 @@ class RedisLog(Log):
     - **As durable as Redis is.** What Redis loses (see its ``appendfsync``, and that replicas follow late) is lost here. A
       log that went back by that is noticed, as with every log; one that lost a topic's keys gives it a new epoch.
     - **A batch over several topics** is appended at once, but in a cluster topic by topic: an error may leave some out.
-    - **A state with its position** (:meth:`exactly`) misses no event up to the position, and may show the effect of one that
+    - **A state with its position** (:meth:`consistent_read`) misses no event up to the position, and may show the effect of one that
       comes after it, which a subscriber then hears of all the same.
-    - **Calls** are claimed and answered in Redis, the answer after the commit: if the process dies in between, the call is
-      not repeated but reported as lost. Answers are kept for ``answer_seconds``.
 
-    With ``announce``, which the backplane in the same Redis gives, entries are written and the other processes told of them
-    at once: who dies after the one has done the other too. Where that is refused the entries are written all the same, and
+    With ``announce``, which the backplane in the same Redis gives, entries are written and published to the other processes
+    in one step: a process that dies after the write has published too. Where publishing is refused the entries are written all the same, and
     the batch is not ``announced``.
     """
 
-    enlisted_may_be_lost = True
+    staged_may_be_lost = True
 
     def __init__(
         self,
         store: RedisStore,
         *,
+        calls: CallStore,
         alias: str = "default",
-        answer_seconds: float = 24 * 3600,
         announce: Announce | None = None,
     ) -> None:
         self.alias = alias
+        self.calls = calls
         self._store = store
         self._announce = announce
         self._names = f"{store.prefix}:log:"
-        self._calls = RedisCalls(store, alias, answer_seconds)
         self._listed: set[str] = set()
-        self._enlisted = Enlisted(alias, self._append_committed)
+        self._staging = StagingArea(alias, self._append_committed)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def in_transaction(self) -> bool:
         return is_open(self.alias)
 
-    def enlist(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
+    def stage(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
         if drafts:
-            self._enlisted.add(drafts, committed)
+            self._staging.add(drafts, committed)
 
     def _append_committed(self, drafts: Sequence[Draft], committed: Callable[[list[Batch]], None]) -> None:
         try:
             batches = self.append(drafts)
         except LogUnavailable as error:
             logger.error(
-                "%d events of %s are lost: their transaction has committed, and %s",
+                "%d events of %s are lost: their transaction has committed, but %s",
                 len(drafts),
                 listed({draft.topic for draft in drafts}),
                 error,
@@ -105,7 +102,7 @@ class RedisLog(Log):
         if not by_topic:
             return []
         topics = sorted(by_topic)
-        with answering():
+        with translate_errors():
             self._list(topics)
             calls = [(self._keys(topic), self._written(topic, by_topic[topic])) for topic in topics]
             client = self._store.client()
@@ -117,7 +114,7 @@ class RedisLog(Log):
                 _batch(topic, by_topic[topic], answer) for topic, answer in zip(topics, answers, strict=True)
             ]
             if fresh := [topic for topic, answer in zip(topics, answers, strict=True) if answer[4]]:
-                self._list(fresh, anew=True)
+                self._list(fresh, again=True)
         return batches
 
     def _written(self, topic: str, drafts: Sequence[Draft]) -> list[Any]:
@@ -131,9 +128,9 @@ class RedisLog(Log):
     def sweep(self) -> list[Batch]:
         return []
 
-    def _list(self, topics: Sequence[str], *, anew: bool = False) -> None:
+    def _list(self, topics: Sequence[str], *, again: bool = False) -> None:
         """Put ``topics`` into the list of topics: before they are first written to, and again if Redis lost them."""
-        if unknown := [topic for topic in topics if anew or topic not in self._listed]:
+        if unknown := [topic for topic in topics if again or topic not in self._listed]:
             self._store.client().sadd(f"{self._names}topics", *unknown)
             if len(self._listed) > LISTED:
                 self._listed.clear()
@@ -144,7 +141,7 @@ class RedisLog(Log):
     def heads(self, topics: Collection[str]) -> Mapping[str, Head]:
         names = sorted(set(topics))
         heads: dict[str, Head] = {}
-        with answering():
+        with translate_errors():
             self._list(names)
             client = self._store.client()
             for start in range(0, len(names), TOPICS_AT_ONCE):
@@ -156,11 +153,11 @@ class RedisLog(Log):
                     answers = HEAD.call_together(client, calls)
                 heads |= {topic: _head(answer) for topic, answer in zip(some, answers, strict=True)}
                 if fresh := [topic for topic, answer in zip(some, answers, strict=True) if answer[5]]:
-                    self._list(fresh, anew=True)
+                    self._list(fresh, again=True)
         return heads
 
     def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
-        with answering():
+        with translate_errors():
             place = (after.epoch, after.offset, after.stamp, limit)
             how, found = READ.call(self._store.client(), self._keys(topic), _epoch(), *place)
         if how == b"entries":
@@ -168,17 +165,20 @@ class RedisLog(Log):
         gone = Diverged if how == b"diverged" else Trimmed
         raise gone(topic, after.offset, _head(found))
 
-    def renew(self, topic: str, position: Position | None = None) -> Head:
+    def rotate_epoch(self, topic: str, position: Position | None = None) -> Head:
         place = ("", 0, 0) if position is None else (position.epoch, position.offset, position.stamp)
         fresh = _epoch()
-        with answering():
+        with translate_errors():
             self._list([topic])
-            head = _head(RENEW.call(self._store.client(), self._keys(topic), fresh, *place))
+            head = _head(ROTATE_EPOCH.call(self._store.client(), self._keys(topic), fresh, *place))
         if head.epoch == fresh:
-            logger.warning("topic %r has a new epoch: its log went back in time", topic)
+            logger.warning(
+                "topic %r has a new epoch, because its log went back in time; its clients start again from the current state",
+                topic,
+            )
         return head
 
-    def exactly(
+    def consistent_read(
         self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None
     ) -> tuple[Position, T]:
         before = self.heads([topic])[topic].position
@@ -198,7 +198,7 @@ class RedisLog(Log):
         keep = "" if count is None else max(count, 0)
         until = "" if before is None else _microseconds(before)
         gone = 0
-        with answering():
+        with translate_errors():
             if dry_run:
                 return self._expendable(topic, keep, until)
             while True:
@@ -221,40 +221,13 @@ class RedisLog(Log):
         return upto - floor
 
     def topics(self) -> list[str]:
-        with answering():
+        with translate_errors():
             found: Any = self._store.client().sscan_iter(f"{self._names}topics", count=1000)
             return sorted({name.decode() for name in found})
-
-    # ── calls carried out once ───────────────────────────────────────────────────────────────────────────────────────
-
-    def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
-        with answering():
-            return self._calls.claim(owner, key, target, seconds)
-
-    def answer(self, owner: str, key: str, answer: Answer) -> None:
-        with answering():
-            self._calls.answer(owner, key, answer)
-
-    def release(self, owner: str, key: str) -> None:
-        with answering():
-            self._calls.release(owner, key)
-
-    def forget_answers(self, before: datetime) -> int:
-        with answering():
-            return self._calls.forget(_microseconds(before) // 1000)
 
     def _keys(self, topic: str) -> tuple[str, str]:
         state = self._names + hash_tag(topic)
         return state, f"{state}:entries"
-
-
-@contextlib.contextmanager
-def answering() -> Generator[None]:
-    """Whatever Redis, or the way to it, did wrong: it could not be asked."""
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise LogUnavailable(f"the log's Redis does not answer: {type(error).__name__}: {error}") from error
 
 
 def _batch(topic: str, drafts: Sequence[Draft], answer: Any) -> Batch:

@@ -1,54 +1,59 @@
-"""Calls that are carried out once, with their keys and answers in Redis.
+"""Call records in Redis, for installations whose database cannot hold them.
 
-A claim is taken at once. One that is made inside Django's transaction is given back when that rolls back, and what it is
-answered with is kept when it commits.
+A claim is taken at once. A claim made inside Django's transaction is released when that rolls back, and its answer is stored
+after the commit. If the process dies in between, the call is not repeated but reported as lost.
 """
 
 import weakref
 import zlib
+from datetime import datetime
 from typing import Any
 
 from django.db import connections, transaction
-from redis.exceptions import RedisError
+from django.utils import timezone
 
 from holdfast.redis.client import RedisStore
 
-from .base import Answer, Claim, LogError
+from .base import LogError, LogUnavailable
+from .calls import Answer, CallStore, Claim
+from .redis_errors import translate_errors
 from .scripts import ANSWER, CLAIM, FORGET, RELEASE
 
 BUCKETS = 64
-"""Over so many hash tags the calls are spread, and so over the nodes of a cluster."""
+"""Hash tags over which the calls are spread, and so the nodes of a cluster."""
 
 
-class Membership:
-    """Lives as long as the transaction that a call was claimed in."""
+class ClaimTransaction:
+    """The open transaction that a call was claimed in. Only the callback on commit refers to it."""
 
     __slots__ = ("__weakref__", "rolled_back")
 
     rolled_back: Any
 
     def settle(self) -> None:
-        """Nothing is to be done any more when the transaction rolls back: it has committed, or the claim is gone."""
+        """Stop watching for a rollback: the transaction has committed, or the claim is released."""
         self.rolled_back.detach()
 
 
-class RedisCalls:
-    """The calls of one installation; :class:`~.redis.RedisLog` says what is promised."""
+class RedisCalls(CallStore):
+    """Call records under keys that begin with ``<prefix>:calls:``. Redis expires an answer after ``answer_seconds``."""
 
-    def __init__(self, store: RedisStore, alias: str, answer_seconds: float) -> None:
+    def __init__(self, store: RedisStore, alias: str = "default", answer_seconds: float = 24 * 3600) -> None:
         self._store = store
-        self._alias = alias
+        self.alias = alias
         self._kept = _milliseconds(answer_seconds)
-        self._open: weakref.WeakValueDictionary[tuple[str, str], Membership] = weakref.WeakValueDictionary()
-
-    def claim(self, owner: str, key: str, target: str, seconds: float) -> Claim:
-        index, call, member = self._names(owner, key)
-        found = CLAIM.call(
-            self._store.client(), (index, call), member, target, _milliseconds(seconds), self._kept
+        self._open: weakref.WeakValueDictionary[tuple[str, str], ClaimTransaction] = (
+            weakref.WeakValueDictionary()
         )
+
+    def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
+        index, call, member = self._names(owner, key)
+        times = (_milliseconds(seconds), self._kept)
+        with translate_errors():
+            found = CLAIM.call(self._store.client(), (index, call), member, target, *times)
         match found[0]:
             case b"mine":
-                if connections[self._alias].in_atomic_block:
+                if connections[self.alias].in_atomic_block:
                     self._join_transaction(owner, key)
                 return Claim(mine=True)
             case b"answer":
@@ -61,45 +66,50 @@ class RedisCalls:
                 return Claim(running=True)
 
     def _join_transaction(self, owner: str, key: str) -> None:
-        """Django tells nobody about a rollback, but it forgets what was to be called on commit."""
-        membership = Membership()
-        self._open[owner, key] = membership
-        membership.rolled_back = weakref.finalize(membership, self._release_quietly, owner, key)
-        membership.rolled_back.atexit = False
-        transaction.on_commit(membership.settle, using=self._alias, robust=True)
+        """Release the claim if the transaction rolls back. Django has no hook for that, but it drops the callbacks on commit."""
+        claimed = ClaimTransaction()
+        self._open[owner, key] = claimed
+        claimed.rolled_back = weakref.finalize(claimed, self._release_quietly, owner, key)
+        claimed.rolled_back.atexit = False
+        transaction.on_commit(claimed.settle, using=self.alias, robust=True)
 
     def answer(self, owner: str, key: str, answer: Answer) -> None:
-        if (owner, key) in self._open and connections[self._alias].in_atomic_block:
+        if (owner, key) in self._open and connections[self.alias].in_atomic_block:
             keep = lambda: self._answer(owner, key, answer)  # noqa: E731 - Django wants one with a name
-            transaction.on_commit(keep, using=self._alias, robust=True)
+            transaction.on_commit(keep, using=self.alias, robust=True)
         else:
             self._answer(owner, key, answer)
 
     def _answer(self, owner: str, key: str, answer: Answer) -> None:
         _, call, _ = self._names(owner, key)
-        if not ANSWER.call(self._store.client(), (call,), answer.payload, int(answer.failed)):
+        with translate_errors():
+            claimed = ANSWER.call(self._store.client(), (call,), answer.payload, int(answer.failed))
+        if not claimed:
             raise LogError(f"the call {key!r} of {owner!r} cannot be answered: it is not claimed")
 
     def release(self, owner: str, key: str) -> None:
-        if (membership := self._open.pop((owner, key), None)) is not None:
-            membership.settle()
+        if (claimed := self._open.pop((owner, key), None)) is not None:
+            claimed.settle()
         index, call, member = self._names(owner, key)
-        RELEASE.call(self._store.client(), (index, call), member)
+        with translate_errors():
+            RELEASE.call(self._store.client(), (index, call), member)
 
     def _release_quietly(self, owner: str, key: str) -> None:
         try:
             self.release(owner, key)
-        except (RedisError, OSError):
-            pass  # the claim ends by itself, and counts as lost then
+        except LogUnavailable:
+            pass  # the claim ends by itself, and then counts as lost
 
-    def forget(self, before: int) -> int:
-        """Forget the calls that were claimed before a time, in milliseconds."""
-        client: Any = self._store.client()
+    def forget(self, before: datetime) -> int:
+        aware = timezone.make_aware(before) if timezone.is_naive(before) else before
+        until = round(aware.timestamp() * 1000)
         gone = 0
-        for bucket in range(BUCKETS):
-            index = self._index(bucket)
-            for member in client.zrangebyscore(index, "-inf", f"({before}"):
-                gone += FORGET.call(client, (index, f"{index}:{member.decode()}"), member)
+        with translate_errors():
+            client: Any = self._store.client()
+            for bucket in range(BUCKETS):
+                index = self._index(bucket)
+                for member in client.zrangebyscore(index, "-inf", f"({until}"):
+                    gone += FORGET.call(client, (index, f"{index}:{member.decode()}"), member)
         return gone
 
     def _names(self, owner: str, key: str) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""Rows as parameters, and the inserts that are the same on every database."""
+"""Parameters for rows, and the inserts that are the same on every database."""
 
 import logging
 import secrets
@@ -17,7 +17,7 @@ logger = logging.getLogger("holdfast.log")
 
 
 def create(connection: BaseDatabaseWrapper, topics: Sequence[str]) -> None:
-    """Make the rows of ``topics`` that are not there, each with an epoch of its own."""
+    """Create the missing rows of ``topics``, each with a new epoch."""
     present = now(connection)
     with connection.cursor() as cursor:
         # Sorted: two that created the same rows in different orders would wait for each other.
@@ -40,7 +40,10 @@ def replace_epoch(connection: BaseDatabaseWrapper, topic: str, epoch: str) -> No
             f"UPDATE {TOPIC} SET epoch = %s WHERE name = %s AND epoch = %s", (new_epoch(), topic, epoch)
         )
         if cursor.rowcount:
-            logger.warning("topic %r has a new epoch: its log went back in time", topic)
+            logger.warning(
+                "topic %r has a new epoch, because its log went back in time; its clients start again from the current state",
+                topic,
+            )
 
 
 def insert(cursor: CursorWrapper, head: str, rows: Sequence[tuple[Any, ...]], tail: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What happens inside Redis at once, for the log there. Each script touches one topic, or one call.
+"""Lua scripts of the log in Redis and of its call records. Each runs as one step, and touches one topic or one call.
 
 Of a topic ``T`` there are:
 
@@ -12,7 +12,7 @@ Of a topic ``T`` there are:
 The two are one: a hash without its stream, or with another number of entries than ``head - floor``, was lost in part, and
 the topic begins a new epoch.
 
-Of calls there are, in each of :data:`~.redis.BUCKETS` buckets ``B``: ``{B}``, a sorted set of the calls by when they were
+Of calls there are, in each of :data:`~.redis_calls.BUCKETS` buckets ``B``: ``{B}``, a sorted set of the calls by when they were
 claimed (milliseconds), and ``{B}:<owner>:<key>``, a hash of one: ``target``, ``made``, ``ends``, and once it is answered
 ``answer`` and ``failed``. It expires by itself.
 """
@@ -95,7 +95,7 @@ return {'entries', redis.call('XRANGE', KEYS[2], (after + 1) .. '-0', '+', 'COUN
 )
 """``fresh``, then epoch, offset and stamp of a position, and how many: the entries, or why not, with the state."""
 
-RENEW = Script(
+ROTATE_EPOCH = Script(
     _LOOK
     + """
 local state = look(ARGV[1])

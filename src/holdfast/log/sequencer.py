@@ -1,8 +1,8 @@
-"""Giving entries their offsets.
+"""The sequencer: gives entries their offsets.
 
-Whoever publishes also numbers: there is no process that must be running for that. A topic's row is the lock. Its holder
-moves what waits in the outbox into the log, gives the lock back, and looks again; who finds it taken leaves, because
-the holder has yet to look again. So contention turns into batches, and nobody waits for anybody.
+Every publisher also numbers, so no particular process must be running for that. A topic's row is the lock. Its holder moves the
+waiting entries of the outbox into the log, releases the lock, and looks again. A caller that finds the lock taken leaves,
+because the holder has yet to look again. Contention thus turns into batches, and no caller waits for another.
 """
 
 import logging
@@ -18,9 +18,9 @@ from django.utils import timezone
 from .base import Batch, Draft
 from .conflicts import settled
 from .dialects import Dialect
-from .enlisted import listed
-from .placing import Placed, State
+from .placing import MoveState, Placed
 from .rows import moment
+from .staged import listed
 from .tables import CHUNK, OUTBOX
 
 T = TypeVar("T")
@@ -28,21 +28,21 @@ T = TypeVar("T")
 logger = logging.getLogger("holdfast.log")
 
 ROUNDS = 20
-"""How often one caller looks again, so as not to work for others for ever: the next publisher, or a sweep, goes on."""
+"""Rounds of one caller, so that it does not work for other publishers for ever. The next publisher, or a sweep, goes on."""
 
 GRACE = timedelta(seconds=1)
-"""How long an entry waits before a sweep takes it: a publisher that lives is faster."""
+"""The age at which a sweep takes a waiting entry. A living publisher is faster."""
 
 
 class Sequencer:
-    """Numbers entries over the calling thread's connection to one database."""
+    """Numbers entries through the calling thread's connection to one database."""
 
     def __init__(self, alias: str, dialect: Dialect) -> None:
         self._alias = alias
         self._dialect = dialect
 
     def append(self, drafts: Sequence[Draft]) -> list[Batch]:
-        """Write ``drafts`` and number them, or leave that to whoever is numbering the topic this instant."""
+        """Write ``drafts`` and number them, or leave that to the caller that is numbering the topic at this moment."""
         by_topic: dict[str, list[Draft]] = {}
         for draft in drafts:
             by_topic.setdefault(draft.topic, []).append(draft)
@@ -99,7 +99,11 @@ class Sequencer:
         except DatabaseError:
             if connection.in_atomic_block:
                 raise
-            logger.warning("could not number what waits in %s; a sweep will", listed(topics), exc_info=True)
+            logger.warning(
+                "events of %s are stored but could not be numbered now; the next sweep will number and send them",
+                listed(topics),
+                exc_info=True,
+            )
             connection.close_if_unusable_or_obsolete()
         return batches
 
@@ -107,7 +111,7 @@ class Sequencer:
         batches = []
         for _ in range(ROUNDS):
             moved = self._settled(connection, lambda: self._dialect.move(connection, topic))
-            if moved.state is not State.MOVED:
+            if moved.state is not MoveState.MOVED:
                 # BUSY is as good as IDLE. What we were called for was committed before we tried for the lock, and we
                 # tried before its holder gave it back; the holder looks again after that, and so will see it.
                 break

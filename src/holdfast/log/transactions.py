@@ -12,7 +12,7 @@ from django.db import connections, transaction
 
 
 def is_open(alias: str) -> bool:
-    """Is the calling thread inside a transaction on this database?"""
+    """Return whether the calling thread is inside a transaction on this database."""
     connection = connections[alias]
     if connection.connection is None:
         # get_autocommit() would connect, which fails in its own way when the database is away.
@@ -21,7 +21,7 @@ def is_open(alias: str) -> bool:
 
 
 def taking_part(alias: str) -> contextlib.AbstractContextManager[None]:
-    """A part of the open transaction that the caller asked for. An error in it marks the transaction for rollback, as an
+    """Context for work in the open transaction that the caller asked for. An error in it marks the transaction for rollback, as an
     error in ``Model.save()`` does: PostgreSQL would answer the commit of a failed transaction with a silent rollback."""
     if connections[alias].in_atomic_block:
         return transaction.mark_for_rollback_on_error(using=alias)
@@ -30,7 +30,7 @@ def taking_part(alias: str) -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def apart(alias: str) -> Iterator[None]:
-    """Work that the caller did not ask for. An error in it leaves the open transaction as it was, by a savepoint; without
+    """Context for work that the caller did not ask for. An error in it leaves the open transaction as it was, by a savepoint; without
     a transaction there is nothing to protect."""
     connection = connections[alias]
     if not is_open(alias):
@@ -50,7 +50,7 @@ def apart(alias: str) -> Iterator[None]:
 
 
 def will_roll_back(alias: str) -> bool:
-    """Can the open transaction only roll back, because of an error of the caller's?"""
+    """Return whether the open transaction can only roll back, because of an error in the caller's code."""
     return is_open(alias) and connections[alias].needs_rollback
 
 

@@ -1,10 +1,10 @@
-"""Removing the oldest entries, a few at a time.
+"""Trimming: removes the oldest entries, a few at a time.
 
-No topic is locked for it, so nobody's numbering waits or is passed by: a topic's log starts where its entries start,
-and its head stays in the topic's row when none is left.
+Trimming locks no topic, so it neither delays nor diverts numbering. A topic's log starts where its entries start, and the head
+stays in the topic's row when no entry is left.
 
-The last entry that goes stays as an empty one, without a name: so it is known when it was written (its stamp), and a
-position there can still be told from one in a log that went back in time.
+The newest of the trimmed entries stays as an empty one, without a name. It keeps the time of writing (its stamp), so a position
+there can still be distinguished from one in a log that went back in time.
 """
 
 from datetime import datetime
@@ -22,7 +22,7 @@ from .tables import CHUNK, ENTRY, TOPIC
 def expendable(
     connection: BaseDatabaseWrapper, topic: str, before: datetime | None, count: int | None
 ) -> int:
-    """How many entries :func:`trim` would remove."""
+    """Return how many entries :func:`trim` would remove."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT id, head FROM {TOPIC} WHERE name = %s", (topic,))
         if (row := cursor.fetchone()) is None:

@@ -5,7 +5,7 @@ holds back those beyond a gap until the gap is filled, from entries that arrive 
 changed is another log: all subscribers get a reset, and the stream starts again at the log's head.
 
 A log that ends before what was emitted, or that has another entry in the place of one, went back in time. The stream then
-has the log renew the topic's epoch first (:meth:`Log.renew`), so that it is another log for all processes, and stays so.
+has the log renew the topic's epoch first (:meth:`Log.rotate_epoch`), so that it is another log for all processes, and stays so.
 A batch contradicts the stream when the entry that it follows, or one that it repeats, has another stamp than the one that
 was emitted. The follower then asks the log which of the two it holds.
 
@@ -194,7 +194,7 @@ class LogFollower:
         head = heads[stream.name]
         if progress.doubted is not None or asked.contradicted_by(head):
             for position in {progress.doubted or asked.position, asked.position}:
-                head = await self._threads.run(self._log.renew, stream.name, position)
+                head = await self._threads.run(self._log.rotate_epoch, stream.name, position)
             progress.doubted = None
             if stream.generation == asked.generation and asked.contradicted_by(head):
                 self._begin_again(stream, head, "epoch")  # whatever the log says its epoch is

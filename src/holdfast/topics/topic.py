@@ -296,14 +296,14 @@ class Topic(Access):
         self._need_function("consistent_read", take)
         self._forbid_event_loop("consistent_read(…)", "aconsistent_read(…)")
         parts = runtime.current()
-        return parts.log.exactly(self._name, take, parts.publisher.broadcast)
+        return parts.log.consistent_read(self._name, take, parts.publisher.broadcast)
 
     async def aconsistent_read(self, take: Callable[[], T]) -> tuple[Position, T]:
         """As :meth:`consistent_read`, for ``async`` code; ``take`` is an ordinary function and runs in a thread."""
         self._need_log("aconsistent_read")
         self._need_function("aconsistent_read", take)
         parts = runtime.current()
-        exactly = partial(parts.log.exactly, self._name, take, parts.publisher.broadcast)
+        exactly = partial(parts.log.consistent_read, self._name, take, parts.publisher.broadcast)
         return await in_waiting_thread(exactly, partial(parts.threads.run, exactly))
 
     def _head(self) -> Position:

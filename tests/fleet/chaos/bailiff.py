@@ -135,11 +135,11 @@ class Bailiff:
 
     def truth(self, path: str) -> None:
         """Write down what the database holds."""
-        from holdfast.models import Topic
+        from holdfast.models import LogTopic
         from tests.fleet.project.models import Fact
 
         logs = {}
-        for topic in Topic.objects.filter(name__startswith="rooms/"):
+        for topic in LogTopic.objects.filter(name__startswith="rooms/"):
             entries = [
                 Entry(
                     offset=entry.offset, name=entry.name, value=(payload := json.loads(entry.payload))["value"],

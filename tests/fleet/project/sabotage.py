@@ -66,17 +66,19 @@ def tell_before_commit() -> None:
 
 def forget_keys() -> None:
     """A call that is sent again is carried out again."""
-    from holdfast.log import calls
+    from django.db import connections
+
+    from holdfast.log.database_calls import DatabaseCalls
     from holdfast.log.tables import CALL
 
-    claim = calls.claim
+    claim = DatabaseCalls.claim
 
-    def forgetful(connection: Any, owner: str, key: str, target: str, seconds: float) -> Any:
-        with connection.cursor() as cursor:
+    def forgetful(self: DatabaseCalls, owner: str, key: str, target: str, *, seconds: float) -> Any:
+        with connections[self.alias].cursor() as cursor:
             cursor.execute(f'DELETE FROM {CALL} WHERE owner = %s AND "key" = %s', (owner, key))
-        return claim(connection, owner, key, target, seconds)
+        return claim(self, owner, key, target, seconds=seconds)
 
-    calls.claim = forgetful
+    DatabaseCalls.claim = forgetful  # type: ignore[method-assign]
 
 
 def skip_the_slow() -> None:

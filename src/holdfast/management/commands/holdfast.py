@@ -86,7 +86,7 @@ class Command(BaseCommand):
                 f"Would delete {removed} events of {touched} topics, and results of calls that are too old."
             )
         else:
-            answers = log.forget_answers(now - timedelta(hours=conf.settings().idempotency_hours))
+            answers = log.calls.forget(now - timedelta(hours=conf.settings().idempotency_hours))
             self.stdout.write(
                 f"Deleted {removed} events of {touched} topics, and {answers} results of calls."
             )
@@ -106,7 +106,7 @@ class Command(BaseCommand):
                 f"The log has no topic {', '.join(map(repr, unknown))}. Give the name of a topic, such as rooms/lobby."
             )
         for name in topic or known:
-            log.renew(name)
+            log.rotate_epoch(name)
         self.stdout.write(f"Renewed the epochs of {len(topic or known)} topics.")
 
     def sweep(self) -> None:

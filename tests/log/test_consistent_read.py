@@ -18,7 +18,7 @@ def publish(log: DatabaseLog, topic: str, writer: str, count: int) -> None:
     for n in range(count):
         with transaction.atomic(using=log.alias):
             Group.objects.using(log.alias).create(name=f"{topic} {writer} {n}")
-            log.enlist(drafts(topic, n), lambda _: None)
+            log.stage(drafts(topic, n), lambda _: None)
 
 
 @pytest.mark.parametrize("looks", [5, 0], ids=["looking", "locking"])
@@ -46,7 +46,7 @@ def test_the_state_holds_the_effects_of_exactly_the_events_up_to_the_position(
     def watch() -> int:
         taken = 0
         while writing.is_set():
-            position, (first, second) = log.exactly(topic, count)
+            position, (first, second) = log.consistent_read(topic, count)
             assert first == second == position.offset
             taken += 1
         return taken
@@ -57,7 +57,7 @@ def test_the_state_holds_the_effects_of_exactly_the_events_up_to_the_position(
 
     assert first
     assert second
-    assert log.exactly(topic, count)[0].offset == 75
+    assert log.consistent_read(topic, count)[0].offset == 75
     assert sorted(numbers(log, topic)) == sorted([*range(25)] * 3)
 
 
@@ -65,18 +65,18 @@ def test_the_state_holds_the_effects_of_exactly_the_events_up_to_the_position(
 def unnumbered(log: DatabaseLog, topic: str) -> None:
     log.append(drafts(topic, 1))
     with transaction.atomic(using=log.alias):
-        log.enlist(drafts(topic, 2, 3), lambda _: None)
+        log.stage(drafts(topic, 2, 3), lambda _: None)
         connections[log.alias].run_on_commit.clear()
 
 
 @pytest.mark.parametrize("looks", [5, 0], ids=["looking", "locking"])
-def test_what_it_numbers_on_the_way_is_handed_out(
+def test_entries_that_a_consistent_read_numbers_are_passed_to_the_callback(
     log: DatabaseLog, topic: str, unnumbered: None, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "LOOKS", looks)
     numbered = Reports()
 
-    position, _ = log.exactly(topic, lambda: None, numbered)
+    position, _ = log.consistent_read(topic, lambda: None, numbered)
 
     assert position.offset == 3
     assert numbered.offsets == [2, 3]
@@ -84,7 +84,7 @@ def test_what_it_numbers_on_the_way_is_handed_out(
 
 def test_it_can_be_used_inside_a_transaction(log: DatabaseLog, topic: str, unnumbered: None) -> None:
     with transaction.atomic(using=log.alias):
-        position, value = log.exactly(topic, lambda: "state")
+        position, value = log.consistent_read(topic, lambda: "state")
 
     assert (position.offset, value) == (3, "state")
 
@@ -95,7 +95,7 @@ def test_an_error_in_what_is_taken_passes_and_loses_nothing(
 ) -> None:
     monkeypatch.setattr(reading, "LOOKS", looks)
     with pytest.raises(ZeroDivisionError):
-        log.exactly(topic, lambda: 1 // 0)
+        log.consistent_read(topic, lambda: 1 // 0)
 
     assert numbers(log, topic) == [1, 2, 3]
     assert not connections[log.alias].in_atomic_block
@@ -110,7 +110,7 @@ def test_on_sqlite_writers_need_not_wait_for_it() -> None:
         in_threads([lambda: log.append(drafts("rooms/lobby", 1))], seconds=5)
         return 0
 
-    position, _ = log.exactly("rooms/lobby", take)
+    position, _ = log.consistent_read("rooms/lobby", take)
 
     assert position.offset == 0
     assert numbers(log, "rooms/lobby") == [1]

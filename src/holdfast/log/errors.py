@@ -1,4 +1,4 @@
-"""What the database's errors mean to those who use a log."""
+"""Translation of database errors into the errors of the log."""
 
 from types import TracebackType
 
@@ -10,11 +10,11 @@ from .routing import refusing_router
 from .transactions import is_open
 
 
-class Guard:
-    """Turn errors of a connection into the log's own, the cause chained.
+class ErrorTranslation:
+    """Context that raises the log's errors for those of a connection, with the cause chained.
 
-    Not inside the application's transaction: there Django's error must pass, so that ``atomic()`` and whoever catches
-    ``DatabaseError`` see what they expect. Only missing tables are named everywhere.
+    Inside the application's transaction Django's error passes, because ``atomic()`` and the application's ``except DatabaseError``
+    expect it. Only missing tables are translated everywhere.
     """
 
     __slots__ = ("_connection", "_outside", "_watching")
@@ -25,10 +25,10 @@ class Guard:
         self._watching = True
 
     def off(self) -> None:
-        """From here on errors are not the log's."""
+        """Stop translating: later errors come from the application's code."""
         self._watching = False
 
-    def __enter__(self) -> "Guard":
+    def __enter__(self) -> "ErrorTranslation":
         return self
 
     def __exit__(
@@ -43,9 +43,9 @@ class Guard:
         if not self._outside:
             return
         if is_read_only(error):
-            self._connection.close()  # it works, and leads to a server that was the primary; the next one may not
+            self._connection.close()  # it leads to a server that used to be the primary; a new connection may reach the new one
         elif isinstance(error, OperationalError | InterfaceError):
-            # A connection that broke would stay broken in a thread that no request passes through.
+            # Django replaces a broken connection between requests; this thread may serve none.
             self._connection.close_if_unusable_or_obsolete()
         else:
             return
@@ -62,12 +62,12 @@ class Guard:
 
 
 def is_not_migrated(error: DatabaseError) -> bool:
-    """Is a table or a function not there? By SQLite's words, or by PostgreSQL's code."""
+    """Return whether a table or function is missing, by SQLite's message or PostgreSQL's error code."""
     if "no such table: holdfast_" in str(error):
         return True
     return getattr(error.__cause__, "sqlstate", None) in {"42P01", "42883"} and "holdfast_" in str(error)
 
 
 def is_read_only(error: BaseException) -> bool:
-    """Is this a PostgreSQL server that takes no writes, such as one that has been a replica since a failover?"""
+    """Return whether a PostgreSQL server takes no writes, such as one that became a replica in a failover."""
     return getattr(error.__cause__, "sqlstate", None) == "25006"

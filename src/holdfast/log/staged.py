@@ -1,7 +1,7 @@
-"""Drafts of a transaction, kept until it has committed, for logs that are not in its database.
+"""Drafts that a transaction staged, held until it commits, for logs that are not in its database.
 
-Django tells no one about a rollback, but it forgets what was to be called on commit. So a transaction's parcels are
-remembered by weak references: those that are still alive when the first callback runs have been committed.
+Django has no hook for a rollback, but it drops the callbacks that were to run on commit. So staged drafts are held by weak
+references: those that are still alive when the first callback runs have been committed.
 """
 
 import weakref
@@ -21,8 +21,8 @@ NAMED = 5
 """How many topics a log message names."""
 
 
-class Parcel:
-    """What one call enlisted. The callback on commit has the only reference to it."""
+class StagedDrafts:
+    """The drafts that one call staged. The callback on commit has the only strong reference to them."""
 
     __slots__ = ("__weakref__", "committed", "drafts", "written")
 
@@ -32,8 +32,8 @@ class Parcel:
         self.written = False
 
 
-class Enlisted:
-    """The parcels of the transactions on one database. ``write`` writes drafts and reports the batches that came of it."""
+class StagingArea:
+    """The staged of the transactions on one database. ``write`` writes drafts and reports the batches that came of it."""
 
     def __init__(self, alias: str, write: Callable[[Sequence[Draft], Committed], None]) -> None:
         self._alias = alias
@@ -42,33 +42,33 @@ class Enlisted:
     def add(self, drafts: Sequence[Draft], committed: Committed) -> None:
         """Write ``drafts`` if the calling thread's transaction commits, together with the others of that transaction."""
         connection = connections[self._alias]
-        parcels: list[weakref.ref[Parcel]] = connection.__dict__.setdefault("_holdfast_parcels", [])
+        staged: list[weakref.ref[StagedDrafts]] = connection.__dict__.setdefault("_holdfast_staged", [])
         if not connection.run_on_commit:  # what is there is an earlier transaction's
-            parcels = connection.__dict__["_holdfast_parcels"] = []
-        parcel = Parcel(drafts, committed)
-        parcels.append(weakref.ref(parcel))
+            staged = connection.__dict__["_holdfast_staged"] = []
+        one = StagedDrafts(drafts, committed)
+        staged.append(weakref.ref(one))
 
         def write_all() -> None:
-            """The first callback that runs does the work of all, unless an error ends it early."""
-            if not parcel.written:
-                found = [other for reference in parcels if (other := reference()) and not other.written]
+            """Write all drafts of the transaction in the first callback that runs, unless an error ends it early."""
+            if not one.written:
+                found = [other for reference in staged if (other := reference()) and not other.written]
                 for drafts, committed in portions(found):
                     self._write(drafts, committed)
 
         when_committed(write_all, self._alias)
 
 
-def portions(parcels: Sequence[Parcel]) -> Iterator[tuple[list[Draft], Committed]]:
-    """Put neighbouring parcels together that are reported to the same callable, and mark them as written."""
+def portions(staged: Sequence[StagedDrafts]) -> Iterator[tuple[list[Draft], Committed]]:
+    """Put neighbouring staged together that are reported to the same callable, and mark them as written."""
     drafts: list[Draft] = []
     committed: Committed | None = None
-    for parcel in parcels:
-        if committed is not None and (parcel.committed != committed or len(drafts) >= AT_ONCE):
+    for one in staged:
+        if committed is not None and (one.committed != committed or len(drafts) >= AT_ONCE):
             yield drafts, committed
             drafts = []
-        parcel.written = True
-        committed = parcel.committed
-        drafts += parcel.drafts
+        one.written = True
+        committed = one.committed
+        drafts += one.drafts
     if committed is not None:
         yield drafts, committed
 

@@ -1,0 +1,114 @@
+"""Call records in Django's database, in the caller's own transaction: its effects and its answer commit together."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+from .base import LogError
+from .calls import Answer, CallStore, Claim
+from .conflicts import settled
+from .dialects import dialect_of
+from .errors import ErrorTranslation
+from .rows import moment, now
+from .tables import CALL, CHUNK
+
+T = TypeVar("T")
+
+TRIES = 5
+"""Times that a claim looks again after the row that stood in its way was deleted before it could be read."""
+
+
+class DatabaseCalls(CallStore):
+    """Call records in the table of ``holdfast.models.CallRecord``, in the database ``alias``: SQLite or PostgreSQL."""
+
+    def __init__(self, alias: str = "default") -> None:
+        self.alias = alias
+        self._dialect = dialect_of(alias)
+
+    def conflict(self, error: BaseException) -> bool:
+        return isinstance(error, DatabaseError) and self._dialect.conflict(error)
+
+    def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
+        return self._run(_claim, owner, key, target, seconds)
+
+    def answer(self, owner: str, key: str, answer: Answer) -> None:
+        self._run(_answer, owner, key, answer)
+
+    def release(self, owner: str, key: str) -> None:
+        self._run(_release, owner, key)
+
+    def forget(self, before: datetime) -> int:
+        gone = 0
+        while True:
+            some = self._run(_forget_some, before)
+            gone += some
+            if some < CHUNK:
+                return gone
+
+    def _run(self, statement: Callable[..., T], *arguments: object) -> T:
+        """Run a statement, and again if it meets a conflict outside the caller's transaction."""
+        connection = connections[self.alias]
+        with ErrorTranslation(connection):
+            return settled(connection, self._dialect, partial(statement, connection, *arguments))
+
+
+def _claim(connection: BaseDatabaseWrapper, owner: str, key: str, target: str, seconds: float) -> Claim:
+    """The INSERT decides. On both databases it waits for a transaction that holds the same key, or everything."""
+    present = timezone.now()
+    made, ends = moment(connection, present), moment(connection, present + timedelta(seconds=seconds))
+    with connection.cursor() as cursor:
+        for _ in range(TRIES):
+            cursor.execute(
+                f'INSERT INTO {CALL} (owner, "key", target, failed, created_at, expires_at)'
+                ' VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (owner, "key") DO NOTHING',
+                (owner, key, target, False, made, ends),
+            )
+            if cursor.rowcount == 1:
+                return Claim(mine=True)
+            cursor.execute(
+                f'SELECT target, answer, failed, expires_at <= %s FROM {CALL} WHERE owner = %s AND "key" = %s',
+                (now(connection), owner, key),
+            )
+            if row := cursor.fetchone():
+                return _found(*row, wanted=target)
+    return Claim(running=True)
+
+
+def _found(target: str, answer: str | None, failed: bool, expired: bool, *, wanted: str) -> Claim:
+    """What an earlier attempt's row says."""
+    if target != wanted:
+        return Claim(reused=True)
+    if answer is not None:
+        return Claim(answer=Answer(payload=answer.encode(), failed=bool(failed)))
+    return Claim(lost=True) if expired else Claim(running=True)
+
+
+def _answer(connection: BaseDatabaseWrapper, owner: str, key: str, given: Answer) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'UPDATE {CALL} SET answer = %s, failed = %s WHERE owner = %s AND "key" = %s',
+            (given.payload.decode(), given.failed, owner, key),
+        )
+        if cursor.rowcount != 1:
+            raise LogError(f"the call {key!r} of {owner!r} cannot be answered: it is not claimed")
+
+
+def _release(connection: BaseDatabaseWrapper, owner: str, key: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f'DELETE FROM {CALL} WHERE owner = %s AND "key" = %s AND answer IS NULL', (owner, key))
+
+
+def _forget_some(connection: BaseDatabaseWrapper, before: datetime) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {CALL} WHERE id IN (SELECT id FROM {CALL} WHERE created_at < %s"
+            f" AND (answer IS NOT NULL OR expires_at <= %s) ORDER BY created_at LIMIT {CHUNK})",
+            (moment(connection, before), now(connection)),
+        )
+        some: int = cursor.rowcount
+    return some
