@@ -196,7 +196,7 @@ async def test_a_client_that_reads_no_answers_is_closed_when_they_exceed_the_bou
         service = here.processes[0].service
         client = await carrier.open(service, topics=["rooms/lobby"])
         await client.hear()
-        stalled = (await here.processes[0].runtime.hub()).counters.stalled
+        stalled = (await here.processes[0].runtime.hub()).counters.connections_stalled
         await client.stop_reading()
         for ref in range(300):
             await client.say(type="join", ref=ref, topic="n" * 200)
@@ -205,7 +205,7 @@ async def test_a_client_that_reads_no_answers_is_closed_when_they_exceed_the_bou
         await asyncio.sleep(6)
         await client.settle()
         assert not service.connections
-        assert (await here.processes[0].runtime.hub()).counters.stalled == stalled + 1
+        assert (await here.processes[0].runtime.hub()).counters.connections_stalled == stalled + 1
 
 
 @in_jumping_time
