@@ -22,7 +22,7 @@ from holdfast import Event, Presence, Topic, action, signals
 from holdfast.auth import session_store as sessions
 from holdfast.auth.base import Identity
 from holdfast.auth.revalidation import revalidate
-from holdfast.connections.caller import Caller
+from holdfast.connections.caller import ConnectionCaller
 from holdfast.control.commands import ControlCommand, Disconnect, Recheck
 from holdfast.topics.access import owner_of
 from holdfast.topics.owner import LONGEST, user_id
@@ -198,7 +198,7 @@ def ways(user: Any) -> list[Any]:
         user,
         SimpleLazyObject(lambda: user),
         user.pk,
-        Caller(identity=Identity(user=user), client="c", connection_id="s"),
+        ConnectionCaller(identity=Identity(user=user), client="c", connection_id="s"),
     ]
     if isinstance(user.pk, uuid.UUID):
         return [*ways, str(user.pk), str(user.pk).upper(), user.pk.hex]
@@ -231,7 +231,7 @@ def test_revalidation_notices_an_inactive_and_a_deleted_user(
 
 @each_key
 def test_every_way_to_name_a_user_gives_the_same_owner(user: Any, model: Any, pk: Any, text: str) -> None:
-    owner = Caller(identity=Identity(user=user), client="c", connection_id="s").owner
+    owner = ConnectionCaller(identity=Identity(user=user), client="c", connection_id="s").owner
     assert {owner_of("evict", way) for way in ways(user)} == {owner}
     assert len(owner) <= 255  # the column of calls' keys
     assert (owner == f"user:{text}") == (len(text) <= LONGEST)
@@ -239,7 +239,7 @@ def test_every_way_to_name_a_user_gives_the_same_owner(user: Any, model: Any, pk
 
 @each_key
 def test_me_and_text_can_be_made_of_a_user(user: Any, model: Any, pk: Any, text: str) -> None:
-    names = {Inbox(me=way).name for way in ways(user) if not isinstance(way, Caller)}
+    names = {Inbox(me=way).name for way in ways(user) if not isinstance(way, ConnectionCaller)}
     assert names == {f"inbox/{text}"}
     assert Inbox(me=user).me == text  # type: ignore[attr-defined]
     assert Room(user=user.pk).name == f"rooms/{text}"

@@ -15,7 +15,7 @@ from holdfast import Event, Keep, Refuse, Topic, action
 from holdfast import runtime as runtimes
 from holdfast.auth.base import ANONYMOUS
 from holdfast.backplane.memory import MemoryBackplane
-from holdfast.connections.caller import Caller
+from holdfast.connections.caller import ConnectionCaller
 from holdfast.connections.calls import Calls
 from holdfast.connections.request import CallFailed
 from holdfast.limits.base import Limiter
@@ -106,7 +106,7 @@ class Process:
 
     async def call(self, name: str, key: str | None, client: str = "ada", **arguments: str) -> str:
         """The answer, as it would go over the wire. Raises :class:`Died` when there is none."""
-        caller = Caller(identity=ANONYMOUS, client=client, connection_id="s")
+        caller = ConnectionCaller(identity=ANONYMOUS, client=client, connection_id="s")
         try:
             request = self.calls.request(
                 Work(run="1"), caller, name, key, msgspec.json.encode(arguments), now=0.0, recheck=False

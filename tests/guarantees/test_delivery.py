@@ -25,7 +25,7 @@ from holdfast.hub.hub import Timing
 from holdfast.log.base import Batch, Draft, Head, LogError, LogUnavailable, stamp_of
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import ENTRY, OUTBOX, TOPIC
-from holdfast.protocol.frames import JoinedPayload, Reset
+from holdfast.protocol.frames import JoinedPayload, ResetFrame
 from holdfast.protocol.positions import Position
 from holdfast.streams import log_follower, pages, recent
 from holdfast.streams.prepared import Burst, Prepared
@@ -228,7 +228,7 @@ class Client:
         return all(branch.entries.get(passed, ("", ""))[1] == self.client for passed in between)
 
     @watched
-    def write_reset(self, reset: Reset) -> None:
+    def write_reset(self, reset: ResetFrame) -> None:
         payload = reset.payload
         assert self.position is not None
         assert payload.epoch is not None

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from holdfast.protocol import codes
 from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Release, Send
-from holdfast.protocol.frames import ErrorPayload, JoinedPayload, Pong
+from holdfast.protocol.frames import ErrorPayload, JoinedPayload, PongFrame
 from holdfast.protocol.server_protocol import Phase
 
 from .driver import JSON, Driver
@@ -146,7 +146,9 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.driver.now += seconds
         effects = self.protocol.check(self.driver.now)
         if not self.duplex:
-            assert effects in ([], [Send(Pong())]), "only keepalives, whether the client is silent or not"
+            assert effects in ([], [Send(PongFrame())]), (
+                "only keepalives, whether the client is silent or not"
+            )
         self.carry_out(effects)
 
     # ── the driver, late ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from holdfast.protocol import codes
 from holdfast.protocol.effects import Admit, Authenticate, Hangup
-from holdfast.protocol.frames import Hello, Join
+from holdfast.protocol.frames import HelloFrame, JoinFrame
 from holdfast.protocol.server_protocol import Phase
 
 from .driver import JSON, Driver, gist
@@ -17,15 +17,15 @@ from .driver import JSON, Driver, gist
 HEARTBEAT = 25.0
 
 
-def hello(**payload: Any) -> Hello:
+def hello(**payload: Any) -> HelloFrame:
     frame = JSON.decode(json.dumps({"type": "hello", "payload": payload}))
-    assert isinstance(frame, Hello)
+    assert isinstance(frame, HelloFrame)
     return frame
 
 
-def join(ref: int, topic: str, **payload: Any) -> Join:
+def join(ref: int, topic: str, **payload: Any) -> JoinFrame:
     frame = JSON.decode(json.dumps({"type": "join", "ref": ref, "topic": topic, "payload": payload}))
-    assert isinstance(frame, Join)
+    assert isinstance(frame, JoinFrame)
     return frame
 
 

@@ -287,7 +287,7 @@ def test_a_client_that_is_silent_for_one_and_a_half_heartbeats_is_probed() -> No
     driver = Driver(heartbeat=10).open().protocol
     assert driver.next_check(100.0) == 115.0
     assert driver.check(114.9) == []
-    assert driver.check(115.0) == [Probe(frames.Ping())]
+    assert driver.check(115.0) == [Probe(frames.PingFrame())]
     assert driver.next_check(115.0) == 125.0
     driver.show_life(115.2)
     assert driver.check(125.0) == []

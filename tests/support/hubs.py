@@ -11,7 +11,7 @@ from holdfast.hub.recovery import Snapshot
 from holdfast.log.base import Draft, Log
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import PresenceStore
-from holdfast.protocol.frames import JoinedPayload, Reset
+from holdfast.protocol.frames import JoinedPayload, ResetFrame
 from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst
 from holdfast.streams.slow import Slow
@@ -65,7 +65,7 @@ class Listener:
             self.room -= len(burst.events)
             self.ready = self.room > 0
 
-    def write_reset(self, reset: Reset) -> None:
+    def write_reset(self, reset: ResetFrame) -> None:
         payload = reset.payload
         self.resets.append((payload.reason, payload.epoch, payload.offset))
 

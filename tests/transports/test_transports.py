@@ -273,11 +273,11 @@ async def test_a_client_that_vanishes_leaves_its_topics(carrier: type[Carrier]) 
         process = here.processes[0]
         client = await carrier.open(process.service, topics=["rooms/lobby"])
         await client.hear()
-        places = client.connection.places
-        assert len(places()) == 1
+        joined = client.connection.joined_topics
+        assert len(joined()) == 1
         await client.vanish()
         assert not process.service.connections
-        assert not places()
+        assert not joined()
         await publish(1)
         assert await client.hear() == []
 

@@ -1,4 +1,4 @@
-"""Who a client is, from where it may connect, and whether it still is who it was.
+"""Identity of clients: who a client is, from where it may connect, and whether it still is who it was.
 
 :mod:`.base` has the interface, :class:`~.base.Authenticator`, and its values: :class:`~.base.AuthRequest`, what a client
 presents, and :class:`~.base.Identity`, which every connection carries. :mod:`.session` and :mod:`.token` implement the

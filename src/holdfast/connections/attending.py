@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from django.utils.crypto import salted_hmac
 
-from holdfast.protocol.frames import Member
+from holdfast.protocol.frames import MemberPayload
 from holdfast.roster.local import Attendance
 from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
@@ -14,13 +14,13 @@ from holdfast.topics.declaration import Mode
 from holdfast.topics.encoding import encode_returned
 from holdfast.topics.topic import Topic
 
-from .caller import Caller
+from .caller import ConnectionCaller
 
 META_BYTES = 1024
 """Greatest size of one member's metadata, as JSON. Each client that joins gets the metadata of all members."""
 
 
-async def attending(threads: Threads, topic: Topic, caller: Caller) -> Attendance | None:
+async def attending(threads: Threads, topic: Topic, caller: ConnectionCaller) -> Attendance | None:
     """Return the connection's part in the topic's presence; ``None`` for a topic without presence. Raises the exceptions of
     ``presence_meta``."""
     presence = topic.declared.presence
@@ -30,7 +30,7 @@ async def attending(threads: Threads, topic: Topic, caller: Caller) -> Attendanc
         return Attendance(member=None, info=b"", limit=presence.list_limit)
     member = caller.user_id or anonymous_id(caller.client)
     meta = await _meta(threads, topic, caller)
-    info = msgspec.json.encode(Member(id=member, since=int(time.time()), meta=meta))
+    info = msgspec.json.encode(MemberPayload(id=member, since=int(time.time()), meta=meta))
     return Attendance(member=member, info=info, limit=presence.list_limit)
 
 
@@ -40,7 +40,7 @@ def anonymous_id(client: str) -> str:
     return "~" + salted_hmac("holdfast.presence", client, algorithm="sha256").hexdigest()[:16]
 
 
-async def _meta(threads: Threads, topic: Topic, caller: Caller) -> msgspec.Raw | msgspec.UnsetType:
+async def _meta(threads: Threads, topic: Topic, caller: ConnectionCaller) -> msgspec.Raw | msgspec.UnsetType:
     teller: Any = topic
     user, info = caller.user, HandlerInfo(host=caller.identity.host, topic=topic)
     mode = topic.declared.presence_meta

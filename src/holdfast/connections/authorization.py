@@ -16,7 +16,7 @@ from holdfast.topics.failures import means_no, report
 from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
-from .caller import Caller
+from .caller import ConnectionCaller
 
 logger = logging.getLogger("holdfast.connections")
 
@@ -151,7 +151,7 @@ async def _ask_one(threads: Threads, pair: Pair) -> bool | Exception:
         return error
 
 
-async def may_call(threads: Threads, topic: Topic, caller: Caller, action: str) -> bool:
+async def may_call(threads: Threads, topic: Topic, caller: ConnectionCaller, action: str) -> bool:
     """Return whether the topic lets this caller, which it has admitted, call this action."""
     rule: Any = topic
     info = HandlerInfo(host=caller.identity.host, topic=topic)
@@ -169,7 +169,7 @@ async def may_call(threads: Threads, topic: Topic, caller: Caller, action: str) 
         return _refused(topic, "may_call", error)
 
 
-def may_call_now(topic: Topic, caller: Caller, action: str, *, recheck: bool) -> "bool | None":
+def may_call_now(topic: Topic, caller: ConnectionCaller, action: str, *, recheck: bool) -> "bool | None":
     """Ask those of the same rules that are a ``def``, from a worker thread.
 
     ``None`` means that ``may_join`` no longer admits the caller.

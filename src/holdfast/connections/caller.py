@@ -1,10 +1,10 @@
-"""Caller: the connection that an action runs for, as the action sees it."""
+"""ConnectionCaller: the connection that an action runs for, as the action sees it."""
 
 from holdfast.auth.base import Identity
 from holdfast.topics.owner import owner_of_client, owner_of_id, user_id
 
 
-class Caller:
+class ConnectionCaller:
     """Handed to every action and to ``may_call``.
 
     ``user`` is Django's user, or ``AnonymousUser``. ``client`` is the id that the client keeps across its connections
@@ -32,4 +32,4 @@ class Caller:
         return user_id(self.user)
 
     def __repr__(self) -> str:
-        return f"<Caller {self.owner} connection {self.connection_id}>"
+        return f"<ConnectionCaller {self.owner} connection {self.connection_id}>"

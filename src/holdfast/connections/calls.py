@@ -28,7 +28,7 @@ from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
 from .authorization import may_call, may_call_now, may_join
-from .caller import Caller
+from .caller import ConnectionCaller
 from .joined_topic import JoinedTopic
 from .request import CallFailed, CallRequest
 
@@ -91,7 +91,7 @@ class Calls:
     def request(
         self,
         topic: Topic,
-        caller: Caller,
+        caller: ConnectionCaller,
         name: str,
         key: str | None,
         payload: bytes,

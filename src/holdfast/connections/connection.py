@@ -16,7 +16,7 @@ from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
-from holdfast.protocol.frames import Reset
+from holdfast.protocol.frames import ResetFrame
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
 from holdfast.topics.failures import Verdict, code_of, detail_of, report, verdict_of
 from holdfast.topics.owner import owner_of_client, owner_of_id
@@ -24,7 +24,7 @@ from holdfast.topics.topic import Topic
 
 from .attending import attending
 from .authorization import may_join
-from .caller import Caller
+from .caller import ConnectionCaller
 from .joined_topic import NOT_TRUSTED, JoinedTopic
 from .manager import ConnectionManager
 from .request import CallFailed
@@ -97,10 +97,10 @@ class Connection:
         return self._session.client
 
     @property
-    def caller(self) -> Caller:
+    def caller(self) -> ConnectionCaller:
         """The caller that actions receive. Made on demand, since most connections never call an action."""
         session = self._session
-        return Caller(identity=self.identity, client=session.client, connection_id=session.id)
+        return ConnectionCaller(identity=self.identity, client=session.client, connection_id=session.id)
 
     # ── reports of the transport ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -170,7 +170,7 @@ class Connection:
 
     # ── requests of the hub ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def write_reset(self, reset: Reset) -> None:
+    def write_reset(self, reset: ResetFrame) -> None:
         self._transport.send(self._codec.encode(reset))
 
     def fail(self) -> None:
@@ -210,7 +210,7 @@ class Connection:
 
     @property
     def owner(self) -> str:
-        """The same as :attr:`Caller.owner`, without reading the user object."""
+        """The same as :attr:`ConnectionCaller.owner`, without reading the user object."""
         user = self._session.user
         if user is None:
             return owner_of_client(self._session.client)

@@ -11,7 +11,7 @@ from holdfast.threads.handler_context import HandlerInfo
 from holdfast.topics.action import Action
 from holdfast.topics.topic import Topic
 
-from .caller import Caller
+from .caller import ConnectionCaller
 from .joined_topic import NOT_TRUSTED, JoinedTopic
 
 
@@ -44,7 +44,7 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     a shared limiter has not answered yet. ``joined``: the caller's membership when the call came."""
 
     topic: Topic
-    caller: Caller
+    caller: ConnectionCaller
     action: Action
     arguments: dict[str, Any]
     key: str | None

@@ -19,7 +19,7 @@ from holdfast.hub.publisher import Publisher
 from holdfast.log.base import Draft, Log, LogError
 from holdfast.log.transactions import apart, when_committed, will_roll_back
 from holdfast.process.loops import call_on
-from holdfast.protocol.frames import Reset
+from holdfast.protocol.frames import ResetFrame
 from holdfast.streams.log_follower import RETRY_SECONDS
 from holdfast.streams.prepared import Burst
 from holdfast.threads.waiting_thread import in_waiting_thread
@@ -243,7 +243,7 @@ class _CommandSubscriber:
         self.write = control.received
         self._start_over = control.start_over
 
-    def write_reset(self, reset: Reset) -> None:
+    def write_reset(self, reset: ResetFrame) -> None:
         logger.warning(
             "control commands may have been missed (%s); checking all connections again", reset.payload.reason
         )

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from . import codes
-from .frames import Event, Inbound, Joined, JoinedPayload, Outbound, Presence, Result
+from .frames import EventFrame, Inbound, JoinedFrame, JoinedPayload, Outbound, PresenceFrame, ResultFrame
 
 
 class BadMessage(Exception):
@@ -136,9 +136,9 @@ class MsgpackCodec:
 
     def encode(self, frame: Outbound) -> str | bytes:
         """Convert payloads, which the server keeps as JSON, and encode the frame."""
-        if isinstance(frame, Event | Result | Presence):
+        if isinstance(frame, EventFrame | ResultFrame | PresenceFrame):
             frame = msgspec.structs.replace(frame, payload=self._raw(frame.payload))
-        elif isinstance(frame, Joined):
+        elif isinstance(frame, JoinedFrame):
             frame = msgspec.structs.replace(frame, payload=self._joined(frame.payload))
         return self._encode(frame)
 

@@ -22,4 +22,4 @@ def error_reply(
     payload = ErrorPayload(
         code=code.name, message=text, retry_after=None if retry_after is None else round(retry_after, 3)
     )
-    return Send(frames.Error(ref=ref, topic=topic, payload=payload))
+    return Send(frames.ErrorFrame(ref=ref, topic=topic, payload=payload))

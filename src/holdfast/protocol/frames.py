@@ -33,7 +33,7 @@ class HelloPayload(Payload, frozen=True, kw_only=True):
     token: Annotated[str, msgspec.Meta(max_length=8192)] | None = None
 
 
-class Hello(Frame, frozen=True, kw_only=True, tag="hello"):
+class HelloFrame(Frame, frozen=True, kw_only=True, tag="hello"):
     """The name and token of the client: optional, and only as the first message."""
 
     payload: HelloPayload = HelloPayload()
@@ -43,7 +43,7 @@ class JoinPayload(Payload, frozen=True, kw_only=True):
     since: Position | None = None
 
 
-class Join(Frame, frozen=True, kw_only=True, tag="join"):
+class JoinFrame(Frame, frozen=True, kw_only=True, tag="join"):
     """Subscribe to a topic, from a position if one is given, otherwise from now."""
 
     ref: Ref
@@ -51,12 +51,12 @@ class Join(Frame, frozen=True, kw_only=True, tag="join"):
     payload: JoinPayload = JoinPayload()
 
 
-class Leave(Frame, frozen=True, kw_only=True, tag="leave"):
+class LeaveFrame(Frame, frozen=True, kw_only=True, tag="leave"):
     ref: Ref
     topic: TopicName
 
 
-class Call(Frame, frozen=True, kw_only=True, tag="call"):
+class CallFrame(Frame, frozen=True, kw_only=True, tag="call"):
     """Run an action of a joined topic. Without ``ref`` it gets no answer; with ``key`` it is carried out once."""
 
     topic: TopicName
@@ -70,18 +70,18 @@ class RefreshPayload(Payload, frozen=True, kw_only=True):
     token: Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
 
 
-class Refresh(Frame, frozen=True, kw_only=True, tag="refresh"):
+class RefreshFrame(Frame, frozen=True, kw_only=True, tag="refresh"):
     """A newer token for the same user."""
 
     ref: Ref
     payload: RefreshPayload
 
 
-class Ping(Frame, frozen=True, kw_only=True, tag="ping"):
+class PingFrame(Frame, frozen=True, kw_only=True, tag="ping"):
     """Sent by either side. A client answers a server's ``ping`` with any message, a server a client's with ``pong``."""
 
 
-Inbound = Hello | Join | Leave | Call | Refresh | Ping
+Inbound = HelloFrame | JoinFrame | LeaveFrame | CallFrame | RefreshFrame | PingFrame
 
 # ── server to client ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -103,7 +103,7 @@ class WelcomePayload(Payload, frozen=True, kw_only=True):
     limits: LimitsPayload
 
 
-class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
+class WelcomeFrame(Frame, frozen=True, kw_only=True, tag="welcome"):
     payload: WelcomePayload
 
 
@@ -113,8 +113,8 @@ class JoinedPayload(Payload, frozen=True, kw_only=True):
 
     ``stamp`` belongs to the entry at ``offset``, and is 0 if it is not known.
 
-    On topics with presence, ``members`` is a list of :class:`Member`; if they are too many, ``count`` is their number. Neither
-    is there while they are not known; a :class:`Presence` then follows.
+    On topics with presence, ``members`` is a list of :class:`MemberPayload`; if they are too many, ``count`` is their number. Neither
+    is there while they are not known; a :class:`PresenceFrame` then follows.
 
     ``events`` are the names that the topic declares, from a server under ``DEBUG`` only: for a client's warnings.
     """
@@ -129,7 +129,7 @@ class JoinedPayload(Payload, frozen=True, kw_only=True):
     events: tuple[str, ...] | None = None
 
 
-class Joined(Frame, frozen=True, kw_only=True, tag="joined"):
+class JoinedFrame(Frame, frozen=True, kw_only=True, tag="joined"):
     ref: Ref
     topic: TopicName
     payload: JoinedPayload
@@ -149,7 +149,7 @@ class ErrorPayload(Payload, frozen=True, kw_only=True):
     errors: dict[str, list[str]] | None = None
 
 
-class Left(Frame, frozen=True, kw_only=True, tag="left"):
+class LeftFrame(Frame, frozen=True, kw_only=True, tag="left"):
     """The answer to a leave (``ref``), or the end of a subscription by the server (``payload``)."""
 
     topic: TopicName
@@ -157,7 +157,7 @@ class Left(Frame, frozen=True, kw_only=True, tag="left"):
     payload: ErrorPayload | None = None
 
 
-class Event(Frame, frozen=True, kw_only=True, tag="event"):
+class EventFrame(Frame, frozen=True, kw_only=True, tag="event"):
     """An event. ``offset`` and ``stamp`` are there if the event is in the log."""
 
     topic: TopicName
@@ -167,12 +167,12 @@ class Event(Frame, frozen=True, kw_only=True, tag="event"):
     payload: msgspec.Raw
 
 
-class Result(Frame, frozen=True, kw_only=True, tag="result"):
+class ResultFrame(Frame, frozen=True, kw_only=True, tag="result"):
     ref: Ref
     payload: msgspec.Raw
 
 
-class Error(Frame, frozen=True, kw_only=True, tag="error"):
+class ErrorFrame(Frame, frozen=True, kw_only=True, tag="error"):
     """The answer to a message that failed; ``ref`` is its reference if it could be read."""
 
     payload: ErrorPayload
@@ -189,12 +189,12 @@ class ResetPayload(Payload, frozen=True, kw_only=True):
     stamp: Stamp = 0
 
 
-class Reset(Frame, frozen=True, kw_only=True, tag="reset"):
+class ResetFrame(Frame, frozen=True, kw_only=True, tag="reset"):
     topic: TopicName
     payload: ResetPayload
 
 
-class Member(Payload, frozen=True, kw_only=True):
+class MemberPayload(Payload, frozen=True, kw_only=True):
     """A member of a topic. ``since`` is in seconds since 1970; ``meta`` is what the application reveals of the member."""
 
     id: str
@@ -203,19 +203,19 @@ class Member(Payload, frozen=True, kw_only=True):
 
 
 class PresencePayload(Payload, frozen=True, kw_only=True):
-    """The content of a :class:`Presence`, in one of three forms.
+    """The content of a :class:`PresenceFrame`, in one of three forms.
 
     Either a difference: members who ``joined`` or whose data changed, and the ids of those who ``left``. Or all ``members``,
     which replace those known before. Or only their ``count``.
     """
 
-    joined: tuple[Member, ...] = ()
+    joined: tuple[MemberPayload, ...] = ()
     left: tuple[str, ...] = ()
-    members: tuple[Member, ...] | None = None
+    members: tuple[MemberPayload, ...] | None = None
     count: int | None = None
 
 
-class Presence(Frame, frozen=True, kw_only=True, tag="presence"):
+class PresenceFrame(Frame, frozen=True, kw_only=True, tag="presence"):
     """A change of the members. ``payload`` is a :class:`PresencePayload`, as the same text for all clients."""
 
     topic: TopicName
@@ -232,15 +232,27 @@ class GoodbyePayload(Payload, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class Goodbye(Frame, frozen=True, kw_only=True, tag="goodbye"):
+class GoodbyeFrame(Frame, frozen=True, kw_only=True, tag="goodbye"):
     payload: GoodbyePayload
 
 
-class Pong(Frame, frozen=True, kw_only=True, tag="pong"):
+class PongFrame(Frame, frozen=True, kw_only=True, tag="pong"):
     pass
 
 
-Outbound = Welcome | Joined | Left | Event | Result | Error | Reset | Presence | Goodbye | Ping | Pong
+Outbound = (
+    WelcomeFrame
+    | JoinedFrame
+    | LeftFrame
+    | EventFrame
+    | ResultFrame
+    | ErrorFrame
+    | ResetFrame
+    | PresenceFrame
+    | GoodbyeFrame
+    | PingFrame
+    | PongFrame
+)
 
 
 def raw_json(value: Any) -> msgspec.Raw:

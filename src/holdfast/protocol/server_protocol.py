@@ -111,7 +111,7 @@ class ServerProtocol:
         if self.phase is Phase.AUTHENTICATING:
             self._waiting = (*self._waiting, frame)  # bounded by the bucket and the flood limit
             return []
-        if self.phase is Phase.FRESH and isinstance(frame, frames.Hello):
+        if self.phase is Phase.FRESH and isinstance(frame, frames.HelloFrame):
             return self._hello(frame)
         return self._greeted(self._handle(frame))
 
@@ -125,22 +125,24 @@ class ServerProtocol:
         match frame:
             case Send():
                 return [frame]
-            case frames.Call():
+            case frames.CallFrame():
                 return self._call(frame)
-            case frames.Ping():
-                return [Send(frames.Pong())]
-            case frames.Join():
+            case frames.PingFrame():
+                return [Send(frames.PongFrame())]
+            case frames.JoinFrame():
                 return self._join(frame)
-            case frames.Leave():
+            case frames.LeaveFrame():
                 return self._leave(frame)
-            case frames.Refresh():
+            case frames.RefreshFrame():
                 return [Authenticate(frame.payload.token, frame.ref)]
-            case frames.Hello():
+            case frames.HelloFrame():
                 return [error_reply(codes.UNEXPECTED_HELLO)]
 
     # ── start, hello, authentication ──────────────────────────────────────────────────────────────────────────────────
 
-    def start(self, hello: frames.Hello | None = None, joins: Iterable[frames.Join] = ()) -> list[Effect]:
+    def start(
+        self, hello: frames.HelloFrame | None = None, joins: Iterable[frames.JoinFrame] = ()
+    ) -> list[Effect]:
         """Open a connection whose client cannot speak first, with what the request that opened it carried.
 
         The welcome comes first, then the answers to ``joins`` in their order. If ``hello`` has a token, both wait until it is
@@ -156,7 +158,7 @@ class ServerProtocol:
             return effects
         return effects + [effect for join in joins for effect in self._handle(join)]
 
-    def _hello(self, frame: frames.Hello) -> list[Effect]:
+    def _hello(self, frame: frames.HelloFrame) -> list[Effect]:
         self.client = frame.payload.client or self.id
         if frame.payload.token is None:
             return self._greeted([])
@@ -175,7 +177,7 @@ class ServerProtocol:
         payload = frames.WelcomePayload(
             session=self.id, user=self.user, heartbeat=limits.heartbeat, limits=accepted
         )
-        return [Send(frames.Welcome(payload=payload)), *effects]
+        return [Send(frames.WelcomeFrame(payload=payload)), *effects]
 
     def authenticated(self, user: str, ref: int | None) -> list[Effect]:
         """Accept a token of ``user``: the token of the hello if ``ref`` is ``None``, otherwise that of a refresh."""
@@ -184,7 +186,7 @@ class ServerProtocol:
         if ref is not None:
             if user != self.user:
                 return self.hang_up(codes.UNAUTHENTICATED)
-            return [Send(frames.Result(ref=ref, payload=raw_json({"user": user})))]
+            return [Send(frames.ResultFrame(ref=ref, payload=raw_json({"user": user})))]
         self.user = user
         self.phase = Phase.FRESH
         waiting, self._waiting = self._waiting, ()
@@ -203,7 +205,7 @@ class ServerProtocol:
 
     # ── topics ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _join(self, frame: frames.Join) -> list[Effect]:
+    def _join(self, frame: frames.JoinFrame) -> list[Effect]:
         asked = self._topics.asked(frame.topic)
         state = self._topics.get(asked)
         if state is not None:
@@ -215,7 +217,7 @@ class ServerProtocol:
         self._topics[frame.topic] = TopicState()
         return [Admit(frame.ref, frame.topic, frame.payload.since)]
 
-    def _leave(self, frame: frames.Leave) -> list[Effect]:
+    def _leave(self, frame: frames.LeaveFrame) -> list[Effect]:
         asked = self._topics.asked(frame.topic)
         state = self._topics.get(asked)
         if state is None or state.will_be_left:
@@ -223,15 +225,15 @@ class ServerProtocol:
         if not state.joined:
             return self._wait(state, frame)
         canonical = self._topics.remove(asked)
-        return [Release(canonical), Send(frames.Left(topic=canonical, ref=frame.ref))]
+        return [Release(canonical), Send(frames.LeftFrame(topic=canonical, ref=frame.ref))]
 
-    def _wait(self, state: TopicState, frame: frames.Join | frames.Leave) -> list[Effect]:
+    def _wait(self, state: TopicState, frame: frames.JoinFrame | frames.LeaveFrame) -> list[Effect]:
         if len(state.waiting) >= PENDING_PER_TOPIC:
             return [error_reply(codes.RATE_LIMITED, ref=frame.ref, topic=frame.topic, retry_after=1.0)]
         state.waiting = (*state.waiting, frame)
         return []
 
-    def _go_on(self, waiting: tuple[frames.Join | frames.Leave, ...]) -> list[Effect]:
+    def _go_on(self, waiting: tuple[frames.JoinFrame | frames.LeaveFrame, ...]) -> list[Effect]:
         """Handle the joins and leaves that waited for a join, now that it is decided."""
         effects: list[Effect] = []
         for handled, frame in enumerate(waiting, 1):
@@ -252,7 +254,7 @@ class ServerProtocol:
         state = self._topics[asked]
         state.joined = True
         waiting, state.waiting = state.waiting, ()
-        return [Send(frames.Joined(ref=ref, topic=canonical, payload=payload)), *self._go_on(waiting)]
+        return [Send(frames.JoinedFrame(ref=ref, topic=canonical, payload=payload)), *self._go_on(waiting)]
 
     def refused(
         self,
@@ -279,7 +281,7 @@ class ServerProtocol:
             return []
         self._topics.remove(asked)
         payload = ErrorPayload(code=code.name, message=code.message, reason=reason)
-        return [Release(canonical), Send(frames.Left(topic=canonical, payload=payload))]
+        return [Release(canonical), Send(frames.LeftFrame(topic=canonical, payload=payload))]
 
     def has_joined(self, asked: str) -> bool:
         """Whether the topic is joined now. After :meth:`joined` it may be left again already: a leave can have waited."""
@@ -291,7 +293,7 @@ class ServerProtocol:
 
     # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _call(self, frame: frames.Call) -> list[Effect]:
+    def _call(self, frame: frames.CallFrame) -> list[Effect]:
         asked = self._topics.asked(frame.topic)
         if not self._topics.has_joined(asked):
             return self._not_called(frame, codes.NOT_JOINED)
@@ -300,7 +302,9 @@ class ServerProtocol:
         self.calls += 1
         return [Perform(frame.ref, asked, frame.name, frame.key, bytes(frame.payload))]
 
-    def _not_called(self, frame: frames.Call, code: Code, retry_after: float | None = None) -> list[Effect]:
+    def _not_called(
+        self, frame: frames.CallFrame, code: Code, retry_after: float | None = None
+    ) -> list[Effect]:
         if frame.ref is None:
             return []
         return [error_reply(code, ref=frame.ref, topic=frame.topic, retry_after=retry_after)]
@@ -310,14 +314,14 @@ class ServerProtocol:
         self.calls -= 1
         if ref is None or self.phase is Phase.CLOSED:
             return []
-        return [Send(frames.Result(ref=ref, payload=msgspec.Raw(result)))]
+        return [Send(frames.ResultFrame(ref=ref, payload=msgspec.Raw(result)))]
 
     def failed(self, ref: int | None, topic: str, payload: ErrorPayload) -> list[Effect]:
         """Answer a call that failed."""
         self.calls -= 1
         if ref is None or self.phase is Phase.CLOSED:
             return []
-        return [Send(frames.Error(ref=ref, topic=topic, payload=payload))]
+        return [Send(frames.ErrorFrame(ref=ref, topic=topic, payload=payload))]
 
     # ── heartbeats ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -345,7 +349,7 @@ class ServerProtocol:
         if now >= self._silent_until():
             return self.hang_up(codes.HEARTBEAT_MISSED)
         if self.phase is Phase.OPEN and now >= self.heard + QUIET_HEARTBEATS * self._limits.heartbeat:
-            return [Probe(frames.Ping())]
+            return [Probe(frames.PingFrame())]
         return []
 
     def _keepalive(self, now: float) -> list[Effect]:
@@ -353,7 +357,7 @@ class ServerProtocol:
         if self._keepalive_at is None or now < self._keepalive_at:
             return []
         self._keepalive_at = now + self._limits.heartbeat
-        return [Send(frames.Pong())] if self.phase is Phase.OPEN else []
+        return [Send(frames.PongFrame())] if self.phase is Phase.OPEN else []
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -369,7 +373,7 @@ class ServerProtocol:
             after=None if after is None else round(after, 3),
             reason=reason,
         )
-        return [*greeting, Send(frames.Goodbye(payload=goodbye)), Hangup(code)]
+        return [*greeting, Send(frames.GoodbyeFrame(payload=goodbye)), Hangup(code)]
 
     def closed(self) -> None:
         """Note that the connection is gone."""

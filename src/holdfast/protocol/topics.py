@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from .frames import Join, Leave
+from .frames import JoinFrame, LeaveFrame
 
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 """The aliases of most connections most of the time; a dict per connection would weigh 80 bytes."""
@@ -15,11 +15,11 @@ class TopicState(msgspec.Struct):
     """A connection's state on one topic. Joins and leaves that arrive while a join is undecided wait in order."""
 
     joined: bool = False
-    waiting: tuple[Join | Leave, ...] = ()
+    waiting: tuple[JoinFrame | LeaveFrame, ...] = ()
 
     @property
     def will_be_left(self) -> bool:
-        return bool(self.waiting) and isinstance(self.waiting[-1], Leave)
+        return bool(self.waiting) and isinstance(self.waiting[-1], LeaveFrame)
 
 
 class Topics(dict[str, TopicState]):

@@ -45,8 +45,8 @@ class PresenceMessage(Prepared):
 
     __slots__ = ()
 
-    def frame(self, payload: bytes) -> frames.Presence:
-        return frames.Presence(topic=self.topic, payload=msgspec.Raw(payload))
+    def frame(self, payload: bytes) -> frames.PresenceFrame:
+        return frames.PresenceFrame(topic=self.topic, payload=msgspec.Raw(payload))
 
 
 class LocalMember(msgspec.Struct):

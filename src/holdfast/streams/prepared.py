@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from holdfast.protocol.frames import Event, Presence
+from holdfast.protocol.frames import EventFrame, PresenceFrame
 
 Form = TypeVar("Form")
 
@@ -57,8 +57,8 @@ class Prepared:
         """The message as MessagePack."""
         return self.form(_as_msgpack)
 
-    def frame(self, payload: bytes) -> Event | Presence:
-        return Event(
+    def frame(self, payload: bytes) -> EventFrame | PresenceFrame:
+        return EventFrame(
             topic=self.topic,
             name=self.name,
             offset=self.offset,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from holdfast.log.base import Batch, Entry, Head
 from holdfast.metrics import Counters
-from holdfast.protocol.frames import Reset, ResetPayload
+from holdfast.protocol.frames import ResetFrame, ResetPayload
 from holdfast.protocol.positions import Position
 
 from .conflation import Conflation, Ticks
@@ -188,17 +188,17 @@ class Stream:
         self.progress.begin(head.offset)
         self.recent.clear()
 
-    def reset(self, reason: str) -> Reset:
+    def reset(self, reason: str) -> ResetFrame:
         """The message that says where the stream goes on, and why not where it was."""
         if not self.durable:
-            return Reset(topic=self.name, payload=ResetPayload(reason="interrupted"))
+            return ResetFrame(topic=self.name, payload=ResetPayload(reason="interrupted"))
         payload = ResetPayload(
             reason=reason,  # type: ignore[arg-type]
             epoch=self.epoch,
             offset=self.offset,
             stamp=self.stamp,
         )
-        return Reset(topic=self.name, payload=payload)
+        return ResetFrame(topic=self.name, payload=payload)
 
     # ── subscriptions ────────────────────────────────────────────────────────────────────────────────────────────────
 

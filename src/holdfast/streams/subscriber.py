@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from holdfast.protocol.frames import Reset
+from holdfast.protocol.frames import ResetFrame
 
 from .prepared import Burst
 
@@ -27,7 +27,7 @@ class Subscriber(Protocol):
     def write(self, burst: Burst) -> None:
         """Write events, all of them. Never blocks; may make :attr:`ready` false. An exception ends the connection."""
 
-    def write_reset(self, reset: Reset) -> None:
+    def write_reset(self, reset: ResetFrame) -> None:
         """Write a reset, ready or not."""
 
     def fail(self) -> None:

@@ -59,13 +59,13 @@ class ClientMethods(ClientState):
         name = str(topic)
         what = f"join of {name} by {self}"
         answer = await self._ask(
-            lambda ref: frames.Join(ref=ref, topic=name, payload=frames.JoinPayload(since=since)),
+            lambda ref: frames.JoinFrame(ref=ref, topic=name, payload=frames.JoinPayload(since=since)),
             what,
             within,
             JoinError,
             since=since,
         )
-        assert isinstance(answer, frames.Joined)
+        assert isinstance(answer, frames.JoinedFrame)
         payload = answer.payload
         return JoinAnswer(
             topic=answer.topic,
@@ -78,7 +78,7 @@ class ClientMethods(ClientState):
         """End a subscription. Raises :class:`LiveError` (``not_joined``) if there is none."""
         name = str(topic)
         await self._ask(
-            lambda ref: frames.Leave(ref=ref, topic=name),
+            lambda ref: frames.LeaveFrame(ref=ref, topic=name),
             f"leave of {name} by {self}",
             ANSWER_WITHIN,
             LiveError,
@@ -107,12 +107,12 @@ class ClientMethods(ClientState):
             self._keys += 1
             key = f"{self._id}-{self._keys}"
         answer = await self._ask(
-            lambda ref: frames.Call(topic=name, name=action, ref=ref, key=key, payload=payload),
+            lambda ref: frames.CallFrame(topic=name, name=action, ref=ref, key=key, payload=payload),
             f"call of {action} on {name} by {self}",
             within,
             CallError,
         )
-        assert isinstance(answer, frames.Result)
+        assert isinstance(answer, frames.ResultFrame)
         return msgspec.json.decode(answer.payload)
 
     # ── expecting ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -145,7 +145,7 @@ class ClientState:
             info = HandlerInfo(host=self._host)
             key = await service.runtime.threads.handle(info, self._find_session)
         transport.connection = Connection(service, hub, transport, codec.JSON, self._identity(key))
-        transport.write(frames.Hello(payload=frames.HelloPayload(client=self._id, token=self._token)))
+        transport.write(frames.HelloFrame(payload=frames.HelloPayload(client=self._id, token=self._token)))
         await self._answer(self._welcome, f"the hello of {self}", ANSWER_WITHIN)
 
     def _identity(self, session_key: str | None) -> Identity:
@@ -217,7 +217,7 @@ class ClientState:
             answer = await self._answer(request.answer, what, within)
         finally:
             self._requests.pop(ref, None)
-        if isinstance(answer, frames.Error):
+        if isinstance(answer, frames.ErrorFrame):
             self._raise(error.of(what, answer.payload), logged)
         return answer
 
@@ -241,16 +241,16 @@ class ClientState:
 
     def _take(self, frame: frames.Outbound) -> None:
         match frame:
-            case frames.Event():
+            case frames.EventFrame():
                 self._take_event(frame)
-            case frames.Joined():
+            case frames.JoinedFrame():
                 self._take_joined(frame)
                 self._resolve(frame.ref, frame)
-            case frames.Result():
+            case frames.ResultFrame():
                 self._resolve(frame.ref, frame)
-            case frames.Error():
+            case frames.ErrorFrame():
                 self._resolve(frame.ref, frame)
-            case frames.Left():
+            case frames.LeftFrame():
                 self._topics.pop(frame.topic, None)
                 if frame.ref is not None:
                     self._resolve(frame.ref, frame)
@@ -259,25 +259,25 @@ class ClientState:
                         ("", None) if frame.payload is None else (frame.payload.code, frame.payload.reason)
                     )
                     self._notices.append(LeftNotice(topic=frame.topic, code=code, reason=reason))
-            case frames.Reset():
+            case frames.ResetFrame():
                 position = position_of(frame.payload)
                 if position is not None:
                     self._positions[frame.topic] = position
                 self._notices.append(
                     ResetNotice(topic=frame.topic, reason=frame.payload.reason, position=position)
                 )
-            case frames.Presence():
+            case frames.PresenceFrame():
                 self._present[frame.topic].take(frame)
-            case frames.Welcome():
+            case frames.WelcomeFrame():
                 if self._welcome is not None and not self._welcome.done():
                     self._welcome.set_result(frame.payload)
-            case frames.Goodbye():
+            case frames.GoodbyeFrame():
                 self._goodbye = frame.payload
-            case frames.Pong():
+            case frames.PongFrame():
                 pass
         self._changed.set()
 
-    def _take_event(self, frame: frames.Event) -> None:
+    def _take_event(self, frame: frames.EventFrame) -> None:
         raw = bytes(frame.payload)
         payload = msgspec.json.decode(raw)
         self._inbox.add(
@@ -291,7 +291,7 @@ class ClientState:
                 key=lambda position: position.offset,
             )
 
-    def _take_joined(self, frame: frames.Joined) -> None:
+    def _take_joined(self, frame: frames.JoinedFrame) -> None:
         topic = self._environment.service.registry.by_name(frame.topic)
         request = self._requests.get(frame.ref)
         assert topic is not None, (

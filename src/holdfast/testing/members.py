@@ -33,7 +33,7 @@ class MemberList:
         elif payload.count is not None:
             self._become(None, payload.count)
 
-    def take(self, frame: frames.Presence) -> None:
+    def take(self, frame: frames.PresenceFrame) -> None:
         """Apply a ``presence`` message."""
         news = msgspec.json.decode(frame.payload, type=_PresencePayload)
         if news.members is not None:
