@@ -61,9 +61,7 @@ def test_a_message_whose_answer_was_lost_with_the_page_is_said_once(people: Peop
 
     def between(browser: WebSocketRoute) -> None:
         server = browser.connect_to_server()
-        server.on_message(
-            lambda text: None if lose and '"type":"result"' in text else browser.send(text)
-        )
+        server.on_message(lambda text: None if lose and '"type":"result"' in text else browser.send(text))
 
     ada.page.route_web_socket("**/live/ws", between)
     ada.enter()
