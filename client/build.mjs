@@ -8,6 +8,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 import { buildSync } from "esbuild";
 import { minify } from "terser";
+import typescript from "typescript";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const STATIC = join(HERE, "../src/holdfast/static/holdfast");
@@ -25,10 +26,10 @@ export const INTERNAL = (
 ).split(" ");
 
 /** What can be imported: the client, and what most pages do without. Each is a file of its own. */
-const ENTRIES = { holdfast: "src/index.ts", texts: "src/texts.ts" };
+const ENTRIES = { holdfast: "src/index.ts", queue: "src/queue.ts", texts: "src/texts.ts" };
 
 /** An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. */
-async function bundle(entry, format) {
+export async function bundle(entry, format) {
   const result = buildSync({
     absWorkingDir: HERE,
     entryPoints: [entry],
@@ -37,7 +38,8 @@ async function bundle(entry, format) {
     target: "es2022",
     minify: true,
     charset: "utf8",
-    mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`),
+    // The other entries are small, and the queue's names go into the browser's storage.
+    ...(entry === ENTRIES.holdfast && { mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`) }),
     legalComments: "none",
     write: false,
   });
@@ -46,8 +48,17 @@ async function bundle(entry, format) {
   return `${code}\n`;
 }
 
-/** All public types of an entry in one text. */
-function types(entry) {
+/**
+ * All public types of an entry. The client's are one text. The queue's are its own, and refer to the client's: a `Topic<Room>`
+ * of the client has to be one for the queue. `suffix` is that of the modules that they describe.
+ */
+function types(entry, suffix = "js") {
+  if (entry === ENTRIES.queue) {
+    const source = readFileSync(join(HERE, entry), "utf8");
+    const { outputText, diagnostics } = typescript.transpileDeclaration(source, { fileName: entry, reportDiagnostics: true });
+    if (diagnostics?.length) throw new Error(`${entry}: ${diagnostics.map(({ messageText }) => JSON.stringify(messageText)).join("; ")}`);
+    return `${BANNER}\n\n${outputText.replaceAll('"./index.js"', `"./holdfast.${suffix}"`)}`;
+  }
   const directory = mkdtempSync(join(tmpdir(), "holdfast-types-"));
   try {
     const output = join(directory, "holdfast.d.ts");
@@ -74,11 +85,10 @@ export async function built() {
 async function packed(directory) {
   const files = new Map([[join(directory, "../PROTOCOL.md"), readFileSync(join(HERE, "../PROTOCOL.md"), "utf8")]]);
   for (const [name, entry] of Object.entries(ENTRIES)) {
-    const text = types(entry);
     files.set(join(directory, `${name}.js`), await bundle(entry, "esm"));
     files.set(join(directory, `${name}.cjs`), await bundle(entry, "cjs"));
-    files.set(join(directory, `${name}.d.ts`), text);
-    files.set(join(directory, `${name}.d.cts`), text);
+    files.set(join(directory, `${name}.d.ts`), types(entry));
+    files.set(join(directory, `${name}.d.cts`), types(entry, "cjs"));
   }
   return files;
 }

@@ -61,11 +61,15 @@ export class Calls {
     }
   }
 
-  /** The connection is gone: what it has not answered is sent again on the next one. */
-  interrupted(): void {
-    this.#suspects.clear();
+  /**
+   * The connection is gone: what it has not answered is sent again on the next one. Where the other side closed it because
+   * a message was too large (1009), `tooLarge` is that error: the calls are sent one by one, or all would end the next too.
+   */
+  interrupted(tooLarge?: LiveError): void {
+    if (!tooLarge) this.#suspects.clear();
     this.#again((call) => {
       call.patient = true;
+      if (tooLarge) this.#suspect(call, tooLarge);
     });
   }
 
@@ -75,10 +79,14 @@ export class Calls {
    */
   unread(error: LiveError): void {
     this.#again((call) => {
-      if (this.#suspects.has(call)) this.#give(call, error);
-      else this.#suspects.add(call);
+      this.#suspect(call, error);
     });
     this.flush();
+  }
+
+  #suspect(call: Call, error: LiveError): void {
+    if (this.#suspects.has(call)) this.#give(call, error);
+    else this.#suspects.add(call);
   }
 
   /** Reject every call, or those of one topic. */

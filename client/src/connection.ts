@@ -96,7 +96,7 @@ export class Connection {
         payload: credential === undefined ? { client } : { client, token: credential },
       });
     } catch (cause) {
-      this.#fail("connection_lost", cause, "no URL or no token");
+      this.#fail("connection_lost", cause, "no URL or token");
     }
   }
 
@@ -138,7 +138,7 @@ export class Connection {
 
   #welcomed(welcome: Welcome["payload"]): void {
     const { heartbeat, limits } = welcome as Partial<Welcome["payload"]>;
-    if (!positive(heartbeat) || !limits) throw new TypeError("incomplete welcome");
+    if (!positive(heartbeat) || !limits) throw new TypeError("bad welcome");
     this.#cancelTimeout();
     this.#heartbeat?.stop();
     this.#welcome = welcome;

@@ -30,6 +30,8 @@ export function endingOf(close: number, reason: string, goodbye: Goodbye["payloa
 
 function errorOf(close: number, reason: string, goodbye: Goodbye["payload"] | undefined): LiveError {
   const name = goodbye?.code ?? CLOSE_CODES[close];
+  // A proxy or the ASGI server takes smaller messages than Holdfast: the client comes back without the one that was too large.
+  if (close === 1009 && !goodbye) return new LiveError("too_large");
   if (name !== undefined) return new LiveError(name, undefined, { reason: goodbye?.reason });
   return new LiveError("connection_lost", `connection lost (close code ${close}${reason && `: ${reason}`})`);
 }

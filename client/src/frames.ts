@@ -234,5 +234,5 @@ export function encode(frame: ClientFrame): string {
 export function decode(data: unknown): ServerFrame {
   const frame: unknown = typeof data === "string" ? JSON.parse(data) : undefined;
   if (typeof (frame as { readonly type?: unknown } | undefined | null)?.type === "string") return frame as ServerFrame;
-  throw new TypeError("not a Holdfast message");
+  throw new TypeError("not a message");
 }

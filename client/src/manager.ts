@@ -219,7 +219,7 @@ export class Manager {
   #interrupted(error: LiveError): void {
     this.#wait?.cancel();
     this.#wait = this.#connection = undefined;
-    this.#calls.interrupted();
+    this.#calls.interrupted(error.code === "too_large" ? error : undefined);
     this.#topics.interrupted();
     for (const reject of this.#refreshes) reject(error);
     this.#refreshes.clear();

@@ -19,7 +19,7 @@ export function asPosition(value: unknown): Position {
   if (typeof epoch === "string" && epoch && isCount(offset) && (stamp === undefined || isCount(stamp))) {
     return position(epoch, offset, stamp);
   }
-  throw new TypeError(`expected a position like {"epoch": "k3", "offset": 41}, got ${JSON.stringify(value)}`);
+  throw new TypeError(`not a position: ${JSON.stringify(value)}`);
 }
 
 /** The position that a `joined` or `reset` payload carries; ephemeral topics have none. */

@@ -32,7 +32,7 @@ export function webSocketTransport(Socket: WebSocketConstructor | undefined, ext
     // The close that follows says more. None follows in Chromium when a content security policy blocks the connection.
     socket.onerror = () => {
       setTimeout(() => {
-        listener.closed(1006, "see the console");
+        listener.closed(1006, "see console");
       });
     };
     return {

@@ -318,6 +318,7 @@ export class Subscription implements HandleHost {
   #leave(connection: Connection): void {
     this.#wire = "leaving";
     connection.request({ type: "leave", topic: this.#canonical }, (answer) => {
+      if (this.#wire !== "leaving") return; // the server had ended it before, and it may be joined again by now
       const error = answer.type === "error" ? errorFrom(answer.payload) : undefined;
       if (error?.retry) {
         this.#wire = "in";

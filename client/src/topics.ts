@@ -141,6 +141,6 @@ function standsFor(topic: Subscription, name: string): boolean {
 }
 
 function warn(name: string, at: Position | undefined): void {
-  const where = at ? `at ${at.epoch}:${at.offset}` : "at its present end";
+  const where = at ? `at ${at.epoch}:${at.offset}` : "at its end";
   console.warn(`Holdfast: "${name}" is in use and stays ${where}. Leave first.`);
 }

@@ -525,3 +525,40 @@ test("a call whose answer was too slow once gets the patience of any message", a
   expect([live.status, next.of("ping").length]).toEqual(["online", 0]);
   room.leave();
 });
+
+test("a call that a proxy or the ASGI server finds too large is rejected, and takes no other call along", async () => {
+  const around = await inRoom();
+  const { room, server } = around;
+  const [small, large] = [outcome(room.call("a")), outcome(room.call("b", { body: "x".repeat(20_000) }))];
+  await settle();
+  for (let round = 0; round < 20 && large.now === "pending"; round++) {
+    const tooLarge = server.socket.of("call").some(({ name }) => name === "b");
+    if (tooLarge) {
+      await server.socket.drop(1009, "message too big");
+      await nextAttempt(around);
+      await server.accept();
+      await answerJoin(server.socket, { epoch: "k3", offset: 41, recovered: true });
+    } else {
+      for (const { ref } of server.socket.of("call")) await server.socket.say({ type: "result", ref: ref ?? 0, payload: "ok" });
+    }
+  }
+  expect(large.now).toMatchObject({ code: "too_large", retry: false });
+  for (const { ref } of server.socket.of("call")) await server.socket.say({ type: "result", ref: ref ?? 0, payload: "ok" });
+  expect(small.now).toBe("ok");
+  expect(server.sockets.length).toBeLessThanOrEqual(4);
+});
+
+test("a connection that breaks otherwise in between clears the suspicion of a call that is too large", async () => {
+  const around = await inRoom();
+  const { room, server } = around;
+  const call = outcome(room.call("a"));
+  await settle();
+  for (const code of [1009, 1006, 1009]) {
+    await server.socket.drop(code);
+    await nextAttempt(around);
+    await server.accept();
+    await answerJoin(server.socket, { epoch: "k3", offset: 41, recovered: true });
+  }
+  expect(call.now).toBe("pending");
+  expect(server.socket.of("call").length).toBe(1);
+});

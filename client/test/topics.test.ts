@@ -488,3 +488,20 @@ test("and so do they when the canonical name was asked for first", async () => {
   expect(me.seen).toEqual(["a letter"]);
   expect(seven.seen).toEqual(["a letter", "another"]);
 });
+
+test("the answer to a leave that the server has overtaken does not undo the join that followed", async () => {
+  const { live, room, socket, server } = await inRoom();
+  room.leave();
+  await settle();
+  await socket.say({ type: "left", topic: "rooms/lobby", payload: { code: "evicted", message: "evicted" } });
+  const again = live.topic("rooms/lobby");
+  const story = watch(again).story;
+  await settle();
+  const ref = socket.of("leave").at(-1)?.ref ?? 0;
+  await socket.say({ type: "error", ref, payload: { code: "not_joined", message: "not_joined" } });
+  await answerJoin(socket, { epoch: "k3", offset: 41, recovered: true });
+  expect(story).toEqual(["joined"]);
+  expect(again.status).toBe("joined");
+  expect(socket.of("join").length).toBe(2);
+  expect(server.sockets.length).toBe(1);
+});

@@ -36,7 +36,13 @@ def data(html: str, attribute: str) -> Any:
 
 def test_modules_can_import_holdfast() -> None:
     html = rendered("{% live_script %}")
-    assert data(html, 'type="importmap"') == {"imports": {"holdfast": "/static/holdfast/holdfast.js"}}
+    assert data(html, 'type="importmap"') == {
+        "imports": {
+            "holdfast": "/static/holdfast/holdfast.js",
+            "holdfast/queue": "/static/holdfast/queue.js",
+            "holdfast/texts": "/static/holdfast/texts.js",
+        }
+    }
     assert '<link rel="modulepreload" href="/static/holdfast/holdfast.js">' in html
 
 

@@ -10,6 +10,7 @@ import {
   type Store,
   type Topic,
 } from "holdfast";
+import { CallQueue } from "holdfast/queue";
 
 interface Room {
   events: {
@@ -122,6 +123,19 @@ try {
   if (error instanceof LiveError && error.code === "rate_limitd") error.retryAfter?.toFixed();
 }
 
+// ── the persistent queue ───────────────────────────────────────────────────────────────────────────
+
+const queue = new CallQueue(live, { user: 7, storage: "local", restored: ({ result }) => void result });
+const queued: number = await queue.call(room, "post", { body: "hi" }, { signal: AbortSignal.timeout(1) });
+await queue.call(room, "typing");
+await queue.call(untyped, "whatever", { a: 1 });
+// @ts-expect-error: the payload has another field
+await queue.call(room, "post", { text: "hi" });
+// @ts-expect-error: there is no such action
+await queue.call(room, "psot", { body: "hi" });
+// @ts-expect-error: without the user calls could be made in the name of another one
+new CallQueue(live, { storage: "local" });
+
 // ── presence ───────────────────────────────────────────────────────────────────────────────────────
 
 room.presence.on("change", (members) => members.map(({ id, meta }) => meta?.name ?? id));
@@ -147,4 +161,4 @@ const names: readonly (string | undefined)[] = useStore(room.presence).members.m
 // @ts-expect-error: only the client changes it
 live.state.status = "online";
 
-export { any, count, found, id, info, names, off, other, position, result, state, text, title, unknownResult, user, wrong };
+export { any, count, found, id, info, names, off, other, position, queued, result, state, text, title, unknownResult, user, wrong };

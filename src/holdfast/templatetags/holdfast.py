@@ -19,6 +19,9 @@ register = template.Library()
 
 MODULE = "holdfast/holdfast.js"
 
+# Modules that a page may import by name: the client, and the entries that most pages do without.
+MODULES = {"holdfast": MODULE, "holdfast/queue": "holdfast/queue.js", "holdfast/texts": "holdfast/texts.js"}
+
 # Characters that could end a <script> element or a line of JavaScript early. JSON allows an escape for each.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
@@ -38,6 +41,8 @@ _WATCH = """addEventListener("DOMContentLoaded", () => {
 @register.simple_tag(takes_context=True)
 def live_script(context: Context, nonce: str | None = None, importmap: bool = True) -> SafeString:
     """Let the page's modules ``import { connect } from "holdfast"``, and tell the client where the server is.
+
+    The map has the other entries as well, ``holdfast/queue`` and ``holdfast/texts``.
 
     Put it into ``<head>``, before the first ``<script type="module">``: an import map counts only for what follows it.
     Under a content security policy give it the ``nonce``, unless the page has one as ``csp_nonce`` (in the context, as
@@ -69,12 +74,10 @@ def live_script(context: Context, nonce: str | None = None, importmap: bool = Tr
 
 def _import_map(nonce: SafeString) -> list[SafeString]:
     """Return the import map and a preload. The preload comes second, because browsers accept no map after it."""
-    module = static(MODULE)
+    imports = {name: static(module) for name, module in MODULES.items()}
     return [
-        format_html(
-            '<script type="importmap"{}>{}</script>', nonce, _json({"imports": {"holdfast": module}})
-        ),
-        format_html('<link rel="modulepreload" href="{}"{}>', module, nonce),
+        format_html('<script type="importmap"{}>{}</script>', nonce, _json({"imports": imports})),
+        format_html('<link rel="modulepreload" href="{}"{}>', imports["holdfast"], nonce),
     ]
 
 

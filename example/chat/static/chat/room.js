@@ -1,6 +1,7 @@
 // One room: the parts of the page, tied to the live topic.
 
 import { connect } from "holdfast";
+import { CallQueue } from "holdfast/queue";
 
 import { countUnread } from "./badges.js";
 import { Composer } from "./composer.js";
@@ -17,7 +18,7 @@ const MOST_MESSAGES = 500; // on the page while the reader is at the end; older 
 const FEWEST_MESSAGES = 200;
 
 const $ = (id) => document.getElementById(id);
-const { topic: name, me, history: url } = $("room").dataset;
+const { topic: name, me, user, history: url } = $("room").dataset;
 
 const live = connect();
 const topic = live.topic(name); // from the position that the page was rendered at
@@ -35,10 +36,17 @@ const history = new History({
   show: (messages) => scrolling.keeping(() => messages.forEach((message) => list.add(message))),
 });
 const outbox = new Outbox({
-  call: (body) => topic.call("post", { body }),
+  call: (body) => queue.call(topic, "post", { body }),
   list,
   me,
   template: $("pending-template"),
+});
+const queue = new CallQueue(live, {
+  user,
+  storage: "local", // what was written is sent even if the tab was closed
+  restored({ topic, payload, at, result }) {
+    if (topic === name) outbox.restore(payload.body, at, result); // that of another room is sent all the same
+  },
 });
 const typing = new Typing($("typing"), () => topic.send("typing", {}));
 const here = new Here($("here"), $("who"), { template: $("message-template"), me });
