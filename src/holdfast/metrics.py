@@ -22,7 +22,7 @@ class Counters(msgspec.Struct):
     """Events that one subscriber did not receive, because it read too slowly. Counted for each subscriber."""
 
     events_conflated: int = 0
-    """Events that waited for a slow subscriber and were replaced by a newer one (``Slow.latest``). Counted for each."""
+    """Events that waited for a slow subscriber and were replaced by a newer one (``Slow.conflate``). Counted for each."""
 
     events_superseded: int = 0
     """Events left out by the ``rate`` of a topic. Counted once, however many subscribers there are."""

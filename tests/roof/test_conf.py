@@ -42,7 +42,7 @@ def test_an_unknown_key_is_named_with_the_one_that_may_be_meant() -> None:
 
 def test_an_unknown_key_that_resembles_no_setting_lists_all_settings() -> None:
     _, [problem] = read({"XYZZY": 3})
-    assert problem.hint.startswith("Known settings: BACKPLANE, ")
+    assert problem.hint.startswith("Known settings: AUTHENTICATOR, BACKPLANE, ")
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ def test_on_a_database_that_cannot_hold_the_log_a_password_is_changed_and_the_wa
         override_settings(HOLDFAST={"DATABASE": site, "GROUP_EVENTS": False}),
         monkeypatch.context() as patch,
     ):
-        patch.setattr("holdfast.log.database.DIALECTS", {})
+        patch.setattr("holdfast.log.dialects.DIALECTS", {})
         user.set_password("battery staple")
         user.save()
     assert User.objects.get().check_password("battery staple")

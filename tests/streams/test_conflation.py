@@ -298,7 +298,9 @@ async def test_one_topic_that_fails_does_not_delay_the_others() -> None:
 
 @pytest.mark.parametrize("wrong", ["fast", "0/s", "10", 10, ""])
 def test_an_invalid_rate_is_refused_by_name(wrong: Any) -> None:
-    with pytest.raises(ValueError, match=r"^Slow\.latest\(rate=.*is not a rate; write how many per how long"):
+    with pytest.raises(
+        ValueError, match=r"^Slow\.conflate\(rate=.*is not a rate; write how many per how long"
+    ):
         Slow.conflate("symbol", rate=wrong)
 
 

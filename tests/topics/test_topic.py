@@ -45,7 +45,7 @@ class Process:
     def __init__(self) -> None:
         self.published: list[tuple[bool, list[Draft]]] = []
         self.publisher = self
-        self.spread = None
+        self.broadcast = None
         self.event_bytes = 1000
         self.log = MemoryLog()
         self.threads, self.log_threads = Threads(1), Inline()
