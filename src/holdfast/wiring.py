@@ -13,8 +13,6 @@ from django.utils.module_loading import import_string
 from . import installation, metrics
 from . import runtime as runtimes
 from .auth.base import Authenticator
-from .auth.session import SessionAuthenticator
-from .auth.token import TokenAuthenticator
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
@@ -321,6 +319,9 @@ def policy_of(chosen: Settings) -> Policy:
 
 
 def build_authenticator(chosen: Settings) -> Authenticator:
+    from .auth.session import SessionAuthenticator
+    from .auth.token import TokenAuthenticator
+
     authenticator: Authenticator
     if chosen.authenticator == "session":
         authenticator = SessionAuthenticator()

@@ -21,7 +21,8 @@ from django.test.utils import CaptureQueriesContext, override_settings
 
 from holdfast import runtime
 from holdfast.auth import session_store as sessions
-from holdfast.auth.base import ANONYMOUS, Authenticator, AuthRequest, Identity
+from holdfast.auth.anonymous import ANONYMOUS
+from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.auth.revalidation import revalidate
 from holdfast.auth.session import SessionAuthenticator, SessionReader, session_key
 from holdfast.threads.threads import Threads

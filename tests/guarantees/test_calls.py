@@ -13,7 +13,7 @@ from django.db import connections, transaction
 
 from holdfast import Event, Keep, Refuse, Topic, action
 from holdfast import runtime as runtimes
-from holdfast.auth.base import ANONYMOUS
+from holdfast.auth.anonymous import ANONYMOUS
 from holdfast.backplane.memory import MemoryBackplane
 from holdfast.connections.caller import ConnectionCaller
 from holdfast.connections.calls import Calls

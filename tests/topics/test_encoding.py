@@ -19,7 +19,7 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from holdfast import Event, Presence, Refuse, Topic, action
-from holdfast.auth.base import ANONYMOUS
+from holdfast.auth.anonymous import ANONYMOUS
 from holdfast.connections.authorization import may_join
 from holdfast.threads.threads import Threads
 from holdfast.topics.encoding import LARGEST, vouches

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import msgspec
-from django.contrib.auth.models import AnonymousUser
 from django.http import QueryDict
 from django.utils import timezone
 
@@ -66,10 +65,6 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
     def with_token(self, token: str) -> "AuthRequest":
         """Return the request to authenticate a token that arrived on this identity's connection."""
         return AuthRequest(token=token, host=self.host, address=self.address, query_string=self.query_string)
-
-
-ANONYMOUS = Identity(user=AnonymousUser())
-"""The identity of a connection of which nothing is known."""
 
 
 class AuthRequest(msgspec.Struct, frozen=True, kw_only=True):

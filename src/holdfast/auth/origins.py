@@ -125,8 +125,8 @@ class AllowedOrigins:
         ]
 
     def admits(self, header: str | None) -> bool:
-        """Return whether a handshake with this ``Origin`` header may connect. Without the header it may only if any origin
-        may."""
+        """Return whether a handshake with this ``Origin`` header may connect. Without the header it may only if every
+        origin may; handshakes without a cookie never come here (:mod:`holdfast.transports.origin`)."""
         if self._any:
             return True
         origin = None if header is None else Origin.parse(header)

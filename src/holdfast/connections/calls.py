@@ -36,7 +36,7 @@ logger = logging.getLogger("holdfast.calls")
 
 UNBOUNDED_CLAIM_SECONDS = 3600.0
 PASSING = frozenset({codes.UNAVAILABLE.name, codes.RATE_LIMITED.name})
-"""Errors that may not occur when the same call is sent again. They are never stored as its answer."""
+"""Temporary errors: the same call can succeed later. They are never stored as its answer."""
 
 POLL_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5)
 

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from django.conf import settings
 
-from holdfast.auth.base import ANONYMOUS, Identity
+from holdfast.auth.anonymous import ANONYMOUS
+from holdfast.auth.base import Identity
 from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec

@@ -14,8 +14,8 @@ class Transport(Protocol):
 
     A transport keeps what it cannot write yet. It then calls ``paused()`` of its handler, and ``resumed()`` once everything
     is written. Between the two calls it is given no events, only answers; if even those exceed its bound, it calls
-    ``overflowed()``. After :meth:`report_blocking` it also calls ``socket_full()`` as soon as the socket takes no more, and
-    ``resumed()`` once everything is written.
+    ``overflowed()``. After :meth:`report_blocking` it also calls ``socket_full()`` as soon as the socket is full. As after
+    ``paused()``, ``resumed()`` follows once everything is written.
     """
 
     name: ClassVar[str]

@@ -46,9 +46,10 @@ _PLACING = f"""
         UPDATE {TOPIC} SET head = head + cardinality(_names) WHERE id = _id;
     END IF;
 """
-"""Write events as the topic's next entries: ``epoch`` is then its epoch, ``head`` the head before them, ``before`` when that was
-written, and ``present`` when they were. Into the outbox instead, with no ``epoch``, if another caller has the lock, or if
-other entries wait there: the entries that the same caller wrote earlier come first."""
+"""Write events as the topic's next entries. ``epoch`` is then the topic's epoch, ``head`` the last offset before these events,
+``before`` the time of the entry at ``head``, and ``present`` the time of these events. If another caller has the lock, or if
+other entries wait in the outbox, the events go into the outbox and ``epoch`` is empty: entries that the same caller wrote
+earlier come first."""
 
 PLACE = f"""
 CREATE OR REPLACE FUNCTION holdfast_place(_topic text, _names text[], _payloads text[], _excludes text[])

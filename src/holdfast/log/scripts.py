@@ -148,7 +148,7 @@ redis.call('ZADD', KEYS[1], present, ARGV[1])
 return {'mine'}
 """
 )
-"""Member of the sorted set, target, for how long the claim holds and the answer is kept (milliseconds)."""
+"""Arguments: member of the sorted set; target; milliseconds for which the claim holds; milliseconds for which the answer is kept."""
 
 ANSWER = Script(
     """

@@ -75,7 +75,7 @@ class Sequencer:
     def _place(
         self, connection: BaseDatabaseWrapper, by_topic: Mapping[str, Sequence[Draft]]
     ) -> dict[str, Placed]:
-        """In one transaction; topics that are missing in the result had theirs go into the outbox."""
+        """Write the drafts in one transaction. Those of topics that are missing in the result went into the outbox."""
         if len(by_topic) == 1:
             ((topic, drafts),) = by_topic.items()
             place = self._dialect.place(connection, topic, drafts)

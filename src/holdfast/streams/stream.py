@@ -22,7 +22,7 @@ CHUNK_BYTES = 64 * 1024
 """Bytes written to a connection at once, give or take one event."""
 
 PROMPT_BYTES = 16 * 1024
-"""The same where events can still be replaced as long as they are not written."""
+"""The same limit on topics that conflate: smaller, because a written event can no longer be replaced."""
 
 
 class Mark(NamedTuple):

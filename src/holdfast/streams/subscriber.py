@@ -1,4 +1,4 @@
-"""The hub's view of a connection: what events are written to."""
+"""The interface through which the hub writes events to a connection."""
 
 from typing import Protocol
 
