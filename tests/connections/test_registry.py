@@ -9,7 +9,7 @@ from holdfast.connections.registry import ConnectionRegistry
 from holdfast.control.commands import Disconnect
 from holdfast.protocol.codec import JSON
 from tests.support.clock import in_jumping_time
-from tests.support.connected import Fleet, Socket, User
+from tests.support.connected import Fleet, Socket, User, identity_of
 
 
 class Counted:
@@ -93,7 +93,7 @@ async def test_a_connection_belongs_to_the_user_of_its_hellos_token() -> None:
     assert process.service.connections.count("user:7") == 1
     await socket.hear()
 
-    with_token = Socket(lambda sink: Connection(process.service, hub, sink, JSON, user=User(7)))
+    with_token = Socket(lambda sink: Connection(process.service, hub, sink, JSON, identity_of(User(7))))
     assert process.service.connections.count("user:7") == 2
     with_token.say(type="hello", payload={"token": "t"})
     await with_token.hear()

@@ -15,7 +15,7 @@ from django.test import Client, override_settings
 from django.urls import path
 
 from holdfast import Event, Keep, Topic
-from holdfast.hub import runtime as runtimes
+from holdfast import runtime as runtimes
 from holdfast.protocol.positions import Position
 from holdfast.topics.registry import registry
 from tests.log.transactions import Rollback

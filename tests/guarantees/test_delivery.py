@@ -348,7 +348,7 @@ class Delivery:
     async def start(self, number: int) -> Server:
         timing = Timing(compare=1e9, patience=0, linger=1e9)
         threads = Beside(self.loggers[number])
-        return await Server(self.log, self.network.exchange, threads, timing, uuid4().hex).start()
+        return await Server(self.log, self.network.exchange, threads, timing).start()
 
     def run(self, work: Any) -> Any:
         result = self.loop.run_until_complete(work)

@@ -23,7 +23,7 @@ SECONDS = 20.0
 @asynccontextmanager
 async def servers(alias: str, exchange: MemoryExchange) -> AsyncIterator[list[Server]]:
     log, timing = DatabaseLog(alias), Timing(compare=0.2)
-    made = [Server(log, exchange, Threads(2, keep_connections=True), timing, uuid4().hex) for _ in range(2)]
+    made = [Server(log, exchange, Threads(2, keep_connections=True), timing) for _ in range(2)]
     for server in made:
         await server.start()
     yield made

@@ -60,7 +60,8 @@ class Member:
         self._changed = asyncio.Event()
 
     async def join(self, runtime: Runtime, topic: str = LOBBY) -> "Member":
-        await (await runtime.hub()).join(topic, self, lambda payload: True, durable=True)
+        with await (await runtime.hub()).begin_join(topic, durable=True) as pending:
+            pending.subscribe(self)
         return self
 
     async def has(self, count: int) -> list[tuple[int, bytes]]:

@@ -8,7 +8,7 @@ import pytest
 from django.test import override_settings
 
 from holdfast import metrics, wiring
-from holdfast.hub import runtime as runtimes
+from holdfast import runtime as runtimes
 from holdfast.log.base import Draft
 
 WATCHED = {
