@@ -49,11 +49,11 @@ def test_the_runtime_raises_the_counters_of_the_process(process: runtimes.Runtim
 
 def test_waiting_revocations_are_counted(process: runtimes.Runtime) -> None:
     before = metrics.snapshot()["revocations_waiting"]
-    process.control.postponed.keep([Draft(topic="t", name="n", payload=b"{}")])
+    process.control.retry_queue.keep([Draft(topic="t", name="n", payload=b"{}")])
     try:
         assert metrics.snapshot()["revocations_waiting"] == before + 1
     finally:
-        process.control.postponed.forget()
+        process.control.retry_queue.forget()
 
 
 FORKED = """
