@@ -128,14 +128,17 @@ def test_an_ending_server_leaves_the_unix_socket_of_its_successor_alone(
         stack.callback(old.stop)
         old.wait_until(lambda: _answers(path))
         asking.connect(str(path))
-        asking.sendall(b"POST /me/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf ")
+        asking.sendall(
+            b"POST /me/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert asking.recv(4096).startswith(b"HTTP/1.1 100"), "the request is under way"
         old.process.send_signal(signal.SIGTERM)
         old.wait_until(lambda: not _answers(path))
         new = start("new", command, directory=tmp_path, env=environment)
         stack.callback(new.stop)
         new.wait_until(lambda: _answers(path))
         assert old.process.poll() is None, "it has a request to finish"
-        asking.sendall(b"of it")
+        asking.sendall(b"0123456789")
         assert asking.recv(4096).startswith(b"HTTP/1.1 ")
         assert old.process.wait(20) == 0
         assert _answers(path)
