@@ -19,7 +19,7 @@ const BANNER = "/* Holdfast, BSD-3-Clause. Built from client/ */";
  * of a message: check.mjs looks.
  */
 export const INTERNAL = (
-  "address agrees attempt begin cancel canonical changed connection cursor dead dispatch emit ended ends event " +
+  "address agrees asked attempt begin cancel canonical changed connection cursor dead declared dispatch emit ended ends event " +
   "final flush forget handles heard idle interrupted late limit listeners make manager move off open opened " +
   "others patient post presenceNews probe promise received release renew request run schedule sent settle soon stop " +
   "suspend suspended sync take target unread userChanged wanted welcome welcomed wrap"
@@ -43,7 +43,7 @@ export async function bundle(entry, format) {
     legalComments: "none",
     write: false,
   });
-  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, sequences: false, inline: false, lhs_constants: false }, format: { preamble: BANNER } };
+  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: false, lhs_constants: false }, format: { preamble: BANNER } };
   const { code } = await minify(result.outputFiles[0].text, options);
   return `${code}\n`;
 }

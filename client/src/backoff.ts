@@ -27,16 +27,20 @@ export class Backoff {
 
   /** The next wait in milliseconds. */
   next(): number {
-    const { base, cap } = this.#options;
-    return this.#random() * Math.min(cap, base * 2 ** this.#attempt++);
+    return this.#wait(this.#attempt++);
   }
 
   /** A wait as short as the first one: for when something suggests that a try now would succeed. */
   soon(): number {
-    return this.#random() * Math.min(this.#options.cap, this.#options.base);
+    return this.#wait(0);
   }
 
   reset(): void {
     this.#attempt = 0;
+  }
+
+  #wait(attempt: number): number {
+    const { base, cap } = this.#options;
+    return this.#random() * Math.min(cap, base * 2 ** attempt);
   }
 }

@@ -1,6 +1,7 @@
 import type { Cancel, Clock } from "./clock.js";
 import { LiveError } from "./errors.js";
 import { Json } from "./frames.js";
+import { Ready } from "./ready.js";
 import type { CallOptions } from "./topic.js";
 
 /** Where a call is addressed: as much of a subscription as sending takes. */
@@ -12,7 +13,6 @@ export interface CallTarget {
 /** One call that has no answer yet. */
 export class Call {
   readonly target: CallTarget;
-  readonly promise: Promise<unknown>;
   readonly name: string;
   readonly key: string;
   readonly payload: Json | undefined = undefined;
@@ -22,10 +22,8 @@ export class Call {
   late = false;
   /** It was sent on an earlier connection too, which broke: a large answer on a slow line must not break this one. */
   patient = false;
-  #resolve!: (value: unknown) => void;
-  #reject!: (error: unknown) => void;
-  #cancelTimeout: Cancel | undefined;
-  #cancelAbort: Cancel | undefined;
+  readonly #answer = new Ready<unknown>();
+  #cancelLimits: Cancel = () => undefined;
 
   /** Throws a LiveError `invalid_payload` when the payload is no JSON object. */
   constructor(target: CallTarget, name: string, key: string, payload: object | null | undefined) {
@@ -38,42 +36,36 @@ export class Call {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new LiveError("invalid_payload", `The arguments of \`${name}\` are no JSON object: ${why}.`, { cause });
     }
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
+  }
+
+  get promise(): Promise<unknown> {
+    return this.#answer.promise;
   }
 
   /** Hold the caller's limits: `give` up when time is over or the signal aborts. */
   limit({ timeout, signal }: CallOptions, clock: Clock, give: (up: unknown) => void): void {
-    if (timeout !== undefined) {
-      this.#cancelTimeout = clock.after(timeout, () => {
+    const abort = (): void => {
+      give(signal?.reason);
+    };
+    const cancelTimeout =
+      timeout !== undefined &&
+      clock.after(timeout, () => {
         give(new LiveError("timeout"));
       });
-    }
-    if (signal) {
-      const abort = (): void => {
-        give(signal.reason);
-      };
-      signal.addEventListener("abort", abort);
-      this.#cancelAbort = () => {
-        signal.removeEventListener("abort", abort);
-      };
-    }
+    signal?.addEventListener("abort", abort);
+    this.#cancelLimits = () => {
+      if (cancelTimeout) cancelTimeout();
+      signal?.removeEventListener("abort", abort);
+    };
   }
 
   resolve(value: unknown): void {
-    this.#settle();
-    this.#resolve(value);
+    this.#cancelLimits();
+    this.#answer.resolve(value);
   }
 
   reject(error: unknown): void {
-    this.#settle();
-    this.#reject(error);
-  }
-
-  #settle(): void {
-    this.#cancelTimeout?.();
-    this.#cancelAbort?.();
+    this.#cancelLimits();
+    this.#answer.reject(error as Error);
   }
 }

@@ -111,7 +111,7 @@ export class Calls {
     const { name, key, payload } = call;
     const round = this.#round;
     try {
-      connection.request({ type: "call", topic, name, key, ...(payload && { payload }) }, (answer) => {
+      connection.request({ type: "call", topic, name, key, payload }, (answer) => {
         if (round !== this.#round) return;
         this.#running--;
         this.#answered(call, answer);

@@ -82,7 +82,10 @@ export class Connection {
   /** Close it; the owner hears nothing more. */
   close(code = 1000): void {
     if (this.#over) return;
-    this.#finish();
+    this.#over = true;
+    this.#answers.clear();
+    this.#cancelTimeout();
+    this.#heartbeat?.stop();
     this.#transport?.close(code);
   }
 
@@ -90,11 +93,7 @@ export class Connection {
     const { url, token, client } = this.#settings;
     try {
       const [where, credential] = await Promise.all([ask(url), ask(token)]);
-      if (this.#over) return;
-      this.#open(where, {
-        type: "hello",
-        payload: credential === undefined ? { client } : { client, token: credential },
-      });
+      if (!this.#over) this.#open(where, { type: "hello", payload: { client, token: credential } });
     } catch (cause) {
       this.#fail("connection_lost", cause, "no URL or token");
     }
@@ -176,13 +175,6 @@ export class Connection {
     if (this.#over) return;
     this.close();
     this.#owner.ended(ending);
-  }
-
-  #finish(): void {
-    this.#over = true;
-    this.#answers.clear();
-    this.#cancelTimeout();
-    this.#heartbeat?.stop();
   }
 }
 

@@ -9,7 +9,7 @@ export interface Ending {
   /** Do not come back by yourself. */
   readonly final: boolean;
   /** How many milliseconds the server asked to wait before coming back. */
-  readonly after?: number;
+  readonly after?: number | undefined;
 }
 
 /** Protocol error, unsupported data, invalid payload, policy violation: coming back would repeat them. */
@@ -25,7 +25,7 @@ export function endingOf(close: number, reason: string, goodbye: Goodbye["payloa
   const final = goodbye ? !goodbye.reconnect : isFinal(close);
   const error = errorOf(close, reason, goodbye);
   const after = positive(goodbye?.after);
-  return after === undefined || final ? { error, final } : { error, final, after: after * 1_000 };
+  return { error, final, after: after === undefined || final ? undefined : after * 1_000 };
 }
 
 function errorOf(close: number, reason: string, goodbye: Goodbye["payload"] | undefined): LiveError {

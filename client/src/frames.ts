@@ -1,4 +1,7 @@
-/** Every message of the wire, version 1 (PROTOCOL.md is the full text; src/holdfast/protocol/frames.py the twin). */
+/**
+ * Every message of the wire, version 1 (PROTOCOL.md is the full text; src/holdfast/protocol/frames.py the twin). A field that
+ * is undefined is not sent.
+ */
 
 import type { Position } from "./position.js";
 
@@ -6,14 +9,14 @@ import type { Position } from "./position.js";
 
 export interface Hello {
   readonly type: "hello";
-  readonly payload: { readonly client: string; readonly token?: string };
+  readonly payload: { readonly client: string; readonly token?: string | undefined };
 }
 
 export interface Join {
   readonly type: "join";
   readonly ref: number;
   readonly topic: string;
-  readonly payload?: { readonly since: Position };
+  readonly payload?: { readonly since: Position } | undefined;
 }
 
 export interface Leave {
@@ -28,7 +31,7 @@ export interface Call {
   readonly name: string;
   readonly ref?: number;
   readonly key?: string;
-  readonly payload?: Json;
+  readonly payload?: Json | undefined;
 }
 
 export interface Refresh {
@@ -90,6 +93,8 @@ export interface Joined {
     readonly offset?: number;
     readonly stamp?: number;
     readonly recovered?: boolean;
+    /** Names of the events that the topic declares, from a server in development. */
+    readonly events?: readonly string[];
     readonly snapshot?: unknown;
   };
 }

@@ -32,6 +32,8 @@ export interface HandleHost {
   readonly dispatch: Dispatch;
   readonly position: Position | undefined;
   readonly members: PresenceState;
+  /** Names of the events that the topic declares, where the server sends them. */
+  readonly declared: readonly string[] | undefined;
   /** Where calls go to; undefined while there is nowhere. */
   readonly address: string | undefined;
   send(name: string, payload: object | undefined): void;
@@ -59,6 +61,8 @@ export class Handle implements CallTarget {
   #over = false;
   #awaited = false;
   #last: Position | undefined;
+  /** Names of events that have handlers, and that no list of declared names has been compared with yet. */
+  readonly #unchecked = new Set<string>();
 
   constructor(name: string, host: HandleHost, behind: boolean, signal: AbortSignal | undefined) {
     const { dispatch } = host;
@@ -103,6 +107,8 @@ export class Handle implements CallTarget {
   }
 
   on(name: string, handler: EventHandler<unknown>, options?: OnOptions): Off {
+    this.#unchecked.add(name);
+    this.#checkNames();
     return this.#events.on(name, handler, options);
   }
 
@@ -137,6 +143,7 @@ export class Handle implements CallTarget {
   }
 
   joined(info: Omit<JoinedInfo, "again">): void {
+    this.#checkNames();
     const again = this.state.joined !== undefined;
     const joined = { ...info, recovered: info.recovered && (again || !this.#behind), again };
     this.#ready.resolve(joined);
@@ -184,6 +191,16 @@ export class Handle implements CallTarget {
     this.#events.end();
     this.#presence.end("change");
     this.#lifecycle.end(status, "change");
+  }
+
+  /** Warn the developer of handlers that no event of the topic will call. */
+  #checkNames(): void {
+    const { declared } = this.#host;
+    if (!declared) return;
+    for (const name of this.#unchecked) {
+      if (name !== "*" && !declared.includes(name)) console.warn(`Holdfast: "${this.name}" has no event "${name}", only`, declared);
+    }
+    this.#unchecked.clear();
   }
 
   /** Whether the page learns of a refusal: by a handler, by a store, or by `ready`. */

@@ -155,6 +155,8 @@ export class Manager {
   }
 
   #connect(): void {
+    this.#wait?.cancel();
+    this.#wait = undefined;
     this.#stopWaking ??= onWake(this.#settings.page, () => {
       this.#wake();
     });
@@ -228,7 +230,6 @@ export class Manager {
   #waitFor(ms: number, asked: boolean, error: LiveError): void {
     const ends = this.#clock.now() + ms;
     const cancel = this.#clock.after(ms, () => {
-      this.#wait = undefined;
       this.#connect();
     });
     this.#wait = { cancel, ends, asked, error };
@@ -251,8 +252,6 @@ export class Manager {
     const soon = this.#backoff.soon();
     if (left <= 0) {
       // It ended in sleep, through which timers stand still.
-      wait.cancel();
-      this.#wait = undefined;
       this.#connect();
     } else if (!wait.asked && soon < left) {
       // How long the server asked to wait is not ours to shorten.

@@ -37,6 +37,7 @@ export class Subscription implements HandleHost {
   readonly #host: SubscriptionHost;
   readonly #backoff: Backoff;
   readonly handles = new Set<Handle>();
+  declared: readonly string[] | undefined;
   readonly #members = new MemberList();
   #shared: Handle | undefined;
   #canonical: string;
@@ -92,11 +93,11 @@ export class Subscription implements HandleHost {
   // ── handles ────────────────────────────────────────────────────────────────────────────────────
 
   /** The handle of all who do not want one for themselves. */
-  shared(name: string): Handle {
-    return (this.#shared ??= this.lease(name));
+  shared(name: string, since: Position | null | undefined): Handle {
+    return (this.#shared ??= this.lease(name, since));
   }
 
-  lease(name: string, since?: Position | null, signal?: AbortSignal): Handle {
+  lease(name: string, since: Position | null | undefined, signal?: AbortSignal): Handle {
     const handle = new Handle(name, this, !!since && !samePlace(since, this.#position), signal);
     this.handles.add(handle);
     if (signal?.aborted) handle.leave();
@@ -148,7 +149,7 @@ export class Subscription implements HandleHost {
 
   send(name: string, payload: object | undefined): void {
     const topic = this.#canonical;
-    this.#host.connection()?.send({ type: "call", topic, name, ...(payload && { payload: new Json(payload) }) });
+    this.#host.connection()?.send({ type: "call", topic, name, payload: payload && new Json(payload) });
   }
 
   // ── what the connection tells ──────────────────────────────────────────────────────────────────
@@ -197,6 +198,7 @@ export class Subscription implements HandleHost {
     const recovered = payload.recovered ?? (!this.#position && !this.#before);
     if (payload.recovered !== true) this.#position = positionIn(payload);
     this.#before = true;
+    this.declared = payload.events;
     this.#snapshots ||= "snapshot" in payload;
     let rest = this.handles.size;
     for (const handle of this.handles) {
@@ -253,7 +255,6 @@ export class Subscription implements HandleHost {
       this.end("left", error);
       return;
     }
-    this.#clearRetry();
     this.#syncLater(error);
   }
 
@@ -277,7 +278,7 @@ export class Subscription implements HandleHost {
     const since = this.#position;
     this.#wire = "joining";
     this.#stale = false;
-    connection.request({ type: "join", topic: this.name, ...(since && { payload: { since } }) }, (answer) => {
+    connection.request({ type: "join", topic: this.name, payload: since && { since } }, (answer) => {
       if (this.#wire !== "joining") return; // the answer to another one's join was ours as well
       if (answer.type === "joined") {
         this.#joined(answer);
@@ -340,6 +341,7 @@ export class Subscription implements HandleHost {
   }
 
   #syncLater({ retryAfter = 0 }: LiveError): void {
+    this.#clearRetry();
     this.#retry = this.#host.clock.after(retryAfter * 1_000 + this.#backoff.next(), () => {
       this.#retry = undefined;
       this.sync();

@@ -14,6 +14,9 @@ export interface TopicsSettings extends Pick<SubscriptionHost, "calls" | "clock"
   settle(): void;
 }
 
+/** Null is the topic's end. */
+type Start = Position | null | undefined;
+
 /** How many topics are remembered, with those that are joined. */
 const MOST = 500;
 
@@ -50,13 +53,12 @@ export class Topics {
 
   /** The handle that all share who ask for this name. */
   shared(name: string, { since }: TopicOptions): Handle {
-    return this.#started(this.#find(name, since, this.#start(name, since)).shared(name));
+    return this.#handle(name, since, (topic, start) => topic.shared(name, start));
   }
 
   /** A handle of its own. */
   lease(name: string, { since, signal }: LeaseOptions): Handle {
-    const start = this.#start(name, since);
-    return this.#started(this.#find(name, since, start).lease(name, start, signal));
+    return this.#handle(name, since, (topic, start) => topic.lease(name, start, signal));
   }
 
   /** A message about a topic that answers no request. */
@@ -93,23 +95,17 @@ export class Topics {
     for (const topic of this.#all) topic.end("left", error);
   }
 
-  /** The caller's position, or the page's cursor; undefined when neither is there. */
-  #start(name: string, since: Position | null | undefined): Position | null | undefined {
-    return since === undefined ? this.#settings.cursor(name) : since;
-  }
-
   // A position belongs to the topic's name as long as the page lives: subscriptions stay when they are left, and without
-  // a `start` go on where they are.
-  #find(name: string, since: Position | null | undefined, start: Position | null | undefined): Subscription {
+  // a `start` go on where they are. It is the caller's position or the page's cursor.
+  #handle(name: string, since: Start, take: (topic: Subscription, start: Start) => Handle): Handle {
+    const start = since === undefined ? this.#settings.cursor(name) : since;
     const known = [...this.#all].filter((each) => standsFor(each, name));
-    let topic = known.find(({ wanted }) => wanted) ?? known[0];
-    if (topic?.wanted) {
-      if (since !== undefined && !topic.agrees(since)) warn(name, topic.position);
-      return topic;
-    }
-    topic ??= this.#add(name);
-    topic.begin(start);
-    return topic;
+    const topic = known.find(({ wanted }) => wanted) ?? known[0] ?? this.#add(name);
+    if (!topic.wanted) topic.begin(start);
+    else if (since !== undefined && !topic.agrees(since)) warn(name, topic.position);
+    const handle = take(topic, start);
+    if (this.#suspended) handle.suspended(this.#suspended);
+    return handle;
   }
 
   #add(name: string): Subscription {
@@ -119,11 +115,6 @@ export class Topics {
     const topic = new Subscription(name, this.#host, this.#forgotten);
     this.#all.add(topic);
     return topic;
-  }
-
-  #started(handle: Handle): Handle {
-    if (this.#suspended) handle.suspended(this.#suspended);
-    return handle;
   }
 
   #schedule(): void {

@@ -199,3 +199,33 @@ test("so many topics are remembered and no more, and what was forgotten does not
   await answerJoin(server.socket, {}, "rooms/0");
   expect(await forgotten.ready).toMatchObject({ recovered: false });
 });
+
+test("the topic that all share claims no recovery from the page's cursor when a lease has it elsewhere", async () => {
+  const around = world();
+  around.live.lease("rooms/lobby");
+  await around.server.accept();
+  await answerJoin(around.server.socket, { epoch: "k3", offset: 45 });
+  page('{"epoch":"k3","offset":41}');
+  const room = around.live.topic("rooms/lobby");
+  expect(await room.ready).toMatchObject({ position: { epoch: "k3", offset: 45 }, recovered: false });
+});
+
+test("nor from a position given, when a lease has it elsewhere", async () => {
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => undefined);
+  const around = world();
+  around.live.lease("rooms/lobby");
+  await around.server.accept();
+  await answerJoin(around.server.socket, { epoch: "k3", offset: 45 });
+  const room = around.live.topic("rooms/lobby", { since: AT_41 });
+  expect(await room.ready).toMatchObject({ recovered: false });
+  expect(warn).toHaveBeenCalledOnce();
+});
+
+test("a cursor at the place where the lease is claims recovery", async () => {
+  const around = world();
+  around.live.lease("rooms/lobby");
+  await around.server.accept();
+  await answerJoin(around.server.socket, AT_41);
+  page('{"epoch":"k3","offset":41}');
+  expect(await around.live.topic("rooms/lobby").ready).toMatchObject({ position: AT_41, recovered: true });
+});

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test, vi, type MockInstance } from "vitest";
 
 import { settle } from "./clock.js";
-import { answerJoin, failure, nextAttempt, refuse, world, type World } from "./world.js";
+import { answerJoin, inRoom, failure, nextAttempt, refuse, world, type World } from "./world.js";
 
 let warn: MockInstance<typeof console.warn>;
 
@@ -52,6 +52,35 @@ test("a server that refuses the page's origin for good is on the console at once
   await settle();
   await server.socket.drop(4406);
   expect(warn).toHaveBeenCalledExactlyOnceWith(expect.anything(), expect.objectContaining({ code: "origin_refused" }));
+});
+
+test("a handler of an event that the topic does not declare is on the console once, with the names that it does", async () => {
+  const around = world();
+  const room = around.live.topic("rooms/lobby");
+  for (const name of ["mesage.posted", "*", "typing"]) room.on(name, () => undefined);
+  for (let again = 0; again < 2; again++) {
+    const socket = await around.server.accept();
+    await answerJoin(socket, { events: ["message.posted", "typing"] });
+    await socket.drop();
+    await nextAttempt(around);
+  }
+  expect(warn).toHaveBeenCalledExactlyOnceWith('Holdfast: "rooms/lobby" has no event "mesage.posted", only', [
+    "message.posted",
+    "typing",
+  ]);
+});
+
+test("a handler that comes after the join is looked at too", async () => {
+  const { room } = await inRoom({}, { events: ["message.posted"] });
+  room.on("message.posted", () => undefined);
+  room.on("mesage.posted", () => undefined);
+  expect(warn).toHaveBeenCalledOnce();
+});
+
+test("without the names, as in production, no handler is on the console", async () => {
+  const { room } = await inRoom();
+  room.on("mesage.posted", () => undefined);
+  expect(warn).not.toHaveBeenCalled();
 });
 
 test("an outage after the client was online is not on the console", async () => {
