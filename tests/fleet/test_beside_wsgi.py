@@ -37,9 +37,16 @@ class Site:
     pages: Running
     nginx: Nginx
 
-    def asked(self) -> list[str]:
-        """The servers that nginx asked last."""
-        return self.nginx.requests()[-1][1]
+    def asked(self, path: str) -> list[str]:
+        """The servers that nginx asked last for this path. It logs a request after the client has got the answer."""
+        found: list[list[str]] = []
+
+        def logged() -> bool:
+            found[:] = [asked for _, asked, _, where in self.nginx.requests() if where == path]
+            return bool(found)
+
+        self.nginx.server.wait_until(logged)
+        return found[-1]
 
 
 def _upstreams(template: str, pages: int) -> str:
@@ -115,14 +122,14 @@ async def test_what_a_page_of_gunicorn_publishes_reaches_the_live_client(site: S
     async with Live(site.front) as ada:
         await ada.join(f"rooms/{room}")
         await asyncio.to_thread(site.front.get, f"say/{room}/?count=2&size=2")
-        assert site.asked() == [f"127.0.0.1:{site.pages.port}"]
+        assert site.asked(f"/say/{room}/?count=2&size=2") == [f"127.0.0.1:{site.pages.port}"]
         events = [await ada.event(), await ada.event()]
     assert [(event["payload"]["text"], event["offset"]) for event in events] == [("0:", 1), ("1:", 2)]
 
 
 async def test_the_cookie_of_the_pages_counts_for_the_live_connection(site: Site) -> None:
     assert await asyncio.to_thread(site.front.get, "me/", "ada") == "ada"
-    assert site.asked() == [f"127.0.0.1:{site.pages.port}"]
+    assert site.asked("/me/") == [f"127.0.0.1:{site.pages.port}"]
     async with Live(site.front) as ada:
         welcome = await ada.hello()
     assert welcome["payload"]["user"] == str(site.live.users["ada"].id)
@@ -133,4 +140,4 @@ async def test_calls_are_carried_out_by_the_live_server_and_seen_by_the_pages(si
         await ada.join(f"rooms/{room}")
         assert (await ada.call(f"rooms/{room}", "say", key=uuid4().hex, text="hi"))["type"] == "result"
     assert await asyncio.to_thread(site.front.get, f"sayings/{room}/") == '["hi"]'
-    assert site.asked() == [f"127.0.0.1:{site.pages.port}"]
+    assert site.asked(f"/sayings/{room}/") == [f"127.0.0.1:{site.pages.port}"]

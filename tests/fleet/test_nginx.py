@@ -107,7 +107,8 @@ def said(fleet: Fleet, topic: str, query: str = "") -> None:
 def asked(fleet: Fleet, port: int) -> bool:
     """Does nginx ask the server of this port again?"""
     fleet.front.get("me/")
-    return fleet.nginx.requests()[-1][1] == [f"127.0.0.1:{port}"]
+    answered = fleet.nginx.requests()  # logged after the client has got the answer
+    return bool(answered) and answered[-1][1] == [f"127.0.0.1:{port}"]
 
 
 # ── what passes through ──────────────────────────────────────────────────────────────────────────────────────────────
