@@ -153,11 +153,11 @@ export class Connection {
   }
 
   #answer(frame: ServerFrame): boolean {
-    if (!("ref" in frame)) return false;
-    const answered = this.#answers.get(frame.ref);
-    this.#answers.delete(frame.ref);
-    answered?.(frame);
-    return answered !== undefined;
+    const { ref = 0 } = frame as Partial<Answer>;
+    const answered = this.#answers.get(ref);
+    this.#answers.delete(ref);
+    answered?.(frame as Answer);
+    return !!answered;
   }
 
   #checkSize(text: string): void {

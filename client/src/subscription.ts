@@ -214,6 +214,9 @@ export class Subscription implements HandleHost {
     this.#host.dispatch.post(() => {
       const seen = this.#position;
       if (!this.#listening || (offset !== undefined && seen && offset <= seen.offset)) return;
+      // It came after the last one has left, and before the server hears of that: the next join has to bring it.
+      this.#stale = !this.wanted;
+      if (this.#stale) return;
       const listeners = [...this.handles].flatMap((handle) => handle.listeners(name));
       let rest = listeners.length;
       for (const { call } of listeners) {
