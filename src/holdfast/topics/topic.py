@@ -54,7 +54,7 @@ class Topic(Access):
     - ``may_join(self, user) -> bool``: whether a user may subscribe and call. Without it no user may. A rule that needs
       more than the user takes a second parameter, ``may_join(self, user, identity)``: the claims of a token, the host, the
       address and the query of the connection (:class:`holdfast.Identity`). It is asked at each join, before calls
-      (``RECHECK_SECONDS``), and at each re-check: without ``identity`` once for all connections of a user to one host, with
+      (``PERMISSION_CACHE_SECONDS``), and at each re-check: without ``identity`` once for all connections of a user to one host, with
       it once for each connection.
     - ``may_call(self, caller, action: str) -> bool``: whether a caller who has joined may call an action. Without it
       every subscriber may call every action.
