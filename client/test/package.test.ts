@@ -29,7 +29,7 @@ beforeAll(() => {
   const archive = packed.trim().split("\n").at(-1) ?? "";
   mkdirSync(installed, { recursive: true });
   run("tar", "-xzf", archive, "-C", installed, "--strip-components=1");
-}, 120_000);
+}, 300_000); // packing builds everything, and other tests run beside it
 
 afterAll(() => {
   rmSync(project, { recursive: true });
