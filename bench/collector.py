@@ -28,6 +28,9 @@ class Nowhere:
 
     def send_events(self, burst: Any) -> None: ...
 
+    def probe(self) -> bool:
+        return False
+
     def report_blocking(self) -> None: ...
 
     def close(self, code: int, reason: str) -> None: ...
@@ -50,7 +53,10 @@ class Watch:
 
 
 async def connect(way: str) -> str:
+    from django.contrib.auth.models import AnonymousUser
+
     from holdfast import wiring
+    from holdfast.auth.base import Identity
     from holdfast.connections.connection import Connection
     from holdfast.protocol import codec
     from holdfast.server.serving.config import GC_THRESHOLDS
@@ -68,13 +74,13 @@ async def connect(way: str) -> str:
     watch, before = Watch(), time.process_time()
     connections = []
     for number in range(CONNECTIONS):
-        connection = Connection(service, hub, Nowhere(), chosen)
+        connection = Connection(service, hub, Nowhere(), chosen, Identity(user=AnonymousUser()))
         connection.receive('{"type":"hello","payload":{}}')
         connection.receive('{"type":"join","ref":1,"topic":"passing/all"}')
         connections.append(connection)
         if number % 50 == 0:
             await asyncio.sleep(0)
-    await asyncio.gather(*(task for connection in connections for task in connection._tasks))
+    await asyncio.gather(*(task for connection in connections for task in connection._tasks or ()))
     assert len(hub._streams["passing/all"].subscriptions) == CONNECTIONS
     used = time.process_time() - before
     walks = f"{sum(watch.seconds):.3f} s ({len(watch.seconds)} walks, {watch.full} full)"

@@ -24,7 +24,10 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 async def join(way: str, clients: int) -> str:
+    from django.contrib.auth.models import AnonymousUser
+
     from holdfast import wiring
+    from holdfast.auth.base import Identity
     from holdfast.connections.connection import Connection
     from holdfast.protocol import codec
 
@@ -36,7 +39,10 @@ async def join(way: str, clients: int) -> str:
     began = time.perf_counter()
     for start in range(0, clients, 50):
         before = time.perf_counter()
-        some = [Connection(service, hub, Nowhere(), chosen) for _ in range(min(50, clients - start))]
+        some = [
+            Connection(service, hub, Nowhere(), chosen, Identity(user=AnonymousUser()))
+            for _ in range(min(50, clients - start))
+        ]
         for number, connection in enumerate(some, start):
             connection.receive('{"type":"hello","payload":{}}')
             connection.receive(f'{{"type":"join","ref":1,"topic":"seats/{number}"}}')

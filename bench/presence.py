@@ -50,7 +50,7 @@ async def written(presence: Any) -> None:
     """Return when the store knows all."""
     await asyncio.sleep(0.2)
     for _ in range(1000):
-        if not presence._writing and not presence._changed:
+        if not presence._writes._running and not len(presence._writes):
             return
         await asyncio.sleep(0.05)
     raise TimeoutError("presence is still being written")

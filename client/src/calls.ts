@@ -136,7 +136,7 @@ export class Calls {
   }
 
   #answered(call: Call, answer: Answer): void {
-    if (!this.#pending.has(call)) return; // given up meanwhile
+    if (!this.#pending.has(call)) return; // given up since
     if (answer.type === "error") {
       const error = errorFrom(answer.payload);
       if (this.#mustWait(call, error)) this.#hold(call, error.retryAfter);

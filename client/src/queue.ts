@@ -16,7 +16,7 @@ import { StoredCalls, type StoredCall } from "./stored.js";
 
 export interface CallQueueOptions {
   /**
-   * The id of the user for whom the page was rendered, null for an anonymous one. Calls are made only while the server
+   * The id of the user that the page was rendered for; null for an anonymous user. Calls are made only while the server
    * says the same, and are rejected with `user_changed` otherwise.
    */
   readonly user: string | number | null;
@@ -184,7 +184,7 @@ export class CallQueue {
       const { topic } = waiting.call;
       if (busy.has(topic)) continue;
       busy.add(topic);
-      // Before the first welcome the client does not know for whom it would make the call.
+      // Before the first welcome the client does not know which user would make the call.
       if (user === undefined) this.#topicOf(waiting);
       else if (!waiting.made) void this.#make(waiting);
     }

@@ -1,4 +1,4 @@
-/** A promise that is settled from outside, and that nobody has to wait for. */
+/** A promise that is settled from outside. It need not be awaited. */
 export class Ready<Value> {
   #promise!: Promise<Value>;
   #resolve!: (value: Value) => void;
@@ -38,6 +38,6 @@ export class Ready<Value> {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.#promise.catch(() => undefined); // a rejection that nobody waits for is not an error of the page
+    this.#promise.catch(() => undefined); // a rejection that is not awaited is not an error of the page
   }
 }

@@ -70,7 +70,7 @@ export class ModelServer {
       if (!wire.up || !this.#random.chance(0.7)) continue;
       wire.up = false;
       wire.outbound.length = 0;
-      // What the server had in hand it may still carry out, though nobody will hear of it.
+      // What the server had in hand it may still carry out, though no client receives the answer.
       while (wire.inbound.length && this.#random.chance(0.7)) this.#read(wire);
       wire.inbound.length = 0;
       wire.joined.clear();

@@ -98,7 +98,7 @@ test("after a reconnection to a server that does not know yet, the list stays un
   expect(ids(around.room)).toBe("1 ~3f");
 });
 
-test("nobody is known to be here when the topic is left or refused", async () => {
+test("the list of members is empty when the topic is left or refused", async () => {
   const { live, room, socket } = await inRoom({}, { members: [ada] });
   const story = heard(room);
   room.leave();
@@ -122,7 +122,7 @@ test("two objects that stand for one topic know the same", async () => {
   expect([ids(mine), ids(seventh)]).toEqual(["1 ~3f", "1 ~3f"]);
 });
 
-test("a topic without presence knows nobody", async () => {
+test("a topic without presence has no members", async () => {
   const { room } = await inRoom();
   expect([room.presence.members, room.presence.count]).toEqual([[], undefined]);
 });

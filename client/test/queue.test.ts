@@ -87,7 +87,7 @@ test("an answered call leaves nothing behind, and one that was refused neither",
   expect(local.length).toBe(0);
 });
 
-test("the calls of one topic are made one after the other, those of another topic meanwhile", async () => {
+test("the calls of one topic are made one after the other, beside those of another topic", async () => {
   const page = load();
   const other = page.live.topic("rooms/engine");
   const socket = await page.server.accept(WELCOME);

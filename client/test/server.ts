@@ -99,7 +99,7 @@ export class FakeServer {
   /** The newest connection. */
   get socket(): FakeSocket {
     const socket = this.sockets.at(-1);
-    if (!socket) throw new Error("nobody has connected");
+    if (!socket) throw new Error("no client has connected");
     return socket;
   }
 

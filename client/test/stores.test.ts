@@ -67,7 +67,7 @@ test("presence is the same list until somebody comes or leaves", async () => {
   ]);
 });
 
-test("asking for a topic tells nobody anything before the caller is done", async () => {
+test("asking for a topic notifies no listener before the caller is done", async () => {
   const { live, statuses } = world();
   live.topic("rooms/lobby");
   live.lease("rooms/lobby");

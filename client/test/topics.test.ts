@@ -165,7 +165,7 @@ test("an ephemeral topic has no position, and coming back to it is not recovered
   expect(story).toEqual(["joined", "joined again, not recovered"]);
 });
 
-test("messages of topics that nobody asked for are ignored", async () => {
+test("messages of topics that were not asked for are ignored", async () => {
   const { socket, seen } = await inRoom();
   await socket.say(posted(42, "x", "rooms/other"));
   expect(seen).toEqual([]);

@@ -21,7 +21,6 @@ from django.test.utils import CaptureQueriesContext, override_settings
 
 from holdfast import runtime
 from holdfast.auth import session_store as sessions
-from holdfast.auth.anonymous import ANONYMOUS
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.auth.revalidation import revalidate
 from holdfast.auth.session import SessionAuthenticator, SessionReader, session_key
@@ -29,6 +28,7 @@ from holdfast.threads.threads import Threads
 from holdfast.topics.failures import Verdict, verdict_of
 from holdfast.transports.authentication import identify, request_of
 from tests.support.clock import turns
+from tests.support.identities import ANONYMOUS
 
 ENGINES = ("db", "cache", "cached_db", "file", "signed_cookies")
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -257,6 +257,11 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
 async def test_a_handshake_without_a_session_is_anonymous_and_uses_no_thread(door: Door) -> None:
     assert await door.come("theme=dark") == AnonymousUser()
     assert door.visits == 0
+
+
+async def test_anonymous_clients_share_no_user_object(door: Door) -> None:
+    """A handler may set attributes on the user of its caller."""
+    assert await door.come("") is not await door.come("")
 
 
 async def test_a_user_found_by_another_middleware_stays(door: Door) -> None:

@@ -15,6 +15,7 @@ from holdfast.protocol.codec import JSON
 from holdfast.protocol.limits import Limits
 from tests.support.clock import in_jumping_time, turns
 from tests.support.connected import Process, Socket, User, fleet
+from tests.support.identities import ANONYMOUS
 
 
 class Said(Event):
@@ -317,7 +318,7 @@ async def test_a_token_in_the_hello_sets_the_user() -> None:
     async with world() as here:
         here.fleet.tokens["t"] = User(9)
         hub = await here.runtime.hub()
-        ada = Socket(lambda sink: Connection(here.service, hub, sink, JSON))
+        ada = Socket(lambda sink: Connection(here.service, hub, sink, JSON, ANONYMOUS))
         ada.say(type="hello", payload={"token": "t", "client": "c1"})
         ada.ask_to_join("notes/me")
         welcome, joined = await ada.hear()

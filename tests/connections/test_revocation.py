@@ -208,10 +208,10 @@ async def test_an_anonymous_client_is_evicted_by_its_caller() -> None:
         assert [await socket.types() for socket in (nobody, another, impostor)] == [["left"], [], []]
 
 
-@pytest.mark.parametrize("whom", [None, "", True])
-def test_an_anonymous_user_without_a_caller_cannot_be_evicted(whom: Any) -> None:
+@pytest.mark.parametrize("user", [None, "", True])
+def test_an_anonymous_user_without_a_caller_cannot_be_evicted(user: Any) -> None:
     with pytest.raises(TypeError, match="does not stand for one user"):
-        owner_of("Room.evict", whom)
+        owner_of("Room.evict", user)
 
 
 @in_jumping_time

@@ -13,7 +13,6 @@ from django.db import connections, transaction
 
 from holdfast import Event, Keep, Refuse, Topic, action
 from holdfast import runtime as runtimes
-from holdfast.auth.anonymous import ANONYMOUS
 from holdfast.backplane.memory import MemoryBackplane
 from holdfast.connections.caller import ConnectionCaller
 from holdfast.connections.calls import Calls
@@ -27,6 +26,7 @@ from holdfast.runtime import Runtime
 from holdfast.threads.threads import Threads
 from tests.limits.elsewhere import LimiterElsewhere
 from tests.log.transactions import somebody_waits
+from tests.support.identities import ANONYMOUS
 
 from .scratch import add_row, rows, scratch_table
 

@@ -196,11 +196,11 @@ def test_a_log_without_announce_publishes_nothing(redis_url: str, wire: Wire, to
 def test_a_transaction_s_events_are_told_when_it_has_committed_and_never_if_it_rolls_back(
     log: RedisLog, wire: Wire, topic: str
 ) -> None:
-    nobody: Callable[[list[Batch]], None] = lambda batches: None  # noqa: E731
+    ignore: Callable[[list[Batch]], None] = lambda batches: None  # noqa: E731
     with rolled_back("default"):
-        log.stage(drafts(topic, 1), nobody)
+        log.stage(drafts(topic, 1), ignore)
     with transaction.atomic():
-        log.stage(drafts(topic, 2), nobody)
+        log.stage(drafts(topic, 2), ignore)
         assert wire.rest() == []
 
     ((_, message),) = wire.rest()

@@ -19,12 +19,12 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from holdfast import Event, Presence, Refuse, Topic, action
-from holdfast.auth.anonymous import ANONYMOUS
 from holdfast.connections.authorization import may_join
 from holdfast.threads.threads import Threads
 from holdfast.topics.encoding import LARGEST, vouches
 from tests.support.clock import in_jumping_time
 from tests.support.connected import User, fleet
+from tests.support.identities import ANONYMOUS
 
 from ..connections.test_reauthorize import inline
 

@@ -33,6 +33,7 @@ from tests.connections.test_reauthorize import PERIOD, inline
 from tests.services.postgres import PostgresServer
 from tests.support.clock import in_jumping_time
 from tests.support.connected import Socket, User, fleet
+from tests.support.identities import ANONYMOUS
 
 NO = [PermissionDenied("no"), Http404("not here"), ObjectDoesNotExist("nothing")]
 
@@ -468,7 +469,7 @@ async def hello(here: Any, find: Callable[[str], Any]) -> Socket:
     from holdfast.protocol.codec import JSON
 
     hub = await process.runtime.hub()
-    socket = Socket(lambda sink: Connection(process.service, hub, sink, JSON))
+    socket = Socket(lambda sink: Connection(process.service, hub, sink, JSON, ANONYMOUS))
     socket.say(type="hello", payload={"token": "t"})
     return socket
 

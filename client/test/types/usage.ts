@@ -76,7 +76,7 @@ room.lifecycle.on("joined", ({ snapshot, recovered, position }) => [snapshot?.ti
 // @ts-expect-error: the snapshot has no such field
 room.lifecycle.on("joined", ({ snapshot }) => snapshot?.titel);
 room.lifecycle.on("refused", ({ error }) => error.code === "forbidden");
-// @ts-expect-error: nobody but the client says what happens to a topic
+// @ts-expect-error: only the client says what happens to a topic
 room.lifecycle.emit("left", { error: undefined });
 const info: JoinedInfo | undefined = room.state.joined;
 

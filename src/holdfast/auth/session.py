@@ -49,7 +49,7 @@ class SessionAuthenticator(Authenticator):
             return _found_in_front(request)
         key = session_key(request.headers)
         if key is None:
-            return request.identify(_NOBODY)
+            return request.identify(AnonymousUser())  # its own: handlers may set attributes on it
         host = request.host if runtime.current().threads.tells_hosts_apart else None
         session, user = await self._reader().find(key, host)
         return request.identify(user, session_key=_key_of(session, user))
@@ -76,9 +76,6 @@ class SessionAuthenticator(Authenticator):
             }
             reader = self._readers[loop] = SessionReader()
         return reader
-
-
-_NOBODY = AnonymousUser()
 
 
 class SessionReader:

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 from django.conf import settings
 
-from holdfast.auth.anonymous import ANONYMOUS
 from holdfast.auth.base import Identity
 from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
@@ -62,7 +61,7 @@ class Connection:
         hub: Hub,
         transport: Transport,
         codec: Codec,
-        identity: Identity = ANONYMOUS,
+        identity: Identity,
     ) -> None:
         self.identity = identity
         self._manager = manager

@@ -12,7 +12,7 @@
 import type { ActionsOf, Live, PayloadOf, ResultOf, Topic, TopicTypes } from "./holdfast.js";
 export interface CallQueueOptions {
     /**
-     * The id of the user for whom the page was rendered, null for an anonymous one. Calls are made only while the server
+     * The id of the user that the page was rendered for; null for an anonymous user. Calls are made only while the server
      * says the same, and are rejected with `user_changed` otherwise.
      */
     readonly user: string | number | null;
