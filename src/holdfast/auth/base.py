@@ -13,6 +13,8 @@ from django.utils import timezone
 from holdfast.protocol.construction import Explained
 from holdfast.topics.owner import owner_of_key, user_id
 
+from .address import network_of
+
 NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -51,6 +53,21 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
         """The owner that limits, call keys and revocations go by; ``None`` for an anonymous client, whose own id names it."""
         text = self.user_id
         return None if text is None else owner_of_key(text)
+
+    @property
+    def network(self) -> str | None:
+        """The address, or for IPv6 its /64 network, as limits for each address count it; ``None`` if it is not known."""
+        return None if self.address is None else network_of(self.address)
+
+    @property
+    def limit_key(self) -> str | None:
+        """The key that limits shared by several connections go by: the owner; for an anonymous client its address, because it
+        chooses its own id. ``None`` for an anonymous client whose address is not known."""
+        owner = self.owner
+        if owner is not None:
+            return owner
+        network = self.network
+        return None if network is None else f"address:{network}"
 
     @property
     def query(self) -> QueryDict:
