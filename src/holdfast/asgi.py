@@ -44,6 +44,7 @@ from .transports.origin import OriginCheck
 from .transports.readiness import Readiness
 from .transports.refusals import RefusalLog, shown
 from .transports.script_name import BelowScriptName
+from .transports.sse import LiveEventStream
 from .transports.websocket import LiveWebSocket
 
 logger = logging.getLogger("holdfast.asgi")
@@ -95,7 +96,8 @@ def answering_readiness(django_application: Application) -> Application:
     """Answer two paths before Django: ``/live/ready`` (200: this process serves live connections; 503: it does not, or it
     drains) and ``/live/ws`` without an upgrade to WebSocket (426)."""
     path = settings().path
-    return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws")
+    streams = {f"/{path}sse": LiveEventStream(wiring.service)}
+    return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws", others=streams)
 
 
 def below_script_name(router: Application) -> Application:

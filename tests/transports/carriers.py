@@ -8,17 +8,22 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 import msgspec
 
 from holdfast.connections.connection import Connection
 from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.transport import Transport
+from holdfast.protocol import codes
 from holdfast.protocol.codec import JSON, MSGPACK
 from holdfast.server.adopted import AdoptedProtocol
+from holdfast.transports.sse import AsgiEventStream, LiveEventStream
 from holdfast.transports.websocket import AsgiWebSocket, LiveWebSocket
 from tests.server.wire import Peer, Wire
 from tests.support.clock import turns
+
+from .event_stream import EventStreamReader
 
 Frame = dict[str, Any]
 
@@ -66,6 +71,10 @@ class Carrier(ABC):
     @abstractmethod
     def messages(self) -> list[str | bytes]:
         """Return all messages that the client has read so far."""
+
+    def keepalives(self, frames: Sequence[Frame]) -> int:
+        """Return how many keepalives the client has read, ``frames`` being all its messages."""
+        return sum(frame["type"] == "pong" for frame in frames)
 
     @abstractmethod
     async def stop_reading(self) -> None:
@@ -217,5 +226,90 @@ class HoldfastServer(Carrier):
         return self._peer.closed
 
 
-CARRIERS: tuple[type[Carrier], ...] = (AsgiServer, HoldfastServer)
+class AsgiEventStreamServer(Carrier):
+    """Server-sent events on an ASGI server whose ``send`` waits while the client does not read."""
+
+    transport = AsgiEventStream
+
+    @classmethod
+    async def open(
+        cls,
+        service: ConnectionManager,
+        *,
+        codec: Any = JSON,
+        client: str = "ada",
+        topics: Sequence[str] = ("empty",),
+        last_event_id: str | None = None,
+    ) -> "AsgiEventStreamServer":
+        carrier = cls(service, codec)
+        query = [("client", client), *(("topic", topic) for topic in topics)]
+        headers = [] if last_event_id is None else [(b"last-event-id", last_event_id.encode())]
+        carrier.scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/live/sse",
+            "query_string": urlencode(query).encode(),
+            "headers": headers,
+        }
+        await carrier.connect()
+        return carrier
+
+    async def connect(self) -> None:
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.reader = EventStreamReader()
+        self.raw = b""
+        self.bodies: list[bytes] = []
+        self._ended = False
+        self._reading = asyncio.Event()
+        self._reading.set()
+        application = LiveEventStream(lambda: self.service)
+        self._task = asyncio.create_task(application(self.scope, self._events.get, self._send))
+        await self.settle()
+
+    async def _send(self, message: Any) -> None:
+        await self._reading.wait()
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], dict(message["headers"])
+            return
+        self.raw += message["body"]
+        self.bodies.append(message["body"])
+        if self.status == 200:
+            self.reader.feed(message["body"])
+        if not message.get("more_body"):
+            self._ended = True
+            self._events.put_nowait({"type": "http.disconnect"})
+
+    async def send(self, data: str | bytes) -> None:
+        """Hand the message to the connection, as a request beside the stream does."""
+        self.connection.receive(data)
+        await self.settle()
+
+    def messages(self) -> list[str | bytes]:
+        return [data for _, data in self.reader.messages]
+
+    def keepalives(self, frames: Sequence[Frame]) -> int:
+        return self.reader.comments
+
+    async def stop_reading(self) -> None:
+        self._reading.clear()
+
+    async def read_on(self) -> None:
+        self._reading.set()
+        await self.settle()
+
+    async def vanish(self) -> None:
+        self._events.put_nowait({"type": "http.disconnect"})
+        await self.settle()
+
+    @property
+    def closed(self) -> tuple[int, str] | None:
+        """The close, as the goodbye before it says."""
+        if not self._ended:
+            return None
+        goodbye = json.loads(self.reader.messages[-1][1])
+        code = codes.CATALOGUE[goodbye["payload"]["code"]]
+        return code.close or 1000, code.message
+
+
+CARRIERS: tuple[type[Carrier], ...] = (AsgiServer, HoldfastServer, AsgiEventStreamServer)
 CODECS = {"json": JSON, "msgpack": MSGPACK}
