@@ -40,6 +40,7 @@ from . import wiring
 from .auth import origins
 from .auth.session import session_key
 from .conf import settings
+from .transports.http_calls import LiveCalls
 from .transports.origin import OriginCheck
 from .transports.readiness import Readiness
 from .transports.refusals import RefusalLog, shown
@@ -96,8 +97,11 @@ def answering_readiness(django_application: Application) -> Application:
     """Answer two paths before Django: ``/live/ready`` (200: this process serves live connections; 503: it does not, or it
     drains) and ``/live/ws`` without an upgrade to WebSocket (426)."""
     path = settings().path
-    streams = {f"/{path}sse": LiveEventStream(wiring.service)}
-    return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws", others=streams)
+    others = {
+        f"/{path}sse": LiveEventStream(wiring.service),
+        f"/{path}call": LiveCalls(wiring.service),
+    }
+    return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws", others=others)
 
 
 def below_script_name(router: Application) -> Application:
