@@ -42,6 +42,7 @@ from .auth.session import session_key
 from .conf import settings
 from .transports.http_calls import LiveCalls
 from .transports.origin import OriginCheck
+from .transports.polling import LivePolling
 from .transports.readiness import Readiness
 from .transports.refusals import RefusalLog, shown
 from .transports.script_name import BelowScriptName
@@ -97,8 +98,9 @@ def answering_readiness(django_application: Application) -> Application:
     """Answer two paths before Django: ``/live/ready`` (200: this process serves live connections; 503: it does not, or it
     drains) and ``/live/ws`` without an upgrade to WebSocket (426)."""
     path = settings().path
-    others = {
+    others: dict[str, Application] = {
         f"/{path}sse": LiveEventStream(wiring.service),
+        f"/{path}poll": LivePolling(wiring.service),
         f"/{path}call": LiveCalls(wiring.service),
     }
     return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws", others=others)

@@ -5,6 +5,7 @@ Client and server share one event loop, whose clock may jump. ``tests/asgi_serve
 
 import asyncio
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from holdfast.connections.transport import Transport
 from holdfast.protocol import codes
 from holdfast.protocol.codec import JSON, MSGPACK
 from holdfast.server.adopted import AdoptedProtocol
+from holdfast.transports.polling import LINGER_SECONDS, LivePolling, PollTransport
 from holdfast.transports.sse import AsgiEventStream, LiveEventStream
 from holdfast.transports.websocket import AsgiWebSocket, LiveWebSocket
 from tests.server.wire import Peer, Wire
@@ -32,6 +34,9 @@ class Carrier(ABC):
     """One connection, from its client's side."""
 
     transport: ClassVar[type[Transport]]
+
+    patience: ClassVar[float] = math.inf
+    """Seconds that the transport itself waits for a client that does not read."""
 
     def __init__(self, service: ConnectionManager, codec: Any) -> None:
         self.service = service
@@ -311,5 +316,94 @@ class AsgiEventStreamServer(Carrier):
         return code.close or 1000, code.message
 
 
-CARRIERS: tuple[type[Carrier], ...] = (AsgiServer, HoldfastServer, AsgiEventStreamServer)
+class PollingServer(Carrier):
+    """Long polling: a client that asks again as soon as it has an answer."""
+
+    transport = PollTransport
+    patience = LINGER_SECONDS
+
+    @classmethod
+    async def open(
+        cls,
+        service: ConnectionManager,
+        *,
+        codec: Any = JSON,
+        client: str = "ada",
+        topics: Sequence[str] = ("empty",),
+        last_event_id: str = "",
+        application: LivePolling | None = None,
+    ) -> "PollingServer":
+        carrier = cls(service, codec)
+        carrier.application = application or LivePolling(lambda: service)
+        carrier._query = [("client", client), *(("topic", topic) for topic in topics)]
+        carrier.last, carrier.session, carrier.ack = last_event_id, "", 0
+        carrier._read, carrier._goes_on, carrier._asking = [], True, None
+        await carrier.connect()
+        return carrier
+
+    async def connect(self) -> None:
+        self._asking = asyncio.create_task(self._ask_on())
+        await self.settle()
+
+    async def _ask_on(self) -> None:
+        while self._goes_on and not self.closed:
+            status, answer = await self.ask()
+            assert status == 200, answer
+            self.session, self.ack, self.last = answer["session"], answer["ack"], answer["last"]
+            self._read += [json.dumps(message) for message in answer["messages"]]
+
+    async def ask(self, **changed: Any) -> tuple[int, Any]:
+        """Send one request, and return the status and the body of its answer."""
+        state = {"session": self.session, "ack": self.ack, "last-event-id": self.last} | changed
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/live/poll",
+            "query_string": urlencode([*self._query, *state.items()]).encode(),
+            "headers": [],
+        }
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.application(scope, asyncio.Event().wait, send)
+        body = sent[1]["body"]
+        return sent[0]["status"], json.loads(body) if sent[0]["status"] == 200 else body
+
+    async def send(self, data: str | bytes) -> None:
+        self.connection.receive(data)
+        await self.settle()
+
+    def messages(self) -> list[str | bytes]:
+        return list(self._read)
+
+    def keepalives(self, frames: Sequence[Frame]) -> int:
+        return 3  # a client that asks knows that the connection is alive
+
+    async def stop_reading(self) -> None:
+        self._goes_on = False
+        assert self._asking is not None
+        self._asking.cancel()
+        await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def read_on(self) -> None:
+        self._goes_on = True
+        await self.connect()
+        await self.settle()
+
+    async def vanish(self) -> None:
+        await self.stop_reading()
+        await asyncio.sleep(LINGER_SECONDS + 1)
+
+    @property
+    def closed(self) -> tuple[int, str] | None:
+        goodbye = json.loads(self._read[-1]) if self._read else {"type": ""}
+        if goodbye["type"] != "goodbye":
+            return None
+        code = codes.CATALOGUE[goodbye["payload"]["code"]]
+        return code.close or 1000, code.message
+
+
+CARRIERS: tuple[type[Carrier], ...] = (AsgiServer, HoldfastServer, AsgiEventStreamServer, PollingServer)
 CODECS = {"json": JSON, "msgpack": MSGPACK}

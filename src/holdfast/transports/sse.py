@@ -6,17 +6,12 @@ which to resume. Nothing more comes from the client on this connection.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
-
-import msgspec
 
 from holdfast.auth.base import Identity
 from holdfast.connections.connection import Connection
 from holdfast.connections.manager import ConnectionManager
-from holdfast.protocol import event_ids
-from holdfast.protocol.event_ids import BadEventId
-from holdfast.protocol.frames import HelloFrame, HelloPayload, JoinFrame, JoinPayload, TopicName
 from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst
 
@@ -24,46 +19,11 @@ from .asgi import AsgiTransport, Message, Receive, Scope, Send
 from .authentication import identify
 from .event_stream import EVENT_STREAM, HEADERS, StreamIds, retry
 from .responses import respond
+from .stream_request import BadRequest, StreamRequest
 
 RETRY_SECONDS = (1.0, 4.0)
 """Seconds after which an ``EventSource`` reconnects when its connection is lost: a random time between these, so that the clients
 of a server that died do not all return at once."""
-
-
-class BadRequest(Exception):
-    """A request that opens no stream. The text tells the developer of the client what to change."""
-
-
-class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request asks for."""
-
-    hello: HelloFrame
-    joins: tuple[JoinFrame, ...]
-
-    @classmethod
-    def of(cls, identity: Identity, headers: Sequence[tuple[bytes, bytes]], most: int) -> "StreamRequest":
-        """Read a request for at most ``most`` topics. Raises :class:`BadRequest`."""
-        query = identity.query
-        topics = list(dict.fromkeys(query.getlist("topic")))
-        if not topics:
-            raise BadRequest("Name at least one topic: /live/sse?topic=rooms/lobby\n")
-        if len(topics) > most:
-            raise BadRequest(f"A stream has at most {most} topics.\n")
-        sent = [value.decode("latin-1") for name, value in headers if name == b"last-event-id"]
-        # A client that opens a new EventSource cannot set the header, so the query may have it too. The header is newer.
-        last = sent[-1] if sent else query.get("last-event-id", "")
-        try:
-            since = event_ids.parse(last, topics)
-            hello = msgspec.convert({"client": query.get("client")}, HelloPayload)
-            for topic in topics:
-                msgspec.convert(topic, TopicName)
-        except (BadEventId, msgspec.ValidationError) as error:
-            raise BadRequest(f"{error}\n") from None
-        joins = tuple(
-            JoinFrame(ref=ref, topic=topic, payload=JoinPayload(since=since.get(topic)))
-            for ref, topic in enumerate(topics, 1)
-        )
-        return cls(hello=HelloFrame(payload=hello), joins=joins)
 
 
 class LiveEventStream:
@@ -81,7 +41,7 @@ class LiveEventStream:
         if identity is None:
             return
         try:
-            request = StreamRequest.of(identity, scope["headers"], service.policy.limits.topics)
+            request = StreamRequest.of(identity.query, scope["headers"], service.policy.limits.topics)
         except BadRequest as error:
             await respond(scope, send, 400, str(error))
             return
