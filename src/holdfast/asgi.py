@@ -41,6 +41,7 @@ from .auth import origins
 from .auth.session import session_key
 from .conf import settings
 from .transports.http_calls import LiveCalls
+from .transports.http_publish import LivePublishing
 from .transports.origin import OriginCheck
 from .transports.polling import LivePolling
 from .transports.readiness import Readiness
@@ -102,6 +103,7 @@ def answering_readiness(django_application: Application) -> Application:
         f"/{path}sse": LiveEventStream(wiring.service),
         f"/{path}poll": LivePolling(wiring.service),
         f"/{path}call": LiveCalls(wiring.service),
+        f"/{path}publish": LivePublishing(wiring.service, lambda: settings().publishing_keys),
     }
     return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws", others=others)
 

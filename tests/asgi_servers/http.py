@@ -144,3 +144,25 @@ async def call(
         answer = await response.body()
     writer.close()
     return response.status, json.loads(answer)
+
+
+async def publish(
+    server: Running,
+    events: list[Message],
+    *,
+    key: str | None = None,
+    secret: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+) -> tuple[int, Message]:
+    """Publish by POST. Return the status, and the answer if it is JSON."""
+    sent = {"Connection": "close", **(headers or {})}
+    if secret is not None:
+        sent["Authorization"] = f"Bearer {secret}"
+    if body is None:
+        body = json.dumps({"events": events, **({"key": key} if key else {})}).encode()
+    async with asyncio.timeout(SECONDS):
+        response, writer = await request(server, "POST", "/live/publish", sent, body)
+        answer = await response.body()
+    writer.close()
+    return response.status, json.loads(answer) if answer.startswith(b"{") else {}

@@ -11,7 +11,6 @@ client sent on a WebSocket and sends here again is carried out once.
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -21,34 +20,14 @@ from holdfast.connections.caller import ConnectionCaller
 from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.request import CallFailed
 from holdfast.protocol import codes
-from holdfast.protocol.codes import Code
-from holdfast.protocol.frames import CallKey, ClientId, ErrorPayload, Name, TopicName
+from holdfast.protocol.frames import CallKey, ClientId, Name, TopicName
 
 from .asgi import Receive, Scope, Send
 from .authentication import identify
 from .csrf import passes_csrf
+from .http_errors import fail, payload_of
 from .request_body import BodyIncomplete, BodyTooLarge, read_body
 from .responses import respond, respond_json
-
-STATUS = {
-    codes.MALFORMED.name: 400,
-    codes.INVALID_MESSAGE.name: 400,
-    codes.INVALID_PAYLOAD.name: 400,
-    codes.TOO_LARGE.name: 413,
-    codes.FORBIDDEN.name: 403,
-    codes.CSRF_FAILED.name: 403,
-    codes.NOT_FOUND.name: 404,
-    codes.UNKNOWN_ACTION.name: 404,
-    codes.REFUSED.name: 409,
-    codes.KEY_REUSED.name: 409,
-    codes.OUTCOME_UNKNOWN.name: 409,
-    codes.TOO_MANY_CALLS.name: 429,
-    codes.RATE_LIMITED.name: 429,
-    codes.INTERNAL.name: 500,
-    codes.UNAVAILABLE.name: 503,
-    codes.TIMEOUT.name: 504,
-}
-"""The status of each error that a call can be answered with."""
 
 
 class PostedCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +57,7 @@ class LiveCalls:
         try:
             body = await read_body(receive, service.policy.limits.message_bytes)
         except BodyTooLarge:
-            await _fail(send, _error(codes.TOO_LARGE))
+            await fail(send, payload_of(codes.TOO_LARGE))
             return
         except BodyIncomplete:
             await respond(
@@ -88,7 +67,7 @@ class LiveCalls:
         if session_key(scope["headers"]) is not None and not await passes_csrf(
             scope, service.runtime.threads
         ):
-            await _fail(send, _error(codes.CSRF_FAILED))
+            await fail(send, payload_of(codes.CSRF_FAILED))
             return
         identity = await identify(service.authenticator, scope, send)
         if identity is None:
@@ -96,7 +75,7 @@ class LiveCalls:
         try:
             result = await self._carry_out(service, identity, body)
         except CallFailed as failed:
-            await _fail(send, failed.payload)
+            await fail(send, failed.payload)
             return
         await respond_json(send, 200, b'{"type":"result","payload":%b}' % (result or b"null"))
 
@@ -129,15 +108,3 @@ class LiveCalls:
 
         service.calls.perform(request, answered)
         return await answer
-
-
-def _error(code: Code) -> ErrorPayload:
-    return ErrorPayload(code=code.name, message=code.message)
-
-
-async def _fail(send: Send, payload: ErrorPayload) -> None:
-    headers: list[tuple[bytes, bytes]] = []
-    if payload.retry_after is not None:
-        headers.append((b"retry-after", str(max(1, round(payload.retry_after))).encode()))
-    body: dict[str, Any] = {"type": "error", "payload": payload}
-    await respond_json(send, STATUS.get(payload.code, 400), msgspec.json.encode(body), *headers)
