@@ -10,7 +10,7 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from django.conf import settings as django_settings
@@ -19,6 +19,7 @@ from django.core.signals import setting_changed
 from msgspec import Meta
 
 from holdfast.auth import origins
+from holdfast.auth.publishing_key import PublishingKey
 from holdfast.limits.base import Rate
 from holdfast.redis.address import BadUrl, RedisAddress
 from holdfast.topics.schema import Misfit
@@ -120,6 +121,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     every handler, and around the reading of sessions and users, in the thread that uses the ORM. It can choose a tenant's
     schema, for example (``docs/how-to/tenants.md``). ``None``: no context manager."""
 
+    publishing_keys: tuple[PublishingKey, ...] = ()
+    """Services that may publish by POST to ``/live/publish``, each a dict with ``NAME``, ``KEYS`` (secrets of at least 32
+    characters, of which the second serves a change), ``TOPICS`` (names, with ``*`` for any text), and, if wanted, ``RATE``
+    (``"100/s"``) and ``SIGNED`` (requests carry an HMAC of their body instead of the secret). Empty: the endpoint is off."""
+
     write_buffer_bytes: Count = 262144
     """Bytes that may wait in the write buffer of one connection before its client counts as slow."""
 
@@ -184,6 +190,9 @@ def read(given: Any) -> tuple[Settings, list[Problem]]:
             checked = value if isinstance(value, Backend) else msgspec.convert(value, _FIELDS[key].type)
             if key == "MESSAGE_RATE":
                 Rate.parse(checked)
+            elif key == "PUBLISHING_KEYS":
+                for publisher in cast("tuple[PublishingKey, ...]", checked):
+                    Rate.parse(publisher.rate)
             elif key == "REDIS" and checked is not None:
                 RedisAddress.parse(checked)
             elif key == "ORIGINS":
@@ -212,7 +221,7 @@ def _unknown(key: object) -> Problem:
 def _misfit(key: str, value: object, error: Exception) -> Problem:
     default = _FIELDS[key].default
     shown = (
-        f"of the type {type(value).__name__}" if key == "REDIS" else repr(value)
+        f"of the type {type(value).__name__}" if key in ("REDIS", "PUBLISHING_KEYS") else repr(value)
     )  # it may have a password in it
     return Problem(
         what=f'{NAME}["{key}"] is {shown}: {Misfit.of(error).what}.',

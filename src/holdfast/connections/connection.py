@@ -16,7 +16,7 @@ from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
-from holdfast.protocol.frames import ResetFrame
+from holdfast.protocol.frames import HelloFrame, JoinFrame, ResetFrame, position_of
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
 from holdfast.topics.failures import Verdict, code_of, detail_of, report, verdict_of
 from holdfast.topics.owner import owner_of_client, owner_of_id
@@ -102,6 +102,10 @@ class Connection:
         session = self._session
         return ConnectionCaller(identity=self.identity, client=session.client, connection_id=session.id)
 
+    def start(self, hello: HelloFrame, joins: Iterable[JoinFrame]) -> None:
+        """Begin a connection on which the client cannot speak, with what its request carried. Call it once, first."""
+        self._carry_out(self._session.start(hello, joins))
+
     # ── reports of the transport ─────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, data: str | bytes) -> None:
@@ -171,6 +175,7 @@ class Connection:
     # ── requests of the hub ────────────────────────────────────────────────────────────────────────────────────────────
 
     def write_reset(self, reset: ResetFrame) -> None:
+        self._transport.note_reset(reset.topic, position_of(reset.payload))
         self._transport.send(self._codec.encode(reset))
 
     def fail(self) -> None:
@@ -346,6 +351,8 @@ class Connection:
             payload = pending.payload
             if settings.DEBUG:
                 payload = msgspec.structs.replace(payload, events=tuple(declared.events))
+            start = effect.since if payload.recovered else position_of(payload)
+            self._transport.note_join(effect.topic, topic.name, start)
             self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
             if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
                 self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)

@@ -56,6 +56,7 @@ class ConnectionManager:
         self.registry = registry
         self.policy = policy or Policy()
         self.authenticator = authenticator
+        self.limiter = limiter
         self.calls = Calls(runtime.log.calls, runtime.threads, runtime.log_threads, limiter)
         self.connections = ConnectionRegistry()
         self.explanations = Explanations(registry)
