@@ -84,7 +84,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Topics that one connection may have joined at the same time."""
 
     calls_per_connection: Count = 32
-    """Calls of one connection that may run at the same time."""
+    """Calls of one connection that may be unfinished at the same time: they run, or they wait for a thread."""
+
+    calls_per_user: Count = 100
+    """Unfinished calls of one user in one process, over all connections. Anonymous clients of one address count as one user.
+    Further calls get ``too_many_calls``."""
+
+    calls_at_once: Count = 1000
+    """Unfinished calls of all users in one process. Further calls get ``unavailable``. A user may have at most as many as are
+    left for others."""
 
     message_rate: str = "50/s"
     """Messages that one connection may send, on average: ``"50/s"``, ``"3000/m"``."""
@@ -94,7 +102,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     handler_threads: Count = 16
     """``def`` handlers that may run at the same time in one process. As many ``async def`` handlers may use the ORM at the
-    same time. Each may hold its own database connection."""
+    same time. Each may hold its own database connection. A quarter of the threads is kept free of actions, for rules, tokens
+    and re-checks; one user's actions use at most as many threads as are free for others."""
 
     idempotency_hours: Annotated[float, Meta(gt=0)] = 24.0
     """Hours for which the result of a call is stored. A client that sends a call again within this time gets the stored

@@ -17,6 +17,7 @@ from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
 from .connections.manager import ConnectionManager, Policy
+from .connections.unfinished import CallLimits
 from .extras import Want
 from .hub.hub import Timing
 from .limits.base import Limiter
@@ -314,6 +315,7 @@ def policy_of(chosen: Settings) -> Policy:
         drain_seconds=chosen.drain_seconds,
         write_buffer_bytes=chosen.write_buffer_bytes,
         reauthorize_seconds=chosen.reauthorize_seconds,
+        calls=CallLimits(each=chosen.calls_per_user, all=chosen.calls_at_once),
         fresh_seconds=FRESH_SECONDS,
     )
 

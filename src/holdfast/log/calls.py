@@ -65,6 +65,11 @@ class CallStore(ABC):
         """
 
     @abstractmethod
+    def find(self, owner: str, key: str, target: str) -> Claim | None:
+        """Return the outcome of an earlier attempt, as :meth:`claim` does, without a claim and outside any transaction; ``None``
+        if there was no attempt. A plain read: it writes nothing, and waits for no transaction."""
+
+    @abstractmethod
     def answer(self, owner: str, key: str, answer: Answer) -> None:
         """Store the answer to a claimed call, in the same transaction if the claim was made in one.
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from .base import LogError
@@ -35,6 +36,9 @@ class DatabaseCalls(CallStore):
 
     def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
         return self._run(_claim, owner, key, target, seconds)
+
+    def find(self, owner: str, key: str, target: str) -> Claim | None:
+        return self._run(_find, owner, key, target)
 
     def answer(self, owner: str, key: str, answer: Answer) -> None:
         self._run(_answer, owner, key, answer)
@@ -70,13 +74,26 @@ def _claim(connection: BaseDatabaseWrapper, owner: str, key: str, target: str, s
             )
             if cursor.rowcount == 1:
                 return Claim(mine=True)
-            cursor.execute(
-                f'SELECT target, answer, failed, expires_at <= %s FROM {CALL} WHERE owner = %s AND "key" = %s',
-                (now(connection), owner, key),
-            )
-            if row := cursor.fetchone():
-                return _found(*row, wanted=target)
+            if (found := _look(connection, cursor, owner, key, target)) is not None:
+                return found
     return Claim(running=True)
+
+
+def _find(connection: BaseDatabaseWrapper, owner: str, key: str, target: str) -> Claim | None:
+    with connection.cursor() as cursor:
+        return _look(connection, cursor, owner, key, target)
+
+
+def _look(
+    connection: BaseDatabaseWrapper, cursor: CursorWrapper, owner: str, key: str, target: str
+) -> Claim | None:
+    """Read the row of an earlier attempt, if there is one."""
+    cursor.execute(
+        f'SELECT target, answer, failed, expires_at <= %s FROM {CALL} WHERE owner = %s AND "key" = %s',
+        (now(connection), owner, key),
+    )
+    row = cursor.fetchone()
+    return None if row is None else _found(*row, wanted=target)
 
 
 def _found(target: str, answer: str | None, failed: bool, expired: bool, *, wanted: str) -> Claim:

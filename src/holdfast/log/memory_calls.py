@@ -36,6 +36,15 @@ class ClaimedCall:
     def settle(self, _: OpenTransaction) -> None:
         self.transaction = None
 
+    def outcome(self, target: str, present: datetime) -> Claim:
+        """What this attempt says to another one under its key."""
+        if self.target != target:
+            return Claim(reused=True)
+        if self.answer is not None and self.transaction is None:
+            return Claim(answer=self.answer)
+        ended = self.transaction is None and self.ends <= present
+        return Claim(lost=True) if ended else Claim(running=True)
+
 
 class MemoryCalls(CallStore):
     """Call records that take part in Django's transactions on the database ``alias``. They never wait for I/O."""
@@ -57,12 +66,12 @@ class MemoryCalls(CallStore):
                     found.transaction = weakref.ref(transaction)
                     when_committed(partial(found.settle, transaction), self.alias)
                 return Claim(mine=True)
-            if found.target != target:
-                return Claim(reused=True)
-            if found.answer is not None and found.transaction is None:
-                return Claim(answer=found.answer)
-            ended = found.transaction is None and found.ends <= present
-            return Claim(lost=True) if ended else Claim(running=True)
+            return found.outcome(target, present)
+
+    def find(self, owner: str, key: str, target: str) -> Claim | None:
+        with self._lock:
+            found = self._attempt(owner, key)
+            return None if found is None else found.outcome(target, timezone.now())
 
     def answer(self, owner: str, key: str, answer: Answer) -> None:
         with self._lock:

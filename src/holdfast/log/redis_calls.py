@@ -17,7 +17,7 @@ from holdfast.redis.client import RedisStore
 from .base import LogError, LogUnavailable
 from .calls import Answer, CallStore, Claim
 from .redis_errors import translate_errors
-from .scripts import ANSWER, CLAIM, FORGET, RELEASE
+from .scripts import ANSWER, CLAIM, FIND, FORGET, RELEASE
 
 BUCKETS = 64
 """Hash tags over which the calls are spread, and so the nodes of a cluster."""
@@ -51,19 +51,17 @@ class RedisCalls(CallStore):
         times = (_milliseconds(seconds), self._kept)
         with translate_errors():
             found = CLAIM.call(self._store.client(), (index, call), member, target, *times)
-        match found[0]:
-            case b"mine":
-                if connections[self.alias].in_atomic_block:
-                    self._join_transaction(owner, key)
-                return Claim(mine=True)
-            case b"answer":
-                return Claim(answer=Answer(payload=found[1], failed=found[2] == b"1"))
-            case b"lost":
-                return Claim(lost=True)
-            case b"reused":
-                return Claim(reused=True)
-            case _:
-                return Claim(running=True)
+        if found[0] == b"mine":
+            if connections[self.alias].in_atomic_block:
+                self._join_transaction(owner, key)
+            return Claim(mine=True)
+        return _outcome(found)
+
+    def find(self, owner: str, key: str, target: str) -> Claim | None:
+        _, call, _ = self._names(owner, key)
+        with translate_errors():
+            found = FIND.call(self._store.client(), (call,), target)
+        return None if found[0] == b"none" else _outcome(found)
 
     def _join_transaction(self, owner: str, key: str) -> None:
         """Release the claim if the transaction rolls back. Django has no hook for that, but it drops the callbacks on commit."""
@@ -120,6 +118,19 @@ class RedisCalls(CallStore):
 
     def _index(self, bucket: int) -> str:
         return f"{self._store.prefix}:calls:{{calls-{bucket}}}"
+
+
+def _outcome(found: list[Any]) -> Claim:
+    """What the scripts say about an earlier attempt."""
+    match found[0]:
+        case b"answer":
+            return Claim(answer=Answer(payload=found[1], failed=found[2] == b"1"))
+        case b"lost":
+            return Claim(lost=True)
+        case b"reused":
+            return Claim(reused=True)
+        case _:
+            return Claim(running=True)
 
 
 def _milliseconds(seconds: float) -> int:

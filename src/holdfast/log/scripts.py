@@ -131,16 +131,27 @@ return upto - floor
 )
 """``fresh``, how many to keep, the time before which to trim (each may be empty), and how many to trim at most."""
 
-CLAIM = Script(
-    """
+_EARLIER = """
 local now = redis.call('TIME')
 local present = now[1] * 1000 + math.floor(now[2] / 1000)
-local found = redis.call('HMGET', KEYS[2], 'target', 'ends', 'answer', 'failed')
-if found[1] then
-  if found[1] ~= ARGV[2] then return {'reused'} end
+local function earlier(call, target)
+  local found = redis.call('HMGET', call, 'target', 'ends', 'answer', 'failed')
+  if not found[1] then return nil end
+  if found[1] ~= target then return {'reused'} end
   if found[3] then return {'answer', found[3], found[4]} end
   return {tonumber(found[2]) <= present and 'lost' or 'running'}
 end
+"""
+"""The outcome of an earlier attempt at a call, or nil."""
+
+FIND = Script(_EARLIER + "return earlier(KEYS[1], ARGV[1]) or {'none'}")
+"""Argument: target."""
+
+CLAIM = Script(
+    _EARLIER
+    + """
+local found = earlier(KEYS[2], ARGV[2])
+if found then return found end
 redis.call('HSET', KEYS[2], 'target', ARGV[2], 'made', present, 'ends', present + tonumber(ARGV[3]))
 redis.call('PEXPIRE', KEYS[2], tonumber(ARGV[4]) + tonumber(ARGV[3]))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', present - tonumber(ARGV[4]) - 86400000)

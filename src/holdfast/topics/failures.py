@@ -27,6 +27,7 @@ from holdfast.log.base import LogError
 from holdfast.presence.base import PresenceUnavailable
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
+from holdfast.threads.turns import Overloaded
 
 from .refuse import Refuse
 
@@ -53,6 +54,7 @@ _UNAVAILABLE = (
     OperationalError,
     InterfaceError,
     LogError,
+    Overloaded,
     PresenceUnavailable,
     TimeoutError,
     ConnectionError,
