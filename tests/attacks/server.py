@@ -56,7 +56,7 @@ class Attacked:
         count = 0
         for link in Path(f"/proc/{self.pid}/fd").iterdir():
             with contextlib.suppress(OSError):  # closed since it was listed
-                count += os.readlink(link).startswith("socket:")
+                count += str(link.readlink()).startswith("socket:")
         return count
 
     def output(self) -> str:
