@@ -106,8 +106,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     and re-checks; one user's actions use at most as many threads as are free for others."""
 
     idempotency_hours: Annotated[float, Meta(gt=0)] = 24.0
-    """Hours for which the result of a call is stored. A client that sends a call again within this time gets the stored
-    result, and the action does not run again. ``manage.py holdfast trim`` deletes older results; in Redis they expire."""
+    """Hours for which the result of a signed-in user's call is stored. A client that sends a call again within this time gets
+    the stored result, and the action does not run again. The servers delete older results, and so does
+    ``manage.py holdfast trim``; in Redis they expire."""
+
+    anonymous_idempotency_minutes: Annotated[float, Meta(gt=0)] = 10.0
+    """The same for the calls of anonymous clients, in minutes."""
+
+    answers_per_user: Count = 5000
+    """Results of calls that are stored for one user. Each result is kept for a minute at least; of older ones, the servers
+    delete the oldest beyond this number. A user who makes more calls than this in a minute gets ``rate_limited``, and so do the
+    anonymous clients of one address who make more in ``ANONYMOUS_IDEMPOTENCY_MINUTES``."""
+
+    answer_bytes_per_user: Count = 5_000_000
+    """The same as ``ANSWERS_PER_USER``, in bytes of JSON. Each result counts 200 bytes more."""
 
     origins: tuple[str, ...] | None = None
     """Origins besides the server's own whose pages may connect, as in ``CSRF_TRUSTED_ORIGINS``:

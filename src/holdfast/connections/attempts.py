@@ -49,7 +49,7 @@ class Attempts:
         """
         try:
             if request.limit is not None:
-                request = msgspec.structs.replace(request, wait=await request.limit)
+                request = msgspec.structs.replace(request, wait=max(request.wait, await request.limit))
             if request.wait:
                 return await self._earlier(request)
             if request.action.is_async:

@@ -13,11 +13,12 @@ from holdfast.threads.turns import Kind, Place
 from holdfast.topics.topic import Topic
 
 from .attempts import Attempts
-from .call_failures import too_fast
+from .call_failures import PASSING, too_fast
 from .caller import ConnectionCaller
 from .joined_topic import JoinedTopic
 from .pending_reply import Answered, IsOpen, PendingReply
 from .request import CallFailed, CallRequest
+from .stored_answers import AnswerLimits, StoredAnswers
 from .unfinished import CallLimits, UnfinishedCalls
 
 
@@ -31,6 +32,7 @@ class Calls:
         log_threads: Threads | Inline,
         limiter: Limiter,
         limits: CallLimits | None = None,
+        answers: AnswerLimits | None = None,
     ) -> None:
         self._threads = threads
         self._limiter = limiter
@@ -38,6 +40,7 @@ class Calls:
         self._attempts: dict[tuple[str, str], asyncio.Task[bytes]] = {}
         self._running: set[asyncio.Task[bytes]] = set()
         self._unfinished = UnfinishedCalls(limits or CallLimits())
+        self._answers = StoredAnswers(store, log_threads, answers or AnswerLimits())
 
     def request(
         self,
@@ -72,6 +75,8 @@ class Calls:
                 limit.add_done_callback(
                     _read
                 )  # an attempt under the same key may run already, and not wait for it
+        if key is not None:
+            wait = max(wait, self._answers.wait(caller.limit_key, now))
         return CallRequest(
             topic=topic,
             caller=caller,
@@ -121,14 +126,23 @@ class Calls:
             context=self._threads.context(Place(Kind.CALL, payer)),
         )
         self._running.add(task)
-        task.add_done_callback(partial(self._ended, payer))
+        task.add_done_callback(partial(self._ended, request, payer))
         return task
 
-    def _ended(self, payer: str, task: "asyncio.Task[bytes]") -> None:
+    def _ended(self, request: CallRequest, payer: str, task: "asyncio.Task[bytes]") -> None:
         self._running.discard(task)
         self._unfinished.end(payer)
-        if not task.cancelled():
-            task.exception()  # marks it as read: without a pending reply, asyncio would log it as never retrieved
+        if task.cancelled():
+            return
+        error = (
+            task.exception()
+        )  # marks it as read: without a pending reply, asyncio would log it as never retrieved
+        if request.key is None or request.wait:
+            return
+        if error is None or (isinstance(error, CallFailed) and error.payload.code not in PASSING):
+            # An answer that was stored before counts as well, as the attempt does not say which it is.
+            size = len(task.result()) if error is None else 0
+            self._answers.add(payer, size, asyncio.get_running_loop().time())
 
     @property
     def running(self) -> int:
