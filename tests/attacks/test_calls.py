@@ -186,3 +186,32 @@ def writes(dsn: str) -> int:
         row = connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
     assert row is not None
     return int(row[0])
+
+
+async def test_a_client_that_makes_an_action_fail_writes_few_tracebacks(
+    on_postgres: Prepared, tmp_path: Path
+) -> None:
+    topic = room()
+    with attacked(tmp_path, on_postgres, expected="Traceback") as server:
+        began = time.monotonic()
+        async with Live(server.running) as live:
+            await live.join(topic)
+            for _ in range(90):
+                assert (await live.call(topic, "fail"))["payload"]["code"] == "internal"
+        seconds = time.monotonic() - began
+        assert 1 <= server.output().count("as the client has asked") <= seconds + 1
+
+
+async def test_answers_that_a_client_has_stored_are_bounded(on_postgres: Prepared, tmp_path: Path) -> None:
+    topic = room()
+    with attacked(tmp_path, on_postgres, holdfast={"ANSWER_BYTES_PER_USER": 200_000}) as server:
+        codes = []
+        for number in range(4):
+            async with Live(server.running, user=None) as live:
+                await live.hello(client=f"someone-{number}")
+                await live.join(topic)
+                for call in range(5):
+                    answer = await live.call(topic, "large", key=f"{topic}-{number}-{call}", length=50_000)
+                    codes.append(answer["payload"]["code"] if answer["type"] == "error" else "stored")
+                assert (await live.call(topic, "large", length=5))["type"] == "result"  # without a key
+    assert codes == ["stored"] * 4 + ["rate_limited"] * 16

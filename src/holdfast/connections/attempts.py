@@ -17,6 +17,7 @@ import msgspec
 from django.db import DatabaseError, transaction
 
 from holdfast.log.calls import Answer, CallStore, Claim
+from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol import codes
 from holdfast.protocol.frames import ErrorPayload
 from holdfast.threads.threads import Inline, Threads
@@ -135,11 +136,9 @@ class Attempts:
                 if not claim.mine:
                     return claim
                 self._store.answer(request.caller.owner, request.key, _failed(failure))
-        except Exception:
-            logger.exception(
-                "%s: the error could not be stored as the answer; if the client sends the call again, it is carried out again",
-                request.target,
-            )
+        except Exception as error:  # noqa: BLE001 - logged here
+            message = "%s: the error could not be stored as the answer; if the client sends the call again, it is carried out again"
+            log_limited(logger, logging.ERROR, place_of(error), message, request.target, error=error)
         return None
 
     async def _run_on_loop(self, request: CallRequest) -> bytes:
@@ -170,11 +169,9 @@ class Attempts:
             return
         try:
             await self._log_threads.run(self._store.answer, request.caller.owner, request.key, answer)
-        except Exception:
-            logger.exception(
-                "%s: the answer could not be stored; if the client sends the call again, it gets outcome_unknown",
-                request.target,
-            )
+        except Exception as error:  # noqa: BLE001 - logged here
+            message = "%s: the answer could not be stored; if the client sends the call again, it gets outcome_unknown"
+            log_limited(logger, logging.ERROR, place_of(error), message, request.target, error=error)
 
     def _claim(self, request: CallRequest) -> Claim:
         seconds = request.action.timeout or UNBOUNDED_CLAIM_SECONDS

@@ -2,6 +2,7 @@
 
 import logging
 
+from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol import codes
 from holdfast.protocol.frames import ErrorPayload
 from holdfast.protocol.server_protocol import RETRY_SECONDS
@@ -40,10 +41,10 @@ def failure_of(request: CallRequest, error: Exception) -> CallFailed:
     verdict = verdict_of(error)
     if verdict is Verdict.INVALID:
         errors = field_errors(error)
-        logger.info("%s: not valid: %s", what, ", ".join(errors))
+        log_limited(logger, logging.INFO, place_of(error), "%s: not valid: %s", what, ", ".join(errors))
         return CallFailed.of(codes.INVALID_PAYLOAD, errors=errors)
     if verdict is Verdict.MISSING:
-        logger.info("%s: not found: %s", what, error)
+        log_limited(logger, logging.INFO, place_of(error), "%s: not found: %s", what, error)
         return CallFailed.of(codes.NOT_FOUND)
     report(logger, what, error)
     if verdict is Verdict.UNAVAILABLE:  # rolled back, or unknown: sending the same key again finds out

@@ -12,6 +12,7 @@ from django.conf import settings
 
 from holdfast.auth.base import Identity
 from holdfast.hub.hub import Hub
+from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
@@ -110,8 +111,9 @@ class Connection:
         """Handle a message of the client."""
         try:
             self._carry_out(self._session.receive(data, self._loop.time()))
-        except Exception:
-            logger.exception("%r: a message could not be handled; closing the connection", self)
+        except Exception as error:  # noqa: BLE001 - logged here
+            message = "%r: a message could not be handled; closing the connection"
+            log_limited(logger, logging.ERROR, place_of(error), message, self, error=error)
             self.hang_up(codes.FAILED)
 
     def show_life(self) -> None:

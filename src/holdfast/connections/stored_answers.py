@@ -20,6 +20,7 @@ import msgspec
 from django.utils import timezone
 
 from holdfast.log.calls import RECORD_BYTES, CallStore
+from holdfast.process.limited_log import log_limited, place_of
 from holdfast.threads.threads import Inline, Threads
 from holdfast.topics.owner import ANONYMOUS, is_user
 
@@ -125,10 +126,9 @@ class StoredAnswers:
             await self._threads.run(
                 self._store.trim, owner, count=limits.count, size=limits.size, before=before
             )
-        except Exception:
-            logger.exception(
-                "The oldest answers to calls of %s could not be removed; a later call tries again", owner
-            )
+        except Exception as error:  # noqa: BLE001 - logged here
+            message = "The oldest answers to calls of %s could not be removed; a later call tries again"
+            log_limited(logger, logging.ERROR, place_of(error), message, owner, error=error)
 
     def _sweep(self) -> None:
         """Forget what has faded. Remove answers whose time is over."""
