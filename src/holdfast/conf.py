@@ -85,7 +85,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Topics that one connection may have joined at the same time."""
 
     calls_per_connection: Count = 32
-    """Calls of one connection that may run at the same time."""
+    """Calls of one connection that may be unfinished at the same time: they run, or they wait for a thread."""
+
+    calls_per_user: Count = 100
+    """Unfinished calls of one user in one process, over all connections. Anonymous clients of one address count as one user.
+    Further calls get ``too_many_calls``."""
+
+    calls_at_once: Count = 1000
+    """Unfinished calls of all users in one process. Further calls get ``unavailable``. A user may have at most as many as are
+    left for others."""
 
     message_rate: str = "50/s"
     """Messages that one connection may send, on average: ``"50/s"``, ``"3000/m"``."""
@@ -95,11 +103,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     handler_threads: Count = 16
     """``def`` handlers that may run at the same time in one process. As many ``async def`` handlers may use the ORM at the
-    same time. Each may hold its own database connection."""
+    same time. Each may hold its own database connection. A quarter of the threads is kept free of actions, for rules, tokens
+    and re-checks; one user's actions use at most as many threads as are free for others."""
 
     idempotency_hours: Annotated[float, Meta(gt=0)] = 24.0
-    """Hours for which the result of a call is stored. A client that sends a call again within this time gets the stored
-    result, and the action does not run again. ``manage.py holdfast trim`` deletes older results; in Redis they expire."""
+    """Hours for which the result of a signed-in user's call is stored. A client that sends a call again within this time gets
+    the stored result, and the action does not run again. The servers delete older results, and so does
+    ``manage.py holdfast trim``; in Redis they expire."""
+
+    anonymous_idempotency_minutes: Annotated[float, Meta(gt=0)] = 10.0
+    """The same for the calls of anonymous clients, in minutes."""
+
+    answers_per_user: Count = 5000
+    """Results of calls that are stored for one user. Each result is kept for a minute at least; of older ones, the servers
+    delete the oldest beyond this number. A user who makes more calls than this in a minute gets ``rate_limited``, and so do the
+    anonymous clients of one address who make more in ``ANONYMOUS_IDEMPOTENCY_MINUTES``."""
+
+    answer_bytes_per_user: Count = 5_000_000
+    """The same as ``ANSWERS_PER_USER``, in bytes of JSON. Each result counts 200 bytes more."""
 
     origins: tuple[str, ...] | None = None
     """Origins besides the server's own whose pages may connect, as in ``CSRF_TRUSTED_ORIGINS``:

@@ -16,6 +16,8 @@ from .pacing import ReconnectPace, ReconnectSlots
 from .reauthorize import Reauthorization
 from .registry import ConnectionRegistry
 from .revocation import Revocation
+from .stored_answers import AnswerLimits
+from .unfinished import CallLimits
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +28,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     wait for such a client. ``drain_seconds``: time over which a stopping server spreads its clients' reconnects.
 
     ``reauthorize_seconds``: period in which users, sessions and rules are re-checked for connections that stay; 0 turns
-    that off. ``handshake_seconds``: time after a revocation in which a connection that was authenticated before it may
+    that off. ``calls`` bounds unfinished calls, ``answers`` stored answers. ``handshake_seconds``: time after a revocation in which a connection that was authenticated before it may
     still begin. ``fresh_seconds``: the same time after the start of the hub.
     """
 
@@ -36,6 +38,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     write_buffer_bytes: int = 262_144
     drain_seconds: float = 20.0
     reauthorize_seconds: float = 300.0
+    calls: CallLimits = CallLimits()
+    answers: AnswerLimits = AnswerLimits()
     handshake_seconds: float = 60.0
     fresh_seconds: float = 0.0
 
@@ -57,7 +61,14 @@ class ConnectionManager:
         self.policy = policy or Policy()
         self.authenticator = authenticator
         self.limiter = limiter
-        self.calls = Calls(runtime.log.calls, runtime.threads, runtime.log_threads, limiter)
+        self.calls = Calls(
+            runtime.log.calls,
+            runtime.threads,
+            runtime.log_threads,
+            limiter,
+            self.policy.calls,
+            self.policy.answers,
+        )
         self.connections = ConnectionRegistry()
         self.explanations = Explanations(registry)
         self._reconnect_slots: ReconnectSlots | None = None
