@@ -1,6 +1,7 @@
 """What every log promises, as tests: a class of tests for a log inherits them and has a fixture ``log``."""
 
 import threading
+import tracemalloc
 from datetime import timedelta
 
 import pytest
@@ -100,6 +101,43 @@ class ReadContract:
         entries = log.read(topic, Position(epoch=batch.epoch, offset=4), 3)
 
         assert [entry.offset for entry in entries] == [5, 6, 7]
+
+    def test_a_page_ends_with_the_entry_that_reaches_its_size(self, log: Log, topic: str) -> None:
+        payloads = [b'"%s"' % (b"x" * (length - 2)) for length in (10, 20, 30, 5, 100, 5)]
+        log.append([Draft(topic=topic, name="said", payload=payload) for payload in payloads])
+        epoch = log.heads([topic])[topic].epoch
+
+        def page(after: int, size: int, limit: int = 10) -> list[int]:
+            return [e.offset for e in log.read(topic, Position(epoch=epoch, offset=after), limit, size)]
+
+        assert page(0, 30) == [1, 2]
+        assert page(0, 31) == [1, 2, 3]
+        assert page(0, 1) == [1]
+        assert page(3, 6) == [4, 5]
+        assert page(4, 10_000) == [5, 6]
+        assert page(0, 10_000, limit=3) == [1, 2, 3]
+        assert page(6, 1) == []
+
+    def test_a_size_counts_bytes_and_not_characters(self, log: Log, topic: str) -> None:
+        log.append([Draft(topic=topic, name="said", payload='"ääää"'.encode())] * 3)
+        epoch = log.heads([topic])[topic].epoch
+
+        assert len(log.read(topic, Position(epoch=epoch, offset=0), 10, 10)) == 1
+        assert len(log.read(topic, Position(epoch=epoch, offset=0), 10, 11)) == 2
+
+    def test_a_page_of_few_bytes_takes_little_memory(self, log: Log, topic: str) -> None:
+        large = Draft(topic=topic, name="said", payload=b'"%s"' % (b"x" * 200_000))
+        for _ in range(5):
+            log.append([large] * 20)
+        epoch = log.heads([topic])[topic].epoch
+
+        tracemalloc.start()
+        try:
+            assert len(log.read(topic, Position(epoch=epoch, offset=0), 100, 250_000)) == 2
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 3_000_000, f"{peak:,} bytes for a page of 400,000"
 
     def test_a_position_of_another_epoch_cannot_be_read_from(self, log: Log, topic: str) -> None:
         log.append(drafts(topic, 1, 2))

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +15,7 @@ from holdfast.log import dialects
 from holdfast.log.base import Draft, LogUnavailable
 from holdfast.log.database import DatabaseLog
 from holdfast.log.rows import replace_epoch
+from holdfast.protocol.positions import Position
 from tests.log import child
 from tests.log.contract import LogContract
 from tests.log.events import drafts, numbers
@@ -55,6 +57,22 @@ class TestDatabaseLog(LogContract):
         # BEGIN, INSERT, COMMIT; then BEGIN, DELETE, UPDATE, INSERT, COMMIT, or the move and the second look.
         assert len(enlisting) == {"sqlite": 8, "postgres": 5}[log.alias]
         assert len(reading) == 2
+
+    def test_the_database_sends_no_more_rows_than_a_page_of_few_bytes_has(
+        self, log: DatabaseLog, topic: str
+    ) -> None:
+        log.append([Draft(topic=topic, name="said", payload=b'"%s"' % (b"x" * 1000))] * 100)
+        counts = []
+
+        def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            result = execute(sql, params, many, context)
+            counts.append(context["cursor"].cursor.rowcount)
+            return result
+
+        position = Position(epoch=log.heads([topic])[topic].epoch, offset=0)
+        with connections[log.alias].execute_wrapper(count):
+            assert len(log.read(topic, position, 100, 2500)) == 3
+        assert counts == {"sqlite": [-1], "postgres": [3]}[log.alias]  # SQLite finds row after row
 
     def test_a_batch_over_several_topics_is_written_whole_or_not_at_all(
         self, log: DatabaseLog, topic: str

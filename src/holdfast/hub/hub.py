@@ -23,8 +23,9 @@ from holdfast.protocol.positions import Position
 from holdfast.roster.local import Attendance
 from holdfast.roster.tracker import PresenceTracker
 from holdfast.streams.conflation import Ticks
-from holdfast.streams.log_follower import LogFollower
+from holdfast.streams.log_follower import HELD, HELD_BYTES, LogFollower, size_of
 from holdfast.streams.prepared import Prepared
+from holdfast.streams.recent import ReplayMemory
 from holdfast.streams.slow import Slow
 from holdfast.streams.stream import Stream, Subscription
 from holdfast.threads.threads import Inline, Threads
@@ -94,6 +95,7 @@ class Hub:
         self.counters = counters or Counters()
         self.loop = asyncio.get_running_loop()
         self._ticks = Ticks(self.loop)
+        self._memory = ReplayMemory()
         self._stopped = False
         self._log_away = False
 
@@ -216,6 +218,7 @@ class Hub:
     def leave(self, subscription: Subscription) -> None:
         """End a subscription. Nothing more is written for it."""
         self.presence.leave(subscription)
+        self.follower.leave(subscription)
         subscription.stream.remove(subscription, self.loop.time())
 
     def resume(self, subscription: Subscription) -> None:
@@ -247,7 +250,7 @@ class Hub:
     async def _open(self, topic: str, durable: bool, slow: Slow) -> None:
         """Subscribe first and then read the head, so that entries published in between are in one of the two."""
         kept = slow if self._timing.rates else msgspec.structs.replace(slow, rate=None)
-        stream = Stream(topic, kept, self.counters, self._ticks)
+        stream = Stream(topic, kept, self.counters, self._ticks, self._memory)
         stream.rest(self.loop.time())
         self._early[topic] = []
         try:
@@ -327,11 +330,17 @@ class Hub:
             if stream is not None:
                 self.follower.on_entries(stream, item)
             elif topic in self._early:
-                self._early[topic].append(item)
+                self._keep_early(self._early[topic], item)
         elif isinstance(item, Change):
             self.presence.take(topic, item)
         elif stream is not None:
             stream.emit_ephemeral([Prepared(topic, e.name, e.payload, exclude=e.exclude) for e in item])
+
+    def _keep_early(self, early: list[Batch], batch: Batch) -> None:
+        """Keep entries of a topic that is being opened, the newest of them: the stream reads the others from the log."""
+        early.append(batch)
+        while len(early) > 1 and (len(early) > HELD or sum(map(size_of, early)) > HELD_BYTES):
+            del early[0]
 
     def _send_presence(self, topic: str, change: Change) -> None:
         """Tell the other processes; if that fails, their comparison with the store finds it."""

@@ -72,6 +72,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     stamp: int = 0
 
 
+def upto_size(entries: Iterable[Entry], size: int | None) -> list[Entry]:
+    """Return the entries up to the one at which their payloads reach ``size`` bytes. Takes no more of them than that."""
+    if size is None:
+        return list(entries)
+    page = []
+    for entry in entries:
+        page.append(entry)
+        size -= len(entry.payload)
+        if size <= 0:
+            break
+    return page
+
+
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Entries of one topic that just got neighbouring offsets, in order; never empty.
 
@@ -194,8 +207,12 @@ class Log(ABC):
         """Return the state of each of ``topics``. A topic without an entry yet is created (offset 0)."""
 
     @abstractmethod
-    def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
+    def read(self, topic: str, after: Position, limit: int, size: int | None = None) -> list[Entry]:
         """Return up to ``limit`` entries after a position, in order, without holes.
+
+        With ``size``, the result ends with the entry at which its payloads reach so many bytes, if ``limit`` does not end it
+        before. So it holds less than ``size`` bytes and one payload more, and it is empty only where the log ends. A store
+        reads about that much, not ``limit`` entries of any size.
 
         Raises :class:`Trimmed` when the first of them is gone, or when the epoch is not the topic's; and
         :class:`Diverged` when the position is beyond the head, or its stamp is not that of the entry there.

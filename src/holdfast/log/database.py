@@ -116,10 +116,10 @@ class DatabaseLog(Log):
                 heads |= self._settled(select_heads, connection, missing)
         return heads
 
-    def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
+    def read(self, topic: str, after: Position, limit: int, size: int | None = None) -> list[Entry]:
         connection = connections[self.alias]
         with ErrorTranslation(connection):
-            found = self._settled(select_entries, connection, topic, after, limit)
+            found = self._settled(select_entries, connection, self._dialect, topic, after, limit, size)
         if isinstance(found, type):
             raise found(topic, after.offset, self.heads([topic])[topic])
         return found
@@ -129,7 +129,7 @@ class DatabaseLog(Log):
         connection = connections[self.alias]
         with ErrorTranslation(connection):
             # Within one epoch a missing entry never comes back: the finding holds as long as the epoch does.
-            if position is None or self._settled(select_entries, connection, topic, position, 0) is Diverged:
+            if position is None or self._diverged(topic, position):
                 self._settled(replace_epoch, connection, topic, epoch)
         return self.heads([topic])[topic]
 
@@ -142,6 +142,10 @@ class DatabaseLog(Log):
             return exact.take_inside(take)
         with ErrorTranslation(connection) as guard:
             return exact.take(take, guard)
+
+    def _diverged(self, topic: str, position: Position) -> bool:
+        connection = connections[self.alias]
+        return self._settled(select_entries, connection, self._dialect, topic, position, 0) is Diverged
 
     # ── forgetting ───────────────────────────────────────────────────────────────────────────────────────────────────
 

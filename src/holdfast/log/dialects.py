@@ -29,6 +29,9 @@ class Dialect(ABC):
     """Whether a statement skips a topic that another caller has locked, which obliges that caller to look again. Otherwise it waits
     for the lock."""
 
+    fetches_all: bool
+    """Whether the result of a statement is fetched as a whole, and not row by row as it is read."""
+
     @abstractmethod
     def place(self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]) -> Placed | None:
         """Write ``drafts`` as the topic's next entries if that can be done at once, else into the outbox.
@@ -75,6 +78,7 @@ class SQLite(Dialect):
     """
 
     skips_locked = False
+    fetches_all = False
 
     _before = f'(SELECT created_at FROM {ENTRY} WHERE topic_id = {TOPIC}.id AND "offset" = {TOPIC}.head - %s)'
     _place = (
@@ -237,6 +241,7 @@ class PostgreSQL(Dialect):
     """PostgreSQL: many writers. ``log/functions.py`` has the statements; each call is a transaction and one round trip."""
 
     skips_locked = True
+    fetches_all = True
 
     def place(self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]) -> Placed | None:
         if len(drafts) == 1:  # the ordinary case, and psycopg takes a while for a list

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from holdfast.protocol.positions import Position
 
-from .base import Batch, Diverged, Draft, Entry, Head, Log, Trimmed, stamp_of
+from .base import Batch, Diverged, Draft, Entry, Head, Log, Trimmed, stamp_of, upto_size
 from .memory_calls import MemoryCalls
 from .transactions import is_open, when_committed
 
@@ -112,7 +112,7 @@ class MemoryLog(Log):
         with self._lock:
             return {topic: self._stream(topic).state() for topic in topics}
 
-    def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
+    def read(self, topic: str, after: Position, limit: int, size: int | None = None) -> list[Entry]:
         with self._lock:
             stream = self._stream(topic)
             head = stream.state()
@@ -121,7 +121,7 @@ class MemoryLog(Log):
             if after.epoch != head.epoch or after.offset < head.floor:
                 raise Trimmed(topic, after.offset, head)
             start = after.offset - head.floor
-            return stream.entries[start : start + max(limit, 0)]
+            return upto_size(stream.entries[start : start + max(limit, 0)], size)
 
     def rotate_epoch(self, topic: str, position: Position | None = None) -> Head:
         with self._lock:

@@ -4,14 +4,15 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from holdfast.protocol.positions import Position
 
-from .base import Batch, Diverged, Entry, Head, LogUnavailable, Trimmed, stamp_of
+from .base import Batch, Diverged, Entry, Head, LogUnavailable, Trimmed, stamp_of, upto_size
 from .conflicts import settled
 from .dialects import Dialect
 from .errors import ErrorTranslation
@@ -60,35 +61,61 @@ def select_topics(connection: BaseDatabaseWrapper) -> list[str]:
 
 
 def select_entries(
-    connection: BaseDatabaseWrapper, topic: str, after: Position, limit: int
+    connection: BaseDatabaseWrapper,
+    dialect: Dialect,
+    topic: str,
+    after: Position,
+    limit: int,
+    size: int | None = None,
 ) -> list[Entry] | type[Trimmed]:
     """Return the entries after a position, or the class of the error to raise."""
+    # One statement, so that a trim cannot fall between the head and the entries. The entry at the position is
+    # read too, but not its payload: it tells whether it is the one that the position was taken from.
+    first, last = after.offset, after.offset + max(limit, 0)
     with connection.cursor() as cursor:
-        # One statement, so that a trim cannot fall between the head and the entries. The entry at the position is
-        # read too, but not its payload: it tells whether it is the one that the position was taken from.
-        cursor.execute(
-            'SELECT t.epoch, t.head, e."offset", e.created_at, e.name, e.exclude,'
-            ' CASE WHEN e."offset" > %s THEN e.payload END'
-            f' FROM {TOPIC} t LEFT JOIN {ENTRY} e ON e.topic_id = t.id AND e."offset" >= %s AND e."offset" <= %s'
-            ' WHERE t.name = %s ORDER BY e."offset"',
-            (after.offset, after.offset, after.offset + max(limit, 0), topic),
-        )
-        rows = cursor.fetchall()
-    if not rows or rows[0][0] != after.epoch:
-        return Trimmed
-    head, first, written = rows[0][1:4]
-    if first == after.offset:
-        del rows[0]
-    if after.offset > head or (first == after.offset and after.stamp not in (0, stamp_of(written))):
-        return Diverged
-    if not rows or first is None:
-        return [] if after.offset == head or limit <= 0 else Trimmed
-    if rows[0][2] != after.offset + 1 or not rows[0][4]:
-        return Trimmed
-    return [
-        Entry(offset=offset, name=name, payload=payload.encode(), exclude=exclude, stamp=stamp_of(written))
-        for _, _, offset, written, name, exclude, payload in rows
-    ]
+        if size is not None and dialect.fetches_all:
+            cursor.execute(_WEIGHED, (first, first, first, last, size, topic))
+        else:
+            cursor.execute(_AFTER, (first, first, last, topic))
+        row = cursor.fetchone()
+        if row is None or row[0] != after.epoch:
+            return Trimmed
+        head, offset, written = row[1:4]
+        there = offset == after.offset
+        if after.offset > head or (there and after.stamp not in (0, stamp_of(written))):
+            return Diverged
+        if there:
+            row = cursor.fetchone()
+        if row is None or offset is None:
+            return [] if after.offset == head or limit <= 0 else Trimmed
+        if row[2] != after.offset + 1 or not row[4]:
+            return Trimmed
+        return upto_size(map(_entry, chain([row], cursor)), size)
+
+
+_AFTER = f"""
+SELECT t.epoch, t.head, e."offset", e.created_at, e.name, e.exclude, CASE WHEN e."offset" > %s THEN e.payload END
+FROM {TOPIC} t LEFT JOIN {ENTRY} e ON e.topic_id = t.id AND e."offset" >= %s AND e."offset" <= %s
+WHERE t.name = %s ORDER BY e."offset"
+"""
+
+_WEIGHED = f"""
+SELECT t.epoch, t.head, e."offset", e.created_at, e.name, e.exclude, e.payload
+FROM {TOPIC} t LEFT JOIN LATERAL (
+    SELECT "offset", created_at, name, exclude, CASE WHEN "offset" > %s THEN payload END AS payload,
+        sum(CASE WHEN "offset" > %s THEN octet_length(payload) END)
+            OVER (ORDER BY "offset" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM {ENTRY} WHERE topic_id = t.id AND "offset" >= %s AND "offset" <= %s
+) e ON coalesce(e.before, 0) < %s
+WHERE t.name = %s ORDER BY e."offset"
+"""
+"""As :data:`_AFTER`, without the entries before which the payloads reach a number of bytes. PostgreSQL knows the length of a
+payload that it stores apart without reading it."""
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    _, _, offset, written, name, exclude, payload = row
+    return Entry(offset=offset, name=name, payload=payload.encode(), exclude=exclude, stamp=stamp_of(written))
 
 
 class Progress(NamedTuple):

@@ -156,9 +156,9 @@ class RedisLog(Log):
                     self._list(fresh, again=True)
         return heads
 
-    def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
+    def read(self, topic: str, after: Position, limit: int, size: int | None = None) -> list[Entry]:
         with translate_errors():
-            place = (after.epoch, after.offset, after.stamp, limit)
+            place = (after.epoch, after.offset, after.stamp, limit, "" if size is None else size)
             how, found = READ.call(self._store.client(), self._keys(topic), _epoch(), *place)
         if how == b"entries":
             return [_entry(*entry) for entry in found]
