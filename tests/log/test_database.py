@@ -18,7 +18,7 @@ from holdfast.log.rows import replace_epoch
 from holdfast.protocol.positions import Position
 from tests.log import child
 from tests.log.contract import LogContract
-from tests.log.events import drafts, numbers
+from tests.log.events import create, drafts, numbers
 from tests.log.transactions import Reports
 from tests.services.postgres import PostgresServer
 
@@ -42,7 +42,7 @@ class TestDatabaseLog(LogContract):
         assert log.heads([topic])[topic].epoch == replaced != epoch
 
     def test_it_writes_few_statements(self, log: DatabaseLog, topic: str) -> None:
-        log.heads([topic])
+        log.append(drafts(topic, 0))
         connection = connections[log.alias]
 
         with CaptureQueriesContext(connection) as appending:
@@ -79,7 +79,7 @@ class TestDatabaseLog(LogContract):
     ) -> None:
         a, b = f"{topic}/a", f"{topic}/b"
         no_text = Draft(topic=b, name="number.said", payload=b"\xff")
-        log.heads([a, b])
+        create(log, a, b)
 
         with pytest.raises(UnicodeDecodeError):
             log.append([*drafts(a, 1), no_text])
@@ -183,7 +183,7 @@ class TestErrors:
     def test_a_server_that_takes_no_writes_any_more_is_left(self, topic: str) -> None:
         """What was the primary answers on, after a failover; a new connection may lead to the one that is it now."""
         log = DatabaseLog("postgres")
-        log.heads([topic])
+        create(log, topic)
         with connections["postgres"].cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = on")
         with pytest.raises(LogUnavailable, match="read-only"):
@@ -194,7 +194,7 @@ class TestErrors:
     @pytest.mark.django_db(transaction=True, databases=["sqlite"])
     def test_a_database_that_stays_locked_is_unavailable(self, topic: str) -> None:
         log = DatabaseLog("sqlite")
-        log.heads([topic])
+        create(log, topic)
         with connections["sqlite"].cursor() as cursor:
             cursor.execute("PRAGMA busy_timeout = 1")
         locked, tried = threading.Event(), threading.Event()

@@ -213,7 +213,8 @@ class World:
     def rebuild(self, topic: str = TOPIC) -> None:
         """The topic's log is lost."""
         assert isinstance(self.log, MemoryLog)
-        self.log._streams.pop(topic)
+        self.log._streams.pop(topic, None)
+        self.log.renew_first_epochs()
 
     def head(self, topic: str = TOPIC) -> Position:
         return self.log.heads([topic])[topic].position

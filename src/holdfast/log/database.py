@@ -17,7 +17,7 @@ from .database_calls import DatabaseCalls
 from .dialects import dialect_of
 from .errors import ErrorTranslation
 from .reading import ConsistentRead, select_entries, select_heads, select_topics
-from .rows import create, replace_epoch
+from .rows import renew_seed, replace_epoch
 from .sequencer import Sequencer
 from .staged import listed
 from .transactions import is_open, taking_part, when_committed
@@ -110,11 +110,7 @@ class DatabaseLog(Log):
         names = sorted(set(topics))
         connection = connections[self.alias]
         with ErrorTranslation(connection):
-            heads = self._settled(select_heads, connection, names)
-            if missing := [name for name in names if name not in heads]:
-                self._settled(create, connection, missing)
-                heads |= self._settled(select_heads, connection, missing)
-        return heads
+            return self._settled(select_heads, connection, names)
 
     def read(self, topic: str, after: Position, limit: int, size: int | None = None) -> list[Entry]:
         connection = connections[self.alias]
@@ -132,6 +128,11 @@ class DatabaseLog(Log):
             if position is None or self._diverged(topic, position):
                 self._settled(replace_epoch, connection, topic, epoch)
         return self.heads([topic])[topic]
+
+    def renew_first_epochs(self) -> None:
+        connection = connections[self.alias]
+        with ErrorTranslation(connection):
+            self._settled(renew_seed, connection)
 
     def consistent_read(
         self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None
