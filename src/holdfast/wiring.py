@@ -79,7 +79,11 @@ def build_runtime() -> Runtime:
         log_threads=Threads(LOG_THREADS, name="holdfast-log", keep_connections=True)
         if log.blocking
         else Inline(),
-        timing=Timing(compare=chosen.reconcile_seconds, lease=chosen.presence_lease_seconds),
+        timing=Timing(
+            compare=chosen.reconcile_seconds,
+            lease=chosen.presence_lease_seconds,
+            snapshot=chosen.snapshot_cache_seconds,
+        ),
         group_events=group_event if chosen.group_events else None,
         event_bytes=chosen.event_bytes,
         presence=build_presence(chosen, backplane),
@@ -315,6 +319,7 @@ def policy_of(chosen: Settings) -> Policy:
         write_buffer_bytes=chosen.write_buffer_bytes,
         reauthorize_seconds=chosen.reauthorize_seconds,
         fresh_seconds=FRESH_SECONDS,
+        join_reads=chosen.join_reads,
     )
 
 

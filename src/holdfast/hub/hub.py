@@ -32,12 +32,16 @@ from holdfast.threads.threads import Inline, Threads
 
 from . import messages
 from .joining import PendingJoin
-from .recovery import Recovery, Snapshot
+from .recovery import Charge, Recovery, free
+from .snapshots import Snapshot, Snapshots
 from .timer_wheel import TimerWheel
 
 logger = logging.getLogger("holdfast.hub")
 
 DROP = Slow.drop()
+
+LIST_BYTES = 64 * 1024
+"""Bytes of a list of members that cost a join as much as a read of the log."""
 
 GroupEvents = Callable[[str, dict[str, object]], "tuple[str, bytes] | None"]
 """Turns a message that other code sent to a topic's group into an event (name and JSON payload); ``None`` refuses it."""
@@ -48,13 +52,14 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
     ``compare``: between two comparisons with the log. ``patience``: how long messages may overtake one another before the log
     is read. ``linger``: how long a stream without subscribers stays open. ``lease``: how long this server's members stay
-    listed after its last heartbeat. ``rates`` says whether the rates of topics are applied.
+    listed after its last heartbeat. ``snapshot``: how long a snapshot is reused while its topic has no new event. ``rates`` says whether the rates of topics are applied.
     """
 
     compare: float = 2.0
     patience: float = 0.01
     linger: float = 10.0
     lease: float = 15.0
+    snapshot: float = 1.0
     rates: bool = True
 
 
@@ -85,7 +90,7 @@ class Hub:
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.follower = LogFollower(log, threads, patience=self._timing.patience, spawn=self._spawn)
-        self._recovery = Recovery(self.follower)
+        self._recovery = Recovery(self.follower, Snapshots(self._timing.snapshot))
         store = presence or MemoryPresence()
         self._tells_presence = store.shared and backplane.shared
         self.presence = PresenceTracker(
@@ -184,20 +189,24 @@ class Hub:
         since: Position | None = None,
         snapshot: Snapshot | None = None,
         attending: Attendance | None = None,
+        charge: Charge = free,
     ) -> PendingJoin:
         """Open ``topic`` for one client, and find the answer to its join. The caller then subscribes, in the same turn
         of the loop (:class:`PendingJoin`).
 
         The client's events begin after ``since``. ``snapshot`` is awaited when there is no such position, or when the
         log cannot go on from it. ``slow`` says what a topic without a log does about a client that does not read.
-        ``attending`` says how the client takes part in the topic's presence, if the topic has one.
+        ``attending`` says how the client takes part in the topic's presence, if the topic has one. ``charge`` is called
+        before each read that this join alone causes, and for each part of a long list of members.
         Raises :class:`LogError` when the log does not answer.
         """
         stream = await self._visit(topic, durable, slow)
         try:
             if attending is not None:
                 await self.presence.visit(topic, attending.limit)
-            payload, start = await self._recovery.answer(stream, since, snapshot)
+                for _ in range(self.presence.list_bytes(topic) // LIST_BYTES):
+                    await charge()
+            payload, start = await self._recovery.answer(stream, since, snapshot, charge)
             if stream.closed:
                 raise LogUnavailable("the hub has stopped")
             if attending is not None:

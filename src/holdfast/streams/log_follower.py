@@ -276,6 +276,10 @@ class LogFollower:
         else:
             self._doubt(stream, subscription.position)  # if the log has another epoch the stream begins again
 
+    def at_hand(self, stream: Stream, after: int, stamp: int) -> bool:
+        """Return whether :meth:`page` would not begin to read the log."""
+        return stream.recent.after(after, stamp) is not None or self._pages.under_way(stream, after, stamp)
+
     async def page(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
         """The events after an entry, at most a page. Raises what :meth:`Log.read` raises.
 

@@ -1,6 +1,7 @@
 """Pages of the log, read once for all subscriptions that need them."""
 
 import asyncio
+from functools import partial
 
 from holdfast.log.base import Log, Trimmed
 from holdfast.protocol.positions import Position
@@ -79,7 +80,7 @@ class PageReader:
         if read is None:
             task = asyncio.get_running_loop().create_task(self._read_page(stream, after, stamp))
             read = self._reads[key] = Read(stream.mark, task)
-            task.add_done_callback(lambda _, read=read: self._forget(key, read))
+            task.add_done_callback(partial(self._ended, key, read))
         read.waiting += 1
         try:
             return read.asked, await asyncio.shield(read.task)
@@ -90,6 +91,9 @@ class PageReader:
             if not read.waiting and not read.task.done():
                 self._forget(key, read)
                 read.task.cancel()  # if no thread has begun with it, the log is not read at all
+
+    def _ended(self, key: Key, read: Read, _: "asyncio.Task[list[Prepared]]") -> None:
+        self._forget(key, read)
 
     def _forget(self, key: Key, read: Read) -> None:
         if self._reads.get(key) is read:
