@@ -101,6 +101,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     message_burst: Count = 100
     """Messages that one connection may send at once, before ``MESSAGE_RATE`` limits it."""
 
+    join_read_rate: str = "300/10s"
+    """Reads that the joins of one user may cause, or those of one address for anonymous clients: ``"300/10s"``. A page of the log, a
+    snapshot, and each 64 KiB of a list of members count as one read. Joins that share a read with others are free. Beyond
+    the rate a join is answered with ``rate_limited``, and the client tries again later."""
+
+    snapshot_cache_seconds: Annotated[float, Meta(ge=0)] = 1.0
+    """Seconds for which the ``snapshot`` of a durable topic is reused while the topic has no new event. Joins at the same time share
+    one snapshot in any case. 0: no reuse."""
+
     handler_threads: Count = 16
     """``def`` handlers that may run at the same time in one process. As many ``async def`` handlers may use the ORM at the
     same time. Each may hold its own database connection. A quarter of the threads is kept free of actions, for rules, tokens
@@ -175,6 +184,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """``message_rate`` as a value."""
         return Rate.parse(self.message_rate)
 
+    @property
+    def join_reads(self) -> Rate:
+        """``join_read_rate`` as a value."""
+        return Rate.parse(self.join_read_rate)
+
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """A mistake in the settings, and the way out."""
@@ -186,6 +200,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 BACKENDS = ("LOG", "BACKPLANE", "PRESENCE", "AUTHENTICATOR")
 """The settings that name a backend, which may have options."""
+
+RATES = ("MESSAGE_RATE", "JOIN_READ_RATE")
+"""The settings that are rates."""
 
 _FIELDS = {field.name.upper(): field for field in msgspec.structs.fields(Settings)}
 
@@ -209,7 +226,7 @@ def read(given: Any) -> tuple[Settings, list[Problem]]:
             if key in BACKENDS and isinstance(value, Mapping):
                 value = Backend.parse(value)
             checked = value if isinstance(value, Backend) else msgspec.convert(value, _FIELDS[key].type)
-            if key == "MESSAGE_RATE":
+            if key in RATES:
                 Rate.parse(checked)
             elif key == "PUBLISHING_KEYS":
                 for publisher in cast("tuple[PublishingKey, ...]", checked):

@@ -82,7 +82,11 @@ def build_runtime() -> Runtime:
         log_threads=Threads(LOG_THREADS, name="holdfast-log", keep_connections=True)
         if log.blocking
         else Inline(),
-        timing=Timing(compare=chosen.reconcile_seconds, lease=chosen.presence_lease_seconds),
+        timing=Timing(
+            compare=chosen.reconcile_seconds,
+            lease=chosen.presence_lease_seconds,
+            snapshot=chosen.snapshot_cache_seconds,
+        ),
         group_events=group_event if chosen.group_events else None,
         event_bytes=chosen.event_bytes,
         presence=build_presence(chosen, backplane),
@@ -331,6 +335,7 @@ def policy_of(chosen: Settings) -> Policy:
             anonymous_seconds=chosen.anonymous_idempotency_minutes * 60,
         ),
         fresh_seconds=FRESH_SECONDS,
+        join_reads=chosen.join_reads,
     )
 
 

@@ -326,6 +326,9 @@ class Connection:
                 named = True
                 if await self._join(effect, topic, begun):
                     return
+        except CallFailed as late:
+            wait = late.payload.retry_after
+            effects = session.refused(effect.ref, asked, codes.RATE_LIMITED, retry_after=wait)
         except Exception as error:  # noqa: BLE001 - reported there
             # may_join has admitted the client, so a refusal by snapshot or presence_meta may be a mistake: log a warning.
             report(logger, f"a join of {asked!r} failed", error, no=logging.WARNING)
@@ -348,6 +351,7 @@ class Connection:
             since=effect.since,
             snapshot=snapshot_of(self._manager.runtime, topic, self.identity.host),
             attending=await attending(self._manager.runtime.threads, topic, self.caller),
+            charge=self._charge,
         )
         with pending:  # no await from here on: the answer holds for this turn of the loop
             recent = self._manager.revocation.recent
@@ -362,6 +366,10 @@ class Connection:
             if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
                 self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
         return True
+
+    async def _charge(self) -> None:
+        """Count a read that a join of this connection causes. Raises :class:`CallFailed` if its owner causes too many."""
+        await self._manager.reads.charge(self.identity.limit_key or self.owner, self._loop.time())
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -90,10 +90,25 @@ if ARGV[2] ~= state[1] then return {'trimmed', state} end
 if diverged(state, after, stamp) then return {'diverged', state} end
 if limit <= 0 then return {'entries', {}} end
 if after < state[3] then return {'trimmed', state} end
-return {'entries', redis.call('XRANGE', KEYS[2], (after + 1) .. '-0', '+', 'COUNT', limit)}
+local size = tonumber(ARGV[6])
+if not size then return {'entries', redis.call('XRANGE', KEYS[2], (after + 1) .. '-0', '+', 'COUNT', limit)} end
+-- A few at a time, since Redis copies all that one command finds; then about as many as fit, by the size of those so far.
+local found, step, weight = {}, 4, 0
+while #found < limit and weight < size do
+  local some = redis.call('XRANGE', KEYS[2], (after + #found + 1) .. '-0', '+', 'COUNT', math.min(step, limit - #found))
+  if #some == 0 then break end
+  for _, entry in ipairs(some) do
+    found[#found + 1] = entry
+    weight = weight + #entry[2][4]
+    if weight >= size then break end
+  end
+  step = math.max(1, math.min(8 * step, math.floor((size - weight) * #found / math.max(weight, 1))))
+end
+return {'entries', found}
 """
 )
-"""``fresh``, then epoch, offset and stamp of a position, and how many: the entries, or why not, with the state."""
+"""``fresh``, then epoch, offset and stamp of a position, how many and how many bytes of payload (empty: any): the entries, or why
+not, with the state."""
 
 ROTATE_EPOCH = Script(
     _LOOK

@@ -111,6 +111,8 @@ class Command(BaseCommand):
             )
         for name in topic or known:
             log.rotate_epoch(name)
+        if not topic:
+            log.renew_first_epochs()
         self.stdout.write(f"Renewed the epochs of {len(topic or known)} topics.")
 
     def sweep(self) -> None:
