@@ -18,6 +18,7 @@ from holdfast.auth.base import Identity
 from holdfast.auth.session import session_key
 from holdfast.connections.caller import ConnectionCaller
 from holdfast.connections.manager import ConnectionManager
+from holdfast.connections.pending_reply import Outcome
 from holdfast.connections.request import CallFailed
 from holdfast.protocol import codes
 from holdfast.protocol.frames import CallKey, ClientId, Name, TopicName
@@ -26,7 +27,7 @@ from .asgi import Receive, Scope, Send
 from .authentication import identify
 from .csrf import passes_csrf
 from .http_errors import fail, payload_of
-from .request_body import BodyIncomplete, BodyTooLarge, read_body
+from .request_body import BodyIncomplete, BodyTooLarge, client_gone, read_body
 from .responses import respond, respond_json
 
 
@@ -73,13 +74,15 @@ class LiveCalls:
         if identity is None:
             return
         try:
-            result = await self._carry_out(service, identity, body)
+            result = await self._carry_out(service, identity, body, receive)
         except CallFailed as failed:
             await fail(send, failed.payload)
             return
         await respond_json(send, 200, b'{"type":"result","payload":%b}' % (result or b"null"))
 
-    async def _carry_out(self, service: ConnectionManager, identity: Identity, body: bytes) -> bytes:
+    async def _carry_out(
+        self, service: ConnectionManager, identity: Identity, body: bytes, receive: Receive
+    ) -> bytes:
         """Return the result as JSON. Raises :class:`CallFailed`."""
         try:
             call = _decode(body)
@@ -97,14 +100,18 @@ class LiveCalls:
             topic, caller, call.name, call.key, bytes(call.payload), now=loop.time(), recheck=True
         )
         answer: asyncio.Future[bytes] = loop.create_future()
+        gone = loop.create_task(client_gone(receive))
 
-        def answered(outcome: bytes | CallFailed) -> None:
-            if answer.done():
+        def answered(outcome: Outcome) -> None:
+            if answer.done() or outcome is None:
                 return
             if isinstance(outcome, CallFailed):
                 answer.set_exception(outcome)
             else:
                 answer.set_result(outcome)
 
-        service.calls.perform(request, answered)
-        return await answer
+        try:
+            service.calls.perform(request, answered, lambda: not gone.done())
+            return await answer
+        finally:
+            gone.cancel()

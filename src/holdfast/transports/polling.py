@@ -29,6 +29,7 @@ from holdfast.streams.prepared import Burst
 
 from .asgi import Receive, Scope, Send
 from .authentication import identify
+from .request_body import client_gone
 from .responses import respond, respond_json
 from .stream_request import BadRequest, StreamRequest
 
@@ -268,7 +269,7 @@ class LivePolling:
         polled.requests += 1
         number = polled.requests
         transport.wake()  # an older request that still waits: its client has given it up
-        watch = asyncio.get_running_loop().create_task(_gone(receive))
+        watch = asyncio.get_running_loop().create_task(client_gone(receive))
         watch.add_done_callback(lambda _: transport.wake())
         try:
             await transport.wait(lambda: watch.done() or polled.requests != number)
@@ -303,9 +304,3 @@ class LivePolling:
 
 
 _GET = {"method": "GET"}
-
-
-async def _gone(receive: Receive) -> None:
-    """Return when the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

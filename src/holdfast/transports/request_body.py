@@ -38,3 +38,9 @@ async def read_body(receive: Receive, most: int) -> bytes:
                     return b"".join(parts)
     except TimeoutError:
         raise BodyIncomplete from None
+
+
+async def client_gone(receive: Receive) -> None:
+    """Return when the client of a request, whose body was read, has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
