@@ -1,8 +1,16 @@
 """What holds for all tests. The servers and databases are in tests/services, explained in tests/README.md."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
+
+# The tests start hundreds of Python processes. With PYTHONDONTWRITEBYTECODE, which many containers set, each of them would
+# compile Django from its source, which costs four times as much as all else that a start does. pytest itself keeps its
+# rewritten test modules in the same way.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest_plugins = ["holdfast.testing.pytest", "tests.services.fixtures"]
 
