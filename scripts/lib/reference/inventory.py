@@ -33,6 +33,23 @@ PUBLIC: dict[str, tuple[str, ...] | None] = {
 #: Packages whose classes users only name, for a server to call their methods.
 OPAQUE = {"holdfast.server"}
 
+_ENVIRONMENT = {"open", "shared", "start", "release", "stop", "close", "settle", "held_back"}
+
+#: Members without an underscore that only Holdfast itself uses, by the class that the page shows.
+UNLISTED: dict[str, set[str]] = {
+    "AsyncLive": _ENVIRONMENT,
+    "Identity": {"owner", "limit_key", "with_token"},
+    "Keep": {"age", "before"},
+    "Live": _ENVIRONMENT,
+    "LiveError": {"of"},
+    "Member": {"read"},
+    "Slow": {"conflates", "key_of"},
+    "Topic": {"declared", "from_match"},
+}
+
+#: Classes that users never call: Holdfast raises them, or methods of the class make the objects.
+MADE_BY_HOLDFAST = {"CallError", "Disconnected", "JoinError", "LiveError", "Slow"}
+
 #: Modules with an ``__all__`` that is for the package itself.
 INTERNAL = {"holdfast.server.masking"}
 
