@@ -12,9 +12,9 @@ PACKAGE = Path("src/holdfast")
 
 
 def copied(folder: Path) -> Path:
-    """Code and documentation, to be changed."""
+    """Code and documentation, to be changed. The compiled modules come along: they are current as long as the source is."""
     for name in ("docs", "scripts", "src"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        shutil.copytree(ROOT / name, folder / name)
     (folder / "client" / "src").mkdir(parents=True)
     for name in ("pyproject.toml", "mkdocs.yml", "PROTOCOL.md", "client/src/texts.ts", "client/src/codes.ts"):
         shutil.copy(ROOT / name, folder / name)

@@ -57,6 +57,9 @@ INTERNAL = {"holdfast.server.masking"}
 COMMANDS = ("runserver", "holdfast")
 
 
+CHECK_ID = re.compile(r"holdfast\.[EWI]\d{3}")
+
+
 class Check(NamedTuple):
     """A system check: its id, what it is (``Error`` or ``Warning``), and the docstring of the function that makes it."""
 
@@ -104,6 +107,8 @@ def checks() -> list[Check]:
     """Every ``Error`` and ``Warning`` of Django's system checks that the package makes, by id."""
     found: dict[str, Check] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
+        if not CHECK_ID.search(path.read_text()):
+            continue  # parsing each module takes longer than all else that makes the reference
         for node in ast.walk(source.tree(str(path))):
             if isinstance(node, ast.Call):
                 for name in _check_ids(node):
@@ -118,7 +123,7 @@ def _check_ids(call: ast.Call) -> list[str]:
         node.value
         for value in given
         for node in ast.walk(value)
-        if isinstance(node, ast.Constant) and re.fullmatch(r"holdfast\.[EWI]\d{3}", str(node.value))
+        if isinstance(node, ast.Constant) and CHECK_ID.fullmatch(str(node.value))
     ]
 
 
@@ -161,6 +166,7 @@ def modules_with_all() -> set[str]:
     return {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in PACKAGE.rglob("*.py")
+        if "__all__" in path.read_text()
         for node in source.tree(str(path)).body
         if isinstance(node, ast.Assign)
         and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
