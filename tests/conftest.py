@@ -23,9 +23,13 @@ KINDS = {"asgi_servers", "browser", "fleet"}
 ALONE = {"fleet"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and (kind := item.path.relative_to(TESTS).parts[0]) in KINDS:
             item.add_marker(kind)
             if kind in ALONE:
                 item.add_marker("alone")
+    if hasattr(config, "workerinput"):
+        # One of several workers: none of them may begin a long file when the others are done.
+        long = {item.path for item in items if any(map(item.get_closest_marker, ("slow", *KINDS)))}
+        items.sort(key=lambda item: item.path not in long)

@@ -121,7 +121,13 @@ def test_what_is_documented_and_gone_is_found(said_of_removals: str, said: str) 
 
 def test_what_only_holdfast_itself_uses_is_left_out() -> None:
     page = (ROOT / "docs" / "reference" / "python.md").read_text()
-    for name in ("Topic.from_match", "Slow.key_of", "Keep.before", "testing.Live.held_back", "testing.CallError.of"):
+    for name in (
+        "Topic.from_match",
+        "Slow.key_of",
+        "Keep.before",
+        "testing.Live.held_back",
+        "testing.CallError.of",
+    ):
         assert f"#holdfast.{name} " not in page
     assert "class CallError(LiveError)" in page  # only Holdfast makes one
 
