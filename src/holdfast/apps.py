@@ -32,6 +32,7 @@ class HoldfastConfig(AppConfig):
             connection_checks,
             database_checks,
             route_checks,
+            process_checks,
             signals,
             wiring,
         )

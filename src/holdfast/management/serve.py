@@ -145,7 +145,10 @@ def serve(options: dict[str, Any], say: Say) -> None:
         ready=lambda: systemd.ready("Serving"),
         stopping=systemd.stopping,
     )
-    say(f"SIGTERM drains for up to {drain_seconds:g} s, and ends it within {server.seconds_at_most:g} s.\n")
+    say(
+        f"On SIGTERM the server drains its connections for up to {drain_seconds:g} s, and exits within "
+        f"{server.seconds_at_most:g} s.\n"
+    )
     try:
         with listening(config, options["fd"]) as sockets, contextlib.suppress(KeyboardInterrupt):
             if workers is None:
