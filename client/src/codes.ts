@@ -30,6 +30,7 @@ export type CodeName =
   | "draining"
   | "heartbeat_missed"
   | "stalled"
+  | "too_slow"
   | "flooding"
   | "failed"
   | "unsupported_protocol"
@@ -43,6 +44,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
   4000: "draining",
   4001: "heartbeat_missed",
   4002: "stalled",
+  4003: "too_slow",
   4029: "flooding",
   4050: "failed",
   4400: "unsupported_protocol",
@@ -52,7 +54,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
 };
 
 /** The codes whose message may succeed later unchanged (for a close: after reconnecting). */
-export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "flooding", "failed"];
+export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "too_slow", "flooding", "failed"];
 
 /** What each code means. Only the entry `texts` has these sentences. */
 export const MESSAGES: Readonly<Record<CodeName, string>> = {
@@ -82,6 +84,7 @@ export const MESSAGES: Readonly<Record<CodeName, string>> = {
   draining: "The server is going away; reconnect.",
   heartbeat_missed: "Nothing was heard for too long.",
   stalled: "The client did not read for too long.",
+  too_slow: "The client did not finish a message in time.",
   flooding: "The client sent far more than it may.",
   failed: "The connection failed inside the server.",
   unsupported_protocol: "Unknown subprotocol; known: holdfast.v1.json, holdfast.v1.msgpack.",

@@ -31,8 +31,8 @@ class HoldfastConfig(AppConfig):
             checks,
             connection_checks,
             database_checks,
-            route_checks,
             process_checks,
+            route_checks,
             signals,
             wiring,
         )
