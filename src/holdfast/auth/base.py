@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import msgspec
+from django.core.exceptions import PermissionDenied
 from django.http import QueryDict
 from django.utils import timezone
 
@@ -18,13 +19,19 @@ from .address import network_of
 NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
 
 
+class CredentialExpired(PermissionDenied):
+    """A credential that was valid, and no longer is. The client may come back with a newer one."""
+
+
+
 # gc=False: nothing that an identity holds refers back to it, and a process holds one for each connection.
 class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, gc=False):
     """The identity of a connection: its user, and the facts of its handshake that a rule may need.
 
     ``user`` is Django's user, or an ``AnonymousUser``. ``session_key`` is the key of the session that named the user;
     ``None`` if something else did, or if the session has no key on the server (signed cookies). ``claims`` is what a token
-    says besides its user. At ``expires_at``, an aware datetime, the identity ends: the next re-check closes the connection.
+    says besides its user. At ``expires_at``, an aware datetime, the identity ends: the server closes the connection with
+    ``token_expired``, unless a ``refresh`` has extended it.
 
     ``host`` is the name of the host that the client connected to, in lower case and without the port; ``None`` if it is not
     known or not among ``ALLOWED_HOSTS``. ``address`` is the client's IP address as the ASGI server reports it, which takes
@@ -75,9 +82,15 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
         return QueryDict(self.query_string)
 
     @property
+    def seconds_left(self) -> float | None:
+        """Seconds until ``expires_at``, negative once it has passed; ``None`` without an ``expires_at``."""
+        return None if self.expires_at is None else (self.expires_at - timezone.now()).total_seconds()
+
+    @property
     def expired(self) -> bool:
         """Whether ``expires_at`` has passed."""
-        return self.expires_at is not None and self.expires_at <= timezone.now()
+        left = self.seconds_left
+        return left is not None and left <= 0
 
     def with_token(self, token: str) -> "AuthRequest":
         """Return the request to authenticate a token that arrived on this identity's connection."""
