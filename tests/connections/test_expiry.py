@@ -37,6 +37,7 @@ class Room(Topic):
 @pytest.fixture(autouse=True)
 def wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of day goes with the clock of the event loop, which jumps."""
+
     def now() -> datetime:
         return START + timedelta(seconds=asyncio.get_running_loop().time())
 

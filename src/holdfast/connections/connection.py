@@ -245,6 +245,9 @@ class Connection:
         self.identity = identity
         if left is not None and now + left < regular:
             self._hub.wheel.watch(ExpiryCheck(self), now + left)
+        for joined in self.joined_topics():
+            if not identity.covers(joined.topic.name):
+                self.evict(joined.topic.name, codes.FORBIDDEN)
 
     # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -311,7 +314,8 @@ class Connection:
                 await revocation.settled(self)
                 begun = revocation.recent.newest
                 threads = self._manager.runtime.threads
-                if topic is None or not await may_join(threads, topic, self.identity):
+                covered = topic is not None and self.identity.covers(topic.name)
+                if topic is None or not covered or not await may_join(threads, topic, self.identity):
                     self._manager.explanations.refused(asked, topic, self.identity.user, self._loop.time())
                     effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
                     break
