@@ -29,7 +29,7 @@ from .topics.topic import Topic
 LOGS = ("database", "memory", "redis")
 BACKPLANES = ("auto", "channels", "local", "memory", "redis")
 PRESENCES = ("auto", "memory", "redis")
-AUTHENTICATORS = ("session",)
+AUTHENTICATORS = ("session", "ticket")
 
 SQLITE_OPTIONS = (
     '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, '

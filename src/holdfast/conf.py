@@ -107,7 +107,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     authenticator: tuple[Annotated[str, Meta(min_length=1)], ...] = ("session",)
     """Finds out who opens a connection, and at each re-check whether that still holds: ``"session"`` (the session of the
-    handshake's cookie), or the dotted path of a subclass of ``holdfast.auth.base.Authenticator`` (with options as for ``LOG``),
+    handshake's cookie), ``"ticket"`` (the single-use ticket in the URL), or the dotted path of a subclass of ``holdfast.auth.base.Authenticator`` (with options as for ``LOG``),
     such as ``"holdfast.auth.jwt.JwtAuthenticator"``. Several of them in a list are used side by side: the credential of a request
     decides which one is asked (``docs/how-to/authentication.md``)."""
 
@@ -115,6 +115,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The dotted path of a function, ``def`` or ``async def``, that takes the token of a ``hello`` and returns its user, a
     ``holdfast.Identity`` (a user with claims or an expiry), or ``None`` if the token is not valid. The function is asked before
     the token authenticators of ``AUTHENTICATOR``. ``None``: tokens go to ``AUTHENTICATOR``, and ``"session"`` accepts none."""
+
+    ticket_seconds: Seconds = 30.0
+    """Seconds for which a connection ticket can be used (``"ticket"`` in ``AUTHENTICATOR``)."""
 
     handler_context: Annotated[str, Meta(min_length=1)] | None = None
     """The dotted path of a function that takes a ``holdfast.HandlerInfo`` and returns a context manager. It is entered around

@@ -324,6 +324,8 @@ def build_authenticator(chosen: Settings) -> Authenticator:
     """Build the authenticator. Raises ``ImproperlyConfigured`` if one of the named ones does not take its options."""
     from .auth.chain import AuthenticatorChain
     from .auth.session import SessionAuthenticator
+    from .auth.ticket import TicketAuthenticator
+    from .auth.ticket_store import TicketStore
     from .auth.token import TokenAuthenticator
 
     made: list[Authenticator] = []
@@ -332,6 +334,8 @@ def build_authenticator(chosen: Settings) -> Authenticator:
     for name in chosen.authenticator:
         if name == "session":
             made.append(SessionAuthenticator())
+        elif name == "ticket":
+            made.append(TicketAuthenticator(TicketStore(chosen.database, chosen.ticket_seconds)))
         else:
             made.append(_made_from("AUTHENTICATOR", name, Authenticator))
     alone = len(made) == 1 and made[0].kind is Kind.AMBIENT

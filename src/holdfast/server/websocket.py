@@ -12,7 +12,7 @@ import logging
 from typing import Any, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.utils import ClientDisconnected, get_client_addr, get_path_with_query_string
+from uvicorn.protocols.utils import ClientDisconnected, get_client_addr
 from uvicorn.server import ServerState
 
 from . import framing, handshake
@@ -21,6 +21,7 @@ from .deflate import DEFLATE, Deflate, negotiate
 from .framing import BINARY, TEXT, CloseCode, Parser, ProtocolError
 from .keepalive import Keepalive
 from .receive_queue import ReceiveQueue
+from .redaction import logged_target
 from .response import Headers, Response
 from .scope import make_scope
 from .state import SocketState
@@ -247,8 +248,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _log(self, outcome: str) -> None:
         if self._config.access_log and logger.isEnabledFor(logging.INFO):
             scope = cast("Any", self._scope)
-            path = get_path_with_query_string(scope)
-            logger.info('%s - "WebSocket %s" %s', get_client_addr(scope), path, outcome)
+            logger.info('%s - "WebSocket %s" %s', get_client_addr(scope), logged_target(scope), outcome)
 
     # ── from the client to the application ────────────────────────────────────────────────────────────────────────────
 

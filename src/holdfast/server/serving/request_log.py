@@ -7,6 +7,8 @@ from typing import Any
 
 from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
+from holdfast.server.redaction import without_ticket
+
 logger = logging.getLogger("django.server")
 
 
@@ -53,7 +55,7 @@ class _Line:
     def __init__(self, scope: Any) -> None:
         query = scope.get("query_string", b"").decode("latin-1")
         path = scope.get("root_path", "") * (not scope["path"].startswith(scope.get("root_path", "")))
-        self._target = f"{path}{scope['path']}{'?' + query if query else ''}"
+        self._target = without_ticket(f"{path}{scope['path']}{'?' + query if query else ''}")
         self._method = scope.get("method", "WebSocket")
         self._version = scope.get("http_version", "1.1")
         self._status, self._size, self._open, self._adopted = 0, 0, False, False
