@@ -43,7 +43,10 @@ class Mine(Topic):
 @pytest.fixture(autouse=True)
 def enabled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = Threads(2)
-    with override_settings(HOLDFAST=ENABLED, ROOT_URLCONF="tests.auth.ticket_urls"), registry.override([Room, Mine]):
+    with (
+        override_settings(HOLDFAST=ENABLED, ROOT_URLCONF="tests.auth.ticket_urls"),
+        registry.override([Room, Mine]),
+    ):
         monkeypatch.setattr(
             runtime, "current", lambda: SimpleNamespace(threads=threads, session_threads=threads)
         )
