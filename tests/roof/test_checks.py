@@ -473,3 +473,10 @@ def test_w010_a_pool_that_can_lock_up() -> None:
 @pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
 def test_w010_handlers_that_wait_for_no_other_thread_can_share_any_pool() -> None:
     assert pooled(True, rule=OPEN["may_join"]) == []
+
+
+def test_w040_a_route_with_parameters_that_overlap() -> None:
+    assert topics({"route": "teams/<slug:team>/<slug:room>"}) == []
+    message = only(topics({"route": "teams/<slug:team>-<slug:room>"}), "holdfast.W040")
+    assert "<team>" in message.msg
+    assert "<room>" in message.msg

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("holdfast", "0005_model_names"),
+        ("holdfast", "0006_seed"),
     ]
 
     operations = [
