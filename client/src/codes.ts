@@ -1,6 +1,7 @@
 // Generated from src/holdfast/protocol/codes.py by scripts/generate: edit that file, not this one.
 
-export const SUBPROTOCOLS = ["holdfast.v1.json", "holdfast.v1.msgpack"] as const;
+/** The encoding that this client speaks. */
+export const SUBPROTOCOL = "holdfast.v1.json";
 
 /** Everything that can go wrong between a client and a server. */
 export type CodeName =
@@ -31,6 +32,7 @@ export type CodeName =
   | "heartbeat_missed"
   | "stalled"
   | "too_slow"
+  | "token_expired"
   | "flooding"
   | "failed"
   | "unsupported_protocol"
@@ -45,6 +47,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
   4001: "heartbeat_missed",
   4002: "stalled",
   4003: "too_slow",
+  4041: "token_expired",
   4029: "flooding",
   4050: "failed",
   4400: "unsupported_protocol",
@@ -54,7 +57,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
 };
 
 /** The codes whose message may succeed later unchanged (for a close: after reconnecting). */
-export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "too_slow", "flooding", "failed"];
+export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "too_slow", "token_expired", "flooding", "failed"];
 
 /** What each code means. Only the entry `texts` has these sentences. */
 export const MESSAGES: Readonly<Record<CodeName, string>> = {
@@ -85,6 +88,7 @@ export const MESSAGES: Readonly<Record<CodeName, string>> = {
   heartbeat_missed: "Nothing was heard for too long.",
   stalled: "The client did not read for too long.",
   too_slow: "The client did not finish a message in time.",
+  token_expired: "The token has expired; reconnect with a newer one.",
   flooding: "The client sent far more than it may.",
   failed: "The connection failed inside the server.",
   unsupported_protocol: "Unknown subprotocol; known: holdfast.v1.json, holdfast.v1.msgpack.",

@@ -7,6 +7,7 @@ from django.apps import apps
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own name
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.models import CompositePrimaryKey
 from django.utils.module_loading import import_string
@@ -27,7 +28,7 @@ from .topics.topic import Topic
 LOGS = ("database", "memory", "redis")
 BACKPLANES = ("auto", "channels", "local", "memory", "redis")
 PRESENCES = ("auto", "memory", "redis")
-AUTHENTICATORS = ("session",)
+AUTHENTICATORS = ("session", "ticket")
 
 SQLITE_OPTIONS = (
     '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, '
@@ -56,13 +57,11 @@ def check_settings(**kwargs: Any) -> Sequence[CheckMessage]:
         messages += _loads(
             "PRESENCE", settings.presence, PRESENCES, lambda found: _is_subclass(found, PresenceStore)
         )
-    if settings.authenticator not in AUTHENTICATORS:
-        messages += _loads(
-            "AUTHENTICATOR",
-            settings.authenticator,
-            AUTHENTICATORS,
-            lambda found: _is_subclass(found, Authenticator),
-        )
+    for name in settings.authenticator:
+        if name not in AUTHENTICATORS:
+            messages += _loads(
+                "AUTHENTICATOR", name, AUTHENTICATORS, lambda found: _is_subclass(found, Authenticator)
+            )
     if settings.token_authenticator is not None:
         messages += _loads("TOKEN_AUTHENTICATOR", settings.token_authenticator, (), callable)
     if settings.handler_context is not None:
@@ -177,6 +176,26 @@ def check_tables(databases: Sequence[str] | None = None, **kwargs: Any) -> Seque
     ]
 
 
+@register(TAG)
+def check_authenticators(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Do the authenticators take their options, and do the options keep strangers out?"""
+    settings, problems = conf.read(getattr(django_settings, conf.NAME, {}))
+    if problems or any(want.missing for want in wiring.wanted_extras(settings)):
+        return []
+    try:
+        return wiring.build_authenticator(settings).check()
+    except ImproperlyConfigured as error:
+        return [
+            Error(
+                f'{conf.NAME}["AUTHENTICATOR"]: {error}',
+                hint="docs/how-to/authentication.md shows the options of each authenticator.",
+                id="holdfast.E036",
+            )
+        ]
+    except ImportError:
+        return []  # E002 says so
+
+
 # ── the project ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -223,7 +242,8 @@ def check_users(**kwargs: Any) -> Sequence[CheckMessage]:
     missing = [
         name for name in ("django.contrib.auth", "django.contrib.sessions") if not apps.is_installed(name)
     ]
-    if not missing or settings.token_authenticator is not None:
+    other_ways = settings.token_authenticator is not None or settings.authenticator != ("session",)
+    if not missing or other_ways:
         return []
     return [
         Warning(

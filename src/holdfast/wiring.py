@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 from . import installation, metrics
 from . import runtime as runtimes
-from .auth.base import Authenticator
+from .auth.base import Authenticator, Kind
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
@@ -201,6 +201,8 @@ def wanted_extras(chosen: Settings) -> Iterator[Want]:
     backplane = backplane_kind(chosen)
     if chosen.redis is not None and "redis" in (backplane, presence_kind(chosen), chosen.log):
         yield Want(extra="redis", because=f'{NAME}["REDIS"] is set')
+    if any(name.startswith("holdfast.auth.jwt.") for name in chosen.authenticator):
+        yield Want(extra="jwt", because=f'{NAME}["AUTHENTICATOR"] has JwtAuthenticator')
     layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
     if backplane == "channels" and str(layer.get("BACKEND", "")).startswith("channels_redis."):
         yield Want(extra="channels-redis", because='CHANNEL_LAYERS["default"] is in Redis')
@@ -340,17 +342,25 @@ def policy_of(chosen: Settings) -> Policy:
 
 
 def build_authenticator(chosen: Settings) -> Authenticator:
+    """Build the authenticator. Raises ``ImproperlyConfigured`` if one of the named ones does not take its options."""
+    from .auth.chain import AuthenticatorChain
     from .auth.session import SessionAuthenticator
+    from .auth.ticket import TicketAuthenticator
+    from .auth.ticket_store import TicketStore
     from .auth.token import TokenAuthenticator
 
-    authenticator: Authenticator
-    if chosen.authenticator == "session":
-        authenticator = SessionAuthenticator()
-    else:
-        authenticator = _made_from("AUTHENTICATOR", chosen.authenticator, Authenticator)
-    if chosen.token_authenticator is None:
-        return authenticator
-    return TokenAuthenticator(import_string(chosen.token_authenticator), authenticator)
+    made: list[Authenticator] = []
+    if chosen.token_authenticator is not None:
+        made.append(TokenAuthenticator(import_string(chosen.token_authenticator)))
+    for name in chosen.authenticator:
+        if name == "session":
+            made.append(SessionAuthenticator())
+        elif name == "ticket":
+            made.append(TicketAuthenticator(TicketStore(chosen.database, chosen.ticket_seconds)))
+        else:
+            made.append(_made_from("AUTHENTICATOR", name, Authenticator))
+    alone = len(made) == 1 and made[0].kind is Kind.AMBIENT
+    return made[0] if alone else AuthenticatorChain(made)
 
 
 def group_event(topic: str, message: dict[str, object]) -> tuple[str, bytes] | None:

@@ -206,15 +206,18 @@ class ServerProtocol:
         return self._greeted([effect for frame in waiting or () for effect in self._handle(frame)])
 
     def not_authenticated(self, ref: int | None, code: Code = codes.INVALID_TOKEN) -> list[Effect]:
-        """Reject a token that identifies no user, or that the server cannot check now (``code`` is ``UNAVAILABLE``).
+        """Reject a token that identifies no user, has expired (``TOKEN_EXPIRED``), or that the server cannot check now
+        (``UNAVAILABLE``).
 
-        After a hello this ends the connection; with ``UNAVAILABLE`` the client may reconnect. After a refresh nothing changes.
+        After a hello this ends the connection; with the last two codes the client may reconnect. After a refresh nothing changes.
         """
         self._refreshing = self._refreshing and ref is None
         if self.phase is Phase.CLOSED:
             return []
         if ref is None:
             return self.hang_up(code if code.close else codes.UNAUTHENTICATED)
+        if code is codes.TOKEN_EXPIRED:  # the same token will not do later either
+            code = codes.INVALID_TOKEN
         return [error_reply(code, ref=ref, retry_after=RETRY_SECONDS if code.retry else None)]
 
     # ── topics ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,12 +9,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.utils import (
     get_client_addr,
     get_local_addr,
-    get_path_with_query_string,
     get_remote_addr,
     is_ssl,
 )
 
 from .handshake import UpgradeRequest
+from .redaction import logged_target
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -46,5 +46,4 @@ def make_scope(
 def log_outcome(config: Config, scope: Any, outcome: str) -> None:
     """Write a line of the access log, if it is on: the end of a handshake."""
     if config.access_log and logger.isEnabledFor(logging.INFO):
-        path = get_path_with_query_string(scope)
-        logger.info('%s - "WebSocket %s" %s', get_client_addr(scope), path, outcome)
+        logger.info('%s - "WebSocket %s" %s', get_client_addr(scope), logged_target(scope), outcome)

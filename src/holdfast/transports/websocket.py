@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from channels.sessions import InstanceSessionWrapper
 
 from holdfast.auth.base import Identity
+from holdfast.auth.presented import without_tokens
 from holdfast.connections.connection import Connection
 from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.transport import Transport
@@ -50,7 +51,7 @@ class LiveWebSocket:
                 f"the live endpoint takes WebSocket connections, but was called with scope type {scope['type']!r}"
             )
         await receive()  # websocket.connect
-        offered = scope.get("subprotocols") or []
+        offered = without_tokens(scope.get("subprotocols") or [])
         codec = codecs.choose(offered)
         if codec is None:
             _refusals.note(

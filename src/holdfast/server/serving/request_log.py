@@ -7,6 +7,8 @@ from typing import Any
 
 from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
+from holdfast.server.redaction import without_ticket
+
 logger = logging.getLogger("django.server")
 
 
@@ -67,7 +69,7 @@ class _Line:
         query = scope.get("query_string", b"").decode("latin-1")
         path = scope.get("root_path", "") * (not scope["path"].startswith(scope.get("root_path", "")))
         # The path is decoded: %0A in it would begin a line that looks like the server's own, and %1B a terminal's commands.
-        self._target = printable(f"{path}{scope['path']}{'?' + query if query else ''}")
+        self._target = printable(without_ticket(f"{path}{scope['path']}{'?' + query if query else ''}"))
         self._method = scope.get("method", "WebSocket")
         self._version = scope.get("http_version", "1.1")
         self._status, self._size, self._open, self._adopted = 0, 0, False, False
