@@ -38,6 +38,8 @@ from .transport import CLOSED, Transport
 
 logger = logging.getLogger("holdfast.connections")
 
+UNHANDLED = "%r: a message could not be handled; closing the connection"
+
 
 class Connection:
     """The driver of one session. The transport that made it reports events to it: :meth:`receive`, :meth:`socket_full`,
@@ -105,7 +107,9 @@ class Connection:
     def caller(self) -> ConnectionCaller:
         """The caller that actions receive. Made on demand, since most connections never call an action."""
         session = self._session
-        return ConnectionCaller(identity=self.identity, client=session.client, connection_id=session.id)
+        return ConnectionCaller(
+            identity=self.identity, client=session.client, connection_id=session.id, owner=self.owner
+        )
 
     def start(self, hello: HelloFrame, joins: Iterable[JoinFrame]) -> None:
         """Begin a connection on which the client cannot speak, with what its request carried. Call it once, first."""
@@ -118,8 +122,7 @@ class Connection:
         try:
             self._carry_out(self._session.receive(data, self._loop.time()))
         except Exception as error:  # noqa: BLE001 - logged here
-            message = "%r: a message could not be handled; closing the connection"
-            log_limited(logger, logging.ERROR, place_of(error), message, self, error=error)
+            log_limited(logger, logging.ERROR, place_of(error), UNHANDLED, self, error=error)
             self.hang_up(codes.FAILED)
 
     def oversized(self) -> None:
@@ -291,8 +294,8 @@ class Connection:
                     self._transport.close(effect.code.close or 1000, effect.code.message)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        place = Place(Kind.DECISION, self.identity.limit_key or self.owner)
-        task = self._loop.create_task(work, context=self._manager.runtime.threads.context(place))
+        context = self._manager.runtime.threads.context((Kind.DECISION, self.caller.limit_key))
+        task = self._loop.create_task(work, context=context)
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
@@ -399,15 +402,11 @@ class Connection:
                 recheck=now - joined.checked >= self._manager.policy.recheck_seconds,
                 joined=joined,
             )
-            self._manager.calls.perform(
-                request, partial(self._answered, effect.ref, joined, request.recheck, now), self._is_open
-            )
+            answered = partial(self._answered, effect.ref, joined, request.recheck, now)
+            self._manager.calls.perform(request, answered, lambda: self._session.phase is not Phase.CLOSED)
         except (BadMessage, CallFailed) as error:
             bad = CallFailed.of(error.code, detail=error.detail) if isinstance(error, BadMessage) else error
             self._carry_out(self._session.failed(effect.ref, joined.topic.name, bad.payload))
-
-    def _is_open(self) -> bool:
-        return self._session.phase is not Phase.CLOSED
 
     def _answered(
         self, ref: int | None, joined: JoinedTopic, rechecked: bool, now: float, outcome: Outcome
