@@ -41,11 +41,6 @@ def shown(name: str) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="module")
-def follow() -> Callable[..., None]:
-    return shown("follow")
-
-
-@pytest.fixture(scope="module")
 def call() -> Callable[..., Any]:
     return shown("call")
 
@@ -93,6 +88,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     made = Site(tmp_path_factory.mktemp("site"))
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def follow(site: Site) -> Iterator[Callable[..., None]]:
+    """The function, whose threads end when the server does: each would report that it cannot connect."""
+    function = shown("follow")
+    yield function
+    function.__globals__["print"] = lambda *given, **options: sys.exit()
 
 
 def begin(follow: Callable[..., None], site: Site, topic: str) -> "queue.Queue[Any]":
