@@ -128,9 +128,9 @@ class Scripted:
 
 async def join(hub: Hub, listener: Listener, topic: str, **options: Any) -> None:
     """Join as a connection does: take the answer, and subscribe unless the listener is gone by then."""
-    with await hub.begin_join(topic, **options) as pending:
-        if listener.announce(pending.payload):
-            listener.subscription = pending.subscribe(listener)
+    pending = await hub.begin_join(topic, **options)
+    if listener.announce(pending.payload):
+        listener.subscription = pending.subscribe(listener)
 
 
 class Server:

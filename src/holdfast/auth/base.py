@@ -10,7 +10,7 @@ import msgspec
 from django.http import QueryDict
 from django.utils import timezone
 
-from holdfast.protocol.construction import Explained
+from holdfast.protocol.construction import Explained, make
 from holdfast.topics.owner import owner_of_key, user_id
 
 from .address import network_of
@@ -110,7 +110,8 @@ class AuthRequest(msgspec.Struct, frozen=True, kw_only=True):
         expires_at: datetime | None = None,
     ) -> Identity:
         """Return the identity of ``user`` with this request's host, address and query."""
-        return Identity(
+        identity: Identity = make(
+            Identity,
             user=user,
             session_key=session_key,
             claims=claims,
@@ -119,6 +120,7 @@ class AuthRequest(msgspec.Struct, frozen=True, kw_only=True):
             address=self.address,
             query_string=self.query_string,
         )
+        return identity
 
 
 class Authenticator(ABC):

@@ -337,18 +337,20 @@ class Connection:
             slow=declared.slow,
             since=effect.since,
             snapshot=snapshot_of(self._manager.runtime, topic, self.identity.host),
-            attending=await attending(self._manager.runtime.threads, topic, self.caller),
+            attending=None
+            if declared.presence is None
+            else await attending(self._manager.runtime.threads, topic, self.caller, declared.presence),
         )
-        with pending:  # no await from here on: the answer holds for this turn of the loop
-            recent = self._manager.revocation.recent
-            if recent.concern(self.owner, topic.name, declared.route.text, begun):
-                return False
-            payload = pending.payload
-            if settings.DEBUG:
-                payload = msgspec.structs.replace(payload, events=tuple(declared.events))
-            self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
-            if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
-                self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
+        # No await from here on: the answer holds for this turn of the loop.
+        recent = self._manager.revocation.recent
+        if recent.concern(self.owner, topic.name, declared.route.text, begun):
+            return False
+        payload = pending.payload
+        if settings.DEBUG:
+            payload = msgspec.structs.replace(payload, events=tuple(declared.events))
+        self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
+        if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
+            self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
         return True
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────

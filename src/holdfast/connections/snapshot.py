@@ -1,6 +1,6 @@
 """Snapshot of a topic's state, for a client that joins."""
 
-from typing import Any, cast
+from typing import Any
 
 from holdfast.hub.recovery import Snapshot
 from holdfast.protocol.positions import Position
@@ -14,7 +14,10 @@ from holdfast.topics.topic import Topic
 def snapshot_of(runtime: Runtime, topic: Topic, host: str | None = None) -> Snapshot | None:
     """Return the function that takes the topic's state; ``None`` if the topic offers none. On a durable topic the function
     also returns the position that agrees with the state."""
-    mode, taker = topic.declared.snapshot, cast("Any", topic)
+    mode = topic.declared.snapshot
+    if mode is None:
+        return None
+    taker: Any = topic
     threads, info, what = (
         runtime.threads,
         HandlerInfo(host=host, topic=topic),
@@ -34,6 +37,4 @@ def snapshot_of(runtime: Runtime, topic: Topic, host: str | None = None) -> Snap
             return None, encode_returned(what, await threads.handle_async(info, taker.snapshot))
         return None, await threads.handle(info, take)
 
-    if mode is None:
-        return None
     return with_position if topic.declared.durable else without_position
