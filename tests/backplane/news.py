@@ -34,7 +34,7 @@ class Member:
     def fail(self) -> None:
         print("failed", flush=True)
 
-    def stall(self) -> None:
+    def overflow(self) -> None:
         print("stalled", flush=True)
 
 

@@ -81,7 +81,7 @@ class Member:
     def fail(self) -> None:
         raise AssertionError("the member was told that its join failed")
 
-    def stall(self) -> None:
+    def overflow(self) -> None:
         raise AssertionError("the member stalled")
 
 

@@ -6,8 +6,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.hub.hub import Hub, Timing
+from holdfast.hub.join_answers import Snapshot
 from holdfast.hub.publisher import Publisher
-from holdfast.hub.recovery import Snapshot
 from holdfast.log.base import Draft, Log
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import PresenceStore
@@ -36,7 +36,7 @@ class Listener:
         self.resets: list[tuple[str, str | None, int | None]] = []
         self.joined: JoinedPayload | None = None
         self.failed = False
-        self.stalled = False
+        self.overflowed = False
         self.subscription: Subscription | None = None
 
     @property
@@ -72,8 +72,8 @@ class Listener:
     def fail(self) -> None:
         self.failed = True
 
-    def stall(self) -> None:
-        self.stalled = True
+    def overflow(self) -> None:
+        self.overflowed = True
 
     def announce(self, payload: JoinedPayload) -> bool:
         assert not self._offsets, "joined comes before the events"

@@ -136,7 +136,7 @@ class Connection:
                 return
             self._hub.resume(joined.subscription)
 
-    def overflowed(self) -> None:
+    def stalled(self) -> None:
         """Close the connection: the client does not read, or even the session's answers no longer fit the buffer."""
         self._hub.counters.connections_stalled += self._session.phase is not Phase.CLOSED
         self.hang_up(codes.STALLED)
@@ -177,7 +177,7 @@ class Connection:
         # Later, because this is called in the middle of a fan-out, and a hang-up writes to the same connection.
         self._loop.call_soon(self.hang_up, codes.FAILED)
 
-    def stall(self) -> None:
+    def overflow(self) -> None:
         self._loop.call_soon(self.hang_up, codes.STALLED)
 
     def check(self, now: float) -> float | None:
@@ -187,7 +187,7 @@ class Connection:
             return None
         paused = self._paused_since
         if paused is not None and now >= paused + self._manager.policy.stall_seconds:
-            self.overflowed()
+            self.stalled()
         else:
             self._carry_out(self._session.check(now))
         return None if self._session.phase is Phase.CLOSED else self._next_look(now)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from holdfast.hub.recovery import Snapshot
+from holdfast.hub.join_answers import Snapshot
 from holdfast.protocol.positions import Position
 from holdfast.runtime import Runtime
 from holdfast.threads.handler_context import HandlerInfo

@@ -252,7 +252,7 @@ class _CommandSubscriber:
     def fail(self) -> None:
         """Never called: :meth:`write` does not raise."""
 
-    def stall(self) -> None:
+    def overflow(self) -> None:
         """Never called: nothing waits for a subscriber that is ready."""
 
 

@@ -30,8 +30,8 @@ from holdfast.streams.stream import Stream, Subscription
 from holdfast.threads.threads import Inline, Threads
 
 from . import messages
+from .join_answers import JoinAnswers, Snapshot
 from .joining import PendingJoin
-from .recovery import Recovery, Snapshot
 from .timer_wheel import TimerWheel
 
 logger = logging.getLogger("holdfast.hub")
@@ -84,7 +84,7 @@ class Hub:
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.follower = LogFollower(log, threads, patience=self._timing.patience, spawn=self._spawn)
-        self._recovery = Recovery(self.follower)
+        self._answers = JoinAnswers(self.follower)
         store = presence or MemoryPresence()
         self._tells_presence = store.shared and backplane.shared
         self.presence = PresenceTracker(
@@ -195,7 +195,7 @@ class Hub:
         try:
             if attending is not None:
                 await self.presence.visit(topic, attending.limit)
-            payload, start = await self._recovery.answer(stream, since, snapshot)
+            payload, start = await self._answers.answer(stream, since, snapshot)
             if stream.closed:
                 raise LogUnavailable("the hub has stopped")
             if attending is not None:
@@ -359,7 +359,8 @@ class Hub:
                 self.follower.match(stream, heads[name], mark)
 
     def interrupted(self) -> None:
-        """Handle a backplane that may have lost messages: reset topics without a log, and compare the others with theirs."""
+        """Handle a backplane that may have lost messages: reset topics without a log, and compare the others with theirs
+        (``docs/architecture.md``, "When Redis comes back")."""
         for stream in self._streams.values():
             if not stream.durable:
                 stream.flush()

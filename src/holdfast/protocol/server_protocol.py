@@ -23,7 +23,7 @@ from .effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Releas
 from .errors import error_reply
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
-from .topics import Topics, TopicState
+from .topic_states import TopicState, TopicStates
 
 FLOOD = 100
 """The connection is closed once invalid and rate-limited messages outnumber valid ones by more than this."""
@@ -86,7 +86,7 @@ class ServerProtocol:
         self._flood = 0
         self._keepalive_at = None if duplex else now + limits.heartbeat
         self.calls = 0
-        self._topics = Topics()
+        self._topics = TopicStates()
         self._waiting: tuple[frames.Inbound | Send, ...] = ()
 
     # ── messages of the client ────────────────────────────────────────────────────────────────────────────────────────

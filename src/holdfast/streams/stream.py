@@ -89,7 +89,7 @@ class Subscription:
             if (not event.exclude or event.exclude != client) and not backlog.add(event):
                 stream.counters.connections_overflowed += 1
                 self._end()
-                self.subscriber.stall()
+                self.subscriber.overflow()
                 return
 
     def release(self) -> None:

@@ -52,7 +52,7 @@ class InMemoryTransport:
         self._queued += len(data)
         if self._queued > self._limit:
             self._queued = 0
-            self.connection.overflowed()
+            self.connection.stalled()
 
     def send_events(self, burst: Burst) -> None:
         for event in burst.events:

@@ -1,4 +1,4 @@
-"""Recovery: a joining client continues at its position, if the log still can, or begins with the topic's state."""
+"""Answers to joins: a client goes on from its position, if the log still can, or begins with the topic's state."""
 
 from collections.abc import Awaitable, Callable
 
@@ -16,7 +16,7 @@ Snapshot = Callable[[], Awaitable[tuple[Position | None, bytes]]]
 """Returns a topic's state (JSON text), and the position that agrees with it if the topic has a log."""
 
 
-class Recovery:
+class JoinAnswers:
     """Finds the answers to the joins of one hub."""
 
     def __init__(self, follower: LogFollower) -> None:
