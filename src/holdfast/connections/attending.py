@@ -12,6 +12,7 @@ from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.encoding import encode_returned
+from holdfast.topics.presence import Presence
 from holdfast.topics.topic import Topic
 
 from .caller import ConnectionCaller
@@ -20,12 +21,10 @@ META_BYTES = 1024
 """Greatest size of one member's metadata, as JSON. Each client that joins gets the metadata of all members."""
 
 
-async def attending(threads: Threads, topic: Topic, caller: ConnectionCaller) -> Attendance | None:
-    """Return the connection's part in the topic's presence; ``None`` for a topic without presence. Raises the exceptions of
-    ``presence_meta``."""
-    presence = topic.declared.presence
-    if presence is None:
-        return None
+async def attending(
+    threads: Threads, topic: Topic, caller: ConnectionCaller, presence: Presence
+) -> Attendance:
+    """Return the connection's part in the ``presence`` of a topic. Raises the exceptions of ``presence_meta``."""
     if caller.user_id is None and not presence.anonymous:
         return Attendance(member=None, info=b"", limit=presence.list_limit)
     member = caller.user_id or anonymous_id(caller.client)

@@ -58,7 +58,7 @@ class Calls:
         if action is None:
             raise CallFailed.of(codes.UNKNOWN_ACTION)
         try:
-            arguments = action.decode(payload, "json")
+            arguments = action.decode(payload)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise CallFailed.of(codes.INVALID_PAYLOAD, detail=str(error)) from None
         key = key if action.once else None

@@ -19,7 +19,7 @@ from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.protocol.frames import HelloFrame, JoinFrame, ResetFrame, position_of
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
-from holdfast.threads.turns import Kind, Place
+from holdfast.threads.turns import Kind
 from holdfast.topics.failures import code_of, detail_of, report
 from holdfast.topics.owner import owner_of_client, owner_of_id
 from holdfast.topics.topic import Topic
@@ -153,7 +153,7 @@ class Connection:
                 return
             self._hub.resume(joined.subscription)
 
-    def overflowed(self) -> None:
+    def stalled(self) -> None:
         """Close the connection: the client does not read, or even the session's answers no longer fit the buffer."""
         self._hub.counters.connections_stalled += self._session.phase is not Phase.CLOSED
         self.hang_up(codes.STALLED)
@@ -195,7 +195,7 @@ class Connection:
         # Later, because this is called in the middle of a fan-out, and a hang-up writes to the same connection.
         self._loop.call_soon(self.hang_up, codes.FAILED)
 
-    def stall(self) -> None:
+    def overflow(self) -> None:
         self._loop.call_soon(self.hang_up, codes.STALLED)
 
     def check(self, now: float) -> float | None:
@@ -207,7 +207,7 @@ class Connection:
         if self.identity.expired:
             self.hang_up(codes.TOKEN_EXPIRED)
         elif paused is not None and now >= paused + self._manager.policy.stall_seconds:
-            self.overflowed()
+            self.stalled()
         else:
             self._carry_out(self._session.check(now))
         return None if self._session.phase is Phase.CLOSED else self._next_look(now)
@@ -365,21 +365,23 @@ class Connection:
             slow=declared.slow,
             since=effect.since,
             snapshot=snapshot_of(self._manager.runtime, topic, self.identity.host),
-            attending=await attending(self._manager.runtime.threads, topic, self.caller),
+            attending=None
+            if declared.presence is None
+            else await attending(self._manager.runtime.threads, topic, self.caller, declared.presence),
             charge=self._charge,
         )
-        with pending:  # no await from here on: the answer holds for this turn of the loop
-            recent = self._manager.revocation.recent
-            if recent.concern(self.owner, topic.name, declared.route.text, begun):
-                return False
-            payload = pending.payload
-            if settings.DEBUG:
-                payload = msgspec.structs.replace(payload, events=tuple(declared.events))
-            start = effect.since if payload.recovered else position_of(payload)
-            self._transport.note_join(effect.topic, topic.name, start)
-            self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
-            if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
-                self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
+        # No await from here on: the answer holds for this turn of the loop.
+        recent = self._manager.revocation.recent
+        if recent.concern(self.owner, topic.name, declared.route.text, begun):
+            return False
+        payload = pending.payload
+        if settings.DEBUG:
+            payload = msgspec.structs.replace(payload, events=tuple(declared.events))
+        start = effect.since if payload.recovered else position_of(payload)
+        self._transport.note_join(effect.topic, topic.name, start)
+        self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
+        if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
+            self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
         return True
 
     async def _charge(self) -> None:

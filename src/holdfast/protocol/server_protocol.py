@@ -23,7 +23,7 @@ from .effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Releas
 from .errors import error_reply
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
-from .topics import Topics, TopicState
+from .topic_states import TopicState, TopicStates
 from .waiting import Waiting
 from .welcome import welcome
 
@@ -91,7 +91,7 @@ class ServerProtocol:
         self._keepalive_at = None if duplex else now + limits.heartbeat
         self.calls = 0
         self.late_calls = 0
-        self._topics = Topics()
+        self._topics = TopicStates()
         self._waiting: Waiting | None = None
         self._refreshing = False
 
