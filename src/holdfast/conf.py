@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from holdfast.auth import origins
 from holdfast.limits.base import Rate
+from holdfast.limits.networks import PRIVATE, Networks
 from holdfast.redis.address import BadUrl, RedisAddress
 from holdfast.topics.schema import Misfit
 
@@ -92,6 +93,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     message_burst: Count = 100
     """Messages that one connection may send at once, before ``MESSAGE_RATE`` limits it."""
 
+    failed_tokens: Annotated[str, Meta(min_length=1)] | None = "20/m"
+    """Tokens of one address that may be not valid. Beyond that rate a token from there is refused without a look. ``None``:
+    no limit."""
+
+    exempt_networks: tuple[str, ...] = (PRIVATE,)
+    """Networks whose addresses have no limits per address: ``"10.0.0.0/8"``, ``"2001:db8::/32"``, or ``"private"`` for
+    loopback, private and link-local addresses. A server that sees a private address usually sees a proxy that it does not
+    trust, and all clients would share its limits (``docs/how-to/deploy.md``)."""
+
     handler_threads: Count = 16
     """``def`` handlers that may run at the same time in one process. As many ``async def`` handlers may use the ORM at the
     same time. Each may hold its own database connection."""
@@ -160,6 +170,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 BACKENDS = ("LOG", "BACKPLANE", "PRESENCE", "AUTHENTICATOR")
 """The settings that name a backend, which may have options."""
 
+RATES = ("MESSAGE_RATE", "FAILED_TOKENS")
+"""The settings that are rates (:class:`~holdfast.limits.base.Rate`)."""
+
 _FIELDS = {field.name.upper(): field for field in msgspec.structs.fields(Settings)}
 
 
@@ -182,8 +195,10 @@ def read(given: Any) -> tuple[Settings, list[Problem]]:
             if key in BACKENDS and isinstance(value, Mapping):
                 value = Backend.parse(value)
             checked = value if isinstance(value, Backend) else msgspec.convert(value, _FIELDS[key].type)
-            if key == "MESSAGE_RATE":
+            if key in RATES and checked is not None:
                 Rate.parse(checked)
+            elif key == "EXEMPT_NETWORKS":
+                Networks(checked)
             elif key == "REDIS" and checked is not None:
                 RedisAddress.parse(checked)
             elif key == "ORIGINS":

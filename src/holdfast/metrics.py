@@ -36,6 +36,9 @@ class Counters(msgspec.Struct):
     connections_stalled: int = 0
     """Connections closed because the client read nothing for ``STALL_SECONDS``, or because not even answers fitted."""
 
+    tokens_limited: int = 0
+    """Tokens refused without a look, because too many tokens of that address were not valid (``FAILED_TOKENS``)."""
+
 
 PROCESS = Counters()
 """The counters of this process. Its runtime raises them."""

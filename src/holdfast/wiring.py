@@ -16,10 +16,11 @@ from .auth.base import Authenticator
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
+from .connections.boundary import BoundaryPolicy
 from .connections.manager import ConnectionManager, Policy
 from .extras import Want
 from .hub.hub import Timing
-from .limits.base import Limiter
+from .limits.base import Limiter, Rate
 from .limits.memory import MemoryLimiter
 from .log.base import Log
 from .log.calls import CallStore
@@ -298,6 +299,13 @@ def build_service(
     )
 
 
+def boundary_of(chosen: Settings) -> BoundaryPolicy:
+    def rate(text: str | None) -> Rate | None:
+        return None if text is None else Rate.parse(text)
+
+    return BoundaryPolicy(failed_tokens=rate(chosen.failed_tokens), exempt=chosen.exempt_networks)
+
+
 def policy_of(chosen: Settings) -> Policy:
     limits = Limits(
         message_bytes=chosen.message_bytes,
@@ -309,6 +317,7 @@ def policy_of(chosen: Settings) -> Policy:
     )
     return Policy(
         limits=limits,
+        boundary=boundary_of(chosen),
         recheck_seconds=chosen.permission_cache_seconds,
         stall_seconds=chosen.stall_seconds,
         drain_seconds=chosen.drain_seconds,

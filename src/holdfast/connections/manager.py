@@ -10,6 +10,7 @@ from holdfast.protocol.limits import Limits
 from holdfast.runtime import Runtime
 from holdfast.topics.registry import Registry
 
+from .boundary import Boundary, BoundaryPolicy
 from .calls import Calls
 from .explaining import Explanations
 from .pacing import ReconnectPace, ReconnectSlots
@@ -31,6 +32,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     limits: Limits = Limits()
+    boundary: BoundaryPolicy = BoundaryPolicy()
     recheck_seconds: float = 1.0
     stall_seconds: float = 30.0
     write_buffer_bytes: int = 262_144
@@ -58,6 +60,7 @@ class ConnectionManager:
         self.authenticator = authenticator
         self.calls = Calls(runtime.log.calls, runtime.threads, runtime.log_threads, limiter)
         self.connections = ConnectionRegistry()
+        self.boundary = Boundary(self.policy.boundary, runtime.counters)
         self.explanations = Explanations(registry)
         self._reconnect_slots: ReconnectSlots | None = None
         self.revocation = Revocation(
