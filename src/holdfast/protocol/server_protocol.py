@@ -16,17 +16,14 @@ from enum import Enum
 import msgspec
 
 from . import codes, frames
-from .bucket import Bucket
-from .codec import BadMessage, Codec
+from .codec import BadMessage, Codec, size_of
 from .codes import Code
-from .effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
+from .effects import Admit, Authenticate, Effect, Hangup, Limited, Perform, Probe, Release, Send, Slow
 from .errors import error_reply
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
+from .meter import SLOW_SECONDS, Conduct, Step, pace_of
 from .topics import Topics, TopicState
-
-FLOOD = 100
-"""The connection is closed once invalid and rate-limited messages outnumber valid ones by more than this."""
 
 QUIET_HEARTBEATS = 1.5
 """Heartbeats of silence after which the server pings the client, as hidden tabs need (PROTOCOL.md, section 2.8)."""
@@ -57,15 +54,14 @@ class ServerProtocol:
     """
 
     __slots__ = (
-        "_bucket",
         "_codec",
-        "_flood",
         "_keepalive_at",
         "_limits",
         "_topics",
         "_waiting",
         "calls",
         "client",
+        "conduct",
         "heard",
         "id",
         "phase",
@@ -82,8 +78,7 @@ class ServerProtocol:
         self.heard = now
         self._codec = codec
         self._limits = limits
-        self._bucket = Bucket(limits.burst, limits.messages_per_second, now)
-        self._flood = 0
+        self.conduct = Conduct(pace_of(limits))
         self._keepalive_at = None if duplex else now + limits.heartbeat
         self.calls = 0
         self._topics = Topics()
@@ -96,28 +91,42 @@ class ServerProtocol:
         if self.phase is Phase.CLOSED:
             return []
         self.heard = now
-        wait = self._bucket.take(now)
+        size = size_of(data)
+        wait = self.conduct.message(size, now)
         try:
-            frame: frames.Inbound | Send = self._decode(data)
+            frame: frames.Inbound | Send = self._decode(data, size)
         except BadMessage as bad:
             frame = error_reply(bad.code, ref=bad.ref, message=bad.detail)
         else:
             if wait:
                 ref, topic = getattr(frame, "ref", None), getattr(frame, "topic", None)
                 frame = error_reply(codes.RATE_LIMITED, ref=ref, topic=topic, retry_after=wait)
-        self._flood = self._flood + 1 if isinstance(frame, Send) else max(self._flood - 1, 0)
-        if self._flood > FLOOD:
-            return self.hang_up(codes.FLOODING, after=self._limits.heartbeat)
+        if isinstance(frame, Send):
+            return self._misbehaved(frame, limited=wait > 0)
+        self.conduct.good()
         if self.phase is Phase.AUTHENTICATING:
-            self._waiting = (*self._waiting, frame)  # bounded by the bucket and the flood limit
+            self._waiting = (*self._waiting, frame)  # bounded by the meter and the flood limit
             return []
         if self.phase is Phase.FRESH and isinstance(frame, frames.HelloFrame):
             return self._hello(frame)
         return self._greeted(self._handle(frame))
 
-    def _decode(self, data: str | bytes) -> frames.Inbound:
+    def _misbehaved(self, refusal: Send, *, limited: bool) -> list[Effect]:
+        """Refuse a message. A client that goes on is slowed, and closed if that does not help."""
+        noted: list[Effect] = [Limited("messages")] if limited else []
+        step = self.conduct.bad()
+        if step is Step.CLOSE:
+            return [*noted, *self.hang_up(codes.FLOODING, after=self._limits.heartbeat)]
+        if step is Step.SLOW:
+            noted.append(Slow(SLOW_SECONDS))
+        if self.phase is Phase.AUTHENTICATING:
+            self._waiting = (*self._waiting, refusal)
+            return noted
+        return [*self._greeted([refusal]), *noted]
+
+    def _decode(self, data: str | bytes, size: int) -> frames.Inbound:
         limit = self._limits.message_bytes
-        if len(data) > limit or (isinstance(data, str) and not data.isascii() and _size(data) > limit):
+        if size > limit:
             raise BadMessage(codes.TOO_LARGE, f"the limit is {limit} bytes")
         return self._codec.decode(data)
 
@@ -146,7 +155,7 @@ class ServerProtocol:
         """Open a connection whose client cannot speak first, with what the request that opened it carried.
 
         The welcome comes first, then the answers to ``joins`` in their order. If ``hello`` has a token, both wait until it is
-        verified. The bucket is not charged: the size of one request bounds the joins.
+        verified. Only the rate of joins is charged: the size of one request bounds the rest.
         """
         if self.phase is Phase.CLOSED:
             return []
@@ -214,6 +223,9 @@ class ServerProtocol:
             return [error_reply(codes.ALREADY_JOINED, ref=frame.ref, topic=self.canonical(asked))]
         if len(self._topics) >= self._limits.topics:
             return [error_reply(codes.TOO_MANY_TOPICS, ref=frame.ref, topic=frame.topic)]
+        if wait := self.conduct.join(self.heard):
+            refusal = error_reply(codes.RATE_LIMITED, ref=frame.ref, topic=frame.topic, retry_after=wait)
+            return [refusal, Limited("joins")]
         self._topics[frame.topic] = TopicState()
         return [Admit(frame.ref, frame.topic, frame.payload.since)]
 
@@ -334,10 +346,14 @@ class ServerProtocol:
         """Return when :meth:`check` is next due, if the client stays silent."""
         if self._keepalive_at is not None:
             return self._keepalive_at
+        if self.phase is Phase.FRESH:
+            return self._silent_until()
         quiet = self.heard + QUIET_HEARTBEATS * self._limits.heartbeat
         return quiet if now < quiet else self._silent_until()
 
     def _silent_until(self) -> float:
+        if self.phase is Phase.FRESH:
+            return self.heard + min(self._limits.hello_seconds, SILENT_HEARTBEATS * self._limits.heartbeat)
         return self.heard + SILENT_HEARTBEATS * self._limits.heartbeat
 
     def check(self, now: float) -> list[Effect]:
@@ -378,7 +394,3 @@ class ServerProtocol:
     def closed(self) -> None:
         """Note that the connection is gone."""
         self.phase = Phase.CLOSED
-
-
-def _size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
