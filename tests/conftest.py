@@ -9,7 +9,7 @@ pytest_plugins = ["holdfast.testing.pytest", "tests.services.fixtures"]
 TESTS = Path(__file__).parent
 
 #: Directories whose tests start processes or a browser; each is a marker too, so that `-m` can leave it out.
-KINDS = {"asgi_servers", "browser", "fleet"}
+KINDS = {"asgi_servers", "attacks", "browser", "fleet"}
 
 #: Those whose tests need the machine for themselves.
 ALONE = {"fleet"}
