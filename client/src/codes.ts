@@ -30,6 +30,7 @@ export type CodeName =
   | "heartbeat_missed"
   | "stalled"
   | "flooding"
+  | "too_many_connections"
   | "failed"
   | "unsupported_protocol"
   | "unauthenticated"
@@ -43,6 +44,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
   4001: "heartbeat_missed",
   4002: "stalled",
   4029: "flooding",
+  4030: "too_many_connections",
   4050: "failed",
   4400: "unsupported_protocol",
   4401: "unauthenticated",
@@ -51,7 +53,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
 };
 
 /** The codes whose message may succeed later unchanged (for a close: after reconnecting). */
-export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "flooding", "failed"];
+export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "flooding", "too_many_connections", "failed"];
 
 /** What each code means. Only the entry `texts` has these sentences. */
 export const MESSAGES: Readonly<Record<CodeName, string>> = {
@@ -81,6 +83,7 @@ export const MESSAGES: Readonly<Record<CodeName, string>> = {
   heartbeat_missed: "Nothing was heard for too long.",
   stalled: "The client did not read for too long.",
   flooding: "The client sent far more than it may.",
+  too_many_connections: "This user has as many connections as one may have.",
   failed: "The connection failed inside the server.",
   unsupported_protocol: "Unknown subprotocol; known: holdfast.v1.json, holdfast.v1.msgpack.",
   unauthenticated: "The credentials are missing or no longer valid.",

@@ -93,6 +93,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     message_burst: Count = 100
     """Messages that one connection may send at once, before ``MESSAGE_RATE`` limits it."""
 
+    byte_rate: str = "256000/s"
+    """Bytes that one connection may send, on average."""
+
+    byte_burst: Count = 2_000_000
+    """Bytes that one connection may send at once, before ``BYTE_RATE`` limits it."""
+
+    join_rate: str = "20/s"
+    """Topics that one connection may join, on average. As many as ``TOPICS_PER_CONNECTION`` may be joined at once."""
+
+    hello_seconds: Seconds = 10.0
+    """Seconds in which a client has to send its first message. A connection that stays silent is closed."""
+
+    connections_per_user: Count | None = 100
+    """Connections that one user may have, in all processes if ``REDIS`` is set, else in each. ``None``: no limit."""
+
+    connections_per_address: Count | None = 1000
+    """Connections that one address may have; an IPv6 address counts with its /64 network. In all processes if ``REDIS`` is
+    set, else in each. Of ``EXEMPT_NETWORKS`` none is limited. ``None``: no limit."""
+
+    handshakes_per_address: Annotated[str, Meta(min_length=1)] | None = "300/10s"
+    """Connections that one address may open: 300 at once, then 30 a second. Counted as ``CONNECTIONS_PER_ADDRESS`` is. ``None``:
+    no limit."""
+
+    handshake_rate: Annotated[str, Meta(min_length=1)] | None = "5000/10s"
+    """Connections that may be opened in one process: 5,000 at once, then 500 a second. Others are refused with 503 and come
+    back. ``None``: no limit."""
+
+    rates_per_user: Annotated[float, Meta(ge=1)] | None = 3.0
+    """Messages, bytes and joins of all connections of one user in one process, as a multiple of what one connection may send.
+    ``None``: no limit."""
+
+    rates_per_address: Annotated[float, Meta(ge=1)] | None = 6.0
+    """The same for all anonymous connections of one address. ``None``: no limit."""
+
     failed_tokens: Annotated[str, Meta(min_length=1)] | None = "20/m"
     """Tokens of one address that may be not valid. Beyond that rate a token from there is refused without a look. ``None``:
     no limit."""
@@ -170,7 +204,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 BACKENDS = ("LOG", "BACKPLANE", "PRESENCE", "AUTHENTICATOR")
 """The settings that name a backend, which may have options."""
 
-RATES = ("MESSAGE_RATE", "FAILED_TOKENS")
+RATES = (
+    "MESSAGE_RATE",
+    "BYTE_RATE",
+    "JOIN_RATE",
+    "HANDSHAKE_RATE",
+    "HANDSHAKES_PER_ADDRESS",
+    "FAILED_TOKENS",
+)
 """The settings that are rates (:class:`~holdfast.limits.base.Rate`)."""
 
 _FIELDS = {field.name.upper(): field for field in msgspec.structs.fields(Settings)}

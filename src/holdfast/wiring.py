@@ -303,7 +303,16 @@ def boundary_of(chosen: Settings) -> BoundaryPolicy:
     def rate(text: str | None) -> Rate | None:
         return None if text is None else Rate.parse(text)
 
-    return BoundaryPolicy(failed_tokens=rate(chosen.failed_tokens), exempt=chosen.exempt_networks)
+    return BoundaryPolicy(
+        connections_per_user=chosen.connections_per_user,
+        connections_per_address=chosen.connections_per_address,
+        handshakes=rate(chosen.handshake_rate),
+        handshakes_per_address=rate(chosen.handshakes_per_address),
+        failed_tokens=rate(chosen.failed_tokens),
+        rates_per_user=chosen.rates_per_user,
+        rates_per_address=chosen.rates_per_address,
+        exempt=chosen.exempt_networks,
+    )
 
 
 def policy_of(chosen: Settings) -> Policy:
@@ -313,6 +322,11 @@ def policy_of(chosen: Settings) -> Policy:
         calls=chosen.calls_per_connection,
         messages_per_second=chosen.rate.per_second,
         burst=chosen.message_burst,
+        bytes_per_second=Rate.parse(chosen.byte_rate).per_second,
+        byte_burst=chosen.byte_burst,
+        joins_per_second=Rate.parse(chosen.join_rate).per_second,
+        join_burst=max(chosen.topics_per_connection, Rate.parse(chosen.join_rate).count),
+        hello_seconds=chosen.hello_seconds,
         heartbeat=chosen.heartbeat_seconds,
     )
     return Policy(

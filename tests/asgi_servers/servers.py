@@ -22,7 +22,14 @@ SHORT = "tests.asgi_servers.project.asgi:application"
 EXPLICIT = "tests.asgi_servers.project.asgi_explicit:application"
 
 #: What the tests are not about must not get in their way.
-GENEROUS = {"MESSAGE_RATE": "100000/s", "MESSAGE_BURST": 100000}
+GENEROUS = {
+    "MESSAGE_RATE": "100000/s",
+    "MESSAGE_BURST": 100000,
+    "BYTE_RATE": "100000000/s",
+    "BYTE_BURST": 100_000_000,
+    "JOIN_RATE": "100000/s",
+    "HANDSHAKE_RATE": None,
+}
 STRICT = {
     "HEARTBEAT_SECONDS": 0.4,
     "TOPICS_PER_CONNECTION": 3,

@@ -6,6 +6,7 @@ import msgspec
 
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.limits.base import Limiter
+from holdfast.limits.shared import SharedCounts
 from holdfast.protocol.limits import Limits
 from holdfast.runtime import Runtime
 from holdfast.topics.registry import Registry
@@ -53,6 +54,7 @@ class ConnectionManager:
         limiter: Limiter,
         policy: Policy | None = None,
         authenticator: Authenticator,
+        shared: SharedCounts | None = None,
     ) -> None:
         self.runtime = runtime
         self.registry = registry
@@ -60,7 +62,9 @@ class ConnectionManager:
         self.authenticator = authenticator
         self.calls = Calls(runtime.log.calls, runtime.threads, runtime.log_threads, limiter)
         self.connections = ConnectionRegistry()
-        self.boundary = Boundary(self.policy.boundary, runtime.counters)
+        self.boundary = Boundary(
+            self.policy.boundary, self.policy.limits, self.connections, runtime.counters, shared
+        )
         self.explanations = Explanations(registry)
         self._reconnect_slots: ReconnectSlots | None = None
         self.revocation = Revocation(

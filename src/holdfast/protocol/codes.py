@@ -79,6 +79,9 @@ DRAINING: Final = _code("draining", "The server is going away; reconnect.", retr
 HEARTBEAT_MISSED: Final = _code("heartbeat_missed", "Nothing was heard for too long.", retry=True, close=4001)
 STALLED: Final = _code("stalled", "The client did not read for too long.", retry=True, close=4002)
 FLOODING: Final = _code("flooding", "The client sent far more than it may.", retry=True, close=4029)
+TOO_MANY_CONNECTIONS: Final = _code(
+    "too_many_connections", "This user has as many connections as one may have.", retry=True, close=4030
+)
 FAILED: Final = _code("failed", "The connection failed inside the server.", retry=True, close=4050)
 
 # ── final closes ──────────────────────────────────────────────────────────────────────────────────────────────────────

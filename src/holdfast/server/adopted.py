@@ -187,12 +187,23 @@ class AdoptedProtocol(asyncio.Protocol):
             self._answer(framing.encode(PING, b""))
         return True
 
+    def slow_down(self, seconds: float) -> None:
+        """Stop reading for so many seconds. TCP then holds back what the client sends."""
+        if not self._closing:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(seconds, self._read_again)
+
+    def _read_again(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake (7.1.2), and end it without the client if it does not answer."""
         if self._closing:
             return
         self._closing = True
         self._flush()
+        self._read_again()  # the client's answer
         self._transport.write(framing.encode_close(code, reason))
         if self._paused:
             self._transport.abort()  # the client would never read it
