@@ -16,12 +16,13 @@ from .auth.base import Authenticator
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
-from .connections.boundary import BoundaryPolicy
+from .connections.boundary import Boundary, BoundaryPolicy
 from .connections.manager import ConnectionManager, Policy
 from .extras import Want
 from .hub.hub import Timing
 from .limits.base import Limiter, Rate
 from .limits.memory import MemoryLimiter
+from .limits.shared import SharedCounts
 from .log.base import Log
 from .log.calls import CallStore
 from .log.dialects import keeps_tables
@@ -187,7 +188,7 @@ def presence_kind(chosen: Settings) -> str:
 def wanted_extras(chosen: Settings) -> Iterator[Want]:
     """Yield the extras that the settings need, installed or not."""
     backplane = backplane_kind(chosen)
-    if chosen.redis is not None and "redis" in (backplane, presence_kind(chosen), chosen.log):
+    if chosen.redis is not None:  # limits count there in any case
         yield Want(extra="redis", because=f'{NAME}["REDIS"] is set')
     layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
     if backplane == "channels" and str(layer.get("BACKEND", "")).startswith("channels_redis."):
@@ -281,14 +282,33 @@ def service() -> ConnectionManager:
     global _service
     runtime = runtimes.current()
     if _service is None or _service.runtime is not runtime:
-        made = _service = build_service(runtime, settings())
+        chosen = settings()
+        made = _service = build_service(runtime, chosen, shared=shared_counts(chosen))
         metrics.watch("connections", lambda: len(made.connections))
         metrics.watch("calls_running", lambda: made.calls.running)
     return _service
 
 
+def shared_counts(chosen: Settings) -> "Callable[[Boundary], SharedCounts] | None":
+    """Return the function that makes the counts across processes; ``None`` without Redis."""
+    if chosen.redis is None:
+        return None
+
+    def counts(boundary: Boundary) -> SharedCounts:
+        from .limits.redis import RedisCounts
+
+        return RedisCounts(redis_store(chosen, "REDIS"), boundary.counts)
+
+    return counts
+
+
 def build_service(
-    runtime: Runtime, chosen: Settings, *, limiter: Limiter | None = None, policy: Policy | None = None
+    runtime: Runtime,
+    chosen: Settings,
+    *,
+    limiter: Limiter | None = None,
+    policy: Policy | None = None,
+    shared: "Callable[[Boundary], SharedCounts] | None" = None,
 ) -> ConnectionManager:
     return ConnectionManager(
         runtime=runtime,
@@ -296,6 +316,7 @@ def build_service(
         limiter=limiter or MemoryLimiter(),
         policy=policy or policy_of(chosen),
         authenticator=build_authenticator(chosen),
+        shared=shared,
     )
 
 

@@ -1,7 +1,6 @@
 """Many connections of one client against a real server: each within its own limits, together far beyond them."""
 
 import asyncio
-import json
 import socket
 import threading
 import time
@@ -60,18 +59,22 @@ def _wait_until_admitted(server: Attacked, made: socket.socket) -> None:
 
 
 def test_a_refusal_says_when_to_come_back(tmp_path: Path, prepared: Prepared) -> None:
-    with attacked(tmp_path, prepared, holdfast=COUNTED | {"HANDSHAKES_PER_ADDRESS": "1/30s"}) as server:
-        upgraded(server)
-        with connected(server, handshake(server.port)) as refused:
-            answer = received(refused)
+    with (
+        attacked(tmp_path, prepared, holdfast=COUNTED | {"HANDSHAKES_PER_ADDRESS": "1/30s"}) as server,
+        upgraded(server)[0],
+        connected(server, handshake(server.port)) as refused,
+    ):
+        answer = received(refused)
     assert answer.startswith(b"HTTP/1.1 429 Too Many Requests")
     assert b"retry-after: 30\r\n" in answer.lower()
 
 
 def test_a_process_that_gets_too_many_handshakes_says_503(tmp_path: Path, prepared: Prepared) -> None:
-    with attacked(tmp_path, prepared, holdfast={"HANDSHAKE_RATE": "5/60s"}) as server:
-        with many(server, 20, handshake(server.port)) as sockets:
-            statuses = answers(sockets)
+    with (
+        attacked(tmp_path, prepared, holdfast={"HANDSHAKE_RATE": "5/60s"}) as server,
+        many(server, 20, handshake(server.port)) as sockets,
+    ):
+        statuses = answers(sockets)
     assert (statuses.count(101), statuses.count(503)) == (5, 15)
 
 
@@ -151,11 +154,7 @@ async def test_thousands_of_joins_are_limited_and_the_connection_lives_on(
     tmp_path: Path, prepared: Prepared
 ) -> None:
     with attacked(
-        tmp_path, prepared, holdfast={"MESSAGE_BURST": 5000, "TOPICS_PER_CONNECTION": 5000}
-    ) as server:
-        pass
-    with attacked(
-        tmp_path / "again", prepared, holdfast={"JOIN_RATE": "10/10s", "TOPICS_PER_CONNECTION": 10}
+        tmp_path, prepared, holdfast={"JOIN_RATE": "10/10s", "TOPICS_PER_CONNECTION": 10}
     ) as server:
         async with Live(server.running) as live:
             codes = []
@@ -167,7 +166,6 @@ async def test_thousands_of_joins_are_limited_and_the_connection_lives_on(
                 else:
                     assert answer["payload"]["retry_after"] > 0
                     await asyncio.sleep(0.02)
-            assert json.dumps(await live.hello())
     assert codes.count("joined") < 15
     assert set(codes) == {"joined", "rate_limited"}
 

@@ -47,8 +47,8 @@ class Boundary:
     """Counts what the connections of one user or one address do together. For the event loop's thread only.
 
     Transports ask :meth:`admit` before anything else and refuse a handshake as it says. ``network`` is that of
-    :class:`~holdfast.auth.base.Identity`; ``None`` and exempt ones have no limits. ``shared`` counts across processes;
-    without it, and while its store is away, each process counts by itself.
+    :class:`~holdfast.auth.base.Identity`; ``None`` and exempt ones have no limits. Each process counts by itself, and with
+    :meth:`share` across processes too.
     """
 
     def __init__(
@@ -57,17 +57,20 @@ class Boundary:
         limits: Limits,
         registry: ConnectionRegistry,
         counters: Counters,
-        shared: SharedCounts | None = None,
     ) -> None:
         self._policy = policy
         self._limits = limits
         self._registry = registry
         self._counters = counters
-        self._shared = shared
+        self._shared: SharedCounts | None = None
         self._exempt = Networks(policy.exempt)
         self._rates = MemoryLimiter()
         self._networks: dict[str, int] = {}
         self._meters: dict[str, Meter] = {}  # of users and addresses that have several connections
+
+    def share(self, shared: SharedCounts) -> None:
+        """Count connections and handshakes in ``shared``, too."""
+        self._shared = shared
 
     # ── handshakes ───────────────────────────────────────────────────────────────────────────────────────────────────
 

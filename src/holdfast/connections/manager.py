@@ -1,6 +1,7 @@
 """Connection manager: the parts that all connections of a process share."""
 
 import random
+from collections.abc import Callable
 
 import msgspec
 
@@ -54,7 +55,7 @@ class ConnectionManager:
         limiter: Limiter,
         policy: Policy | None = None,
         authenticator: Authenticator,
-        shared: SharedCounts | None = None,
+        shared: "Callable[[Boundary], SharedCounts] | None" = None,
     ) -> None:
         self.runtime = runtime
         self.registry = registry
@@ -62,9 +63,9 @@ class ConnectionManager:
         self.authenticator = authenticator
         self.calls = Calls(runtime.log.calls, runtime.threads, runtime.log_threads, limiter)
         self.connections = ConnectionRegistry()
-        self.boundary = Boundary(
-            self.policy.boundary, self.policy.limits, self.connections, runtime.counters, shared
-        )
+        self.boundary = Boundary(self.policy.boundary, self.policy.limits, self.connections, runtime.counters)
+        if shared is not None:
+            self.boundary.share(shared(self.boundary))
         self.explanations = Explanations(registry)
         self._reconnect_slots: ReconnectSlots | None = None
         self.revocation = Revocation(
