@@ -127,6 +127,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rates_per_address: Annotated[float, Meta(ge=1)] | None = 6.0
     """The same for all anonymous connections of one address. ``None``: no limit."""
 
+    members_per_address: Count | None = 50
+    """Anonymous members of a topic that one address may be. Once an address has more connections in a process, anonymous
+    clients that join from there are one member together, so that no client fills a public list by opening connections.
+    ``None``: no limit."""
+
     failed_tokens: Annotated[str, Meta(min_length=1)] | None = "20/m"
     """Tokens of one address that may be not valid. Beyond that rate a token from there is refused without a look. ``None``:
     no limit."""

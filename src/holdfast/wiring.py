@@ -332,6 +332,7 @@ def boundary_of(chosen: Settings) -> BoundaryPolicy:
         failed_tokens=rate(chosen.failed_tokens),
         rates_per_user=chosen.rates_per_user,
         rates_per_address=chosen.rates_per_address,
+        members_per_address=chosen.members_per_address,
         exempt=chosen.exempt_networks,
     )
 

@@ -12,7 +12,7 @@ import pytest
 from tests.asgi_servers.client import Live, masked
 from tests.asgi_servers.servers import Prepared
 
-from .attacker import connected, flood, handshake, many, received, upgraded
+from .attacker import connected, handshake, many, received, upgraded
 from .prober import Probing, allowed, probe
 from .server import Attacked, Memory, attacked
 
@@ -138,16 +138,24 @@ def test_connections_of_one_address_within_their_own_rates_slow_no_other_client(
         assert loud.p99 <= allowed(quiet), f"quiet: {quiet}; attacked: {loud}"
 
 
-@pytest.mark.alone  # measures round trips
-def test_a_flood_of_connections_from_one_address_slows_no_other_client(
-    tmp_path: Path, prepared: Prepared
-) -> None:
-    with attacked(tmp_path, prepared, holdfast=COUNTED) as server:
-        quiet = probe(server, 3.0)
-        with flood(server, PING * 1000, connections=20, pause=0.1) as attack:
-            loud = Probing(server, 6.0).result()
-        assert attack.connects > 20
-        assert loud.p99 <= allowed(quiet), f"quiet: {quiet}; attacked: {loud}"
+@pytest.mark.alone  # measures processor time
+def test_a_handshake_is_refused_before_it_is_authenticated(tmp_path: Path, prepared: Prepared) -> None:
+    count = 400
+    limits = COUNTED | {"CONNECTIONS_PER_USER": None, "HANDSHAKES_PER_ADDRESS": f"{count}/1h"}
+    with attacked(tmp_path, prepared, holdfast=limits) as server:
+        cookie = server.running.users["ada"].cookie
+        request = handshake(
+            server.port, headers=f"Cookie: {cookie}\r\nOrigin: http://127.0.0.1:{server.port}\r\n"
+        )
+        spent = []
+        for status in (101, 429):
+            before = server.cpu()
+            for _ in range(count):
+                with connected(server, request) as made:
+                    assert answers([made]) == [status]
+            spent.append(server.cpu() - before)
+    admitted, refused = spent
+    assert refused < 0.7 * admitted, f"{refused / count * 1e6:.0f} µs against {admitted / count * 1e6:.0f}"
 
 
 async def test_thousands_of_joins_are_limited_and_the_connection_lives_on(

@@ -20,15 +20,20 @@ META_BYTES = 1024
 """Greatest size of one member's metadata, as JSON. Each client that joins gets the metadata of all members."""
 
 
-async def attending(threads: Threads, topic: Topic, caller: ConnectionCaller) -> Attendance | None:
+async def attending(
+    threads: Threads, topic: Topic, caller: ConnectionCaller, crowd: str | None = None
+) -> Attendance | None:
     """Return the connection's part in the topic's presence; ``None`` for a topic without presence. Raises the exceptions of
-    ``presence_meta``."""
+    ``presence_meta``.
+
+    Anonymous clients of one ``crowd`` are one member together: else a client could fill the list by opening connections.
+    """
     presence = topic.declared.presence
     if presence is None:
         return None
     if caller.user_id is None and not presence.anonymous:
         return Attendance(member=None, info=b"", limit=presence.list_limit)
-    member = caller.user_id or anonymous_id(caller.client)
+    member = caller.user_id or anonymous_id(caller.client if crowd is None else f"crowd {crowd}")
     meta = await _meta(threads, topic, caller)
     info = msgspec.json.encode(MemberPayload(id=member, since=int(time.time()), meta=meta))
     return Attendance(member=member, info=info, limit=presence.list_limit)

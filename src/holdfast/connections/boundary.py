@@ -29,7 +29,8 @@ class BoundaryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     ``handshakes``: handshakes of this process. ``failed_tokens``: tokens of one address that may fail. ``rates_per_user``,
     ``rates_per_address``: the rates of all connections of one user, or of the anonymous ones of one address, as a multiple of
-    the rates of one connection. ``exempt``: networks whose addresses have no limits
+    the rates of one connection. ``members_per_address``: connections of one address above which further anonymous clients are
+    one member of a topic together. ``exempt``: networks whose addresses have no limits
     (:class:`~holdfast.limits.networks.Networks`).
     """
 
@@ -40,6 +41,7 @@ class BoundaryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     failed_tokens: Rate | None = Rate(count=20, seconds=60.0)
     rates_per_user: float | None = None
     rates_per_address: float | None = None
+    members_per_address: int | None = None
     exempt: tuple[str, ...] = (PRIVATE,)
 
 
@@ -204,6 +206,13 @@ class Boundary:
         if meter is None:
             meter = self._meters[key] = Meter(pace_of(self._limits, factor))
         return meter
+
+    def crowd(self, network: str | None) -> str | None:
+        """Return the network if it has more connections than one address may have as separate anonymous members."""
+        limit = self._policy.members_per_address
+        if limit is None or network is None or self._networks.get(network, 0) <= limit:
+            return None
+        return network if self.limits_hold(network) else None
 
     def slow(self, effect: Limited | Slow, transport: Transport) -> None:
         """Count a rate that was exceeded, or slow the client."""

@@ -310,13 +310,14 @@ class Connection(Delivery):
         if declared.slow.conflates:
             self._transport.report_blocking()
 
+        crowd = self._manager.boundary.crowd(self._network)
         pending = await self._hub.begin_join(
             topic.name,
             durable=declared.durable,
             slow=declared.slow,
             since=effect.since,
             snapshot=snapshot_of(self._manager.runtime, topic, self.identity.host),
-            attending=await attending(self._manager.runtime.threads, topic, self.caller),
+            attending=await attending(self._manager.runtime.threads, topic, self.caller, crowd),
         )
         with pending:  # no await from here on: the answer holds for this turn of the loop
             recent = self._manager.revocation.recent
