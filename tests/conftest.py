@@ -1,8 +1,11 @@
 """What holds for all tests. The servers and databases are in tests/services, explained in tests/README.md."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from holdfast.process.limited_log import unlimited
 
 pytest_plugins = ["holdfast.testing.pytest", "tests.services.fixtures"]
 
@@ -21,3 +24,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(kind)
             if kind in ALONE:
                 item.add_marker("alone")
+
+
+@pytest.fixture(autouse=True)
+def every_message() -> Iterator[None]:
+    """Log what the test before has logged too: the limit of the log belongs to the process."""
+    with unlimited():
+        yield

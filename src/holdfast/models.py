@@ -9,8 +9,22 @@ from django.db import models
 from holdfast.log import tables
 
 
+class LogSeed(models.Model):
+    """The seed of the log, in one row: topics' first epochs are computed from it."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    seed = models.CharField(max_length=32)
+
+    class Meta:
+        db_table = tables.SEED
+        verbose_name = "seed"
+
+    def __str__(self) -> str:
+        return self.seed
+
+
 class LogTopic(models.Model):
-    """A durable topic. Its row is locked while a batch of entries is numbered, and never longer."""
+    """A durable topic that had an event. Its row is locked while a batch of entries is numbered, and never longer."""
 
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(max_length=255)

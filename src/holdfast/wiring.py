@@ -18,6 +18,8 @@ from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
 from .connections.boundary import Boundary, BoundaryPolicy
 from .connections.manager import ConnectionManager, Policy
+from .connections.stored_answers import AnswerLimits
+from .connections.unfinished import CallLimits
 from .extras import Want
 from .hub.hub import Timing
 from .limits.base import Limiter, Rate
@@ -32,6 +34,7 @@ from .runtime import SESSION_THREADS, Runtime
 from .threads.handler_context import Around, HandlerInfo
 from .threads.threads import Inline, Threads
 from .topics.encoding import encode
+from .topics.owner import ANONYMOUS
 from .topics.registry import registry
 
 if TYPE_CHECKING:
@@ -81,7 +84,11 @@ def build_runtime() -> Runtime:
         log_threads=Threads(LOG_THREADS, name="holdfast-log", keep_connections=True)
         if log.blocking
         else Inline(),
-        timing=Timing(compare=chosen.reconcile_seconds, lease=chosen.presence_lease_seconds),
+        timing=Timing(
+            compare=chosen.reconcile_seconds,
+            lease=chosen.presence_lease_seconds,
+            snapshot=chosen.snapshot_cache_seconds,
+        ),
         group_events=group_event if chosen.group_events else None,
         event_bytes=chosen.event_bytes,
         presence=build_presence(chosen, backplane),
@@ -147,7 +154,13 @@ def build_calls(chosen: Settings, store: "RedisStore") -> CallStore:
         return DatabaseCalls(chosen.database)
     from .log.redis_calls import RedisCalls
 
-    return RedisCalls(store, chosen.database, chosen.idempotency_hours * 3600)
+    return RedisCalls(
+        store,
+        chosen.database,
+        chosen.idempotency_hours * 3600,
+        brief=ANONYMOUS,
+        brief_seconds=chosen.anonymous_idempotency_minutes * 60,
+    )
 
 
 def reaches_other_processes(chosen: Settings) -> bool:
@@ -359,7 +372,15 @@ def policy_of(chosen: Settings) -> Policy:
         drain_seconds=chosen.drain_seconds,
         write_buffer_bytes=chosen.write_buffer_bytes,
         reauthorize_seconds=chosen.reauthorize_seconds,
+        calls=CallLimits(each=chosen.calls_per_user, all=chosen.calls_at_once),
+        answers=AnswerLimits(
+            count=chosen.answers_per_user,
+            size=chosen.answer_bytes_per_user,
+            seconds=chosen.idempotency_hours * 3600,
+            anonymous_seconds=chosen.anonymous_idempotency_minutes * 60,
+        ),
         fresh_seconds=FRESH_SECONDS,
+        join_reads=chosen.join_reads,
     )
 
 

@@ -69,6 +69,19 @@ def test_a_refusal_says_when_to_come_back(tmp_path: Path, prepared: Prepared) ->
     assert b"retry-after: 30\r\n" in answer.lower()
 
 
+@pytest.mark.parametrize("path", ["/live/sse?topic=rooms/a", "/live/poll?topic=rooms/a"])
+def test_every_transport_counts_together(tmp_path: Path, prepared: Prepared, path: str) -> None:
+    request = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path.encode()
+    with (
+        attacked(tmp_path, prepared, holdfast=COUNTED | {"CONNECTIONS_PER_ADDRESS": 2}) as server,
+        upgraded(server)[0],
+        connected(server, request) as stream,
+    ):
+        assert answers([stream]) == [200]
+        with connected(server, request) as another:
+            assert answers([another]) == [429]
+
+
 def test_a_process_that_gets_too_many_handshakes_says_503(tmp_path: Path, prepared: Prepared) -> None:
     with (
         attacked(tmp_path, prepared, holdfast={"HANDSHAKE_RATE": "5/60s"}) as server,

@@ -4,13 +4,18 @@ from typing import Any
 
 import pytest
 
+from holdfast import Presence, Topic
 from holdfast.connections.admission import Admission, Refusal
+from holdfast.connections.attending import attending
 from holdfast.connections.boundary import FULL_SECONDS, Boundary, BoundaryPolicy
+from holdfast.connections.caller import ConnectionCaller
 from holdfast.connections.registry import ConnectionRegistry
 from holdfast.limits.base import Rate
 from holdfast.limits.networks import Networks
 from holdfast.metrics import Counters
 from holdfast.protocol.limits import Limits
+from holdfast.threads.threads import Threads
+from tests.support.identities import ANONYMOUS
 
 ADDRESS = "203.0.113.7"
 
@@ -106,6 +111,49 @@ async def test_nothing_is_kept_of_an_address_that_is_gone() -> None:
     for admission in admissions:
         admission.end()
     assert (bounds._networks, bounds._meters) == ({}, {})
+
+
+async def test_an_address_with_many_connections_is_a_crowd() -> None:
+    bounds, _ = boundary(members_per_address=2)
+    for _ in range(2):
+        await admitted(bounds)
+        await admitted(bounds, "127.0.0.1")
+    assert bounds.crowd(ADDRESS) is None
+    await admitted(bounds)
+    await admitted(bounds, "127.0.0.1")
+    assert bounds.crowd(ADDRESS) == ADDRESS
+    assert bounds.crowd("127.0.0.1") is None
+
+
+async def test_anonymous_clients_of_a_crowd_are_one_member() -> None:
+    class Room(Topic):
+        route = "crowds/<slug:room>"
+        presence = Presence()
+
+        def may_join(self, user: Any) -> bool:
+            return True
+
+    threads = Threads(1)
+    topic = Room(room="lobby")
+    callers = [
+        ConnectionCaller(identity=ANONYMOUS, client=f"client-{n}", connection_id=f"c{n}") for n in range(3)
+    ]
+    apart = {(await attending(threads, topic, caller)).member for caller in callers}  # type: ignore[union-attr]
+    together = {(await attending(threads, topic, caller, ADDRESS)).member for caller in callers}  # type: ignore[union-attr]
+    threads.close()
+    assert (len(apart), len(together)) == (3, 1)
+
+
+def test_messages_that_come_by_post_have_a_rate_for_each_user_and_address() -> None:
+    bounds, counters = boundary(rates_per_user=2.0, rates_per_address=2.0)
+    for owner, network in (("user:7", None), (None, ADDRESS)):
+        taken = 0
+        while not bounds.take_post(owner, network, 0.0):
+            taken += 1
+        assert taken == 2 * Limits().burst
+    assert bounds.take_post("user:8", ADDRESS, 0.0) == 0
+    assert bounds.take_post(None, "127.0.0.1", 0.0) == 0
+    assert counters.messages_limited == 2
 
 
 # ── users ────────────────────────────────────────────────────────────────────────────────────────────────────────────

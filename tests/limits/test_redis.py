@@ -49,7 +49,9 @@ async def test_connections_of_all_processes_add_up(start: Start) -> None:
 
 async def test_handshakes_that_come_together_are_counted_one_by_one(start: Start) -> None:
     one, two = start(), start()
-    entered = await asyncio.gather(*(process.enter("a", limit=5) for process in (one, two) for _ in range(20)))
+    entered = await asyncio.gather(
+        *(process.enter("a", limit=5) for process in (one, two) for _ in range(20))
+    )
     assert sum(not found.refused for found in entered) == 5
 
 
@@ -113,7 +115,9 @@ async def test_while_redis_is_away_everything_is_admitted_and_it_is_logged_once(
         for _ in range(5):
             assert await one.enter("a", limit=1) == Entered()
         [said] = caplog.messages
-        assert said.startswith("Redis did not answer, so limits of users and addresses hold in each process only")
+        assert said.startswith(
+            "Redis did not answer, so limits of users and addresses hold in each process only"
+        )
         own_redis.start_again()
         async with asyncio.timeout(20):
             while one._away_until is not None:

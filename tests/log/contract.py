@@ -1,6 +1,7 @@
 """What every log promises, as tests: a class of tests for a log inherits them and has a fixture ``log``."""
 
 import threading
+import tracemalloc
 from datetime import timedelta
 
 import pytest
@@ -81,9 +82,67 @@ class ReadContract:
         head = log.heads([topic])[topic]
 
         assert (head.offset, head.floor) == (0, 0)
+        assert head.epoch
         assert log.heads([topic])[topic] == head
-        assert topic in log.topics()
         assert log.read(topic, head.position, 10) == []
+
+    def test_a_topic_that_never_had_an_entry_leaves_nothing_behind(self, log: Log, topic: str) -> None:
+        head = log.heads([topic])[topic]
+        log.read(topic, head.position, 10)
+        log.consistent_read(topic, lambda: None)
+        with pytest.raises(Trimmed):
+            log.read(topic, Position(epoch="other", offset=0), 10)
+        with pytest.raises(Diverged):
+            log.read(topic, Position(epoch=head.epoch, offset=1), 10)
+        log.rotate_epoch(topic, head.position)
+        log.rotate_epoch(topic, Position(epoch="other", offset=1))
+        log.trim(topic, count=0)
+
+        assert topic not in log.topics()
+        assert log.heads([topic])[topic] == head
+
+    def test_the_first_entry_follows_the_position_that_the_topic_had_without_it(
+        self, log: Log, topic: str
+    ) -> None:
+        alone, together, staged = f"{topic}/alone", f"{topic}/together", f"{topic}/staged"
+        before = log.heads([alone, together, staged, topic])
+        position, _ = log.consistent_read(topic, lambda: None)
+        log.append(drafts(alone, 1))
+        log.append([*drafts(together, 2), *drafts(topic, 3)])
+        with transaction.atomic(using=log.alias):
+            log.stage(drafts(staged, 4), lambda _: None)
+
+        assert position == before[topic].position
+        for name, number in ((alone, b"1"), (together, b"2"), (topic, b"3"), (staged, b"4")):
+            assert [entry.payload for entry in log.read(name, before[name].position, 10)] == [number]
+            assert log.heads([name])[name].epoch == before[name].epoch
+            assert name in log.topics()
+
+    def test_each_topic_has_an_epoch_of_its_own(self, log: Log, topic: str) -> None:
+        heads = log.heads([f"{topic}/{n}" for n in range(20)])
+
+        assert len({head.epoch for head in heads.values()}) == 20
+
+    def test_first_epochs_can_be_renewed(self, log: Log, topic: str) -> None:
+        log.append(drafts(topic, 1))
+        before = log.heads([topic, f"{topic}/new"])
+        log.renew_first_epochs()
+        after = log.heads([topic, f"{topic}/new"])
+
+        assert after[topic] == before[topic]
+        assert after[f"{topic}/new"].epoch != before[f"{topic}/new"].epoch
+        assert log.append(drafts(f"{topic}/new", 1))[0].epoch == after[f"{topic}/new"].epoch
+
+    def test_a_topic_whose_entries_are_all_missing_from_a_backup_gets_a_new_epoch(
+        self, log: Log, topic: str
+    ) -> None:
+        seen = Position(epoch=log.heads([topic])[topic].epoch, offset=3, stamp=7)
+
+        renewed = log.rotate_epoch(topic, seen)
+
+        assert renewed.epoch != seen.epoch
+        assert renewed == log.heads([topic])[topic]
+        assert log.append(drafts(topic, 1))[0].epoch == renewed.epoch
 
     def test_heads_of_many_topics_come_at_once(self, log: Log, topic: str) -> None:
         names = [f"{topic}/{n}" for n in range(400)]
@@ -100,6 +159,43 @@ class ReadContract:
         entries = log.read(topic, Position(epoch=batch.epoch, offset=4), 3)
 
         assert [entry.offset for entry in entries] == [5, 6, 7]
+
+    def test_a_page_ends_with_the_entry_that_reaches_its_size(self, log: Log, topic: str) -> None:
+        payloads = [b'"%s"' % (b"x" * (length - 2)) for length in (10, 20, 30, 5, 100, 5)]
+        log.append([Draft(topic=topic, name="said", payload=payload) for payload in payloads])
+        epoch = log.heads([topic])[topic].epoch
+
+        def page(after: int, size: int, limit: int = 10) -> list[int]:
+            return [e.offset for e in log.read(topic, Position(epoch=epoch, offset=after), limit, size)]
+
+        assert page(0, 30) == [1, 2]
+        assert page(0, 31) == [1, 2, 3]
+        assert page(0, 1) == [1]
+        assert page(3, 6) == [4, 5]
+        assert page(4, 10_000) == [5, 6]
+        assert page(0, 10_000, limit=3) == [1, 2, 3]
+        assert page(6, 1) == []
+
+    def test_a_size_counts_bytes_and_not_characters(self, log: Log, topic: str) -> None:
+        log.append([Draft(topic=topic, name="said", payload='"ääää"'.encode())] * 3)
+        epoch = log.heads([topic])[topic].epoch
+
+        assert len(log.read(topic, Position(epoch=epoch, offset=0), 10, 10)) == 1
+        assert len(log.read(topic, Position(epoch=epoch, offset=0), 10, 11)) == 2
+
+    def test_a_page_of_few_bytes_takes_little_memory(self, log: Log, topic: str) -> None:
+        large = Draft(topic=topic, name="said", payload=b'"%s"' % (b"x" * 200_000))
+        for _ in range(5):
+            log.append([large] * 20)
+        epoch = log.heads([topic])[topic].epoch
+
+        tracemalloc.start()
+        try:
+            assert len(log.read(topic, Position(epoch=epoch, offset=0), 100, 250_000)) == 2
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 3_000_000, f"{peak:,} bytes for a page of 400,000"
 
     def test_a_position_of_another_epoch_cannot_be_read_from(self, log: Log, topic: str) -> None:
         log.append(drafts(topic, 1, 2))

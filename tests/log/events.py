@@ -10,6 +10,12 @@ def drafts(topic: str, *numbers: int) -> list[Draft]:
     return [Draft(topic=topic, name="number.said", payload=b"%d" % number) for number in numbers]
 
 
+def create(log: Log, *topics: str) -> None:
+    """Store topics without entries, as after their first event, so that the next events find them."""
+    for topic in topics:
+        log.rotate_epoch(topic)
+
+
 def numbers(log: Log, topic: str, *, page: int = 7) -> list[int]:
     """All that can be read of a topic; fails at a hole."""
     head = log.heads([topic])[topic]

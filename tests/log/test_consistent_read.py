@@ -8,7 +8,7 @@ from django.db import connections, transaction
 
 from holdfast.log import reading
 from holdfast.log.database import DatabaseLog
-from tests.log.events import drafts, numbers
+from tests.log.events import create, drafts, numbers
 from tests.log.transactions import Reports
 from tests.services.databases import in_threads
 
@@ -26,7 +26,7 @@ def test_the_state_holds_the_effects_of_exactly_the_events_up_to_the_position(
     log: DatabaseLog, topic: str, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "LOOKS", looks)
-    log.heads([topic])
+    create(log, topic)
     writing = threading.Event()
     writing.set()
     left = [3]
@@ -104,7 +104,7 @@ def test_an_error_in_what_is_taken_passes_and_loses_nothing(
 @pytest.mark.django_db(transaction=True, databases=["sqlite"])
 def test_on_sqlite_writers_need_not_wait_for_it() -> None:
     log = DatabaseLog("sqlite")
-    log.heads(["rooms/lobby"])
+    create(log, "rooms/lobby")
 
     def take() -> int:
         in_threads([lambda: log.append(drafts("rooms/lobby", 1))], seconds=5)

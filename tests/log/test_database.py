@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,9 +15,10 @@ from holdfast.log import dialects
 from holdfast.log.base import Draft, LogUnavailable
 from holdfast.log.database import DatabaseLog
 from holdfast.log.rows import replace_epoch
+from holdfast.protocol.positions import Position
 from tests.log import child
 from tests.log.contract import LogContract
-from tests.log.events import drafts, numbers
+from tests.log.events import create, drafts, numbers
 from tests.log.transactions import Reports
 from tests.services.postgres import PostgresServer
 
@@ -40,7 +42,7 @@ class TestDatabaseLog(LogContract):
         assert log.heads([topic])[topic].epoch == replaced != epoch
 
     def test_it_writes_few_statements(self, log: DatabaseLog, topic: str) -> None:
-        log.heads([topic])
+        log.append(drafts(topic, 0))
         connection = connections[log.alias]
 
         with CaptureQueriesContext(connection) as appending:
@@ -56,12 +58,28 @@ class TestDatabaseLog(LogContract):
         assert len(enlisting) == {"sqlite": 8, "postgres": 5}[log.alias]
         assert len(reading) == 2
 
+    def test_the_database_sends_no_more_rows_than_a_page_of_few_bytes_has(
+        self, log: DatabaseLog, topic: str
+    ) -> None:
+        log.append([Draft(topic=topic, name="said", payload=b'"%s"' % (b"x" * 1000))] * 100)
+        counts = []
+
+        def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            result = execute(sql, params, many, context)
+            counts.append(context["cursor"].cursor.rowcount)
+            return result
+
+        position = Position(epoch=log.heads([topic])[topic].epoch, offset=0)
+        with connections[log.alias].execute_wrapper(count):
+            assert len(log.read(topic, position, 100, 2500)) == 3
+        assert counts == {"sqlite": [-1], "postgres": [3]}[log.alias]  # SQLite finds row after row
+
     def test_a_batch_over_several_topics_is_written_whole_or_not_at_all(
         self, log: DatabaseLog, topic: str
     ) -> None:
         a, b = f"{topic}/a", f"{topic}/b"
         no_text = Draft(topic=b, name="number.said", payload=b"\xff")
-        log.heads([a, b])
+        create(log, a, b)
 
         with pytest.raises(UnicodeDecodeError):
             log.append([*drafts(a, 1), no_text])
@@ -165,7 +183,7 @@ class TestErrors:
     def test_a_server_that_takes_no_writes_any_more_is_left(self, topic: str) -> None:
         """What was the primary answers on, after a failover; a new connection may lead to the one that is it now."""
         log = DatabaseLog("postgres")
-        log.heads([topic])
+        create(log, topic)
         with connections["postgres"].cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = on")
         with pytest.raises(LogUnavailable, match="read-only"):
@@ -176,7 +194,7 @@ class TestErrors:
     @pytest.mark.django_db(transaction=True, databases=["sqlite"])
     def test_a_database_that_stays_locked_is_unavailable(self, topic: str) -> None:
         log = DatabaseLog("sqlite")
-        log.heads([topic])
+        create(log, topic)
         with connections["sqlite"].cursor() as cursor:
             cursor.execute("PRAGMA busy_timeout = 1")
         locked, tried = threading.Event(), threading.Event()

@@ -13,8 +13,7 @@ from holdfast.log.base import Head
 from holdfast.log.calls import Answer, Claim
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import CALL, ENTRY, TOPIC
-from holdfast.protocol.positions import Position
-from tests.log.events import drafts, numbers
+from tests.log.events import create, drafts, numbers
 from tests.log.transactions import somebody_waits
 from tests.services.databases import in_threads
 
@@ -73,14 +72,9 @@ INSERT_CALL = (
 )
 
 
-def test_a_topic_that_two_look_at_first(log: DatabaseLog, topic: str) -> None:
-    heads = overtaken(lambda: log.heads([topic]), INSERT_TOPIC, topic)
-    assert heads == {topic: Head(epoch="theirs", offset=0)}
-
-
-def test_a_topic_that_two_create_while_a_state_is_taken(log: DatabaseLog, topic: str) -> None:
-    position, value = overtaken(lambda: log.consistent_read(topic, lambda: 7), INSERT_TOPIC, topic)
-    assert (position, value) == (Position(epoch="theirs", offset=0), 7)
+def test_a_topic_that_one_creates_while_its_first_epoch_is_renewed(log: DatabaseLog, topic: str) -> None:
+    head = overtaken(lambda: log.rotate_epoch(topic), INSERT_TOPIC, topic)
+    assert head == Head(epoch="theirs", offset=0)
 
 
 def test_a_topic_that_two_create_while_numbering(log: DatabaseLog, topic: str) -> None:
@@ -92,7 +86,7 @@ def test_a_topic_that_two_create_while_numbering(log: DatabaseLog, topic: str) -
 
 
 def test_an_epoch_that_two_renew(log: DatabaseLog, topic: str) -> None:
-    log.heads([topic])
+    create(log, topic)
     assert overtaken(lambda: log.rotate_epoch(topic), TOUCH_TOPIC, topic).epoch == "theirs"
 
 
@@ -152,7 +146,7 @@ def test_inside_a_transaction_the_conflict_is_its_owners(log: DatabaseLog, topic
 
     def inside() -> None:
         with transaction.atomic(using=ALIAS):
-            log.heads([topic])
+            log.rotate_epoch(topic)
 
     with pytest.raises(DatabaseError) as raised:
         overtaken(inside, INSERT_TOPIC, topic)

@@ -18,7 +18,7 @@ from holdfast.log.placing import Moved
 from holdfast.log.tables import ENTRY, OUTBOX
 from holdfast.protocol.positions import Position
 from tests.log import child
-from tests.log.events import drafts, numbers
+from tests.log.events import create, drafts, numbers
 from tests.log.transactions import Reports, rolled_back
 from tests.services.databases import in_threads
 
@@ -122,7 +122,7 @@ class TestSweep:
 
 
 def test_waiting_entries_come_before_entries_appended_later(log: DatabaseLog, topic: str) -> None:
-    log.heads([topic])
+    create(log, topic)
     commit_without_numbering(log, topic, 1, 2)
 
     batches = log.append(drafts(topic, 3))
@@ -218,7 +218,7 @@ class TestManyWriters:
                 connections.close_all()
 
         commit_without_numbering(log, topic, 1)
-        log.heads([topic])
+        create(log, topic)
         holder = threading.Thread(target=hold)
         monkeypatch.setattr(PostgreSQL, "move", slow_move)
         holder.start()
@@ -240,7 +240,7 @@ class TestManyWriters:
             finally:
                 connections.close_all()
 
-        log.heads([topic])
+        create(log, topic)
         with commits_held_up(log.alias) as one_waits:
             holder = threading.Thread(target=hold)
             holder.start()
@@ -273,7 +273,7 @@ class TestManyWriters:
             finally:
                 connections.close_all()
 
-        log.heads([topic, f"{topic}/other"])
+        create(log, topic, f"{topic}/other")
         holder = threading.Thread(target=hold)
         monkeypatch.setattr(PostgreSQL, "place_many", slow_place)
         holder.start()

@@ -475,6 +475,13 @@ def test_w010_handlers_that_wait_for_no_other_thread_can_share_any_pool() -> Non
     assert pooled(True, rule=OPEN["may_join"]) == []
 
 
+def test_w040_a_route_with_parameters_that_overlap() -> None:
+    assert topics({"route": "teams/<slug:team>/<slug:room>"}) == []
+    message = only(topics({"route": "teams/<slug:team>-<slug:room>"}), "holdfast.W040")
+    assert "<team>" in message.msg
+    assert "<room>" in message.msg
+
+
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,13 +1,13 @@
 """Hubs on one loop, joined by an exchange, with a log and threads that do as they are told."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
 from holdfast.backplane.memory import MemoryExchange
 from holdfast.hub.hub import Hub, Timing
 from holdfast.hub.publisher import Publisher
-from holdfast.hub.recovery import Snapshot
+from holdfast.hub.snapshots import Snapshot, State
 from holdfast.log.base import Draft, Log
 from holdfast.log.memory import MemoryLog
 from holdfast.presence.base import PresenceStore
@@ -126,6 +126,11 @@ class Scripted:
         pass
 
 
+async def taken(snapshot: Callable[[], Awaitable[State]], begin: Callable[[], None]) -> State:
+    begin()
+    return await snapshot()
+
+
 async def join(hub: Hub, listener: Listener, topic: str, **options: Any) -> None:
     """Join as a connection does: take the answer, and subscribe unless the listener is gone by then."""
     with await hub.begin_join(topic, **options) as pending:
@@ -170,7 +175,7 @@ class Server:
         topic: str = TOPIC,
         durable: bool = True,
         slow: Slow | None = None,
-        snapshot: Snapshot | None = None,
+        snapshot: Callable[[], Awaitable[State]] | None = None,
     ) -> Listener:
         listener = listener or Listener()
         if isinstance(since, int):
@@ -182,7 +187,7 @@ class Server:
             durable=durable,
             slow=slow or Slow.drop(),
             since=since,
-            snapshot=snapshot,
+            snapshot=None if snapshot is None else Snapshot(read=lambda begin: taken(snapshot, begin)),
         )
         return listener
 
@@ -213,7 +218,8 @@ class World:
     def rebuild(self, topic: str = TOPIC) -> None:
         """The topic's log is lost."""
         assert isinstance(self.log, MemoryLog)
-        self.log._streams.pop(topic)
+        self.log._streams.pop(topic, None)
+        self.log.renew_first_epochs()
 
     def head(self, topic: str = TOPIC) -> Position:
         return self.log.heads([topic])[topic].position

@@ -207,6 +207,20 @@ class Boundary:
             meter = self._meters[key] = Meter(pace_of(self._limits, factor))
         return meter
 
+    def take_post(self, owner: str | None, network: str | None, now: float) -> float:
+        """Count a message that came by itself, in a request. Return 0, or the seconds until it would be within the rates of its
+        user; for an anonymous client, of its address."""
+        policy, limits = self._policy, self._limits
+        if owner is None and (network is None or not self.limits_hold(network)):
+            return 0.0
+        factor = policy.rates_per_address if owner is None else policy.rates_per_user
+        if factor is None:
+            return 0.0
+        rate = Rate(count=int(factor * limits.burst), seconds=limits.burst / limits.messages_per_second)
+        wait = self._rates.take(("post", owner or network), rate, now)
+        self._counters.messages_limited += wait > 0
+        return wait
+
     def crowd(self, network: str | None) -> str | None:
         """Return the network if it has more connections than one address may have as separate anonymous members."""
         limit = self._policy.members_per_address

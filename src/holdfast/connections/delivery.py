@@ -6,7 +6,7 @@ from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 from holdfast.protocol.codec import Codec
 from holdfast.protocol.codes import Code
-from holdfast.protocol.frames import ResetFrame
+from holdfast.protocol.frames import ResetFrame, position_of
 from holdfast.protocol.server_protocol import Phase, ServerProtocol
 
 from .joined_topic import JoinedTopic
@@ -71,6 +71,7 @@ class Delivery(ABC):
     # ── requests of the hub ────────────────────────────────────────────────────────────────────────────────────────────
 
     def write_reset(self, reset: ResetFrame) -> None:
+        self._transport.note_reset(reset.topic, position_of(reset.payload))
         self._transport.send(self._codec.encode(reset))
 
     def fail(self) -> None:

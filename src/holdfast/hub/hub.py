@@ -23,20 +23,25 @@ from holdfast.protocol.positions import Position
 from holdfast.roster.local import Attendance
 from holdfast.roster.tracker import PresenceTracker
 from holdfast.streams.conflation import Ticks
-from holdfast.streams.log_follower import LogFollower
+from holdfast.streams.log_follower import HELD, HELD_BYTES, LogFollower, size_of
 from holdfast.streams.prepared import Prepared
+from holdfast.streams.recent import ReplayMemory
 from holdfast.streams.slow import Slow
 from holdfast.streams.stream import Stream, Subscription
 from holdfast.threads.threads import Inline, Threads
 
 from . import messages
 from .joining import PendingJoin
-from .recovery import Recovery, Snapshot
+from .recovery import Charge, Recovery, free
+from .snapshots import Snapshot, Snapshots
 from .timer_wheel import TimerWheel
 
 logger = logging.getLogger("holdfast.hub")
 
 DROP = Slow.drop()
+
+LIST_BYTES = 64 * 1024
+"""Bytes of a list of members that cost a join as much as a read of the log."""
 
 GroupEvents = Callable[[str, dict[str, object]], "tuple[str, bytes] | None"]
 """Turns a message that other code sent to a topic's group into an event (name and JSON payload); ``None`` refuses it."""
@@ -47,13 +52,14 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
     ``compare``: between two comparisons with the log. ``patience``: how long messages may overtake one another before the log
     is read. ``linger``: how long a stream without subscribers stays open. ``lease``: how long this server's members stay
-    listed after its last heartbeat. ``rates`` says whether the rates of topics are applied.
+    listed after its last heartbeat. ``snapshot``: how long a snapshot is reused while its topic has no new event. ``rates`` says whether the rates of topics are applied.
     """
 
     compare: float = 2.0
     patience: float = 0.01
     linger: float = 10.0
     lease: float = 15.0
+    snapshot: float = 1.0
     rates: bool = True
 
 
@@ -84,7 +90,7 @@ class Hub:
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.follower = LogFollower(log, threads, patience=self._timing.patience, spawn=self._spawn)
-        self._recovery = Recovery(self.follower)
+        self._recovery = Recovery(self.follower, Snapshots(self._timing.snapshot))
         store = presence or MemoryPresence()
         self._tells_presence = store.shared and backplane.shared
         self.presence = PresenceTracker(
@@ -94,6 +100,7 @@ class Hub:
         self.counters = counters or Counters()
         self.loop = asyncio.get_running_loop()
         self._ticks = Ticks(self.loop)
+        self._memory = ReplayMemory()
         self._stopped = False
         self._log_away = False
 
@@ -182,20 +189,24 @@ class Hub:
         since: Position | None = None,
         snapshot: Snapshot | None = None,
         attending: Attendance | None = None,
+        charge: Charge = free,
     ) -> PendingJoin:
         """Open ``topic`` for one client, and find the answer to its join. The caller then subscribes, in the same turn
         of the loop (:class:`PendingJoin`).
 
         The client's events begin after ``since``. ``snapshot`` is awaited when there is no such position, or when the
         log cannot go on from it. ``slow`` says what a topic without a log does about a client that does not read.
-        ``attending`` says how the client takes part in the topic's presence, if the topic has one.
+        ``attending`` says how the client takes part in the topic's presence, if the topic has one. ``charge`` is called
+        before each read that this join alone causes, and for each part of a long list of members.
         Raises :class:`LogError` when the log does not answer.
         """
         stream = await self._visit(topic, durable, slow)
         try:
             if attending is not None:
                 await self.presence.visit(topic, attending.limit)
-            payload, start = await self._recovery.answer(stream, since, snapshot)
+                for _ in range(self.presence.list_bytes(topic) // LIST_BYTES):
+                    await charge()
+            payload, start = await self._recovery.answer(stream, since, snapshot, charge)
             if stream.closed:
                 raise LogUnavailable("the hub has stopped")
             if attending is not None:
@@ -216,6 +227,7 @@ class Hub:
     def leave(self, subscription: Subscription) -> None:
         """End a subscription. Nothing more is written for it."""
         self.presence.leave(subscription)
+        self.follower.leave(subscription)
         subscription.stream.remove(subscription, self.loop.time())
 
     def resume(self, subscription: Subscription) -> None:
@@ -247,7 +259,7 @@ class Hub:
     async def _open(self, topic: str, durable: bool, slow: Slow) -> None:
         """Subscribe first and then read the head, so that entries published in between are in one of the two."""
         kept = slow if self._timing.rates else msgspec.structs.replace(slow, rate=None)
-        stream = Stream(topic, kept, self.counters, self._ticks)
+        stream = Stream(topic, kept, self.counters, self._ticks, self._memory)
         stream.rest(self.loop.time())
         self._early[topic] = []
         try:
@@ -327,11 +339,17 @@ class Hub:
             if stream is not None:
                 self.follower.on_entries(stream, item)
             elif topic in self._early:
-                self._early[topic].append(item)
+                self._keep_early(self._early[topic], item)
         elif isinstance(item, Change):
             self.presence.take(topic, item)
         elif stream is not None:
             stream.emit_ephemeral([Prepared(topic, e.name, e.payload, exclude=e.exclude) for e in item])
+
+    def _keep_early(self, early: list[Batch], batch: Batch) -> None:
+        """Keep entries of a topic that is being opened, the newest of them: the stream reads the others from the log."""
+        early.append(batch)
+        while len(early) > 1 and (len(early) > HELD or sum(map(size_of, early)) > HELD_BYTES):
+            del early[0]
 
     def _send_presence(self, topic: str, change: Change) -> None:
         """Tell the other processes; if that fails, their comparison with the store finds it."""

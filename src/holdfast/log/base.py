@@ -9,7 +9,8 @@ A log holds, for each topic, a sequence of entries with the offsets 1, 2, 3, …
   (savepoints included).
 - **Loss.** Entries stay readable until :meth:`Log.trim` removes them, oldest first. Reading below the floor raises
   :class:`Trimmed`.
-- **Epochs.** A topic's offsets belong to its epoch. A log that was lost or rebuilt gives the topic a new one.
+- **Epochs.** A topic's offsets belong to its epoch. A log that was lost or rebuilt gives the topic a new one. A topic has an
+  epoch before its first entry, though nothing is stored for it.
 - **Stamps.** A store may go back in time (a backup is restored, a replica takes over without the last commits) and
   give out offsets of the same epoch a second time. So each entry has a stamp, drawn from the clock when it got its
   offset: two entries that were given one offset at different times have the same stamp once in 2^32 times. Reading
@@ -70,6 +71,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
     exclude: str = ""
     stamp: int = 0
+
+
+def upto_size(entries: Iterable[Entry], size: int | None) -> list[Entry]:
+    """Return the entries up to the one at which their payloads reach ``size`` bytes. Takes no more of them than that."""
+    if size is None:
+        return list(entries)
+    page = []
+    for entry in entries:
+        page.append(entry)
+        size -= len(entry.payload)
+        if size <= 0:
+            break
+    return page
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,11 +205,19 @@ class Log(ABC):
 
     @abstractmethod
     def heads(self, topics: Collection[str]) -> Mapping[str, Head]:
-        """Return the state of each of ``topics``. A topic without an entry yet is created (offset 0)."""
+        """Return the state of each of ``topics``.
+
+        A topic without an entry yet has offset 0 and an epoch, which every process computes alike and which the first entry
+        keeps (:mod:`.epochs`). Nothing is stored for it: a client may join any number of topics.
+        """
 
     @abstractmethod
-    def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
+    def read(self, topic: str, after: Position, limit: int, size: int | None = None) -> list[Entry]:
         """Return up to ``limit`` entries after a position, in order, without holes.
+
+        With ``size``, the result ends with the entry at which its payloads reach so many bytes, if ``limit`` does not end it
+        before. So it holds less than ``size`` bytes and one payload more, and it is empty only where the log ends. A store
+        reads about that much, not ``limit`` entries of any size.
 
         Raises :class:`Trimmed` when the first of them is gone, or when the epoch is not the topic's; and
         :class:`Diverged` when the position is beyond the head, or its stamp is not that of the entry there.
@@ -210,6 +232,10 @@ class Log(ABC):
         Without a position, always change it: for operators who restored a backup. A position that a client sent is no
         reason to call this.
         """
+
+    def renew_first_epochs(self) -> None:  # noqa: B027 - a log may have none
+        """Give every topic without an entry another epoch: for operators who restored a backup, in which topics are missing that
+        clients know."""
 
     @abstractmethod
     def consistent_read(
@@ -238,4 +264,4 @@ class Log(ABC):
 
     @abstractmethod
     def topics(self) -> list[str]:
-        """The names of all topics that the log knows."""
+        """The names of all topics that ever had an entry."""

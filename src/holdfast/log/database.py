@@ -17,7 +17,7 @@ from .database_calls import DatabaseCalls
 from .dialects import dialect_of
 from .errors import ErrorTranslation
 from .reading import ConsistentRead, select_entries, select_heads, select_topics
-from .rows import create, replace_epoch
+from .rows import renew_seed, replace_epoch
 from .sequencer import Sequencer
 from .staged import listed
 from .transactions import is_open, taking_part, when_committed
@@ -110,16 +110,12 @@ class DatabaseLog(Log):
         names = sorted(set(topics))
         connection = connections[self.alias]
         with ErrorTranslation(connection):
-            heads = self._settled(select_heads, connection, names)
-            if missing := [name for name in names if name not in heads]:
-                self._settled(create, connection, missing)
-                heads |= self._settled(select_heads, connection, missing)
-        return heads
+            return self._settled(select_heads, connection, names)
 
-    def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
+    def read(self, topic: str, after: Position, limit: int, size: int | None = None) -> list[Entry]:
         connection = connections[self.alias]
         with ErrorTranslation(connection):
-            found = self._settled(select_entries, connection, topic, after, limit)
+            found = self._settled(select_entries, connection, self._dialect, topic, after, limit, size)
         if isinstance(found, type):
             raise found(topic, after.offset, self.heads([topic])[topic])
         return found
@@ -129,9 +125,14 @@ class DatabaseLog(Log):
         connection = connections[self.alias]
         with ErrorTranslation(connection):
             # Within one epoch a missing entry never comes back: the finding holds as long as the epoch does.
-            if position is None or self._settled(select_entries, connection, topic, position, 0) is Diverged:
+            if position is None or self._diverged(topic, position):
                 self._settled(replace_epoch, connection, topic, epoch)
         return self.heads([topic])[topic]
+
+    def renew_first_epochs(self) -> None:
+        connection = connections[self.alias]
+        with ErrorTranslation(connection):
+            self._settled(renew_seed, connection)
 
     def consistent_read(
         self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None
@@ -142,6 +143,10 @@ class DatabaseLog(Log):
             return exact.take_inside(take)
         with ErrorTranslation(connection) as guard:
             return exact.take(take, guard)
+
+    def _diverged(self, topic: str, position: Position) -> bool:
+        connection = connections[self.alias]
+        return self._settled(select_entries, connection, self._dialect, topic, position, 0) is Diverged
 
     # ── forgetting ───────────────────────────────────────────────────────────────────────────────────────────────────
 

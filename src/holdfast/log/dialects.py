@@ -18,8 +18,8 @@ from django.db.backends.utils import CursorWrapper
 from .base import Batch, Draft, stamp_of
 from .placing import ARRAYS, Event, Moved, MoveState, Placed, TopicRow, columns_of, entries_of, event_of
 from .routing import refusing_router
-from .rows import create, insert, new_epoch, now
-from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
+from .rows import insert, now
+from .tables import CHUNK, ENTRY, OUTBOX, SEED, TOPIC
 
 
 class Dialect(ABC):
@@ -28,6 +28,9 @@ class Dialect(ABC):
     skips_locked: bool
     """Whether a statement skips a topic that another caller has locked, which obliges that caller to look again. Otherwise it waits
     for the lock."""
+
+    fetches_all: bool
+    """Whether the result of a statement is fetched as a whole, and not row by row as it is read."""
 
     @abstractmethod
     def place(self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]) -> Placed | None:
@@ -75,6 +78,7 @@ class SQLite(Dialect):
     """
 
     skips_locked = False
+    fetches_all = False
 
     _before = f'(SELECT created_at FROM {ENTRY} WHERE topic_id = {TOPIC}.id AND "offset" = {TOPIC}.head - %s)'
     _place = (
@@ -92,7 +96,13 @@ class SQLite(Dialect):
         f" WHERE topic IN (SELECT value FROM json_each(%s)) ORDER BY topic, id LIMIT {CHUNK})"
         " RETURNING id, topic, name, payload, exclude"
     )
-    _create = f"INSERT INTO {TOPIC} (name, epoch, head, created_at) VALUES (%s, %s, 0, %s) ON CONFLICT (name) DO NOTHING"
+    # In SQL, because a transaction must not begin by reading the seed. SHA256 is among the functions that Django adds to SQLite.
+    # Without a seed no process has computed an epoch: any will do.
+    _create = (
+        f"INSERT INTO {TOPIC} (name, epoch, head, created_at) VALUES (%s, coalesce("
+        f"(SELECT substr(SHA256(seed || ':' || %s), 1, 8) FROM {SEED} WHERE id = 1), lower(hex(randomblob(4)))), 0, %s)"
+        " ON CONFLICT (name) DO NOTHING"
+    )
     _select = (
         "SELECT name, id, epoch, head,"
         f' (SELECT created_at FROM {ENTRY} WHERE topic_id = t.id AND "offset" = t.head),'
@@ -104,7 +114,13 @@ class SQLite(Dialect):
         count, present = len(drafts), now(connection)
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute(self._place, (count, topic, topic, count))
-            if rows := cursor.fetchall():
+            rows = cursor.fetchall()
+            if not rows:  # other entries wait, or these are the topic's first
+                cursor.execute(self._create, (topic, topic, present))
+                if cursor.rowcount == 1:
+                    cursor.execute(self._place, (count, topic, topic, count))
+                    rows = cursor.fetchall()
+            if rows:
                 topic_id, epoch, head, before = rows[0]
                 head -= count
                 insert(
@@ -158,7 +174,7 @@ class SQLite(Dialect):
             advance = (len(waiting), topic, len(waiting))
             cursor.execute(self._advance, advance)
             if not (rows := cursor.fetchall()):
-                create(connection, [topic])
+                cursor.execute(self._create, (topic, topic, now(connection)))
                 cursor.execute(self._advance, advance)
                 rows = cursor.fetchall()
             topic_id, epoch, head, before = rows[0]
@@ -197,7 +213,7 @@ class SQLite(Dialect):
     def _rows_of(self, cursor: CursorWrapper, topics: Iterable[str], present: Any) -> dict[str, TopicRow]:
         """The rows of ``topics``, created where there are none. Takes the lock if the transaction does not have it yet."""
         names = sorted(topics)
-        cursor.executemany(self._create, [(name, new_epoch(), present) for name in names])
+        cursor.executemany(self._create, [(name, name, present) for name in names])
         cursor.execute(self._select, (json.dumps(names),))
         return {row[0]: TopicRow(*row) for row in cursor.fetchall()}
 
@@ -237,6 +253,7 @@ class PostgreSQL(Dialect):
     """PostgreSQL: many writers. ``log/functions.py`` has the statements; each call is a transaction and one round trip."""
 
     skips_locked = True
+    fetches_all = True
 
     def place(self, connection: BaseDatabaseWrapper, topic: str, drafts: Sequence[Draft]) -> Placed | None:
         if len(drafts) == 1:  # the ordinary case, and psycopg takes a while for a list

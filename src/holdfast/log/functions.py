@@ -16,15 +16,22 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .routing import refusing_router
-from .tables import CHUNK, ENTRY, OUTBOX, TOPIC
+from .tables import CHUNK, ENTRY, OUTBOX, SEED, TOPIC
 
-_EPOCH = "left(gen_random_uuid()::text, 8)"
+
+def _epoch_of(name: str) -> str:
+    """SQL for the first epoch of a topic (:mod:`.epochs`). Without a seed no process has computed one: any epoch will do."""
+    return (
+        f"coalesce((SELECT left(encode(sha256(convert_to(seed || ':' || {name}, 'UTF8')), 'hex'), 8) FROM {SEED} WHERE id = 1),"
+        " left(gen_random_uuid()::text, 8))"
+    )
+
 
 _PLACING = f"""
     present := clock_timestamp();
     SELECT id, epoch, head INTO _id, epoch, head FROM {TOPIC} WHERE name = _topic FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND AND NOT EXISTS (SELECT FROM {TOPIC} WHERE name = _topic) THEN
-        INSERT INTO {TOPIC} (name, epoch, head, created_at) VALUES (_topic, {_EPOCH}, 0, present)
+        INSERT INTO {TOPIC} (name, epoch, head, created_at) VALUES (_topic, {_epoch_of("_topic")}, 0, present)
         ON CONFLICT (name) DO NOTHING RETURNING id, epoch, head INTO _id, epoch, head;
     END IF;
     IF _id IS NULL OR EXISTS (SELECT FROM {OUTBOX} WHERE topic = _topic) THEN
@@ -107,7 +114,7 @@ BEGIN
     END IF;
     SELECT id, epoch, head INTO _id, _epoch, _head FROM {TOPIC} WHERE name = _topic FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND AND NOT EXISTS (SELECT FROM {TOPIC} WHERE name = _topic) THEN
-        INSERT INTO {TOPIC} (name, epoch, head, created_at) VALUES (_topic, {_EPOCH}, 0, _present)
+        INSERT INTO {TOPIC} (name, epoch, head, created_at) VALUES (_topic, {_epoch_of("_topic")}, 0, _present)
         ON CONFLICT (name) DO NOTHING;
         -- Of two that created it the second waited for the first one's commit, and may have the lock now.
         SELECT id, epoch, head INTO _id, _epoch, _head FROM {TOPIC} WHERE name = _topic FOR NO KEY UPDATE SKIP LOCKED;
@@ -138,7 +145,7 @@ END $$
 
 _LOCK_ALL = f"""
     INSERT INTO {TOPIC} (name, epoch, head, created_at)
-    SELECT wanted.name, {_EPOCH}, 0, _present FROM unnest(_wanted) WITH ORDINALITY AS wanted (name, place)
+    SELECT wanted.name, {_epoch_of("wanted.name")}, 0, _present FROM unnest(_wanted) WITH ORDINALITY AS wanted (name, place)
     WHERE NOT EXISTS (SELECT FROM {TOPIC} t WHERE t.name = wanted.name) ORDER BY place
     ON CONFLICT (name) DO NOTHING;
     SELECT array_agg(name), array_agg(id), array_agg(epoch), array_agg(head) INTO _locked, _ids, _epochs, _heads

@@ -1,6 +1,5 @@
 """A log in the memory of this process, for tests and for trying things out. It ends with the process."""
 
-import secrets
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -12,7 +11,8 @@ from django.utils import timezone
 
 from holdfast.protocol.positions import Position
 
-from .base import Batch, Diverged, Draft, Entry, Head, Log, Trimmed, stamp_of
+from .base import Batch, Diverged, Draft, Entry, Head, Log, Trimmed, stamp_of, upto_size
+from .epochs import first_epoch, new_epoch, new_seed
 from .memory_calls import MemoryCalls
 from .transactions import is_open, when_committed
 
@@ -26,7 +26,7 @@ TRIES = 20
 class MemoryTopic:
     """The entries of one topic."""
 
-    epoch: str = field(default_factory=lambda: secrets.token_hex(4))
+    epoch: str
     head: int = 0
     entries: list[Entry] = field(default_factory=list)
     times: list[datetime] = field(default_factory=list)
@@ -60,7 +60,8 @@ class MemoryLog(Log):
     def __init__(self, alias: str = "default") -> None:
         self.alias = alias
         self._lock = threading.RLock()
-        self._streams: dict[str, MemoryTopic] = {}
+        self._streams: dict[str, MemoryTopic] = {}  # those that had an entry
+        self._seed = new_seed()
         self.calls = MemoryCalls(alias)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -83,6 +84,7 @@ class MemoryLog(Log):
 
     def _write(self, topic: str, drafts: list[Draft], present: datetime) -> Batch:
         stream, stamp = self._stream(topic), stamp_of(present)
+        self._streams[topic] = stream
         before = stream.stamp_at(stream.head)
         entries = tuple(
             Entry(offset=offset, name=draft.name, payload=draft.payload, exclude=draft.exclude, stamp=stamp)
@@ -100,11 +102,9 @@ class MemoryLog(Log):
         return []
 
     def _stream(self, topic: str) -> MemoryTopic:
-        return (
-            self._streams.setdefault(topic, MemoryTopic())
-            if topic not in self._streams
-            else self._streams[topic]
-        )
+        """Return the entries of a topic. One without entries is not stored."""
+        found = self._streams.get(topic)
+        return MemoryTopic(first_epoch(self._seed, topic)) if found is None else found
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -112,7 +112,7 @@ class MemoryLog(Log):
         with self._lock:
             return {topic: self._stream(topic).state() for topic in topics}
 
-    def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
+    def read(self, topic: str, after: Position, limit: int, size: int | None = None) -> list[Entry]:
         with self._lock:
             stream = self._stream(topic)
             head = stream.state()
@@ -121,14 +121,19 @@ class MemoryLog(Log):
             if after.epoch != head.epoch or after.offset < head.floor:
                 raise Trimmed(topic, after.offset, head)
             start = after.offset - head.floor
-            return stream.entries[start : start + max(limit, 0)]
+            return upto_size(stream.entries[start : start + max(limit, 0)], size)
 
     def rotate_epoch(self, topic: str, position: Position | None = None) -> Head:
         with self._lock:
             stream = self._stream(topic)
             if position is None or (position.epoch == stream.epoch and stream.diverged(position)):
-                stream.epoch = secrets.token_hex(4)
+                self._streams[topic] = stream
+                stream.epoch = new_epoch()
             return stream.state()
+
+    def renew_first_epochs(self) -> None:
+        with self._lock:
+            self._seed = new_seed()
 
     def consistent_read(
         self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None

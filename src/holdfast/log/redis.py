@@ -5,7 +5,6 @@ it does *not* make, as does ``docs/how-to/redis-log.md``.
 """
 
 import logging
-import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from holdfast.redis.client import RedisStore, hash_tag
 from .announcement import UNANNOUNCED, Announce
 from .base import Batch, Diverged, Draft, Entry, Head, Log, LogUnavailable, Trimmed
 from .calls import CallStore
+from .epochs import first_epoch, new_epoch, new_seed
 from .redis_errors import translate_errors
 from .scripts import APPEND, HEAD, READ, ROTATE_EPOCH, TRIM
 from .staged import StagingArea, listed
@@ -103,8 +103,11 @@ class RedisLog(Log):
             return []
         topics = sorted(by_topic)
         with translate_errors():
-            self._list(topics)
-            calls = [(self._keys(topic), self._written(topic, by_topic[topic])) for topic in topics]
+            first = self._list(topics)
+            calls = [
+                (self._keys(topic), self._written(topic, by_topic[topic], first.get(topic)))
+                for topic in topics
+            ]
             client = self._store.client()
             if len(calls) == 1 or self._store.clustered:
                 answers = [APPEND.call(client, keys, *arguments) for keys, arguments in calls]
@@ -113,14 +116,15 @@ class RedisLog(Log):
             batches = [
                 _batch(topic, by_topic[topic], answer) for topic, answer in zip(topics, answers, strict=True)
             ]
-            if fresh := [topic for topic, answer in zip(topics, answers, strict=True) if answer[4]]:
-                self._list(fresh, again=True)
+            self._list_again(
+                [t for t, answer in zip(topics, answers, strict=True) if answer[4] and t not in first]
+            )
         return batches
 
-    def _written(self, topic: str, drafts: Sequence[Draft]) -> list[Any]:
+    def _written(self, topic: str, drafts: Sequence[Draft], epoch: str | None) -> list[Any]:
         how = UNANNOUNCED if self._announce is None else self._announce(topic)
         parts = (part for draft in drafts for part in (draft.name, draft.payload, draft.exclude))
-        return [_epoch(), *how, *parts]
+        return [epoch or new_epoch(), *how, *parts]
 
     def sequence(self, topics: Iterable[str]) -> list[Batch]:
         return []  # entries get their offsets as they are written
@@ -128,38 +132,78 @@ class RedisLog(Log):
     def sweep(self) -> list[Batch]:
         return []
 
-    def _list(self, topics: Sequence[str], *, again: bool = False) -> None:
-        """Put ``topics`` into the list of topics: before they are first written to, and again if Redis lost them."""
-        if unknown := [topic for topic in topics if again or topic not in self._listed]:
-            self._store.client().sadd(f"{self._names}topics", *unknown)
-            if len(self._listed) > LISTED:
-                self._listed.clear()
-            self._listed.update(unknown)
+    def _list(self, topics: Sequence[str]) -> dict[str, str]:
+        """Put ``topics`` into the list of topics, before they are first written to. Return the first epochs of those that were not
+        in it."""
+        if not (unknown := [topic for topic in topics if topic not in self._listed]):
+            return {}
+        pipeline = self._store.client().pipeline(transaction=False)
+        for topic in unknown:
+            pipeline.sadd(f"{self._names}topics", topic)
+        self._ask_for_seed(pipeline)
+        *added, _, seed = pipeline.execute()
+        self._remember(unknown)
+        return {
+            topic: first_epoch(seed.decode(), topic) for topic, new in zip(unknown, added, strict=True) if new
+        }
+
+    def _list_again(self, topics: Sequence[str]) -> None:
+        """Put topics into the list that Redis has lost."""
+        if topics:
+            self._store.client().sadd(f"{self._names}topics", *topics)
+
+    def _remember(self, topics: Iterable[str]) -> None:
+        if len(self._listed) > LISTED:
+            self._listed.clear()
+        self._listed.update(topics)
+
+    def _ask_for_seed(self, pipeline: Any) -> None:
+        pipeline.set(f"{self._names}seed", new_seed(), nx=True)
+        pipeline.get(f"{self._names}seed")
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def heads(self, topics: Collection[str]) -> Mapping[str, Head]:
         names = sorted(set(topics))
-        heads: dict[str, Head] = {}
         with translate_errors():
-            self._list(names)
-            client = self._store.client()
-            for start in range(0, len(names), TOPICS_AT_ONCE):
-                some = names[start : start + TOPICS_AT_ONCE]
-                calls = [(self._keys(topic), (_epoch(),)) for topic in some]
+            heads = self._unwritten([name for name in names if name not in self._listed])
+            client, written = self._store.client(), [name for name in names if name not in heads]
+            for start in range(0, len(written), TOPICS_AT_ONCE):
+                some = written[start : start + TOPICS_AT_ONCE]
+                calls = [(self._keys(topic), (new_epoch(),)) for topic in some]
                 if self._store.clustered:
                     answers = [HEAD.call(client, keys, *arguments) for keys, arguments in calls]
                 else:
                     answers = HEAD.call_together(client, calls)
                 heads |= {topic: _head(answer) for topic, answer in zip(some, answers, strict=True)}
-                if fresh := [topic for topic, answer in zip(some, answers, strict=True) if answer[5]]:
-                    self._list(fresh, again=True)
+                self._list_again([t for t, answer in zip(some, answers, strict=True) if answer[5]])
         return heads
 
-    def read(self, topic: str, after: Position, limit: int) -> list[Entry]:
+    def _unwritten(self, topics: Sequence[str]) -> dict[str, Head]:
+        """Return the heads of those of ``topics`` that never had an entry, with one command for all."""
+        if not topics:
+            return {}
+        pipeline = self._store.client().pipeline(transaction=False)
+        pipeline.smismember(f"{self._names}topics", list(topics))
+        self._ask_for_seed(pipeline)
+        listed, _, seed = pipeline.execute()
+        self._remember(topic for topic, known in zip(topics, listed, strict=True) if known)
+        return {
+            topic: Head(epoch=first_epoch(seed.decode(), topic), offset=0)
+            for topic, known in zip(topics, listed, strict=True)
+            if not known
+        }
+
+    def read(self, topic: str, after: Position, limit: int, size: int | None = None) -> list[Entry]:
+        if not self._has(topic):
+            head = self.heads([topic])[topic]
+            if not self._has(topic):
+                if after.epoch == head.epoch and not after.offset:
+                    return []
+                raise (Diverged if after.epoch == head.epoch else Trimmed)(topic, after.offset, head)
         with translate_errors():
-            place = (after.epoch, after.offset, after.stamp, limit)
-            how, found = READ.call(self._store.client(), self._keys(topic), _epoch(), *place)
+            place = (after.epoch, after.offset, after.stamp, limit, "" if size is None else size)
+            how, found = READ.call(self._store.client(), self._keys(topic), new_epoch(), *place)
         if how == b"entries":
             return [_entry(*entry) for entry in found]
         gone = Diverged if how == b"diverged" else Trimmed
@@ -167,9 +211,13 @@ class RedisLog(Log):
 
     def rotate_epoch(self, topic: str, position: Position | None = None) -> Head:
         place = ("", 0, 0) if position is None else (position.epoch, position.offset, position.stamp)
-        fresh = _epoch()
+        fresh = new_epoch()
         with translate_errors():
-            self._list([topic])
+            head = self.heads([topic])[topic]
+            if not self._has(topic):
+                if position is not None and (position.epoch != head.epoch or not position.offset):
+                    return head
+                self._list([topic])
             head = _head(ROTATE_EPOCH.call(self._store.client(), self._keys(topic), fresh, *place))
         if head.epoch == fresh:
             logger.warning(
@@ -177,6 +225,14 @@ class RedisLog(Log):
                 topic,
             )
         return head
+
+    def _has(self, topic: str) -> bool:
+        """Return whether the topic is known to have been written to. Ask after :meth:`heads`."""
+        return topic in self._listed
+
+    def renew_first_epochs(self) -> None:
+        with translate_errors():
+            self._store.client().set(f"{self._names}seed", new_seed())
 
     def consistent_read(
         self, topic: str, take: Callable[[], T], numbered: Callable[[list[Batch]], None] | None = None
@@ -202,7 +258,9 @@ class RedisLog(Log):
             if dry_run:
                 return self._expendable(topic, keep, until)
             while True:
-                some: int = TRIM.call(self._store.client(), self._keys(topic), _epoch(), keep, until, CHUNK)
+                some: int = TRIM.call(
+                    self._store.client(), self._keys(topic), new_epoch(), keep, until, CHUNK
+                )
                 gone += some
                 if some < CHUNK:
                     return gone
@@ -269,7 +327,3 @@ def _stamp(written: bytes) -> int:
 def _microseconds(moment: datetime) -> int:
     aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
     return round(aware.astimezone(UTC).timestamp() * 1_000_000)
-
-
-def _epoch() -> str:
-    return secrets.token_hex(4)

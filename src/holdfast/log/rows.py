@@ -1,7 +1,6 @@
 """Parameters for rows, and the inserts that are the same on every database."""
 
 import logging
-import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -11,33 +10,48 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from .tables import ROWS, TOPIC
+from .epochs import first_epoch, new_epoch, new_seed
+from .tables import ROWS, SEED, TOPIC
 
 logger = logging.getLogger("holdfast.log")
 
 
-def create(connection: BaseDatabaseWrapper, topics: Sequence[str]) -> None:
-    """Create the missing rows of ``topics``, each with a new epoch."""
-    present = now(connection)
+def seed_of(connection: BaseDatabaseWrapper) -> str:
+    """Return the log's seed. The migration stores one; it is stored again where the table was emptied."""
     with connection.cursor() as cursor:
-        # Sorted: two that created the same rows in different orders would wait for each other.
-        insert(
-            cursor,
-            f"INSERT INTO {TOPIC} (name, epoch, head, created_at) VALUES",
-            [(topic, new_epoch(), 0, present) for topic in sorted(topics)],
-            "ON CONFLICT (name) DO NOTHING",
+        for _ in range(2):
+            cursor.execute(f"SELECT seed FROM {SEED} WHERE id = 1")
+            if row := cursor.fetchone():
+                seed: str = row[0]
+                return seed
+            cursor.execute(
+                f"INSERT INTO {SEED} (id, seed) VALUES (1, %s) ON CONFLICT (id) DO NOTHING", (new_seed(),)
+            )
+        cursor.execute(f"SELECT seed FROM {SEED} WHERE id = 1")
+        (seed,) = cursor.fetchone()
+        return seed
+
+
+def renew_seed(connection: BaseDatabaseWrapper) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {SEED} (id, seed) VALUES (1, %s) ON CONFLICT (id) DO UPDATE SET seed = excluded.seed",
+            (new_seed(),),
         )
 
 
-def new_epoch() -> str:
-    return secrets.token_hex(4)
+def epoch_before_first(connection: BaseDatabaseWrapper, topic: str) -> str:
+    """Return the epoch of a topic without a row."""
+    return first_epoch(seed_of(connection), topic)
 
 
 def replace_epoch(connection: BaseDatabaseWrapper, topic: str, epoch: str) -> None:
-    """Give the topic another epoch, if ``epoch`` is still its own."""
+    """Give the topic another epoch, if ``epoch`` is still its own. A topic without a row gets one, with the other epoch."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TOPIC} SET epoch = %s WHERE name = %s AND epoch = %s", (new_epoch(), topic, epoch)
+            f"INSERT INTO {TOPIC} AS t (name, epoch, head, created_at) VALUES (%s, %s, 0, %s)"
+            " ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch WHERE t.epoch = %s",
+            (topic, new_epoch(), now(connection), epoch),
         )
         if cursor.rowcount:
             logger.warning(

@@ -4,7 +4,10 @@
 """
 
 TOPIC = "holdfast_topic"
-"""One row for each durable topic: its epoch and the last offset given out."""
+"""One row for each durable topic that had an event: its epoch and the last offset given out."""
+
+SEED = "holdfast_seed"
+"""One row: the text from which topics' first epochs are computed (:mod:`.epochs`)."""
 
 ENTRY = "holdfast_entry"
 """The log itself: entries with their offsets."""

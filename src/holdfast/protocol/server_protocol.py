@@ -64,6 +64,7 @@ class ServerProtocol:
         "conduct",
         "heard",
         "id",
+        "late_calls",
         "phase",
         "user",
     )
@@ -81,6 +82,7 @@ class ServerProtocol:
         self.conduct = Conduct(pace_of(limits))
         self._keepalive_at = None if duplex else now + limits.heartbeat
         self.calls = 0
+        self.late_calls = 0
         self._topics = Topics()
         self._waiting: tuple[frames.Inbound | Send, ...] = ()
 
@@ -94,7 +96,9 @@ class ServerProtocol:
         size = size_of(data)
         wait = self.conduct.message(size, now)
         try:
-            frame: frames.Inbound | Send = self._decode(data, size)
+            if size > self._limits.message_bytes:
+                raise BadMessage(codes.TOO_LARGE, f"the limit is {self._limits.message_bytes} bytes")
+            frame: frames.Inbound | Send = self._codec.decode(data)
         except BadMessage as bad:
             frame = error_reply(bad.code, ref=bad.ref, message=bad.detail)
         else:
@@ -119,16 +123,10 @@ class ServerProtocol:
             return [*noted, *self.hang_up(codes.FLOODING, after=self._limits.heartbeat)]
         if step is Step.SLOW:
             noted.append(Slow(SLOW_SECONDS))
-        if self.phase is Phase.AUTHENTICATING:
-            self._waiting = (*self._waiting, refusal)
-            return noted
-        return [*self._greeted([refusal]), *noted]
-
-    def _decode(self, data: str | bytes, size: int) -> frames.Inbound:
-        limit = self._limits.message_bytes
-        if size > limit:
-            raise BadMessage(codes.TOO_LARGE, f"the limit is {limit} bytes")
-        return self._codec.decode(data)
+        if self.phase is not Phase.AUTHENTICATING:
+            return [*self._greeted([refusal]), *noted]
+        self._waiting = (*self._waiting, refusal)
+        return noted
 
     def _handle(self, frame: frames.Inbound | Send) -> list[Effect]:
         match frame:
@@ -309,7 +307,7 @@ class ServerProtocol:
         asked = self._topics.asked(frame.topic)
         if not self._topics.has_joined(asked):
             return self._not_called(frame, codes.NOT_JOINED)
-        if self.calls >= self._limits.calls:
+        if self.calls + self.late_calls >= self._limits.calls:
             return self._not_called(frame, codes.TOO_MANY_CALLS, retry_after=1.0)
         self.calls += 1
         return [Perform(frame.ref, asked, frame.name, frame.key, bytes(frame.payload))]
@@ -328,12 +326,19 @@ class ServerProtocol:
             return []
         return [Send(frames.ResultFrame(ref=ref, payload=msgspec.Raw(result)))]
 
-    def failed(self, ref: int | None, topic: str, payload: ErrorPayload) -> list[Effect]:
-        """Answer a call that failed."""
+    def failed(
+        self, ref: int | None, topic: str, payload: ErrorPayload, *, running: bool = False
+    ) -> list[Effect]:
+        """Answer a call that failed. If it is ``running`` all the same (a timeout), it counts until :meth:`late_call_ended`."""
         self.calls -= 1
+        self.late_calls += running
         if ref is None or self.phase is Phase.CLOSED:
             return []
         return [Send(frames.ErrorFrame(ref=ref, topic=topic, payload=payload))]
+
+    def late_call_ended(self) -> None:
+        """Note that a call has ended which was answered before, because it took too long."""
+        self.late_calls -= 1
 
     # ── heartbeats ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -346,10 +351,8 @@ class ServerProtocol:
         """Return when :meth:`check` is next due, if the client stays silent."""
         if self._keepalive_at is not None:
             return self._keepalive_at
-        if self.phase is Phase.FRESH:
-            return self._silent_until()
         quiet = self.heard + QUIET_HEARTBEATS * self._limits.heartbeat
-        return quiet if now < quiet else self._silent_until()
+        return quiet if now < quiet and self.phase is not Phase.FRESH else self._silent_until()
 
     def _silent_until(self) -> float:
         if self.phase is Phase.FRESH:

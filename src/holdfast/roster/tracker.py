@@ -85,6 +85,11 @@ class PresenceTracker:
             except TimeoutError:
                 pass  # the store is away
 
+    def list_bytes(self, topic: str) -> int:
+        """Return the size of the list that a joining client gets; 0 if it gets none."""
+        replica = self._topics[topic].replica
+        return len(replica.listing) if replica.members is not None else 0
+
     def greet(self, topic: str, payload: JoinedPayload, attendance: Attendance) -> JoinedPayload:
         """Add the members, the joining client included, to the answer to its join; nothing, if they are not known yet."""
         local = self._topics[topic]

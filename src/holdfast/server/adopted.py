@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 from holdfast.connections.transport import ConnectionHandler
+from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst, Prepared
 
 from . import framing
@@ -92,6 +93,7 @@ class AdoptedProtocol(asyncio.Protocol):
         "_parser",
         "_paused",
         "_reports",
+        "_slowed",
         "_transport",
     )
 
@@ -109,6 +111,7 @@ class AdoptedProtocol(asyncio.Protocol):
         self._blocked = False  # the socket did not take all; noticed only when reported
         self._reports = False
         self._closing = False
+        self._slowed = False  # the client exceeds its limits, so nothing is read from it for a moment
         self._handler: ConnectionHandler | None = None
 
     def begin(self, adopt: Adopt, *, binary: bool, write_buffer_bytes: int) -> None:
@@ -181,6 +184,12 @@ class AdoptedProtocol(asyncio.Protocol):
             self._paused = True
             self._handler.paused()
 
+    def note_join(self, asked: str, topic: str, position: Position | None) -> None:
+        pass  # a client with a WebSocket knows where it is
+
+    def note_reset(self, topic: str, position: Position | None) -> None:
+        pass
+
     def probe(self) -> bool:
         """Send a ping frame. A browser answers it itself, even while the timers or scripts of the page are held up."""
         if not self._closing:
@@ -189,12 +198,14 @@ class AdoptedProtocol(asyncio.Protocol):
 
     def slow_down(self, seconds: float) -> None:
         """Stop reading for so many seconds. TCP then holds back what the client sends."""
-        if not self._closing:
+        if not self._closing and not self._slowed:
+            self._slowed = True
             self._transport.pause_reading()
             asyncio.get_running_loop().call_later(seconds, self._read_again)
 
     def _read_again(self) -> None:
-        if not self._transport.is_closing():
+        if self._slowed and not self._transport.is_closing():
+            self._slowed = False
             self._transport.resume_reading()
 
     def close(self, code: int, reason: str) -> None:

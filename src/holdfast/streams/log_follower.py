@@ -31,7 +31,8 @@ from .stream import Mark, Stream, Subscription
 logger = logging.getLogger("holdfast.hub")
 
 HELD = 64
-"""Batches that are held back beyond a gap. Further ones are read from the log."""
+HELD_BYTES = 1024 * 1024
+"""Batches of one topic that are held back beyond a gap, and bytes of their payloads. Further ones are read from the log."""
 
 RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Pauses between attempts to read a page. After the last one each subscription that waits is looked at again."""
@@ -109,7 +110,10 @@ class LogFollower:
     def _hold(self, stream: Stream, batch: Batch) -> None:
         """Keep a batch that came too early, and read the log if the missing entries do not come soon."""
         progress = stream.progress
-        if len(progress.held) < HELD:
+        size = size_of(batch)
+        if len(progress.held) < HELD and progress.held_bytes + size <= HELD_BYTES:
+            replaced = progress.held.get(batch.entries[0].offset)
+            progress.held_bytes += size - (0 if replaced is None else size_of(replaced))
             progress.held[batch.entries[0].offset] = batch
         progress.wanted = max(progress.wanted, batch.entries[-1].offset)
         if not progress.filling:
@@ -123,6 +127,7 @@ class LogFollower:
             if first > stream.offset + 1:
                 return
             batch = held.pop(first)
+            stream.progress.held_bytes -= size_of(batch)
             if stream.contradicted_by(batch):
                 self._doubt(stream, stream.position)
                 return
@@ -271,6 +276,10 @@ class LogFollower:
         else:
             self._doubt(stream, subscription.position)  # if the log has another epoch the stream begins again
 
+    def at_hand(self, stream: Stream, after: int, stamp: int) -> bool:
+        """Return whether :meth:`page` would not begin to read the log."""
+        return stream.recent.after(after, stamp) is not None or self._pages.under_way(stream, after, stamp)
+
     async def page(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
         """The events after an entry, at most a page. Raises what :meth:`Log.read` raises.
 
@@ -279,12 +288,11 @@ class LogFollower:
         return stream.recent.after(after, stamp) or await self._read(stream, after, stamp)
 
     async def _read(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
-        read = self._pages.read(stream, after, stamp)
-        try:
-            return await asyncio.shield(read.task)
-        except Trimmed as gone:
-            self.match(stream, gone.head, read.asked)
-            raise
+        asked, found = await self._pages.read(stream, after, stamp)
+        if isinstance(found, Trimmed):
+            self.match(stream, found.head, asked)
+            raise found
+        return found
 
     def _wait_for_page(self, subscription: Subscription) -> None:
         stream, after, stamp = subscription.stream, subscription.offset, subscription.stamp
@@ -292,17 +300,32 @@ class LogFollower:
         pending = self._pending.get(key)
         if pending is None:
             pending = self._pending[key] = PendingPage(stream, after, stamp)
-            task = asyncio.get_running_loop().create_task(self._serve(pending, key))
+            task = pending.task = asyncio.get_running_loop().create_task(self._serve(pending, key))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
         pending.subscriptions[subscription] = None
+
+    def leave(self, subscription: Subscription) -> None:
+        """Stop reading for a subscription that ends, unless others wait for the same page."""
+        if subscription.live:
+            return
+        stream = subscription.stream
+        key = (stream.name, stream.generation, subscription.offset, subscription.stamp)
+        pending = self._pending.get(key)
+        if pending is None or subscription not in pending.subscriptions:
+            return
+        del pending.subscriptions[subscription]
+        if not pending.subscriptions and pending.task is not None:
+            del self._pending[key]
+            pending.task.cancel()
 
     async def _serve(self, pending: PendingPage, key: tuple[str, int, int, int]) -> None:
         """Read a page, with retries, and let the subscriptions that wait for it go on."""
         try:
             page = await self._read_patiently(pending)
         finally:
-            del self._pending[key]
+            if self._pending.get(key) is pending:
+                del self._pending[key]
         for subscription in pending.subscriptions:
             stands_there = not pending.outlived() and subscription.offset == pending.after
             if page and stands_there and not (subscription.live or subscription.ended):
@@ -366,6 +389,11 @@ class LogFollower:
             if not (subscription.ended or subscription.live) and subscription.offset == pending.after:
                 subscription.offset, subscription.stamp = stream.offset, stream.stamp
                 subscription.subscriber.write_reset(stream.reset("trimmed"))
+
+
+def size_of(batch: Batch) -> int:
+    """Return the bytes of a batch's payloads."""
+    return sum([len(entry.payload) for entry in batch.entries])
 
 
 def _report_failed_comparison(stream: Stream, error: LogError) -> None:

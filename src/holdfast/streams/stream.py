@@ -12,7 +12,7 @@ from holdfast.protocol.positions import Position
 
 from .conflation import Conflation, Ticks
 from .prepared import Burst, Prepared
-from .recent import RecentEvents
+from .recent import RecentEvents, ReplayMemory
 from .slow import Backlog, Slow
 from .subscriber import Subscriber
 
@@ -119,11 +119,12 @@ class LogProgress:
     empties it when it begins again, and forgets a subscription that ends.
     """
 
-    __slots__ = ("ahead", "doubted", "examining", "filling", "held", "wanted")
+    __slots__ = ("ahead", "doubted", "examining", "filling", "held", "held_bytes", "wanted")
 
     def __init__(self) -> None:
         self.wanted = 0  # the log is known to reach this far
         self.held: dict[int, Batch] = {}  # batches beyond a gap, by their first offset
+        self.held_bytes = 0  # of their payloads
         self.ahead: set[Subscription] = (
             set()
         )  # those that know of entries that the stream has not emitted yet
@@ -135,6 +136,7 @@ class LogProgress:
         """The stream begins (again), at this offset."""
         self.wanted = offset
         self.held.clear()
+        self.held_bytes = 0
         self.ahead.clear()
         self.doubted = None
 
@@ -146,7 +148,7 @@ class Stream:
     for a topic without a log. The hub owns ``visitors`` and ``idle_since``, the log follower ``progress``.
     """
 
-    def __init__(self, name: str, slow: Slow, counters: Counters, ticks: Ticks) -> None:
+    def __init__(self, name: str, slow: Slow, counters: Counters, ticks: Ticks, memory: ReplayMemory) -> None:
         self.name = name
         self.slow = slow
         self.counters = counters
@@ -158,7 +160,7 @@ class Stream:
         self.closed = False
         self.subscriptions: dict[Subscription, None] = {}
         self.live: dict[Subscription, None] = {}  # a dict takes less room than a set
-        self.recent = RecentEvents()
+        self.recent = RecentEvents(memory)
         self.progress = LogProgress()
         self.visitors = 0  # joins under way
         self.idle_since: float | None = None
@@ -331,6 +333,7 @@ class Stream:
     def close(self) -> None:
         """End every subscription, and drop the events that wait: the stream is not part of its hub any more."""
         self.closed = True
+        self.recent.clear()
         if self._conflation is not None:
             self._conflation.close()
         for subscription in tuple(self.subscriptions):

@@ -19,6 +19,7 @@ from django.urls.converters import get_converters
 from holdfast.protocol.construction import shortened
 
 from .owner import canonical_key, written
+from .route_matching import RouteMatcher
 
 MAX_NAME = 255
 """Characters that a topic's name may have."""
@@ -39,6 +40,12 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     pattern: re.Pattern[str]
 
     @property
+    def expression(self) -> str:
+        """The regular expression of the converter."""
+        expression: str = self.converter.regex
+        return expression
+
+    @property
     def is_me(self) -> bool:
         return self.source == "<me>"
 
@@ -53,20 +60,14 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 class Route:
     """A parsed route. Raises ``TypeError``, which names the mistake, when the route cannot be parsed."""
 
-    __slots__ = ("_parts", "_pattern", "parameters", "prefix", "text")
+    __slots__ = ("_matcher", "_parts", "parameters", "prefix", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._parts: list[str | Parameter] = _parse(text)
         self.parameters = {part.name: part for part in self._parts if isinstance(part, Parameter)}
         self.prefix = self._parts[0] if isinstance(self._parts[0], str) else ""
-        self._pattern = re.compile(
-            "".join(
-                re.escape(part) if isinstance(part, str) else f"(?P<{part.name}>{part.converter.regex})"
-                for part in self._parts
-            )
-            + r"\Z"
-        )
+        self._matcher = RouteMatcher(self._parts)
 
     @property
     def shape(self) -> str:
@@ -75,6 +76,11 @@ class Route:
             part if isinstance(part, str) else f"<{part.converter.regex}>" if not part.is_me else "<[^/]+>"
             for part in self._parts
         )
+
+    @property
+    def overlapping(self) -> list[tuple[str, str]]:
+        """The pairs of neighbouring parameters between which a name can be divided in several ways."""
+        return self._matcher.overlapping()
 
     def match(self, name: str, user_id: str | None) -> Match | None:
         """Match a name that a caller sent; ``user_id`` is the caller's, ``None`` for an anonymous one."""
@@ -87,11 +93,11 @@ class Route:
     def _match(self, name: str, who: Any) -> Match | None:
         if len(name) > MAX_NAME or name.startswith(_OURS) or _UNSPEAKABLE.search(name):
             return None
-        found = self._pattern.match(name)
+        found = self._matcher.match(name)
         if found is None:
             return None
         values: dict[str, Any] = {}
-        for key, text in found.groupdict().items():
+        for key, text in found.items():
             try:
                 value = (
                     who(text)

@@ -1,0 +1,25 @@
+"""Rate of the reads that joins cause: pages of the log, snapshots, long lists of members.
+
+A join costs its client 100 bytes, and may cost the server a page of the log. So the reads of one owner are limited, over all its
+connections. A join that shares a read with others, or that finds what it needs in memory, is free.
+"""
+
+from holdfast.limits.base import Limiter, Rate
+from holdfast.protocol import codes
+
+from .request import CallFailed
+
+
+class ReadRate:
+    """Counts the reads of each owner, or of each address for anonymous clients."""
+
+    def __init__(self, limiter: Limiter, rate: Rate) -> None:
+        self._limiter = limiter
+        self._rate = rate
+
+    async def charge(self, owner: str, now: float) -> None:
+        """Count one read. Raises :class:`CallFailed` (``rate_limited``) beyond the rate."""
+        taken = self._limiter.take(("join reads", owner), self._rate, now)
+        wait = taken if isinstance(taken, (float, int)) else await taken
+        if wait:
+            raise CallFailed.of(codes.RATE_LIMITED, retry_after=round(wait, 3))
