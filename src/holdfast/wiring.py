@@ -15,21 +15,21 @@ from . import runtime as runtimes
 from .auth.base import Authenticator
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
+from .boundary_settings import boundary_of, limits_of
 from .conf import NAME, Settings, settings
-from .connections.boundary import Boundary, BoundaryPolicy
+from .connections.boundary import Boundary
 from .connections.manager import ConnectionManager, Policy
 from .connections.stored_answers import AnswerLimits
 from .connections.unfinished import CallLimits
 from .extras import Want
 from .hub.hub import Timing
-from .limits.base import Limiter, Rate
+from .limits.base import Limiter
 from .limits.memory import MemoryLimiter
 from .limits.shared import SharedCounts
 from .log.base import Log
 from .log.calls import CallStore
 from .log.dialects import keeps_tables
 from .presence.base import PresenceStore
-from .protocol.limits import Limits
 from .runtime import SESSION_THREADS, Runtime
 from .threads.handler_context import Around, HandlerInfo
 from .threads.threads import Inline, Threads
@@ -333,39 +333,9 @@ def build_service(
     )
 
 
-def boundary_of(chosen: Settings) -> BoundaryPolicy:
-    def rate(text: str | None) -> Rate | None:
-        return None if text is None else Rate.parse(text)
-
-    return BoundaryPolicy(
-        connections_per_user=chosen.connections_per_user,
-        connections_per_address=chosen.connections_per_address,
-        handshakes=rate(chosen.handshake_rate),
-        handshakes_per_address=rate(chosen.handshakes_per_address),
-        failed_tokens=rate(chosen.failed_tokens),
-        rates_per_user=chosen.rates_per_user,
-        rates_per_address=chosen.rates_per_address,
-        members_per_address=chosen.members_per_address,
-        exempt=chosen.exempt_networks,
-    )
-
-
 def policy_of(chosen: Settings) -> Policy:
-    limits = Limits(
-        message_bytes=chosen.message_bytes,
-        topics=chosen.topics_per_connection,
-        calls=chosen.calls_per_connection,
-        messages_per_second=chosen.rate.per_second,
-        burst=chosen.message_burst,
-        bytes_per_second=Rate.parse(chosen.byte_rate).per_second,
-        byte_burst=chosen.byte_burst,
-        joins_per_second=Rate.parse(chosen.join_rate).per_second,
-        join_burst=max(chosen.topics_per_connection, Rate.parse(chosen.join_rate).count),
-        hello_seconds=chosen.hello_seconds,
-        heartbeat=chosen.heartbeat_seconds,
-    )
     return Policy(
-        limits=limits,
+        limits=limits_of(chosen),
         boundary=boundary_of(chosen),
         recheck_seconds=chosen.permission_cache_seconds,
         stall_seconds=chosen.stall_seconds,

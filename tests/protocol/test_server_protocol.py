@@ -12,7 +12,7 @@ from holdfast.protocol.effects import (
     Perform,
     Probe,
     Release,
-    Slow,
+    SlowDown,
 )
 from holdfast.protocol.limits import Limits
 from holdfast.protocol.meter import FLOOD, SLOW_SECONDS, Meter, pace_of
@@ -432,7 +432,7 @@ def test_a_client_is_told_then_slowed_then_closed() -> None:
     for _ in range(FLOOD + 3):
         driver.say({"type": "ping"})
     told = [effect for effect in driver.asked if not isinstance(effect, Limited)]
-    assert told == [Slow(SLOW_SECONDS)] * 4 + [Hangup(codes.FLOODING)]
+    assert told == [SlowDown(SLOW_SECONDS)] * 4 + [Hangup(codes.FLOODING)]
     assert driver.asked.count(Limited("messages")) == FLOOD + 1
 
 

@@ -10,7 +10,7 @@ from holdfast.limits.memory import MemoryLimiter
 from holdfast.limits.networks import PRIVATE, Networks
 from holdfast.limits.shared import Entered, SharedCounts
 from holdfast.metrics import Counters
-from holdfast.protocol.effects import Limited, Slow
+from holdfast.protocol.effects import Limited, SlowDown
 from holdfast.protocol.limits import Limits
 from holdfast.protocol.meter import Meter, pace_of
 
@@ -228,10 +228,10 @@ class Boundary:
             return None
         return network if self.limits_hold(network) else None
 
-    def slow(self, effect: Limited | Slow, transport: Transport) -> None:
+    def slow(self, effect: Limited | SlowDown, transport: Transport) -> None:
         """Count a rate that was exceeded, or slow the client."""
         counters = self._counters
-        if isinstance(effect, Slow):
+        if isinstance(effect, SlowDown):
             counters.connections_slowed += 1
             transport.slow_down(effect.seconds)
         elif effect.what == "joins":

@@ -26,7 +26,7 @@ from holdfast.protocol.effects import (
     Probe,
     Release,
     Send,
-    Slow,
+    SlowDown,
 )
 from holdfast.protocol.frames import HelloFrame, JoinFrame, position_of
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
@@ -235,7 +235,7 @@ class Connection(Delivery):
                         self._hub.leave(joined.subscription)
                 case Authenticate():
                     self._spawn(self._authenticate(effect))
-                case Limited() | Slow():
+                case Limited() | SlowDown():
                     self._manager.boundary.slow(effect, self._transport)
                 case Hangup():
                     self.ready = False

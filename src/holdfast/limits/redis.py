@@ -96,7 +96,7 @@ return known
 )
 
 
-class Step(NamedTuple):
+class CountStep(NamedTuple):
     key: str
     change: int
     limit: int | None
@@ -130,7 +130,7 @@ class RedisCounts(SharedCounts):
         self._name = secrets.token_hex(8)
         self._client: AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._steps: list[Step] = []
+        self._steps: list[CountStep] = []
         self._task: asyncio.Task[None] | None = None
         self._beats: asyncio.Task[None] | None = None
         self._begun = False  # Redis has had this process's hash
@@ -146,7 +146,7 @@ class RedisCounts(SharedCounts):
         if self._away_until is not None and loop.time() < self._away_until:
             return Entered()
         answer: asyncio.Future[Entered] = loop.create_future()
-        self._add(Step(key, 1, limit, rate, answer))
+        self._add(CountStep(key, 1, limit, rate, answer))
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
@@ -159,7 +159,7 @@ class RedisCounts(SharedCounts):
 
     def leave(self, key: str) -> None:
         if self._loop is not None and not self._loop.is_closed() and self._away_until is None:
-            self._add(Step(key, -1, None, None, None))
+            self._add(CountStep(key, -1, None, None, None))
 
     async def stop(self) -> None:
         for task in (self._beats, self._task):
@@ -180,7 +180,7 @@ class RedisCounts(SharedCounts):
 
     # ── round trips ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _add(self, step: Step) -> None:
+    def _add(self, step: CountStep) -> None:
         self._steps.append(step)
         if self._task is None:
             assert self._loop is not None
@@ -200,7 +200,7 @@ class RedisCounts(SharedCounts):
         finally:
             self._task = None
 
-    async def _count(self, batch: list[Step]) -> list[Entered]:
+    async def _count(self, batch: list[CountStep]) -> list[Entered]:
         try:
             arguments = [argument for step in batch for argument in step.arguments]
             known, found = await self._call(COUNT, self._hashes, self._rates, *arguments)

@@ -60,7 +60,7 @@ class Limited(Effect, frozen=True):
     what: str
 
 
-class Slow(Effect, frozen=True):
+class SlowDown(Effect, frozen=True):
     """Read nothing from the client for so many seconds."""
 
     seconds: float

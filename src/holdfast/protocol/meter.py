@@ -20,7 +20,7 @@ EXACT = 1e-9
 """Seconds by which sums of floats may be off."""
 
 
-class Step(Enum):
+class Consequence(Enum):
     TELL = "tell"
     SLOW = "slow"
     CLOSE = "close"
@@ -117,9 +117,9 @@ class Conduct(Meter):
         if self._bad:
             self._bad -= 1
 
-    def bad(self) -> Step:
+    def bad(self) -> Consequence:
         """Note a message that was not. Return what follows: the client is only told, or also slowed, or it is closed."""
         self._bad += 1
         if self._bad > FLOOD:
-            return Step.CLOSE
-        return Step.TELL if self._bad % SLOW_EVERY else Step.SLOW
+            return Consequence.CLOSE
+        return Consequence.TELL if self._bad % SLOW_EVERY else Consequence.SLOW

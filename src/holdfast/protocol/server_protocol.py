@@ -18,11 +18,11 @@ import msgspec
 from . import codes, frames
 from .codec import BadMessage, Codec, size_of
 from .codes import Code
-from .effects import Admit, Authenticate, Effect, Hangup, Limited, Perform, Probe, Release, Send, Slow
+from .effects import Admit, Authenticate, Effect, Hangup, Limited, Perform, Probe, Release, Send, SlowDown
 from .errors import error_reply
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
-from .meter import SLOW_SECONDS, Conduct, Step, pace_of
+from .meter import SLOW_SECONDS, Conduct, Consequence, pace_of
 from .topics import Topics, TopicState
 
 QUIET_HEARTBEATS = 1.5
@@ -119,10 +119,10 @@ class ServerProtocol:
         """Refuse a message. A client that goes on is slowed, and closed if that does not help."""
         noted: list[Effect] = [Limited("messages")] if limited else []
         step = self.conduct.bad()
-        if step is Step.CLOSE:
+        if step is Consequence.CLOSE:
             return [*noted, *self.hang_up(codes.FLOODING, after=self._limits.heartbeat)]
-        if step is Step.SLOW:
-            noted.append(Slow(SLOW_SECONDS))
+        if step is Consequence.SLOW:
+            noted.append(SlowDown(SLOW_SECONDS))
         if self.phase is not Phase.AUTHENTICATING:
             return [*self._greeted([refusal]), *noted]
         self._waiting = (*self._waiting, refusal)
