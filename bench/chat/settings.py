@@ -8,7 +8,16 @@ from bench.project import apps, sqlite
 ROOT_URLCONF = "bench.chat.urls"
 INSTALLED_APPS = apps("bench.chat")
 DATABASES = {"default": sqlite()}
-HOLDFAST = {"MESSAGE_RATE": "1000000/s", "MESSAGE_BURST": 1000000}
+HOLDFAST = {
+    "MESSAGE_RATE": "1000000/s",
+    "MESSAGE_BURST": 1000000,
+    "BYTE_RATE": "999999999/s",
+    "BYTE_BURST": 1000000000,
+    "JOIN_RATE": "1000000/s",
+    "HANDSHAKE_RATE": None,
+    "CONNECTIONS_PER_USER": None,
+    "RATES_PER_USER": None,
+}
 if redis := os.environ.get("BENCH_REDIS"):
     CHANNEL_LAYERS = {
         "default": {

@@ -29,6 +29,11 @@ HOLDFAST = {
     "LOG": os.environ.get("BENCH_LOG", "memory"),
     "MESSAGE_RATE": "1000000/s",
     "MESSAGE_BURST": 1000000,
+    "BYTE_RATE": "999999999/s",
+    "BYTE_BURST": 1000000000,
+    "JOIN_RATE": "1000000/s",
+    "HANDSHAKE_RATE": None,
+    "CONNECTIONS_PER_USER": None,
     "STALL_SECONDS": 600,  # stalled clients shall stay while they are measured
 }
 if layer := os.environ.get("BENCH_LAYER"):

@@ -34,6 +34,7 @@ export type CodeName =
   | "too_slow"
   | "token_expired"
   | "flooding"
+  | "too_many_connections"
   | "failed"
   | "unsupported_protocol"
   | "unauthenticated"
@@ -49,6 +50,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
   4003: "too_slow",
   4041: "token_expired",
   4029: "flooding",
+  4030: "too_many_connections",
   4050: "failed",
   4400: "unsupported_protocol",
   4401: "unauthenticated",
@@ -57,7 +59,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
 };
 
 /** The codes whose message may succeed later unchanged (for a close: after reconnecting). */
-export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "too_slow", "token_expired", "flooding", "failed"];
+export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "too_slow", "token_expired", "flooding", "too_many_connections", "failed"];
 
 /** What each code means. Only the entry `texts` has these sentences. */
 export const MESSAGES: Readonly<Record<CodeName, string>> = {
@@ -90,6 +92,7 @@ export const MESSAGES: Readonly<Record<CodeName, string>> = {
   too_slow: "The client did not finish a message in time.",
   token_expired: "The token has expired; reconnect with a newer one.",
   flooding: "The client sent far more than it may.",
+  too_many_connections: "This user has as many connections as one may have.",
   failed: "The connection failed inside the server.",
   unsupported_protocol: "Unknown subprotocol; known: holdfast.v1.json, holdfast.v1.msgpack.",
   unauthenticated: "The credentials are missing or no longer valid.",

@@ -33,5 +33,5 @@ function errorOf(close: number, reason: string, goodbye: Goodbye["payload"] | un
   // A proxy or the ASGI server takes smaller messages than Holdfast: the client comes back without the one that was too large.
   if (close === 1009 && !goodbye) return new LiveError("too_large");
   if (name !== undefined) return new LiveError(name, undefined, { reason: goodbye?.reason });
-  return new LiveError("connection_lost", `connection lost (close code ${close}${reason && `: ${reason}`})`);
+  return new LiveError("connection_lost", `connection lost (${close}${reason && `: ${reason}`})`);
 }

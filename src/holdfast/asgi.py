@@ -169,4 +169,5 @@ async def shut_down() -> None:
             await service.calls.finish()
     except TimeoutError:
         logger.warning("calls were still running after %g seconds; cancelling them", CALLS_MAY_TAKE_SECONDS)
+    await service.boundary.stop()
     await service.runtime.stop()

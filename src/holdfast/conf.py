@@ -21,6 +21,7 @@ from msgspec import Meta
 from holdfast.auth import origins
 from holdfast.auth.publishing_key import PublishingKey
 from holdfast.limits.base import Rate
+from holdfast.limits.networks import PRIVATE, Networks
 from holdfast.redis.address import BadUrl, RedisAddress
 from holdfast.topics.schema import Misfit
 
@@ -100,6 +101,54 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     message_burst: Count = 100
     """Messages that one connection may send at once, before ``MESSAGE_RATE`` limits it."""
+
+    byte_rate: str = "256000/s"
+    """Bytes that one connection may send, on average."""
+
+    byte_burst: Count = 2_000_000
+    """Bytes that one connection may send at once, before ``BYTE_RATE`` limits it."""
+
+    join_rate: str = "20/s"
+    """Topics that one connection may join, on average. As many as ``TOPICS_PER_CONNECTION`` may be joined at once."""
+
+    hello_seconds: Seconds = 10.0
+    """Seconds in which a client has to send its first message. A connection that stays silent is closed."""
+
+    connections_per_user: Count | None = 100
+    """Connections that one user may have, in all processes if ``REDIS`` is set, else in each. ``None``: no limit."""
+
+    connections_per_address: Count | None = 1000
+    """Connections that one address may have; an IPv6 address counts with its /64 network. In all processes if ``REDIS`` is
+    set, else in each. Of ``EXEMPT_NETWORKS`` none is limited. ``None``: no limit."""
+
+    handshakes_per_address: Annotated[str, Meta(min_length=1)] | None = "300/10s"
+    """Connections that one address may open: 300 at once, then 30 a second. Counted as ``CONNECTIONS_PER_ADDRESS`` is. ``None``:
+    no limit."""
+
+    handshake_rate: Annotated[str, Meta(min_length=1)] | None = "5000/10s"
+    """Connections that may be opened in one process: 5,000 at once, then 500 a second. Others are refused with 503 and come
+    back. ``None``: no limit."""
+
+    rates_per_user: Annotated[float, Meta(ge=1)] | None = 3.0
+    """Messages, bytes and joins of all connections of one user in one process, as a multiple of what one connection may send.
+    ``None``: no limit."""
+
+    rates_per_address: Annotated[float, Meta(ge=1)] | None = 6.0
+    """The same for all anonymous connections of one address. ``None``: no limit."""
+
+    members_per_address: Count | None = 50
+    """Anonymous members of a topic that one address may be. Once an address has more connections in a process, anonymous
+    clients that join from there are one member together, so that no client fills a public list by opening connections.
+    ``None``: no limit."""
+
+    failed_tokens: Annotated[str, Meta(min_length=1)] | None = "20/m"
+    """Tokens of one address that may be not valid. Beyond that rate a token from there is refused without a look. ``None``:
+    no limit."""
+
+    exempt_networks: tuple[str, ...] = (PRIVATE,)
+    """Networks whose addresses have no limits per address: ``"10.0.0.0/8"``, ``"2001:db8::/32"``, or ``"private"`` for
+    loopback, private and link-local addresses. A server that sees a private address usually sees a proxy that it does not
+    trust, and all clients would share its limits (``docs/how-to/deploy.md``)."""
 
     join_read_rate: str = "300/10s"
     """Reads that the joins of one user may cause, or those of one address for anonymous clients: ``"300/10s"``. A page of the log, a
@@ -205,8 +254,16 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 BACKENDS = ("LOG", "BACKPLANE", "PRESENCE")
 """The settings that name a backend, which may have options. ``AUTHENTICATOR`` names one or several."""
 
-RATES = ("MESSAGE_RATE", "JOIN_READ_RATE")
-"""The settings that are rates."""
+RATES = (
+    "MESSAGE_RATE",
+    "BYTE_RATE",
+    "JOIN_RATE",
+    "JOIN_READ_RATE",
+    "HANDSHAKE_RATE",
+    "HANDSHAKES_PER_ADDRESS",
+    "FAILED_TOKENS",
+)
+"""The settings that are rates (:class:`~holdfast.limits.base.Rate`)."""
 
 _FIELDS = {field.name.upper(): field for field in msgspec.structs.fields(Settings)}
 
@@ -232,8 +289,10 @@ def read(given: Any) -> tuple[Settings, list[Problem]]:
             elif key == "AUTHENTICATOR":
                 value = _several(value)
             checked = value if isinstance(value, Backend) else msgspec.convert(value, _FIELDS[key].type)
-            if key in RATES:
+            if key in RATES and checked is not None:
                 Rate.parse(checked)
+            elif key == "EXEMPT_NETWORKS":
+                Networks(checked)
             elif key == "PUBLISHING_KEYS":
                 for publisher in cast("tuple[PublishingKey, ...]", checked):
                     Rate.parse(publisher.rate)

@@ -36,6 +36,27 @@ class Counters(msgspec.Struct):
     connections_stalled: int = 0
     """Connections closed because the client read nothing for ``STALL_SECONDS``, or because not even answers fitted."""
 
+    messages_limited: int = 0
+    """Messages refused because they came too fast, or were too many bytes (``MESSAGE_RATE``, ``BYTE_RATE``)."""
+
+    joins_limited: int = 0
+    """Joins refused because they came too fast (``JOIN_RATE``)."""
+
+    connections_slowed: int = 0
+    """How often the server stopped reading from a client for a second, because it kept exceeding its limits."""
+
+    connections_flooded: int = 0
+    """Connections closed with ``flooding``."""
+
+    connections_refused: int = 0
+    """Connections refused because their user or address had too many (``CONNECTIONS_PER_USER``, ``CONNECTIONS_PER_ADDRESS``)."""
+
+    handshakes_refused: int = 0
+    """Handshakes refused because they came too fast (``HANDSHAKE_RATE``, ``HANDSHAKES_PER_ADDRESS``)."""
+
+    tokens_limited: int = 0
+    """Tokens refused without a look, because too many tokens of that address were not valid (``FAILED_TOKENS``)."""
+
 
 PROCESS = Counters()
 """The counters of this process. Its runtime raises them."""

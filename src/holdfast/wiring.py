@@ -15,7 +15,9 @@ from . import runtime as runtimes
 from .auth.base import Authenticator, Kind
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
+from .boundary_settings import boundary_of, limits_of
 from .conf import NAME, Settings, settings
+from .connections.boundary import Boundary
 from .connections.manager import ConnectionManager, Policy
 from .connections.stored_answers import AnswerLimits
 from .connections.unfinished import CallLimits
@@ -23,11 +25,11 @@ from .extras import Want
 from .hub.hub import Timing
 from .limits.base import Limiter
 from .limits.memory import MemoryLimiter
+from .limits.shared import SharedCounts
 from .log.base import Log
 from .log.calls import CallStore
 from .log.dialects import keeps_tables
 from .presence.base import PresenceStore
-from .protocol.limits import Limits
 from .runtime import SESSION_THREADS, Runtime
 from .threads.handler_context import Around, HandlerInfo
 from .threads.threads import Inline, Threads
@@ -199,7 +201,7 @@ def presence_kind(chosen: Settings) -> str:
 def wanted_extras(chosen: Settings) -> Iterator[Want]:
     """Yield the extras that the settings need, installed or not."""
     backplane = backplane_kind(chosen)
-    if chosen.redis is not None and "redis" in (backplane, presence_kind(chosen), chosen.log):
+    if chosen.redis is not None:  # limits count there in any case
         yield Want(extra="redis", because=f'{NAME}["REDIS"] is set')
     if any(name.startswith("holdfast.auth.jwt.") for name in chosen.authenticator):
         yield Want(extra="jwt", because=f'{NAME}["AUTHENTICATOR"] has JwtAuthenticator')
@@ -295,14 +297,33 @@ def service() -> ConnectionManager:
     global _service
     runtime = runtimes.current()
     if _service is None or _service.runtime is not runtime:
-        made = _service = build_service(runtime, settings())
+        chosen = settings()
+        made = _service = build_service(runtime, chosen, shared=shared_counts(chosen))
         metrics.watch("connections", lambda: len(made.connections))
         metrics.watch("calls_running", lambda: made.calls.running)
     return _service
 
 
+def shared_counts(chosen: Settings) -> "Callable[[Boundary], SharedCounts] | None":
+    """Return the function that makes the counts across processes; ``None`` without Redis."""
+    if chosen.redis is None:
+        return None
+
+    def counts(boundary: Boundary) -> SharedCounts:
+        from .limits.redis import RedisCounts
+
+        return RedisCounts(redis_store(chosen, "REDIS"), boundary.counts)
+
+    return counts
+
+
 def build_service(
-    runtime: Runtime, chosen: Settings, *, limiter: Limiter | None = None, policy: Policy | None = None
+    runtime: Runtime,
+    chosen: Settings,
+    *,
+    limiter: Limiter | None = None,
+    policy: Policy | None = None,
+    shared: "Callable[[Boundary], SharedCounts] | None" = None,
 ) -> ConnectionManager:
     return ConnectionManager(
         runtime=runtime,
@@ -310,20 +331,14 @@ def build_service(
         limiter=limiter or MemoryLimiter(),
         policy=policy or policy_of(chosen),
         authenticator=build_authenticator(chosen),
+        shared=shared,
     )
 
 
 def policy_of(chosen: Settings) -> Policy:
-    limits = Limits(
-        message_bytes=chosen.message_bytes,
-        topics=chosen.topics_per_connection,
-        calls=chosen.calls_per_connection,
-        messages_per_second=chosen.rate.per_second,
-        burst=chosen.message_burst,
-        heartbeat=chosen.heartbeat_seconds,
-    )
     return Policy(
-        limits=limits,
+        limits=limits_of(chosen),
+        boundary=boundary_of(chosen),
         recheck_seconds=chosen.permission_cache_seconds,
         stall_seconds=chosen.stall_seconds,
         drain_seconds=chosen.drain_seconds,

@@ -26,6 +26,10 @@ PUBLISHING_SECRETS = {name: f"{name}-".ljust(40, "s") for name in ("shop", "old"
 GENEROUS = {
     "MESSAGE_RATE": "100000/s",
     "MESSAGE_BURST": 100000,
+    "BYTE_RATE": "100000000/s",
+    "BYTE_BURST": 100_000_000,
+    "JOIN_RATE": "100000/s",
+    "HANDSHAKE_RATE": None,
     "PUBLISHING_KEYS": [
         {
             "NAME": "shop",

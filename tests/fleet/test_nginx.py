@@ -180,6 +180,63 @@ def test_a_stream_that_its_client_does_not_read_is_not_piled_up_by_nginx(either:
     assert max(after) < 30
 
 
+# ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_address_has_no_more_connections_than_nginx_lets_it(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    with fleet(prepared, tmp_path, changes={"limit_conn": "holdfast_connections 3"}) as running:
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(Live(running.front)) for _ in range(3)]
+            for client in clients:
+                await client.hello()
+            refused = await asyncio.to_thread(answer_to_handshake, running)
+            assert (refused.status, refused.getheader("Retry-After")) == (429, "10")
+            await clients[0].socket.close()
+
+            def taken() -> bool:
+                return answer_to_handshake(running).status == 101
+
+            assert await asyncio.to_thread(soon, taken)
+            for client in clients[1:]:
+                await client.send(type="ping")
+                await client.until(lambda message: message["type"] == "pong")
+        servers = {
+            server for status, asked, *_ in running.nginx.requests() if status == 429 for server in asked
+        }
+        assert servers == {"-"}, "no server has seen what nginx refused"
+
+
+async def test_an_address_opens_connections_no_faster_than_nginx_lets_it(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    changes = {
+        "limit_req_zone": "$binary_remote_addr zone=holdfast_handshakes:10m rate=1r/m",
+        "limit_req": "zone=holdfast_handshakes burst=4 nodelay",
+    }
+    with fleet(prepared, tmp_path, changes=changes) as running:
+        found = [await asyncio.to_thread(answer_to_handshake, running) for _ in range(8)]
+        assert [response.status for response in found] == [101] * 5 + [429] * 3
+        assert found[-1].getheader("Retry-After") == "10"
+        assert found[0].getheader("Retry-After") is None
+        await asyncio.to_thread(running.front.get, "me/")  # pages have no such limit
+
+
+def answer_to_handshake(running: Fleet) -> http.client.HTTPResponse:
+    """Open a connection through nginx and end it again. Return the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", running.nginx.port, timeout=10)
+    with contextlib.closing(connection):
+        upgrade = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+        connection.request("GET", "/live/ws", headers=upgrade)
+        return connection.getresponse()
+
+
 # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 BEATS = {"HEARTBEAT_SECONDS": 0.4}

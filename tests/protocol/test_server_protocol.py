@@ -4,10 +4,20 @@ import pytest
 
 from holdfast.protocol import codes, frames
 from holdfast.protocol.codec import JSON, MSGPACK
-from holdfast.protocol.effects import Admit, Authenticate, Hangup, Perform, Probe, Release
+from holdfast.protocol.effects import (
+    Admit,
+    Authenticate,
+    Hangup,
+    Limited,
+    Perform,
+    Probe,
+    Release,
+    SlowDown,
+)
 from holdfast.protocol.frames import ErrorPayload
 from holdfast.protocol.limits import Limits
-from holdfast.protocol.server_protocol import FLOOD, PENDING_PER_TOPIC, Phase, ServerProtocol
+from holdfast.protocol.meter import FLOOD, SLOW_SECONDS, Meter, pace_of
+from holdfast.protocol.server_protocol import PENDING_PER_TOPIC, Phase, ServerProtocol
 
 from .driver import Driver, gist, text
 
@@ -311,11 +321,27 @@ def test_a_client_that_is_silent_for_one_and_a_half_heartbeats_is_probed() -> No
 
 
 def test_a_client_is_not_probed_before_its_welcome_and_a_pong_does_not_replace_its_first_message() -> None:
-    driver = Driver(heartbeat=10)
+    driver = Driver(heartbeat=10, hello_seconds=60)
     assert driver.protocol.check(115.0) == []
     driver.protocol.show_life(115.0)
     said = driver.take(driver.protocol.check(125.0))
     assert gist(said) == [("welcome", None), ("goodbye", None, "heartbeat_missed")]
+
+
+def test_a_client_that_says_nothing_is_closed_before_its_first_heartbeat() -> None:
+    driver = Driver(hello_seconds=5)
+    assert driver.protocol.next_check(100.0) == 105.0
+    driver.protocol.show_life(104.0)
+    assert gist(driver.take(driver.protocol.check(105.0))) == [
+        ("welcome", None),
+        ("goodbye", None, "heartbeat_missed"),
+    ]
+
+
+def test_a_client_that_has_said_hello_has_the_time_of_a_heartbeat() -> None:
+    driver = Driver(hello_seconds=5).open()
+    assert driver.protocol.check(110.0) == []
+    assert driver.protocol.next_check(110.0) == 137.5
 
 
 # ── 2.9 goodbye ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -415,6 +441,57 @@ def test_a_client_that_does_not_slow_down_is_closed() -> None:
         driver.say({"type": "ping"})
     assert gist(driver.sent[-2:]) == [("error", None, "rate_limited"), ("goodbye", None, "flooding")]
     assert driver.last() == Hangup(codes.FLOODING)
+
+
+def test_a_client_is_told_then_slowed_then_closed() -> None:
+    driver = Driver(burst=2, messages_per_second=4).open()
+    for _ in range(FLOOD + 3):
+        driver.say({"type": "ping"})
+    told = [effect for effect in driver.asked if not isinstance(effect, Limited)]
+    assert told == [SlowDown(SLOW_SECONDS)] * 4 + [Hangup(codes.FLOODING)]
+    assert driver.asked.count(Limited("messages")) == FLOOD + 1
+
+
+def test_bytes_above_the_rate_are_answered_with_the_time_to_retry() -> None:
+    driver = Driver(bytes_per_second=100, byte_burst=200).open()
+    large = {"type": "leave", "ref": 5, "topic": "x" * 100}
+    driver.say(large)
+    [refused] = driver.say(large)
+    assert refused["payload"]["code"] == "rate_limited"
+    assert 0 < refused["payload"]["retry_after"] < 2
+    assert gist(driver.say(large, after=refused["payload"]["retry_after"])) == [("error", 5, "not_joined")]
+
+
+def test_a_text_is_weighed_in_bytes() -> None:
+    driver = Driver(bytes_per_second=1, byte_burst=200).open()
+    [refused] = driver.say({"type": "leave", "ref": 5, "topic": "€" * 40}.__repr__().replace("'", '"'))
+    assert gist([refused]) == [("error", 5, "not_joined")]
+    assert gist(driver.say('{"type":"leave","ref":6,"topic":"' + "€" * 20 + '"}')) == [
+        ("error", 6, "rate_limited")
+    ]
+
+
+def test_joins_above_the_rate_are_answered_with_the_time_to_retry() -> None:
+    driver = Driver(joins_per_second=2, join_burst=2).open()
+    for ref, topic in enumerate(("a", "b")):
+        driver.joined(ref, topic)
+    [refused] = driver.join(7, "c")
+    assert gist([refused]) == [("error", 7, "rate_limited")]
+    assert refused["payload"]["retry_after"] == 0.5
+    assert driver.last() == Limited("joins")
+    driver.now += 0.5
+    driver.joined(8, "c")
+    assert gist(driver.sent[-1:]) == [("joined", 8)]
+
+
+def test_connections_that_share_a_meter_share_its_rates() -> None:
+    limits = Limits(burst=2, messages_per_second=4)
+    shared = Meter(pace_of(limits, 1.5))
+    drivers = [Driver(burst=2, messages_per_second=4) for _ in range(2)]
+    for driver in drivers:
+        driver.protocol.conduct.shared = shared
+    answers = [gist(driver.say({"type": "ping"}))[-1][0] for driver in drivers * 2]
+    assert answers == ["pong", "pong", "pong", "error"]
 
 
 def test_a_few_valid_messages_do_not_excuse_a_flood() -> None:

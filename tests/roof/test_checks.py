@@ -518,3 +518,34 @@ def test_w040_a_route_with_parameters_that_overlap() -> None:
     message = only(topics({"route": "teams/<slug:team>-<slug:room>"}), "holdfast.W040")
     assert "<team>" in message.msg
     assert "<room>" in message.msg
+
+
+# ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_burst_of_bytes_below_the_largest_message_is_an_error() -> None:
+    message = only(found(HOLDFAST={"MESSAGE_BYTES": 3_000_000}), "holdfast.E038")
+    assert "BYTE_BURST (2000000) is below MESSAGE_BYTES (3000000)" in message.msg
+
+
+def test_exempting_every_address_is_a_warning() -> None:
+    message = only(found(HOLDFAST={"EXEMPT_NETWORKS": ["private", "0.0.0.0/0"]}), "holdfast.W039")
+    assert "0.0.0.0/0" in message.msg
+
+
+def test_a_redis_on_another_machine_without_a_password_is_a_warning() -> None:
+    message = only(found(HOLDFAST={"REDIS": "redis://redis.example.com:6379/0"}), "holdfast.W038")
+    assert "redis.example.com" in message.msg
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost:6379/0",
+        "redis://127.0.0.1/0",
+        "redis://redis:6379/0",
+        "rediss://app:secret@redis.example.com/0",
+    ],
+)
+def test_a_redis_here_or_with_a_password_is_not(url: str) -> None:
+    assert "holdfast.W038" not in [message.id for message in found(HOLDFAST={"REDIS": url})]

@@ -1,5 +1,6 @@
 """The pytest plugin: options, and the servers and databases as fixtures (tests/README.md tells how to use them)."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,9 +96,14 @@ def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """The URL of the run's Redis server, emptied."""
+    """The URL of the run's Redis server, emptied; with the user of ``HOLDFAST_REDIS_ACL`` if that names its rules."""
     redis_server.flush()
-    return redis_server.url
+    rules = os.environ.get("HOLDFAST_REDIS_ACL")
+    if rules is None:
+        return redis_server.url
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rules.split())
+    return f"redis://limited:secret@127.0.0.1:{redis_server.port}/0"
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ class Socket:
         self.unwritable: bytes | None = None
         """A payload that this transport cannot write."""
         self.reports_blocking = False
+        self.slowed: float | None = None
         self.connection: Connection = connection_of(self)
 
     def send(self, data: str | bytes) -> None:
@@ -78,6 +79,9 @@ class Socket:
 
     def report_blocking(self) -> None:
         self.reports_blocking = True
+
+    def slow_down(self, seconds: float) -> None:
+        self.slowed = seconds
 
     def close(self, code: int, reason: str) -> None:
         self.closed = code

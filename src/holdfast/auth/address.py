@@ -23,4 +23,5 @@ def network_of(address: str) -> str:
         if parsed.ipv4_mapped is not None:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
-    return str(parsed)
+    text = str(parsed)
+    return address if address == text else text  # one text for each connection, not two

@@ -22,12 +22,19 @@ META_BYTES = 1024
 
 
 async def attending(
-    threads: Threads, topic: Topic, caller: ConnectionCaller, presence: Presence
+    threads: Threads,
+    topic: Topic,
+    caller: ConnectionCaller,
+    presence: Presence,
+    crowd: str | None = None,
 ) -> Attendance:
-    """Return the connection's part in the ``presence`` of a topic. Raises the exceptions of ``presence_meta``."""
+    """Return the connection's part in the ``presence`` of a topic. Raises the exceptions of ``presence_meta``.
+
+    Anonymous clients of one ``crowd`` are one member together: else a client could fill the list by opening connections.
+    """
     if caller.user_id is None and not presence.anonymous:
         return Attendance(member=None, info=b"", limit=presence.list_limit)
-    member = caller.user_id or anonymous_id(caller.client)
+    member = caller.user_id or anonymous_id(caller.client if crowd is None else f"crowd {crowd}")
     meta = await _meta(threads, topic, caller)
     info = msgspec.json.encode(MemberPayload(id=member, since=int(time.time()), meta=meta))
     return Attendance(member=member, info=info, limit=presence.list_limit)

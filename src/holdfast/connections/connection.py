@@ -16,17 +16,30 @@ from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
-from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
-from holdfast.protocol.frames import HelloFrame, JoinFrame, ResetFrame, position_of
+from holdfast.protocol.effects import (
+    Admit,
+    Authenticate,
+    Effect,
+    Hangup,
+    Limited,
+    Perform,
+    Probe,
+    Release,
+    Send,
+    SlowDown,
+)
+from holdfast.protocol.frames import HelloFrame, JoinFrame, position_of
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
 from holdfast.threads.turns import Kind
 from holdfast.topics.failures import code_of, detail_of, report
 from holdfast.topics.owner import owner_of_client, owner_of_id
 from holdfast.topics.topic import Topic
 
+from .admission import NOT_COUNTED, Admission
 from .attending import attending
 from .authorization import may_join
 from .caller import ConnectionCaller
+from .delivery import Delivery
 from .expiry import ExpiryCheck
 from .joined_topic import NOT_TRUSTED, JoinedTopic
 from .manager import ConnectionManager
@@ -41,25 +54,17 @@ logger = logging.getLogger("holdfast.connections")
 UNHANDLED = "%r: a message could not be handled; closing the connection"
 
 
-class Connection:
+class Connection(Delivery):
     """The driver of one session. The transport that made it reports events to it: :meth:`receive`, :meth:`socket_full`,
     :meth:`paused`, :meth:`resumed`, :meth:`closed`. The hub writes to it (it is an :class:`~holdfast.streams.subscriber.Subscriber`), and the
     hub's wheel checks it. It owns no task while it is idle. For the event loop's thread only."""
 
     __slots__ = (
-        "_codec",
-        "_hub",
-        "_joined",
-        "_loop",
+        "_counted",
         "_manager",
-        "_paused_since",
-        "_session",
+        "_network",
         "_tasks",
-        "_transport",
-        "blocked",
         "identity",
-        "ready",
-        "write",
     )
 
     def __init__(
@@ -69,19 +74,13 @@ class Connection:
         transport: Transport,
         codec: Codec,
         identity: Identity,
+        admission: Admission | None = None,
     ) -> None:
         self.identity = identity
         self._manager = manager
-        self._hub = hub
-        self._loop = hub.loop
-        self._transport = transport
-        self._codec = codec
-        self._joined: dict[str, JoinedTopic] = {}
+        super().__init__(hub, transport, codec)
         # None while there is no task: an empty set takes as much memory as all fields of this object.
         self._tasks: set[asyncio.Task[None]] | None = None
-        self._paused_since: float | None = None
-        self.ready, self.blocked = True, False
-        self.write = transport.send_events
         now = self._loop.time()
         self._session = ServerProtocol(
             id=secrets.token_hex(8),
@@ -94,6 +93,10 @@ class Connection:
         manager.connections.add(self)
         manager.revocation.registered(self, now)
         hub.wheel.watch(self, self._next_look(now))
+        self._network, self._counted = NOT_COUNTED if admission is None else admission.take()
+        self._session.conduct.shared = manager.boundary.meter(identity.owner, self._network)
+        if admission is not None and admission.full:
+            self.hang_up(codes.TOO_MANY_CONNECTIONS, admission.full)
 
     @property
     def id(self) -> str:
@@ -133,26 +136,6 @@ class Connection:
         """Note that the client answered a ping of the transport, or sent one."""
         self._session.show_life(self._loop.time())
 
-    def socket_full(self) -> None:
-        """Note that the socket's buffer is full. The transport still accepts data."""
-        self.blocked = True
-        self._paused_since = self._loop.time()
-
-    def paused(self) -> None:
-        """Write no more events: the transport's own buffer is full."""
-        self.ready = False
-        self._paused_since = self._loop.time()
-
-    def resumed(self) -> None:
-        """Go on with all topics: the transport has written everything it was given."""
-        self._paused_since = None
-        self.blocked = False
-        self.ready = self._session.phase is not Phase.CLOSED
-        for joined in tuple(self._joined.values()):
-            if not self.ready:
-                return
-            self._hub.resume(joined.subscription)
-
     def stalled(self) -> None:
         """Close the connection: the client does not read, or even the session's answers no longer fit the buffer."""
         self._hub.counters.connections_stalled += self._session.phase is not Phase.CLOSED
@@ -176,6 +159,7 @@ class Connection:
             task.cancel()
         self._leave_all()
         self._manager.connections.discard(self)
+        self._manager.boundary.left(self._network, self.identity.owner if self._counted else None)
         # The wheel holds this object until its next check, in half a minute or later. The transport must be freed before: with
         # its compression buffers, a server's protocol object takes up to 120 KB.
         self._transport, self.write = CLOSED, CLOSED.send_events
@@ -186,17 +170,6 @@ class Connection:
         self._joined.clear()
 
     # ── requests of the hub ────────────────────────────────────────────────────────────────────────────────────────────
-
-    def write_reset(self, reset: ResetFrame) -> None:
-        self._transport.note_reset(reset.topic, position_of(reset.payload))
-        self._transport.send(self._codec.encode(reset))
-
-    def fail(self) -> None:
-        # Later, because this is called in the middle of a fan-out, and a hang-up writes to the same connection.
-        self._loop.call_soon(self.hang_up, codes.FAILED)
-
-    def overflow(self) -> None:
-        self._loop.call_soon(self.hang_up, codes.STALLED)
 
     def check(self, now: float) -> float | None:
         """Close the connection if the client has been silent, or has not read, for too long. Called by the hub's wheel; returns
@@ -235,9 +208,7 @@ class Connection:
     def owner(self) -> str:
         """The same as :attr:`ConnectionCaller.owner`, without reading the user object."""
         user = self._session.user
-        if user is None:
-            return owner_of_client(self._session.client)
-        return owner_of_id(user)
+        return owner_of_client(self._session.client) if user is None else owner_of_id(user)
 
     def joined_topics(self) -> Collection[JoinedTopic]:
         """Return the topics that this connection has joined now."""
@@ -285,8 +256,11 @@ class Connection:
                         self._hub.leave(joined.subscription)
                 case Authenticate():
                     self._spawn(self._authenticate(effect))
+                case Limited() | SlowDown():
+                    self._manager.boundary.slow(effect, self._transport)
                 case Hangup():
                     self.ready = False
+                    self._hub.counters.connections_flooded += effect.code is codes.FLOODING
                     if not effect.code.retry:  # a client that may not come back loses its waiting calls, too
                         for joined in self._joined.values():
                             joined.revoked = codes.FORBIDDEN
@@ -314,10 +288,21 @@ class Connection:
             return
         user = str(identity.user_id)
         if effect.ref is None or user == self._session.user:
+            before = self.identity.owner if self._counted else None
+            full = await self._manager.boundary.change_user(before, identity.owner)
+            if self._session.phase is Phase.CLOSED:
+                if not full and identity.owner is not None and identity.owner != before:
+                    self._manager.boundary.leave_user(identity.owner)
+                return
+            if full:
+                self.hang_up(codes.TOO_MANY_CONNECTIONS, full)
+                return
+            self._counted = True
             self.renew(identity)
         self._manager.connections.unindex(self)
         effects = self._session.authenticated(user, effect.ref)
         self._manager.connections.index(self)
+        self._session.conduct.shared = self._manager.boundary.meter(self.identity.owner, self._network)
         self._carry_out(effects)
 
     async def _admit(self, effect: Admit) -> None:
@@ -359,6 +344,7 @@ class Connection:
         if declared.slow.conflates:
             self._transport.report_blocking()
 
+        crowd = self._manager.boundary.crowd(self._network)
         pending = await self._hub.begin_join(
             topic.name,
             durable=declared.durable,
@@ -367,7 +353,7 @@ class Connection:
             snapshot=snapshot_of(self._manager.runtime, topic, self.identity.host),
             attending=None
             if declared.presence is None
-            else await attending(self._manager.runtime.threads, topic, self.caller, declared.presence),
+            else await attending(self._manager.runtime.threads, topic, self.caller, declared.presence, crowd),
             charge=self._charge,
         )
         # No await from here on: the answer holds for this turn of the loop.

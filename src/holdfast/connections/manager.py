@@ -1,15 +1,18 @@
 """Connection manager: the parts that all connections of a process share."""
 
 import random
+from collections.abc import Callable
 
 import msgspec
 
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.limits.base import Limiter, Rate
+from holdfast.limits.shared import SharedCounts
 from holdfast.protocol.limits import Limits
 from holdfast.runtime import Runtime
 from holdfast.topics.registry import Registry
 
+from .boundary import Boundary, BoundaryPolicy
 from .calls import Calls
 from .explaining import Explanations
 from .pacing import ReconnectPace, ReconnectSlots
@@ -35,6 +38,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     limits: Limits = Limits()
+    boundary: BoundaryPolicy = BoundaryPolicy()
     recheck_seconds: float = 1.0
     stall_seconds: float = 30.0
     write_buffer_bytes: int = 262_144
@@ -58,6 +62,7 @@ class ConnectionManager:
         limiter: Limiter,
         policy: Policy | None = None,
         authenticator: Authenticator,
+        shared: "Callable[[Boundary], SharedCounts] | None" = None,
     ) -> None:
         self.runtime = runtime
         self.registry = registry
@@ -74,6 +79,9 @@ class ConnectionManager:
         )
         self.reads = ReadRate(limiter, self.policy.join_reads)
         self.connections = ConnectionRegistry()
+        self.boundary = Boundary(self.policy.boundary, self.policy.limits, self.connections, runtime.counters)
+        if shared is not None:
+            self.boundary.share(shared(self.boundary))
         self.explanations = Explanations(registry)
         self._reconnect_slots: ReconnectSlots | None = None
         self.revocation = Revocation(

@@ -54,6 +54,10 @@ class Transport(Protocol):
     def report_blocking(self) -> None:
         """Call the handler's ``socket_full()`` from now on. This can cost one more system call per write."""
 
+    def slow_down(self, seconds: float) -> None:
+        """Read nothing from the client for so many seconds, as far as this transport can. What it has read already still
+        arrives."""
+
     def close(self, code: int, reason: str) -> None:
         """Close after everything that was sent. The codes are those of :mod:`holdfast.protocol.codes`, or 1000."""
 
@@ -124,6 +128,9 @@ class ClosedTransport:
         return False
 
     def report_blocking(self) -> None:
+        pass
+
+    def slow_down(self, seconds: float) -> None:
         pass
 
     def close(self, code: int, reason: str) -> None:

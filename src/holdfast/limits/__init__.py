@@ -1,4 +1,4 @@
-"""Rate limits: the interface in ``base``, and one module for each technology that counts.
+"""Limits: the interface of rates in ``base``, one module for each technology that counts, and the networks without limits.
 
-It may import ``protocol`` (the token bucket), and nothing of Django or of the other packages.
+It may import ``protocol`` (the token bucket), ``redis``, and nothing of Django or of the other packages.
 """

@@ -29,6 +29,11 @@ class MemoryLimiter(Limiter):
             bucket = self._buckets[key, rate] = Bucket(rate.count, rate.per_second, now)
         return bucket.take(now)
 
+    def wait(self, key: Hashable, rate: Rate, now: float) -> float:
+        """Return what :meth:`take` would return, without counting a use."""
+        bucket = self._buckets.get((key, rate))
+        return 0.0 if bucket is None else bucket.wait(now)
+
     def _clean(self, now: float) -> None:
         """Remove buckets that are full again: a new bucket would be equal to them."""
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if not bucket.full(now)}

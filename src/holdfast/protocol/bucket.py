@@ -22,6 +22,11 @@ class Bucket:
         self._tokens = tokens
         return (1 - tokens) / self._per_second
 
+    def wait(self, now: float) -> float:
+        """Return the seconds until there is a token; 0 if there is one."""
+        tokens = self._tokens + (now - self._at) * self._per_second
+        return max(0.0, (1 - tokens) / self._per_second)
+
     def full(self, now: float) -> bool:
         """Return whether the bucket is full, and a new one would therefore behave the same."""
         return self._tokens + (now - self._at) * self._per_second >= self._size

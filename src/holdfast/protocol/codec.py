@@ -191,3 +191,10 @@ def choose(offered: list[str]) -> Codec | None:
     if not offered:
         return JSON
     return next((_BY_NAME[name] for name in offered if name in _BY_NAME), None)
+
+
+def size_of(data: str | bytes) -> int:
+    """Return the size of a message in bytes."""
+    if isinstance(data, bytes) or data.isascii():
+        return len(data)
+    return len(data.encode("utf-8", "surrogatepass"))

@@ -86,6 +86,9 @@ TOKEN_EXPIRED: Final = _code(
     "token_expired", "The token has expired; reconnect with a newer one.", retry=True, close=4041
 )
 FLOODING: Final = _code("flooding", "The client sent far more than it may.", retry=True, close=4029)
+TOO_MANY_CONNECTIONS: Final = _code(
+    "too_many_connections", "This user has as many connections as one may have.", retry=True, close=4030
+)
 FAILED: Final = _code("failed", "The connection failed inside the server.", retry=True, close=4050)
 
 # ── final closes ──────────────────────────────────────────────────────────────────────────────────────────────────────

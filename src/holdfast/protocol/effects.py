@@ -54,6 +54,18 @@ class Perform(Effect, frozen=True):
     payload: bytes
 
 
+class Limited(Effect, frozen=True):
+    """Note that a rate was exceeded. ``what`` is ``"messages"`` or ``"joins"``."""
+
+    what: str
+
+
+class SlowDown(Effect, frozen=True):
+    """Read nothing from the client for so many seconds."""
+
+    seconds: float
+
+
 class Hangup(Effect, frozen=True):
     """Close the connection with this code, after everything sent before."""
 

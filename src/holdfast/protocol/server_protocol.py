@@ -16,19 +16,16 @@ from enum import Enum
 import msgspec
 
 from . import codes, frames
-from .bucket import Bucket
-from .codec import BadMessage, Codec, longer
+from .codec import BadMessage, Codec, size_of
 from .codes import Code
-from .effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
+from .effects import Admit, Authenticate, Effect, Hangup, Limited, Perform, Probe, Release, Send, SlowDown
 from .errors import error_reply
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
+from .meter import SLOW_SECONDS, Conduct, Consequence, pace_of
 from .topic_states import TopicState, TopicStates
 from .waiting import Waiting
 from .welcome import welcome
-
-FLOOD = 100
-"""The connection is closed once invalid and rate-limited messages outnumber valid ones by more than this."""
 
 QUIET_HEARTBEATS = 1.5
 """Heartbeats of silence after which the server pings the client, as hidden tabs need (PROTOCOL.md, section 2.8)."""
@@ -59,9 +56,7 @@ class ServerProtocol:
     """
 
     __slots__ = (
-        "_bucket",
         "_codec",
-        "_flood",
         "_keepalive_at",
         "_limits",
         "_refreshing",
@@ -69,6 +64,7 @@ class ServerProtocol:
         "_waiting",
         "calls",
         "client",
+        "conduct",
         "heard",
         "id",
         "late_calls",
@@ -86,8 +82,7 @@ class ServerProtocol:
         self.heard = now
         self._codec = codec
         self._limits = limits
-        self._bucket = Bucket(limits.burst, limits.messages_per_second, now)
-        self._flood = 0
+        self.conduct = Conduct(pace_of(limits))
         self._keepalive_at = None if duplex else now + limits.heartbeat
         self.calls = 0
         self.late_calls = 0
@@ -102,36 +97,51 @@ class ServerProtocol:
         if self.phase is Phase.CLOSED:
             return []
         self.heard = now
-        wait = self._bucket.take(now)
+        limit = self._limits.message_bytes
+        size = limit + 1 if data is None else size_of(data)
+        wait = self.conduct.message(size, now)
         try:
-            frame: frames.Inbound | Send = self._decode(data)
+            if data is None or size > limit:
+                raise BadMessage(codes.TOO_LARGE, f"the limit is {limit} bytes")
+            frame: frames.Inbound | Send = self._codec.decode(data)
         except BadMessage as bad:
             frame = error_reply(bad.code, ref=bad.ref, message=bad.detail)
         else:
             if wait:
                 frame = _slow_down(frame, wait)
-        self._flood = self._flood + 1 if isinstance(frame, Send) else max(self._flood - 1, 0)
-        if self._flood > FLOOD:
-            return self.hang_up(codes.FLOODING, after=self._limits.heartbeat)
+        if isinstance(frame, Send):
+            return self._misbehaved(frame, limited=wait > 0)
         if self.phase is Phase.AUTHENTICATING:
-            return self._put_off(frame, len(data or ""))
+            return self._put_off(frame, size)
+        self.conduct.good()
         if self.phase is Phase.FRESH and isinstance(frame, frames.HelloFrame):
             return self._hello(frame)
         return self._greeted(self._handle(frame))
 
-    def _put_off(self, frame: frames.Inbound | Send, size: int) -> list[Effect]:
-        """Let a message wait until the token is verified. The flood limit bounds the errors that wait with it."""
-        self._waiting = self._waiting or Waiting(self._limits.message_bytes)
-        if not self._waiting.add(frame, size):
-            self._flood += 2  # one more than the message took off
-            self._waiting.add(_slow_down(frame, RETRY_SECONDS), 0)
+    def _put_off(self, frame: frames.Inbound, size: int) -> list[Effect]:
+        """Let a message wait until the token is verified."""
+        if not self._waits().add(frame, size):
+            return self._misbehaved(_slow_down(frame, RETRY_SECONDS), limited=True)
+        self.conduct.good()
         return []
 
-    def _decode(self, data: str | bytes | None) -> frames.Inbound:
-        limit = self._limits.message_bytes
-        if data is None or longer(data, limit):
-            raise BadMessage(codes.TOO_LARGE, f"the limit is {limit} bytes")
-        return self._codec.decode(data)
+    def _waits(self) -> Waiting:
+        """Return the messages that wait. The flood limit bounds the answers among them."""
+        self._waiting = self._waiting or Waiting(self._limits.message_bytes)
+        return self._waiting
+
+    def _misbehaved(self, refusal: Send, *, limited: bool) -> list[Effect]:
+        """Refuse a message. A client that goes on is slowed, and closed if that does not help."""
+        noted: list[Effect] = [Limited("messages")] if limited else []
+        step = self.conduct.bad()
+        if step is Consequence.CLOSE:
+            return [*noted, *self.hang_up(codes.FLOODING, after=self._limits.heartbeat)]
+        if step is Consequence.SLOW:
+            noted.append(SlowDown(SLOW_SECONDS))
+        if self.phase is not Phase.AUTHENTICATING:
+            return [*self._greeted([refusal]), *noted]
+        self._waits().add(refusal, 0)
+        return noted
 
     def _handle(self, frame: frames.Inbound | Send) -> list[Effect]:
         match frame:
@@ -158,7 +168,7 @@ class ServerProtocol:
         """Open a connection whose client cannot speak first, with what the request that opened it carried.
 
         The welcome comes first, then the answers to ``joins`` in their order. If ``hello`` has a token, both wait until it is
-        verified. The bucket is not charged: the size of one request bounds the joins.
+        verified. Only the rate of joins is charged: the size of one request bounds the rest.
         """
         if self.phase is Phase.CLOSED:
             return []
@@ -231,6 +241,9 @@ class ServerProtocol:
             return [error_reply(codes.ALREADY_JOINED, ref=frame.ref, topic=self.canonical(asked))]
         if len(self._topics) >= self._limits.topics:
             return [error_reply(codes.TOO_MANY_TOPICS, ref=frame.ref, topic=frame.topic)]
+        if wait := self.conduct.join(self.heard):
+            refusal = error_reply(codes.RATE_LIMITED, ref=frame.ref, topic=frame.topic, retry_after=wait)
+            return [refusal, Limited("joins")]
         self._topics[frame.topic] = TopicState()
         return [Admit(frame.ref, frame.topic, frame.payload.since)]
 
@@ -359,9 +372,11 @@ class ServerProtocol:
         if self._keepalive_at is not None:
             return self._keepalive_at
         quiet = self.heard + QUIET_HEARTBEATS * self._limits.heartbeat
-        return quiet if now < quiet else self._silent_until()
+        return quiet if now < quiet and self.phase is not Phase.FRESH else self._silent_until()
 
     def _silent_until(self) -> float:
+        if self.phase is Phase.FRESH:
+            return self.heard + min(self._limits.hello_seconds, SILENT_HEARTBEATS * self._limits.heartbeat)
         return self.heard + SILENT_HEARTBEATS * self._limits.heartbeat
 
     def check(self, now: float) -> list[Effect]:

@@ -19,6 +19,7 @@ from holdfast import wiring
 from holdfast.backplane.base import Backplane
 from holdfast.backplane.memory import MemoryBackplane
 from holdfast.conf import settings
+from holdfast.connections.boundary import BoundaryPolicy
 from holdfast.connections.manager import Policy
 from holdfast.hub.hub import Timing
 from holdfast.limits.base import Limiter, Rate
@@ -204,10 +205,21 @@ def _without_loop(function: Callable[[], T]) -> T:
 
 
 def _lenient(policy: Policy) -> Policy:
-    limits = msgspec.structs.replace(policy.limits, messages_per_second=1e9, burst=1e9, heartbeat=NEVER)
+    limits = msgspec.structs.replace(
+        policy.limits,
+        messages_per_second=1e9,
+        burst=1e9,
+        bytes_per_second=1e12,
+        byte_burst=1e12,
+        joins_per_second=1e9,
+        join_burst=1e9,
+        hello_seconds=NEVER,
+        heartbeat=NEVER,
+    )
     return msgspec.structs.replace(
         policy,
         limits=limits,
+        boundary=BoundaryPolicy(failed_tokens=None),
         recheck_seconds=0.0,
         stall_seconds=NEVER,
         reauthorize_seconds=0.0,

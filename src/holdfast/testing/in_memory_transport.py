@@ -71,6 +71,9 @@ class InMemoryTransport:
     def report_blocking(self) -> None:
         """Nothing to do: the first message that is not read pauses the connection."""
 
+    def slow_down(self, seconds: float) -> None:
+        """Nothing to do: what a test sends arrives at once."""
+
     def close(self, code: int, reason: str) -> None:
         if self._close is None:
             self._close = code, reason

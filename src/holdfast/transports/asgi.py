@@ -60,6 +60,7 @@ class AsgiTransport(ABC):
         "_send",
         "_waiting",
         "connection",
+        "deaf",
         "given_up",
     )
 
@@ -77,6 +78,7 @@ class AsgiTransport(ABC):
         self._closing = False  # nothing more is accepted
         self._dead = False  # nothing more is sent
         self._over = False  # the application has ended
+        self.deaf = 0.0
         self.given_up = False
         self.connection: ConnectionHandler | None = None
 
@@ -86,6 +88,16 @@ class AsgiTransport(ABC):
 
     def report_blocking(self) -> None:
         self._reports = True
+
+    def slow_down(self, seconds: float) -> None:
+        self.deaf = seconds
+
+    async def pause(self) -> None:
+        """Wait while the client is slowed. Call instead of ``receive`` if :attr:`deaf` is not 0: a server that keeps a bounded
+        number of messages then reads no more."""
+        seconds, self.deaf = self.deaf, 0.0
+        if not self._closing:
+            await asyncio.sleep(seconds)
 
     def close(self, code: int, reason: str) -> None:
         if self._closing:

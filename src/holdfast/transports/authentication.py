@@ -21,7 +21,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 def request_of(scope: Scope) -> AuthRequest:
     """Return what a scope of ASGI (``http`` or ``websocket``) says about the client."""
-    client, headers = scope.get("client"), scope["headers"]
+    headers = scope["headers"]
     token, scheme, fault = presented(headers, scope.get("subprotocols") or ())
     return AuthRequest(
         headers=headers,
@@ -31,9 +31,15 @@ def request_of(scope: Scope) -> AuthRequest:
         user=scope.get("user"),
         session=scope.get("session"),
         host=host_of(headers),
-        address=client[0] if client else None,
+        address=address_of(scope),
         query_string=scope.get("query_string", b"").decode("latin-1"),
     )
+
+
+def address_of(scope: Scope) -> str | None:
+    """Return the client's address as the server reports it."""
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Identity | None:
@@ -54,20 +60,20 @@ async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Id
                 identity = None
             case Verdict.UNAVAILABLE:
                 report(logger, "a client could not be authenticated", error)
-                await _refuse(scope, send, 503, codes.UNAVAILABLE.message, (b"retry-after", b"1"))
+                await refuse(scope, send, 503, codes.UNAVAILABLE.message, (b"retry-after", b"1"))
                 return None
             case _:
                 raise
     if identity is not None and not identity.expired:
         return identity
     if request.token is None and not request.tickets:
-        await _refuse(scope, send, 403, codes.UNAUTHENTICATED.message)
+        await refuse(scope, send, 403, codes.UNAUTHENTICATED.message)
     else:
-        await _refuse(scope, send, 401, codes.UNAUTHENTICATED.message, CHALLENGE)
+        await refuse(scope, send, 401, codes.UNAUTHENTICATED.message, CHALLENGE)
     return None
 
 
-async def _refuse(scope: Scope, send: Send, status: int, why: str, *headers: tuple[bytes, bytes]) -> None:
+async def refuse(scope: Scope, send: Send, status: int, why: str, *headers: tuple[bytes, bytes]) -> None:
     """Answer the handshake, if the server can send a response to a WebSocket's; a close becomes a 403."""
     kind = "http.response"
     if scope["type"] == "websocket":

@@ -73,6 +73,10 @@ class LiveCalls:
         identity = await identify(service.authenticator, scope, send)
         if identity is None:
             return
+        now = asyncio.get_running_loop().time()
+        if wait := service.boundary.take_post(identity.owner, identity.network, now):
+            await fail(send, payload_of(codes.RATE_LIMITED, retry_after=wait))
+            return
         try:
             result = await self._carry_out(service, identity, body, receive)
         except CallFailed as failed:

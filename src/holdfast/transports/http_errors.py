@@ -32,9 +32,9 @@ STATUS = {
 """The status of each error that a call can be answered with."""
 
 
-def payload_of(code: Code) -> ErrorPayload:
+def payload_of(code: Code, retry_after: float | None = None) -> ErrorPayload:
     """Return the payload of an error of which there is nothing more to say."""
-    return ErrorPayload(code=code.name, message=code.message)
+    return ErrorPayload(code=code.name, message=code.message, retry_after=retry_after)
 
 
 async def fail(send: Send, payload: ErrorPayload) -> None:

@@ -18,7 +18,10 @@ import secrets
 from collections.abc import Callable
 from typing import ClassVar
 
+from django.http import QueryDict
+
 from holdfast.auth.base import Identity
+from holdfast.connections.admission import Admission
 from holdfast.connections.connection import Connection
 from holdfast.connections.manager import ConnectionManager
 from holdfast.protocol.codec import JSON
@@ -27,6 +30,7 @@ from holdfast.protocol.frames import PongFrame
 from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst
 
+from .admission import admit
 from .asgi import Receive, Scope, Send
 from .authentication import identify
 from .request_body import client_gone
@@ -102,6 +106,9 @@ class PollTransport:
         if self._size > 2 * self._limit and self.connection is not None:
             self._size = 0  # report it once
             self.connection.stalled()
+
+    def slow_down(self, seconds: float) -> None:
+        """Do nothing: a client sends nothing on it."""
 
     def send_events(self, burst: Burst) -> None:
         if self.over:
@@ -214,6 +221,23 @@ class LivePolling:
         if scope["method"] != "GET":
             await respond(scope, send, 405, "Messages are fetched by GET.\n", (b"allow", b"GET"))
             return
+        if self._is_known(scope):
+            await self._poll(None, scope, receive, send)
+            return
+        admission = await admit(self._service().boundary, scope, send)
+        if admission is None:
+            return
+        try:
+            await self._poll(admission, scope, receive, send)
+        finally:
+            admission.end()  # unless a connection has it
+
+    def _is_known(self, scope: Scope) -> bool:
+        """Whether the request names a session that lingers here, and is therefore no handshake."""
+        session = QueryDict(scope.get("query_string", b"")).get("session")
+        return session in self._sessions
+
+    async def _poll(self, admission: Admission | None, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service()
         identity = await identify(service.authenticator, scope, send)
         if identity is None:
@@ -225,7 +249,11 @@ class LivePolling:
             return
         polled = self._continued(identity, request)
         if polled is None:
-            polled = await self._begin(service, identity, request)
+            admission = admission or await admit(service.boundary, scope, send)
+            if admission is None:
+                return
+            await admission.identify(identity.owner)
+            polled = await self._begin(service, identity, admission, request)
         elif identity.query.get("ack") != str(polled.transport.ack):
             await self._repeat(polled, send)
             return
@@ -248,11 +276,11 @@ class LivePolling:
         return None
 
     async def _begin(
-        self, service: ConnectionManager, identity: Identity, request: StreamRequest
+        self, service: ConnectionManager, identity: Identity, admission: Admission, request: StreamRequest
     ) -> PollSession:
         hub = await service.runtime.hub()
         transport = PollTransport(service.policy.write_buffer_bytes, request)
-        connection = transport.connection = Connection(service, hub, transport, JSON, identity)
+        connection = transport.connection = Connection(service, hub, transport, JSON, identity, admission)
         polled = self._sessions[transport.session] = PollSession(transport, connection)
         connection.start(request.hello, request.joins)
         return polled

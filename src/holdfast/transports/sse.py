@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from holdfast.auth.base import Identity
+from holdfast.connections.admission import Admission
 from holdfast.connections.connection import Connection
 from holdfast.connections.manager import ConnectionManager
 from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst
 
+from .admission import admit
 from .asgi import AsgiTransport, Message, Receive, Scope, Send
 from .authentication import identify
 from .event_stream import EVENT_STREAM, HEADERS, StreamIds, retry
@@ -36,6 +38,15 @@ class LiveEventStream:
         if scope["method"] != "GET":
             await respond(scope, send, 405, "An event stream is opened by GET.\n", (b"allow", b"GET"))
             return
+        admission = await admit(self._service().boundary, scope, send)
+        if admission is None:
+            return
+        try:
+            await self._open(admission, scope, receive, send)
+        finally:
+            admission.end()  # unless a connection has it
+
+    async def _open(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service()
         identity = await identify(service.authenticator, scope, send)
         if identity is None:
@@ -45,16 +56,24 @@ class LiveEventStream:
         except BadRequest as error:
             await respond(scope, send, 400, str(error))
             return
-        await self._serve(identity, request, receive, send)
+        await admission.identify(identity.owner)
+        await self._serve(identity, admission, request, receive, send)
 
-    async def _serve(self, identity: Identity, request: StreamRequest, receive: Receive, send: Send) -> None:
+    async def _serve(
+        self,
+        identity: Identity,
+        admission: Admission,
+        request: StreamRequest,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         service = self._service()
         hub = await service.runtime.hub()
         task = asyncio.current_task()
         assert task is not None, "ASGI applications run in a task"
         transport = AsgiEventStream(send, service.policy.write_buffer_bytes, task, len(request.joins))
         await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-        connection = Connection(service, hub, transport, EVENT_STREAM, identity)
+        connection = Connection(service, hub, transport, EVENT_STREAM, identity, admission)
         transport.connection = connection
         try:
             transport.send(f"{retry(random.uniform(*RETRY_SECONDS))}\n")  # noqa: S311 - nothing secret depends on it

@@ -10,6 +10,7 @@ from channels.sessions import InstanceSessionWrapper
 
 from holdfast.auth.base import Identity
 from holdfast.auth.presented import without_tokens
+from holdfast.connections.admission import Admission
 from holdfast.connections.connection import Connection
 from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.transport import Transport
@@ -19,6 +20,7 @@ from holdfast.protocol.codec import Codec
 from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst, Prepared
 
+from .admission import admit
 from .asgi import AsgiTransport, Message, Receive, Scope, Send
 from .authentication import identify
 from .refusals import RefusalLog, shown
@@ -51,6 +53,15 @@ class LiveWebSocket:
                 f"the live endpoint takes WebSocket connections, but was called with scope type {scope['type']!r}"
             )
         await receive()  # websocket.connect
+        admission = await admit(self._service().boundary, scope, send)
+        if admission is None:
+            return
+        try:
+            await self._open(admission, scope, receive, send)
+        finally:
+            admission.end()  # unless a connection has it
+
+    async def _open(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
         offered = without_tokens(scope.get("subprotocols") or [])
         codec = codecs.choose(offered)
         if codec is None:
@@ -64,20 +75,23 @@ class LiveWebSocket:
         identity = await identify(self._service().authenticator, scope, send)
         if identity is None:
             return
+        await admission.identify(identity.owner)
         subprotocol = codec.name if offered else None
         if "holdfast.adopt" in scope.get("extensions", {}):
-            await self._give_away(identity, send, codec, subprotocol)
+            await self._give_away(identity, admission, send, codec, subprotocol)
             return
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
-        await self._serve(identity, receive, send, codec)
+        await self._serve(identity, admission, receive, send, codec)
 
-    async def _give_away(self, identity: Identity, send: Send, codec: Codec, subprotocol: str | None) -> None:
+    async def _give_away(
+        self, identity: Identity, admission: Admission, send: Send, codec: Codec, subprotocol: str | None
+    ) -> None:
         """Give the connection to the server and the hub. The application ends here (:mod:`holdfast.server`)."""
         service = self._service()
         hub = await service.runtime.hub()
 
         def adopt(transport: Transport) -> Connection:
-            return Connection(service, hub, transport, codec, identity)
+            return Connection(service, hub, transport, codec, identity, admission)
 
         await send(
             {
@@ -90,13 +104,15 @@ class LiveWebSocket:
             }
         )
 
-    async def _serve(self, identity: Identity, receive: Receive, send: Send, codec: Codec) -> None:
+    async def _serve(
+        self, identity: Identity, admission: Admission, receive: Receive, send: Send, codec: Codec
+    ) -> None:
         service = self._service()
         transport = AsgiWebSocket(
             _past_sessions(send), service.policy.write_buffer_bytes, _current_task(), binary=codec.binary
         )
         hub = await service.runtime.hub()
-        connection = Connection(service, hub, transport, codec, identity)
+        connection = Connection(service, hub, transport, codec, identity, admission)
         transport.connection = connection
         received, wide = 0, max(WIDE_BYTES, 4 * service.policy.limits.message_bytes)
         try:
@@ -109,6 +125,8 @@ class LiveWebSocket:
                     connection.receive(data)
                     if len(data) > wide:
                         _warn_of_wide_limits(wide)
+                    if transport.deaf:
+                        await transport.pause()
                     received += 1
                     if received % PER_TURN == 0:
                         await asyncio.sleep(

@@ -45,6 +45,7 @@ HOLDFAST = {
     "HEARTBEAT_SECONDS": 5,
     "MESSAGE_RATE": "1000/s",
     "MESSAGE_BURST": 1000,
+    "JOIN_RATE": "1000/s",
     # Small, so that clients who read rarely fall behind within seconds.
     "WRITE_BUFFER_BYTES": 16384,
     "STALL_SECONDS": 12,
