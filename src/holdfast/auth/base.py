@@ -144,5 +144,6 @@ class Authenticator(ABC):
 
         For each: the identity as it is now, usually with the user read again; ``None`` if it does not hold any more, and
         its connection is closed with ``unauthenticated``; or the exception that kept from finding out, after which it is
-        asked again. An exception that this method raises counts for all of them.
+        asked again. After an exception that this method raises, each identity is asked about alone, unless the exception says
+        that a store is away: then it counts for all of them.
         """

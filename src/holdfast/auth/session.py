@@ -63,7 +63,13 @@ class SessionAuthenticator(Authenticator):
         found: dict[int, Identity | Exception | None] = {}
         for host, places in by_host.items():
             some = [identities[at] for at in places]
-            answers = await threads.handle(HandlerInfo(host=host), revalidation.revalidate, some)
+            answers: Sequence[Identity | Exception | None]
+            try:
+                answers = await threads.handle(HandlerInfo(host=host), revalidation.revalidate, some)
+            except Exception as error:
+                if len(by_host) == 1:
+                    raise
+                answers = [error] * len(some)  # a host that is gone does not decide about the others
             found.update(zip(places, answers, strict=True))
         return [found[at] for at in range(len(identities))]
 
