@@ -305,11 +305,12 @@ def check_order_of_apps(**kwargs: Any) -> Sequence[CheckMessage]:
 def check_origins(**kwargs: Any) -> Sequence[CheckMessage]:
     """May pages of any site connect with the sessions of this site's visitors?"""
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
-    if origins.ANY not in (settings.origins or ()) or not apps.is_installed("django.contrib.sessions"):
+    widest = [origin for origin in settings.origins or () if origins.is_any_site(origin)]
+    if not widest or not apps.is_installed("django.contrib.sessions"):
         return []
     return [
         Warning(
-            f'{conf.NAME}["ORIGINS"] lets pages of any site connect with the session of their visitor.',
+            f'{conf.NAME}["ORIGINS"] has {widest[0]!r}, which lets pages of any site connect with the session of their visitor.',
             hint='List the sites, such as "https://app.example.com", or sign users in by tokens only and silence this.',
             id="holdfast.W023",
         )

@@ -407,7 +407,9 @@ def test_w007_a_project_in_which_no_user_can_be_signed_in() -> None:
 
 
 def test_w023_sessions_for_pages_of_any_site() -> None:
-    message = only(found(HOLDFAST={"ORIGINS": ["*"]}), "holdfast.W023")
+    for origin in ("*", "https://*.com"):
+        message = only(found(HOLDFAST={"ORIGINS": [origin]}), "holdfast.W023")
+        assert repr(origin) in message.msg
     assert "any site" in message.msg
     assert found(HOLDFAST={"ORIGINS": ["https://app.example.com"]}) == []
     without = ["holdfast", "django.contrib.auth", "django.contrib.contenttypes"]
