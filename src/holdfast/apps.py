@@ -31,6 +31,7 @@ class HoldfastConfig(AppConfig):
             checks,
             connection_checks,
             database_checks,
+            permission_checks,
             signals,
             wiring,
         )

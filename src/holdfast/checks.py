@@ -370,10 +370,11 @@ def check_topics(**kwargs: Any) -> Sequence[CheckMessage]:
 
 
 def _rules(topic: type[Topic]) -> Iterator[CheckMessage]:
-    if topic.declared.may_join is None:
+    if topic.declared.may_join is None and not topic.declared.requires:
         yield Warning(
-            f"{topic.__qualname__} has no may_join method, so no user can join it.",
-            hint="Define who may join: def may_join(self, user): return user.is_authenticated",
+            f"{topic.__qualname__} has no may_join method and no requires, so no user can join it.",
+            hint="Define who may join: def may_join(self, user): return user.is_authenticated; or name the permission "
+            'that a user needs: requires = "orders.view_order"',
             obj=topic,
             id="holdfast.W001",
         )

@@ -1,4 +1,4 @@
-"""A page of another site: its browser cannot read a 403, so it is told in a way that it can."""
+"""Pages of other sites, tenants and ports, in Chromium: none may use the visitor's session, and each learns that it is final."""
 
 import functools
 import shutil
@@ -8,9 +8,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.browser import harbor as harbor_module
 from tests.browser.conftest import People
-from tests.browser.harbor import Harbor
+from tests.browser.harbor import Harbor, Person
+from tests.services.processes import free_port
 
 CLIENT = Path(__file__).resolve().parents[2] / "src/holdfast/static/holdfast/holdfast.js"
 
@@ -54,3 +57,71 @@ def test_a_page_of_another_site_learns_that_it_is_final(
     assert page.evaluate("window.seen") == [["connecting", None], ["closed", "origin_refused"]]
     assert page.evaluate("window.sockets") == 1
     assert f"add '{elsewhere}' to HOLDFAST[\"ORIGINS\"]" in harbor.output()
+
+
+# ── cross-site hijacking: a page that is not ours, with the visitor's cookie ─────────────────────────────────────────
+
+HIJACK = """<!doctype html><script>
+  window.said = [];
+  const socket = new WebSocket("%s", "holdfast.v1.json");
+  socket.onmessage = (event) => window.said.push(event.data);
+  socket.onopen = () => {
+    socket.send(JSON.stringify({ type: "hello" }));
+    socket.send(JSON.stringify({ type: "join", ref: 1, topic: "rooms/lobby" }));
+  };
+  socket.onclose = (event) => { window.ended = event.code; };
+</script>"""
+
+
+@pytest.fixture
+def tenants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Harbor serve every subdomain of one domain, as a site with tenants does."""
+    monkeypatch.setattr(
+        harbor_module,
+        "environment",
+        lambda directory: {**ENVIRONMENT(directory), "HARBOR_HOSTS": ".shop.localhost"},
+    )
+
+
+ENVIRONMENT = harbor_module.environment
+
+
+@pytest.mark.parametrize(
+    ("site", "attacker"),
+    [
+        ("two.shop.localhost", "http://one.shop.localhost:{port}"),  # another tenant of the same server
+        ("two.shop.localhost", "http://two.shop.localhost:{other}"),  # another program on the same host
+        ("127.0.0.1", "http://127.0.0.1:{other}"),
+    ],
+)
+def test_a_page_of_another_tenant_or_port_cannot_use_the_visitors_session(
+    tenants: None, harbor: Harbor, browser: Browser, site: str, attacker: str
+) -> None:
+    """Browsers attach the cookie: to them the two are one site."""
+    url = f"ws://{site}:{harbor.port}/live/ws"
+    evil = attacker.format(port=harbor.port, other=free_port()) + "/evil"
+    harbor.url = f"http://{site}:{harbor.port}"
+    with browser.new_context() as context:
+        visitor = Person(context, harbor, "ada")
+        visitor.sign_in()
+        context.route(evil, lambda route: route.fulfill(body=HIJACK % url, content_type="text/html"))
+        page = context.new_page()
+        sent: list[str] = []
+        devtools = context.new_cdp_session(page)
+        devtools.send("Network.enable")
+        devtools.on(
+            "Network.webSocketWillSendHandshakeRequest",
+            lambda event: sent.append(event["request"]["headers"].get("Cookie", "")),
+        )
+        page.goto(evil)
+        page.wait_for_function("window.ended")
+        assert (page.evaluate("window.ended"), page.evaluate("window.said")) == (4406, [])
+        assert "sessionid=" in sent[0]
+
+        own = context.new_page()  # the same script in a page of the site itself
+        context.route(
+            f"{harbor.url}/own", lambda route: route.fulfill(body=HIJACK % url, content_type="text/html")
+        )
+        own.goto(f"{harbor.url}/own")
+        own.wait_for_function("window.said.length >= 2")
+        assert '"joined"' in own.evaluate("window.said[1]")

@@ -422,7 +422,7 @@ def test_w023_sessions_for_pages_of_any_site() -> None:
 
 def test_w001_a_topic_that_no_user_can_join() -> None:
     message = only(topics({"may_join": None}), "holdfast.W001")
-    assert message.msg == "Room0 has no may_join method, so no user can join it."
+    assert message.msg == "Room0 has no may_join method and no requires, so no user can join it."
     assert "def may_join(self, user)" in (message.hint or "")
 
 

@@ -167,7 +167,7 @@ class Fleet:
         return [
             None
             if each.user.pk in self.gone or each.session_key in self.ended
-            else msgspec.structs.replace(each, user=User(each.user.pk))
+            else msgspec.structs.replace(each, user=type(each.user)(each.user.pk))
             for each in identities
         ]
 

@@ -45,7 +45,8 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
 
     @property
     def user_id(self) -> str | None:
-        """The user's primary key as text; ``None`` for an anonymous client."""
+        """The user's primary key as text; ``None`` for an anonymous client. Raises ``UserWithoutKey`` for a signed-in user that
+        has none."""
         return user_id(self.user)
 
     @property
@@ -78,6 +79,16 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
     def expired(self) -> bool:
         """Whether ``expires_at`` has passed."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    def bound_like(self, before: "Identity") -> "Identity":
+        """Return this identity, which replaces ``before`` on a connection, with the session that ``before`` was bound to.
+
+        A connection that a session opened ends with that session, also after the client has sent a token of the same user. A
+        token of another user, or one that names a session itself, replaces the binding.
+        """
+        if self.session_key is not None or before.session_key is None or self.user_id != before.user_id:
+            return self
+        return msgspec.structs.replace(self, session_key=before.session_key)
 
     def with_token(self, token: str) -> "AuthRequest":
         """Return the request to authenticate a token that arrived on this identity's connection."""

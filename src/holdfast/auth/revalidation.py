@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from django.db.models import Model
 
-from holdfast.topics.owner import key_text, user_id
+from holdfast.topics.owner import UserWithoutKey, key_text, user_id
 
 from . import session_store
 from .base import Identity
@@ -45,7 +45,10 @@ def _user_now(
     found = sessions[identity.session_key]
     if isinstance(found, Exception):
         return found
-    return found.user if user_id(found.user) == user_id(identity.user) else None
+    try:
+        return found.user if user_id(found.user) == user_id(identity.user) else None
+    except UserWithoutKey:
+        return None  # the object was deleted
 
 
 def _reload(users: Sequence[Any]) -> dict[tuple[type, str], Any]:
@@ -53,7 +56,7 @@ def _reload(users: Sequence[Any]) -> dict[tuple[type, str], Any]:
     that could not be read stands the error."""
     by_model: dict[type[Model], dict[str, Any]] = {}
     for user in users:
-        if isinstance(user, Model):
+        if isinstance(user, Model) and user.pk is not None:
             by_model.setdefault(_model_of(user), {})[key_text(user.pk)] = user.pk
     return {
         (model, text): row
@@ -70,6 +73,8 @@ def _model_of(user: Model) -> type[Model]:
 def _without_session(user: Any, rows: dict[tuple[type, str], Any]) -> Any:
     if not isinstance(user, Model):
         return user
+    if user.pk is None:
+        return None  # the object was deleted
     row = rows.get((_model_of(user), key_text(user.pk)))
     if isinstance(row, Exception):
         return row

@@ -98,9 +98,11 @@ class Calls:
         *,
         now: float,
         recheck: bool,
+        permitted_since: float = float("inf"),
         joined: JoinedTopic | None = None,
     ) -> CallRequest:
-        """Make a request, after the checks that need no rule and no database. ``payload`` is JSON. Raises :class:`CallFailed`."""
+        """Make a request, after the checks that need no rule and no database. ``payload`` is JSON. A permission that the
+        caller had after ``permitted_since`` is not asked for again. Raises :class:`CallFailed`."""
         action = topic.declared.actions.get(name)
         if action is None:
             raise CallFailed.of(codes.UNKNOWN_ACTION)
@@ -131,6 +133,8 @@ class Calls:
             wait=wait,
             joined=joined,
             limit=limit,
+            permitted=not action.requires
+            or (joined is not None and joined.permits(action, caller.identity, permitted_since)),
         )
 
     def perform(self, request: CallRequest, answered: Answered) -> None:
@@ -213,7 +217,8 @@ class Calls:
         if join_here and not await may_join(self._threads, topic, caller.identity):
             raise CallFailed.of(codes.FORBIDDEN, expelled=True)
         call_here = action.is_async or declared.may_call is Mode.LOOP
-        if call_here and not await may_call(self._threads, topic, caller, action.name):
+        permitted = request.permitted_now or not action.is_async
+        if call_here and not await may_call(self._threads, topic, caller, action, permitted=permitted):
             raise CallFailed.of(codes.FORBIDDEN)
 
     def _run_in_thread(self, request: CallRequest) -> bytes | Claim:
@@ -240,7 +245,9 @@ class Calls:
                 if request.wait:
                     raise _too_fast(request.wait)
             request.check_revoked()
-            allowed = may_call_now(topic, caller, action.name, recheck=request.rechecks)
+            allowed = may_call_now(
+                topic, caller, action, recheck=request.rechecks, permitted=request.permitted_now
+            )
             if not allowed:
                 raise CallFailed.of(codes.FORBIDDEN, expelled=allowed is None)
             result = action.encode_result(action.function(topic, caller, **request.arguments))

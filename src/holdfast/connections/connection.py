@@ -23,11 +23,11 @@ from holdfast.topics.owner import owner_of_client, owner_of_id
 from holdfast.topics.topic import Topic
 
 from .attending import attending
-from .authorization import may_join
+from .authorization import admits
 from .caller import ConnectionCaller
 from .joined_topic import NOT_TRUSTED, JoinedTopic
 from .manager import ConnectionManager
-from .request import CallFailed
+from .request import CallFailed, CallRequest
 from .snapshot import snapshot_of
 from .transport import CLOSED, Transport
 
@@ -100,7 +100,9 @@ class Connection:
     def caller(self) -> ConnectionCaller:
         """The caller that actions receive. Made on demand, since most connections never call an action."""
         session = self._session
-        return ConnectionCaller(identity=self.identity, client=session.client, connection_id=session.id)
+        return ConnectionCaller(
+            identity=self.identity, client=session.client, connection_id=session.id, user_id=session.user
+        )
 
     # ── reports of the transport ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -289,7 +291,7 @@ class Connection:
             self._carry_out(self._session.not_authenticated(effect.ref))
             return
         if effect.ref is None or found == self._session.user:
-            self.identity = identity
+            self.identity = identity.bound_like(self.identity)
         self._manager.connections.unindex(self)
         effects = self._session.authenticated(found, effect.ref)
         self._manager.connections.index(self)
@@ -306,7 +308,7 @@ class Connection:
                 await revocation.settled(self)
                 begun = revocation.recent.newest
                 threads = self._manager.runtime.threads
-                if topic is None or not await may_join(threads, topic, self.identity):
+                if not await admits(threads, topic, self.identity) or topic is None:
                     self._manager.explanations.refused(asked, topic, self.identity.user, self._loop.time())
                     effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
                     break
@@ -364,6 +366,7 @@ class Connection:
                 effect.key,
                 arguments,
                 now=now,
+                permitted_since=now - self._manager.policy.recheck_seconds,
                 recheck=now - joined.checked >= self._manager.policy.recheck_seconds,
                 joined=joined,
             )
@@ -372,11 +375,17 @@ class Connection:
             self._carry_out(self._session.failed(effect.ref, joined.topic.name, bad.payload))
             return
         self._manager.calls.perform(
-            request, partial(self._answered, effect.ref, joined, request.recheck, now)
+            request, partial(self._answered, effect.ref, joined, joined.doubts, request, now)
         )
 
     def _answered(
-        self, ref: int | None, joined: JoinedTopic, rechecked: bool, now: float, outcome: bytes | CallFailed
+        self,
+        ref: int | None,
+        joined: JoinedTopic,
+        doubts: int,
+        request: CallRequest,
+        now: float,
+        outcome: bytes | CallFailed,
     ) -> None:
         session, topic = self._session, joined.topic.name
         if isinstance(outcome, CallFailed):
@@ -384,8 +393,13 @@ class Connection:
             if outcome.expelled and self.still_joined(joined):
                 self.evict(topic, codes.FORBIDDEN)
             return
-        if rechecked and joined.checked != NOT_TRUSTED:  # else a revocation came since the rule was asked
-            joined.checked = now
+        if (
+            joined.doubts == doubts and joined.checked != NOT_TRUSTED
+        ):  # else a revocation came since the rule was asked
+            if request.recheck:
+                joined.checked = now
+            if not request.permitted:
+                joined.permit(request.action, request.caller.identity, now)
         self._carry_out(session.performed(ref, outcome))
 
     def __repr__(self) -> str:

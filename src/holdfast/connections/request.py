@@ -41,7 +41,8 @@ class CallFailed(Exception):
 class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call of one action. ``recheck``: whether ``may_join`` is due to be asked again. ``wait``: seconds until the call is
     within the rate; a call that was carried out before is answered in any case. ``limit``: the future of ``wait``, while
-    a shared limiter has not answered yet. ``joined``: the caller's membership when the call came."""
+    a shared limiter has not answered yet. ``joined``: the caller's membership when the call came. ``permitted``: the
+    permissions that the action requires were asked for a moment ago, or it requires none."""
 
     topic: Topic
     caller: ConnectionCaller
@@ -52,6 +53,7 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     wait: float = 0.0
     limit: "asyncio.Future[float] | None" = None
     joined: JoinedTopic | None = None
+    permitted: bool = False
 
     @property
     def info(self) -> HandlerInfo:
@@ -62,6 +64,12 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     def rechecks(self) -> bool:
         """Whether ``may_join`` must be asked now."""
         return self.recheck or (self.joined is not None and self.joined.checked == NOT_TRUSTED)
+
+    @property
+    def permitted_now(self) -> bool:
+        """Whether the permissions that the action requires need not be asked for."""
+        doubted = self.joined is not None and self.joined.checked == NOT_TRUSTED
+        return not self.action.requires or (self.permitted and not doubted)
 
     def check_revoked(self) -> None:
         """Raise :class:`CallFailed` if the caller was evicted while the call waited. May be called from any thread."""

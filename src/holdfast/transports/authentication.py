@@ -1,6 +1,7 @@
 """Authentication of ASGI handshakes: makes the request for the authenticator, and answers a handshake that it refuses."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -8,8 +9,13 @@ from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.auth.host import host_of
 from holdfast.protocol import codes
 from holdfast.topics.failures import Verdict, report, verdict_of
+from holdfast.topics.owner import UserWithoutKey
+
+from .refusals import RefusalLog
 
 logger = logging.getLogger("holdfast.authentication")
+
+_refusals = RefusalLog(logger, time.monotonic())
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -36,6 +42,11 @@ async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Id
     """
     try:
         identity = await authenticator.authenticate(request_of(scope))
+        if identity is not None:
+            identity.user_id  # noqa: B018 - raises UserWithoutKey
+    except UserWithoutKey as error:
+        _refusals.note(f"A client was refused: {error}.", time.monotonic())
+        identity = None
     except Exception as error:
         match verdict_of(error):
             case (
