@@ -52,7 +52,7 @@ def decide(joined: JoinedTopic, caller: ConnectionCaller, name: str, now: float)
         key=None,
         recheck=now - joined.checked >= KEPT_SECONDS,
         joined=joined,
-        permitted=not called.requires or joined.permits(called, caller.identity, now - KEPT_SECONDS),
+        permitted=joined.permits(called, caller.identity, now - KEPT_SECONDS),
     )
     request.check_revoked()
     return may_call_now(

@@ -40,7 +40,6 @@ PASSING = frozenset({codes.UNAVAILABLE.name, codes.RATE_LIMITED.name})
 
 POLL_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
-
 Answered = Callable[[bytes | CallFailed], None]
 """Called with the outcome of a call: the result as JSON text, or the failure."""
 
@@ -101,8 +100,7 @@ class Calls:
         permitted_since: float = float("inf"),
         joined: JoinedTopic | None = None,
     ) -> CallRequest:
-        """Make a request, after the checks that need no rule and no database. ``payload`` is JSON. A permission that the
-        caller had after ``permitted_since`` is not asked for again. Raises :class:`CallFailed`."""
+        """Make a request, after the checks that need no rule and no database. ``payload`` is JSON. Raises :class:`CallFailed`."""
         action = topic.declared.actions.get(name)
         if action is None:
             raise CallFailed.of(codes.UNKNOWN_ACTION)
@@ -133,8 +131,8 @@ class Calls:
             wait=wait,
             joined=joined,
             limit=limit,
-            permitted=not action.requires
-            or (joined is not None and joined.permits(action, caller.identity, permitted_since)),
+            permitted=joined is not None and joined.permits(action, caller.identity, permitted_since),
+            at=now,
         )
 
     def perform(self, request: CallRequest, answered: Answered) -> None:

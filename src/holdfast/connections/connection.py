@@ -25,7 +25,7 @@ from holdfast.topics.topic import Topic
 from .attending import attending
 from .authorization import admits
 from .caller import ConnectionCaller
-from .joined_topic import NOT_TRUSTED, JoinedTopic
+from .joined_topic import JoinedTopic
 from .manager import ConnectionManager
 from .request import CallFailed, CallRequest
 from .snapshot import snapshot_of
@@ -375,7 +375,7 @@ class Connection:
             self._carry_out(self._session.failed(effect.ref, joined.topic.name, bad.payload))
             return
         self._manager.calls.perform(
-            request, partial(self._answered, effect.ref, joined, joined.doubts, request, now)
+            request, partial(self._answered, effect.ref, joined, joined.doubts, request)
         )
 
     def _answered(
@@ -384,7 +384,6 @@ class Connection:
         joined: JoinedTopic,
         doubts: int,
         request: CallRequest,
-        now: float,
         outcome: bytes | CallFailed,
     ) -> None:
         session, topic = self._session, joined.topic.name
@@ -393,13 +392,8 @@ class Connection:
             if outcome.expelled and self.still_joined(joined):
                 self.evict(topic, codes.FORBIDDEN)
             return
-        if (
-            joined.doubts == doubts and joined.checked != NOT_TRUSTED
-        ):  # else a revocation came since the rule was asked
-            if request.recheck:
-                joined.checked = now
-            if not request.permitted:
-                joined.permit(request.action, request.caller.identity, now)
+        if joined.doubts == doubts:  # else a revocation came since the rules were asked
+            request.keep_answers(joined)
         self._carry_out(session.performed(ref, outcome))
 
     def __repr__(self) -> str:

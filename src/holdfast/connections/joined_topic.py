@@ -30,7 +30,9 @@ class JoinedTopic:
         self.permitted: dict[Action, tuple[Identity, float]] | None = None
 
     def permits(self, action: Action, identity: Identity, since: float) -> bool:
-        """Return whether this very identity had the permissions for an action after ``since``."""
+        """Return whether this very identity had the permissions for an action after ``since``, or the action requires none."""
+        if not action.requires:
+            return True
         found = None if self.permitted is None else self.permitted.get(action)
         return found is not None and found[0] is identity and found[1] > since
 
