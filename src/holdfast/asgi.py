@@ -114,18 +114,19 @@ def below_script_name(router: Application) -> Application:
 
 
 def origin_checked(inner: Application) -> Application:
-    """Accept browsers whose page comes from a host in ``ALLOWED_HOSTS`` or an origin in ``HOLDFAST["ORIGINS"]``, and programs
-    that send neither an ``Origin`` header nor a session's cookie.
+    """Accept browsers whose page has the origin of the request itself, or one that ``CSRF_TRUSTED_ORIGINS`` or
+    ``HOLDFAST["ORIGINS"]`` names, and programs that send neither an ``Origin`` header nor a session's cookie.
 
-    Under ``DEBUG`` with empty ``ALLOWED_HOSTS`` the hosts are, as in Django, this machine and the subdomains of
-    ``localhost``. Both settings are read at each handshake, because tests may change them.
+    The rule is that of Django's CSRF check: scheme, host and port must be those that the browser asked for, and the host must
+    be in ``ALLOWED_HOSTS``. ``SECURE_PROXY_SSL_HEADER`` and ``USE_X_FORWARDED_HOST`` say which headers of a proxy count. The
+    settings are read at each handshake, because tests may change them.
     """
     return OriginCheck(inner, _admits, lambda headers: session_key(headers) is not None)
 
 
-def _admits(origin: str | None) -> bool:
-    hosts, further = tuple(django_settings.ALLOWED_HOSTS), settings().origins or ()
-    return origins.allowed(hosts, further, debug=django_settings.DEBUG).admits(origin)
+def _admits(origin: str | None, own: origins.Origin | None) -> bool:
+    trusted, further = tuple(django_settings.CSRF_TRUSTED_ORIGINS), settings().origins or ()
+    return origins.allowed(further, trusted).admits(origin, own)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

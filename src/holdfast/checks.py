@@ -224,11 +224,12 @@ def check_order_of_apps(**kwargs: Any) -> Sequence[CheckMessage]:
 def check_origins(**kwargs: Any) -> Sequence[CheckMessage]:
     """May pages of any site connect with the sessions of this site's visitors?"""
     settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
-    if origins.ANY not in (settings.origins or ()) or not apps.is_installed("django.contrib.sessions"):
+    widest = [origin for origin in settings.origins or () if origins.is_any_site(origin)]
+    if not widest or not apps.is_installed("django.contrib.sessions"):
         return []
     return [
         Warning(
-            f'{conf.NAME}["ORIGINS"] lets pages of any site connect with the session of their visitor.',
+            f'{conf.NAME}["ORIGINS"] has {widest[0]!r}, which lets pages of any site connect with the session of their visitor.',
             hint='List the sites, such as "https://app.example.com", or sign users in by tokens only and silence this.',
             id="holdfast.W023",
         )
@@ -289,10 +290,11 @@ def check_topics(**kwargs: Any) -> Sequence[CheckMessage]:
 
 
 def _rules(topic: type[Topic]) -> Iterator[CheckMessage]:
-    if topic.declared.may_join is None:
+    if topic.declared.may_join is None and not topic.declared.requires:
         yield Warning(
-            f"{topic.__qualname__} has no may_join method, so no user can join it.",
-            hint="Define who may join: def may_join(self, user): return user.is_authenticated",
+            f"{topic.__qualname__} has no may_join method and no requires, so no user can join it.",
+            hint="Define who may join: def may_join(self, user): return user.is_authenticated; or name the permission "
+            'that a user needs: requires = "orders.view_order"',
             obj=topic,
             id="holdfast.W001",
         )

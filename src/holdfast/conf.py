@@ -181,9 +181,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The same as ``ANSWERS_PER_USER``, in bytes of JSON. Each result counts 200 bytes more."""
 
     origins: tuple[str, ...] | None = None
-    """Origins besides the server's own whose pages may connect, as in ``CSRF_TRUSTED_ORIGINS``:
-    ``"https://app.example.com"``, or ``"https://*.example.com"`` for a domain and all its subdomains. ``None``: only origins
-    whose host is in ``ALLOWED_HOSTS``. ``("*",)``: any origin."""
+    """Origins whose pages may connect, besides that of the request itself and those in ``CSRF_TRUSTED_ORIGINS``. The syntax is
+    the same: ``"https://app.example.com"``, or ``"https://*.example.com"`` for a domain and all its subdomains. ``None``: no
+    others. ``("*",)``: any origin."""
 
     authenticator: tuple[Annotated[str, Meta(min_length=1)], ...] = ("session",)
     """Finds out who opens a connection, and at each re-check whether that still holds: ``"session"`` (the session of the

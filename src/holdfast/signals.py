@@ -18,7 +18,7 @@ from django.apps import apps
 from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.signals import user_logged_in, user_logged_out
-from django.db.models import Model
+from django.db.models import Model, Q
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete
 
 from . import runtime
@@ -47,7 +47,7 @@ def connect() -> None:
     if not apps.is_installed("django.contrib.auth"):
         return
     from django.contrib.auth import get_user_model
-    from django.contrib.auth.models import Group, PermissionsMixin
+    from django.contrib.auth.models import Group, Permission, PermissionsMixin
 
     user_logged_out.connect(logged_out, dispatch_uid="holdfast")
     user_logged_in.connect(logged_in, dispatch_uid="holdfast")
@@ -64,6 +64,7 @@ def connect() -> None:
         _listen(m2m_changed, rights_changed, user_model.user_permissions.through)
         _listen(m2m_changed, group_changed, Group.permissions.through)
         _listen(pre_delete, group_goes, Group)
+        _listen(pre_delete, permission_goes, Permission)
 
 
 def _listen(signal: ModelSignal, receiver: Callable[..., None], sender: type[Model]) -> None:
@@ -219,6 +220,18 @@ def group_changed(
 @harmless
 def group_goes(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
     _recheck_members(sender, [instance.pk], using)
+
+
+@harmless
+def permission_goes(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
+    """Re-check the users who have a permission that is deleted, directly or by a group."""
+    from django.contrib.auth import get_user_model
+
+    users: Any = get_user_model()
+    holders = users._base_manager.using(using).filter(
+        Q(groups__permissions=instance.pk) | Q(user_permissions=instance.pk)
+    )
+    _recheck(_read(holders.values_list("pk", flat=True).distinct()[: MANY + 1], using), using)
 
 
 def _recheck_members(group: Any, groups: Iterable[Any], using: str) -> None:

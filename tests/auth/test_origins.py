@@ -1,15 +1,20 @@
-"""Origins: the patterns that allow them, ALLOWED_HOSTS, and the answer to a refused page."""
+"""Origins: the patterns that allow them, the origin of the request, and the answer to a refused page."""
 
 import logging
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
 from django.test import override_settings
 
 from holdfast.asgi import origin_checked
-from holdfast.auth.origins import AllowedOrigins, BadOrigin, Pattern
+from holdfast.auth.host import host_of, own_origin
+from holdfast.auth.origins import AllowedOrigins, BadOrigin, Origin, Pattern
 from holdfast.protocol import codes
 from holdfast.transports import origin as origin_module
 from holdfast.transports import refusals
@@ -38,7 +43,8 @@ from holdfast.transports.refusals import RefusalLog
     ],
 )
 def test_a_pattern_matches_its_origins(pattern: str, origin: str) -> None:
-    assert AllowedOrigins([], [pattern]).admits(origin)
+    assert AllowedOrigins([pattern]).admits(origin, None)
+    assert AllowedOrigins([], [pattern]).admits(origin, None)
 
 
 @pytest.mark.parametrize(
@@ -63,31 +69,14 @@ def test_a_pattern_matches_its_origins(pattern: str, origin: str) -> None:
     ],
 )
 def test_a_pattern_matches_no_other_origin(pattern: str, origin: str | None) -> None:
-    assert not AllowedOrigins([], [pattern]).admits(origin)
+    assert not AllowedOrigins([pattern]).admits(origin, None)
+    assert not AllowedOrigins([], [pattern]).admits(origin, None)
 
 
-@pytest.mark.parametrize(
-    ("host", "origin", "admitted"),
-    [
-        ("example.com", "https://example.com", True),
-        ("example.com", "http://example.com:8000", True),
-        ("Example.com", "http://example.com", True),
-        ("example.com", "http://example.com.", True),
-        ("example.com", "http://a.example.com", False),
-        (".example.com", "http://a.example.com", True),
-        (".example.com", "http://example.com", True),
-        (".example.com", "http://evilexample.com", False),
-        ("[::1]", "http://[::1]:8000", True),
-        ("127.0.0.1", "http://127.0.0.1:8000", True),
-        ("example.com:8000", "http://example.com:8000", False),  # matches no host in Django either
-        ("*", "https://anything.example", True),
-        ("*", None, True),
-    ],
-)
-def test_a_host_admits_its_origins_with_any_scheme_and_port(
-    host: str, origin: str | None, admitted: bool
-) -> None:
-    assert AllowedOrigins([host], []).admits(origin) is admitted
+def test_an_entry_of_django_that_no_origin_can_match_is_ignored_as_django_does() -> None:
+    rule = AllowedOrigins([], ["https://app.example.com/", "https://*", "https://ok.example"])
+    assert rule.admits("https://ok.example", None)
+    assert not rule.admits("https://app.example.com", None)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +124,7 @@ def test_a_pattern_that_no_origin_can_match_is_refused_with_the_way_out(pattern:
 
 async def tried(
     origin: str | None,
+    host: str | None = "example.com",
     *,
     subprotocols: Sequence[str] = ("holdfast.v1.json",),
     check: Any = None,
@@ -152,7 +142,9 @@ async def tried(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    headers = [] if origin is None else [(b"origin", origin.encode())]
+    headers = [] if origin is None else [(b"origin", origin.encode("latin-1"))]
+    if host is not None:
+        headers.append((b"host", host.encode("latin-1")))
     given = {
         "type": "websocket",
         "path": "/live/ws",
@@ -173,17 +165,103 @@ FINAL = [
 ]
 
 
+PROXY = ("HTTP_X_FORWARDED_PROTO", "https")
+TLS, PLAIN = (b"x-forwarded-proto", b"https"), (b"x-forwarded-proto", b"http")
+
+
+def django_admits(origin: str, headers: Sequence[tuple[bytes, bytes]], scheme: str) -> bool:
+    """What Django's CSRF check says to a POST with the same headers."""
+    body_less = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+    request = ASGIRequest({**body_less, "scheme": scheme.replace("ws", "http")}, BytesIO())
+    middleware: Any = CsrfViewMiddleware(lambda request: HttpResponse())
+    return bool(middleware._origin_verified(request))
+
+
+@pytest.mark.parametrize("hosts", [["*"], [".example.com"], ["example.com", "a.example.com", "[::1]"]])
+@pytest.mark.parametrize("proxy", [None, PROXY])
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+@pytest.mark.parametrize("sent", [None, TLS, PLAIN], ids=["direct", "tls", "plain"])
+async def test_the_rule_is_that_of_djangos_csrf_check(
+    hosts: list[str], proxy: Any, scheme: str, sent: tuple[bytes, bytes] | None
+) -> None:
+    """Each pair of an origin and a host: one says yes exactly where the other does."""
+    origins = [
+        "http://example.com",
+        "https://example.com",
+        "https://example.com:8443",
+        "http://a.example.com",
+        "https://a.example.com",
+        "http://evil.example",
+        "https://evil.example",
+        "http://[::1]:8000",
+        "https://partner.example",
+        "https://a.friends.example",
+        "http://partner.example",
+        "null",
+    ]
+    trusted = ["https://partner.example", "https://*.friends.example"]
+    yes = 0
+    with override_settings(
+        ALLOWED_HOSTS=hosts, SECURE_PROXY_SSL_HEADER=proxy, CSRF_TRUSTED_ORIGINS=trusted, DEBUG=False
+    ):
+        for origin in origins:
+            for host in ("example.com", "example.com:8443", "a.example.com", "[::1]:8000", "127.0.0.1"):
+                headers = [(b"host", host.encode()), (b"origin", origin.encode()), COOKIE]
+                headers += [] if sent is None else [sent]
+                answer = await tried(origin, headers=headers, scheme=scheme)
+                expected = django_admits(origin, headers, scheme)
+                assert (answer == INSIDE) is expected, (origin, host)
+                yes += expected
+    assert yes
+
+
+@pytest.mark.parametrize("hosts", [["*"], [".example.com"]])
 @pytest.mark.parametrize(
     "origin",
-    ["http://localhost:8000", "http://tenant.localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"],
+    [
+        "https://evil.example",  # any site
+        "http://one.example.com",  # another tenant
+        "http://example.com",
+        "http://two.example.com:8000",  # another program on the same machine
+        "https://two.example.com",  # another scheme
+    ],
 )
-async def test_in_development_the_hosts_that_django_serves_may_connect(origin: str) -> None:
+async def test_a_page_of_another_site_tenant_port_or_scheme_cannot_use_the_visitors_session(
+    hosts: list[str], origin: str
+) -> None:
+    with override_settings(ALLOWED_HOSTS=hosts):
+        for headers in ([COOKIE], []):
+            sent = [(b"origin", origin.encode()), (b"host", b"two.example.com"), *headers]
+            assert await tried(origin, headers=sent) == FINAL
+        assert await tried("http://two.example.com", "two.example.com") == INSIDE
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://localhost:8000", "localhost:8000"),
+        ("http://tenant.localhost:8000", "tenant.localhost:8000"),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000"),
+        ("http://[::1]:8000", "[::1]:8000"),
+    ],
+)
+async def test_in_development_the_hosts_that_django_serves_may_connect(origin: str, host: str) -> None:
     with override_settings(DEBUG=True, ALLOWED_HOSTS=[]):
-        assert await tried(origin) == INSIDE
+        assert await tried(origin, host) == INSIDE
     with override_settings(DEBUG=False, ALLOWED_HOSTS=[]):
-        assert await tried(origin) == FINAL
+        assert await tried(origin, host) == FINAL
     with override_settings(DEBUG=True, ALLOWED_HOSTS=["example.com"]):
-        assert await tried(origin) == FINAL
+        assert await tried(origin, host) == FINAL
+
+
+async def test_in_development_a_page_of_a_bundlers_server_needs_an_entry() -> None:
+    vite = "http://localhost:5173"
+    with override_settings(DEBUG=True, ALLOWED_HOSTS=[]):
+        assert await tried(vite, "localhost:8000") == FINAL
+    with override_settings(DEBUG=True, ALLOWED_HOSTS=[], CSRF_TRUSTED_ORIGINS=[vite]):
+        assert await tried(vite, "localhost:8000") == INSIDE
+    with override_settings(DEBUG=True, ALLOWED_HOSTS=[], HOLDFAST={"ORIGINS": [vite]}):
+        assert await tried(vite, "localhost:8000") == INSIDE
 
 
 async def test_the_settings_are_read_at_each_handshake() -> None:
@@ -193,13 +271,123 @@ async def test_the_settings_are_read_at_each_handshake() -> None:
         asked.append(scope)
 
     check = origin_checked(application)
+    two = "https://two.example"
     with override_settings(ALLOWED_HOSTS=["one.example"]):
-        assert await tried("https://two.example", check=check) == FINAL
+        assert await tried(two, "one.example", check=check) == FINAL
     with override_settings(ALLOWED_HOSTS=["one.example"], HOLDFAST={"ORIGINS": ["https://*.example"]}):
-        assert await tried("https://two.example", check=check) == []
+        assert await tried(two, "one.example", check=check) == []
+    with override_settings(ALLOWED_HOSTS=["one.example"], CSRF_TRUSTED_ORIGINS=[two]):
+        assert await tried(two, "one.example", check=check) == []
     with override_settings(ALLOWED_HOSTS=["two.example"]):
-        assert await tried("https://two.example", check=check) == []
-    assert len(asked) == 2
+        assert await tried(two, "two.example", check=check, scheme="wss") == []
+    assert len(asked) == 3
+
+
+# ── the request's own origin ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@override_settings(ALLOWED_HOSTS=["example.com", "[::1]"])
+@pytest.mark.parametrize(
+    ("headers", "own"),
+    [
+        ([(b"host", b"example.com")], "http://example.com"),
+        ([(b"host", b"Example.com.:80")], "http://example.com"),
+        ([(b"host", b"example.com:8000")], "http://example.com:8000"),
+        ([(b"host", b"[::1]:8000")], "http://[::1]:8000"),
+        ([], None),
+        ([(b"host", b"")], None),
+        ([(b"host", b"evil.example")], None),
+        ([(b"host", b"example.com"), (b"host", b"evil.example")], None),
+        ([(b"host", b"example.com"), (b"host", b"example.com")], None),
+        ([(b"host", b"example.com/@evil.example")], None),
+        ([(b"host", b"user@example.com")], None),
+        ([(b"host", b"example.com:99999")], None),
+        ([(b"host", b"\xff\xfe")], None),
+        ([(b"host", b"example.com"), (b"x-forwarded-host", b"evil.example")], "http://example.com"),
+    ],
+)
+def test_the_own_origin_is_that_of_the_one_host_that_django_serves(
+    headers: list[tuple[bytes, bytes]], own: str | None
+) -> None:
+    found = own_origin(headers, "ws")
+    assert (None if found is None else str(found)) == own
+
+
+@override_settings(ALLOWED_HOSTS=["example.com"], USE_X_FORWARDED_HOST=True)
+def test_a_proxys_host_counts_if_django_trusts_it() -> None:
+    inner, outer = (b"host", b"127.0.0.1:8001"), (b"x-forwarded-host", b"example.com")
+    assert own_origin([inner, outer], "wss") == Origin.parse("https://example.com")
+    assert own_origin([inner, outer, outer], "wss") is None
+    assert host_of([inner, outer, outer]) is None
+    assert own_origin([inner], "wss") is None
+
+
+@override_settings(ALLOWED_HOSTS=["example.com"])
+@pytest.mark.parametrize(
+    ("sent", "scheme", "own"),
+    [
+        ([], "wss", "https"),
+        ([], "ws", "http"),
+        ([b"https"], "ws", "https"),
+        ([b"https, http"], "ws", "https"),
+        ([b" https "], "ws", "https"),
+        ([b"http"], "wss", "http"),
+        ([b"http", b"https"], "ws", "http"),
+        ([b"HTTPS"], "ws", "http"),
+    ],
+)
+def test_a_proxys_scheme_counts_if_django_trusts_it(sent: list[bytes], scheme: str, own: str) -> None:
+    headers = [(b"host", b"example.com"), *((b"x-forwarded-proto", value) for value in sent)]
+    with override_settings(SECURE_PROXY_SSL_HEADER=PROXY):
+        assert own_origin(headers, scheme) == Origin.parse(f"{own}://example.com")
+    assert own_origin(headers, scheme) == Origin.parse(
+        f"{'https' if scheme == 'wss' else 'http'}://example.com"
+    )
+
+
+@override_settings(ALLOWED_HOSTS=["*"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "://",
+        "http://",
+        "http://[",
+        "http://[::1",
+        "http://\xff",
+        "\x00",
+        "http://a\x00b",
+        "http://a:b",
+        "http://a, http://a",
+        "http://a:\xb2",
+        "http://" + "a" * 70_000,
+        "http://[fe80::1%25eth0]",
+    ],
+    ids=ascii,
+)
+async def test_an_origin_that_cannot_be_read_is_refused_without_a_traceback(
+    origin: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for host in ("a", "a, http://a", "[::1", "\xff", ""):
+        sent = [(b"origin", origin.encode("latin-1")), (b"host", host.encode("latin-1")), COOKIE]
+        assert await tried(origin, subprotocols=[], headers=sent) == FORBIDDEN
+    assert not [record for record in caplog.records if record.exc_info]
+    assert all(len(message) < 1000 for message in caplog.messages)
+
+
+async def test_several_origins_are_refused_even_if_any_origin_may_connect() -> None:
+    two = [
+        (b"origin", b"https://example.com"),
+        (b"origin", b"https://example.com"),
+        (b"host", b"example.com"),
+    ]
+    with override_settings(ALLOWED_HOSTS=["*"], HOLDFAST={"ORIGINS": ["*"]}):
+        assert await tried("https://anything.example") == INSIDE
+        assert await tried(None, headers=[COOKIE]) == INSIDE
+        assert await tried(None, headers=two) == FORBIDDEN
+
+
+# ── the answer ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @override_settings(ALLOWED_HOSTS=["example.com"])
@@ -219,8 +407,9 @@ async def test_the_answer_to_a_foreign_page_depends_on_its_origin_only() -> None
     """No cookie, path or topic changes it, as it is decided before those are looked at."""
     origin = (b"origin", b"https://evil.example")
     cookie = (b"cookie", b"sessionid=a-good-one")
+    host = (b"host", b"example.com")
     for path in ("/live/ws", "/ws/chat/", "/nothing"):
-        for headers in ([origin], [origin, cookie]):
+        for headers in ([host, origin], [host, origin, cookie]):
             assert await tried("", headers=headers, path=path) == FINAL
 
 
@@ -255,12 +444,29 @@ async def test_a_refused_origin_is_logged_once_with_the_way_out(caplog: pytest.L
     assert "'null'" in third
 
 
+@override_settings(ALLOWED_HOSTS=["example.com"])
+@pytest.mark.parametrize(
+    ("origin", "host", "way_out"),
+    [
+        ("https://example.com", "example.com", "SECURE_PROXY_SSL_HEADER"),
+        ("http://example.com:8000", "example.com", "pass the Host header on with its port"),
+        ("http://example.com", "127.0.0.1:8001", "ALLOWED_HOSTS does not allow"),
+        ("http://www.example.com", "example.com", "CSRF_TRUSTED_ORIGINS"),
+    ],
+)
+async def test_the_log_names_what_a_proxy_has_changed(
+    origin: str, host: str, way_out: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await tried(origin, host)
+    assert way_out in caplog.messages[0]
+
+
 def test_origins_that_a_client_makes_up_fill_neither_the_log_nor_the_memory(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log, now = RefusalLog(origin_module.logger, 0.0), 0.0
     for number in range(10_000):
-        log.note(origin_module._explained([f"https://{number}.example" + "x" * 10_000]), now)
+        log.note(origin_module._explained([f"https://{number}.example" + "x" * 10_000], None), now)
     assert len(caplog.records) == refusals.LOGGED_AT_ONCE
     assert all(len(message) < 1000 for message in caplog.messages)
     for number in range(1000):
@@ -271,5 +477,5 @@ def test_origins_that_a_client_makes_up_fill_neither_the_log_nor_the_memory(
 
 def test_a_made_up_origin_cannot_add_a_line_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     log = RefusalLog(origin_module.logger, 0.0)
-    log.note(origin_module._explained(["https://evil.example\r\nERROR all is lost"]), 0.0)
+    log.note(origin_module._explained(["https://evil.example\r\nERROR all is lost"], None), 0.0)
     assert "\n" not in caplog.messages[0]

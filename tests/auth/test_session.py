@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -434,6 +435,29 @@ def test_a_user_whose_row_cannot_be_read_fails_alone(db: None) -> None:
     assert isinstance(last, Identity)
     assert (first.user, last.user.username) == (ada, "ben")
     assert isinstance(failed, ValueError)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_host_that_is_gone_ends_no_identity_of_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def tenant(info: Any) -> Iterator[None]:
+        if info.host == "gone.example":
+            raise PermissionDenied("no tenant has this host")
+        yield
+
+    ada = make_user()
+    threads = Threads(2, around=tenant)
+    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(threads=threads))
+    hosts = ["a.example", "gone.example", "a.example"]
+    try:
+        first, gone, last = asyncio.run(
+            SessionAuthenticator().revalidate([Identity(user=ada, host=host) for host in hosts])
+        )
+    finally:
+        threads.close()
+    assert isinstance(first, Identity)
+    assert isinstance(last, Identity)
+    assert isinstance(gone, PermissionDenied)
 
 
 # ── a store that is away ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.checks import run_checks
 from django.db import connection, models
 from django.test.utils import override_settings
@@ -20,8 +21,9 @@ from django.utils.functional import SimpleLazyObject
 import holdfast
 from holdfast import Event, Presence, Topic, action, signals
 from holdfast.auth import session_store as sessions
-from holdfast.auth.base import Identity
+from holdfast.auth.base import AuthRequest, Identity
 from holdfast.auth.revalidation import revalidate
+from holdfast.auth.session import SessionAuthenticator
 from holdfast.connections.caller import ConnectionCaller
 from holdfast.control.commands import ControlCommand, Disconnect, Recheck
 from holdfast.topics.access import owner_of
@@ -322,3 +324,21 @@ def test_a_composite_key_is_refused_by_a_check() -> None:
         apps.all_models["holdfast"].pop("tenant")
         apps.clear_cache()
     assert "holdfast.E009" not in [message.id for message in run_checks(tags=["holdfast"])]
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"), [("7", True), ("007", True), ("8", False), ("x", False), (None, False)]
+)
+def test_a_connection_is_bound_to_the_session_that_names_its_user_in_whatever_text(
+    text: str | None, bound: bool
+) -> None:
+    """Otherwise a logout would not find the connection."""
+    session: Any = SessionStore("0123456789abcdefghijklmnopqrstuv")
+    session._session_cache = {BACKEND_SESSION_KEY: MODEL_BACKEND}
+    if text is not None:
+        session._session_cache[SESSION_KEY] = text
+    found = asyncio.run(
+        SessionAuthenticator().authenticate(AuthRequest(user=get_user_model()(id=7), session=session))
+    )
+    assert found is not None
+    assert found.session_key == (session.session_key if bound else None)

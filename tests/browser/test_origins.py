@@ -1,4 +1,4 @@
-"""A page of another site: its browser cannot read a 403, so it is told in a way that it can."""
+"""Pages of other sites, tenants and ports, in Chromium: none may use the visitor's session, and each learns that it is final."""
 
 import functools
 import shutil
@@ -6,11 +6,14 @@ import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.browser import harbor as harbor_module
 from tests.browser.conftest import People
-from tests.browser.harbor import Harbor
+from tests.browser.harbor import Harbor, Person
 
 CLIENT = Path(__file__).resolve().parents[2] / "src/holdfast/static/holdfast/holdfast.js"
 
@@ -26,6 +29,13 @@ PAGE = """<!doctype html><script type="module">
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    cookies: ClassVar[list[str]] = []
+    """The cookies of each request."""
+
+    def do_GET(self) -> None:
+        self.cookies.append(self.headers.get("Cookie", ""))
+        super().do_GET()
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
@@ -54,3 +64,64 @@ def test_a_page_of_another_site_learns_that_it_is_final(
     assert page.evaluate("window.seen") == [["connecting", None], ["closed", "origin_refused"]]
     assert page.evaluate("window.sockets") == 1
     assert f"add '{elsewhere}' to HOLDFAST[\"ORIGINS\"]" in harbor.output()
+
+
+# ── cross-site hijacking: a page that is not ours, with the visitor's cookie ─────────────────────────────────────────
+
+HIJACK = """url => new Promise((done) => {
+  const said = [];
+  const socket = new WebSocket(url, "holdfast.v1.json");
+  socket.onopen = () => {
+    socket.send(JSON.stringify({ type: "hello" }));
+    socket.send(JSON.stringify({ type: "join", ref: 1, topic: "rooms/lobby" }));
+  };
+  socket.onmessage = (event) => {
+    said.push(JSON.parse(event.data).type);
+    if (said.length === 2) done([said, null]);
+  };
+  socket.onclose = (event) => done([said, event.code]);
+})"""
+
+
+@pytest.fixture
+def tenants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Harbor serve every subdomain of one domain, as a site with tenants does."""
+    monkeypatch.setattr(
+        harbor_module,
+        "environment",
+        lambda directory: {**ENVIRONMENT(directory), "HARBOR_HOSTS": ".shop.localhost"},
+    )
+
+
+ENVIRONMENT = harbor_module.environment
+
+
+@pytest.mark.parametrize(
+    ("site", "attacker"),
+    [
+        (
+            "two.shop.localhost",
+            "http://one.shop.localhost:{port}/login/",
+        ),  # another tenant of the same server
+        ("two.shop.localhost", "http://two.shop.localhost:{other}/"),  # another program on the same host
+        ("127.0.0.1", "http://127.0.0.1:{other}/"),
+    ],
+)
+def test_a_page_of_another_tenant_or_port_cannot_use_the_visitors_session(
+    tenants: None, harbor: Harbor, elsewhere: str, browser: Browser, site: str, attacker: str
+) -> None:
+    """Browsers attach the cookie: to them the two are one site."""
+    url = f"ws://{site}:{harbor.port}/live/ws"
+    harbor.url = f"http://{site}:{harbor.port}"
+    with browser.new_context(bypass_csp=True) as context:  # an attacker's page has no policy
+        visitor = Person(context, harbor, "ada")
+        visitor.sign_in()
+        assert visitor.page.evaluate(HIJACK, url) == [["welcome", "joined"], None]
+
+        page = context.new_page()
+        other = elsewhere.rpartition(":")[2]
+        page.goto(attacker.format(port=harbor.port, other=other))
+        assert page.evaluate(HIJACK, url) == [[], 4406]
+        # The handshake had the cookie: one to another port of that host, which writes down what it gets, has it too.
+        page.evaluate(HIJACK, f"ws://{site}:{other}/")
+        assert "sessionid=" in Quiet.cookies[-1]

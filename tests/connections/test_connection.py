@@ -15,6 +15,7 @@ from holdfast.protocol.codec import JSON
 from holdfast.protocol.limits import Limits
 from tests.support.clock import in_jumping_time, turns
 from tests.support.connected import Process, Socket, User, fleet
+from tests.support.hubs import Scripted
 from tests.support.identities import ANONYMOUS
 
 
@@ -94,6 +95,7 @@ async def test_a_client_cannot_tell_forbidden_unknown_and_failing_topics_apart(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with world() as here:
+        Scripted().replace(here.runtime.threads)  # each refusal visits a thread
         ada = await here.connect()
         for topic in ("rooms/secret", "rooms/no such", "nothing", "notes/me"):
             ada.ask_to_join(topic)

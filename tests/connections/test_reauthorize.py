@@ -233,6 +233,35 @@ async def test_a_connection_whose_user_cannot_be_read_is_closed_and_may_reconnec
 
 
 @in_jumping_time
+async def test_an_identity_that_cannot_be_checked_affects_no_other_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with fleet(Hall) as here:
+        inline(here)
+        bad, good = await joined(here, 1, "halls/1"), await joined(here, 2, "halls/1")
+        here.unreadable[1] = ValueError("no such key")
+        await holdfast.arecheck(1)
+        await holdfast.arecheck(2)
+        here.identified.clear()
+        await asyncio.sleep(sum(PAUSES) + 1)
+        assert (bad.closed, good.closed) == (4050, None)
+        assert [each.user.pk for each in here.identified].count(2) == 2  # in the group, and alone
+        assert "no such key" in caplog.text
+
+
+@in_jumping_time
+async def test_while_the_store_is_away_identities_are_not_asked_about_one_by_one() -> None:
+    async with fleet(Hall) as here:
+        inline(here)
+        for pk in range(5):
+            await joined(here, pk, "halls/1")
+        here.broken = ConnectionError("away")
+        await Hall.arecheck()
+        await asyncio.sleep(PAUSES[0] / 2)
+        assert len(here.identified) == 5
+
+
+@in_jumping_time
 async def test_a_rule_that_fails_after_a_recheck_ends_the_subscription() -> None:
     async with fleet(Hall, Room) as here:
         inline(here)

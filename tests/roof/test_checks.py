@@ -420,7 +420,9 @@ def test_w007_a_project_in_which_no_user_can_be_signed_in() -> None:
 
 
 def test_w023_sessions_for_pages_of_any_site() -> None:
-    message = only(found(HOLDFAST={"ORIGINS": ["*"]}), "holdfast.W023")
+    for origin in ("*", "https://*.com"):
+        message = only(found(HOLDFAST={"ORIGINS": [origin]}), "holdfast.W023")
+        assert repr(origin) in message.msg
     assert "any site" in message.msg
     assert found(HOLDFAST={"ORIGINS": ["https://app.example.com"]}) == []
     without = ["holdfast", "django.contrib.auth", "django.contrib.contenttypes"]
@@ -433,7 +435,7 @@ def test_w023_sessions_for_pages_of_any_site() -> None:
 
 def test_w001_a_topic_that_no_user_can_join() -> None:
     message = only(topics({"may_join": None}), "holdfast.W001")
-    assert message.msg == "Room0 has no may_join method, so no user can join it."
+    assert message.msg == "Room0 has no may_join method and no requires, so no user can join it."
     assert "def may_join(self, user)" in (message.hint or "")
 
 

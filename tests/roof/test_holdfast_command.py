@@ -150,8 +150,13 @@ def test_topics_lists_routes_classes_storage_and_rules() -> None:
     assert table == [
         ["route", "topic", "stored", "may join"],
         ["rooms/<slug:room>", f"{__name__}.Room", "2 events", "may_join"],
-        ["users/<me>/inbox", f"{__name__}.Inbox", "2.5 days", "no user: there is no may_join"],
-        ["ticker", f"{__name__}.Ticker", "not stored", "no user: there is no may_join"],
+        [
+            "users/<me>/inbox",
+            f"{__name__}.Inbox",
+            "2.5 days",
+            "no user: there is no may_join and no requires",
+        ],
+        ["ticker", f"{__name__}.Ticker", "not stored", "no user: there is no may_join and no requires"],
     ]
 
 

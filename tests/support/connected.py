@@ -164,15 +164,20 @@ class Fleet:
         self.ended: set[str] = set()
         self.identified: list[Identity] = []
         self.broken: Exception | None = None
+        self.unreadable: dict[int, Exception] = {}
+        """Errors of a whole group read that contains one of these users."""
 
     def identify(self, identities: Sequence[Identity]) -> list[Identity | Exception | None]:
         self.identified += identities
         if self.broken is not None:
             raise self.broken
+        for each in identities:
+            if each.user.pk in self.unreadable:
+                raise self.unreadable[each.user.pk]
         return [
             None
             if each.user.pk in self.gone or each.session_key in self.ended
-            else msgspec.structs.replace(each, user=User(each.user.pk))
+            else msgspec.structs.replace(each, user=type(each.user)(each.user.pk))
             for each in identities
         ]
 

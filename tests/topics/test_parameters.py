@@ -129,7 +129,7 @@ def test_a_missing_parameter_of_any_name_is_named() -> None:
         declare("self")()
 
 
-CHOSEN = {"route", "events", "keep", "slow", "presence", *HOOKS}
+CHOSEN = {"route", "events", "keep", "slow", "presence", "requires", *HOOKS}
 OURS = [name for name in DECLARED if not name.startswith("__") and name not in {*CHOSEN, "declared"}]
 
 

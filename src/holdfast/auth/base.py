@@ -81,7 +81,8 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
 
     @property
     def user_id(self) -> str | None:
-        """The user's primary key as text; ``None`` for an anonymous client."""
+        """The user's primary key as text; ``None`` for an anonymous client. Raises ``UserWithoutKey`` for a signed-in user that
+        has none."""
         return user_id(self.user)
 
     @property
@@ -124,6 +125,16 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
         """Whether ``expires_at`` has passed."""
         left = self.seconds_left
         return left is not None and left <= 0
+
+    def bound_like(self, before: "Identity") -> "Identity":
+        """Return this identity, which replaces ``before`` on a connection, with the session that ``before`` was bound to.
+
+        A connection that a session opened ends with that session, also after the client has sent a token of the same user. A
+        token of another user, or one that names a session itself, replaces the binding.
+        """
+        if self.session_key is not None or before.session_key is None or self.user_id != before.user_id:
+            return self
+        return msgspec.structs.replace(self, session_key=before.session_key)
 
     def with_token(self, token: str) -> "AuthRequest":
         """Return the request to authenticate a token that arrived on this identity's connection."""
@@ -220,5 +231,6 @@ class Authenticator(ABC):
 
         For each: the identity as it is now, usually with the user read again; ``None`` if it does not hold any more, and
         its connection is closed with ``unauthenticated``; or the exception that kept from finding out, after which it is
-        asked again. An exception that this method raises counts for all of them.
+        asked again. After an exception that this method raises, each identity is asked about alone, unless the exception says
+        that a store is away: then it counts for all of them.
         """

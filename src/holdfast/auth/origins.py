@@ -1,7 +1,8 @@
 """Origins of browser pages, and the patterns that allow them to connect.
 
-An origin is ``scheme://host[:port]`` (RFC 6454), sent by browsers with each handshake. ``ALLOWED_HOSTS`` names hosts, with
-any scheme and port. ``HOLDFAST["ORIGINS"]`` names origins, in the syntax of Django's ``CSRF_TRUSTED_ORIGINS``.
+An origin is ``scheme://host[:port]`` (RFC 6454), sent by browsers with each handshake. The rule is that of Django's CSRF check
+(``CsrfViewMiddleware``): the origin of the request itself, and those that ``CSRF_TRUSTED_ORIGINS`` names; besides them the
+origins that ``HOLDFAST["ORIGINS"]`` names in the same syntax.
 """
 
 import functools
@@ -13,9 +14,6 @@ from typing import Self
 import msgspec
 
 ANY = "*"
-
-LOCAL_HOSTS = (".localhost", "127.0.0.1", "[::1]")
-"""Hosts that Django serves under ``DEBUG`` when ``ALLOWED_HOSTS`` is empty."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -53,23 +51,19 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         host, port = split
         return cls(scheme=scheme, host=host, port=DEFAULT_PORTS.get(scheme) if port is None else port)
 
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        at = "" if self.port in (None, DEFAULT_PORTS.get(self.scheme)) else f":{self.port}"
+        return f"{self.scheme}://{host}{at}"
+
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):
-    """The origins of one host, or of a domain and all its subdomains. Without a ``scheme``, any scheme and port match."""
+    """The origins of one host, or of a domain and all its subdomains, with one scheme and port."""
 
+    scheme: str
     host: str
     subdomains: bool = False
-    scheme: str | None = None
     port: int | None = None
-
-    @classmethod
-    def of_host(cls, text: str) -> Self | None:
-        """Return the pattern of an entry of ``ALLOWED_HOSTS``; ``None`` for an entry that matches no host in Django either."""
-        text = text.lower()
-        split = _split(text.removeprefix("."))
-        if split is None or split[1] is not None:
-            return None
-        return cls(host=split[0], subdomains=text.startswith("."))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -107,36 +101,56 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def matches(self, origin: Origin) -> bool:
-        if self.scheme is not None and (self.scheme, self.port) != (origin.scheme, origin.port):
+        if (self.scheme, self.port) != (origin.scheme, origin.port):
             return False
         return origin.host == self.host or (self.subdomains and origin.host.endswith(f".{self.host}"))
 
 
 class AllowedOrigins:
-    """The origins that may connect: those of some hosts, and some origins by name."""
+    """The origins that may connect besides that of the request itself: those of ``HOLDFAST["ORIGINS"]``, and those of
+    ``CSRF_TRUSTED_ORIGINS``, of which entries that no origin can match are ignored, as in Django."""
 
-    def __init__(self, hosts: Iterable[str], origins: Iterable[str]) -> None:
-        hosts, origins = list(hosts), list(origins)
-        self._any = ANY in hosts or ANY in origins
-        named = [Pattern.of_host(host) for host in hosts if host != ANY]
+    def __init__(self, origins: Iterable[str], trusted: Iterable[str] = ()) -> None:
+        origins = list(origins)
+        self._any = ANY in origins
         self._patterns = [
-            *(pattern for pattern in named if pattern is not None),
             *(Pattern.parse(origin) for origin in origins if origin != ANY),
+            *(pattern for origin in trusted if (pattern := _parsed(origin)) is not None),
         ]
 
-    def admits(self, header: str | None) -> bool:
-        """Return whether a handshake with this ``Origin`` header may connect. Without the header it may only if every
-        origin may; handshakes without a cookie never come here (:mod:`holdfast.transports.origin`)."""
+    def admits(self, header: str | None, own: Origin | None) -> bool:
+        """Return whether a handshake with this ``Origin`` header may connect. ``own`` is the origin of the request
+        (:func:`.host.own_origin`). Without the header it may only if every origin may; handshakes without a cookie never
+        come here (:mod:`holdfast.transports.origin`)."""
         if self._any:
             return True
         origin = None if header is None else Origin.parse(header)
-        return origin is not None and any(pattern.matches(origin) for pattern in self._patterns)
+        if origin is None:
+            return False
+        return origin == own or any(pattern.matches(origin) for pattern in self._patterns)
 
 
 @functools.lru_cache(maxsize=8)
-def allowed(hosts: tuple[str, ...], origins: tuple[str, ...], *, debug: bool) -> AllowedOrigins:
-    """Return the origins that the settings allow: by ``ALLOWED_HOSTS``, ``HOLDFAST["ORIGINS"]``, and ``DEBUG`` as in Django."""
-    return AllowedOrigins(LOCAL_HOSTS if debug and not hosts else hosts, origins)
+def allowed(origins: tuple[str, ...], trusted: tuple[str, ...]) -> AllowedOrigins:
+    """Return the origins that two settings allow: ``ORIGINS`` and ``CSRF_TRUSTED_ORIGINS``."""
+    return AllowedOrigins(origins, trusted)
+
+
+def is_any_site(text: str) -> bool:
+    """Return whether an entry of ``ORIGINS`` allows sites of any owner: ``*``, or all domains below a name such as ``com``."""
+    if text == ANY:
+        return True
+    pattern = _parsed(text)
+    return (
+        pattern is not None and pattern.subdomains and "." not in pattern.host and pattern.host != "localhost"
+    )
+
+
+def _parsed(text: str) -> Pattern | None:
+    try:
+        return Pattern.parse(text)
+    except BadOrigin:
+        return None
 
 
 _EXAMPLE = 'Write it as browsers send it, such as "https://app.example.com" or "http://localhost:5173".'

@@ -9,7 +9,7 @@ from django.db.models import Model
 
 from holdfast import runtime
 from holdfast.threads.handler_context import HandlerInfo
-from holdfast.topics.owner import key_text, user_id
+from holdfast.topics.owner import UserWithoutKey, key_text, user_id
 
 from . import session_store
 from .base import Identity
@@ -24,7 +24,13 @@ async def revalidate_in_threads(identities: Sequence[Identity]) -> list[Identity
     found: dict[int, Identity | Exception | None] = {}
     for host, places in by_host.items():
         some = [identities[at] for at in places]
-        answers = await threads.handle(HandlerInfo(host=host), revalidate, some)
+        answers: Sequence[Identity | Exception | None]
+        try:
+            answers = await threads.handle(HandlerInfo(host=host), revalidate, some)
+        except Exception as error:
+            if len(by_host) == 1:
+                raise
+            answers = [error] * len(some)  # a host that is gone does not decide about the others
         found.update(zip(places, answers, strict=True))
     return [found[at] for at in range(len(identities))]
 
@@ -61,7 +67,10 @@ def _user_now(
     found = sessions[identity.session_key]
     if isinstance(found, Exception):
         return found
-    return found.user if user_id(found.user) == user_id(identity.user) else None
+    try:
+        return found.user if user_id(found.user) == user_id(identity.user) else None
+    except UserWithoutKey:
+        return None  # the object was deleted
 
 
 def _reload(users: Sequence[Any]) -> dict[tuple[type, str], Any]:
@@ -69,7 +78,7 @@ def _reload(users: Sequence[Any]) -> dict[tuple[type, str], Any]:
     that could not be read stands the error."""
     by_model: dict[type[Model], dict[str, Any]] = {}
     for user in users:
-        if isinstance(user, Model):
+        if isinstance(user, Model) and user.pk is not None:
             by_model.setdefault(_model_of(user), {})[key_text(user.pk)] = user.pk
     return {
         (model, text): row
@@ -86,6 +95,8 @@ def _model_of(user: Model) -> type[Model]:
 def _without_session(user: Any, rows: dict[tuple[type, str], Any]) -> Any:
     if not isinstance(user, Model):
         return user
+    if user.pk is None:
+        return None  # the object was deleted
     row = rows.get((_model_of(user), key_text(user.pk)))
     if isinstance(row, Exception):
         return row

@@ -16,7 +16,6 @@ from http.cookies import CookieError
 from typing import Any, NamedTuple, cast
 
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
 from django.http import parse_cookie
 from django.utils.functional import empty
@@ -24,7 +23,6 @@ from django.utils.functional import empty
 from holdfast import runtime
 from holdfast.runtime import SESSION_THREADS
 from holdfast.threads.handler_context import HandlerInfo
-from holdfast.topics.owner import user_id
 
 from . import revalidation, session_store
 from .base import Authenticator, AuthRequest, Identity
@@ -149,7 +147,7 @@ def _key_of(session: Any, user: Any) -> str | None:
     the session (a signed cookie has no key: it is the session)."""
     session = getattr(session, "_wrapped", session)
     data: Any = getattr(session, "_session_cache", None)
-    if not data or user is None or str(data.get(SESSION_KEY)) != user_id(user):
+    if not data or user is None or not session_store.names(session, user):
         return None
     key: str | None = session.session_key
     return key if key is not None and len(key) <= LONGEST_KEY else None

@@ -35,7 +35,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from holdfast.topics.failures import Verdict, verdict_of
-from holdfast.topics.owner import key_text
+from holdfast.topics.owner import key_text, user_id
 
 logger = logging.getLogger("holdfast.authentication")
 
@@ -186,6 +186,14 @@ def _owner(session: Any) -> tuple[str, Any] | None:
         return None
     pk: Any = get_user_model()._meta.pk
     return path, pk.to_python(session[SESSION_KEY])
+
+
+def names(session: Any, user: Any) -> bool:
+    """Return whether the session names this user. A key may have another text in a session than on the user."""
+    if str(session.get(SESSION_KEY)) == user_id(user):
+        return True
+    owner = _owner_if_any(session)
+    return owner is not None and key_text(owner[1]) == user_id(user)
 
 
 def _owner_if_any(session: Any) -> tuple[str, Any] | None:

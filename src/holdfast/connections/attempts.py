@@ -92,7 +92,8 @@ class Attempts:
         if join_here and not await may_join(self._threads, topic, caller.identity):
             raise CallFailed.of(codes.FORBIDDEN, expelled=True)
         call_here = action.is_async or declared.may_call is Mode.LOOP
-        if call_here and not await may_call(self._threads, topic, caller, action.name):
+        permitted = request.permitted_now or not action.is_async
+        if call_here and not await may_call(self._threads, topic, caller, action, permitted=permitted):
             raise CallFailed.of(codes.FORBIDDEN)
 
     def _run_in_thread(self, request: CallRequest, reply: PendingReply | None) -> bytes | Claim:
@@ -119,7 +120,9 @@ class Attempts:
                 if not claim.mine:
                     return claim
             request.check_revoked()
-            allowed = may_call_now(topic, caller, action.name, recheck=request.rechecks)
+            allowed = may_call_now(
+                topic, caller, action, recheck=request.rechecks, permitted=request.permitted_now
+            )
             if not allowed:
                 raise CallFailed.of(codes.FORBIDDEN, expelled=allowed is None)
             result = action.encode_result(action.function(topic, caller, **request.arguments))

@@ -1,4 +1,4 @@
-"""Authorization: asks the topic's own rules. A topic without ``may_join`` admits no client."""
+"""Authorization: asks the topic's own rules. A topic without ``requires`` and ``may_join`` admits no client."""
 
 import asyncio
 import logging
@@ -11,9 +11,13 @@ from django.conf import settings
 from holdfast.auth.base import Identity
 from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
+from holdfast.topics.action import Action
 from holdfast.topics.declaration import Mode
 from holdfast.topics.failures import means_no, report
+from holdfast.topics.owner import UserWithoutKey
+from holdfast.topics.permissions import has_permissions
 from holdfast.topics.refuse import Refuse
+from holdfast.topics.rule import decided
 from holdfast.topics.topic import Topic
 
 from .caller import ConnectionCaller
@@ -38,17 +42,49 @@ async def may_join(threads: Threads, topic: Topic, identity: Identity) -> bool:
     if not identity.covers(topic.name):
         return False
     rule: Any = topic
-    info = HandlerInfo(host=identity.host, topic=topic)
+    declared, info = topic.declared, HandlerInfo(host=identity.host, topic=topic)
     try:
-        match topic.declared.may_join:
-            case Mode.LOOP:
-                return bool(await threads.handle_async(info, rule.may_join, *_asked(topic, identity)))
-            case Mode.THREAD:
-                return bool(await threads.handle(info, rule.may_join, *_asked(topic, identity)))
-            case None:
-                return False
+        if declared.admits_in_thread:
+            return await threads.handle(info, _admits, topic, identity)
+        if declared.may_join is None:
+            return False
+        if declared.requires and not await threads.handle(info, _has, topic, identity, declared.requires):
+            return False
+        answer = await threads.handle_async(info, rule.may_join, *_asked(topic, identity))
+        return decided(topic, "may_join", answer)
     except Exception as error:  # noqa: BLE001 - raised there unless it means no
         return _refused(topic, "may_join", error)
+
+
+async def admits(threads: Threads, topic: Topic | None, identity: Identity) -> bool:
+    """As :func:`may_join`, for a join; ``None`` for a name that no route matches.
+
+    Every refusal visits a worker thread once, also where no rule needed one. Otherwise a client could tell an unknown name from
+    a forbidden one by the time that the answer takes.
+    """
+    if topic is not None and await may_join(threads, topic, identity):
+        return True
+    declared = None if topic is None else topic.declared
+    if declared is None or not (declared.admits_in_thread or declared.requires):
+        await threads.handle(HandlerInfo(host=identity.host, topic=topic), _nothing)
+    return False
+
+
+def _nothing() -> None:
+    pass
+
+
+def _admits(topic: Topic, identity: Identity) -> bool:
+    """Ask ``requires``, and a ``may_join`` that is a ``def``, from a worker thread."""
+    rule: Any = topic
+    declared = topic.declared
+    if declared.requires and not _has(topic, identity, declared.requires):
+        return False
+    return declared.may_join is None or decided(topic, "may_join", rule.may_join(*_asked(topic, identity)))
+
+
+def _has(topic: Topic, identity: Identity, permissions: Sequence[str]) -> bool:
+    return decided(topic, "requires: has_perms()", has_permissions(identity.user, permissions))
 
 
 class Pair(NamedTuple):
@@ -67,14 +103,17 @@ class Pair(NamedTuple):
         topic, identity = self
         if topic.declared.may_join_takes_identity:
             return topic.name, id(identity)
-        return topic.name, identity.user_id, identity.host
+        try:
+            return topic.name, identity.user_id, identity.host
+        except UserWithoutKey:  # an action has deleted the object
+            return topic.name, id(identity)
 
 
 async def may_all_join(threads: Threads, pairs: Sequence[Pair]) -> list[bool | Exception]:
     """The same as :func:`may_join`, for many pairs at once. Rules that are a ``def`` are asked in few visits to a worker
     thread. If a rule gives no answer, its error stands in place of it; ``TimeoutError`` if the rule took too long."""
     answers: dict[int, bool | Exception] = {}
-    in_thread = [index for index, pair in enumerate(pairs) if pair.topic.declared.may_join is Mode.THREAD]
+    in_thread = [index for index, pair in enumerate(pairs) if pair.topic.declared.admits_in_thread]
     while in_thread:
         some = in_thread[:PAIRS]
         given = await _ask_in_thread(threads, [pairs[index] for index in some])
@@ -137,9 +176,8 @@ class Visit:
 
 
 def _ask_now(pair: Pair) -> bool | Exception:
-    rule: Any = pair.topic
     try:
-        return bool(rule.may_join(*_asked(pair.topic, pair.identity)))
+        return _admits(pair.topic, pair.identity)
     except Exception as error:  # noqa: BLE001 - it is the answer
         return _meant(pair.topic, error)
 
@@ -153,41 +191,50 @@ async def _ask_one(threads: Threads, pair: Pair) -> bool | Exception:
         return error
 
 
-async def may_call(threads: Threads, topic: Topic, caller: ConnectionCaller, action: str) -> bool:
-    """Return whether the topic lets this caller, which it has admitted, call this action."""
+async def may_call(
+    threads: Threads, topic: Topic, caller: ConnectionCaller, action: Action, *, permitted: bool
+) -> bool:
+    """Return whether the topic lets this caller, which it has admitted, call this action. ``permitted``: the permissions that
+    the action requires need not be asked for."""
     rule: Any = topic
     info = HandlerInfo(host=caller.identity.host, topic=topic)
     try:
-        match topic.declared.may_call:
-            case Mode.LOOP:
-                return bool(await threads.handle_async(info, rule.may_call, caller, action))
-            case Mode.THREAD:
-                return bool(await threads.handle(info, rule.may_call, caller, action))
-            case None:
-                return True
+        if not permitted and not await threads.handle(info, _has, topic, caller.identity, action.requires):
+            return False
+        if topic.declared.may_call is None:
+            return True
+        in_thread = topic.declared.may_call is Mode.THREAD
+        handle: Any = threads.handle if in_thread else threads.handle_async
+        return decided(topic, "may_call", await handle(info, rule.may_call, caller, action.name))
     except Refuse:
         raise  # the caller gets its reason
     except Exception as error:  # noqa: BLE001 - raised there unless it means no
         return _refused(topic, "may_call", error)
 
 
-def may_call_now(topic: Topic, caller: ConnectionCaller, action: str, *, recheck: bool) -> "bool | None":
+def may_call_now(
+    topic: Topic, caller: ConnectionCaller, action: Action, *, recheck: bool, permitted: bool
+) -> "bool | None":
     """Ask those of the same rules that are a ``def``, from a worker thread.
 
-    ``None`` means that ``may_join`` no longer admits the caller.
+    ``None`` means that the topic no longer admits the caller.
     """
     rule: Any = topic
     if recheck and not caller.identity.covers(topic.name):
         return None
+    declared = topic.declared
     try:
-        in_thread = recheck and topic.declared.may_join is Mode.THREAD
-        if in_thread and not rule.may_join(*_asked(topic, caller.identity)):
+        if recheck and declared.admits_in_thread and not _admits(topic, caller.identity):
             return None
     except Exception as error:  # noqa: BLE001 - raised there unless it means no
         _refused(topic, "may_join", error)
         return None
     try:
-        return topic.declared.may_call is not Mode.THREAD or bool(rule.may_call(caller, action))
+        if not permitted and not _has(topic, caller.identity, action.requires):
+            return False
+        return declared.may_call is not Mode.THREAD or decided(
+            topic, "may_call", rule.may_call(caller, action.name)
+        )
     except Refuse:
         raise
     except Exception as error:  # noqa: BLE001 - raised there unless it means no

@@ -51,6 +51,7 @@ class Calls:
         *,
         now: float,
         recheck: bool,
+        permitted_since: float = float("inf"),
         joined: JoinedTopic | None = None,
     ) -> CallRequest:
         """Make a request, after the checks that need no rule and no database. ``payload`` is JSON. Raises :class:`CallFailed`."""
@@ -86,6 +87,8 @@ class Calls:
             wait=wait,
             joined=joined,
             limit=limit,
+            permitted=joined is not None and joined.permits(action, caller.identity, permitted_since),
+            at=now,
         )
 
     def perform(self, request: CallRequest, answered: Answered, is_open: IsOpen) -> None:

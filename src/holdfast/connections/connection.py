@@ -37,14 +37,14 @@ from holdfast.topics.topic import Topic
 
 from .admission import NOT_COUNTED, Admission
 from .attending import attending
-from .authorization import may_join
+from .authorization import admits
 from .caller import ConnectionCaller
 from .delivery import Delivery
 from .expiry import ExpiryCheck
-from .joined_topic import NOT_TRUSTED, JoinedTopic
+from .joined_topic import JoinedTopic
 from .manager import ConnectionManager
 from .pending_reply import Outcome
-from .request import CallFailed
+from .request import CallFailed, CallRequest
 from .snapshot import snapshot_of
 from .tokens import identity_of_token
 from .transport import CLOSED, Transport
@@ -111,7 +111,7 @@ class Connection(Delivery):
         """The caller that actions receive. Made on demand, since most connections never call an action."""
         session = self._session
         return ConnectionCaller(
-            identity=self.identity, client=session.client, connection_id=session.id, owner=self.owner
+            identity=self.identity, client=session.client, connection_id=session.id, user_id=session.user
         )
 
     def start(self, hello: HelloFrame, joins: Iterable[JoinFrame]) -> None:
@@ -298,7 +298,7 @@ class Connection(Delivery):
                 self.hang_up(codes.TOO_MANY_CONNECTIONS, full)
                 return
             self._counted = True
-            self.renew(identity)
+            self.renew(identity.bound_like(self.identity))
         self._manager.connections.unindex(self)
         effects = self._session.authenticated(user, effect.ref)
         self._manager.connections.index(self)
@@ -316,7 +316,7 @@ class Connection(Delivery):
                 await revocation.settled(self)
                 begun = revocation.recent.newest
                 threads = self._manager.runtime.threads
-                if topic is None or not await may_join(threads, topic, self.identity):
+                if not await admits(threads, topic, self.identity) or topic is None:
                     self._manager.explanations.refused(asked, topic, self.identity.user, self._loop.time())
                     effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
                     break
@@ -387,17 +387,18 @@ class Connection(Delivery):
                 effect.key,
                 arguments,
                 now=now,
+                permitted_since=now - self._manager.policy.recheck_seconds,
                 recheck=now - joined.checked >= self._manager.policy.recheck_seconds,
                 joined=joined,
             )
-            answered = partial(self._answered, effect.ref, joined, request.recheck, now)
+            answered = partial(self._answered, effect.ref, joined, joined.doubts, request)
             self._manager.calls.perform(request, answered, lambda: self._session.phase is not Phase.CLOSED)
         except (BadMessage, CallFailed) as error:
             bad = CallFailed.of(error.code, detail=error.detail) if isinstance(error, BadMessage) else error
             self._carry_out(self._session.failed(effect.ref, joined.topic.name, bad.payload))
 
     def _answered(
-        self, ref: int | None, joined: JoinedTopic, rechecked: bool, now: float, outcome: Outcome
+        self, ref: int | None, joined: JoinedTopic, doubts: int, request: CallRequest, outcome: Outcome
     ) -> None:
         session, topic = self._session, joined.topic.name
         if outcome is None:
@@ -407,8 +408,8 @@ class Connection(Delivery):
             if outcome.expelled and self.still_joined(joined):
                 self.evict(topic, codes.FORBIDDEN)
         else:
-            if rechecked and joined.checked != NOT_TRUSTED:  # else a revocation came since the rule was asked
-                joined.checked = now
+            if joined.doubts == doubts:  # else a revocation came since the rules were asked
+                request.keep_answers(joined)
             self._carry_out(session.performed(ref, outcome))
 
     def __repr__(self) -> str:

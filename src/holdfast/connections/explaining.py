@@ -52,9 +52,14 @@ def _not_theirs(topic: Topic, user: Any) -> str:
 
 
 def _no_right(topic: Topic, user: Any) -> str:
-    if topic.declared.may_join is None:
-        return f"{_where(type(topic))} has no may_join, and so admits no user."
-    return f"may_join of {_where(type(topic))} said no for {'an anonymous user' if not user.is_authenticated else repr(user)}."
+    who = repr(user) if user.is_authenticated else "an anonymous user"
+    declared, where = topic.declared, _where(type(topic))
+    if declared.requires:
+        rules = "requires" if declared.may_join is None else "requires or may_join"
+        return f"{rules} of {where} said no for {who}; it requires {', '.join(declared.requires)}."
+    if declared.may_join is None:
+        return f"{where} has no may_join and no requires, and so admits no user."
+    return f"may_join of {where} said no for {who}."
 
 
 def _route(topic: type[Topic]) -> str:

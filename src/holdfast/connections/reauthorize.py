@@ -16,7 +16,7 @@ from holdfast.hub.hub import Hub
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
 from holdfast.threads.threads import Threads
-from holdfast.topics.failures import code_of, report
+from holdfast.topics.failures import Verdict, code_of, report, verdict_of
 
 from .authorization import Pair, may_all_join
 from .joined_topic import NOT_TRUSTED, JoinedTopic
@@ -290,13 +290,28 @@ class Reauthorization:
         return unknown
 
     async def _revalidated(self, identities: Sequence[Identity]) -> Sequence[Identity | Exception | None]:
+        """Return what has become of identities. If the authenticator fails on all of them together, and not because a store is
+        away, ask about each alone: one identity must not decide about the others."""
         if not identities:
             return []
         try:
             async with asyncio.timeout(IDENTIFY_SECONDS):
-                return await self._authenticator.revalidate(identities)
+                found = await self._authenticator.revalidate(identities)
+            if len(found) != len(identities):
+                raise TypeError(
+                    f"{type(self._authenticator).__qualname__}.revalidate returned {len(found)} answers for "
+                    f"{len(identities)} identities; return one for each, in the same order"
+                )
         except Exception as error:  # noqa: BLE001 - it is the answer to all of them
-            return [error] * len(identities)
+            if len(identities) == 1 or verdict_of(error) is Verdict.UNAVAILABLE:
+                return [error] * len(identities)
+            logger.warning(
+                "%d identities could not be re-checked together; asking about each alone: %r",
+                len(identities),
+                error,
+            )
+            return [answer for each in identities for answer in await self._revalidated([each])]
+        return found
 
     async def _ask_rules(self, checks: Sequence[Check]) -> list[Check]:
         """Ask each rule once for each user, and once for all anonymous connections."""

@@ -44,7 +44,8 @@ class CallFailed(Exception):
 class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call of one action. ``recheck``: whether ``may_join`` is due to be asked again. ``wait``: seconds until the call is
     within the rate; a call that was carried out before is answered in any case. ``limit``: the future of ``wait``, while
-    a shared limiter has not answered yet. ``joined``: the caller's membership when the call came."""
+    a shared limiter has not answered yet. ``joined``: the caller's membership when the call came. ``permitted``: the
+    permissions that the action requires were asked for a moment ago, or it requires none. ``at``: the time when it came."""
 
     topic: Topic
     caller: ConnectionCaller
@@ -55,6 +56,8 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     wait: float = 0.0
     limit: "asyncio.Future[float] | None" = None
     joined: JoinedTopic | None = None
+    permitted: bool = False
+    at: float = 0.0
 
     @property
     def info(self) -> HandlerInfo:
@@ -65,6 +68,21 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     def rechecks(self) -> bool:
         """Whether ``may_join`` must be asked now."""
         return self.recheck or (self.joined is not None and self.joined.checked == NOT_TRUSTED)
+
+    @property
+    def permitted_now(self) -> bool:
+        """Whether the permissions that the action requires need not be asked for."""
+        doubted = self.joined is not None and self.joined.checked == NOT_TRUSTED
+        return not self.action.requires or (self.permitted and not doubted)
+
+    def keep_answers(self, joined: JoinedTopic) -> None:
+        """Note for later calls that the rules which this call asked have said yes."""
+        if joined.checked == NOT_TRUSTED:
+            return
+        if self.recheck:
+            joined.checked = self.at
+        if not self.permitted:
+            joined.permit(self.action, self.caller.identity, self.at)
 
     def check_revoked(self) -> None:
         """Raise :class:`CallFailed` if the caller was evicted while the call waited. May be called from any thread."""

@@ -15,11 +15,16 @@ from holdfast.streams.slow import Slow, SlowKind
 from .action import Action, options_of
 from .event import Event, check_event
 from .keep import Keep
+from .permissions import read_permissions
 from .presence import Presence
 from .routes import Route
+from .rule import check_rule
 
 HOOKS = ("may_join", "may_call", "snapshot", "presence_meta")
 """Methods that a topic may define and ``Topic`` does not have."""
+
+RULES = ("may_join", "may_call")
+"""The hooks that answer yes or no."""
 
 _NOTHING = object()
 
@@ -37,7 +42,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     ``places`` are the attributes in which a topic keeps the parameters of its route, by the names of the parameters.
     The keys of ``events`` and ``actions`` are the names on the wire. ``may_join``, ``may_call``, ``snapshot`` and
     ``presence_meta`` say how these methods run; ``None`` means that the class does not have the method.
-    ``may_join_takes_identity`` says whether the rule has the parameter ``identity``. ``slow`` matters only without a ``keep``.
+    ``requires`` are the permissions that a user must have. ``may_join_takes_identity`` says whether the rule has the parameter ``identity``. ``slow`` matters only without a ``keep``.
     """
 
     route: Route
@@ -47,6 +52,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     keep: Keep | None
     slow: Slow
     presence: Presence | None
+    requires: tuple[str, ...]
     may_join: Mode | None
     may_join_takes_identity: bool
     may_call: Mode | None
@@ -56,6 +62,11 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def durable(self) -> bool:
         return self.keep is not None
+
+    @property
+    def admits_in_thread(self) -> bool:
+        """Whether a worker thread alone decides on joins: by a ``may_join`` that is a ``def``, or by ``requires`` alone."""
+        return self.may_join is Mode.THREAD or (self.may_join is None and bool(self.requires))
 
 
 def read(topic: type, base: type) -> Declaration:
@@ -73,6 +84,7 @@ def read(topic: type, base: type) -> Declaration:
         keep=_keep(topic),
         slow=_slow(topic),
         presence=_presence(topic),
+        requires=read_permissions(f"{topic.__name__}.requires", getattr(topic, "requires", None)),
         may_join=_hook(topic, "may_join", "self, user", optional="identity"),
         may_join_takes_identity=_takes(topic, "may_join", "identity"),
         may_call=_hook(topic, "may_call", "self, caller, action"),
@@ -272,6 +284,8 @@ def _hook(topic: type, name: str, expected: str, *, optional: str | None = None)
         raise TypeError(
             f"{topic.__name__}.{name}{inspect.signature(method)} cannot be called as it will be; write {wanted}: …"
         )
+    if name in RULES:
+        check_rule(topic, name, method)
     return Mode.LOOP if inspect.iscoroutinefunction(method) else Mode.THREAD
 
 

@@ -21,16 +21,31 @@ ANONYMOUS = "client:"
 """The beginning of the owners that stand for anonymous clients."""
 
 
+class UserWithoutKey(ValueError):
+    """A signed-in user has no primary key, so nothing tells it from other users: not its owner, its limits or its topics."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} is signed in but has no primary key; give each user a pk of its own, or return an AnonymousUser"
+        )
+
+
 def key_text(pk: Any) -> str:
-    """Return the text of a primary key, which is ``str()`` of it, as a plain ``str``."""
+    """Return the text of a primary key, which is ``str()`` of it, as a plain ``str``. Raises :class:`UserWithoutKey` for
+    ``None``, which would be one text for all users that have not been saved."""
+    if pk is None:
+        raise UserWithoutKey("a user")
     return str.__str__(str(pk))
 
 
 def user_id(user: Any) -> str | None:
-    """Return the primary key of a signed-in user as text; ``None`` for an anonymous one."""
+    """Return the primary key of a signed-in user as text; ``None`` for an anonymous one. Raises :class:`UserWithoutKey`."""
     if user is None or not user.is_authenticated:
         return None
-    return key_text(user.pk)
+    pk = getattr(user, "pk", None)
+    if pk is None or pk == "":
+        raise UserWithoutKey(f"a user of the class {type(user).__qualname__}")
+    return key_text(pk)
 
 
 def owner_of_key(pk: Any) -> str:

@@ -25,6 +25,7 @@ from .declaration import Declaration, read
 from .event import Event
 from .event_loop import forbid_event_loop
 from .keep import Keep
+from .permissions import Permissions
 from .presence import Member, Presence
 from .routes import Match
 
@@ -51,7 +52,8 @@ class Topic(Access):
 
     A subclass may have these methods, each a ``def`` (run in a thread) or an ``async def`` (run on the event loop):
 
-    - ``may_join(self, user) -> bool``: whether a user may subscribe and call. Without it no user may. A rule that needs
+    - ``may_join(self, user) -> bool``: whether a user may subscribe and call. Only ``True`` is a yes. Without it, and without
+      ``requires``, no user may. A rule that needs
       more than the user takes a second parameter, ``may_join(self, user, identity)``: the claims of a token, the host, the
       address and the query of the connection (:class:`holdfast.Identity`). It is asked at each join, before calls
       (``PERMISSION_CACHE_SECONDS``), and at each re-check: without ``identity`` once for all connections of a user to one host, with
@@ -63,6 +65,10 @@ class Topic(Access):
     - ``snapshot(self)``: the topic's state, sent to a client that does not resume from a known position. On a durable
       topic it is a ``def``, because it is read together with the position.
 
+    ``requires`` names Django permissions that a user must have, all of them: ``requires = "orders.view_order"``, or a list. It is
+    a rule: without ``may_join``, every user who has the permissions may join; beside ``may_join``, both must say yes. An
+    anonymous user has no permission. It is asked when ``may_join`` is, and not from the cache on the user object.
+
     ``slow`` says what happens to events that are in no log when a client does not read (:class:`Slow`); without it the
     oldest are dropped. ``presence`` makes the topic know its members (:class:`Presence`).
 
@@ -73,6 +79,7 @@ class Topic(Access):
     events: ClassVar[Sequence[type[Event]]] = ()
     keep: ClassVar[Keep | None] = None
     slow: ClassVar[Slow | None] = None
+    requires: ClassVar[Permissions] = None
     presence: ClassVar[Presence | None] = None
 
     declared: ClassVar[Declaration]

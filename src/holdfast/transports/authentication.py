@@ -1,6 +1,7 @@
 """Authentication of ASGI handshakes: makes the request for the authenticator, and answers a handshake that it refuses."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -9,11 +10,16 @@ from holdfast.auth.host import host_of
 from holdfast.auth.presented import presented
 from holdfast.protocol import codes
 from holdfast.topics.failures import Verdict, report, verdict_of
+from holdfast.topics.owner import UserWithoutKey
+
+from .refusals import RefusalLog
 
 logger = logging.getLogger("holdfast.authentication")
 
 CHALLENGE = (b"www-authenticate", b'Bearer error="invalid_token"')
 """RFC 6750, section 3."""
+
+_refusals = RefusalLog(logger, time.monotonic())
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -52,6 +58,11 @@ async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Id
     request = request_of(scope)
     try:
         identity = await authenticator.authenticate(request)
+        if identity is not None:
+            identity.user_id  # noqa: B018 - raises UserWithoutKey
+    except UserWithoutKey as error:
+        _refusals.note(f"A client was refused: {error}.", time.monotonic())
+        identity = None
     except Exception as error:
         match verdict_of(error):
             case (

@@ -167,4 +167,6 @@ def _kept(topic: type[Topic]) -> str:
 
 
 def _rule(topic: type[Topic]) -> str:
-    return "no user: there is no may_join" if topic.declared.may_join is None else "may_join"
+    declared = topic.declared
+    rules = [*declared.requires, *(["may_join"] if declared.may_join is not None else [])]
+    return " and ".join(rules) or "no user: there is no may_join and no requires"
