@@ -31,6 +31,7 @@ export type CodeName =
   | "draining"
   | "heartbeat_missed"
   | "stalled"
+  | "too_slow"
   | "token_expired"
   | "flooding"
   | "failed"
@@ -45,6 +46,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
   4000: "draining",
   4001: "heartbeat_missed",
   4002: "stalled",
+  4003: "too_slow",
   4041: "token_expired",
   4029: "flooding",
   4050: "failed",
@@ -55,7 +57,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
 };
 
 /** The codes whose message may succeed later unchanged (for a close: after reconnecting). */
-export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "token_expired", "flooding", "failed"];
+export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "too_slow", "token_expired", "flooding", "failed"];
 
 /** What each code means. Only the entry `texts` has these sentences. */
 export const MESSAGES: Readonly<Record<CodeName, string>> = {
@@ -85,6 +87,7 @@ export const MESSAGES: Readonly<Record<CodeName, string>> = {
   draining: "The server is going away; reconnect.",
   heartbeat_missed: "Nothing was heard for too long.",
   stalled: "The client did not read for too long.",
+  too_slow: "The client did not finish a message in time.",
   token_expired: "The token has expired; reconnect with a newer one.",
   flooding: "The client sent far more than it may.",
   failed: "The connection failed inside the server.",

@@ -122,6 +122,10 @@ class Connection:
             log_limited(logger, logging.ERROR, place_of(error), message, self, error=error)
             self.hang_up(codes.FAILED)
 
+    def oversized(self) -> None:
+        """Answer a message that was too long, and that the transport has dropped."""
+        self._carry_out(self._session.receive(None, self._loop.time()))
+
     def show_life(self) -> None:
         """Note that the client answered a ping of the transport, or sent one."""
         self._session.show_life(self._loop.time())

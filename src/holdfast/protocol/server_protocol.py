@@ -17,13 +17,15 @@ import msgspec
 
 from . import codes, frames
 from .bucket import Bucket
-from .codec import BadMessage, Codec
+from .codec import BadMessage, Codec, longer
 from .codes import Code
 from .effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from .errors import error_reply
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
 from .topics import Topics, TopicState
+from .waiting import Waiting
+from .welcome import welcome
 
 FLOOD = 100
 """The connection is closed once invalid and rate-limited messages outnumber valid ones by more than this."""
@@ -62,6 +64,7 @@ class ServerProtocol:
         "_flood",
         "_keepalive_at",
         "_limits",
+        "_refreshing",
         "_topics",
         "_waiting",
         "calls",
@@ -89,12 +92,13 @@ class ServerProtocol:
         self.calls = 0
         self.late_calls = 0
         self._topics = Topics()
-        self._waiting: tuple[frames.Inbound | Send, ...] = ()
+        self._waiting: Waiting | None = None
+        self._refreshing = False
 
     # ── messages of the client ────────────────────────────────────────────────────────────────────────────────────────
 
-    def receive(self, data: str | bytes, now: float) -> list[Effect]:
-        """Handle a message that has arrived at ``now``."""
+    def receive(self, data: str | bytes | None, now: float) -> list[Effect]:
+        """Handle a message that has arrived at ``now``. ``None``: it was too long, and the transport has dropped it."""
         if self.phase is Phase.CLOSED:
             return []
         self.heard = now
@@ -105,21 +109,27 @@ class ServerProtocol:
             frame = error_reply(bad.code, ref=bad.ref, message=bad.detail)
         else:
             if wait:
-                ref, topic = getattr(frame, "ref", None), getattr(frame, "topic", None)
-                frame = error_reply(codes.RATE_LIMITED, ref=ref, topic=topic, retry_after=wait)
+                frame = _slow_down(frame, wait)
         self._flood = self._flood + 1 if isinstance(frame, Send) else max(self._flood - 1, 0)
         if self._flood > FLOOD:
             return self.hang_up(codes.FLOODING, after=self._limits.heartbeat)
         if self.phase is Phase.AUTHENTICATING:
-            self._waiting = (*self._waiting, frame)  # bounded by the bucket and the flood limit
-            return []
+            return self._put_off(frame, len(data or ""))
         if self.phase is Phase.FRESH and isinstance(frame, frames.HelloFrame):
             return self._hello(frame)
         return self._greeted(self._handle(frame))
 
-    def _decode(self, data: str | bytes) -> frames.Inbound:
+    def _put_off(self, frame: frames.Inbound | Send, size: int) -> list[Effect]:
+        """Let a message wait until the token is verified. The flood limit bounds the errors that wait with it."""
+        self._waiting = self._waiting or Waiting(self._limits.message_bytes)
+        if not self._waiting.add(frame, size):
+            self._flood += 2  # one more than the message took off
+            self._waiting.add(_slow_down(frame, RETRY_SECONDS), 0)
+        return []
+
+    def _decode(self, data: str | bytes | None) -> frames.Inbound:
         limit = self._limits.message_bytes
-        if len(data) > limit or (isinstance(data, str) and not data.isascii() and _size(data) > limit):
+        if data is None or longer(data, limit):
             raise BadMessage(codes.TOO_LARGE, f"the limit is {limit} bytes")
         return self._codec.decode(data)
 
@@ -136,7 +146,7 @@ class ServerProtocol:
             case frames.LeaveFrame():
                 return self._leave(frame)
             case frames.RefreshFrame():
-                return [Authenticate(frame.payload.token, frame.ref)]
+                return self._refresh(frame)
             case frames.HelloFrame():
                 return [error_reply(codes.UNEXPECTED_HELLO)]
 
@@ -156,7 +166,7 @@ class ServerProtocol:
             raise RuntimeError(f"start() opens a connection that is fresh; this one is {self.phase.value}")
         effects = self._greeted([]) if hello is None else self._hello(hello)
         if hello is not None and hello.payload.token is not None:
-            self._waiting = tuple(joins)
+            self._waiting = Waiting(self._limits.message_bytes, joins)
             return effects
         return effects + [effect for join in joins for effect in self._handle(join)]
 
@@ -167,22 +177,23 @@ class ServerProtocol:
         self.phase = Phase.AUTHENTICATING
         return [Authenticate(frame.payload.token, None)]
 
+    def _refresh(self, frame: frames.RefreshFrame) -> list[Effect]:
+        """Verify one token at a time: each verification is a task, and may ask a database."""
+        if self._refreshing:
+            return [_slow_down(frame, RETRY_SECONDS)]
+        self._refreshing = True
+        return [Authenticate(frame.payload.token, frame.ref)]
+
     def _greeted(self, effects: list[Effect]) -> list[Effect]:
         """Put the welcome before the first answer."""
         if self.phase is not Phase.FRESH:
             return effects
         self.phase = Phase.OPEN
-        limits = self._limits
-        accepted = frames.LimitsPayload(
-            message_bytes=limits.message_bytes, topics=limits.topics, calls=limits.calls
-        )
-        payload = frames.WelcomePayload(
-            session=self.id, user=self.user, heartbeat=limits.heartbeat, limits=accepted
-        )
-        return [Send(frames.WelcomeFrame(payload=payload)), *effects]
+        return [welcome(self.id, self.user, self._limits), *effects]
 
     def authenticated(self, user: str, ref: int | None) -> list[Effect]:
         """Accept a token of ``user``: the token of the hello if ``ref`` is ``None``, otherwise that of a refresh."""
+        self._refreshing = self._refreshing and ref is None
         if self.phase is Phase.CLOSED:
             return []
         if ref is not None:
@@ -191,8 +202,8 @@ class ServerProtocol:
             return [Send(frames.ResultFrame(ref=ref, payload=raw_json({"user": user})))]
         self.user = user
         self.phase = Phase.FRESH
-        waiting, self._waiting = self._waiting, ()
-        return self._greeted([effect for frame in waiting for effect in self._handle(frame)])
+        waiting, self._waiting = self._waiting, None
+        return self._greeted([effect for frame in waiting or () for effect in self._handle(frame)])
 
     def not_authenticated(self, ref: int | None, code: Code = codes.INVALID_TOKEN) -> list[Effect]:
         """Reject a token that identifies no user, has expired (``TOKEN_EXPIRED``), or that the server cannot check now
@@ -200,6 +211,7 @@ class ServerProtocol:
 
         After a hello this ends the connection; with the last two codes the client may reconnect. After a refresh nothing changes.
         """
+        self._refreshing = self._refreshing and ref is None
         if self.phase is Phase.CLOSED:
             return []
         if ref is None:
@@ -392,5 +404,6 @@ class ServerProtocol:
         self.phase = Phase.CLOSED
 
 
-def _size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+def _slow_down(frame: frames.Inbound | Send, seconds: float) -> Send:
+    ref, topic = getattr(frame, "ref", None), getattr(frame, "topic", None)
+    return error_reply(codes.RATE_LIMITED, ref=ref, topic=topic, retry_after=seconds)
