@@ -68,5 +68,5 @@ function settingsOf(options: ConnectOptions, now: () => ConnectOptions): Manager
  */
 function newClientId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join("");
 }

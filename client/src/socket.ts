@@ -20,7 +20,7 @@ export type WebSocketConstructor = new (url: string, protocols: string[]) => Web
 /** The transport over WebSocket. This client speaks JSON; `extra` subprotocols are offered after ours. */
 export function webSocketTransport(Socket: WebSocketConstructor | undefined, extra: readonly string[]): OpenTransport {
   return (url, listener) => {
-    if (!Socket) throw new LiveError("no_websocket", "no WebSocket: pass options.WebSocket");
+    if (!Socket) throw new LiveError("no_websocket", "pass options.WebSocket");
     const socket = new Socket(url, [SUBPROTOCOL, ...extra]);
     socket.onopen = listener.opened;
     socket.onmessage = (event: { readonly data: unknown }) => {

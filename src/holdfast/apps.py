@@ -28,6 +28,7 @@ class HoldfastConfig(AppConfig):
         # Django forbids these imports any earlier.
         from . import (  # noqa: F401 - importing the checks registers them
             application_checks,
+            authentication_checks,
             boundary_checks,
             checks,
             connection_checks,

@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 from . import installation, metrics
 from . import runtime as runtimes
-from .auth.base import Authenticator, Kind
+from .auth.base import Authenticator, CredentialKind
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .boundary_settings import boundary_of, limits_of
@@ -374,7 +374,7 @@ def build_authenticator(chosen: Settings) -> Authenticator:
             made.append(TicketAuthenticator(TicketStore(chosen.database, chosen.ticket_seconds)))
         else:
             made.append(_made_from("AUTHENTICATOR", name, Authenticator))
-    alone = len(made) == 1 and made[0].kind is Kind.AMBIENT
+    alone = len(made) == 1 and made[0].kind is CredentialKind.AMBIENT
     return made[0] if alone else AuthenticatorChain(made)
 
 

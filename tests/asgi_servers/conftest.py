@@ -11,7 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from .servers import EXPLICIT, GENEROUS, IMPATIENT, SERVERS, STRICT, TROUBLE, Kind, Prepared, Running, running
+from .servers import (
+    EXPLICIT,
+    GENEROUS,
+    GUARDED,
+    IMPATIENT,
+    SERVERS,
+    STRICT,
+    TROUBLE,
+    Kind,
+    Prepared,
+    Running,
+    running,
+)
 
 EACH = [pytest.param(kind, id=kind.name) for kind in SERVERS]
 
@@ -33,7 +45,7 @@ class Pool:
 
     def fresh(self, kind: Kind, variant: str, name: str = "") -> "running":
         """Start a server for one test."""
-        holdfast = {"strict": STRICT, "impatient": IMPATIENT}.get(variant, GENEROUS)
+        holdfast = {"strict": STRICT, "impatient": IMPATIENT, "guarded": GUARDED}.get(variant, GENEROUS)
         app = {"app": EXPLICIT} if variant == "explicit" else {}
         directory = self._directory / f"{kind.name}-{variant}{name}"
         return running(kind, self.prepared, directory, holdfast=holdfast, **app)
@@ -93,6 +105,12 @@ def strict(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
 def impatient(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
     """Each server, with one second until a client that does not read is closed."""
     yield from _lent(pool, request, "impatient")
+
+
+@pytest.fixture(params=EACH)
+def guarded(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """Each server, with sessions, JSON Web Tokens and tickets side by side."""
+    yield from _lent(pool, request, "guarded")
 
 
 @pytest.fixture(params=EACH)

@@ -48,6 +48,18 @@ STRICT = {
     "MESSAGE_BURST": 10,
 }
 IMPATIENT = {**GENEROUS, "STALL_SECONDS": 1}
+SECRET = "only the tests sign tokens with this, and it is long enough for HS256"
+GUARDED = {
+    **GENEROUS,
+    "AUTHENTICATOR": [
+        "session",
+        {
+            "BACKEND": "holdfast.auth.jwt.JwtAuthenticator",
+            "OPTIONS": {"algorithms": ["HS256"], "key": SECRET, "audience": "live"},
+        },
+        "ticket",
+    ],
+}
 
 #: None of these belongs into a server's log.
 TROUBLE = (

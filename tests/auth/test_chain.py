@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from holdfast.auth.base import Authenticator, AuthRequest, Credential, Identity, Kind
+from holdfast.auth.base import Authenticator, AuthRequest, Credential, CredentialKind, Identity
 from holdfast.auth.chain import AuthenticatorChain
 from holdfast.auth.session import SessionAuthenticator
 from holdfast.conf import read
@@ -37,7 +37,7 @@ class By(Authenticator):
 
 
 class Tokens(By):
-    kind: ClassVar = Kind.TOKEN
+    kind: ClassVar = CredentialKind.TOKEN
 
 
 class ShortTokens(Tokens):
@@ -46,7 +46,7 @@ class ShortTokens(Tokens):
 
 
 class Tickets(By):
-    kind: ClassVar = Kind.TICKET
+    kind: ClassVar = CredentialKind.TICKET
 
     def credential(self, request: AuthRequest) -> str:
         return request.tickets[0]

@@ -9,6 +9,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core import signing
 
+from holdfast import conf, wiring
+
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 BLOCK = re.compile(r"^( *)```python[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
@@ -22,6 +24,21 @@ def test_each_python_example_can_be_parsed(page: Path) -> None:
     for code in blocks(page):
         entry = code.lstrip().startswith('"')  # of a dict that the text names
         ast.parse(f"{{{code}}}" if entry else code)
+
+
+def test_the_authenticators_of_the_page_about_authentication_can_be_built() -> None:
+    built = []
+    for code in blocks(PAGES / "authentication.md"):
+        if "HOLDFAST" not in code or ("holdfast.auth" not in code and '"ticket"' not in code):
+            continue
+        module: dict[str, Any] = {}
+        exec(compile(code, "settings.py", "exec"), module)
+        chosen, problems = conf.read(module["HOLDFAST"])
+        assert problems == []
+        authenticator = wiring.build_authenticator(chosen)
+        assert authenticator.check() == []
+        built.append(type(authenticator).__name__)
+    assert built == ["AuthenticatorChain"] * 3
 
 
 @pytest.mark.django_db

@@ -25,7 +25,7 @@ class CredentialExpired(PermissionDenied):
     """A credential that was valid, and no longer is. The client may come back with a newer one."""
 
 
-class Kind(enum.Enum):
+class CredentialKind(enum.Enum):
     """The kind of credential that an authenticator checks.
 
     ``AMBIENT``: what a handshake brings by itself, such as a cookie or a proxy's header. ``TOKEN``: a token, whichever way it came.
@@ -204,7 +204,7 @@ class Authenticator(ABC):
     In a list of authenticators, ``kind`` says which requests this one is asked about (:class:`~.chain.AuthenticatorChain`).
     """
 
-    kind: ClassVar[Kind] = Kind.AMBIENT
+    kind: ClassVar[CredentialKind] = CredentialKind.AMBIENT
 
     def accepts(self, request: AuthRequest) -> bool:
         """Return whether this authenticator decides about the request, which brings a credential of its ``kind``. Asked only in a

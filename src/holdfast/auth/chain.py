@@ -6,7 +6,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.checks import CheckMessage
 
 from . import revalidation
-from .base import Authenticator, AuthRequest, Credential, Identity, Kind
+from .base import Authenticator, AuthRequest, Credential, CredentialKind, Identity
 
 
 class AuthenticatorChain(Authenticator):
@@ -22,21 +22,21 @@ class AuthenticatorChain(Authenticator):
     """
 
     def __init__(self, authenticators: Sequence[Authenticator]) -> None:
-        self._of: dict[Kind, list[Authenticator]] = {kind: [] for kind in Kind}
+        self._of: dict[CredentialKind, list[Authenticator]] = {kind: [] for kind in CredentialKind}
         self._all = tuple(authenticators)
         for each in authenticators:
             self._of[each.kind].append(each)
 
     async def authenticate(self, request: AuthRequest) -> Identity | None:
-        with_token = request.token is not None and bool(self._of[Kind.TOKEN])
-        with_ticket = bool(self._of[Kind.TICKET]) and bool(request.tickets)
+        with_token = request.token is not None and bool(self._of[CredentialKind.TOKEN])
+        with_ticket = bool(self._of[CredentialKind.TICKET]) and bool(request.tickets)
         if with_token and (request.fault is not None or with_ticket):
             return None
         if with_token or with_ticket:
-            kind = Kind.TOKEN if with_token else Kind.TICKET
+            kind = CredentialKind.TOKEN if with_token else CredentialKind.TICKET
             chosen = next((each for each in self._of[kind] if each.accepts(request)), None)
             return None if chosen is None else await chosen.authenticate(request)
-        for ambient in self._of[Kind.AMBIENT]:
+        for ambient in self._of[CredentialKind.AMBIENT]:
             return await ambient.authenticate(request)
         if request.token is not None and request.scheme is None:
             return None
@@ -62,7 +62,7 @@ class AuthenticatorChain(Authenticator):
         """Ask one authenticator. Its failure concerns only its own identities."""
         try:
             if keeper is None:
-                for keeper in self._of[Kind.AMBIENT]:
+                for keeper in self._of[CredentialKind.AMBIENT]:
                     return await keeper.revalidate(identities)
                 return await revalidation.revalidate_in_threads(identities)
             return await keeper.revalidate(identities)

@@ -20,7 +20,7 @@ from holdfast import runtime
 from holdfast.threads.handler_context import HandlerInfo
 
 from . import revalidation
-from .base import Authenticator, AuthRequest, Identity, Kind
+from .base import Authenticator, AuthRequest, CredentialKind, Identity
 from .jwks import KeySet
 
 SECRET_BITS = {"HS256": 256, "HS384": 384, "HS512": 512}
@@ -51,7 +51,7 @@ class JwtAuthenticator(Authenticator):
     with the token.
     """
 
-    kind: ClassVar = Kind.TOKEN
+    kind: ClassVar = CredentialKind.TOKEN
 
     def __init__(
         self,

@@ -18,7 +18,15 @@ from holdfast import runtime
 from holdfast.threads.handler_context import HandlerInfo
 from holdfast.topics.failures import Verdict, verdict_of
 
-from .base import NO_CLAIMS, Authenticator, AuthRequest, Credential, CredentialExpired, Identity, Kind
+from .base import (
+    NO_CLAIMS,
+    Authenticator,
+    AuthRequest,
+    Credential,
+    CredentialExpired,
+    CredentialKind,
+    Identity,
+)
 from .expiry import means_expired
 
 TOKEN_AUTHENTICATION = "rest_framework.authentication.TokenAuthentication"  # noqa: S105 - the path of a class
@@ -32,7 +40,7 @@ class RestFrameworkAuthenticator(Authenticator):
     token. Raises ``ImproperlyConfigured`` if the class cannot be imported, or goes by no header (``SessionAuthentication``).
     """
 
-    kind: ClassVar = Kind.TOKEN
+    kind: ClassVar = CredentialKind.TOKEN
 
     def __init__(self, *, authentication: str = TOKEN_AUTHENTICATION) -> None:
         try:

@@ -17,7 +17,7 @@ from holdfast.threads.handler_context import HandlerInfo
 from holdfast.topics.owner import user_id
 
 from . import revalidation, session_store
-from .base import Authenticator, AuthRequest, Identity, Kind
+from .base import Authenticator, AuthRequest, CredentialKind, Identity
 from .session import session_key
 from .ticket_store import TicketRecord, TicketStore
 
@@ -30,7 +30,7 @@ LONGEST = 100
 class TicketAuthenticator(Authenticator):
     """Authenticates the ``ticket`` in the query of a handshake's URL. The identity's own query has no ticket any more."""
 
-    kind: ClassVar = Kind.TICKET
+    kind: ClassVar = CredentialKind.TICKET
 
     def __init__(self, store: TicketStore) -> None:
         self._store = store

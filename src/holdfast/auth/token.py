@@ -10,7 +10,7 @@ from holdfast import runtime
 from holdfast.threads.handler_context import HandlerInfo
 
 from . import revalidation
-from .base import Authenticator, AuthRequest, Identity, Kind
+from .base import Authenticator, AuthRequest, CredentialKind, Identity
 
 
 class TokenAuthenticator(Authenticator):
@@ -20,7 +20,7 @@ class TokenAuthenticator(Authenticator):
     :class:`~.base.Identity`, if the token has claims or an expiry; or ``None`` if the token is not valid.
     """
 
-    kind: ClassVar = Kind.TOKEN
+    kind: ClassVar = CredentialKind.TOKEN
 
     def __init__(self, find: Callable[[str], Any | Awaitable[Any]]) -> None:
         self._find: Any = find

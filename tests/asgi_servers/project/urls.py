@@ -1,4 +1,4 @@
-from django.urls import path
+from django.urls import include, path
 
 from . import views
 
@@ -13,6 +13,7 @@ urlpatterns = [
     path("sayings/<slug:room>/", views.sayings),
     path("doze/<str:seconds>/", views.doze),
     path("client/", views.client),
+    path("live/", include("holdfast.urls")),
     path("live/pour/<int:megabytes>/", views.pour),
     path("live/drip/", views.drip),
     path("state/", views.state),
