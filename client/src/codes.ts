@@ -82,7 +82,7 @@ export const MESSAGES: Readonly<Record<CodeName, string>> = {
   draining: "The server is going away; reconnect.",
   heartbeat_missed: "Nothing was heard for too long.",
   stalled: "The client did not read for too long.",
-  too_slow: "The client did not finish a message in time.",
+  too_slow: "A message took too long.",
   flooding: "The client sent far more than it may.",
   failed: "The connection failed inside the server.",
   unsupported_protocol: "Unknown subprotocol; known: holdfast.v1.json, holdfast.v1.msgpack.",

@@ -78,7 +78,7 @@ UNAVAILABLE: Final = _code(
 DRAINING: Final = _code("draining", "The server is going away; reconnect.", retry=True, close=4000)
 HEARTBEAT_MISSED: Final = _code("heartbeat_missed", "Nothing was heard for too long.", retry=True, close=4001)
 STALLED: Final = _code("stalled", "The client did not read for too long.", retry=True, close=4002)
-TOO_SLOW: Final = _code("too_slow", "The client did not finish a message in time.", retry=True, close=4003)
+TOO_SLOW: Final = _code("too_slow", "A message took too long.", retry=True, close=4003)
 FLOODING: Final = _code("flooding", "The client sent far more than it may.", retry=True, close=4029)
 FAILED: Final = _code("failed", "The connection failed inside the server.", retry=True, close=4050)
 
