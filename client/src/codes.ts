@@ -89,7 +89,7 @@ export const MESSAGES: Readonly<Record<CodeName, string>> = {
   draining: "The server is going away; reconnect.",
   heartbeat_missed: "Nothing was heard for too long.",
   stalled: "The client did not read for too long.",
-  too_slow: "The client did not finish a message in time.",
+  too_slow: "A message took too long.",
   token_expired: "The token has expired; reconnect with a newer one.",
   flooding: "The client sent far more than it may.",
   too_many_connections: "This user has as many connections as one may have.",

@@ -5,7 +5,7 @@ import pytest
 from tests.asgi_servers.client import masked
 
 from .attacker import flood, received, upgraded
-from .prober import Probing, allowed, probe
+from .prober import allowed, compared
 from .server import Attacked
 
 CONNECTIONS = 50
@@ -27,12 +27,8 @@ FLOODS = [
 @pytest.mark.alone  # it measures round trips
 @pytest.mark.parametrize("data", FLOODS)
 def test_a_flood_of_frames_does_not_slow_others(server: Attacked, data: bytes) -> None:
-    quiet = probe(server, SECONDS)
-    probing = Probing(server, SECONDS)
-    with flood(server, data, connections=CONNECTIONS, pause=1.0) as attack:
-        loud = probing.result()
+    quiet, loud = compared(server, lambda: flood(server, data, connections=CONNECTIONS, pause=1.0), SECONDS)
 
-    print(f"quiet: {quiet}\nloud: {loud}\n{attack.connects} connections, {attack.sent:,} bytes")
     assert loud.p99 <= allowed(quiet)
 
 

@@ -290,6 +290,39 @@ class TestApplicationsThatFail:
         assert peer.closed == (1011, "")
         assert "KeyError" in caplog.text
 
+    async def test_an_application_that_does_not_answer_is_cancelled_and_the_client_gets_503(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cancelled = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.append(scope)
+                raise
+
+        peer = Peer(app)
+        await peer.ask()
+        await peer.clock.advance(29)
+        assert not peer.wire.sent
+
+        await peer.clock.advance(2)
+        await peer.settle()
+        assert peer.status == 503
+        assert len(cancelled) == 1
+        assert not peer.state.tasks
+        assert "did not answer the handshake" in caplog.text
+
+    async def test_an_application_that_has_answered_is_not_cancelled(self) -> None:
+        app = Recorder(ACCEPT)
+        peer = await Peer(app).open()
+        await peer.clock.advance(60)
+        await peer.send("still there?")
+
+        assert app.events[-1]["text"] == "still there?"
+        assert not app.ended
+
     async def test_returning_without_accepting_is_500(self, caplog: pytest.LogCaptureFixture) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None: ...
 

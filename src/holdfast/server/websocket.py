@@ -36,8 +36,7 @@ logger = logging.getLogger("uvicorn.error")
 CLOSE_SECONDS = 10.0
 """Seconds that a client may take to answer a close, and to read what was written before it."""
 
-SHUTDOWN_SECONDS = 1.0
-"""The same while the server is stopping."""
+SHUTDOWN_SECONDS = 1.0  # the same while the server is stopping
 
 Message = dict[str, Any]
 
@@ -104,7 +103,7 @@ class WebSocketProtocol(TurnReader):
 
     def resume_writing(self) -> None:
         writable, self._writable = self._writable, None
-        if writable is not None and not writable.done():
+        if writable and not writable.done():
             writable.set_result(None)
         if self._unanswered is not None and self._state is SocketState.OPEN:
             self._pong(self._unanswered)
@@ -237,8 +236,8 @@ class WebSocketProtocol(TurnReader):
         self._state = SocketState.OPEN
         self._keepalive.start()
         self._incoming.resume_reading()
-        early, self._early = self._early, b""
-        if early:
+        if self._early:
+            early, self._early = self._early, b""
             self.data_received(early)
 
     def _adopt(self, message: Message) -> None:
