@@ -1,30 +1,54 @@
 """ConnectionCaller: the connection that an action runs for, as the action sees it."""
 
+import hashlib
+from collections.abc import Sequence
+
 from holdfast.auth.base import Identity
+from holdfast.topics.client_id import earlier_ids, public_id
 from holdfast.topics.owner import owner_of_client, owner_of_id, user_id
 
 
 class ConnectionCaller:
     """Handed to every action and to ``may_call``.
 
-    ``user`` is Django's user, or ``AnonymousUser``. ``client`` is the id that the client keeps across its connections
+    ``user`` is Django's user, or ``AnonymousUser``. ``client`` is the client's public id, the same on all its connections
     (what ``exclude`` goes by), ``connection_id`` that of this one connection. ``identity`` has what else is known of the
     connection (:class:`~holdfast.auth.base.Identity`). The handshake's scope is not kept: it would be most of what a
     connection costs.
     """
 
-    __slots__ = ("client", "connection_id", "identity", "user")
+    __slots__ = ("_secret", "connection_id", "identity", "user")
 
-    def __init__(self, *, identity: Identity, client: str, connection_id: str) -> None:
+    def __init__(self, *, identity: Identity, secret: str, connection_id: str) -> None:
         self.identity = identity
         self.user = identity.user
-        self.client = client
         self.connection_id = connection_id
+        self._secret = secret
+
+    @property
+    def client(self) -> str:
+        """The client's public id. The id that the client chose itself stays here."""
+        return public_id(self.user_id, self._secret)
 
     @property
     def owner(self) -> str:
         """The owner of idempotency keys and rates: the user, or the client if it is anonymous."""
         return owner_of_client(self.client) if self.user_id is None else owner_of_id(self.user_id)
+
+    @property
+    def earlier_owners(self) -> Sequence[str]:
+        """The owners that an anonymous client was under ``SECRET_KEY_FALLBACKS``: calls from then may be sent again."""
+        return (
+            [] if self.user_id is not None else [owner_of_client(i) for i in earlier_ids(None, self._secret)]
+        )
+
+    def stored_key(self, key: str) -> str:
+        """Return the key under which a call is stored. A client's keys contain its secret id, so an anonymous one's are hashed."""
+        return (
+            key
+            if self.user_id is not None
+            else hashlib.sha256(f"holdfast.key:{key}".encode()).hexdigest()[:40]
+        )
 
     @property
     def user_id(self) -> str | None:

@@ -301,6 +301,11 @@ class Calls:
     def _claim(self, request: CallRequest) -> Claim:
         seconds = request.action.timeout or UNBOUNDED_CLAIM_SECONDS
         assert request.key is not None
+        for owner in request.caller.earlier_owners:
+            claim = self._store.claim(owner, request.key, request.target, seconds=seconds)
+            if not claim.mine:
+                return claim
+            self._store.release(owner, request.key)
         return self._store.claim(request.caller.owner, request.key, request.target, seconds=seconds)
 
     def _claim_inside(self, request: CallRequest) -> Claim:

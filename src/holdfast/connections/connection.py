@@ -18,6 +18,7 @@ from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.protocol.frames import ResetFrame
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
+from holdfast.topics.client_id import public_id
 from holdfast.topics.failures import Verdict, code_of, detail_of, report, verdict_of
 from holdfast.topics.owner import owner_of_client, owner_of_id
 from holdfast.topics.topic import Topic
@@ -40,6 +41,7 @@ class Connection:
     hub's wheel checks it. It owns no task while it is idle. For the event loop's thread only."""
 
     __slots__ = (
+        "_client",
         "_codec",
         "_hub",
         "_joined",
@@ -64,6 +66,7 @@ class Connection:
         identity: Identity,
     ) -> None:
         self.identity = identity
+        self._client: str | None = None
         self._manager = manager
         self._hub = hub
         self._loop = hub.loop
@@ -94,13 +97,18 @@ class Connection:
 
     @property
     def client(self) -> str:
-        return self._session.client
+        """The client's public id. It is kept once neither the client's own id nor the user can change any more."""
+        if self._client is not None:
+            return self._client
+        found = public_id(self._session.user, self._session.client)
+        self._client = found if self._session.phase is Phase.OPEN else None
+        return found
 
     @property
     def caller(self) -> ConnectionCaller:
         """The caller that actions receive. Made on demand, since most connections never call an action."""
         session = self._session
-        return ConnectionCaller(identity=self.identity, client=session.client, connection_id=session.id)
+        return ConnectionCaller(identity=self.identity, secret=session.client, connection_id=session.id)
 
     # ── reports of the transport ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -212,9 +220,7 @@ class Connection:
     def owner(self) -> str:
         """The same as :attr:`ConnectionCaller.owner`, without reading the user object."""
         user = self._session.user
-        if user is None:
-            return owner_of_client(self._session.client)
-        return owner_of_id(user)
+        return owner_of_client(self.client) if user is None else owner_of_id(user)
 
     def joined_topics(self) -> Collection[JoinedTopic]:
         """Return the topics that this connection has joined now."""
@@ -317,8 +323,7 @@ class Connection:
                 if await self._join(effect, topic, begun):
                     return
         except CallFailed as late:
-            wait = late.payload.retry_after
-            effects = session.refused(effect.ref, asked, codes.RATE_LIMITED, retry_after=wait)
+            effects = session.refused(effect.ref, asked, codes.RATE_LIMITED, retry_after=late.retry_after)
         except Exception as error:  # noqa: BLE001 - reported there
             # may_join has admitted the client, so a refusal by snapshot or presence_meta may be a mistake: log a warning.
             report(logger, f"a join of {asked!r} failed", error, no=logging.WARNING)
@@ -333,7 +338,6 @@ class Connection:
         session, declared, checked = self._session, topic.declared, self._loop.time()
         if declared.slow.conflates:
             self._transport.report_blocking()
-
         pending = await self._hub.begin_join(
             topic.name,
             durable=declared.durable,
@@ -341,7 +345,7 @@ class Connection:
             since=effect.since,
             snapshot=snapshot_of(self._manager.runtime, topic, self.identity.host),
             attending=await attending(self._manager.runtime.threads, topic, self.caller),
-            charge=self._charge,
+            charge=partial(self._manager.reads.charge, self.identity.limit_key or self.owner, self._loop),
         )
         with pending:  # no await from here on: the answer holds for this turn of the loop
             recent = self._manager.revocation.recent
@@ -355,21 +359,17 @@ class Connection:
                 self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
         return True
 
-    async def _charge(self) -> None:
-        """Count a read that a join of this connection causes. Raises :class:`CallFailed` if its owner causes too many."""
-        await self._manager.reads.charge(self.identity.limit_key or self.owner, self._loop.time())
-
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _perform(self, effect: Perform) -> None:
         joined, now = self._joined[self._session.canonical(effect.topic)], self._loop.time()
         try:
-            arguments = self._codec.payload(effect.payload)
+            arguments, caller = self._codec.payload(effect.payload), self.caller
             request = self._manager.calls.request(
                 joined.topic,
-                self.caller,
+                caller,
                 effect.name,
-                effect.key,
+                None if effect.key is None else caller.stored_key(effect.key),
                 arguments,
                 now=now,
                 recheck=now - joined.checked >= self._manager.policy.recheck_seconds,

@@ -23,6 +23,10 @@ class CallFailed(Exception):
         self.payload = payload
         self.expelled = expelled
 
+    @property
+    def retry_after(self) -> float | None:
+        return self.payload.retry_after
+
     @classmethod
     def of(
         cls,
