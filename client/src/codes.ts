@@ -23,6 +23,7 @@ export type CodeName =
   | "timeout"
   | "too_many_calls"
   | "rate_limited"
+  | "csrf_failed"
   | "invalid_token"
   | "internal"
   | "unavailable"
@@ -74,6 +75,7 @@ export const MESSAGES: Readonly<Record<CodeName, string>> = {
   timeout: "The call took longer than it may.",
   too_many_calls: "Too many calls of this connection are still running.",
   rate_limited: "Too many messages; try again later.",
+  csrf_failed: "A request with a session's cookie needs Django's CSRF token in its X-CSRFToken header.",
   invalid_token: "The token is not valid.",
   internal: "The server failed to handle the message.",
   unavailable: "The server cannot do this at the moment; try again.",

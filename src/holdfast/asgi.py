@@ -40,10 +40,14 @@ from . import wiring
 from .auth import origins
 from .auth.session import session_key
 from .conf import settings
+from .transports.http_calls import LiveCalls
+from .transports.http_publish import LivePublishing
 from .transports.origin import OriginCheck
+from .transports.polling import LivePolling
 from .transports.readiness import Readiness
 from .transports.refusals import RefusalLog, shown
 from .transports.script_name import BelowScriptName
+from .transports.sse import LiveEventStream
 from .transports.websocket import LiveWebSocket
 
 logger = logging.getLogger("holdfast.asgi")
@@ -95,7 +99,13 @@ def answering_readiness(django_application: Application) -> Application:
     """Answer two paths before Django: ``/live/ready`` (200: this process serves live connections; 503: it does not, or it
     drains) and ``/live/ws`` without an upgrade to WebSocket (426)."""
     path = settings().path
-    return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws")
+    others: dict[str, Application] = {
+        f"/{path}sse": LiveEventStream(wiring.service),
+        f"/{path}poll": LivePolling(wiring.service),
+        f"/{path}call": LiveCalls(wiring.service),
+        f"/{path}publish": LivePublishing(wiring.service, lambda: settings().publishing_keys),
+    }
+    return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws", others=others)
 
 
 def below_script_name(router: Application) -> Application:

@@ -10,7 +10,7 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from django.conf import settings as django_settings
@@ -19,6 +19,7 @@ from django.core.signals import setting_changed
 from msgspec import Meta
 
 from holdfast.auth import origins
+from holdfast.auth.publishing_key import PublishingKey
 from holdfast.limits.base import Rate
 from holdfast.redis.address import BadUrl, RedisAddress
 from holdfast.topics.schema import Misfit
@@ -84,7 +85,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Topics that one connection may have joined at the same time."""
 
     calls_per_connection: Count = 32
-    """Calls of one connection that may run at the same time."""
+    """Calls of one connection that may be unfinished at the same time: they run, or they wait for a thread."""
+
+    calls_per_user: Count = 100
+    """Unfinished calls of one user in one process, over all connections. Anonymous clients of one address count as one user.
+    Further calls get ``too_many_calls``."""
+
+    calls_at_once: Count = 1000
+    """Unfinished calls of all users in one process. Further calls get ``unavailable``. A user may have at most as many as are
+    left for others."""
 
     message_rate: str = "50/s"
     """Messages that one connection may send, on average: ``"50/s"``, ``"3000/m"``."""
@@ -103,11 +112,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     handler_threads: Count = 16
     """``def`` handlers that may run at the same time in one process. As many ``async def`` handlers may use the ORM at the
-    same time. Each may hold its own database connection."""
+    same time. Each may hold its own database connection. A quarter of the threads is kept free of actions, for rules, tokens
+    and re-checks; one user's actions use at most as many threads as are free for others."""
 
     idempotency_hours: Annotated[float, Meta(gt=0)] = 24.0
-    """Hours for which the result of a call is stored. A client that sends a call again within this time gets the stored
-    result, and the action does not run again. ``manage.py holdfast trim`` deletes older results; in Redis they expire."""
+    """Hours for which the result of a signed-in user's call is stored. A client that sends a call again within this time gets
+    the stored result, and the action does not run again. The servers delete older results, and so does
+    ``manage.py holdfast trim``; in Redis they expire."""
+
+    anonymous_idempotency_minutes: Annotated[float, Meta(gt=0)] = 10.0
+    """The same for the calls of anonymous clients, in minutes."""
+
+    answers_per_user: Count = 5000
+    """Results of calls that are stored for one user. Each result is kept for a minute at least; of older ones, the servers
+    delete the oldest beyond this number. A user who makes more calls than this in a minute gets ``rate_limited``, and so do the
+    anonymous clients of one address who make more in ``ANONYMOUS_IDEMPOTENCY_MINUTES``."""
+
+    answer_bytes_per_user: Count = 5_000_000
+    """The same as ``ANSWERS_PER_USER``, in bytes of JSON. Each result counts 200 bytes more."""
 
     origins: tuple[str, ...] | None = None
     """Origins besides the server's own whose pages may connect, as in ``CSRF_TRUSTED_ORIGINS``:
@@ -128,6 +150,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The dotted path of a function that takes a ``holdfast.HandlerInfo`` and returns a context manager. It is entered around
     every handler, and around the reading of sessions and users, in the thread that uses the ORM. It can choose a tenant's
     schema, for example (``docs/how-to/tenants.md``). ``None``: no context manager."""
+
+    publishing_keys: tuple[PublishingKey, ...] = ()
+    """Services that may publish by POST to ``/live/publish``, each a dict with ``NAME``, ``KEYS`` (secrets of at least 32
+    characters, of which the second serves a change), ``TOPICS`` (names, with ``*`` for any text), and, if wanted, ``RATE``
+    (``"100/s"``) and ``SIGNED`` (requests carry an HMAC of their body instead of the secret). Empty: the endpoint is off."""
 
     write_buffer_bytes: Count = 262144
     """Bytes that may wait in the write buffer of one connection before its client counts as slow."""
@@ -201,6 +228,9 @@ def read(given: Any) -> tuple[Settings, list[Problem]]:
             checked = value if isinstance(value, Backend) else msgspec.convert(value, _FIELDS[key].type)
             if key in RATES:
                 Rate.parse(checked)
+            elif key == "PUBLISHING_KEYS":
+                for publisher in cast("tuple[PublishingKey, ...]", checked):
+                    Rate.parse(publisher.rate)
             elif key == "REDIS" and checked is not None:
                 RedisAddress.parse(checked)
             elif key == "ORIGINS":
@@ -229,7 +259,7 @@ def _unknown(key: object) -> Problem:
 def _misfit(key: str, value: object, error: Exception) -> Problem:
     default = _FIELDS[key].default
     shown = (
-        f"of the type {type(value).__name__}" if key == "REDIS" else repr(value)
+        f"of the type {type(value).__name__}" if key in ("REDIS", "PUBLISHING_KEYS") else repr(value)
     )  # it may have a password in it
     return Problem(
         what=f'{NAME}["{key}"] is {shown}: {Misfit.of(error).what}.',

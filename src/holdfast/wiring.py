@@ -17,6 +17,8 @@ from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .conf import NAME, Settings, settings
 from .connections.manager import ConnectionManager, Policy
+from .connections.stored_answers import AnswerLimits
+from .connections.unfinished import CallLimits
 from .extras import Want
 from .hub.hub import Timing
 from .limits.base import Limiter
@@ -30,6 +32,7 @@ from .runtime import SESSION_THREADS, Runtime
 from .threads.handler_context import Around, HandlerInfo
 from .threads.threads import Inline, Threads
 from .topics.encoding import encode
+from .topics.owner import ANONYMOUS
 from .topics.registry import registry
 
 if TYPE_CHECKING:
@@ -149,7 +152,13 @@ def build_calls(chosen: Settings, store: "RedisStore") -> CallStore:
         return DatabaseCalls(chosen.database)
     from .log.redis_calls import RedisCalls
 
-    return RedisCalls(store, chosen.database, chosen.idempotency_hours * 3600)
+    return RedisCalls(
+        store,
+        chosen.database,
+        chosen.idempotency_hours * 3600,
+        brief=ANONYMOUS,
+        brief_seconds=chosen.anonymous_idempotency_minutes * 60,
+    )
 
 
 def reaches_other_processes(chosen: Settings) -> bool:
@@ -318,6 +327,13 @@ def policy_of(chosen: Settings) -> Policy:
         drain_seconds=chosen.drain_seconds,
         write_buffer_bytes=chosen.write_buffer_bytes,
         reauthorize_seconds=chosen.reauthorize_seconds,
+        calls=CallLimits(each=chosen.calls_per_user, all=chosen.calls_at_once),
+        answers=AnswerLimits(
+            count=chosen.answers_per_user,
+            size=chosen.answer_bytes_per_user,
+            seconds=chosen.idempotency_hours * 3600,
+            anonymous_seconds=chosen.anonymous_idempotency_minutes * 60,
+        ),
         fresh_seconds=FRESH_SECONDS,
         join_reads=chosen.join_reads,
     )

@@ -22,7 +22,20 @@ SHORT = "tests.asgi_servers.project.asgi:application"
 EXPLICIT = "tests.asgi_servers.project.asgi_explicit:application"
 
 #: What the tests are not about must not get in their way.
-GENEROUS = {"MESSAGE_RATE": "100000/s", "MESSAGE_BURST": 100000}
+PUBLISHING_SECRETS = {name: f"{name}-".ljust(40, "s") for name in ("shop", "old", "signed", "slow")}
+GENEROUS = {
+    "MESSAGE_RATE": "100000/s",
+    "MESSAGE_BURST": 100000,
+    "PUBLISHING_KEYS": [
+        {
+            "NAME": "shop",
+            "KEYS": [PUBLISHING_SECRETS["shop"], PUBLISHING_SECRETS["old"]],
+            "TOPICS": ["rooms/*", "tickers/*"],
+        },
+        {"NAME": "signed", "KEYS": [PUBLISHING_SECRETS["signed"]], "TOPICS": ["rooms/*"], "SIGNED": True},
+        {"NAME": "slow", "KEYS": [PUBLISHING_SECRETS["slow"]], "TOPICS": ["rooms/*"], "RATE": "1/h"},
+    ],
+}
 STRICT = {
     "HEARTBEAT_SECONDS": 0.4,
     "TOPICS_PER_CONNECTION": 3,

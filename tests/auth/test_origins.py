@@ -265,7 +265,7 @@ def test_origins_that_a_client_makes_up_fill_neither_the_log_nor_the_memory(
     assert all(len(message) < 1000 for message in caplog.messages)
     for number in range(1000):
         log.note(f"a reason {number}", now + 60 * (number + 1))
-    assert len(log._logged) == refusals.REMEMBERED
+    assert len(log.limit.kinds) == refusals.REMEMBERED
     assert len(caplog.records) == refusals.LOGGED_AT_ONCE + 1000  # a real one is still heard of
 
 

@@ -114,7 +114,12 @@ class Process:
         except CallFailed as failure:
             return f"error {failure.payload.code}"
         answered: asyncio.Future[bytes | CallFailed] = asyncio.get_running_loop().create_future()
-        self.calls.perform(request, answered.set_result)
+
+        def answer(outcome: bytes | CallFailed | None) -> None:
+            if outcome is not None:  # else a call that took too long has ended
+                answered.set_result(outcome)
+
+        self.calls.perform(request, answer, lambda: True)
         ended = asyncio.create_task(self.calls.finish())
         await asyncio.wait([answered, ended], return_when=asyncio.FIRST_COMPLETED)
         if not answered.done():

@@ -1,5 +1,6 @@
 """The contract of every store of call records."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -7,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from holdfast.log.base import LogError
-from holdfast.log.calls import Answer, CallStore, Claim
+from holdfast.log.calls import RECORD_BYTES, Answer, CallStore, Claim
 from tests.log.transactions import rolled_back
 from tests.services.databases import in_threads
 
@@ -89,6 +90,50 @@ class CallContract:
         assert calls.claim("ada", "answered", "post", seconds=60) == MINE
         assert calls.claim("ada", "lost", "post", seconds=60) == MINE
         assert calls.claim("ada", "running", "post", seconds=60) == RUNNING
+
+    def test_a_look_at_an_earlier_attempt_claims_nothing(self, calls: CallStore) -> None:
+        assert calls.find("ada", "1", "post") is None
+        assert calls.claim("ada", "1", "post", seconds=60) == MINE
+        assert calls.find("ada", "1", "post") == RUNNING
+        calls.answer("ada", "1", YES)
+        assert calls.find("ada", "1", "post") == Claim(answer=YES)
+        assert calls.find("ada", "1", "delete") == REUSED
+        calls.claim("ada", "2", "post", seconds=0)
+        assert calls.find("ada", "2", "post") == LOST
+
+    def test_answers_of_some_owners_can_be_forgotten_before_those_of_others(self, calls: CallStore) -> None:
+        for owner in ("user:1", "client:1", "client:2"):
+            calls.claim(owner, "k", "post", seconds=60)
+            calls.answer(owner, "k", YES)
+        later = timezone.now() + timedelta(hours=1)
+
+        assert calls.forget(later, since=later, owners="client:") == 0
+        assert calls.forget(later, since=later - timedelta(hours=2), owners="client:") == 2
+        assert calls.find("user:1", "k", "post") == Claim(answer=YES)
+        assert calls.find("client:1", "k", "post") is None
+
+    @pytest.mark.parametrize(
+        ("count", "size"), [(3, 10**6), (100, 3 * (RECORD_BYTES + len(YES.payload)))], ids=["count", "size"]
+    )
+    def test_an_owner_s_oldest_answers_are_trimmed(self, calls: CallStore, count: int, size: int) -> None:
+        for number in range(5):
+            for owner in ("ada", "grace"):
+                calls.claim(owner, str(number), "post", seconds=60)
+                calls.answer(owner, str(number), YES)
+            time.sleep(0.002)  # Redis knows milliseconds
+        past, later = timezone.now() - timedelta(hours=1), timezone.now() + timedelta(hours=1)
+
+        assert calls.trim("ada", count=count, size=size, before=past) == 0
+        assert calls.trim("ada", count=count, size=size, before=later) == 2
+        kept = [number for number in range(5) if calls.find("ada", str(number), "post")]
+        assert kept == [2, 3, 4]
+        assert all(calls.find("grace", str(number), "post") for number in range(5))
+
+    def test_a_running_attempt_is_not_trimmed(self, calls: CallStore) -> None:
+        calls.claim("ada", "1", "post", seconds=60)
+
+        assert calls.trim("ada", count=0, size=0, before=timezone.now() + timedelta(hours=1)) == 0
+        assert calls.find("ada", "1", "post") == RUNNING
 
     def test_of_many_attempts_at_once_one_is_carried_out(self, calls: CallStore) -> None:
         claims = in_threads([lambda: calls.claim("ada", "1", "post", seconds=60)] * 8)

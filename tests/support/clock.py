@@ -7,6 +7,10 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
+from unittest import mock
+
+from holdfast.threads import threads
+from holdfast.threads.workers import Job
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,9 +64,13 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
         future = super().run_in_executor(executor, func, *args)
+        self.watch(future)
+        return future
+
+    def watch(self, future: "asyncio.Future[Any]") -> None:
+        """Wait for the thread that is going to set this future."""
         self._clock.threads[future] = time.monotonic()
         future.add_done_callback(lambda done: self._clock.threads.pop(done, None))
-        return future
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait for the threads themselves: a time limit, as Python 3.12 sets one, would be over at once."""
@@ -72,12 +80,26 @@ class JumpingLoop(asyncio.SelectorEventLoop):
             await super().shutdown_default_executor()
 
 
+class WatchedJob(Job[T]):
+    """Work for a thread of Holdfast's, which takes real time as well."""
+
+    __slots__ = ()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Callable[[], T]) -> None:
+        super().__init__(loop, work)
+        if isinstance(loop, JumpingLoop):
+            loop.watch(self.future)
+
+
 def in_jumping_time(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """Run an async test on a loop whose clock jumps."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        with (
+            mock.patch.object(threads, "Job", WatchedJob),
+            asyncio.Runner(loop_factory=JumpingLoop) as runner,
+        ):
             return runner.run(test(*args, **kwargs))
 
     return run

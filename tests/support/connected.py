@@ -70,6 +70,12 @@ class Socket:
     def probe(self) -> bool:
         return False
 
+    def note_join(self, asked: str, topic: str, position: Any) -> None:
+        pass
+
+    def note_reset(self, topic: str, position: Any) -> None:
+        pass
+
     def report_blocking(self) -> None:
         self.reports_blocking = True
 

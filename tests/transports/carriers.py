@@ -5,20 +5,27 @@ Client and server share one event loop, whose clock may jump. ``tests/asgi_serve
 
 import asyncio
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 import msgspec
 
 from holdfast.connections.connection import Connection
 from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.transport import Transport
+from holdfast.protocol import codes
 from holdfast.protocol.codec import JSON, MSGPACK
 from holdfast.server.adopted import AdoptedProtocol
+from holdfast.transports.polling import LINGER_SECONDS, LivePolling, PollTransport
+from holdfast.transports.sse import AsgiEventStream, LiveEventStream
 from holdfast.transports.websocket import AsgiWebSocket, LiveWebSocket
 from tests.server.wire import Peer, Wire
 from tests.support.clock import turns
+
+from .event_stream import EventStreamReader
 
 Frame = dict[str, Any]
 
@@ -27,6 +34,9 @@ class Carrier(ABC):
     """One connection, from its client's side."""
 
     transport: ClassVar[type[Transport]]
+
+    patience: ClassVar[float] = math.inf
+    """Seconds that the transport itself waits for a client that does not read."""
 
     def __init__(self, service: ConnectionManager, codec: Any) -> None:
         self.service = service
@@ -66,6 +76,10 @@ class Carrier(ABC):
     @abstractmethod
     def messages(self) -> list[str | bytes]:
         """Return all messages that the client has read so far."""
+
+    def keepalives(self, frames: Sequence[Frame]) -> int:
+        """Return how many keepalives the client has read, ``frames`` being all its messages."""
+        return sum(frame["type"] == "pong" for frame in frames)
 
     @abstractmethod
     async def stop_reading(self) -> None:
@@ -217,5 +231,179 @@ class HoldfastServer(Carrier):
         return self._peer.closed
 
 
-CARRIERS: tuple[type[Carrier], ...] = (AsgiServer, HoldfastServer)
+class AsgiEventStreamServer(Carrier):
+    """Server-sent events on an ASGI server whose ``send`` waits while the client does not read."""
+
+    transport = AsgiEventStream
+
+    @classmethod
+    async def open(
+        cls,
+        service: ConnectionManager,
+        *,
+        codec: Any = JSON,
+        client: str = "ada",
+        topics: Sequence[str] = ("empty",),
+        last_event_id: str | None = None,
+    ) -> "AsgiEventStreamServer":
+        carrier = cls(service, codec)
+        query = [("client", client), *(("topic", topic) for topic in topics)]
+        headers = [] if last_event_id is None else [(b"last-event-id", last_event_id.encode())]
+        carrier.scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/live/sse",
+            "query_string": urlencode(query).encode(),
+            "headers": headers,
+        }
+        await carrier.connect()
+        return carrier
+
+    async def connect(self) -> None:
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.reader = EventStreamReader()
+        self.raw = b""
+        self.bodies: list[bytes] = []
+        self._ended = False
+        self._reading = asyncio.Event()
+        self._reading.set()
+        application = LiveEventStream(lambda: self.service)
+        self._task = asyncio.create_task(application(self.scope, self._events.get, self._send))
+        await self.settle()
+
+    async def _send(self, message: Any) -> None:
+        await self._reading.wait()
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], dict(message["headers"])
+            return
+        self.raw += message["body"]
+        self.bodies.append(message["body"])
+        if self.status == 200:
+            self.reader.feed(message["body"])
+        if not message.get("more_body"):
+            self._ended = True
+            self._events.put_nowait({"type": "http.disconnect"})
+
+    async def send(self, data: str | bytes) -> None:
+        """Hand the message to the connection, as a request beside the stream does."""
+        self.connection.receive(data)
+        await self.settle()
+
+    def messages(self) -> list[str | bytes]:
+        return [data for _, data in self.reader.messages]
+
+    def keepalives(self, frames: Sequence[Frame]) -> int:
+        return self.reader.comments
+
+    async def stop_reading(self) -> None:
+        self._reading.clear()
+
+    async def read_on(self) -> None:
+        self._reading.set()
+        await self.settle()
+
+    async def vanish(self) -> None:
+        self._events.put_nowait({"type": "http.disconnect"})
+        await self.settle()
+
+    @property
+    def closed(self) -> tuple[int, str] | None:
+        """The close, as the goodbye before it says."""
+        if not self._ended:
+            return None
+        goodbye = json.loads(self.reader.messages[-1][1])
+        code = codes.CATALOGUE[goodbye["payload"]["code"]]
+        return code.close or 1000, code.message
+
+
+class PollingServer(Carrier):
+    """Long polling: a client that asks again as soon as it has an answer."""
+
+    transport = PollTransport
+    patience = LINGER_SECONDS
+
+    @classmethod
+    async def open(
+        cls,
+        service: ConnectionManager,
+        *,
+        codec: Any = JSON,
+        client: str = "ada",
+        topics: Sequence[str] = ("empty",),
+        last_event_id: str = "",
+        application: LivePolling | None = None,
+    ) -> "PollingServer":
+        carrier = cls(service, codec)
+        carrier.application = application or LivePolling(lambda: service)
+        carrier._query = [("client", client), *(("topic", topic) for topic in topics)]
+        carrier.last, carrier.session, carrier.ack = last_event_id, "", 0
+        carrier._read, carrier._goes_on, carrier._asking = [], True, None
+        await carrier.connect()
+        return carrier
+
+    async def connect(self) -> None:
+        self._asking = asyncio.create_task(self._ask_on())
+        await self.settle()
+
+    async def _ask_on(self) -> None:
+        while self._goes_on and not self.closed:
+            status, answer = await self.ask()
+            assert status == 200, answer
+            self.session, self.ack, self.last = answer["session"], answer["ack"], answer["last"]
+            self._read += [json.dumps(message) for message in answer["messages"]]
+
+    async def ask(self, **changed: Any) -> tuple[int, Any]:
+        """Send one request, and return the status and the body of its answer."""
+        state = {"session": self.session, "ack": self.ack, "last-event-id": self.last} | changed
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/live/poll",
+            "query_string": urlencode([*self._query, *state.items()]).encode(),
+            "headers": [],
+        }
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.application(scope, asyncio.Event().wait, send)
+        body = sent[1]["body"]
+        return sent[0]["status"], json.loads(body) if sent[0]["status"] == 200 else body
+
+    async def send(self, data: str | bytes) -> None:
+        self.connection.receive(data)
+        await self.settle()
+
+    def messages(self) -> list[str | bytes]:
+        return list(self._read)
+
+    def keepalives(self, frames: Sequence[Frame]) -> int:
+        return 3  # a client that asks knows that the connection is alive
+
+    async def stop_reading(self) -> None:
+        self._goes_on = False
+        assert self._asking is not None
+        self._asking.cancel()
+        await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def read_on(self) -> None:
+        self._goes_on = True
+        await self.connect()
+        await self.settle()
+
+    async def vanish(self) -> None:
+        await self.stop_reading()
+        await asyncio.sleep(LINGER_SECONDS + 1)
+
+    @property
+    def closed(self) -> tuple[int, str] | None:
+        goodbye = json.loads(self._read[-1]) if self._read else {"type": ""}
+        if goodbye["type"] != "goodbye":
+            return None
+        code = codes.CATALOGUE[goodbye["payload"]["code"]]
+        return code.close or 1000, code.message
+
+
+CARRIERS: tuple[type[Carrier], ...] = (AsgiServer, HoldfastServer, AsgiEventStreamServer, PollingServer)
 CODECS = {"json": JSON, "msgpack": MSGPACK}

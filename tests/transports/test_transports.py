@@ -122,9 +122,9 @@ async def test_answers_and_events_of_one_turn_of_the_loop_keep_their_order(carri
         await client.hear()
         connection = client.connection
         for offset in (1, 2):
-            connection.receive('{"type":"ping"}')
+            connection.receive('{"type":"leave","ref":1,"topic":"nowhere"}')
             connection.write(Burst([Prepared("rooms/lobby", "said", b'{"n":1,"text":""}', offset)]))
-        assert types(await client.hear()) == ["pong", "event", "pong", "event"]
+        assert types(await client.hear()) == ["error", "event", "error", "event"]
 
 
 @in_jumping_time
@@ -181,7 +181,7 @@ async def test_a_client_that_does_not_read_for_too_long_is_closed(carrier: type[
         await client.hear()
         await client.stop_reading()
         await publish(100, "x" * 1000)
-        await asyncio.sleep(STALL_SECONDS - 5)
+        await asyncio.sleep(min(STALL_SECONDS, carrier.patience) - 5)
         assert service.connections
         await asyncio.sleep(15)
         await client.settle()
@@ -310,7 +310,7 @@ async def test_a_silent_client_is_closed_on_a_duplex_transport_only(carrier: typ
             assert frames[-1]["payload"]["code"] == "heartbeat_missed"
             assert client.closed == (codes.HEARTBEAT_MISSED.close, codes.HEARTBEAT_MISSED.message)
         else:
-            assert types(frames).count("pong") == 3
+            assert client.keepalives(frames) == 3
             assert client.closed is None
 
 

@@ -32,7 +32,7 @@ class ConnectionCaller:
 
     @property
     def owner(self) -> str:
-        """The owner of idempotency keys and rates: the user, or the client if it is anonymous."""
+        """The owner of idempotency keys: the user, or the client if it is anonymous."""
         return owner_of_client(self.client) if self.user_id is None else owner_of_id(self.user_id)
 
     @property
@@ -49,6 +49,12 @@ class ConnectionCaller:
             if self.user_id is not None
             else hashlib.sha256(f"holdfast.key:{key}".encode()).hexdigest()[:40]
         )
+
+    @property
+    def limit_key(self) -> str:
+        """The key of what several connections share: rates, threads, unfinished calls. The user; for an anonymous caller its
+        address, since it can choose another client id; the client if the address is not known."""
+        return self.identity.limit_key or self.owner
 
     @property
     def user_id(self) -> str | None:

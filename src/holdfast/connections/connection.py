@@ -12,12 +12,14 @@ from django.conf import settings
 
 from holdfast.auth.base import Identity
 from holdfast.hub.hub import Hub
+from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Effect, Hangup, Perform, Probe, Release, Send
-from holdfast.protocol.frames import ResetFrame
+from holdfast.protocol.frames import HelloFrame, JoinFrame, ResetFrame, position_of
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
+from holdfast.threads.turns import Kind, Place
 from holdfast.topics.client_id import public_id
 from holdfast.topics.failures import Verdict, code_of, detail_of, report, verdict_of
 from holdfast.topics.owner import owner_of_client, owner_of_id
@@ -28,6 +30,7 @@ from .authorization import may_join
 from .caller import ConnectionCaller
 from .joined_topic import NOT_TRUSTED, JoinedTopic
 from .manager import ConnectionManager
+from .pending_reply import Outcome
 from .request import CallFailed
 from .snapshot import snapshot_of
 from .transport import CLOSED, Transport
@@ -110,14 +113,19 @@ class Connection:
         session = self._session
         return ConnectionCaller(identity=self.identity, secret=session.client, connection_id=session.id)
 
+    def start(self, hello: HelloFrame, joins: Iterable[JoinFrame]) -> None:
+        """Begin a connection on which the client cannot speak, with what its request carried. Call it once, first."""
+        self._carry_out(self._session.start(hello, joins))
+
     # ── reports of the transport ─────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, data: str | bytes) -> None:
         """Handle a message of the client."""
         try:
             self._carry_out(self._session.receive(data, self._loop.time()))
-        except Exception:
-            logger.exception("%r: a message could not be handled; closing the connection", self)
+        except Exception as error:  # noqa: BLE001 - logged here
+            message = "%r: a message could not be handled; closing the connection"
+            log_limited(logger, logging.ERROR, place_of(error), message, self, error=error)
             self.hang_up(codes.FAILED)
 
     def show_life(self) -> None:
@@ -179,6 +187,7 @@ class Connection:
     # ── requests of the hub ────────────────────────────────────────────────────────────────────────────────────────────
 
     def write_reset(self, reset: ResetFrame) -> None:
+        self._transport.note_reset(reset.topic, position_of(reset.payload))
         self._transport.send(self._codec.encode(reset))
 
     def fail(self) -> None:
@@ -270,7 +279,8 @@ class Connection:
                     self._transport.close(effect.code.close or 1000, effect.code.message)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work, context=self._manager.runtime.threads.context())
+        place = Place(Kind.DECISION, self.identity.limit_key or self.owner)
+        task = self._loop.create_task(work, context=self._manager.runtime.threads.context(place))
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
@@ -354,6 +364,8 @@ class Connection:
             payload = pending.payload
             if settings.DEBUG:
                 payload = msgspec.structs.replace(payload, events=tuple(declared.events))
+            start = effect.since if payload.recovered else position_of(payload)
+            self._transport.note_join(effect.topic, topic.name, start)
             self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
             if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
                 self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
@@ -364,37 +376,41 @@ class Connection:
     def _perform(self, effect: Perform) -> None:
         joined, now = self._joined[self._session.canonical(effect.topic)], self._loop.time()
         try:
-            arguments, caller = self._codec.payload(effect.payload), self.caller
+            arguments = self._codec.payload(effect.payload)
             request = self._manager.calls.request(
                 joined.topic,
-                caller,
+                self.caller,
                 effect.name,
-                None if effect.key is None else caller.stored_key(effect.key),
+                effect.key,
                 arguments,
                 now=now,
                 recheck=now - joined.checked >= self._manager.policy.recheck_seconds,
                 joined=joined,
             )
+            self._manager.calls.perform(
+                request, partial(self._answered, effect.ref, joined, request.recheck, now), self._is_open
+            )
         except (BadMessage, CallFailed) as error:
             bad = CallFailed.of(error.code, detail=error.detail) if isinstance(error, BadMessage) else error
             self._carry_out(self._session.failed(effect.ref, joined.topic.name, bad.payload))
-            return
-        self._manager.calls.perform(
-            request, partial(self._answered, effect.ref, joined, request.recheck, now)
-        )
+
+    def _is_open(self) -> bool:
+        return self._session.phase is not Phase.CLOSED
 
     def _answered(
-        self, ref: int | None, joined: JoinedTopic, rechecked: bool, now: float, outcome: bytes | CallFailed
+        self, ref: int | None, joined: JoinedTopic, rechecked: bool, now: float, outcome: Outcome
     ) -> None:
         session, topic = self._session, joined.topic.name
-        if isinstance(outcome, CallFailed):
-            self._carry_out(session.failed(ref, topic, outcome.payload))
+        if outcome is None:
+            session.late_call_ended()
+        elif isinstance(outcome, CallFailed):
+            self._carry_out(session.failed(ref, topic, outcome.payload, running=outcome.running))
             if outcome.expelled and self.still_joined(joined):
                 self.evict(topic, codes.FORBIDDEN)
-            return
-        if rechecked and joined.checked != NOT_TRUSTED:  # else a revocation came since the rule was asked
-            joined.checked = now
-        self._carry_out(session.performed(ref, outcome))
+        else:
+            if rechecked and joined.checked != NOT_TRUSTED:  # else a revocation came since the rule was asked
+                joined.checked = now
+            self._carry_out(session.performed(ref, outcome))
 
     def __repr__(self) -> str:
         return f"<Connection {self._session.id} of {self.owner}>"

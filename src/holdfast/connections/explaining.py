@@ -5,14 +5,14 @@ from typing import Any
 
 from django.conf import settings
 
-from holdfast.protocol.bucket import Bucket
+from holdfast.process.limited_log import LogLimit
 from holdfast.topics.registry import Registry
 from holdfast.topics.topic import Topic
 
 logger = logging.getLogger("holdfast.connections")
 
 LOGGED_AT_ONCE = 50
-LOGGED_PER_SECOND = 2.0
+NEW_SECONDS = 0.5
 """Limits of the log lines, because a page can join in a loop. Further refusals are not explained."""
 
 
@@ -21,15 +21,13 @@ class Explanations:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._bucket: Bucket | None = None
+        self._limit = LogLimit(at_once=LOGGED_AT_ONCE, new_seconds=NEW_SECONDS)
 
     def refused(self, asked: str, topic: Topic | None, user: Any, now: float) -> None:
         """Log why a join was refused. ``topic`` is ``None`` if no route matched. Does nothing without ``DEBUG``."""
         if not settings.DEBUG:
             return
-        if self._bucket is None:
-            self._bucket = Bucket(LOGGED_AT_ONCE, LOGGED_PER_SECOND, now)
-        if self._bucket.take(now) > 0:
+        if self._limit.admit((asked, topic is None, user.pk), now) is None:
             return
         reason = self._no_route(asked, user) if topic is None else _no_right(topic, user)
         logger.warning("A join of %r was refused: %s", asked, reason)

@@ -113,7 +113,8 @@ class Reauthorization:
 
     def _spawn(self, work: Coroutine[Any, Any, None], kind: "set[asyncio.Task[None]]") -> None:
         assert self._hub is not None
-        task = self._hub.loop.create_task(work)
+        # The work of the process, not of the client whose action may have started it.
+        task = self._hub.loop.create_task(work, context=self._threads.context())
         kind.add(task)
         task.add_done_callback(kind.discard)
 

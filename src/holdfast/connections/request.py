@@ -16,12 +16,14 @@ from .joined_topic import NOT_TRUSTED, JoinedTopic
 
 
 class CallFailed(Exception):
-    """A call is answered with an error. ``expelled``: the caller has lost the right to the topic."""
+    """A call is answered with an error. ``expelled``: the caller has lost the right to the topic. ``running``: the call goes on,
+    and counts as unfinished, although it has its answer."""
 
-    def __init__(self, payload: ErrorPayload, *, expelled: bool = False) -> None:
+    def __init__(self, payload: ErrorPayload, *, expelled: bool = False, running: bool = False) -> None:
         super().__init__(payload.code)
         self.payload = payload
         self.expelled = expelled
+        self.running = running
 
     @property
     def retry_after(self) -> float | None:
@@ -36,10 +38,11 @@ class CallFailed(Exception):
         retry_after: float | None = None,
         errors: dict[str, list[str]] | None = None,
         expelled: bool = False,
+        running: bool = False,
     ) -> "CallFailed":
         message = f"{code.message} ({detail})" if detail else code.message
         payload = ErrorPayload(code=code.name, message=message, retry_after=retry_after, errors=errors)
-        return cls(payload, expelled=expelled)
+        return cls(payload, expelled=expelled, running=running)
 
 
 class CallRequest(msgspec.Struct, frozen=True, kw_only=True):

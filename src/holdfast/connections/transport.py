@@ -6,6 +6,7 @@ transport implements it; ``tests/transports`` runs one suite over all of them.
 
 from typing import ClassVar, Protocol
 
+from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst
 
 
@@ -32,6 +33,16 @@ class Transport(Protocol):
 
     def send_events(self, burst: Burst) -> None:
         """Write events in the encoding of this connection, in order."""
+
+    def note_join(self, asked: str, topic: str, position: Position | None) -> None:
+        """Note that the next message answers the join of ``topic``, which the client called ``asked``.
+
+        The events that follow begin after ``position``; ``None`` for a topic without a log. A transport whose client resumes
+        by itself, as an ``EventSource`` does, sends the position along.
+        """
+
+    def note_reset(self, topic: str, position: Position | None) -> None:
+        """Note that the next message is a reset, after which ``topic`` goes on from ``position``."""
 
     def probe(self) -> bool:
         """Ask the client for a sign of life and report its answer to the handler's ``show_life()``.
@@ -94,6 +105,12 @@ class ClosedTransport:
         pass
 
     def send_events(self, burst: Burst) -> None:
+        pass
+
+    def note_join(self, asked: str, topic: str, position: Position | None) -> None:
+        pass
+
+    def note_reset(self, topic: str, position: Position | None) -> None:
         pass
 
     def probe(self) -> bool:

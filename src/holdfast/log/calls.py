@@ -6,7 +6,7 @@ call out, and what the answer was. Every implementation promises:
 - **One attempt.** Of all attempts under one key, in whatever thread or process, :meth:`CallStore.claim` gives the key to one.
 - **Atomicity.** A claim made inside a transaction on the database :attr:`CallStore.alias` vanishes when that rolls back,
   savepoints included. The answer counts when it commits: in the database as a part of the commit, elsewhere right after it.
-- **Loss.** An answer stays readable until :meth:`CallStore.forget` removes it, as long as the store keeps its data. An
+- **Loss.** An answer stays readable until :meth:`CallStore.forget` or :meth:`CallStore.trim` removes it, as long as the store keeps its data. An
   attempt that claimed a key outside a transaction, and never answered, is reported as lost: it is not repeated.
 
 All methods block and may be called from any thread. They raise :class:`~holdfast.log.base.LogUnavailable` when the store does
@@ -41,6 +41,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     reused: bool = False
 
 
+RECORD_BYTES = 200
+"""Bytes that a record counts for besides its answer."""
+
+
 class CallStore(ABC):
     """The keys and answers of the calls of one installation."""
 
@@ -65,6 +69,11 @@ class CallStore(ABC):
         """
 
     @abstractmethod
+    def find(self, owner: str, key: str, target: str) -> Claim | None:
+        """Return the outcome of an earlier attempt, as :meth:`claim` does, without a claim and outside any transaction; ``None``
+        if there was no attempt. A plain read: it writes nothing, and waits for no transaction."""
+
+    @abstractmethod
     def answer(self, owner: str, key: str, answer: Answer) -> None:
         """Store the answer to a claimed call, in the same transaction if the claim was made in one.
 
@@ -76,5 +85,12 @@ class CallStore(ABC):
         """Give a claim back: the attempt had no effect, so another may be carried out. An answer stays."""
 
     @abstractmethod
-    def forget(self, before: datetime) -> int:
-        """Remove the answers (and lost claims) of calls claimed before a time; return the number removed."""
+    def forget(self, before: datetime, *, since: datetime | None = None, owners: str = "") -> int:
+        """Remove the answers (and lost claims) of calls claimed before a time; return the number removed. ``since``: only of those
+        claimed at that time or later. ``owners``: only of owners whose names begin with this text."""
+
+    @abstractmethod
+    def trim(self, owner: str, *, count: int, size: int, before: datetime) -> int:
+        """Remove one owner's oldest answers (and lost claims) beyond the newest ``count`` records, and beyond those whose answers
+        take ``size`` bytes together, :data:`RECORD_BYTES` more for each. Records of calls claimed at ``before`` or later stay.
+        Return the number removed."""

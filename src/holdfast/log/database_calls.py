@@ -7,15 +7,16 @@ from typing import TypeVar
 
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from .base import LogError
-from .calls import Answer, CallStore, Claim
+from .calls import RECORD_BYTES, Answer, CallStore, Claim
 from .conflicts import settled
 from .dialects import dialect_of
 from .errors import ErrorTranslation
 from .rows import moment, now
-from .tables import CALL, CHUNK
+from .tables import CALL, CHUNK, ROWS
 
 T = TypeVar("T")
 
@@ -36,19 +37,28 @@ class DatabaseCalls(CallStore):
     def claim(self, owner: str, key: str, target: str, *, seconds: float) -> Claim:
         return self._run(_claim, owner, key, target, seconds)
 
+    def find(self, owner: str, key: str, target: str) -> Claim | None:
+        return self._run(_find, owner, key, target)
+
     def answer(self, owner: str, key: str, answer: Answer) -> None:
         self._run(_answer, owner, key, answer)
 
     def release(self, owner: str, key: str) -> None:
         self._run(_release, owner, key)
 
-    def forget(self, before: datetime) -> int:
+    def forget(self, before: datetime, *, since: datetime | None = None, owners: str = "") -> int:
         gone = 0
         while True:
-            some = self._run(_forget_some, before)
+            some = self._run(_forget_some, before, since, owners)
             gone += some
             if some < CHUNK:
                 return gone
+
+    def trim(self, owner: str, *, count: int, size: int, before: datetime) -> int:
+        surplus = self._run(_surplus, owner, count, size, before)
+        for at in range(0, len(surplus), ROWS):
+            self._run(_remove, surplus[at : at + ROWS])
+        return len(surplus)
 
     def _run(self, statement: Callable[..., T], *arguments: object) -> T:
         """Run a statement, and again if it meets a conflict outside the caller's transaction."""
@@ -70,13 +80,26 @@ def _claim(connection: BaseDatabaseWrapper, owner: str, key: str, target: str, s
             )
             if cursor.rowcount == 1:
                 return Claim(mine=True)
-            cursor.execute(
-                f'SELECT target, answer, failed, expires_at <= %s FROM {CALL} WHERE owner = %s AND "key" = %s',
-                (now(connection), owner, key),
-            )
-            if row := cursor.fetchone():
-                return _found(*row, wanted=target)
+            if (found := _look(connection, cursor, owner, key, target)) is not None:
+                return found
     return Claim(running=True)
+
+
+def _find(connection: BaseDatabaseWrapper, owner: str, key: str, target: str) -> Claim | None:
+    with connection.cursor() as cursor:
+        return _look(connection, cursor, owner, key, target)
+
+
+def _look(
+    connection: BaseDatabaseWrapper, cursor: CursorWrapper, owner: str, key: str, target: str
+) -> Claim | None:
+    """Read the row of an earlier attempt, if there is one."""
+    cursor.execute(
+        f'SELECT target, answer, failed, expires_at <= %s FROM {CALL} WHERE owner = %s AND "key" = %s',
+        (now(connection), owner, key),
+    )
+    row = cursor.fetchone()
+    return None if row is None else _found(*row, wanted=target)
 
 
 def _found(target: str, answer: str | None, failed: bool, expired: bool, *, wanted: str) -> Claim:
@@ -103,12 +126,42 @@ def _release(connection: BaseDatabaseWrapper, owner: str, key: str) -> None:
         cursor.execute(f'DELETE FROM {CALL} WHERE owner = %s AND "key" = %s AND answer IS NULL', (owner, key))
 
 
-def _forget_some(connection: BaseDatabaseWrapper, before: datetime) -> int:
+def _surplus(
+    connection: BaseDatabaseWrapper, owner: str, count: int, size: int, before: datetime
+) -> list[int]:
+    """Return the ids of an owner's records that :meth:`DatabaseCalls.trim` removes. The index of the keys finds them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT id, coalesce(length(answer), 0), created_at < %s AND (answer IS NOT NULL OR expires_at <= %s)"
+            f" FROM {CALL} WHERE owner = %s ORDER BY created_at DESC, id DESC LIMIT {count + 10 * CHUNK}",
+            (moment(connection, before), now(connection), owner),
+        )
+        surplus, number = [], 0
+        for record, length, over in cursor.fetchall():
+            number, size = number + 1, size - length - RECORD_BYTES
+            if over and (number > count or size < 0):
+                surplus.append(record)
+    return surplus
+
+
+def _remove(connection: BaseDatabaseWrapper, records: list[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {CALL} WHERE id IN ({', '.join(['%s'] * len(records))})", records)
+
+
+def _forget_some(
+    connection: BaseDatabaseWrapper, before: datetime, since: datetime | None, owners: str
+) -> int:
+    narrow, arguments = "", [moment(connection, before), now(connection)]
+    if since is not None:
+        narrow, arguments = f"{narrow} AND created_at >= %s", [*arguments, moment(connection, since)]
+    if owners:
+        narrow, arguments = f"{narrow} AND owner LIKE %s", [*arguments, f"{owners}%"]
     with connection.cursor() as cursor:
         cursor.execute(
             f"DELETE FROM {CALL} WHERE id IN (SELECT id FROM {CALL} WHERE created_at < %s"
-            f" AND (answer IS NOT NULL OR expires_at <= %s) ORDER BY created_at LIMIT {CHUNK})",
-            (moment(connection, before), now(connection)),
+            f" AND (answer IS NOT NULL OR expires_at <= %s){narrow} ORDER BY created_at LIMIT {CHUNK})",
+            arguments,
         )
         some: int = cursor.rowcount
     return some

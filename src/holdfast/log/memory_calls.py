@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -9,7 +10,7 @@ from functools import partial
 from django.utils import timezone
 
 from .base import LogError
-from .calls import Answer, CallStore, Claim
+from .calls import RECORD_BYTES, Answer, CallStore, Claim
 from .transactions import is_open, when_committed
 
 
@@ -36,6 +37,19 @@ class ClaimedCall:
     def settle(self, _: OpenTransaction) -> None:
         self.transaction = None
 
+    def over(self, present: datetime) -> bool:
+        """Whether the attempt has its answer, or is lost."""
+        return self.answer is not None or self.ends <= present
+
+    def outcome(self, target: str, present: datetime) -> Claim:
+        """What this attempt says to another one under its key."""
+        if self.target != target:
+            return Claim(reused=True)
+        if self.answer is not None and self.transaction is None:
+            return Claim(answer=self.answer)
+        ended = self.transaction is None and self.ends <= present
+        return Claim(lost=True) if ended else Claim(running=True)
+
 
 class MemoryCalls(CallStore):
     """Call records that take part in Django's transactions on the database ``alias``. They never wait for I/O."""
@@ -57,12 +71,12 @@ class MemoryCalls(CallStore):
                     found.transaction = weakref.ref(transaction)
                     when_committed(partial(found.settle, transaction), self.alias)
                 return Claim(mine=True)
-            if found.target != target:
-                return Claim(reused=True)
-            if found.answer is not None and found.transaction is None:
-                return Claim(answer=found.answer)
-            ended = found.transaction is None and found.ends <= present
-            return Claim(lost=True) if ended else Claim(running=True)
+            return found.outcome(target, present)
+
+    def find(self, owner: str, key: str, target: str) -> Claim | None:
+        with self._lock:
+            found = self._attempt(owner, key)
+            return None if found is None else found.outcome(target, timezone.now())
 
     def answer(self, owner: str, key: str, answer: Answer) -> None:
         with self._lock:
@@ -77,18 +91,37 @@ class MemoryCalls(CallStore):
             if found is not None and found.answer is None:
                 del self._attempts[owner, key]
 
-    def forget(self, before: datetime) -> int:
+    def forget(self, before: datetime, *, since: datetime | None = None, owners: str = "") -> int:
         with self._lock:
             present = timezone.now()
-            old = [
-                key
-                for key, found in self._attempts.items()
+            return self._remove(
+                (owner, key)
+                for (owner, key), found in self._attempts.items()
                 if found.rolled_back()
-                or (found.made < before and (found.answer is not None or found.ends <= present))
-            ]
-            for key in old:
-                del self._attempts[key]
-            return len(old)
+                or (
+                    found.made < before
+                    and (since is None or found.made >= since)
+                    and owner.startswith(owners)
+                    and found.over(present)
+                )
+            )
+
+    def trim(self, owner: str, *, count: int, size: int, before: datetime) -> int:
+        with self._lock:
+            present, surplus, number = timezone.now(), [], 0
+            records = [(key, found) for key, found in self._attempts.items() if key[0] == owner]
+            for key, found in reversed(records):
+                length = len(found.answer.payload) if found.answer is not None else 0
+                number, size = number + 1, size - length - RECORD_BYTES
+                if (number > count or size < 0) and found.made < before and found.over(present):
+                    surplus.append(key)
+            return self._remove(surplus)
+
+    def _remove(self, keys: Iterable[tuple[str, str]]) -> int:
+        keys = list(keys)
+        for key in keys:
+            del self._attempts[key]
+        return len(keys)
 
     def _attempt(self, owner: str, key: str) -> ClaimedCall | None:
         """The attempt that holds a key, unless its transaction rolled back."""

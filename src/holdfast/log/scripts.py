@@ -146,20 +146,34 @@ return upto - floor
 )
 """``fresh``, how many to keep, the time before which to trim (each may be empty), and how many to trim at most."""
 
-CLAIM = Script(
-    """
+_EARLIER = """
 local now = redis.call('TIME')
 local present = now[1] * 1000 + math.floor(now[2] / 1000)
-local found = redis.call('HMGET', KEYS[2], 'target', 'ends', 'answer', 'failed')
-if found[1] then
-  if found[1] ~= ARGV[2] then return {'reused'} end
+local function earlier(call, target)
+  local found = redis.call('HMGET', call, 'target', 'ends', 'answer', 'failed')
+  if not found[1] then return nil end
+  if found[1] ~= target then return {'reused'} end
   if found[3] then return {'answer', found[3], found[4]} end
   return {tonumber(found[2]) <= present and 'lost' or 'running'}
 end
+"""
+"""The outcome of an earlier attempt at a call, or nil."""
+
+FIND = Script(_EARLIER + "return earlier(KEYS[1], ARGV[1]) or {'none'}")
+"""Argument: target."""
+
+CLAIM = Script(
+    _EARLIER
+    + """
+local found = earlier(KEYS[2], ARGV[2])
+if found then return found end
 redis.call('HSET', KEYS[2], 'target', ARGV[2], 'made', present, 'ends', present + tonumber(ARGV[3]))
 redis.call('PEXPIRE', KEYS[2], tonumber(ARGV[4]) + tonumber(ARGV[3]))
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', present - tonumber(ARGV[4]) - 86400000)
-redis.call('ZADD', KEYS[1], present, ARGV[1])
+for place = 1, 3, 2 do
+  redis.call('ZREMRANGEBYSCORE', KEYS[place], '-inf', present - tonumber(ARGV[4]) - 86400000)
+  redis.call('ZADD', KEYS[place], present, ARGV[1])
+end
+redis.call('PEXPIRE', KEYS[3], tonumber(ARGV[4]) + tonumber(ARGV[3]) + 3600000)
 return {'mine'}
 """
 )
@@ -196,3 +210,34 @@ return redis.call('DEL', KEYS[2])
 """
 )
 """Member of the sorted set: 1 if the call was forgotten; it is not while it runs."""
+
+TRIM_CALLS = Script(
+    """
+local now = redis.call('TIME')
+local present = now[1] * 1000 + math.floor(now[2] / 1000)
+local count, size, before = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local gone, number = 0, 0
+local members = redis.call('ZREVRANGE', KEYS[2], 0, -1, 'WITHSCORES')
+for place = 1, #members, 2 do
+  local call = ARGV[1] .. members[place]
+  local ends = redis.call('HGET', call, 'ends')
+  if not ends then
+    redis.call('ZREM', KEYS[1], members[place])
+    redis.call('ZREM', KEYS[2], members[place])
+  else
+    local answered = redis.call('HEXISTS', call, 'answer') == 1
+    number, size = number + 1, size - redis.call('HSTRLEN', call, 'answer') - tonumber(ARGV[5])
+    if (number > count or size < 0) and tonumber(members[place + 1]) < before
+        and (answered or tonumber(ends) <= present) then
+      redis.call('DEL', call)
+      redis.call('ZREM', KEYS[1], members[place])
+      redis.call('ZREM', KEYS[2], members[place])
+      gone = gone + 1
+    end
+  end
+end
+return gone
+"""
+)
+"""Beginning of the calls' keys; how many to keep; how many bytes; the time from which on all are kept; bytes of a record besides
+its answer. Returns how many were removed."""

@@ -68,6 +68,9 @@ TOO_MANY_CALLS: Final = _code(
     "too_many_calls", "Too many calls of this connection are still running.", retry=True
 )
 RATE_LIMITED: Final = _code("rate_limited", "Too many messages; try again later.", retry=True)
+CSRF_FAILED: Final = _code(
+    "csrf_failed", "A request with a session's cookie needs Django's CSRF token in its X-CSRFToken header."
+)
 INVALID_TOKEN: Final = _code("invalid_token", "The token is not valid.")
 INTERNAL: Final = _code("internal", "The server failed to handle the message.")
 UNAVAILABLE: Final = _code(

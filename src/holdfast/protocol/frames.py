@@ -189,6 +189,13 @@ class ResetPayload(Payload, frozen=True, kw_only=True):
     stamp: Stamp = 0
 
 
+def position_of(payload: JoinedPayload | ResetPayload) -> Position | None:
+    """Return the position that a message names; ``None`` on a topic without a log."""
+    if payload.epoch is None or payload.offset is None:
+        return None
+    return Position(epoch=payload.epoch, offset=payload.offset, stamp=payload.stamp)
+
+
 class ResetFrame(Frame, frozen=True, kw_only=True, tag="reset"):
     topic: TopicName
     payload: ResetPayload

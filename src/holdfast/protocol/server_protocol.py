@@ -68,6 +68,7 @@ class ServerProtocol:
         "client",
         "heard",
         "id",
+        "late_calls",
         "phase",
         "user",
     )
@@ -86,6 +87,7 @@ class ServerProtocol:
         self._flood = 0
         self._keepalive_at = None if duplex else now + limits.heartbeat
         self.calls = 0
+        self.late_calls = 0
         self._topics = Topics()
         self._waiting: tuple[frames.Inbound | Send, ...] = ()
 
@@ -297,7 +299,7 @@ class ServerProtocol:
         asked = self._topics.asked(frame.topic)
         if not self._topics.has_joined(asked):
             return self._not_called(frame, codes.NOT_JOINED)
-        if self.calls >= self._limits.calls:
+        if self.calls + self.late_calls >= self._limits.calls:
             return self._not_called(frame, codes.TOO_MANY_CALLS, retry_after=1.0)
         self.calls += 1
         return [Perform(frame.ref, asked, frame.name, frame.key, bytes(frame.payload))]
@@ -316,12 +318,19 @@ class ServerProtocol:
             return []
         return [Send(frames.ResultFrame(ref=ref, payload=msgspec.Raw(result)))]
 
-    def failed(self, ref: int | None, topic: str, payload: ErrorPayload) -> list[Effect]:
-        """Answer a call that failed."""
+    def failed(
+        self, ref: int | None, topic: str, payload: ErrorPayload, *, running: bool = False
+    ) -> list[Effect]:
+        """Answer a call that failed. If it is ``running`` all the same (a timeout), it counts until :meth:`late_call_ended`."""
         self.calls -= 1
+        self.late_calls += running
         if ref is None or self.phase is Phase.CLOSED:
             return []
         return [Send(frames.ErrorFrame(ref=ref, topic=topic, payload=payload))]
+
+    def late_call_ended(self) -> None:
+        """Note that a call has ended which was answered before, because it took too long."""
+        self.late_calls -= 1
 
     # ── heartbeats ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 from holdfast.connections.transport import ConnectionHandler
+from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst, Prepared
 
 from . import framing
@@ -180,6 +181,12 @@ class AdoptedProtocol(asyncio.Protocol):
         if full and not self._paused and self._handler is not None:
             self._paused = True
             self._handler.paused()
+
+    def note_join(self, asked: str, topic: str, position: Position | None) -> None:
+        pass  # a client with a WebSocket knows where it is
+
+    def note_reset(self, topic: str, position: Position | None) -> None:
+        pass
 
     def probe(self) -> bool:
         """Send a ping frame. A browser answers it itself, even while the timers or scripts of the page are held up."""

@@ -35,8 +35,8 @@ def weight_of(events: Sequence[Prepared]) -> int:
 
 
 class ReplayMemory:
-    """What the streams of one hub keep for replays, all together. Beyond ``limit`` bytes, streams lose what they keep, those first
-    whose events nobody published or read for the longest time."""
+    """Events that the streams of one hub keep for replays, all together. Beyond ``limit`` bytes, streams lose what they keep: first
+    the stream that was published to or read least recently."""
 
     __slots__ = ("_limit", "_used", "weight")
 

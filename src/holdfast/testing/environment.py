@@ -23,6 +23,7 @@ from holdfast.connections.manager import Policy
 from holdfast.hub.hub import Timing
 from holdfast.limits.base import Limiter, Rate
 from holdfast.log.base import Log
+from holdfast.process.limited_log import unlimited
 from holdfast.runtime import Runtime
 from holdfast.threads.handler_context import Around
 from holdfast.threads.threads import Inline, Threads
@@ -113,6 +114,7 @@ class Environment:
         Environment.current = self
         self._stack.callback(setattr, Environment, "current", None)
         self._stack.enter_context(runtimes.using(self._runtime))
+        self._stack.enter_context(unlimited())
         self._stack.enter_context(calling_afterwards(self._commits.run))
         logger = logging.getLogger("holdfast")
         logger.addHandler(self.log_capture)

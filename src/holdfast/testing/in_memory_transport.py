@@ -9,6 +9,7 @@ import msgspec
 
 from holdfast.connections.connection import Connection
 from holdfast.protocol import frames
+from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst
 
 decode = msgspec.json.Decoder(frames.Outbound).decode
@@ -53,6 +54,12 @@ class InMemoryTransport:
         if self._queued > self._limit:
             self._queued = 0
             self.connection.overflowed()
+
+    def note_join(self, asked: str, topic: str, position: Position | None) -> None:
+        pass  # the live client reads positions from the messages
+
+    def note_reset(self, topic: str, position: Position | None) -> None:
+        pass
 
     def send_events(self, burst: Burst) -> None:
         for event in burst.events:

@@ -17,6 +17,7 @@ from django.db import connections
 
 from holdfast.threads.handler_context import Around, as_configured
 from holdfast.threads.threads import Threads
+from holdfast.threads.turns import OWN, Place
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -113,7 +114,7 @@ def _leave_other_loops() -> None:
 class ThreadsInPlace(Threads):
     """Base of stand-ins for worker threads: a test's own thread does the work, with its connections and context."""
 
-    def context(self) -> contextvars.Context:
+    def context(self, place: Place = OWN) -> contextvars.Context:
         """Return a copy of the current context, in which asgiref keeps the test's thread, without the translation and time
         zone that the test has activated."""
         context = contextvars.copy_context()

@@ -16,6 +16,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 
 from . import databases
+from .turns import OWN, Place
+from .workers import carry_out
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,8 +34,8 @@ class Lender(Protocol):
 
     ending: threading.Event
 
-    def lend(self, work: Callable[[], None]) -> None:
-        """Run ``work`` in the next thread that is free."""
+    def lend(self, place: Place, work: Callable[[], None]) -> None:
+        """Run ``work`` in a thread, when it is its turn."""
 
 
 _borrowed: "contextvars.ContextVar[Borrowed | None]" = contextvars.ContextVar(
@@ -63,9 +65,9 @@ class Lending(Executor):
         """The thread of the handler that runs in the present context, or ran there last; ``None`` if none did."""
         return _borrowed.get()
 
-    def borrow(self) -> "Borrowed":
-        """Begin a handler in the present task. No thread is taken before the handler needs one."""
-        borrowed = Borrowed(self._lender, self._lock, self._holds)
+    def borrow(self, place: Place) -> "Borrowed":
+        """Begin a handler in the present task. No thread is taken before the handler needs one; then it waits at ``place``."""
+        borrowed = Borrowed(self._lender, self._lock, place, self._holds)
         _borrowed.set(borrowed)
         return borrowed
 
@@ -75,7 +77,7 @@ class Lending(Executor):
         _borrowed.set(None)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        borrowed = _borrowed.get() or Borrowed(self._lender, self._lock, self._holds, ended=True)
+        borrowed = _borrowed.get() or Borrowed(self._lender, self._lock, OWN, self._holds, ended=True)
         return borrowed.submit(partial(fn, *args, **kwargs))
 
 
@@ -85,11 +87,14 @@ class Borrowed:
     The handler keeps the thread, since transactions, cursors and settings belong to its connections. For one event loop.
     """
 
-    __slots__ = ("_holds", "_lender", "_lock", "_queue", "ended")
+    __slots__ = ("_holds", "_lender", "_lock", "_place", "_queue", "ended")
 
-    def __init__(self, lender: Lender, lock: threading.Lock, holds: bool, ended: bool = False) -> None:
+    def __init__(
+        self, lender: Lender, lock: threading.Lock, place: Place, holds: bool, ended: bool = False
+    ) -> None:
         self._lender = lender
         self._lock = lock
+        self._place = place
         self._holds = holds
         self._queue: queue.SimpleQueue[Work | None] | None = None
         self.ended = ended
@@ -99,7 +104,11 @@ class Borrowed:
         with self._lock:
             if self._queue is None:
                 self._queue = queue.SimpleQueue()
-                self._lender.lend(partial(self._serve, self._queue))
+                try:
+                    self._lender.lend(self._place, partial(self._serve, self._queue))
+                except Exception:
+                    self._queue = None
+                    raise
             self._queue.put((future, work))
         if self.ended:  # a task that the handler left behind: it gets a thread for this piece only
             self.end()
@@ -121,7 +130,7 @@ class Borrowed:
         databases.begin_again()
         try:
             while (next_one := self._next(work)) is not None:
-                _carry_out(*next_one)
+                carry_out(*next_one)
                 del next_one  # the exception in it knows this frame
                 databases.give_back()
         finally:
@@ -146,14 +155,3 @@ class Borrowed:
             if self._queue is work:
                 self._queue = None
             return True
-
-
-def _carry_out(future: "Future[Any]", work: Callable[[], Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        value = work()
-    except BaseException as error:  # noqa: BLE001 - it belongs to the handler
-        future.set_exception(error)
-    else:
-        future.set_result(value)

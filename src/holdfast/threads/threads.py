@@ -10,70 +10,32 @@ import contextvars
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import connections
 
 from . import databases
 from .handler_context import Around, HandlerInfo, as_configured, at_script_prefix
 from .lending import Lending
+from .turns import OWN, Place
+from .workers import Job, OwnWork, Workers
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-
-class Workers:
-    """Worker threads, started when they are needed. When they end they close their database connections."""
-
-    def __init__(self, size: int, name: str) -> None:
-        self._size = size
-        self._name = name
-        self._pool: ThreadPoolExecutor | None = None
-        self.ending = threading.Event()
-        """Is :meth:`close` waiting for handlers that have borrowed a thread?"""
-
-    @property
-    def executor(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
-        return self._pool
-
-    def lend(self, work: Callable[[], None]) -> None:
-        """Run ``work`` in the next free thread."""
-        self.executor.submit(work)
-
-    def close(self) -> None:
-        """Finish the work that runs, close the threads' database connections and end them. New ones can be started then."""
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        self.ending.set()
-        alive = len(pool._threads)
-        # A thread that is busy takes its part when it is done. The pool must not start another one to take it: then the
-        # connections of the busy thread would stay open.
-        pool._max_workers = alive
-        meeting = threading.Barrier(alive)
-
-        def part() -> None:
-            connections.close_all()
-            meeting.wait()  # so that each thread takes exactly one of these
-
-        for _ in range(alive):
-            pool.submit(part)
-        pool.shutdown(wait=True)
-        self.ending.clear()
+_place: "contextvars.ContextVar[Place]" = contextvars.ContextVar("holdfast.place", default=OWN)
+"""The line of the work that the present task asks for."""
 
 
 class Threads:
     """A bounded pool of worker threads with their database connections looked after.
 
-    Work beyond ``size`` waits in a queue. Without ``keep_connections``, Django's rule for the end of a request holds
+    Work beyond ``size`` waits for its turn (:mod:`.turns`): at the place of the :meth:`context` that its task runs in. Without ``keep_connections``, Django's rule for the end of a request holds
     (``CONN_MAX_AGE``), which is what application code expects. With it, a thread keeps its connections from one piece of work
     to the next, except those that broke or that belong to one of Django's pools, and work runs in the thread's own context.
-    (Django keeps connections to caches in a context variable, so code that wants to keep those needs the same context.)
+    (Django keeps connections to caches in a context variable, so code that wants to keep those needs the same context.) Such a
+    pool does short work of the library itself, in the order in which it comes.
 
     At most ``size`` ``async def`` handlers may use the ORM at once, in ``size`` further threads.
     """
@@ -92,6 +54,8 @@ class Threads:
         self._keeps = keep_connections
         self._around = around
         self._used = threading.local()
+        # An Executor: asgiref asks its own type for more than it uses.
+        self._executor: Any = OwnWork(self._workers, _place.get)
 
     @property
     def tells_hosts_apart(self) -> bool:
@@ -104,7 +68,7 @@ class Threads:
         work = partial(function, *args, **kwargs)
         if self._keeps:
             return await self._visit(work)
-        return await sync_to_async(self._work, thread_sensitive=False, executor=self._workers.executor)(work)
+        return await sync_to_async(self._work, thread_sensitive=False, executor=self._executor)(work)
 
     # ── handlers ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -131,7 +95,7 @@ class Threads:
         return await asyncio.get_running_loop().create_task(alone, context=self.context())
 
     async def _alone(self, info: HandlerInfo, work: Callable[[], Awaitable[T]]) -> T:
-        borrowed = self._lending.borrow()
+        borrowed = self._lending.borrow(_place.get())
         try:
             at_script_prefix()
             if self._around is None:
@@ -160,9 +124,13 @@ class Threads:
     def _between_handlers(self) -> None:
         databases.forget()
 
-    def context(self) -> contextvars.Context:
-        """Fresh context variables for one handler, or for the rules and the action of one call."""
-        return self._lending.context.copy()
+    def context(self, place: Place = OWN) -> contextvars.Context:
+        """Fresh context variables for one handler, or for the rules and the action of one call. What runs in them waits for
+        threads at ``place``."""
+        context = self._lending.context.copy()
+        if place is not OWN:
+            context.run(_place.set, place)
+        return context
 
     async def _inside_async(self, around: Around, info: HandlerInfo, work: Callable[[], Awaitable[T]]) -> T:
         """Enter and leave the context manager in the thread where the ORM is used. The handler sees its variables."""
@@ -186,10 +154,15 @@ class Threads:
     # ── where they run ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _visit(self, work: Callable[[], T]) -> T:
-        loop, executor = asyncio.get_running_loop(), self._workers.executor
+        loop = asyncio.get_running_loop()
         if self._keeps:
-            return await loop.run_in_executor(executor, self._work, work)
-        return await loop.run_in_executor(executor, self.context().run, self._work, work)
+            job = Job(loop, partial(self._work, work))
+            self._workers.put(OWN, job)
+        else:
+            place = _place.get()
+            job = Job(loop, partial(self.context(place).run, self._work, work))
+            self._workers.put(place, job)
+        return await job.future
 
     def _work(self, work: Callable[[], T]) -> T:
         if not self._keeps:

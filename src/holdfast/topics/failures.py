@@ -25,8 +25,10 @@ from django.http import Http404
 
 from holdfast.log.base import LogError
 from holdfast.presence.base import PresenceUnavailable
+from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
+from holdfast.threads.turns import Overloaded
 
 from .refuse import Refuse
 
@@ -53,6 +55,7 @@ _UNAVAILABLE = (
     OperationalError,
     InterfaceError,
     LogError,
+    Overloaded,
     PresenceUnavailable,
     TimeoutError,
     ConnectionError,
@@ -157,23 +160,31 @@ def _texts(detail: object) -> list[str]:
 
 def report(logger: logging.Logger, what: str, error: BaseException, *, no: int = logging.INFO) -> None:
     """Log an exception of the project's code: a fault with its traceback, everything else in one line. ``what`` is a clause
-    such as ``"a join of 'rooms/lobby' failed"``, ``no`` the level for exceptions that mean no."""
+    such as ``"a join of 'rooms/lobby' failed"``, ``no`` the level for exceptions that mean no.
+
+    Clients can repeat what causes it. So of the exceptions of one type that one line of code raises, one a second is logged."""
+    kind = place_of(error)
     if isinstance(error, SynchronousOnlyOperation):
-        logger.error(
+        log_limited(
+            logger,
+            logging.ERROR,
+            kind,
             "%s: an async def used the database as synchronous code does (%s). Make it a plain def, or use the ORM's own "
             "async methods (aget, acreate, async for …).",
             what,
             error,
-            exc_info=error,
+            error=error,
         )
         return
     match verdict_of(error):
         case Verdict.FAULT | Verdict.INVALID:
-            logger.error("%s", what, exc_info=error)
+            log_limited(logger, logging.ERROR, kind, "%s", what, error=error)
         case Verdict.UNAVAILABLE:
-            logger.warning("%s; a later attempt may succeed: %s: %s", what, type(error).__name__, error)
+            message = "%s; a later attempt may succeed: %s: %s"
+            log_limited(logger, logging.WARNING, kind, message, what, type(error).__name__, error)
         case _:
-            logger.log(no, "%s, which counts as a no: %s: %s", what, type(error).__name__, error)
+            message = "%s, which counts as a no: %s: %s"
+            log_limited(logger, no, kind, message, what, type(error).__name__, error)
 
 
 def _is_wrong_sql(error: OperationalError) -> bool:

@@ -17,6 +17,10 @@ LONGEST = 200
 """Characters of a primary key's text that an owner contains unchanged. A longer text is replaced by its hash."""
 
 
+ANONYMOUS = "client:"
+"""The beginning of the owners that stand for anonymous clients."""
+
+
 def key_text(pk: Any) -> str:
     """Return the text of a primary key, which is ``str()`` of it, as a plain ``str``."""
     return str.__str__(str(pk))
@@ -43,7 +47,7 @@ def owner_of_id(text: str) -> str:
 
 def owner_of_client(client: str) -> str:
     """Return the owner that stands for an anonymous client."""
-    return f"client:{client}"
+    return f"{ANONYMOUS}{client}"
 
 
 def is_user(owner: str) -> bool:

@@ -10,6 +10,7 @@ from difflib import SequenceMatcher
 from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
 
+from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol.construction import shortened
 
 from .routes import Match, Route
@@ -99,8 +100,10 @@ class Registry:
         for topic in (*self._by_first.get(first, ()), *self._by_first.get("", ())):
             try:
                 found = match(topic.declared.route)
-            except Exception:  # of a project's own converter; a client's name must not cause a crash
-                logger.exception("A path converter of %s.route failed on %r", topic.__qualname__, name)
+            except Exception as error:  # noqa: BLE001 - of a project's own converter; a client's name must not cause a crash
+                message = "A path converter of %s.route failed on %r"
+                kind = place_of(error)
+                log_limited(logger, logging.ERROR, kind, message, topic.__qualname__, name, error=error)
                 continue
             if found is not None:
                 made: Topic = topic.from_match(found)

@@ -1,7 +1,7 @@
 """Plain HTTP below the live path: the readiness probe, and requests that lost their upgrade to WebSocket on the way."""
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from holdfast.connections.manager import ConnectionManager
@@ -34,11 +34,18 @@ class Readiness:
     """
 
     def __init__(
-        self, application: Application, path: str, service: Callable[[], ConnectionManager], *, socket: str
+        self,
+        application: Application,
+        path: str,
+        service: Callable[[], ConnectionManager],
+        *,
+        socket: str,
+        others: Mapping[str, Application] | None = None,
     ) -> None:
         self._application = application
         self._path = path
         self._socket = socket
+        self._others = others or {}
         self._service = service
         self._warned = False
 
@@ -49,7 +56,7 @@ class Readiness:
         elif path == self._socket:
             status, body = self._not_upgraded()
         else:
-            await self._application(scope, receive, send)
+            await self._others.get(path, self._application)(scope, receive, send)
             return
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),

@@ -15,6 +15,7 @@ from holdfast.connections.transport import Transport
 from holdfast.protocol import codec as codecs
 from holdfast.protocol import codes
 from holdfast.protocol.codec import Codec
+from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst, Prepared
 
 from .asgi import AsgiTransport, Message, Receive, Scope, Send
@@ -161,6 +162,12 @@ class AsgiWebSocket(AsgiTransport):
         form = self._form
         for event in burst.events:
             self.pass_on(event.form(form), len(event.payload))
+
+    def note_join(self, asked: str, topic: str, position: Position | None) -> None:
+        pass  # a client with a WebSocket knows where it is
+
+    def note_reset(self, topic: str, position: Position | None) -> None:
+        pass
 
     def probe(self) -> bool:
         """Return ``False``: ASGI has no event for WebSocket's ping and pong frames."""

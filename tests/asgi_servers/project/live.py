@@ -188,3 +188,43 @@ class Closed(Topic):
 
     route = "closed/<slug:room>"
     events = [Said]
+
+
+class Target(Topic):
+    """What tests/attacks attacks."""
+
+    route = "targets/<slug:room>"
+    events = [Said]
+
+    def may_join(self, user: Any) -> bool:
+        return not Membership.objects.filter(room=self.room).exists()
+
+    @action
+    def quick(self, caller: Any) -> int:
+        return Saying.objects.filter(room=self.room).count()
+
+    @action(timeout=0.2)
+    def nap(self, caller: Any, seconds: float) -> None:
+        """Occupies its thread, also after the client got its answer."""
+        Saying.objects.create(room=self.room, text="napped")
+        time.sleep(min(seconds, 5))
+
+    @action(rate="1/h")
+    def seldom(self, caller: Any) -> None:
+        Saying.objects.create(room=self.room, text="seldom")
+
+    @action
+    async def nap_async(self, caller: Any, seconds: float) -> None:
+        await sync_to_async(time.sleep)(min(seconds, 5))
+
+    @action
+    async def quick_async(self, caller: Any) -> int:
+        return await Saying.objects.filter(room=self.room).acount()
+
+    @action
+    def fail(self, caller: Any) -> None:
+        raise ZeroDivisionError("as the client has asked")
+
+    @action
+    def large(self, caller: Any, length: int) -> str:
+        return "x" * length

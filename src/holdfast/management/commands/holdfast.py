@@ -13,6 +13,7 @@ from holdfast import conf, runtime
 from holdfast.control import commands, control
 from holdfast.log.base import LogError
 from holdfast.management import serve
+from holdfast.topics.owner import ANONYMOUS
 from holdfast.topics.registry import registry
 from holdfast.topics.topic import Topic
 
@@ -86,7 +87,10 @@ class Command(BaseCommand):
                 f"Would delete {removed} events of {touched} topics, and results of calls that are too old."
             )
         else:
-            answers = log.calls.forget(now - timedelta(hours=conf.settings().idempotency_hours))
+            chosen = conf.settings()
+            answers = log.calls.forget(now - timedelta(hours=chosen.idempotency_hours))
+            anonymous = now - timedelta(minutes=chosen.anonymous_idempotency_minutes)
+            answers += log.calls.forget(anonymous, owners=ANONYMOUS)
             self.stdout.write(
                 f"Deleted {removed} events of {touched} topics, and {answers} results of calls."
             )

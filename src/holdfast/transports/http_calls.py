@@ -1,0 +1,117 @@
+"""Calls of actions by POST, at ``/live/call``. Takes no protocol decision.
+
+The body is what a ``call`` is on a WebSocket, without its ``type`` and ``ref``, and with the client's id::
+
+    {"topic": "rooms/lobby", "name": "post", "key": "c1-17", "client": "c1", "payload": {"body": "hi"}}
+
+The answer is the ``result`` or ``error`` that a WebSocket would carry. A key means the same on every transport: a call that a
+client sent on a WebSocket and sends here again is carried out once.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from holdfast.auth.base import Identity
+from holdfast.auth.session import session_key
+from holdfast.connections.caller import ConnectionCaller
+from holdfast.connections.manager import ConnectionManager
+from holdfast.connections.pending_reply import Outcome
+from holdfast.connections.request import CallFailed
+from holdfast.protocol import codes
+from holdfast.protocol.frames import CallKey, ClientId, Name, TopicName
+
+from .asgi import Receive, Scope, Send
+from .authentication import identify
+from .csrf import passes_csrf
+from .http_errors import fail, payload_of
+from .request_body import BodyIncomplete, BodyTooLarge, client_gone, read_body
+from .responses import respond, respond_json
+
+
+class PostedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a request. ``client`` is the id that the client keeps across its connections."""
+
+    topic: TopicName
+    name: Name
+    key: CallKey | None = None
+    client: ClientId | None = None
+    payload: msgspec.Raw = msgspec.Raw()
+
+
+_decode = msgspec.json.Decoder(PostedCall).decode
+
+
+class LiveCalls:
+    """The ASGI application behind ``/live/call``. ``service`` is called at each request."""
+
+    def __init__(self, service: Callable[[], ConnectionManager]) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await respond(scope, send, 405, "Calls are sent by POST.\n", (b"allow", b"POST"))
+            return
+        service = self._service()
+        try:
+            body = await read_body(receive, service.policy.limits.message_bytes)
+        except BodyTooLarge:
+            await fail(send, payload_of(codes.TOO_LARGE))
+            return
+        except BodyIncomplete:
+            await respond(
+                scope, send, 408, "The request was not complete in time.\n", (b"connection", b"close")
+            )
+            return
+        if session_key(scope["headers"]) is not None and not await passes_csrf(
+            scope, service.runtime.threads
+        ):
+            await fail(send, payload_of(codes.CSRF_FAILED))
+            return
+        identity = await identify(service.authenticator, scope, send)
+        if identity is None:
+            return
+        try:
+            result = await self._carry_out(service, identity, body, receive)
+        except CallFailed as failed:
+            await fail(send, failed.payload)
+            return
+        await respond_json(send, 200, b'{"type":"result","payload":%b}' % (result or b"null"))
+
+    async def _carry_out(
+        self, service: ConnectionManager, identity: Identity, body: bytes, receive: Receive
+    ) -> bytes:
+        """Return the result as JSON. Raises :class:`CallFailed`."""
+        try:
+            call = _decode(body)
+        except msgspec.ValidationError as error:
+            raise CallFailed.of(codes.INVALID_MESSAGE, detail=str(error)) from None
+        except (UnicodeError, RecursionError, msgspec.MsgspecError) as error:
+            raise CallFailed.of(codes.MALFORMED, detail=str(error)) from None
+        topic = service.registry.resolve(call.topic, identity.user_id)
+        if topic is None:
+            raise CallFailed.of(codes.FORBIDDEN)
+        secret = call.client or secrets.token_hex(8)
+        caller = ConnectionCaller(identity=identity, secret=secret, connection_id=secrets.token_hex(8))
+        loop = asyncio.get_running_loop()
+        request = service.calls.request(
+            topic, caller, call.name, call.key, bytes(call.payload), now=loop.time(), recheck=True
+        )
+        answer: asyncio.Future[bytes] = loop.create_future()
+        gone = loop.create_task(client_gone(receive))
+
+        def answered(outcome: Outcome) -> None:
+            if answer.done() or outcome is None:
+                return
+            if isinstance(outcome, CallFailed):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)
+
+        try:
+            service.calls.perform(request, answered, lambda: not gone.done())
+            return await answer
+        finally:
+            gone.cancel()

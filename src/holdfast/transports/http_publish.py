@@ -1,0 +1,87 @@
+"""Publishing by services that are not Django, at ``/live/publish``. Off until ``HOLDFAST["PUBLISHING_KEYS"]`` names a key.
+
+::
+
+    POST /live/publish
+    Authorization: Bearer <secret>
+
+    {"key": "invoice-4711", "events": [{"topic": "orders/7", "name": "order.paid", "payload": {"id": 7}}]}
+
+    202 {"positions": {"orders/7": "k3:58.12"}}
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from holdfast.auth.publishing_key import PublishingKey, find_key
+from holdfast.connections.manager import ConnectionManager
+from holdfast.connections.publishing import checked, positions_json, publish_once
+from holdfast.connections.request import CallFailed
+from holdfast.log.base import LogError
+from holdfast.protocol import codes
+
+from .asgi import Receive, Scope, Send
+from .http_errors import fail, payload_of
+from .request_body import BodyIncomplete, BodyTooLarge, read_body
+from .responses import respond, respond_json
+
+BODY_BYTES = 4 * 1024 * 1024
+"""Greatest size of a request. Each event is also bound by ``EVENT_BYTES``."""
+
+
+class LivePublishing:
+    """The ASGI application behind ``/live/publish``. ``keys`` is called at each request: settings may change in tests."""
+
+    def __init__(
+        self, service: Callable[[], ConnectionManager], keys: Callable[[], Sequence[PublishingKey]]
+    ) -> None:
+        self._service = service
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        keys = self._keys()
+        if not keys:
+            await respond(scope, send, 404, "Not found.\n")
+            return
+        if scope["method"] != "POST":
+            await respond(scope, send, 405, "Events are published by POST.\n", (b"allow", b"POST"))
+            return
+        try:
+            body = await read_body(receive, BODY_BYTES)
+        except BodyTooLarge:
+            await fail(send, payload_of(codes.TOO_LARGE))
+            return
+        except BodyIncomplete:
+            await respond(
+                scope, send, 408, "The request was not complete in time.\n", (b"connection", b"close")
+            )
+            return
+        key = find_key(keys, scope["headers"], body, time.time())
+        if key is None:
+            await respond(
+                scope, send, 401, "The key is missing or wrong.\n", (b"www-authenticate", b"Bearer")
+            )
+            return
+        try:
+            answer = await self._publish(key, body)
+        except CallFailed as failed:
+            await fail(send, failed.payload)
+        else:
+            await respond_json(send, 202, answer)
+
+    async def _publish(self, key: PublishingKey, body: bytes) -> bytes:
+        service = self._service()
+        wait = service.limiter.take(("publish", key.name), key.per, asyncio.get_running_loop().time())
+        seconds = wait if isinstance(wait, float | int) else await wait
+        if seconds:
+            raise CallFailed.of(codes.RATE_LIMITED, retry_after=seconds)
+        publication, pairs = checked(service.registry, key, body)
+        runtime = service.runtime
+        try:
+            positions = await runtime.threads.run(publish_once, runtime, key, publication, pairs, body)
+        except ValueError as error:  # larger than EVENT_BYTES
+            raise CallFailed.of(codes.TOO_LARGE, detail=str(error)) from None
+        except LogError:
+            raise CallFailed.of(codes.UNAVAILABLE, retry_after=1.0) from None
+        return positions_json(positions)

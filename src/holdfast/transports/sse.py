@@ -1,0 +1,112 @@
+"""Server-sent events on any ASGI server, at ``/live/sse?topic=…&topic=…``. Takes no protocol decision.
+
+The request carries what a WebSocket's first messages carry: the topics to join, and in ``Last-Event-ID`` the positions from
+which to resume. Nothing more comes from the client on this connection.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from holdfast.auth.base import Identity
+from holdfast.connections.connection import Connection
+from holdfast.connections.manager import ConnectionManager
+from holdfast.protocol.positions import Position
+from holdfast.streams.prepared import Burst
+
+from .asgi import AsgiTransport, Message, Receive, Scope, Send
+from .authentication import identify
+from .event_stream import EVENT_STREAM, HEADERS, StreamIds, retry
+from .responses import respond
+from .stream_request import BadRequest, StreamRequest
+
+RETRY_SECONDS = (1.0, 4.0)
+"""Seconds after which an ``EventSource`` reconnects when its connection is lost: a random time between these, so that the clients
+of a server that died do not all return at once."""
+
+
+class LiveEventStream:
+    """The ASGI application behind ``/live/sse``. ``service`` is called at each connection."""
+
+    def __init__(self, service: Callable[[], ConnectionManager]) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "GET":
+            await respond(scope, send, 405, "An event stream is opened by GET.\n", (b"allow", b"GET"))
+            return
+        service = self._service()
+        identity = await identify(service.authenticator, scope, send)
+        if identity is None:
+            return
+        try:
+            request = StreamRequest.of(identity.query, scope["headers"], service.policy.limits.topics)
+        except BadRequest as error:
+            await respond(scope, send, 400, str(error))
+            return
+        await self._serve(identity, request, receive, send)
+
+    async def _serve(self, identity: Identity, request: StreamRequest, receive: Receive, send: Send) -> None:
+        service = self._service()
+        hub = await service.runtime.hub()
+        task = asyncio.current_task()
+        assert task is not None, "ASGI applications run in a task"
+        transport = AsgiEventStream(send, service.policy.write_buffer_bytes, task, len(request.joins))
+        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+        connection = Connection(service, hub, transport, EVENT_STREAM, identity)
+        transport.connection = connection
+        try:
+            transport.send(f"{retry(random.uniform(*RETRY_SECONDS))}\n")  # noqa: S311 - nothing secret depends on it
+            connection.start(request.hello, request.joins)
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        except asyncio.CancelledError:
+            if not transport.given_up:
+                raise
+        finally:
+            transport.end()
+            connection.closed()
+
+
+class AsgiEventStream(AsgiTransport):
+    """An event stream on any ASGI server. ``topics`` is how many the client asked for."""
+
+    __slots__ = ("_id", "_ids")
+
+    name: ClassVar = "sse"
+    duplex: ClassVar = False
+    binary: ClassVar = False
+
+    def __init__(self, send: Send, limit: int, application: "asyncio.Task[Any]", topics: int) -> None:
+        super().__init__(send, limit, application)
+        self._ids = StreamIds(topics)
+        self._id = ""
+
+    def note_join(self, asked: str, topic: str, position: Position | None) -> None:
+        if position is not None:
+            self._id = self._ids.begin(asked, topic, position)
+
+    def note_reset(self, topic: str, position: Position | None) -> None:
+        if position is not None:
+            self._id = self._ids.move(topic, position)
+
+    def send(self, data: str | bytes) -> None:
+        field, self._id = self._id, ""
+        block = (field + data).encode() if isinstance(data, str) else data
+        self.answer(_body(block), len(block))
+
+    def send_events(self, burst: Burst) -> None:
+        blocks = self._ids.blocks(burst)
+        self.pass_on(_body(blocks), len(blocks))
+
+    def probe(self) -> bool:
+        """Return ``False``: a client cannot answer on its stream."""
+        return False
+
+    def closing_message(self, code: int, reason: str) -> Message:
+        return {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+def _body(block: bytes) -> Message:
+    return {"type": "http.response.body", "body": block, "more_body": True}

@@ -1,0 +1,123 @@
+"""Hostile clients on plain sockets: connections that flood, and connections that say half a thing and wait."""
+
+import contextlib
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from .server import Attacked
+
+SECONDS = 10.0
+
+LIVE = "/live/ws"
+
+
+def handshake(port: int, path: str = LIVE, headers: str = "") -> bytes:
+    """Return the request of an anonymous client without an origin."""
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{headers}Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).encode()
+
+
+def connected(server: Attacked, data: bytes = b"") -> socket.socket:
+    """Return a socket that is connected and has sent ``data``."""
+    made = socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if data:
+        made.sendall(data)
+    return made
+
+
+def upgraded(server: Attacked, path: str = LIVE, headers: str = "") -> tuple[socket.socket, bytes]:
+    """Return a socket after its handshake, and what arrived behind the answer."""
+    made = connected(server, handshake(server.port, path, headers))
+    arrived = b""
+    while b"\r\n\r\n" not in arrived:
+        more = made.recv(65536)
+        assert more, f"closed during the handshake, after {arrived!r}"
+        arrived += more
+    head, _, rest = arrived.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101"), head
+    return made, rest
+
+
+def received(made: socket.socket, seconds: float = SECONDS) -> bytes:
+    """Return everything until the server closes. Raises ``TimeoutError`` if it does not."""
+    end, data = time.monotonic() + seconds, b""
+    while (left := end - time.monotonic()) > 0:
+        made.settimeout(left)
+        try:
+            more = made.recv(65536)
+        except ConnectionError:
+            return data
+        if not more:
+            return data
+        data += more
+    raise TimeoutError(f"the connection is still open after {seconds} s; received {data[:200]!r}")
+
+
+@contextlib.contextmanager
+def many(server: Attacked, count: int, data: bytes = b"") -> Iterator[list[socket.socket]]:
+    """Open ``count`` sockets that send ``data`` and then wait."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 500)), hard))
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(connected(server, data)) for _ in range(count)]
+
+
+def closed(sockets: list[socket.socket], seconds: float) -> int:
+    """Wait until the server has closed all of them, for ``seconds`` at most. Return how many it has closed."""
+    end, done = time.monotonic() + seconds, 0
+    for made in sockets:
+        with contextlib.suppress(TimeoutError):
+            received(made, max(end - time.monotonic(), 0.001))
+            done += 1
+    return done
+
+
+class Flood:
+    """Connections that send ``data`` over and over. Each connects again when it is closed, ``pause`` seconds later."""
+
+    def __init__(
+        self, server: Attacked, data: bytes, *, connections: int, opening: bytes | None, pause: float
+    ) -> None:
+        self._server = server
+        self._data = data
+        self._opening = handshake(server.port) if opening is None else opening
+        self._pause = pause
+        self._over = threading.Event()
+        self.sent = 0
+        self.connects = 0
+        self._threads = [threading.Thread(target=self._attack, daemon=True) for _ in range(connections)]
+
+    def __enter__(self) -> "Flood":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(SECONDS)
+
+    def _attack(self) -> None:
+        while not self._over.is_set():
+            with contextlib.suppress(OSError), connected(self._server) as made:
+                self.connects += 1
+                made.settimeout(1)
+                if self._opening:
+                    made.sendall(self._opening)
+                    made.recv(65536)
+                while not self._over.is_set():
+                    self.sent += made.send(self._data)
+            self._over.wait(self._pause)
+
+
+def flood(
+    server: Attacked, data: bytes, *, connections: int, opening: bytes | None = None, pause: float = 0.05
+) -> Flood:
+    """Attack with ``connections`` at once. ``opening`` replaces the WebSocket's handshake."""
+    return Flood(server, data, connections=connections, opening=opening, pause=pause)
