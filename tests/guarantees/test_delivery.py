@@ -149,7 +149,7 @@ class Truth:
         for (topic_id,) in self.sql(f"SELECT id FROM {TOPIC} WHERE name = %s", topic):
             self.sql(f"DELETE FROM {ENTRY} WHERE topic_id = %s", topic_id)
             self.sql(f"DELETE FROM {TOPIC} WHERE id = %s", topic_id)
-        self.worker.do(self.log.rotate_epoch, topic)
+        self.worker.do(DatabaseLog.rotate_epoch, self.log, topic)
         self.head(topic)
 
     def gone(self, topic: str, position: Position) -> bool:
