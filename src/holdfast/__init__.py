@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from holdfast.topics.action import action
     from holdfast.topics.batch import apublish, publish
     from holdfast.topics.caller import Caller
+    from holdfast.topics.client_id import client_id
     from holdfast.topics.event import Event
     from holdfast.topics.handover import aflush, flush
     from holdfast.topics.keep import Keep
@@ -67,6 +68,7 @@ _DEFINED_IN: dict[str, str] = {
     "aflush": "holdfast.topics.handover",
     "apublish": "holdfast.topics.batch",
     "arecheck": "holdfast.topics.access",
+    "client_id": "holdfast.topics.client_id",
     "disconnect": "holdfast.topics.access",
     "flush": "holdfast.topics.handover",
     "publish": "holdfast.topics.batch",
@@ -91,6 +93,7 @@ __all__ = [
     "aflush",
     "apublish",
     "arecheck",
+    "client_id",
     "disconnect",
     "flush",
     "publish",

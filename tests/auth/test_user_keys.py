@@ -200,7 +200,7 @@ def ways(user: Any) -> list[Any]:
         user,
         SimpleLazyObject(lambda: user),
         user.pk,
-        ConnectionCaller(identity=Identity(user=user), client="c", connection_id="s"),
+        ConnectionCaller(identity=Identity(user=user), secret="c", connection_id="s"),
     ]
     if isinstance(user.pk, uuid.UUID):
         return [*ways, str(user.pk), str(user.pk).upper(), user.pk.hex]
@@ -233,7 +233,7 @@ def test_revalidation_notices_an_inactive_and_a_deleted_user(
 
 @each_key
 def test_every_way_to_name_a_user_gives_the_same_owner(user: Any, model: Any, pk: Any, text: str) -> None:
-    owner = ConnectionCaller(identity=Identity(user=user), client="c", connection_id="s").owner
+    owner = ConnectionCaller(identity=Identity(user=user), secret="c", connection_id="s").owner
     assert {owner_of("evict", way) for way in ways(user)} == {owner}
     assert len(owner) <= 255  # the column of calls' keys
     assert (owner == f"user:{text}") == (len(text) <= LONGEST)

@@ -108,7 +108,7 @@ class Process:
         self, name: str, key: str | None, client: str = "ada", is_open: bool = True, **arguments: str
     ) -> str:
         """The answer, as it would go over the wire. Raises :class:`Died` when there is none."""
-        caller = ConnectionCaller(identity=ANONYMOUS, client=client, connection_id="s")
+        caller = ConnectionCaller(identity=ANONYMOUS, secret=client, connection_id="s")
         try:
             request = self.calls.request(
                 Work(run="1"), caller, name, key, msgspec.json.encode(arguments), now=0.0, recheck=False

@@ -107,6 +107,8 @@ class Truth:
                 f" LEFT JOIN {ENTRY} e ON e.topic_id = t.id AND e.name <> '' WHERE t.name = %s",
                 topic,
             )
+            if not rows:  # it never had an event, and has an epoch
+                self.branches.setdefault((topic, self.head(topic)[0]), [Branch({}, {}, 0)])
             for epoch, head, offset, payload, exclude, written in rows:
                 branches = self.branches.setdefault((topic, epoch), [Branch({}, {}, 0)])
                 branches[-1].head = head
@@ -144,9 +146,10 @@ class Truth:
 
     def rebuild(self, topic: str) -> None:
         self.look()
-        (topic_id,) = self.sql(f"SELECT id FROM {TOPIC} WHERE name = %s", topic)[0]
-        self.sql(f"DELETE FROM {ENTRY} WHERE topic_id = %s", topic_id)
-        self.sql(f"DELETE FROM {TOPIC} WHERE id = %s", topic_id)
+        for (topic_id,) in self.sql(f"SELECT id FROM {TOPIC} WHERE name = %s", topic):
+            self.sql(f"DELETE FROM {ENTRY} WHERE topic_id = %s", topic_id)
+            self.sql(f"DELETE FROM {TOPIC} WHERE id = %s", topic_id)
+        self.worker.do(DatabaseLog.rotate_epoch, self.log, topic)
         self.head(topic)
 
     def gone(self, topic: str, position: Position) -> bool:

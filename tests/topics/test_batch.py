@@ -36,9 +36,9 @@ async def test_apublish_does_the_same(process: Process) -> None:
 
 
 def test_an_excluded_client_receives_none_of_the_events(process: Process) -> None:
-    holdfast.publish([(A, Posted(1)), (A, Typing("ada"))], exclude="client-1")
+    holdfast.publish([(A, Posted(1)), (A, Typing("ada"))], exclude="~client-1")
 
-    assert {draft.exclude for _, drafts in process.published for draft in drafts} == {"client-1"}
+    assert {draft.exclude for _, drafts in process.published for draft in drafts} == {"~client-1"}
 
 
 def test_nothing_is_sent_when_one_event_is_wrong(process: Process) -> None:

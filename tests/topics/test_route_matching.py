@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.topics.route_matching import MAX_TRIES, Kind, RouteMatcher, kind_of
+from holdfast.topics.route_matching import MAX_TRIES, ExpressionKind, RouteMatcher, kind_of
 from holdfast.topics.routes import MAX_NAME, Parameter, Route
 
 SLUG, ANY = "[-a-zA-Z0-9_]+", ".+"
@@ -109,7 +109,7 @@ def test_it_divides_names_as_the_expression_does(shapes: list[str], name: str) -
     ],
 )
 def test_the_width_of_an_expression_is_known_or_it_is_not(expression: str, kind: int | None) -> None:
-    assert kind_of(expression) == Kind(width=kind)
+    assert kind_of(expression) == ExpressionKind(width=kind)
 
 
 @pytest.mark.parametrize(

@@ -150,8 +150,16 @@ def test_a_caller_or_a_client_can_be_excluded(process: Process) -> None:
         user, client, connection_id = None, "c1", "s1"
 
     Room(room="lobby").publish(Posted(1), exclude=Caller())
-    Room(room="lobby").publish(Posted(1), exclude="c2")
-    assert [drafts[0].exclude for _, drafts in process.published] == ["c1", "c2"]
+    Room(room="lobby").publish(Posted(1), exclude="~c2")
+    assert [drafts[0].exclude for _, drafts in process.published] == ["c1", "~c2"]
+
+
+def test_what_a_client_says_of_itself_is_not_excluded_without_its_user(process: Process) -> None:
+    with pytest.raises(
+        ValueError, match=r"exclude='c2' is what a client says .*holdfast\.client_id\(request\.user, …\)"
+    ):
+        Room(room="lobby").publish(Posted(1), exclude="c2")
+    assert process.published == []
 
 
 def test_an_event_that_is_not_declared_is_refused_with_the_way_out(process: Process) -> None:

@@ -72,9 +72,8 @@ class Attempts:
         """Return the answer of an earlier attempt at a call that is beyond its rate. It costs a plain read, and writes nothing."""
         if request.key is None:
             raise too_fast(request.wait)
-        owner, key = request.caller.owner, request.key
         for pause in _pauses():
-            claim = await self._log_threads.run(self._store.find, owner, key, request.target)
+            claim = await self._log_threads.run(self._find, request)
             if claim is None:
                 raise too_fast(request.wait)
             answer = _verdict(claim)
@@ -82,6 +81,14 @@ class Attempts:
                 return answer
             await asyncio.sleep(pause)
         raise AssertionError("the pauses never end")
+
+    def _find(self, request: CallRequest) -> Claim | None:
+        assert request.key is not None
+        for owner in (request.caller.owner, *request.caller.earlier_owners):
+            claim = self._store.find(owner, request.key, request.target)
+            if claim is not None:
+                return claim
+        return None
 
     async def _authorize(self, request: CallRequest) -> None:
         """Ask the rules that cannot run inside the action's transaction."""
@@ -179,6 +186,11 @@ class Attempts:
     def _claim(self, request: CallRequest) -> Claim:
         seconds = request.action.timeout or UNBOUNDED_CLAIM_SECONDS
         assert request.key is not None
+        for owner in request.caller.earlier_owners:
+            claim = self._store.claim(owner, request.key, request.target, seconds=seconds)
+            if not claim.mine:
+                return claim
+            self._store.release(owner, request.key)
         return self._store.claim(request.caller.owner, request.key, request.target, seconds=seconds)
 
     def _claim_inside(self, request: CallRequest) -> Claim:

@@ -62,7 +62,7 @@ class Calls:
             arguments = action.decode(payload)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise CallFailed.of(codes.INVALID_PAYLOAD, detail=str(error)) from None
-        key = key if action.once else None
+        key = caller.stored_key(key) if action.once and key is not None else None
         wait, limit = 0.0, None
         if action.rate is not None:
             taken = self._limiter.take((caller.limit_key, type(topic), name), action.rate, now)

@@ -31,6 +31,7 @@ from holdfast.protocol.effects import (
 from holdfast.protocol.frames import HelloFrame, JoinFrame, position_of
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
 from holdfast.threads.turns import Kind
+from holdfast.topics.client_id import public_id
 from holdfast.topics.failures import code_of, detail_of, report
 from holdfast.topics.owner import owner_of_client, owner_of_id
 from holdfast.topics.topic import Topic
@@ -60,6 +61,7 @@ class Connection(Delivery):
     hub's wheel checks it. It owns no task while it is idle. For the event loop's thread only."""
 
     __slots__ = (
+        "_client",
         "_counted",
         "_manager",
         "_network",
@@ -77,6 +79,7 @@ class Connection(Delivery):
         admission: Admission | None = None,
     ) -> None:
         self.identity = identity
+        self._client: str | None = None
         self._manager = manager
         super().__init__(hub, transport, codec)
         # None while there is no task: an empty set takes as much memory as all fields of this object.
@@ -104,14 +107,19 @@ class Connection(Delivery):
 
     @property
     def client(self) -> str:
-        return self._session.client
+        """The client's public id. It is kept once neither the client's own id nor the user can change any more."""
+        if self._client is not None:
+            return self._client
+        found = public_id(self._session.user, self._session.client)
+        self._client = found if self._session.phase is Phase.OPEN else None
+        return found
 
     @property
     def caller(self) -> ConnectionCaller:
         """The caller that actions receive. Made on demand, since most connections never call an action."""
         session = self._session
         return ConnectionCaller(
-            identity=self.identity, client=session.client, connection_id=session.id, user_id=session.user
+            identity=self.identity, secret=session.client, connection_id=session.id, user_id=session.user
         )
 
     def start(self, hello: HelloFrame, joins: Iterable[JoinFrame]) -> None:
@@ -208,7 +216,7 @@ class Connection(Delivery):
     def owner(self) -> str:
         """The same as :attr:`ConnectionCaller.owner`, without reading the user object."""
         user = self._session.user
-        return owner_of_client(self._session.client) if user is None else owner_of_id(user)
+        return owner_of_client(self.client) if user is None else owner_of_id(user)
 
     def joined_topics(self) -> Collection[JoinedTopic]:
         """Return the topics that this connection has joined now."""
@@ -327,8 +335,7 @@ class Connection(Delivery):
                 if await self._join(effect, topic, begun):
                     return
         except CallFailed as late:
-            wait = late.payload.retry_after
-            effects = session.refused(effect.ref, asked, codes.RATE_LIMITED, retry_after=wait)
+            effects = session.refused(effect.ref, asked, codes.RATE_LIMITED, retry_after=late.retry_after)
         except Exception as error:  # noqa: BLE001 - reported there
             # may_join has admitted the client, so a refusal by snapshot or presence_meta may be a mistake: log a warning.
             report(logger, f"a join of {asked!r} failed", error, no=logging.WARNING)
@@ -354,7 +361,7 @@ class Connection(Delivery):
             attending=None
             if declared.presence is None
             else await attending(self._manager.runtime.threads, topic, self.caller, declared.presence, crowd),
-            charge=self._charge,
+            charge=partial(self._manager.reads.charge, self.identity.limit_key or self.owner, self._loop),
         )
         # No await from here on: the answer holds for this turn of the loop.
         recent = self._manager.revocation.recent
@@ -369,10 +376,6 @@ class Connection(Delivery):
         if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
             self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
         return True
-
-    async def _charge(self) -> None:
-        """Count a read that a join of this connection causes. Raises :class:`CallFailed` if its owner causes too many."""
-        await self._manager.reads.charge(self.identity.limit_key or self.owner, self._loop.time())
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

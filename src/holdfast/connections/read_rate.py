@@ -4,6 +4,8 @@ A join costs its client 100 bytes, and may cost the server a page of the log. So
 connections. A join that shares a read with others, or that finds what it needs in memory, is free.
 """
 
+from asyncio import AbstractEventLoop
+
 from holdfast.limits.base import Limiter, Rate
 from holdfast.protocol import codes
 
@@ -17,9 +19,9 @@ class ReadRate:
         self._limiter = limiter
         self._rate = rate
 
-    async def charge(self, owner: str, now: float) -> None:
+    async def charge(self, owner: str, loop: AbstractEventLoop) -> None:
         """Count one read. Raises :class:`CallFailed` (``rate_limited``) beyond the rate."""
-        taken = self._limiter.take(("join reads", owner), self._rate, now)
+        taken = self._limiter.take(("join reads", owner), self._rate, loop.time())
         wait = taken if isinstance(taken, (float, int)) else await taken
         if wait:
             raise CallFailed.of(codes.RATE_LIMITED, retry_after=round(wait, 3))

@@ -25,6 +25,10 @@ class CallFailed(Exception):
         self.expelled = expelled
         self.running = running
 
+    @property
+    def retry_after(self) -> float | None:
+        return self.payload.retry_after
+
     @classmethod
     def of(
         cls,

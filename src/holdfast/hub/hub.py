@@ -23,7 +23,8 @@ from holdfast.protocol.positions import Position
 from holdfast.roster.local import Attendance
 from holdfast.roster.tracker import PresenceTracker
 from holdfast.streams.conflation import Ticks
-from holdfast.streams.log_follower import HELD, HELD_BYTES, LogFollower, size_of
+from holdfast.streams.log_follower import HELD, HELD_BYTES, LogFollower
+from holdfast.streams.pages import size_of
 from holdfast.streams.prepared import Prepared
 from holdfast.streams.recent import ReplayMemory
 from holdfast.streams.slow import Slow

@@ -23,7 +23,7 @@ from holdfast.protocol.positions import Position
 from holdfast.threads.threads import Inline, Threads
 
 from . import replay
-from .pages import PageReader, PendingPage
+from .pages import PageReader, PendingPage, size_of
 from .prepared import Prepared
 from .replay import Needs
 from .stream import Mark, Stream, Subscription
@@ -401,11 +401,6 @@ class LogFollower:
             if not (subscription.ended or subscription.live) and subscription.offset == pending.after:
                 subscription.offset, subscription.stamp = stream.offset, stream.stamp
                 subscription.subscriber.write_reset(stream.reset("trimmed"))
-
-
-def size_of(batch: Batch) -> int:
-    """Return the bytes of a batch's payloads."""
-    return sum([len(entry.payload) for entry in batch.entries])
 
 
 def _report_failed_comparison(stream: Stream, error: LogError) -> None:

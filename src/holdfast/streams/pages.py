@@ -3,13 +3,18 @@
 import asyncio
 from functools import partial
 
-from holdfast.log.base import Log, Trimmed
+from holdfast.log.base import Batch, Log, Trimmed
 from holdfast.protocol.positions import Position
 from holdfast.threads.threads import Inline, Threads
 
 from .prepared import Prepared
 from .recent import PAGE, PAGE_BYTES
 from .stream import Mark, Stream, Subscription
+
+
+def size_of(batch: Batch) -> int:
+    """Return the bytes of a batch's payloads."""
+    return sum([len(entry.payload) for entry in batch.entries])
 
 
 class Read:

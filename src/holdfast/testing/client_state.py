@@ -16,6 +16,7 @@ from holdfast.protocol import codec, codes, frames
 from holdfast.protocol.construction import shortened
 from holdfast.protocol.positions import Position
 from holdfast.threads.handler_context import HandlerInfo
+from holdfast.topics.client_id import client_id
 from holdfast.topics.owner import key_text
 from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic
@@ -88,8 +89,8 @@ class ClientState:
 
     @property
     def id(self) -> str:
-        """The client's id, which it keeps across connections. ``exclude=`` takes it."""
-        return self._id
+        """The client's public id, as ``caller.client`` has it. ``exclude=`` takes it."""
+        return client_id(self._user, self._id)
 
     @property
     def unread(self) -> tuple[Received, ...]:

@@ -29,7 +29,7 @@ class SyncMethods:
 
     @property
     def id(self) -> str:
-        """The client's id, which it keeps across connections. ``exclude=`` takes it."""
+        """The client's public id, as ``caller.client`` has it. ``exclude=`` takes it."""
         return self._client.id
 
     @property

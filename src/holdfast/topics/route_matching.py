@@ -30,7 +30,7 @@ class Piece(Protocol):
     def pattern(self) -> re.Pattern[str]: ...
 
 
-class Kind(NamedTuple):
+class ExpressionKind(NamedTuple):
     """What is known of an expression. ``letter`` matches one character, if the expression takes one or more of those; ``width`` is
     its length, if all its matches have one. Neither: anything may match."""
 
@@ -38,16 +38,16 @@ class Kind(NamedTuple):
     width: int | None = None
 
 
-def kind_of(expression: str) -> Kind:
+def kind_of(expression: str) -> ExpressionKind:
     if found := _ANY_NUMBER.fullmatch(expression):
-        return Kind(letter=re.compile(found[1]))
+        return ExpressionKind(letter=re.compile(found[1]))
     place = width = 0
     while place < len(expression):
         atom = _ATOM.match(expression, place)
         if atom is None:
-            return Kind()
+            return ExpressionKind()
         place, width = atom.end(), width + int(atom[1] or 1)
-    return Kind(width=width)
+    return ExpressionKind(width=width)
 
 
 class RouteMatcher:

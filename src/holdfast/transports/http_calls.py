@@ -97,8 +97,8 @@ class LiveCalls:
         topic = service.registry.resolve(call.topic, identity.user_id)
         if topic is None:
             raise CallFailed.of(codes.FORBIDDEN)
-        client = call.client or secrets.token_hex(8)
-        caller = ConnectionCaller(identity=identity, client=client, connection_id=secrets.token_hex(8))
+        secret = call.client or secrets.token_hex(8)
+        caller = ConnectionCaller(identity=identity, secret=secret, connection_id=secrets.token_hex(8))
         loop = asyncio.get_running_loop()
         request = service.calls.request(
             topic, caller, call.name, call.key, bytes(call.payload), now=loop.time(), recheck=True

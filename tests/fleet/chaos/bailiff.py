@@ -23,6 +23,19 @@ PATIENCE_SECONDS = 25.0
 T = TypeVar("T")
 
 
+def author_of(entry: Any, value: str) -> str:
+    """The client that an entry excludes, by the id that it chose. A client's own id begins what it says, and the log has its public
+    id."""
+    from django.contrib.auth.models import User
+
+    from holdfast import client_id
+
+    author = value.rpartition(":")[0]
+    if entry.exclude and entry.exclude not in {client_id(user, author) for user in User.objects.all()}:
+        raise ValueError(f"the entry at {entry.offset} excludes {entry.exclude}, which is not {author}")
+    return author if entry.exclude else ""
+
+
 class Bailiff:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -143,7 +156,7 @@ class Bailiff:
             entries = [
                 Entry(
                     offset=entry.offset, name=entry.name, value=(payload := json.loads(entry.payload))["value"],
-                    check=zlib.crc32(entry.payload.encode()), exclude=entry.exclude, at=payload["at"],
+                    check=zlib.crc32(entry.payload.encode()), exclude=author_of(entry, payload["value"]), at=payload["at"],
                 )
                 for entry in topic.entries.order_by("offset")
             ]  # fmt: skip
