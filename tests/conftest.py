@@ -1,11 +1,19 @@
 """What holds for all tests. The servers and databases are in tests/services, explained in tests/README.md."""
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from holdfast.process.limited_log import unlimited
+
+# The tests start hundreds of Python processes. With PYTHONDONTWRITEBYTECODE, which many containers set, each of them would
+# compile Django from its source, which costs four times as much as all else that a start does. pytest itself keeps its
+# rewritten test modules in the same way.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest_plugins = ["holdfast.testing.pytest", "tests.services.fixtures"]
 
@@ -18,12 +26,16 @@ KINDS = {"asgi_servers", "attacks", "browser", "fleet"}
 ALONE = {"fleet"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and (kind := item.path.relative_to(TESTS).parts[0]) in KINDS:
             item.add_marker(kind)
             if kind in ALONE:
                 item.add_marker("alone")
+    if hasattr(config, "workerinput"):
+        # One of several workers: none of them may begin a long file when the others are done.
+        long = {item.path for item in items if any(map(item.get_closest_marker, ("slow", *KINDS)))}
+        items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,8 @@
 """The ground that other tests stand on: real servers and databases."""
 
+import subprocess
+import sys
+
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
@@ -7,6 +10,12 @@ from django.db import connection, connections, transaction
 from tests.services.databases import in_threads
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
+
+
+def test_processes_keep_the_modules_that_they_compile() -> None:
+    says = [sys.executable, "-c", "import sys; print(sys.dont_write_bytecode)"]
+    assert subprocess.run(says, capture_output=True, text=True, check=True).stdout == "False\n"
+    assert not sys.dont_write_bytecode
 
 
 def test_each_database_is_the_real_thing_with_its_migrations_run(database: str) -> None:

@@ -1,6 +1,7 @@
 // Generated from src/holdfast/protocol/codes.py by scripts/generate: edit that file, not this one.
 
-export const SUBPROTOCOLS = ["holdfast.v1.json", "holdfast.v1.msgpack"] as const;
+/** The encoding that this client speaks. */
+export const SUBPROTOCOL = "holdfast.v1.json";
 
 /** Everything that can go wrong between a client and a server. */
 export type CodeName =
@@ -30,6 +31,8 @@ export type CodeName =
   | "draining"
   | "heartbeat_missed"
   | "stalled"
+  | "too_slow"
+  | "token_expired"
   | "flooding"
   | "too_many_connections"
   | "failed"
@@ -44,6 +47,8 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
   4000: "draining",
   4001: "heartbeat_missed",
   4002: "stalled",
+  4003: "too_slow",
+  4041: "token_expired",
   4029: "flooding",
   4030: "too_many_connections",
   4050: "failed",
@@ -54,7 +59,7 @@ export const CLOSE_CODES: Readonly<Record<number, CodeName>> = {
 };
 
 /** The codes whose message may succeed later unchanged (for a close: after reconnecting). */
-export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "flooding", "too_many_connections", "failed"];
+export const RETRIED: readonly string[] = ["too_many_calls", "rate_limited", "unavailable", "draining", "heartbeat_missed", "stalled", "too_slow", "token_expired", "flooding", "too_many_connections", "failed"];
 
 /** What each code means. Only the entry `texts` has these sentences. */
 export const MESSAGES: Readonly<Record<CodeName, string>> = {
@@ -84,6 +89,8 @@ export const MESSAGES: Readonly<Record<CodeName, string>> = {
   draining: "The server is going away; reconnect.",
   heartbeat_missed: "Nothing was heard for too long.",
   stalled: "The client did not read for too long.",
+  too_slow: "The client did not finish a message in time.",
+  token_expired: "The token has expired; reconnect with a newer one.",
   flooding: "The client sent far more than it may.",
   too_many_connections: "This user has as many connections as one may have.",
   failed: "The connection failed inside the server.",

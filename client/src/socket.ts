@@ -1,4 +1,4 @@
-import { SUBPROTOCOLS } from "./codes.js";
+import { SUBPROTOCOL } from "./codes.js";
 import { LiveError } from "./errors.js";
 import type { OpenTransport } from "./transport.js";
 
@@ -21,7 +21,7 @@ export type WebSocketConstructor = new (url: string, protocols: string[]) => Web
 export function webSocketTransport(Socket: WebSocketConstructor | undefined, extra: readonly string[]): OpenTransport {
   return (url, listener) => {
     if (!Socket) throw new LiveError("no_websocket", "no WebSocket: pass options.WebSocket");
-    const socket = new Socket(url, [SUBPROTOCOLS[0], ...extra]);
+    const socket = new Socket(url, [SUBPROTOCOL, ...extra]);
     socket.onopen = listener.opened;
     socket.onmessage = (event: { readonly data: unknown }) => {
       listener.received(event.data);

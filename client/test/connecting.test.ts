@@ -74,6 +74,18 @@ test("url and token may be functions, asked at every attempt", async () => {
   expect(server.sockets.map(({ sent }) => sent[0]?.payload?.["token"])).toEqual(["token 1", "token 2"]);
 });
 
+test("after token_expired the client asks for a newer token and goes on where it was", async () => {
+  let asked = 0;
+  const around = await inRoom({ token: () => `token ${++asked}` });
+  await around.socket.say({ type: "goodbye", payload: { code: "token_expired", reconnect: true } });
+  await around.socket.drop(4041);
+  expect(around.live.state.error).toMatchObject({ code: "token_expired", retry: true });
+  await nextAttempt(around);
+  const socket = await around.server.accept();
+  expect(socket.sent[0]?.payload).toMatchObject({ token: "token 2" });
+  expect(socket.of("join")[0]?.payload).toEqual({ since: { epoch: "k3", offset: 41 } });
+});
+
 test("a token that cannot be had now is asked for again later", async () => {
   let attempts = 0;
   const { live, statuses, clock, server } = world({

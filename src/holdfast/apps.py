@@ -32,6 +32,7 @@ class HoldfastConfig(AppConfig):
             checks,
             connection_checks,
             database_checks,
+            process_checks,
             route_checks,
             signals,
             wiring,

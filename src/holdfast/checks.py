@@ -7,16 +7,16 @@ from django.apps import apps
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own name
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.models import CompositePrimaryKey
 from django.utils.module_loading import import_string
 
-from . import conf, installation, wiring
+from . import conf, wiring
 from .auth import origins
 from .auth.base import Authenticator
 from .backends import unmakeable
 from .backplane.base import Backplane
-from .backplane.layers import is_in_memory
 from .database_checks import TAG, vendor_of
 from .log.base import Log
 from .log.routing import refusing_router
@@ -28,7 +28,7 @@ from .topics.topic import Topic
 LOGS = ("database", "memory", "redis")
 BACKPLANES = ("auto", "channels", "local", "memory", "redis")
 PRESENCES = ("auto", "memory", "redis")
-AUTHENTICATORS = ("session",)
+AUTHENTICATORS = ("session", "ticket")
 
 SQLITE_OPTIONS = (
     '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, '
@@ -57,13 +57,11 @@ def check_settings(**kwargs: Any) -> Sequence[CheckMessage]:
         messages += _loads(
             "PRESENCE", settings.presence, PRESENCES, lambda found: _is_subclass(found, PresenceStore)
         )
-    if settings.authenticator not in AUTHENTICATORS:
-        messages += _loads(
-            "AUTHENTICATOR",
-            settings.authenticator,
-            AUTHENTICATORS,
-            lambda found: _is_subclass(found, Authenticator),
-        )
+    for name in settings.authenticator:
+        if name not in AUTHENTICATORS:
+            messages += _loads(
+                "AUTHENTICATOR", name, AUTHENTICATORS, lambda found: _is_subclass(found, Authenticator)
+            )
     if settings.token_authenticator is not None:
         messages += _loads("TOKEN_AUTHENTICATOR", settings.token_authenticator, (), callable)
     if settings.handler_context is not None:
@@ -179,102 +177,23 @@ def check_tables(databases: Sequence[str] | None = None, **kwargs: Any) -> Seque
 
 
 @register(TAG)
-def check_between_processes(**kwargs: Any) -> Sequence[CheckMessage]:
-    """Do several processes reach each other, and does the log outlive a process?"""
-    settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
-    layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
-    messages: list[CheckMessage] = []
-    if settings.backplane == "channels" and not layer:
-        messages.append(
+def check_authenticators(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Do the authenticators take their options, and do the options keep strangers out?"""
+    settings, problems = conf.read(getattr(django_settings, conf.NAME, {}))
+    if problems or any(want.missing for want in wiring.wanted_extras(settings)):
+        return []
+    try:
+        return wiring.build_authenticator(settings).check()
+    except ImproperlyConfigured as error:
+        return [
             Error(
-                f'{conf.NAME}["BACKPLANE"] is "channels", but CHANNEL_LAYERS has no "default".',
-                hint='Set CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", '
-                '"CONFIG": {"hosts": ["redis://localhost:6379"]}}}, or leave BACKPLANE out.',
-                id="holdfast.E004",
+                f'{conf.NAME}["AUTHENTICATOR"]: {error}',
+                hint="docs/how-to/authentication.md shows the options of each authenticator.",
+                id="holdfast.E036",
             )
-        )
-    messages += [
-        Error(
-            f'{conf.NAME}["{key}"] is "redis", but {conf.NAME} has no "REDIS".',
-            hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or leave {key} out.',
-            id="holdfast.E007",
-        )
-        for key in ("BACKPLANE", "PRESENCE", "LOG")
-        if getattr(settings, key.lower()) == "redis" and settings.redis is None
-    ]
-    if settings.backplane == "channels" and is_in_memory(layer):
-        messages.append(
-            Warning(
-                f'{conf.NAME}["BACKPLANE"] is "channels", but CHANNEL_LAYERS["default"] is the in-memory layer, which '
-                "reaches no other process, and makes each join slower than the one before.",
-                hint="Leave BACKPLANE out: what this process sends to the groups of topics reaches them all the same. "
-                f'Between machines add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or use '
-                "channels_redis.pubsub.RedisPubSubChannelLayer.",
-                id="holdfast.W004",
-            )
-        )
-    messages += _local(settings)
-    if not django_settings.DEBUG:
-        if settings.log == "memory":
-            messages.append(
-                Warning(
-                    f'{conf.NAME}["LOG"] is "memory": durable topics forget everything when the process ends.',
-                    hint="Leave LOG out, which keeps them in the database, where DEBUG is off.",
-                    id="holdfast.W005",
-                )
-            )
-        messages += _presence(settings)
-        messages += _passing(settings, layer)
-    return messages
-
-
-def _local(settings: conf.Settings) -> Iterator[CheckMessage]:
-    """With the local backplane: can the processes of this machine find each other?"""
-    if wiring.backplane_kind(settings) != "local":
-        return
-    reason = installation.unusable(settings.database)
-    if reason is not None:
-        yield Warning(
-            f"The processes of this machine do not reach each other: {reason}.",
-            hint="Remove what is in the way; or add "
-            f'"REDIS": "redis://localhost:6379/0" to {conf.NAME}; or, if there is only one process, "BACKPLANE": "memory".',
-            id="holdfast.W025",
-        )
-
-
-def _passing(settings: conf.Settings, layer: Any) -> Iterator[CheckMessage]:
-    """Without Redis or Channels an ephemeral event stays on its machine. ``"BACKPLANE": "local"`` accepts that explicitly."""
-    if settings.backplane != "auto" or settings.redis is not None or (layer and not is_in_memory(layer)):
-        return
-    topics = [topic.__qualname__ for topic in registry.topics() if _passes_through(topic)]
-    if topics:
-        yield Warning(
-            f"{' and '.join(topics)} {'have' if len(topics) > 1 else 'has'} ephemeral events, but nothing carries them "
-            "to other machines and containers: clients that are connected there miss them.",
-            hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or set CHANNEL_LAYERS; or, if all processes are on '
-            'one machine, "BACKPLANE": "local".',
-            id="holdfast.W009",
-        )
-
-
-def _passes_through(topic: type[Topic]) -> bool:
-    declared = topic.declared
-    return not declared.durable or any(not event.__durable__ for event in declared.events.values())
-
-
-def _presence(settings: conf.Settings) -> Iterator[CheckMessage]:
-    """Without Redis each process knows only its own members. ``"PRESENCE": "memory"`` accepts that explicitly."""
-    if settings.presence != "auto" or settings.redis is not None:
-        return
-    topics = [topic.__qualname__ for topic in registry.topics() if topic.declared.presence is not None]
-    if topics:
-        yield Warning(
-            f"{' and '.join(topics)} {'have' if len(topics) > 1 else 'has'} presence, but there is no Redis: each process "
-            "knows only of the members that are connected to itself.",
-            hint=f'Add "REDIS": "redis://localhost:6379/0" to {conf.NAME}, or, if there is only one process, "PRESENCE": '
-            '"memory".',
-            id="holdfast.W008",
-        )
+        ]
+    except ImportError:
+        return []  # E002 says so
 
 
 # ── the project ────────────────────────────────────────────────────────────────────────────────────────────
@@ -323,7 +242,8 @@ def check_users(**kwargs: Any) -> Sequence[CheckMessage]:
     missing = [
         name for name in ("django.contrib.auth", "django.contrib.sessions") if not apps.is_installed(name)
     ]
-    if not missing or settings.token_authenticator is not None:
+    other_ways = settings.token_authenticator is not None or settings.authenticator != ("session",)
+    if not missing or other_ways:
         return []
     return [
         Warning(

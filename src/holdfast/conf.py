@@ -185,15 +185,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``"https://app.example.com"``, or ``"https://*.example.com"`` for a domain and all its subdomains. ``None``: only origins
     whose host is in ``ALLOWED_HOSTS``. ``("*",)``: any origin."""
 
-    authenticator: Annotated[str, Meta(min_length=1)] = "session"
+    authenticator: tuple[Annotated[str, Meta(min_length=1)], ...] = ("session",)
     """Finds out who opens a connection, and at each re-check whether that still holds: ``"session"`` (the session of the
-    handshake's cookie), or the dotted path of a subclass of ``holdfast.auth.base.Authenticator`` (with options as for
-    ``LOG``)."""
+    handshake's cookie), ``"ticket"`` (the single-use ticket in the URL), or the dotted path of a subclass of ``holdfast.auth.base.Authenticator`` (with options as for ``LOG``),
+    such as ``"holdfast.auth.jwt.JwtAuthenticator"``. Several of them in a list are used side by side: the credential of a request
+    decides which one is asked (``docs/how-to/authentication.md``)."""
 
     token_authenticator: Annotated[str, Meta(min_length=1)] | None = None
     """The dotted path of a function, ``def`` or ``async def``, that takes the token of a ``hello`` and returns its user, a
-    ``holdfast.Identity`` (a user with claims or an expiry), or ``None`` if the token is not valid. ``None``: tokens go to
-    ``AUTHENTICATOR``, and ``"session"`` accepts none."""
+    ``holdfast.Identity`` (a user with claims or an expiry), or ``None`` if the token is not valid. The function is asked before
+    the token authenticators of ``AUTHENTICATOR``. ``None``: tokens go to ``AUTHENTICATOR``, and ``"session"`` accepts none."""
+
+    ticket_seconds: Seconds = 30.0
+    """Seconds for which a connection ticket can be used (``"ticket"`` in ``AUTHENTICATOR``)."""
 
     handler_context: Annotated[str, Meta(min_length=1)] | None = None
     """The dotted path of a function that takes a ``holdfast.HandlerInfo`` and returns a context manager. It is entered around
@@ -247,8 +251,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     unknown: bool = False
 
 
-BACKENDS = ("LOG", "BACKPLANE", "PRESENCE", "AUTHENTICATOR")
-"""The settings that name a backend, which may have options."""
+BACKENDS = ("LOG", "BACKPLANE", "PRESENCE")
+"""The settings that name a backend, which may have options. ``AUTHENTICATOR`` names one or several."""
 
 RATES = (
     "MESSAGE_RATE",
@@ -282,6 +286,8 @@ def read(given: Any) -> tuple[Settings, list[Problem]]:
         try:
             if key in BACKENDS and isinstance(value, Mapping):
                 value = Backend.parse(value)
+            elif key == "AUTHENTICATOR":
+                value = _several(value)
             checked = value if isinstance(value, Backend) else msgspec.convert(value, _FIELDS[key].type)
             if key in RATES and checked is not None:
                 Rate.parse(checked)
@@ -307,6 +313,14 @@ def read(given: Any) -> tuple[Settings, list[Problem]]:
         else:
             values[_FIELDS[key].name] = checked
     return Settings(**values), problems
+
+
+def _several(value: object) -> object:
+    """Return the backends of a setting that takes one or a list of them."""
+    many = value if isinstance(value, list | tuple) else [value]
+    if not many:
+        raise BadBackend("is an empty list.", 'Leave it out for the default, "session".')
+    return tuple(Backend.parse(each) if isinstance(each, Mapping) else each for each in many)
 
 
 def _unknown(key: object) -> Problem:

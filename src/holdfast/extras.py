@@ -15,6 +15,7 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "redis": ("hiredis", "redis"),
     "postgresql": ("psycopg",),
     "channels-redis": ("channels_redis",),
+    "jwt": ("jwt", "cryptography"),
 }
 """The packages of each extra, by their import names."""
 

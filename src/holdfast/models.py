@@ -107,3 +107,24 @@ class CallRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.owner} {self.key}"
+
+
+class Ticket(models.Model):
+    """An unused connection ticket. The row is deleted when the ticket is used, or a while after it has expired."""
+
+    id = models.BigAutoField(primary_key=True)
+    digest = models.CharField(max_length=64, help_text="The hash of the ticket.")
+    owner = models.CharField(max_length=64, help_text="The hash of the user's primary key.")
+    record = models.TextField(help_text="JSON text: the user, the session, the topics.")
+    expires_at = models.FloatField(help_text="Seconds since 1970.")
+
+    class Meta:
+        db_table = "holdfast_ticket"
+        constraints = [models.UniqueConstraint(fields=["digest"], name="holdfast_ticket_digest")]
+        indexes = [
+            models.Index(fields=["owner"], name="holdfast_ticket_owner"),
+            models.Index(fields=["expires_at"], name="holdfast_ticket_expires"),
+        ]
+
+    def __str__(self) -> str:
+        return self.digest[:8]

@@ -1,8 +1,8 @@
 """Receivers of Django's signals about users, which revoke live connections at once, unless ``HOLDFAST["REVOKE_ON_USER_SIGNALS"]`` is off.
 
 A logout, or a login as another user, ends the connections of that session. The deletion of a user ends all of the user's
-connections. A new password, a deactivation or a change of rights makes every server re-check the connections of the users
-concerned. Changes that send no signal (``update()`` on a queryset, a session deleted by hand) are found by the scheduled
+connections. A new password, a deactivation, a change of rights or the deletion of a token of Django REST framework makes every
+server re-check the connections of the users concerned. Changes that send no signal (``update()`` on a queryset, a session deleted by hand) are found by the scheduled
 re-check.
 
 The receivers run inside the requests and transactions of other code. Therefore none of them raises, and none leaves a
@@ -56,6 +56,9 @@ def connect() -> None:
         if issubclass(model, user_model):
             for signal, receiver in ((post_init, remember), (post_save, saved), (post_delete, deleted)):
                 _listen(signal, receiver, model)
+    if apps.is_installed("rest_framework.authtoken"):
+        for model in apps.get_app_config("authtoken").get_models():
+            _listen(post_delete, token_deleted, model)
     if issubclass(user_model, PermissionsMixin):
         _listen(m2m_changed, rights_changed, user_model.groups.through)
         _listen(m2m_changed, rights_changed, user_model.user_permissions.through)
@@ -151,6 +154,12 @@ def saved(
 @harmless
 def deleted(sender: Any, instance: Model, using: str, **kwargs: Any) -> None:
     _order(Disconnect(owner=owner_of_key(instance.pk), gone=True), using=using)
+
+
+@harmless
+def token_deleted(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
+    """Re-check the user of a token of Django REST framework: connections with that token end."""
+    _order(Recheck(owners=(owner_of_key(instance.user_id),)), using=using)
 
 
 def _watched(user: Model) -> dict[str, Any]:

@@ -12,20 +12,18 @@ from django.utils.module_loading import import_string
 
 from . import installation, metrics
 from . import runtime as runtimes
-from .auth.base import Authenticator
+from .auth.base import Authenticator, Kind
 from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .boundary_settings import boundary_of, limits_of
 from .conf import NAME, Settings, settings
-from .connections.boundary import Boundary
-from .connections.manager import ConnectionManager, Policy
+from .connections.manager import ConnectionManager, Policy, Share
 from .connections.stored_answers import AnswerLimits
 from .connections.unfinished import CallLimits
 from .extras import Want
 from .hub.hub import Timing
 from .limits.base import Limiter
 from .limits.memory import MemoryLimiter
-from .limits.shared import SharedCounts
 from .log.base import Log
 from .log.calls import CallStore
 from .log.dialects import keeps_tables
@@ -203,6 +201,8 @@ def wanted_extras(chosen: Settings) -> Iterator[Want]:
     backplane = backplane_kind(chosen)
     if chosen.redis is not None:  # limits count there in any case
         yield Want(extra="redis", because=f'{NAME}["REDIS"] is set')
+    if any(name.startswith("holdfast.auth.jwt.") for name in chosen.authenticator):
+        yield Want(extra="jwt", because=f'{NAME}["AUTHENTICATOR"] has JwtAuthenticator')
     layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
     if backplane == "channels" and str(layer.get("BACKEND", "")).startswith("channels_redis."):
         yield Want(extra="channels-redis", because='CHANNEL_LAYERS["default"] is in Redis')
@@ -296,23 +296,19 @@ def service() -> ConnectionManager:
     runtime = runtimes.current()
     if _service is None or _service.runtime is not runtime:
         chosen = settings()
-        made = _service = build_service(runtime, chosen, shared=shared_counts(chosen))
+        made = _service = build_service(
+            runtime, chosen, shared=shared_counts(chosen) if chosen.redis else None
+        )
         metrics.watch("connections", lambda: len(made.connections))
         metrics.watch("calls_running", lambda: made.calls.running)
     return _service
 
 
-def shared_counts(chosen: Settings) -> "Callable[[Boundary], SharedCounts] | None":
-    """Return the function that makes the counts across processes; ``None`` without Redis."""
-    if chosen.redis is None:
-        return None
+def shared_counts(chosen: Settings) -> Share:
+    """Return the function that makes the counts in Redis."""
+    from .limits.redis import RedisCounts
 
-    def counts(boundary: Boundary) -> SharedCounts:
-        from .limits.redis import RedisCounts
-
-        return RedisCounts(redis_store(chosen, "REDIS"), boundary.counts)
-
-    return counts
+    return lambda boundary: RedisCounts(redis_store(chosen, "REDIS"), boundary.counts)
 
 
 def build_service(
@@ -321,7 +317,7 @@ def build_service(
     *,
     limiter: Limiter | None = None,
     policy: Policy | None = None,
-    shared: "Callable[[Boundary], SharedCounts] | None" = None,
+    shared: Share | None = None,
 ) -> ConnectionManager:
     return ConnectionManager(
         runtime=runtime,
@@ -355,17 +351,25 @@ def policy_of(chosen: Settings) -> Policy:
 
 
 def build_authenticator(chosen: Settings) -> Authenticator:
+    """Build the authenticator. Raises ``ImproperlyConfigured`` if one of the named ones does not take its options."""
+    from .auth.chain import AuthenticatorChain
     from .auth.session import SessionAuthenticator
+    from .auth.ticket import TicketAuthenticator
+    from .auth.ticket_store import TicketStore
     from .auth.token import TokenAuthenticator
 
-    authenticator: Authenticator
-    if chosen.authenticator == "session":
-        authenticator = SessionAuthenticator()
-    else:
-        authenticator = _made_from("AUTHENTICATOR", chosen.authenticator, Authenticator)
-    if chosen.token_authenticator is None:
-        return authenticator
-    return TokenAuthenticator(import_string(chosen.token_authenticator), authenticator)
+    made: list[Authenticator] = []
+    if chosen.token_authenticator is not None:
+        made.append(TokenAuthenticator(import_string(chosen.token_authenticator)))
+    for name in chosen.authenticator:
+        if name == "session":
+            made.append(SessionAuthenticator())
+        elif name == "ticket":
+            made.append(TicketAuthenticator(TicketStore(chosen.database, chosen.ticket_seconds)))
+        else:
+            made.append(_made_from("AUTHENTICATOR", name, Authenticator))
+    alone = len(made) == 1 and made[0].kind is Kind.AMBIENT
+    return made[0] if alone else AuthenticatorChain(made)
 
 
 def group_event(topic: str, message: dict[str, object]) -> tuple[str, bytes] | None:

@@ -1,4 +1,7 @@
-"""One process of each server for the whole run, started on first use. Its log is checked after every test and at the end."""
+"""One process of each server for a module, started on first use. Its log is checked after every test and at the end.
+
+Not for the whole run: with several workers of pytest a hundred idle servers would take a quarter of the machine.
+"""
 
 import re
 import shutil
@@ -16,9 +19,9 @@ EACH = [pytest.param(kind, id=kind.name) for kind in SERVERS]
 class Pool:
     """The servers that run, by kind and variant."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, prepared: Prepared, directory: Path) -> None:
         self._directory = directory
-        self.prepared = Prepared.make(directory)
+        self.prepared = prepared
         self._running: dict[tuple[str, str], Running] = {}
         self._stack = ExitStack()
 
@@ -54,8 +57,13 @@ def trouble(server: Running) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
-    made = Pool(tmp_path_factory.mktemp("servers"))
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return Prepared.make(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="module")
+def pool(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    made = Pool(prepared, tmp_path_factory.mktemp("servers"))
     yield made
     wrong = made.close()
     assert not wrong, "\n".join(wrong)

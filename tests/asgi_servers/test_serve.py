@@ -88,6 +88,9 @@ def test_the_log_reports_each_step(served: Running) -> None:
     output = served.process.output()
 
     assert "live topics at /live/ws" in output
+    assert re.search(
+        r"On SIGTERM the server drains its connections for up to \d+ s, and exits within \d+ s\.", output
+    )
     assert "Only the database connects" not in output  # the workers of one machine reach each other
     assert not re.search(r'"(GET|WebSocket) ', output), "no access log unless it is asked for"
 

@@ -67,8 +67,20 @@ async def test_a_refusal_of_a_route_with_me_names_the_anonymous_client(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     said = await refusal("inbox/me", caplog)
-    assert "'inbox/<me>' of tests.connections.test_explaining.Inbox" in said
-    assert said.endswith("<me> stands for a signed-in user, and this connection is anonymous.")
+    assert said == (
+        "A join of 'inbox/me' was refused: <me> stands for a signed-in user in 'inbox/<me>' of "
+        "tests.connections.test_explaining.Inbox, and this connection is anonymous."
+    )
+
+
+@in_jumping_time
+async def test_a_topic_of_another_user_is_named_as_such(caplog: pytest.LogCaptureFixture) -> None:
+    said = await refusal("inbox/2", caplog, User(1))
+    assert said.startswith("A join of 'inbox/2' was refused: '2' is not the primary key of <")
+    assert said.endswith(
+        "<me> in 'inbox/<me>' of tests.connections.test_explaining.Inbox admits only their own. Join 'inbox/me'."
+    )
+    assert "no topic has a route" not in said
 
 
 @in_jumping_time

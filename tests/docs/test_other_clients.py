@@ -1,9 +1,12 @@
-"""The client that the page about other languages shows, against a real server."""
+"""The clients that the page about other languages shows, against a real server."""
 
 import contextlib
 import queue
 import re
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from tests.asgi_servers.servers import BIN, GENEROUS, SHORT, Kind, Prepared, Run
 from tests.services.processes import free_port, start
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "other-clients.md"
+TOKENS = PAGE.with_name("authentication.md")
 SECONDS = 20
 
 KIND = Kind(
@@ -25,15 +29,25 @@ KIND = Kind(
 )
 
 
-@pytest.fixture(scope="module")
-def follow() -> Callable[..., None]:
+def shown(name: str) -> Callable[..., Any]:
+    """The function that the page shows as a file of its name."""
     (block,) = re.findall(
-        r'^```python title="follow.py"\n(.*?)^```$', PAGE.read_text(), re.MULTILINE | re.DOTALL
+        rf'^```python title="{name}.py"\n(.*?)^```$', PAGE.read_text(), re.MULTILINE | re.DOTALL
     )
     names: dict[str, Any] = {}
-    exec(compile(block, "follow.py", "exec"), names)
-    function: Callable[..., None] = names["follow"]
+    exec(compile(block, f"{name}.py", "exec"), names)
+    function: Callable[..., Any] = names[name]
     return function
+
+
+@pytest.fixture(scope="module")
+def follow() -> Callable[..., None]:
+    return shown("follow")
+
+
+@pytest.fixture(scope="module")
+def call() -> Callable[..., Any]:
+    return shown("call")
 
 
 class Site:
@@ -42,8 +56,15 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._prepared = Prepared.make(directory)
-        holdfast = {**GENEROUS, "DRAIN_SECONDS": 0, "HEARTBEAT_SECONDS": 1}
-        self._environment = environment_for(self._prepared.database, holdfast)
+        tokens = {"TOKEN_AUTHENTICATOR": "accounts.tokens.user"}
+        holdfast = {**GENEROUS, **tokens, "DRAIN_SECONDS": 0, "HEARTBEAT_SECONDS": 1}
+        environment = environment_for(self._prepared.database, holdfast)
+        self._environment = environment | {"PYTHONPATH": f"{environment['PYTHONPATH']}:{directory}"}
+        (directory / "accounts").mkdir()
+        (block,) = re.findall(
+            r"^```python\n# accounts/tokens.py\n(.*?)^```$", TOKENS.read_text(), re.MULTILINE | re.DOTALL
+        )
+        (directory / "accounts" / "tokens.py").write_text(block)
         self._port = free_port()
         self.start()
 
@@ -55,6 +76,16 @@ class Site:
 
     def stop(self) -> None:
         self.server.process.stop(seconds=20)
+
+    def token(self) -> str:
+        """Print a token as the page does."""
+        (program,) = re.findall(r'^python manage.py shell -v 0 -c "(.*)"$', PAGE.read_text(), re.MULTILINE)
+        command = [sys.executable, "-m", "django", "shell", "-v", "0", "-c", program]
+        settings = {"DJANGO_SETTINGS_MODULE": "tests.asgi_servers.project.settings"}
+        done = subprocess.run(
+            command, env=self._environment | settings, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +164,29 @@ def test_it_stays_connected_in_silence(
     with pytest.raises(queue.Empty):
         told.get(timeout=4)
     assert len(connected) == 1
+
+
+@pytest.mark.slow
+def test_it_says_why_it_cannot_connect(
+    follow: Callable[..., None], site: Site, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = site.server.socket("live/misspelled")
+    arguments = (url, site.server.origin, "rooms/other", print, print)
+    threading.Thread(target=follow, args=arguments, daemon=True).start()
+    said = ""
+    for _ in range(SECONDS * 10):
+        said += capfd.readouterr().err
+        if f"{url}: server rejected WebSocket connection: HTTP 403; trying again" in said:
+            return
+        time.sleep(0.1)
+    pytest.fail(said)
+
+
+@pytest.mark.slow
+def test_a_call_of_a_token_s_user_is_carried_out(call: Callable[..., Any], site: Site) -> None:
+    url = site.server.socket("live/ws")
+    with pytest.raises(LookupError, match="forbidden"):
+        call(url, "rooms/private-ada", "say", text="hi")
+    assert isinstance(call(url, "rooms/private-ada", "say", token=site.token(), text="hi"), int)
+    with pytest.raises(LookupError, match="invalid_payload"):
+        call(url, "rooms/lobby", "say", text="")

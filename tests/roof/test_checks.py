@@ -14,6 +14,7 @@ from django.test import override_settings
 
 from holdfast import Event, Keep, Presence, Topic, checks, conf, installation, wiring
 from holdfast.backplane.base import Backplane
+from holdfast.database_checks import TAG
 from holdfast.log.base import NotMigrated
 from holdfast.log.database import DatabaseLog
 from holdfast.log.memory import MemoryLog
@@ -331,6 +332,18 @@ def test_w008_presence_that_each_process_has_for_itself() -> None:
         assert found(DEBUG=True) == []
         assert found(HOLDFAST={"REDIS": "redis://localhost"}) == []
         assert found(HOLDFAST={"PRESENCE": "memory"}) == []
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_check_deploy_reports_under_debug_what_production_lacks(debug: bool) -> None:
+    given = {"route": "rooms/<slug:room>", **OPEN, "presence": Presence()}
+    lacks = ["holdfast.W005", "holdfast.W008", "holdfast.W009"]
+    with (
+        registry.override([type("Room", (Topic,), given)]),
+        override_settings(DEBUG=debug, CHANNEL_LAYERS={}, HOLDFAST={"LOG": "memory"}),
+    ):
+        ids = [message.id for message in run_checks(tags=[TAG], include_deployment_checks=True)]
+    assert [each for each in ids if each in lacks] == lacks  # each once
 
 
 def test_w009_ephemeral_events_that_reach_no_other_process() -> None:

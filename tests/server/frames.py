@@ -9,7 +9,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from holdfast.server.framing import ClientMessage, Parser, ProtocolError
+from holdfast.server.framing import ClientMessage, ProtocolError
+from holdfast.server.parser import Parser
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 

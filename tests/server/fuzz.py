@@ -19,7 +19,8 @@ from pathlib import Path
 
 from holdfast.server import framing
 from holdfast.server.deflate import Deflate
-from holdfast.server.framing import ClientMessage, Parser, ProtocolError
+from holdfast.server.framing import ClientMessage, ProtocolError
+from holdfast.server.parser import Parser
 from tests.server.frames import frame, portions
 
 MAX_SIZE = 2000

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.protocol.codes import Code
 from holdfast.server import adopted
 from holdfast.server.adopted import AdoptedProtocol
 from holdfast.server.deflate import DEFLATE
@@ -39,6 +40,14 @@ class Handler:
 
     def receive(self, data: str | bytes) -> None:
         self.received.append(data)
+
+    def oversized(self) -> None:
+        self.calls.append("oversized")
+
+    def hang_up(self, code: Code) -> None:
+        self.calls.append(code.name)
+        assert code.close is not None
+        self.transport.close(code.close, code.message)
 
     def show_life(self) -> None:
         self.calls.append("alive")
@@ -355,12 +364,98 @@ class TestSlowClients:
         peer = await given(handler)
         peer.wire.stuck = True
         handler.transport.pause_writing()
-        for _ in range(1000):
+        for _ in range(90):
             if not peer.wire.lost:
-                peer.receive(frame(PING, b"x" * 125) * 10)
+                peer.receive(frame(PING, b"x" * 125))
 
         assert len(peer.wire.sent) < 3000
         assert [word for word in handler.calls if word != "alive"] == ["paused", "overflowed", "closed"]
+
+
+class TestTurns:
+    """What one connection may make the server do in one turn of the loop."""
+
+    async def test_a_large_read_is_handled_in_portions(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
+        peer.receive(frame(TEXT, "x" * 1000) * 40)
+
+        assert len(handler.received) == 0
+        assert not peer.wire.reading
+        for _ in range(20):
+            await peer.settle()
+        assert len(handler.received) == 40
+        assert peer.wire.reading
+
+    async def test_many_small_messages_are_handled_eight_at_a_time(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
+        peer.receive(frame(TEXT, "x") * 20)
+
+        assert len(handler.received) == 8
+        await asyncio.sleep(0)
+        assert len(handler.received) == 16
+        await peer.settle()
+        assert len(handler.received) == 20
+        assert peer.wire.reading
+
+    async def test_messages_that_wait_for_their_turn_keep_their_order_with_later_ones(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
+        peer.receive(b"".join(frame(TEXT, str(number)) for number in range(20)))
+        peer.wire.get_protocol().data_received(frame(TEXT, "20"))  # as TLS does
+        await peer.settle()
+
+        assert handler.received == [str(number) for number in range(21)]
+
+    @pytest.mark.parametrize(
+        "data",
+        [frame(PING) * 101, frame(PONG) * 101, frame(TEXT, fin=False) + frame(0, fin=False) * 100],
+        ids=["pings", "pongs", "empty-fragments"],
+    )
+    async def test_frames_that_are_no_messages_are_a_flood(self, data: bytes) -> None:
+        handler = Handler()
+        peer = await given(handler)
+        peer.receive(data)
+        await several_turns(peer)
+
+        assert [word for word in handler.calls if word != "alive"] == ["flooding"]
+        assert not peer.wire.reading
+        assert peer.wire.eof_written
+        assert peer.closed == (4029, "The client sent far more than it may.")
+
+    async def test_a_hundred_of_them_are_none(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
+        peer.receive(frame(PING) * 50 + frame(PONG) * 50 + frame(TEXT, "after"))
+        await several_turns(peer)
+
+        assert handler.received == ["after"]
+
+    async def test_after_a_close_of_the_server_a_client_may_send_a_hundred_frames_more(self) -> None:
+        handler = Handler()
+        peer = await given(handler)
+        handler.transport.close(4403, "")
+        peer.receive(frame(TEXT, "late") * 100)
+        await several_turns(peer)
+        assert not peer.wire.aborted
+
+        peer.receive(frame(TEXT, "late"))
+        assert peer.wire.aborted
+        assert handler.received == []
+
+    async def test_a_message_beyond_the_limit_of_the_connection_is_reported_and_dropped(self) -> None:
+        handler = Handler()
+        peer = await given(handler, message_bytes=200)
+        peer.receive(frame(TEXT, "x" * 201) + frame(TEXT, "after"))
+
+        assert handler.calls == ["oversized"]
+        assert handler.received == ["after"]
+
+
+async def several_turns(peer: Peer) -> None:
+    for _ in range(10):
+        await peer.settle()
 
 
 class TestEnding:

@@ -389,13 +389,13 @@ class TestMessages:
     async def test_pings_of_a_client_that_does_not_read_do_not_pile_up(self) -> None:
         peer = await Peer(Recorder(ACCEPT)).open()
         peer.server.pause_writing()
-        for number in range(1000):
+        for number in range(100):
             peer.receive(frame(PING, b"%d" % number))
         assert peer.wire.sent == b""
 
         peer.server.resume_writing()
         await peer.settle()
-        assert [bytes(seen.data) for seen in peer.frames] == [b"999"]
+        assert [bytes(seen.data) for seen in peer.frames] == [b"99"]
 
     async def test_two_receives_at_once_each_get_one(self) -> None:
         async def both(app: Doing) -> None:

@@ -11,7 +11,8 @@ from wsproto.extensions import PerMessageDeflate as WsprotoDeflate
 
 from holdfast.server import framing
 from holdfast.server.deflate import TAIL, WINDOW_BITS, Deflate, TooMuch, negotiate
-from holdfast.server.framing import BINARY, TEXT, ClientMessage, Parser
+from holdfast.server.framing import BINARY, TEXT, ClientMessage
+from holdfast.server.parser import Parser
 
 from .frames import CONTINUATION, PING, frame, oracle, read, understood
 

@@ -6,8 +6,9 @@ import pytest
 
 from holdfast.server import framing
 from holdfast.server.deflate import Deflate
-from holdfast.server.framing import ClientMessage, Parser, ProtocolError
+from holdfast.server.framing import ClientMessage, ProtocolError, TooManyFrames
 from holdfast.server.masking import apply_mask, apply_mask_slowly
+from holdfast.server.parser import Pace, Parser
 
 from .frames import (
     BINARY,
@@ -401,3 +402,85 @@ def test_a_compressed_short_frame_does_not_take_the_fast_path() -> None:
     parser = Parser(MAX, Deflate())
 
     assert parser.feed(frame(TEXT, Deflate().deflate(b"hello"), rsv=4)) == [ClientMessage(TEXT, "hello")]
+
+
+class TestKeeping:
+    """A connection takes shorter messages than the server: longer ones are dropped while they arrive."""
+
+    @pytest.fixture
+    def parser(self) -> Parser:
+        return Parser(MAX, Deflate(), keep=1000)
+
+    @pytest.mark.parametrize("portion", [1, 7, 1 << 20])
+    @pytest.mark.parametrize(
+        "data",
+        [
+            frame(TEXT, b"x" * 1001),
+            frame(BINARY, b"x" * 100_000),
+            frame(TEXT, b"x" * 600, fin=False) + frame(CONTINUATION, b"x" * 401),
+            frame(TEXT, b"x" * 1001, fin=False) + frame(CONTINUATION),
+            frame(TEXT, b"x" * 1001, fin=False) + frame(PING) + frame(CONTINUATION, b"x" * 5000),
+            frame(TEXT, fin=False) + frame(CONTINUATION, b"x" * 1001),
+            frame(TEXT, Deflate().deflate(b"x" * 1001), rsv=4),
+            frame(TEXT, Deflate().deflate(bytes(range(256)) * 40) * 20, rsv=4),
+        ],
+        ids=["text", "binary", "fragments", "first", "ping", "last", "inflated", "compressed"],
+    )
+    def test_a_longer_message_is_reported_without_its_data(
+        self, parser: Parser, data: bytes, portion: int
+    ) -> None:
+        whole = data + frame(TEXT, "after")
+        messages: list[ClientMessage] = []
+        held = 0
+        for at in range(0, len(whole), portion):
+            messages += parser.feed(whole[at : at + portion])
+            held = max(held, parser.held)
+
+        assert [m for m in messages if m.opcode != PING] == [
+            ClientMessage(framing.OVERSIZED, b""),
+            ClientMessage(TEXT, "after"),
+        ]
+        assert parser.between
+        assert held <= 1000 + 14
+
+    @pytest.mark.parametrize("size", [999, 1000])
+    def test_a_message_of_the_limit_is_taken(self, parser: Parser, size: int) -> None:
+        assert parser.feed(frame(TEXT, "x" * size)) == [ClientMessage(TEXT, "x" * size)]
+        assert parser.feed(frame(TEXT, "x" * (size - 1), fin=False) + frame(CONTINUATION, "y")) == [
+            ClientMessage(TEXT, "x" * (size - 1) + "y")
+        ]
+
+    def test_a_message_above_the_server_s_limit_still_fails(self, parser: Parser) -> None:
+        assert failure(frame(TEXT, "x" * (MAX + 1)), parser=parser)[0] == 1009
+
+    def test_so_do_dropped_fragments_that_exceed_it_together(self, parser: Parser) -> None:
+        data = frame(TEXT, b"x" * 65536, fin=False) + frame(CONTINUATION, b"x" * 65536, fin=False) * 16
+
+        assert failure(data, parser=parser)[0] == 1009
+
+
+class TestPace:
+    def test_frames_without_a_message_gain_fifty_a_second(self) -> None:
+        now = 0.0
+        parser = Parser(MAX, pace=Pace(per_turn=1000), clock=lambda: now)
+        parser.feed(frame(PING) * 100)
+        now = 1.0
+        parser.feed(frame(PONG) * 50)
+        with pytest.raises(TooManyFrames):
+            parser.feed(frame(PING))
+
+    def test_messages_and_large_fragments_do_not_count(self) -> None:
+        parser = Parser(MAX, pace=Pace(per_turn=10_000), clock=lambda: 0.0)
+        large = frame(TEXT, b"x" * 1024, fin=False) + frame(CONTINUATION, b"x" * 1024)
+
+        assert len(parser.feed(large * 200 + frame(TEXT, "x") * 200)) == 400
+
+    def test_a_turn_ends_after_its_frames(self) -> None:
+        parser = Parser(MAX, pace=Pace(per_turn=3), clock=lambda: 0.0)
+        data = b"".join(frame(TEXT, str(number)) for number in range(7))
+
+        turns = [texts(parser.feed(data))]
+        while parser.more:
+            turns.append(texts(parser.feed(b"")))
+        assert turns == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
+        assert parser.between

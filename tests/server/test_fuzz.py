@@ -12,7 +12,7 @@ from wsproto.extensions import PerMessageDeflate as WsprotoDeflate
 
 from holdfast.server import framing
 from holdfast.server.deflate import Deflate
-from holdfast.server.framing import Parser
+from holdfast.server.parser import Parser
 
 from . import fuzz
 from .frames import (

@@ -481,7 +481,7 @@ async def hello(here: Any, find: Callable[[str], Any]) -> Socket:
         (TimeoutError(), 4051, True),
         (redis.exceptions.ConnectionError("away"), 4051, True),
         (ObjectDoesNotExist(), 4401, False),
-        (SignatureExpired(), 4401, False),
+        (SignatureExpired(), 4041, True),
         (ZeroDivisionError(), 4401, False),
     ],
     ids=repr,

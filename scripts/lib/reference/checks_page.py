@@ -9,7 +9,8 @@ HEAD = """\
 
 `manage.py check`, `runserver`, `migrate` and most other commands report them. An error stops the command. A warning does not,
 and `SILENCED_SYSTEM_CHECKS = ["holdfast.W002"]` silences it. `manage.py check --tag holdfast` runs only these;
-`--database default` adds those that look into the database.
+`--database default` adds those that look into the database, and `--deploy` reports under `DEBUG` also what concerns only production
+(W005, W008, W009).
 
 | id | level | is about |
 |---|---|---|

@@ -38,6 +38,7 @@ def public_names() -> Iterator[str]:
     unlisted = inventory.modules_with_all() - set(inventory.PUBLIC) - inventory.INTERNAL
     for module in sorted(unlisted):
         yield f"{module} has an __all__: list it as PUBLIC or INTERNAL in scripts/lib/reference/inventory.py"
+    places = {}
     written = _sections("python.md")
     for module, names in inventory.public_names():
         for name in names:
@@ -45,8 +46,13 @@ def public_names() -> Iterator[str]:
             if python_page.anchor(module, name) not in written:
                 yield f"docs/reference/python.md: {whole} is missing"
             value = python_page.unwrapped(getattr(module, name))
+            places[name] = whole
             if inspect.isclass(value) or inspect.isfunction(value):
                 yield from _docstrings(whole, value)
+    for name, members in inventory.UNLISTED.items():
+        for member in sorted(members):
+            if name not in places or not _exists(f"{places[name]}.{member}"):
+                yield f"scripts/lib/reference/inventory.py: there is no {name}.{member} any more to be left out"
     for anchor in sorted(written):
         if not (_exists(anchor) or _exists(DUNDER.sub(r".__\1__", anchor))):
             yield f"docs/reference/python.md: there is no {anchor}"

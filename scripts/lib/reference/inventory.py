@@ -33,11 +33,31 @@ PUBLIC: dict[str, tuple[str, ...] | None] = {
 #: Packages whose classes users only name, for a server to call their methods.
 OPAQUE = {"holdfast.server"}
 
+_ENVIRONMENT = {"open", "shared", "start", "release", "stop", "close", "settle", "held_back"}
+
+#: Members without an underscore that only Holdfast itself uses, by the class that the page shows.
+UNLISTED: dict[str, set[str]] = {
+    "AsyncLive": _ENVIRONMENT,
+    "Identity": {"owner", "limit_key", "with_token"},
+    "Keep": {"age", "before"},
+    "Live": _ENVIRONMENT,
+    "LiveError": {"of"},
+    "Member": {"read"},
+    "Slow": {"conflates", "key_of"},
+    "Topic": {"declared", "from_match"},
+}
+
+#: Classes that users never call: Holdfast raises them, or methods of the class make the objects.
+MADE_BY_HOLDFAST = {"CallError", "Disconnected", "JoinError", "LiveError", "Slow"}
+
 #: Modules with an ``__all__`` that is for the package itself.
 INTERNAL = {"holdfast.server.masking"}
 
 #: The commands, in the order of the page.
 COMMANDS = ("runserver", "holdfast")
+
+
+CHECK_ID = re.compile(r"holdfast\.[EWI]\d{3}")
 
 
 class Check(NamedTuple):
@@ -87,6 +107,8 @@ def checks() -> list[Check]:
     """Every ``Error`` and ``Warning`` of Django's system checks that the package makes, by id."""
     found: dict[str, Check] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
+        if not CHECK_ID.search(path.read_text()):
+            continue  # parsing each module takes longer than all else that makes the reference
         for node in ast.walk(source.tree(str(path))):
             if isinstance(node, ast.Call):
                 for name in _check_ids(node):
@@ -101,7 +123,7 @@ def _check_ids(call: ast.Call) -> list[str]:
         node.value
         for value in given
         for node in ast.walk(value)
-        if isinstance(node, ast.Constant) and re.fullmatch(r"holdfast\.[EWI]\d{3}", str(node.value))
+        if isinstance(node, ast.Constant) and CHECK_ID.fullmatch(str(node.value))
     ]
 
 
@@ -144,6 +166,7 @@ def modules_with_all() -> set[str]:
     return {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in PACKAGE.rglob("*.py")
+        if "__all__" in path.read_text()
         for node in source.tree(str(path)).body
         if isinstance(node, ast.Assign)
         and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)

@@ -95,11 +95,12 @@ def _function(value: Any) -> source.Function:
 
 def _class_line(cls: type) -> str:
     """The class as one calls it, or its bases where it is for subclassing."""
-    for base in cls.__mro__:
+    for base in cls.__mro__ if cls.__name__ not in inventory.MADE_BY_HOLDFAST else ():
         made_by = vars(base).get("__init__")
         if inspect.isfunction(made_by) and _is_ours(made_by):
             return source.signature(cls.__name__, _function(made_by), bound=True)
-    if isinstance(cls, type(msgspec.Struct)) and msgspec.structs.fields(cls):
+    is_struct = isinstance(cls, type(msgspec.Struct)) and msgspec.structs.fields(cls)
+    if is_struct and cls.__name__ not in inventory.MADE_BY_HOLDFAST:
         return source.called(cls.__name__, _fields(cls))
     bases = ", ".join(base.__name__ for base in cls.__bases__ if base is not object)
     return f"class {cls.__name__}({bases})" if bases else f"class {cls.__name__}"
@@ -130,15 +131,17 @@ def _is_ours(made: Any) -> bool:
 def members(cls: type) -> list[Member]:
     """The public methods, properties and documented fields of a class, inherited ones too, in the order of the source.
 
-    Methods that take the place of one from another package (``setUpClass``) are documented there.
+    Methods that take the place of one from another package (``setUpClass``) are documented there. Members that only Holdfast
+    itself uses (``inventory.UNLISTED``) are left out.
     """
     found: dict[str, Member] = {}
     foreign = [base for base in cls.__mro__ if not _is_ours(base)]
+    unlisted = set[str]().union(*(inventory.UNLISTED.get(base.__name__, ()) for base in cls.__mro__))
     for base in cls.__mro__:
         if not _is_ours(base):
             continue
         for member in _own_members(base):
-            if any(hasattr(other, member.name) for other in foreign):
+            if member.name in unlisted or any(hasattr(other, member.name) for other in foreign):
                 continue
             known = found.setdefault(member.name, member)
             if not known.docstring:  # it says what the inherited one says

@@ -1,5 +1,6 @@
 """The authenticator interface, and the values that it takes and returns."""
 
+import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,6 +8,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import msgspec
+from django.core.checks import CheckMessage
+from django.core.exceptions import PermissionDenied
 from django.http import QueryDict
 from django.utils import timezone
 
@@ -18,19 +21,50 @@ from .address import network_of
 NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
 
 
+class CredentialExpired(PermissionDenied):
+    """A credential that was valid, and no longer is. The client may come back with a newer one."""
+
+
+class Kind(enum.Enum):
+    """The kind of credential that an authenticator checks.
+
+    ``AMBIENT``: what a handshake brings by itself, such as a cookie or a proxy's header. ``TOKEN``: a token, whichever way it came.
+    ``TICKET``: the ``ticket`` of the URL.
+    """
+
+    AMBIENT = "ambient"
+    TOKEN = "token"  # noqa: S105 - the name of a kind
+    TICKET = "ticket"
+
+
+class Credential(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What an authenticator of a list keeps with an identity, so that it can revalidate it. ``value`` may be a secret: it is in no
+    log line and no ``repr``."""
+
+    authenticator: "Authenticator"
+    value: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Credential of {type(self.authenticator).__name__}>"
+
+
 # gc=False: nothing that an identity holds refers back to it, and a process holds one for each connection.
 class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, gc=False):
     """The identity of a connection: its user, and the facts of its handshake that a rule may need.
 
     ``user`` is Django's user, or an ``AnonymousUser``. ``session_key`` is the key of the session that named the user;
     ``None`` if something else did, or if the session has no key on the server (signed cookies). ``claims`` is what a token
-    says besides its user. At ``expires_at``, an aware datetime, the identity ends: the next re-check closes the connection.
+    says besides its user. At ``expires_at``, an aware datetime, the identity ends: the server closes the connection with
+    ``token_expired``, unless a ``refresh`` has extended it.
 
     ``host`` is the name of the host that the client connected to, in lower case and without the port; ``None`` if it is not
     known or not among ``ALLOWED_HOSTS``. ``address`` is the client's IP address as the ASGI server reports it, which takes
     proxies into account only as far as the server trusts them; ``None`` if it is not known. ``query_string`` is that of
     the URL, without the question mark. A client can send any host that ``ALLOWED_HOSTS`` allows, and any query: use them to
     narrow a rule, never as proof of who the client is.
+
+    ``topics`` are the canonical names of the topics that the connection may join, if its credential is bound to some; ``None``
+    for all that admit the user. ``credential`` belongs to the authenticator.
     """
 
     __example__: ClassVar[str] = 'Identity(user=user, claims={"scope": "read"})'
@@ -42,6 +76,8 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
     host: str | None = None
     address: str | None = None
     query_string: str = ""
+    topics: frozenset[str] | None = None
+    credential: Credential | None = None
 
     @property
     def user_id(self) -> str | None:
@@ -74,10 +110,20 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
         """The query of the URL, parsed as ``request.GET`` is."""
         return QueryDict(self.query_string)
 
+    def covers(self, topic: str) -> bool:
+        """Whether the credential allows this topic, by its canonical name. The topic's own rule decides besides."""
+        return self.topics is None or topic in self.topics
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until ``expires_at``, negative once it has passed; ``None`` without an ``expires_at``."""
+        return None if self.expires_at is None else (self.expires_at - timezone.now()).total_seconds()
+
     @property
     def expired(self) -> bool:
         """Whether ``expires_at`` has passed."""
-        return self.expires_at is not None and self.expires_at <= timezone.now()
+        left = self.seconds_left
+        return left is not None and left <= 0
 
     def with_token(self, token: str) -> "AuthRequest":
         """Return the request to authenticate a token that arrived on this identity's connection."""
@@ -87,19 +133,30 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
 class AuthRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The credentials of a client, whichever transport received them.
 
-    A handshake brings ``headers`` (lower-case names, as ASGI has them) and no ``token``. A token arrives later, in the
-    client's first message or when the client refreshes it; its request has no headers. ``user`` and ``session`` are those
-    that a middleware in front of the transport has found, such as Channels' ``AuthMiddlewareStack``. ``host``, ``address``
-    and ``query_string`` are as in :class:`Identity`.
+    A handshake brings ``headers`` (lower-case names, as ASGI has them). It may bring a ``token`` too, as a subprotocol or in an
+    ``Authorization`` header (:mod:`.presented`). Otherwise a token arrives later, in the client's first message or when the
+    client refreshes it; that request has no headers. ``scheme`` is the first word of the ``Authorization`` header that brought
+    the token, in lower case; ``None`` if the token came another way. ``fault`` says what is wrong with the way in which the
+    credentials were sent, such as two tokens.
+
+    ``user`` and ``session`` are those that a middleware in front of the transport has found, such as Channels'
+    ``AuthMiddlewareStack``. ``host``, ``address`` and ``query_string`` are as in :class:`Identity`.
     """
 
     headers: Sequence[tuple[bytes, bytes]] = ()
     token: str | None = None
+    scheme: str | None = None
+    fault: str | None = None
     user: Any = None
     session: Any = None
     host: str | None = None
     address: str | None = None
     query_string: str = ""
+
+    @property
+    def tickets(self) -> list[str]:
+        """The values of ``ticket`` in the query of the URL."""
+        return QueryDict(self.query_string).getlist("ticket") if "ticket=" in self.query_string else []
 
     def identify(
         self,
@@ -108,6 +165,8 @@ class AuthRequest(msgspec.Struct, frozen=True, kw_only=True):
         session_key: str | None = None,
         claims: Mapping[str, Any] = NO_CLAIMS,
         expires_at: datetime | None = None,
+        topics: frozenset[str] | None = None,
+        credential: Credential | None = None,
     ) -> Identity:
         """Return the identity of ``user`` with this request's host, address and query."""
         return Identity(
@@ -118,6 +177,8 @@ class AuthRequest(msgspec.Struct, frozen=True, kw_only=True):
             host=self.host,
             address=self.address,
             query_string=self.query_string,
+            topics=topics,
+            credential=credential,
         )
 
 
@@ -126,7 +187,20 @@ class Authenticator(ABC):
 
     A project's own is named by ``HOLDFAST["AUTHENTICATOR"]``. There is one object in a process; both methods run on the event
     loop, and many of each at the same time.
+
+    In a list of authenticators, ``kind`` says which requests this one is asked about (:class:`~.chain.AuthenticatorChain`).
     """
+
+    kind: ClassVar[Kind] = Kind.AMBIENT
+
+    def accepts(self, request: AuthRequest) -> bool:
+        """Return whether this authenticator decides about the request, which brings a credential of its ``kind``. Asked only in a
+        list: of several with one kind, the first that accepts the request decides alone."""
+        return True
+
+    def check(self) -> Sequence[CheckMessage]:
+        """Return what is wrong or doubtful about the options, for ``manage.py check``."""
+        return ()
 
     @abstractmethod
     async def authenticate(self, request: AuthRequest) -> Identity | None:

@@ -7,10 +7,26 @@ from typing import Any
 import msgspec
 from django.db.models import Model
 
+from holdfast import runtime
+from holdfast.threads.handler_context import HandlerInfo
 from holdfast.topics.owner import key_text, user_id
 
 from . import session_store
 from .base import Identity
+
+
+async def revalidate_in_threads(identities: Sequence[Identity]) -> list[Identity | Exception | None]:
+    """As :func:`revalidate`, in worker threads, one visit for each host that handlers can tell apart."""
+    threads = runtime.current().threads
+    by_host: dict[str | None, list[int]] = {}
+    for at, identity in enumerate(identities):
+        by_host.setdefault(identity.host if threads.tells_hosts_apart else None, []).append(at)
+    found: dict[int, Identity | Exception | None] = {}
+    for host, places in by_host.items():
+        some = [identities[at] for at in places]
+        answers = await threads.handle(HandlerInfo(host=host), revalidate, some)
+        found.update(zip(places, answers, strict=True))
+    return [found[at] for at in range(len(identities))]
 
 
 def revalidate(identities: Sequence[Identity]) -> list[Identity | Exception | None]:

@@ -43,8 +43,8 @@ class SessionAuthenticator(Authenticator):
         self._readers: dict[asyncio.AbstractEventLoop, SessionReader] = {}
 
     async def authenticate(self, request: AuthRequest) -> Identity | None:
-        if request.token is not None:
-            return None
+        if request.token is not None and request.scheme is None:
+            return None  # a token in a header may be a proxy's: as in Django, it means nothing to a session
         if request.user is not None:
             return _found_in_front(request)
         key = session_key(request.headers)
@@ -56,16 +56,7 @@ class SessionAuthenticator(Authenticator):
 
     async def revalidate(self, identities: Sequence[Identity]) -> Sequence[Identity | Exception | None]:
         """Read sessions and users again, with few queries for many identities (:func:`.revalidation.revalidate`)."""
-        threads = runtime.current().threads
-        by_host: dict[str | None, list[int]] = {}
-        for at, identity in enumerate(identities):
-            by_host.setdefault(identity.host if threads.tells_hosts_apart else None, []).append(at)
-        found: dict[int, Identity | Exception | None] = {}
-        for host, places in by_host.items():
-            some = [identities[at] for at in places]
-            answers = await threads.handle(HandlerInfo(host=host), revalidation.revalidate, some)
-            found.update(zip(places, answers, strict=True))
-        return [found[at] for at in range(len(identities))]
+        return await revalidation.revalidate_in_threads(identities)
 
     def _reader(self) -> "SessionReader":
         loop = asyncio.get_running_loop()

@@ -2,31 +2,31 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from holdfast import runtime
 from holdfast.threads.handler_context import HandlerInfo
 
-from .base import Authenticator, AuthRequest, Identity
+from . import revalidation
+from .base import Authenticator, AuthRequest, Identity, Kind
 
 
 class TokenAuthenticator(Authenticator):
-    """Authenticates tokens by ``find``, and everything else by another authenticator.
+    """Authenticates tokens by ``find``.
 
     ``find`` is a ``def``, which runs in a worker thread, or an ``async def``. It takes the token and returns its user; an
     :class:`~.base.Identity`, if the token has claims or an expiry; or ``None`` if the token is not valid.
     """
 
-    def __init__(self, find: Callable[[str], Any | Awaitable[Any]], otherwise: Authenticator) -> None:
+    kind: ClassVar = Kind.TOKEN
+
+    def __init__(self, find: Callable[[str], Any | Awaitable[Any]]) -> None:
         self._find: Any = find
         self._is_async = inspect.iscoroutinefunction(find)
-        self._otherwise = otherwise
 
     async def authenticate(self, request: AuthRequest) -> Identity | None:
-        if request.token is None:
-            return await self._otherwise.authenticate(request)
         threads, info = runtime.current().threads, HandlerInfo(host=request.host)
         handle: Any = threads.handle_async if self._is_async else threads.handle
         found = await handle(info, self._find, request.token)
@@ -37,4 +37,4 @@ class TokenAuthenticator(Authenticator):
         return None if found is None else request.identify(found)
 
     async def revalidate(self, identities: Sequence[Identity]) -> Sequence[Identity | Exception | None]:
-        return await self._otherwise.revalidate(identities)
+        return await revalidation.revalidate_in_threads(identities)

@@ -35,6 +35,8 @@ def _asked(topic: Topic, identity: Identity) -> tuple[Any, ...]:
 async def may_join(threads: Threads, topic: Topic, identity: Identity) -> bool:
     """Return whether the topic admits this user. A rule says no by its answer, or by an exception that means no
     (:func:`~holdfast.topics.failures.means_no`). Raises any other exception of the rule."""
+    if not identity.covers(topic.name):
+        return False
     rule: Any = topic
     info = HandlerInfo(host=identity.host, topic=topic)
     try:
@@ -175,6 +177,8 @@ def may_call_now(topic: Topic, caller: ConnectionCaller, action: str, *, recheck
     ``None`` means that ``may_join`` no longer admits the caller.
     """
     rule: Any = topic
+    if recheck and not caller.identity.covers(topic.name):
+        return None
     try:
         in_thread = recheck and topic.declared.may_join is Mode.THREAD
         if in_thread and not rule.may_join(*_asked(topic, caller.identity)):

@@ -16,22 +16,11 @@ from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
-from holdfast.protocol.effects import (
-    Admit,
-    Authenticate,
-    Effect,
-    Hangup,
-    Limited,
-    Perform,
-    Probe,
-    Release,
-    Send,
-    SlowDown,
-)
+from holdfast.protocol.effects import Admit, Authenticate, Curb, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.protocol.frames import HelloFrame, JoinFrame, position_of
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
 from holdfast.threads.turns import Kind, Place
-from holdfast.topics.failures import Verdict, code_of, detail_of, report, verdict_of
+from holdfast.topics.failures import code_of, detail_of, report
 from holdfast.topics.owner import owner_of_client, owner_of_id
 from holdfast.topics.topic import Topic
 
@@ -40,11 +29,13 @@ from .attending import attending
 from .authorization import may_join
 from .caller import ConnectionCaller
 from .delivery import Delivery
+from .expiry import ExpiryCheck
 from .joined_topic import NOT_TRUSTED, JoinedTopic
 from .manager import ConnectionManager
 from .pending_reply import Outcome
 from .request import CallFailed
 from .snapshot import snapshot_of
+from .tokens import identity_of_token
 from .transport import CLOSED, Transport
 
 logger = logging.getLogger("holdfast.connections")
@@ -123,6 +114,10 @@ class Connection(Delivery):
             log_limited(logger, logging.ERROR, place_of(error), message, self, error=error)
             self.hang_up(codes.FAILED)
 
+    def oversized(self) -> None:
+        """Answer a message that was too long, and that the transport has dropped."""
+        self._carry_out(self._session.receive(None, self._loop.time()))
+
     def show_life(self) -> None:
         """Note that the client answered a ping of the transport, or sent one."""
         self._session.show_life(self._loop.time())
@@ -168,16 +163,21 @@ class Connection(Delivery):
         if self not in self._manager.connections:
             return None
         paused = self._paused_since
-        if paused is not None and now >= paused + self._manager.policy.stall_seconds:
+        if self.identity.expired:
+            self.hang_up(codes.TOKEN_EXPIRED)
+        elif paused is not None and now >= paused + self._manager.policy.stall_seconds:
             self.overflowed()
         else:
             self._carry_out(self._session.check(now))
         return None if self._session.phase is Phase.CLOSED else self._next_look(now)
 
     def _next_look(self, now: float) -> float:
-        """Return the time of the next check: early enough to notice a pause, whenever it begins, before it lasts too long."""
+        """Return the time of the next check: early enough to notice a pause, whenever it begins, before it lasts too long, and
+        when the identity expires."""
         paused = now if self._paused_since is None else self._paused_since
-        return min(self._session.next_check(now), paused + self._manager.policy.stall_seconds)
+        look = min(self._session.next_check(now), paused + self._manager.policy.stall_seconds)
+        left = self.identity.seconds_left
+        return look if left is None else min(look, now + left)
 
     def hang_up(self, code: Code, after: float | None = None, reason: str | None = None) -> None:
         """Close the connection from the server's side."""
@@ -212,8 +212,15 @@ class Connection(Delivery):
             self._carry_out(self._session.expelled(topic, code, reason))
 
     def renew(self, identity: Identity) -> None:
-        """Replace the identity by what it is now; the user stays the same one."""
+        """Replace the identity. If the new one expires before the next check, the wheel checks once more."""
+        now = self._loop.time()
+        left, regular = identity.seconds_left, self._next_look(now)
         self.identity = identity
+        if left is not None and now + left < regular:
+            self._hub.wheel.watch(ExpiryCheck(self), now + left)
+        for joined in self.joined_topics():
+            if not identity.covers(joined.topic.name):
+                self.evict(joined.topic.name, codes.FORBIDDEN)
 
     # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -235,7 +242,7 @@ class Connection(Delivery):
                         self._hub.leave(joined.subscription)
                 case Authenticate():
                     self._spawn(self._authenticate(effect))
-                case Limited() | SlowDown():
+                case Curb():
                     self._manager.boundary.slow(effect, self._transport)
                 case Hangup():
                     self.ready = False
@@ -261,25 +268,20 @@ class Connection(Delivery):
                 self._tasks = None
 
     async def _authenticate(self, effect: Authenticate) -> None:
-        try:
-            identity = await self._manager.authenticate(self.identity.with_token(effect.token))
-            found = None if identity is None else identity.user_id
-        except Exception as error:  # noqa: BLE001 - reported there
-            report(logger, "a token could not be authenticated", error)
-            why = (codes.UNAVAILABLE,) if verdict_of(error) is Verdict.UNAVAILABLE else ()
-            self._carry_out(self._session.not_authenticated(effect.ref, *why))
+        identity = await identity_of_token(self._manager, self.identity, effect.token)
+        if isinstance(identity, Code):
+            self._carry_out(self._session.not_authenticated(effect.ref, identity))
             return
-        if identity is None or found is None:
-            self._carry_out(self._session.not_authenticated(effect.ref))
-            return
-        if effect.ref is None or found == self._session.user:
+        user = str(identity.user_id)
+        if effect.ref is None or user == self._session.user:
             before = self.identity.owner if self._counted else None
             if full := await self._manager.boundary.change_user(before, identity.owner):
                 self.hang_up(codes.TOO_MANY_CONNECTIONS, full)
                 return
-            self.identity, self._counted = identity, True
+            self._counted = True
+            self.renew(identity)
         self._manager.connections.unindex(self)
-        effects = self._session.authenticated(found, effect.ref)
+        effects = self._session.authenticated(user, effect.ref)
         self._manager.connections.index(self)
         self._session.conduct.shared = self._manager.boundary.meter(self.identity.owner, self._network)
         self._carry_out(effects)

@@ -33,20 +33,32 @@ class Explanations:
         logger.warning("A join of %r was refused: %s", asked, reason)
 
     def _no_route(self, asked: str, user: Any) -> str:
+        of_a_user = self._registry.by_name(asked)
+        if of_a_user is not None:  # the name fits a route, and only <me> can have kept this user out
+            return _not_theirs(of_a_user, user)
         nearest = self._registry.nearest(asked)
         if nearest is None:
             return "there are no topics. Define Topic subclasses in live.py of an app in INSTALLED_APPS."
-        route = nearest.declared.route.text
-        hint = ""
-        if "<me>" in route and not user.is_authenticated:
-            hint = " <me> stands for a signed-in user, and this connection is anonymous."
-        return f"no topic has a route that matches. The nearest is {route!r} of {_where(nearest)}.{hint}"
+        return f"no topic has a route that matches. The nearest is {_route(nearest)}."
+
+
+def _not_theirs(topic: Topic, user: Any) -> str:
+    route = topic.declared.route
+    if not user.is_authenticated:
+        return f"<me> stands for a signed-in user in {_route(type(topic))}, and this connection is anonymous."
+    (key,) = (topic.params[name] for name, parameter in route.parameters.items() if parameter.is_me)
+    own = route.text.replace("<me>", "me")
+    return f"{key!r} is not the primary key of {user!r}. <me> in {_route(type(topic))} admits only their own. Join {own!r}."
 
 
 def _no_right(topic: Topic, user: Any) -> str:
     if topic.declared.may_join is None:
         return f"{_where(type(topic))} has no may_join, and so admits no user."
     return f"may_join of {_where(type(topic))} said no for {'an anonymous user' if not user.is_authenticated else repr(user)}."
+
+
+def _route(topic: type[Topic]) -> str:
+    return f"{topic.declared.route.text!r} of {_where(topic)}"
 
 
 def _where(topic: type[Topic]) -> str:

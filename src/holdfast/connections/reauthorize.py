@@ -282,7 +282,8 @@ class Reauthorization:
                 unknown.append(check)  # a token has changed it since it was asked about: ask once more
                 continue
             if now is None:
-                connection.hang_up(codes.UNAUTHENTICATED)
+                expired = connection.identity.expired
+                connection.hang_up(codes.TOKEN_EXPIRED if expired else codes.UNAUTHENTICATED)
             else:
                 connection.renew(now)
             check.settle()

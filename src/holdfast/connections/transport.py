@@ -6,6 +6,7 @@ transport implements it; ``tests/transports`` runs one suite over all of them.
 
 from typing import ClassVar, Protocol
 
+from holdfast.protocol.codes import Code
 from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst
 
@@ -66,6 +67,12 @@ class ConnectionHandler(Protocol):
 
     def receive(self, data: str | bytes) -> None:
         """Handle a message of the client."""
+
+    def oversized(self) -> None:
+        """Note that the client sent a message of more than ``message_bytes``, which the transport has dropped."""
+
+    def hang_up(self, code: Code) -> None:
+        """Say goodbye with this code and close, because the client floods the transport or does not finish a message."""
 
     def show_life(self) -> None:
         """Note a sign of life that is no message, such as a ping or pong frame."""

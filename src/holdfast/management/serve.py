@@ -15,6 +15,7 @@ from django.core.management.base import CommandError
 
 from holdfast import __version__, conf, wiring
 from holdfast.application import announced, largest_message, load, serves_static_files
+from holdfast.server.limits import BODY_BYTES
 from holdfast.server.server import Server
 from holdfast.server.serving import open_files, systemd
 from holdfast.server.serving.config import Config
@@ -39,6 +40,7 @@ AT_LEAST = {
     "backlog": 1,
     "limit_concurrency": 1,
     "limit_max_requests": 1,
+    "limit_request_body": 1,
     "ws_max_size": 1,
     "timeout_keep_alive": 0,
     "timeout_graceful_shutdown": 0,
@@ -69,6 +71,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="With more connections than this, HTTP requests get a 503.",
+    )
+    add(
+        "--limit-request-body",
+        type=int,
+        default=BODY_BYTES,
+        metavar="BYTES",
+        help="Larger HTTP requests get a 413. A proxy in front should have a lower limit. Default: %(default)s",
     )
     add("--limit-max-requests", type=int, metavar="N", help="Replace a worker after this many requests.")
     add(
@@ -145,7 +154,10 @@ def serve(options: dict[str, Any], say: Say) -> None:
         ready=lambda: systemd.ready("Serving"),
         stopping=systemd.stopping,
     )
-    say(f"SIGTERM drains for up to {drain_seconds:g} s, and ends it within {server.seconds_at_most:g} s.\n")
+    say(
+        f"On SIGTERM the server drains its connections for up to {drain_seconds:g} s, and exits within "
+        f"{server.seconds_at_most:g} s.\n"
+    )
     try:
         with listening(config, options["fd"]) as sockets, contextlib.suppress(KeyboardInterrupt):
             if workers is None:
@@ -176,7 +188,7 @@ def _supervised(
 
 def _config(options: dict[str, Any]) -> Config:
     passed = {
-        "host", "port", "uds", "root_path", "backlog", "limit_concurrency", "limit_max_requests",
+        "host", "port", "uds", "root_path", "backlog", "limit_concurrency", "limit_max_requests", "limit_request_body",
         "timeout_keep_alive", "timeout_graceful_shutdown", "proxy_headers", "access_log", "log_level",
         "ws_per_message_deflate", "ssl_keyfile", "ssl_certfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers",
     }  # fmt: skip

@@ -8,6 +8,7 @@ import msgspec
 
 from . import codes
 from .frames import EventFrame, Inbound, JoinedFrame, JoinedPayload, Outbound, PresenceFrame, ResultFrame
+from .nesting import NESTING, too_deep
 
 
 class BadMessage(Exception):
@@ -16,6 +17,13 @@ class BadMessage(Exception):
     def __init__(self, code: codes.Code, detail: str, ref: int | None = None) -> None:
         super().__init__(f"{code.name}: {detail}")
         self.code, self.detail, self.ref = code, detail, ref
+
+
+def longer(data: str | bytes, limit: int) -> bool:
+    """Return whether an encoded message has more than ``limit`` bytes."""
+    if len(data) > limit:
+        return True
+    return isinstance(data, str) and not data.isascii() and len(data.encode("utf-8", "surrogatepass")) > limit
 
 
 class Codec(Protocol):
@@ -100,6 +108,12 @@ def _msgpack_gist(data: bytes) -> Gist:
     return found
 
 
+def _shallow(payload: bytes) -> bytes:
+    if too_deep(payload):
+        raise BadMessage(codes.INVALID_PAYLOAD, f"{TOO_DEEP}: at most {NESTING} levels")
+    return payload
+
+
 class JsonCodec:
     """``holdfast.v1.json``."""
 
@@ -116,7 +130,7 @@ class JsonCodec:
         return self._encode(frame).decode()
 
     def payload(self, raw: bytes) -> bytes:
-        return raw
+        return _shallow(raw)
 
 
 class MsgpackCodec:
@@ -149,7 +163,7 @@ class MsgpackCodec:
 
     def payload(self, raw: bytes) -> bytes:
         try:
-            return msgspec.json.encode(msgspec.msgpack.decode(raw)) if raw else raw
+            return _shallow(msgspec.json.encode(msgspec.msgpack.decode(raw))) if raw else raw
         except RecursionError:
             raise BadMessage(codes.INVALID_PAYLOAD, TOO_DEEP) from None
         except (

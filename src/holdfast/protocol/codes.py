@@ -81,6 +81,10 @@ UNAVAILABLE: Final = _code(
 DRAINING: Final = _code("draining", "The server is going away; reconnect.", retry=True, close=4000)
 HEARTBEAT_MISSED: Final = _code("heartbeat_missed", "Nothing was heard for too long.", retry=True, close=4001)
 STALLED: Final = _code("stalled", "The client did not read for too long.", retry=True, close=4002)
+TOO_SLOW: Final = _code("too_slow", "The client did not finish a message in time.", retry=True, close=4003)
+TOKEN_EXPIRED: Final = _code(
+    "token_expired", "The token has expired; reconnect with a newer one.", retry=True, close=4041
+)
 FLOODING: Final = _code("flooding", "The client sent far more than it may.", retry=True, close=4029)
 TOO_MANY_CONNECTIONS: Final = _code(
     "too_many_connections", "This user has as many connections as one may have.", retry=True, close=4030

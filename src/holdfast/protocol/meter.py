@@ -26,7 +26,7 @@ class Consequence(Enum):
     CLOSE = "close"
 
 
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """Rates as :class:`Meter` needs them: for each kind the seconds that one takes, and the seconds that may be ahead."""
 
     message: float
@@ -38,12 +38,12 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @lru_cache(maxsize=64)
-def pace_of(limits: Limits, factor: float = 1.0) -> Pace:
+def pace_of(limits: Limits, factor: float = 1.0) -> Rates:
     """Return the pace of a connection with these limits; with ``factor``, of as many together."""
     message = 1 / (factor * limits.messages_per_second)
     byte = 1 / (factor * limits.bytes_per_second)
     join = 1 / (factor * limits.joins_per_second)
-    return Pace(
+    return Rates(
         message=message,
         messages=factor * limits.burst * message + EXACT,
         byte=byte,
@@ -61,7 +61,7 @@ class Meter:
 
     __slots__ = ("_bytes", "_joins", "_messages", "_pace")
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Rates) -> None:
         self._pace = pace
         self._messages = self._bytes = self._joins = 0.0
 
@@ -99,7 +99,7 @@ class Conduct(Meter):
 
     __slots__ = ("_bad", "shared")
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Rates) -> None:
         super().__init__(pace)
         self.shared: Meter | None = None
         self._bad = 0

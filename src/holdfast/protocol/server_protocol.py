@@ -19,11 +19,13 @@ from . import codes, frames
 from .codec import BadMessage, Codec, size_of
 from .codes import Code
 from .effects import Admit, Authenticate, Effect, Hangup, Limited, Perform, Probe, Release, Send, SlowDown
-from .errors import error_reply
+from .errors import error_reply, rate_limited
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
 from .meter import SLOW_SECONDS, Conduct, Consequence, pace_of
 from .topics import Topics, TopicState
+from .waiting import Waiting
+from .welcome import welcome
 
 QUIET_HEARTBEATS = 1.5
 """Heartbeats of silence after which the server pings the client, as hidden tabs need (PROTOCOL.md, section 2.8)."""
@@ -57,6 +59,7 @@ class ServerProtocol:
         "_codec",
         "_keepalive_at",
         "_limits",
+        "_refreshing",
         "_topics",
         "_waiting",
         "calls",
@@ -84,33 +87,32 @@ class ServerProtocol:
         self.calls = 0
         self.late_calls = 0
         self._topics = Topics()
-        self._waiting: tuple[frames.Inbound | Send, ...] = ()
+        self._waiting: Waiting | None = None
+        self._refreshing = False
 
     # ── messages of the client ────────────────────────────────────────────────────────────────────────────────────────
 
-    def receive(self, data: str | bytes, now: float) -> list[Effect]:
-        """Handle a message that has arrived at ``now``."""
+    def receive(self, data: str | bytes | None, now: float) -> list[Effect]:
+        """Handle a message that has arrived at ``now``. ``None``: it was too long, and the transport has dropped it."""
         if self.phase is Phase.CLOSED:
             return []
         self.heard = now
-        size = size_of(data)
+        size = self._limits.message_bytes + 1 if data is None else size_of(data)
         wait = self.conduct.message(size, now)
         try:
-            if size > self._limits.message_bytes:
+            if data is None or size > self._limits.message_bytes:
                 raise BadMessage(codes.TOO_LARGE, f"the limit is {self._limits.message_bytes} bytes")
             frame: frames.Inbound | Send = self._codec.decode(data)
         except BadMessage as bad:
             frame = error_reply(bad.code, ref=bad.ref, message=bad.detail)
         else:
             if wait:
-                ref, topic = getattr(frame, "ref", None), getattr(frame, "topic", None)
-                frame = error_reply(codes.RATE_LIMITED, ref=ref, topic=topic, retry_after=wait)
+                frame = rate_limited(frame, wait)
         if isinstance(frame, Send):
             return self._misbehaved(frame, limited=wait > 0)
         self.conduct.good()
         if self.phase is Phase.AUTHENTICATING:
-            self._waiting = (*self._waiting, frame)  # bounded by the meter and the flood limit
-            return []
+            return self._put_off(frame, size)
         if self.phase is Phase.FRESH and isinstance(frame, frames.HelloFrame):
             return self._hello(frame)
         return self._greeted(self._handle(frame))
@@ -125,8 +127,15 @@ class ServerProtocol:
             noted.append(SlowDown(SLOW_SECONDS))
         if self.phase is not Phase.AUTHENTICATING:
             return [*self._greeted([refusal]), *noted]
-        self._waiting = (*self._waiting, refusal)
-        return noted
+        return [*self._put_off(refusal, 0), *noted]
+
+    def _put_off(self, frame: frames.Inbound | Send, size: int) -> list[Effect]:
+        """Let a message wait until the token is verified. The flood limit bounds the errors that wait with it."""
+        self._waiting = self._waiting or Waiting(self._limits.message_bytes)
+        if not self._waiting.add(frame, size):
+            self.conduct.bad()
+            self._waiting.add(rate_limited(frame, RETRY_SECONDS), 0)
+        return []
 
     def _handle(self, frame: frames.Inbound | Send) -> list[Effect]:
         match frame:
@@ -141,7 +150,7 @@ class ServerProtocol:
             case frames.LeaveFrame():
                 return self._leave(frame)
             case frames.RefreshFrame():
-                return [Authenticate(frame.payload.token, frame.ref)]
+                return self._refresh(frame)
             case frames.HelloFrame():
                 return [error_reply(codes.UNEXPECTED_HELLO)]
 
@@ -161,7 +170,7 @@ class ServerProtocol:
             raise RuntimeError(f"start() opens a connection that is fresh; this one is {self.phase.value}")
         effects = self._greeted([]) if hello is None else self._hello(hello)
         if hello is not None and hello.payload.token is not None:
-            self._waiting = tuple(joins)
+            self._waiting = Waiting(self._limits.message_bytes, joins)
             return effects
         return effects + [effect for join in joins for effect in self._handle(join)]
 
@@ -172,22 +181,23 @@ class ServerProtocol:
         self.phase = Phase.AUTHENTICATING
         return [Authenticate(frame.payload.token, None)]
 
+    def _refresh(self, frame: frames.RefreshFrame) -> list[Effect]:
+        """Verify one token at a time: each verification is a task, and may ask a database."""
+        if self._refreshing:
+            return [rate_limited(frame, RETRY_SECONDS)]
+        self._refreshing = True
+        return [Authenticate(frame.payload.token, frame.ref)]
+
     def _greeted(self, effects: list[Effect]) -> list[Effect]:
         """Put the welcome before the first answer."""
         if self.phase is not Phase.FRESH:
             return effects
         self.phase = Phase.OPEN
-        limits = self._limits
-        accepted = frames.LimitsPayload(
-            message_bytes=limits.message_bytes, topics=limits.topics, calls=limits.calls
-        )
-        payload = frames.WelcomePayload(
-            session=self.id, user=self.user, heartbeat=limits.heartbeat, limits=accepted
-        )
-        return [Send(frames.WelcomeFrame(payload=payload)), *effects]
+        return [welcome(self.id, self.user, self._limits), *effects]
 
     def authenticated(self, user: str, ref: int | None) -> list[Effect]:
         """Accept a token of ``user``: the token of the hello if ``ref`` is ``None``, otherwise that of a refresh."""
+        self._refreshing = self._refreshing and ref is None
         if self.phase is Phase.CLOSED:
             return []
         if ref is not None:
@@ -196,18 +206,22 @@ class ServerProtocol:
             return [Send(frames.ResultFrame(ref=ref, payload=raw_json({"user": user})))]
         self.user = user
         self.phase = Phase.FRESH
-        waiting, self._waiting = self._waiting, ()
-        return self._greeted([effect for frame in waiting for effect in self._handle(frame)])
+        waiting, self._waiting = self._waiting, None
+        return self._greeted([effect for frame in waiting or () for effect in self._handle(frame)])
 
     def not_authenticated(self, ref: int | None, code: Code = codes.INVALID_TOKEN) -> list[Effect]:
-        """Reject a token that identifies no user, or that the server cannot check now (``code`` is ``UNAVAILABLE``).
+        """Reject a token that identifies no user, has expired (``TOKEN_EXPIRED``), or that the server cannot check now
+        (``UNAVAILABLE``).
 
-        After a hello this ends the connection; with ``UNAVAILABLE`` the client may reconnect. After a refresh nothing changes.
+        After a hello this ends the connection; with the last two codes the client may reconnect. After a refresh nothing changes.
         """
+        self._refreshing = self._refreshing and ref is None
         if self.phase is Phase.CLOSED:
             return []
         if ref is None:
             return self.hang_up(code if code.close else codes.UNAUTHENTICATED)
+        if code is codes.TOKEN_EXPIRED:  # the same token will not do later either
+            code = codes.INVALID_TOKEN
         return [error_reply(code, ref=ref, retry_after=RETRY_SECONDS if code.retry else None)]
 
     # ── topics ────────────────────────────────────────────────────────────────────────────────────────────────────────

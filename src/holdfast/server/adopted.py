@@ -6,18 +6,20 @@ from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 from holdfast.connections.transport import ConnectionHandler
+from holdfast.protocol.codes import FLOODING, TOO_SLOW
 from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst, Prepared
 
 from . import framing
 from .deflate import DEFLATE
-from .framing import BINARY, CLOSE, PING, PONG, TEXT, Parser, ProtocolError
+from .framing import BINARY, CLOSE, OVERSIZED, PING, PONG, TEXT, ProtocolError, TooManyFrames
+from .limits import LINGER_SECONDS
+from .outgoing import COMPRESS_BYTES
+from .parser import Parser
+from .turns import TurnReader
 
 CLOSE_SECONDS = 5.0
 """Seconds that a client may take to answer a close."""
-
-COMPRESS_BYTES = 512
-"""Shorter messages are sent uncompressed: deflate would cost more than it saves (docs/benchmarks.md)."""
 
 PROMPT_BYTES = 16 * 1024
 """Unsent bytes that may wait in the kernel for a client whose topics must know at once that it does not read."""
@@ -71,7 +73,7 @@ _FORMS = {
 }
 
 
-class AdoptedProtocol(asyncio.Protocol):
+class AdoptedProtocol(TurnReader):
     """The protocol of an asyncio transport and the :class:`~holdfast.connections.transport.Transport` of a connection.
 
     They are one object, because there are very many of them.
@@ -90,11 +92,8 @@ class AdoptedProtocol(asyncio.Protocol):
         "_form",
         "_handler",
         "_limit",
-        "_parser",
         "_paused",
         "_reports",
-        "_slowed",
-        "_transport",
     )
 
     def __init__(
@@ -102,6 +101,7 @@ class AdoptedProtocol(asyncio.Protocol):
     ) -> None:
         self._transport = transport
         self._parser = parser
+        self._unread, self._watch, self._delay = None, None, 0.0
         self._connections = connections
         self._deflates = deflates
         self._form = text_frame
@@ -111,7 +111,6 @@ class AdoptedProtocol(asyncio.Protocol):
         self._blocked = False  # the socket did not take all; noticed only when reported
         self._reports = False
         self._closing = False
-        self._slowed = False  # the client exceeds its limits, so nothing is read from it for a moment
         self._handler: ConnectionHandler | None = None
 
     def begin(self, adopt: Adopt, *, binary: bool, write_buffer_bytes: int) -> None:
@@ -196,47 +195,38 @@ class AdoptedProtocol(asyncio.Protocol):
             self._answer(framing.encode(PING, b""))
         return True
 
-    def slow_down(self, seconds: float) -> None:
-        """Stop reading for so many seconds. TCP then holds back what the client sends."""
-        if not self._closing and not self._slowed:
-            self._slowed = True
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(seconds, self._read_again)
-
-    def _read_again(self) -> None:
-        if self._slowed and not self._transport.is_closing():
-            self._slowed = False
-            self._transport.resume_reading()
-
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake (7.1.2), and end it without the client if it does not answer."""
         if self._closing:
             return
         self._closing = True
         self._flush()
-        self._read_again()  # the client's answer
         self._transport.write(framing.encode_close(code, reason))
         if self._paused:
             self._transport.abort()  # the client would never read it
+        elif code == FLOODING.close:
+            self._leave_unread()
         else:
+            self._parser.expect_close()
             asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
 
-    # ── the transport ─────────────────────────────────────────────────────────────────────────────────────────────────
+    def _leave_unread(self) -> None:
+        """Read nothing more of a client that floods. It has a moment to read why."""
+        self._stop_reading()
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
 
-    def data_received(self, data: bytes) -> None:
-        try:
-            messages = self._parser.feed(data)
-        except ProtocolError as error:
-            self._take(error.before)
-            self._fail(error)
-        else:
-            self._take(messages)
+    # ── the transport ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _take(self, messages: list[framing.ClientMessage]) -> None:
         handler = self._handler
         for message in messages:
             opcode = message.opcode
-            if opcode in (PING, PONG):
+            if opcode in (TEXT, BINARY):
+                if handler is not None and not self._closing:
+                    handler.receive(message.data)
+            elif opcode in (PING, PONG):
                 if handler is None or self._closing:
                     continue
                 handler.show_life()
@@ -248,20 +238,30 @@ class AdoptedProtocol(asyncio.Protocol):
                     self._flush()
                     self._transport.write(framing.encode_close(message.code))
                 self._hang_up()
-            elif handler is not None and not self._closing:
-                handler.receive(message.data)
+            elif opcode == OVERSIZED and handler is not None and not self._closing:
+                handler.oversized()
 
     def _fail(self, error: ProtocolError) -> None:
         """Close after an error of the client (7.1.7), and wait for its end.
 
         Closing while the client still sends could destroy the close frame on its way.
         """
+        if isinstance(error, TooManyFrames):
+            if self._handler is not None and not self._closing:
+                self._handler.hang_up(FLOODING)
+            else:
+                self._transport.abort()
+            return
         if not self._closing:
             self.close(error.code, error.reason)
             if self._transport.can_write_eof() and not self._transport.is_closing():
                 self._transport.write_eof()
                 return
         self._hang_up()
+
+    def _overdue(self) -> None:
+        if self._handler is not None and not self._closing:
+            self._handler.hang_up(TOO_SLOW)
 
     def _hang_up(self) -> None:
         """Close the transport once everything is written, or by force if the client does not read."""
@@ -290,6 +290,7 @@ class AdoptedProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
+        self._end_of_reading()
         self._connections.discard(self)
         handler, self._handler = self._handler, None
         if handler is not None:

@@ -1,16 +1,12 @@
-"""Frames of RFC 6455, without I/O: bytes become messages, and messages become bytes.
+"""Frames of RFC 6455: their constants, the messages that they carry, and how a server writes them.
 
-Section numbers in comments are those of RFC 6455. A server reads masked frames and writes unmasked ones (5.1).
+Section numbers in comments are those of RFC 6455. :mod:`.parser` reads what a client writes.
 """
 
-import codecs
 from enum import IntEnum
 from typing import Final
 
 import msgspec
-
-from .deflate import Deflate, TooMuch
-from .masking import apply_mask
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -23,6 +19,9 @@ FIN: Final = 0x80
 RSV1: Final = 0x40
 MASK: Final = 0x80
 CONTROL_BYTES: Final = 125  # 5.5: control frames are short and not fragmented
+
+OVERSIZED: Final = -1
+"""In place of the opcode of a message that was longer than the connection takes. Its data was dropped."""
 
 WHOLE_TEXT: Final = FIN | TEXT
 WHOLE_BINARY: Final = FIN | BINARY
@@ -47,7 +46,7 @@ class CloseCode(IntEnum):
 class ClientMessage(msgspec.Struct, frozen=True, gc=False):
     """A complete message of the client (``TEXT`` with ``str``, ``BINARY`` with ``bytes``) or a control frame.
 
-    For a ``CLOSE``, ``data`` is the reason and ``code`` the close code (1005: it had none).
+    For a ``CLOSE``, ``data`` is the reason and ``code`` the close code (1005: it had none). An ``OVERSIZED`` one has no data.
     """
 
     opcode: int
@@ -65,6 +64,13 @@ class ProtocolError(Exception):
         super().__init__(reason)
         self.code, self.reason = code, reason
         self.before: list[ClientMessage] = []
+
+
+class TooManyFrames(ProtocolError):
+    """The client sends far more frames than messages."""
+
+    def __init__(self) -> None:
+        super().__init__(CloseCode.POLICY_VIOLATION, "too many control frames or small fragments")
 
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -92,207 +98,3 @@ def encode_close(code: int, reason: str = "") -> bytes:
 def valid_close_code(code: int) -> bool:
     """Return whether this code may be sent (7.4.1 and 7.4.2)."""
     return 3000 <= code < 5000 or (1000 <= code < 1015 and code not in (1004, 1005, 1006))
-
-
-# ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Fragments:
-    """A message whose last fragment has not arrived (5.4)."""
-
-    __slots__ = ("compressed", "data", "decoder", "opcode")
-
-    def __init__(self, opcode: int, compressed: bool) -> None:
-        self.opcode = opcode
-        self.compressed = compressed
-        self.data = bytearray()  # not a list: tiny fragments would make that many times larger
-        checks_text = opcode == TEXT and not compressed
-        self.decoder = codecs.getincrementaldecoder("utf-8")() if checks_text else None
-
-    def add(self, payload: bytes) -> None:
-        self.data += payload
-        if self.decoder is not None:
-            try:
-                self.decoder.decode(payload)
-            except UnicodeDecodeError:
-                raise ProtocolError(CloseCode.INVALID_DATA, "text is not UTF-8") from None  # 8.1
-
-
-class Parser:
-    """Parser of a client's frames.
-
-    ``max_size`` bounds a message in bytes, before and after inflating. It also bounds the memory held: never more than that
-    and one control frame, whatever lengths the client declares and however small its portions are.
-    """
-
-    __slots__ = ("_between", "_closed", "_deflate", "_fragments", "_max_size", "_needed", "_rest")
-
-    def __init__(self, max_size: int, deflate: Deflate | None = None) -> None:
-        self._max_size = max_size
-        self._deflate = deflate
-        self._rest: bytearray | None = None  # an incomplete frame
-        self._needed = 0  # bytes of it that must be there before it is parsed again
-        self._fragments: _Fragments | None = None
-        self._closed = False
-        self._between = max_size >= CONTROL_BYTES  # no message or frame is begun, and a short message fits
-
-    @property
-    def held(self) -> int:
-        """Bytes that wait for the rest of their frame or message."""
-        fragments = 0 if self._fragments is None else len(self._fragments.data)
-        return fragments + (0 if self._rest is None else len(self._rest))
-
-    def feed(self, data: bytes) -> list[ClientMessage]:
-        """Parse bytes in any portions and return the messages they complete.
-
-        Raises :class:`ProtocolError`, once. After that, and after a close frame, nothing is read (5.5.1, 7.1.7).
-        """
-        # By far most reads bring one short message, whole. This saves two thirds of its cost.
-        size = len(data) - 6
-        if self._between and 0 <= size <= CONTROL_BYTES and data[1] == MASK | size:
-            if data[0] == WHOLE_TEXT:
-                try:
-                    return [ClientMessage(TEXT, apply_mask(data[6:], data[2:6]).decode())]
-                except UnicodeDecodeError:
-                    pass  # reported below
-            elif data[0] == WHOLE_BINARY:
-                return [ClientMessage(BINARY, apply_mask(data[6:], data[2:6]))]
-        return [] if self._closed else self._feed(data)
-
-    def _feed(self, data: bytes) -> list[ClientMessage]:
-        buffer: bytes | bytearray = data
-        if self._rest is not None:
-            self._rest += data
-            buffer = self._rest
-            if len(buffer) < self._needed:
-                return []
-        messages: list[ClientMessage] = []
-        try:
-            at = self._frames(buffer, messages)
-        except ProtocolError as error:
-            self._close()
-            error.before = messages
-            raise
-        if self._closed:
-            self._close()
-        else:
-            self._rest = bytearray(buffer[at:]) if at < len(buffer) else None
-            self._between = self._rest is None and self._fragments is None and self._max_size >= CONTROL_BYTES
-        return messages
-
-    def _close(self) -> None:
-        self._closed, self._between, self._rest, self._fragments = True, False, None, None
-
-    def _frames(self, buffer: bytes | bytearray, messages: list[ClientMessage]) -> int:
-        """Parse the complete frames and return where the incomplete one begins."""
-        at, end = 0, len(buffer)
-        while not self._closed:
-            start, size = self._header(buffer, at, end)
-            stop = start if size < 0 else start + 4 + size
-            if stop > end:
-                self._needed = stop - at
-                break
-            payload = apply_mask(buffer[start + 4 : stop], buffer[start : start + 4]) if size else b""
-            message = self._take(buffer[at], payload)
-            if message is not None:
-                messages.append(message)
-            at = stop
-        return at
-
-    def _header(self, buffer: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
-        """Return where the header of the frame at ``at`` ends, before the masking key, and the payload's length.
-
-        The length is -1 while it cannot be read.
-        """
-        start = at + 2
-        if start > end:
-            return start, -1
-        first, second = buffer[at], buffer[at + 1]
-        size = second & 0x7F
-        self._check(first, second, size)
-        if size == 126:
-            start += 2
-            if start > end:
-                return start, -1
-            size = int.from_bytes(buffer[at + 2 : start], "big")
-            if size < 126:
-                raise ProtocolError(CloseCode.PROTOCOL_ERROR, "length not in its shortest form")  # 5.2
-        elif size == 127:
-            start += 8
-            if start > end:
-                return start, -1
-            size = int.from_bytes(buffer[at + 2 : start], "big")
-            if size < 65536 or size >> 63:
-                raise ProtocolError(CloseCode.PROTOCOL_ERROR, "length not in its shortest form")  # 5.2
-        if not first & 0x8:
-            held = 0 if self._fragments is None else len(self._fragments.data)
-            if held + size > self._max_size:
-                raise self._too_big()
-        return start, size
-
-    def _check(self, first: int, second: int, size: int) -> None:
-        """Check the first two bytes of a frame."""
-        opcode = first & 0xF
-        if first & 0x30:
-            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "reserved bit set")  # 5.2
-        if first & RSV1 and (self._deflate is None or opcode not in (TEXT, BINARY)):
-            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "reserved bit set")  # RFC 7692, 6
-        if opcode & 0x8:
-            if opcode > PONG:
-                raise ProtocolError(CloseCode.PROTOCOL_ERROR, "unknown opcode")  # 5.2
-            if size > CONTROL_BYTES or not first & FIN:
-                raise ProtocolError(CloseCode.PROTOCOL_ERROR, "control frame long or fragmented")  # 5.5
-        elif opcode > BINARY:
-            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "unknown opcode")  # 5.2
-        elif (opcode == CONTINUATION) != (self._fragments is not None):
-            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "continuation out of place")  # 5.4
-        if not second & MASK:
-            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "frame is not masked")  # 5.1
-
-    def _take(self, first: int, payload: bytes) -> ClientMessage | None:
-        opcode, final = first & 0xF, bool(first & FIN)
-        if opcode & 0x8:
-            return self._control(opcode, payload)
-        if final and opcode != CONTINUATION:
-            return self._complete(opcode, payload, bool(first & RSV1))
-        fragments = self._fragments
-        if fragments is None:
-            fragments = self._fragments = _Fragments(opcode, bool(first & RSV1))
-        fragments.add(payload)
-        if not final:
-            return None
-        self._fragments = None
-        return self._complete(fragments.opcode, fragments.data, fragments.compressed)
-
-    def _complete(self, opcode: int, payload: bytes | bytearray, compressed: bool) -> ClientMessage:
-        if compressed:
-            assert self._deflate is not None
-            try:
-                payload = self._deflate.inflate(payload, self._max_size)
-            except TooMuch:
-                raise self._too_big() from None
-            except ValueError:
-                raise ProtocolError(CloseCode.INVALID_DATA, "compressed data is broken") from None
-        if opcode == BINARY:
-            return ClientMessage(BINARY, bytes(payload))
-        try:
-            return ClientMessage(TEXT, payload.decode())
-        except UnicodeDecodeError:
-            raise ProtocolError(CloseCode.INVALID_DATA, "text is not UTF-8") from None  # 8.1
-
-    def _control(self, opcode: int, payload: bytes) -> ClientMessage:
-        if opcode != CLOSE:
-            return ClientMessage(opcode, payload)
-        self._closed = True
-        if not payload:
-            return ClientMessage(CLOSE, "", CloseCode.NO_STATUS)  # 7.1.5
-        code = int.from_bytes(payload[:2], "big")  # half a code is none either
-        if not valid_close_code(code):
-            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "close code is not valid")  # 7.4
-        try:
-            return ClientMessage(CLOSE, payload[2:].decode(), code)
-        except UnicodeDecodeError:
-            raise ProtocolError(CloseCode.INVALID_DATA, "close reason is not UTF-8") from None  # 5.5.1
-
-    def _too_big(self) -> ProtocolError:
-        return ProtocolError(CloseCode.TOO_BIG, f"message longer than {self._max_size} bytes")

@@ -1,20 +1,65 @@
-"""Uvicorn's HTTP protocol class with a correction for WebSockets and a property for draining."""
+"""Uvicorn's HTTP protocol class with limits, a correction for WebSockets and a property for draining."""
 
 import asyncio
+import logging
 import sys
+import time
+from enum import Enum
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from holdfast.transports.refusals import RefusalLog
+
+from .limits import (
+    BODY_BYTES,
+    BODY_SECONDS,
+    HEAD_BYTES,
+    HEAD_FIELDS,
+    HEAD_SECONDS,
+    LINGER_SECONDS,
+    PIPELINED,
+    PORTION_BYTES,
+)
+from .response import Response
+
+_refusals = RefusalLog(logging.getLogger("uvicorn.error"), time.monotonic())
+
+
+class _Part(Enum):
+    """The part of a request that the next byte belongs to."""
+
+    HEAD = "head"
+    BODY = "body"
+
+
+class _Stop(Exception):
+    """Nothing more of this connection is parsed."""
+
 
 class HttpProtocol(HttpToolsProtocol):
-    """Keeps the bytes that arrive in the same read as an upgrade request.
+    """Bounds a request in bytes, in count and in time, and keeps the bytes that follow an upgrade request.
 
-    Uvicorn writes the request out again for the WebSocket protocol and drops what followed it. A client must not send
+    httptools stores a header until it ends, and Uvicorn every request that a client sends before it has the answer to an
+    earlier one. Neither has a bound, so one client could fill the memory. A request beyond :data:`HEAD_BYTES` or
+    :data:`HEAD_FIELDS` is answered with 431, a head that takes longer than :data:`HEAD_SECONDS` with 408, and a body beyond
+    the limit with 413. Requests beyond :data:`PIPELINED` are dropped, and the connection closes after the last answer; the
+    client may send them again (RFC 9112, 9.3.2). The trailers of a body are dropped.
+
+    Uvicorn writes an upgrade request out again for the WebSocket protocol and drops what followed it. A client must not send
     anything before it has the answer (RFC 6455, 4.1). Some clients do, and a proxy may buffer both and send them together.
     """
 
     _received = b""
+    _part = _Part.HEAD
+    _silent = 0  # bytes since the last head, portion of a body or end of a request
+    _head_bytes = 0
+    _declared = 0
+    _body_bytes = 0
+    _head_is_late = False  # the time for the head is running
+    _over = False  # nothing more is parsed: refused, or upgraded
+    _due = 0.0
+    _timer: asyncio.TimerHandle | None = None
 
     @property
     def idle(self) -> bool:
@@ -22,18 +67,192 @@ class HttpProtocol(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         return cycle is None or cycle.response_complete
 
+    @property
+    def _body_limit(self) -> int:
+        limit: int = getattr(self.config, "limit_request_body", BODY_BYTES)
+        return limit
+
+    # ── the transport ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._head_is_late = True
+        self._wait(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._over = True
+        self._forget_time()
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
-        self._received = data
+        self._unset_keepalive_if_required()
+        for at in range(0, len(data), PORTION_BYTES):
+            if self._over:
+                break
+            self._received = data[at:] if at else data
+            self._parse(data if len(data) <= PORTION_BYTES else data[at : at + PORTION_BYTES])
+        self._received = b""
+        if not self._over:
+            self._watch()
+        elif self.transport.get_protocol() is self and not self.transport.is_closing():
+            self.transport.pause_reading()  # Uvicorn resumes it for the application, which waits for a body
+
+    # ── parsing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _parse(self, data: bytes) -> None:
+        self._silent += len(data)
         try:
-            super().data_received(data)
-        finally:
-            self._received = b""
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._unsupported_upgrade_warning()
+        except httptools.HttpParserError:
+            if not self._over:
+                self._refuse(400, "Invalid HTTP request received.")
+        else:
+            if self._silent > HEAD_BYTES and not self._over:
+                self._refuse(431, "request head too large")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = self._declared = self._body_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._part is _Part.BODY:
+            return  # a trailer must not become a header of the request (RFC 9110, 6.5.1)
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > HEAD_BYTES or len(self.headers) >= HEAD_FIELDS:
+            self._stop(431, "request head too large")
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        elif name == b"content-length":
+            self._declared = int(value)
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._declared > self._body_limit:
+            self._stop(413, "request body too large")
+        if len(self.pipeline) >= PIPELINED:
+            self._close_after_answers()
+            raise _Stop
+        self._part, self._silent, self._head_is_late = _Part.BODY, 0, False
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._silent = 0
+        self._body_bytes += len(body)
+        if self._body_bytes > self._body_limit:
+            self._stop(413, "request body too large")
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._part, self._silent = _Part.HEAD, 0
+        super().on_message_complete()
+
+    # ── WebSocket ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over, unless an earlier request is still being answered.
+
+        Its answer would get into the WebSocket (RFC 9110, 7.8). The connection closes after the answer instead.
+        """
         error = sys.exception()  # httptools reports in it where the request ended
+        if not self.idle:
+            self._close_after_answers()
+            return
+        self._over = True
+        self._forget_time()
         super().handle_websocket_upgrade()
         protocol = self.transport.get_protocol()
         if isinstance(error, httptools.HttpParserUpgrade) and isinstance(protocol, asyncio.Protocol):
             rest = self._received[error.args[0] :]
             if rest:
                 protocol.data_received(rest)
+
+    # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _watch(self) -> None:
+        """Bound the time until the rest of a begun request arrives."""
+        if self._part is _Part.BODY:
+            self._wait(BODY_SECONDS)
+        elif not self._silent:
+            self._forget_time()  # no request is begun
+        elif not self._head_is_late:
+            self._head_is_late = True
+            self._wait(HEAD_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        self._due = self.loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._due:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        self._forget_time()
+        self._timer = self.loop.call_at(self._due, self._late)
+
+    def _forget_time(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _late(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        if self.flow.read_paused:
+            self._wait(BODY_SECONDS)  # the application has not taken what is there
+        elif now < self._due:
+            self._set_timer()
+        elif self._silent or self._part is _Part.BODY:
+            self._refuse(408, "the request did not arrive in time")
+        else:
+            self._over = True
+            self.transport.close()
+
+    # ── refusals ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _stop(self, status: int, text: str) -> None:
+        """Refuse, and end the run of the parser from within one of its callbacks."""
+        self._refuse(status, text)
+        raise _Stop
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answer with an error and close. Nothing that arrives later is parsed."""
+        _refusals.note(f"An HTTP request was refused with {status}: {text}", time.monotonic())
+        if self._part is _Part.HEAD and not self.idle:
+            self._close_after_answers()  # earlier requests get their answers
+            return
+        self._over = True
+        self._forget_time()
+        if self._part is _Part.BODY:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started or self.pipeline:
+                self.transport.abort()  # it has an answer already, or another request's would follow
+                return
+        if not self.transport.is_closing():
+            defaults = [pair for pair in self.server_state.default_headers if pair[0] != b"connection"]
+            self.transport.write(Response(status, defaults).part(text.encode()))
+            self._linger()
+
+    def _close_after_answers(self) -> None:
+        """Parse nothing more, and close once the requests before are answered."""
+        self._over = True
+        self._forget_time()
+        self.cycle.keep_alive = False
+        self.transport.pause_reading()
+
+    def _linger(self) -> None:
+        """Stop reading, and close when the client has had the time to read the answer."""
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.transport.pause_reading()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)

@@ -9,14 +9,33 @@ MESSAGES_HIGH = 32
 BYTES_HIGH = 65536
 
 
+class ReadingGate:
+    """Pauses the reading of a socket while at least one of several parties holds it."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._holders: set[int] = set()
+
+    def hold(self, holder: object) -> None:
+        if not self._holders and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._holders.add(id(holder))
+
+    def release(self, holder: object) -> None:
+        if id(holder) in self._holders:
+            self._holders.discard(id(holder))
+            if not self._holders and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+
 class ReceiveQueue:
     """The queue behind ASGI's ``receive``.
 
     While it is full, nothing is read from the socket, so that a client cannot outrun the application.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def __init__(self, gate: ReadingGate) -> None:
+        self._gate = gate
         self._waiting: asyncio.Queue[tuple[dict[str, Any], int]] = asyncio.Queue()
         self._bytes = 0
         self.reading_paused = False
@@ -48,11 +67,9 @@ class ReceiveQueue:
         return message
 
     def pause_reading(self) -> None:
-        if not self.reading_paused and not self._transport.is_closing():
-            self.reading_paused = True
-            self._transport.pause_reading()
+        self.reading_paused = True
+        self._gate.hold(self)
 
     def resume_reading(self) -> None:
-        if self.reading_paused and not self._transport.is_closing():
-            self.reading_paused = False
-            self._transport.resume_reading()
+        self.reading_paused = False
+        self._gate.release(self)

@@ -1,13 +1,22 @@
 """ASGI's ``scope`` of a WebSocket connection."""
 
 import asyncio
+import logging
 from typing import Any
 from urllib.parse import unquote
 
 from uvicorn.config import Config
-from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.protocols.utils import (
+    get_client_addr,
+    get_local_addr,
+    get_remote_addr,
+    is_ssl,
+)
 
 from .handshake import UpgradeRequest
+from .redaction import logged_target
+
+logger = logging.getLogger("uvicorn.error")
 
 
 def make_scope(
@@ -32,3 +41,9 @@ def make_scope(
         "state": state.copy(),
         "extensions": {"websocket.http.response": {}, "holdfast.adopt": {}},
     }
+
+
+def log_outcome(config: Config, scope: Any, outcome: str) -> None:
+    """Write a line of the access log, if it is on: the end of a handshake."""
+    if config.access_log and logger.isEnabledFor(logging.INFO):
+        logger.info('%s - "WebSocket %s" %s', get_client_addr(scope), logged_target(scope), outcome)

@@ -1,34 +1,37 @@
 """A complete ASGI WebSocket server for one connection, for Uvicorn's ``--ws``.
 
 It speaks ASGI 3 (WebSocket spec 2.4 with denial responses) to any application, and offers the extension ``holdfast.adopt``.
-An application that sends ``{"type": "holdfast.adopt", "subprotocol": …, "adopt": …, "binary": …, "write_buffer_bytes": …}``
-instead of ``websocket.accept`` gives the connection away. The server completes the handshake and calls ``adopt`` with the
+An application that sends ``{"type": "holdfast.adopt", "subprotocol": …, "adopt": …, "binary": …, "message_bytes": …,
+"write_buffer_bytes": …}`` instead of ``websocket.accept`` gives the connection away. The server completes the handshake and calls ``adopt`` with the
 :class:`~holdfast.connections.transport.Transport`; ``adopt`` returns the
 :class:`~holdfast.connections.transport.ConnectionHandler`. The application may then return: nothing of the ASGI side is kept.
 """
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.utils import ClientDisconnected, get_client_addr, get_path_with_query_string
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
 from . import framing, handshake
-from .adopted import COMPRESS_BYTES, AdoptedProtocol
+from .adopted import AdoptedProtocol
+from .decision import Decision
 from .deflate import DEFLATE, Deflate, negotiate
-from .framing import BINARY, TEXT, CloseCode, Parser, ProtocolError
+from .framing import CloseCode, ProtocolError, TooManyFrames
 from .keepalive import Keepalive
-from .receive_queue import ReceiveQueue
+from .limits import HEAD_BYTES, LINGER_SECONDS, PORTION_BYTES
+from .outgoing import frame_of
+from .parser import PACE, Parser
+from .receive_queue import ReadingGate, ReceiveQueue
 from .response import Headers, Response
-from .scope import make_scope
+from .scope import log_outcome, make_scope
 from .state import SocketState
+from .turns import TurnReader
 
 logger = logging.getLogger("uvicorn.error")
-
-HEAD_BYTES = 65536
-EARLY_BYTES = 65536
 
 CLOSE_SECONDS = 10.0
 """Seconds that a client may take to answer a close, and to read what was written before it."""
@@ -39,7 +42,7 @@ SHUTDOWN_SECONDS = 1.0
 Message = dict[str, Any]
 
 
-class WebSocketProtocol(asyncio.Protocol):
+class WebSocketProtocol(TurnReader):
     """One connection, from the upgrade request on."""
 
     def __init__(
@@ -55,7 +58,6 @@ class WebSocketProtocol(asyncio.Protocol):
         self._server_state = server_state
         self._app_state = app_state
         self._loop = _loop or asyncio.get_event_loop()
-        self._transport: asyncio.Transport
         self._state = SocketState.CONNECTING
         self._ended_by_app = False
         self._early = b""
@@ -63,8 +65,10 @@ class WebSocketProtocol(asyncio.Protocol):
         self._scope: dict[str, Any] = {}
         self._denial: Response | None = None
         self._deflate: Deflate | None = None
-        self._parser: Parser
+        self._unread, self._watch, self._delay = None, None, 0.0
+        self._gate: ReadingGate
         self._incoming: ReceiveQueue
+        self._decision = Decision(self._loop)
         self._writable: asyncio.Future[None] | None = None
         self._unanswered: bytes | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
@@ -76,13 +80,16 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._incoming = ReceiveQueue(self._transport)
+        self._gate = ReadingGate(self._transport)
+        self._incoming = ReceiveQueue(self._gate)
         self._server_state.connections.add(cast("Any", self))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(cast("Any", self))
         self._ended_by_app = False  # the client is gone: that explains whatever the application sends now
         self._keepalive.stop()
+        self._end_of_reading()
+        self._decision.came()
         if self._abort_timer is not None:
             self._abort_timer.cancel()
         if self._state in (SocketState.HANDSHAKE, SocketState.DENYING, SocketState.OPEN):
@@ -107,13 +114,19 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._state in (SocketState.OPEN, SocketState.CLOSING):
-            self._read(data)
+            super().data_received(data)
         elif self._state in (SocketState.CONNECTING, SocketState.HANDSHAKE):
             self._early += data
             if self._state is SocketState.CONNECTING:
                 self._begin()
-            elif len(self._early) > EARLY_BYTES:
+            elif len(self._early) > PORTION_BYTES:
                 self._incoming.pause_reading()
+
+    def _hold(self) -> None:
+        self._gate.hold(self)
+
+    def _release(self) -> None:
+        self._gate.release(self)
 
     def shutdown(self) -> None:
         """Shut down, because the server is stopping."""
@@ -164,6 +177,8 @@ class WebSocketProtocol(asyncio.Protocol):
         task = self._loop.create_task(self._run())
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
+        refuse = partial(self._respond, 503, [(b"retry-after", b"1")], b"Service Unavailable")
+        self._decision.expect(task, refuse)
 
     async def _run(self) -> None:
         """Run the application to its end, and then close the connection unless it was given away."""
@@ -199,6 +214,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._refused()
 
     def _refused(self) -> None:
+        self._decision.came()
         self._incoming.disconnect(CloseCode.ABNORMAL)
         self._state = SocketState.CLOSED
         self._hang_up()
@@ -206,14 +222,14 @@ class WebSocketProtocol(asyncio.Protocol):
     def _default_headers(self) -> Headers:
         return [(name, value) for name, value in self._server_state.default_headers if name != b"connection"]
 
-    def _accept(self, message: Message) -> None:
+    def _accept(self, message: Message, keep: int | None = None) -> None:
         extension = negotiate(self._request.extensions) if self._config.ws_per_message_deflate else None
         headers = [*self._default_headers(), *message.get("headers", [])]
         subprotocol = message.get("subprotocol") or None
         response = handshake.switching(self._request, headers, subprotocol, extension)
-        self._log("[accepted]")
+        log_outcome(self._config, self._scope, "[accepted]")
         self._deflate = DEFLATE if extension else None
-        self._parser = Parser(self._config.ws_max_size, self._deflate)
+        self._parser = Parser(self._config.ws_max_size, self._deflate, keep=keep, pace=PACE)
         self._transport.write(response)
 
     def _open(self) -> None:
@@ -222,12 +238,12 @@ class WebSocketProtocol(asyncio.Protocol):
         self._incoming.resume_reading()
         early, self._early = self._early, b""
         if early:
-            self._read(early)
+            self.data_received(early)
 
     def _adopt(self, message: Message) -> None:
         """Complete the handshake and give the connection away."""
         adopt, binary, limit = message["adopt"], message["binary"], message["write_buffer_bytes"]
-        self._accept(message)
+        self._accept(message, message.get("message_bytes"))
         self._state = SocketState.ADOPTED
         connections = self._server_state.connections
         connections.discard(cast("Any", self))
@@ -244,22 +260,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if early:
             adopted.data_received(early)
 
-    def _log(self, outcome: str) -> None:
-        if self._config.access_log and logger.isEnabledFor(logging.INFO):
-            scope = cast("Any", self._scope)
-            path = get_path_with_query_string(scope)
-            logger.info('%s - "WebSocket %s" %s', get_client_addr(scope), path, outcome)
-
     # ── from the client to the application ────────────────────────────────────────────────────────────────────────────
-
-    def _read(self, data: bytes) -> None:
-        try:
-            messages = self._parser.feed(data)
-        except ProtocolError as error:
-            self._take(error.before)
-            self._fail(error.code, error.reason)
-        else:
-            self._take(messages)
 
     def _take(self, messages: list[framing.ClientMessage]) -> None:
         for message in messages:
@@ -300,7 +301,7 @@ class WebSocketProtocol(asyncio.Protocol):
             case SocketState.DENYING if kind == "websocket.http.response.body":
                 self._send_denial(message)
             case SocketState.OPEN if kind == "websocket.send":
-                self._transport.write(self._frame(message))
+                self._transport.write(frame_of(message, self._deflate))
             case SocketState.OPEN if kind == "websocket.close":
                 self._send_close(message)
             case SocketState.CLOSING | SocketState.CLOSED if not self._ended_by_app:
@@ -311,6 +312,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 )
 
     def _send_decision(self, kind: str, message: Message) -> None:
+        self._decision.came()
         match kind:
             case "websocket.accept":
                 self._accept(message)
@@ -318,14 +320,14 @@ class WebSocketProtocol(asyncio.Protocol):
             case "holdfast.adopt":
                 self._adopt(message)
             case "websocket.close":
-                self._log("403")
+                log_outcome(self._config, self._scope, "403")
                 self._ended_by_app = True
                 self._respond(403, [], b"")
             case "websocket.http.response.start":
                 headers = [*self._default_headers(), *message.get("headers", [])]
                 self._denial = Response(message["status"], headers)
                 self._state = SocketState.DENYING
-                self._log(str(message["status"]))
+                log_outcome(self._config, self._scope, str(message["status"]))
             case _:
                 raise RuntimeError(
                     "Expected ASGI message 'websocket.accept', 'websocket.close', 'websocket.http.response.start' or "
@@ -339,15 +341,6 @@ class WebSocketProtocol(asyncio.Protocol):
         if not more:
             self._ended_by_app = True
             self._refused()
-
-    def _frame(self, message: Message) -> bytes:
-        text, data = message.get("text"), message.get("bytes")
-        if data is None and text is None:
-            raise ValueError("'websocket.send' needs 'text' or 'bytes', but has neither.")
-        opcode, payload = (TEXT, cast("str", text).encode()) if data is None else (BINARY, data)
-        if self._deflate is not None and len(payload) >= COMPRESS_BYTES:
-            return framing.encode(opcode, self._deflate.deflate(payload), compressed=True)
-        return framing.encode(opcode, payload)
 
     def _send_close(self, message: Message) -> None:
         code, reason = message.get("code") or CloseCode.NORMAL, message.get("reason") or ""
@@ -366,17 +359,24 @@ class WebSocketProtocol(asyncio.Protocol):
         self._keepalive.stop()
         self._state = SocketState.CLOSING
         self._transport.write(framing.encode_close(code, reason))
+        self._parser.expect_close()
         self._incoming.resume_reading()
         self._abort_timer = self._loop.call_later(seconds, self._transport.abort)
 
-    def _fail(self, code: int, reason: str) -> None:
+    def _overdue(self) -> None:
+        self._fail(ProtocolError(CloseCode.POLICY_VIOLATION, "message not finished in time"))
+
+    def _fail(self, error: ProtocolError) -> None:
         """Close after an error of the client (7.1.7), and wait for its end.
 
         Closing while the client still sends could destroy the close frame on its way.
         """
+        floods = isinstance(error, TooManyFrames)
         if self._state is SocketState.OPEN:
-            self._incoming.disconnect(code, reason)
-            self._close(code, reason)
+            self._incoming.disconnect(error.code, error.reason)
+            self._close(error.code, error.reason, LINGER_SECONDS if floods else CLOSE_SECONDS)
+            if floods:
+                self._stop_reading()
             if self._transport.can_write_eof():
                 self._transport.write_eof()
                 return
@@ -397,4 +397,4 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._incoming.reading_paused:
             self._keepalive.start()  # its answer could not be read: the application is slow, not the client
         else:
-            self._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+            self._fail(ProtocolError(CloseCode.INTERNAL_ERROR, "keepalive ping timeout"))

@@ -17,11 +17,10 @@ decoded as on the wire. The log is the project's own, on the test's database::
 clients of one test share an environment, ``Live`` or ``AsyncLive``. If the test has made none, the first client makes it
 and the last client ends it. Tests with a browser need a server: ``LiveServerTestCase``. With pytest,
 ``pytest_plugins = ["holdfast.testing.pytest"]`` adds the fixtures ``live``, ``async_live`` and ``live_site``.
-
-May import every other package of Holdfast; none imports this one.
-
-Names are imported on first use, so that a pytest plugin may import this package before Django is set up.
 """
+
+# May import every other package of Holdfast; none imports this one. Names are imported on first use, so that a pytest plugin
+# may import this package before Django is set up.
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

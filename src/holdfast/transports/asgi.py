@@ -15,6 +15,9 @@ logger = logging.getLogger("holdfast.transports")
 CLOSE_SECONDS = 5.0
 """Seconds that the server and the client may take to end a connection once it is closed from this side."""
 
+FLOOD_SECONDS = 1.0
+"""The same for a client that floods."""
+
 NOTICE_SECONDS = 1.0
 """Seconds that the server may take to report that a client has gone, after a send to it failed."""
 
@@ -101,7 +104,8 @@ class AsgiTransport(ABC):
             return
         self.pass_on(self.closing_message(code, reason), 0)
         self._closing = True
-        self._loop.call_later(CLOSE_SECONDS, self._give_up)
+        floods = code == codes.FLOODING.close  # the server goes on parsing until the application ends
+        self._loop.call_later(FLOOD_SECONDS if floods else CLOSE_SECONDS, self._give_up)
 
     def end(self) -> None:
         """Note that the connection is over. A ``send`` that still waits ends when the server ends it."""

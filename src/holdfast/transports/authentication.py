@@ -6,10 +6,14 @@ from typing import Any
 
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.auth.host import host_of
+from holdfast.auth.presented import presented
 from holdfast.protocol import codes
 from holdfast.topics.failures import Verdict, report, verdict_of
 
 logger = logging.getLogger("holdfast.authentication")
+
+CHALLENGE = (b"www-authenticate", b'Bearer error="invalid_token"')
+"""RFC 6750, section 3."""
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -18,8 +22,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 def request_of(scope: Scope) -> AuthRequest:
     """Return what a scope of ASGI (``http`` or ``websocket``) says about the client."""
     headers = scope["headers"]
+    token, scheme, fault = presented(headers, scope.get("subprotocols") or ())
     return AuthRequest(
         headers=headers,
+        token=token,
+        scheme=scheme,
+        fault=fault,
         user=scope.get("user"),
         session=scope.get("session"),
         host=host_of(headers),
@@ -37,11 +45,13 @@ def address_of(scope: Scope) -> str | None:
 async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Identity | None:
     """Return the identity of the client that opens a connection. ``None``: the handshake has been refused.
 
-    403 says that the client may not connect. 503 says that it should come back later, because a database or a session store
-    did not answer: to admit the client as an anonymous one would be final. Any other exception is raised.
+    401 says that the token or ticket of the handshake is not valid, 403 that the client may not connect. 503 says that it should
+    come back later, because a database or a session store did not answer: to admit the client as an anonymous one would be final.
+    Any other exception is raised.
     """
+    request = request_of(scope)
     try:
-        identity = await authenticator.authenticate(request_of(scope))
+        identity = await authenticator.authenticate(request)
     except Exception as error:
         match verdict_of(error):
             case (
@@ -54,9 +64,13 @@ async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Id
                 return None
             case _:
                 raise
-    if identity is None:
+    if identity is not None and not identity.expired:
+        return identity
+    if request.token is None and not request.tickets:
         await refuse(scope, send, 403, codes.UNAUTHENTICATED.message)
-    return identity
+    else:
+        await refuse(scope, send, 401, codes.UNAUTHENTICATED.message, CHALLENGE)
+    return None
 
 
 async def refuse(scope: Scope, send: Send, status: int, why: str, *headers: tuple[bytes, bytes]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from channels.sessions import InstanceSessionWrapper
 
 from holdfast.auth.base import Identity
+from holdfast.auth.presented import without_tokens
 from holdfast.connections.admission import Admission
 from holdfast.connections.connection import Connection
 from holdfast.connections.manager import ConnectionManager
@@ -28,6 +29,12 @@ logger = logging.getLogger("holdfast.websocket")
 
 
 _refusals = RefusalLog(logger, time.monotonic())
+
+WIDE_BYTES = 1 << 20
+"""A server that passes on larger messages than this, or than four times ``MESSAGE_BYTES``, stores more than it needs to."""
+
+PER_TURN = 8
+"""Messages of one client that are handled before others have their turn."""
 
 
 class LiveWebSocket:
@@ -55,7 +62,7 @@ class LiveWebSocket:
             admission.end()  # unless a connection has it
 
     async def _open(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
-        offered = scope.get("subprotocols") or []
+        offered = without_tokens(scope.get("subprotocols") or [])
         codec = codecs.choose(offered)
         if codec is None:
             _refusals.note(
@@ -92,6 +99,7 @@ class LiveWebSocket:
                 "subprotocol": subprotocol,
                 "adopt": adopt,
                 "binary": codec.binary,
+                "message_bytes": service.policy.limits.message_bytes,
                 "write_buffer_bytes": service.policy.write_buffer_bytes,
             }
         )
@@ -106,15 +114,24 @@ class LiveWebSocket:
         hub = await service.runtime.hub()
         connection = Connection(service, hub, transport, codec, identity, admission)
         transport.connection = connection
+        received, wide = 0, max(WIDE_BYTES, 4 * service.policy.limits.message_bytes)
         try:
             while True:
                 message = await receive()
                 kind = message["type"]
                 if kind == "websocket.receive":
                     text = message.get("text")
-                    connection.receive(text if text is not None else message["bytes"])
+                    data = text if text is not None else message["bytes"]
+                    connection.receive(data)
                     if transport.deaf:
                         await transport.pause()
+                    if len(data) > wide:
+                        _warn_of_wide_limits(wide)
+                    received += 1
+                    if received % PER_TURN == 0:
+                        await asyncio.sleep(
+                            0
+                        )  # receive() does not wait while the server's queue has messages
                 elif kind == "websocket.disconnect":
                     return
         except asyncio.CancelledError:
@@ -123,6 +140,15 @@ class LiveWebSocket:
         finally:
             transport.end()
             connection.closed()
+
+
+def _warn_of_wide_limits(wide: int) -> None:
+    _refusals.note(
+        f"The ASGI server passed on a message of more than {wide} bytes, which is refused with too_large. It stores such messages, "
+        "and inflates compressed ones, before Holdfast sees them. Set its limits: uvicorn --ws-max-size 262144 "
+        "--ws-per-message-deflate false, or hypercorn's websocket_max_message_size; or use `manage.py holdfast serve`.",
+        time.monotonic(),
+    )
 
 
 def _past_sessions(send: Send) -> Send:

@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from .consumers import Bridge, Chat, Echo
+from .bridge import Bridge
+from .consumers import Chat, Echo
 
 websocket_urlpatterns = [
     path("ws/echo/", Echo.as_asgi()),

@@ -23,7 +23,6 @@ from .schedule import Schedule, Size, make
 CROWDS = 2
 ARRIVAL_SECONDS = 2.5
 PATIENCE_SECONDS = 25.0
-"""How long everybody may take to get to the end of every topic once all is well again."""
 
 LIMIT_SECONDS = 240.0
 """What a run may take beside its schedule, before it is given up."""
@@ -40,13 +39,15 @@ TROUBLE = re.compile(r"Traceback|was never awaited|Task was destroyed|Exception 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What a run is made of. ``mean_gap`` is the mean time between two faults, in seconds; ``calls_per_second`` is what
-    each client makes that makes calls at all."""
+    each client makes that makes calls at all; ``patience`` is how many seconds the clients may take to get to the end of
+    every topic once all is well again."""
 
     seed: int = 1
     seconds: float = 30.0
     clients: int = 120
     mean_gap: float = 0.9
     calls_per_second: float = 0.1
+    patience: float = PATIENCE_SECONDS
     setup: Setup = field(default_factory=Setup)
 
     def schedule(self) -> Schedule:
@@ -199,7 +200,7 @@ def _plans(options: Options, fleet: Fleet) -> list[Plan]:
             ways=ways,
             upstreams=upstreams,
             journal=str(fleet.directory / f"crowd-{number}.jsonl"),
-            patience=PATIENCE_SECONDS,
+            patience=options.patience,
             arrive_within=ARRIVAL_SECONDS,
         )
         for number in range(CROWDS)

@@ -6,6 +6,7 @@ from typing import Any
 import uvicorn
 
 from holdfast.server.http import HttpProtocol
+from holdfast.server.limits import BODY_BYTES
 from holdfast.server.websocket import WebSocketProtocol
 
 GC_THRESHOLDS = (10_000, 20, 50)
@@ -19,7 +20,13 @@ class Config(uvicorn.Config):
     stays until the process ends, so it is taken out of the walk (``gc.freeze``). A connection is a handful of objects that live for
     hours, so the walks are made rare: the youngest generation every 10,000 new objects instead of 700. docs/architecture.md
     has the effect in figures.
+
+    ``limit_request_body`` is the largest body of an HTTP request, in bytes.
     """
+
+    def __init__(self, app: Any, *, limit_request_body: int = BODY_BYTES, **options: Any) -> None:
+        super().__init__(app, **options)
+        self.limit_request_body = limit_request_body
 
     def load(self) -> None:
         super().load()

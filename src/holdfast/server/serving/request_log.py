@@ -7,6 +7,8 @@ from typing import Any
 
 from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
+from holdfast.server.redaction import without_ticket
+
 logger = logging.getLogger("django.server")
 
 
@@ -34,6 +36,19 @@ class RequestLog:
             line.application_ended()
 
 
+def printable(text: str) -> str:
+    """Return a text on one line: what does not print, and the quote, becomes an escape sequence such as ``\\n``."""
+    if text.isprintable() and '"' not in text:
+        return text
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if character == '"':
+        return "%22"
+    return character if character.isprintable() else ascii(character)[1:-1]
+
+
 class _Followed:
     """Proxy of an adopted connection that calls ``ended`` when the connection closes."""
 
@@ -53,7 +68,8 @@ class _Line:
     def __init__(self, scope: Any) -> None:
         query = scope.get("query_string", b"").decode("latin-1")
         path = scope.get("root_path", "") * (not scope["path"].startswith(scope.get("root_path", "")))
-        self._target = f"{path}{scope['path']}{'?' + query if query else ''}"
+        # The path is decoded: %0A in it would begin a line that looks like the server's own, and %1B a terminal's commands.
+        self._target = printable(without_ticket(f"{path}{scope['path']}{'?' + query if query else ''}"))
         self._method = scope.get("method", "WebSocket")
         self._version = scope.get("http_version", "1.1")
         self._status, self._size, self._open, self._adopted = 0, 0, False, False

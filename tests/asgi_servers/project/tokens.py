@@ -1,0 +1,8 @@
+"""Functions for ``TOKEN_AUTHENTICATOR``."""
+
+import asyncio
+
+
+async def slow(token: str) -> None:
+    """Take longer than any test waits, and then know nobody."""
+    await asyncio.sleep(3600)

@@ -1,0 +1,190 @@
+"""Request heads without an end, heads that trickle, pipelined requests, and bodies without an end."""
+
+import contextlib
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.asgi_servers.servers import Prepared
+
+from .attacker import closed, connected, handshake, many, received
+from .prober import Probing, allowed, probe
+from .server import MEBIBYTE, Attacked, Memory, attacked
+
+START = b"GET /me/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+def poured(made: socket.socket, data: bytes, total: int) -> int:
+    """Send ``data`` until ``total`` bytes are sent or the server has closed. Return the bytes that were sent."""
+    sent = 0
+    made.settimeout(3)
+    with contextlib.suppress(OSError):
+        while sent < total:
+            sent += made.send(data)
+    return sent
+
+
+HEADS = [
+    pytest.param(START + b"X: ", b"x" * 65536, id="one-header"),
+    pytest.param(START, b"X: " + b"x" * 1000 + b"\r\n", id="many-headers"),
+    pytest.param(START, b"X:\r\n" * 10_000, id="tiny-headers"),
+    pytest.param(b"GET /", b"x" * 65536, id="target"),
+    pytest.param(b"", b"x" * 65536, id="method"),
+    pytest.param(b"", b"\r\n" * 30_000, id="empty-lines"),
+    pytest.param(
+        b"POST /me/ HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+        b"X: " + b"x" * 1000 + b"\r\n",
+        id="trailers",
+    ),
+    pytest.param(
+        b"POST /me/ HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+        b"x" * 65536,
+        id="chunk-extension",
+    ),
+]
+
+
+@pytest.mark.parametrize(("start", "more"), HEADS)
+def test_a_request_head_without_an_end_is_refused_and_costs_no_memory(
+    server: Attacked, start: bytes, more: bytes
+) -> None:
+    memory = Memory(server)
+    with connected(server, start) as made:
+        sent = poured(made, more, 100 * MEBIBYTE)
+        grown = memory.highest(0.2)
+
+    assert sent < 30 * MEBIBYTE
+    assert grown < 4 * MEBIBYTE
+
+
+@pytest.mark.parametrize("kind", ["GET", "upgrade"])
+@pytest.mark.parametrize(("name", "status"), [("large", b"431"), ("many", b"431"), ("allowed", b"")])
+def test_a_whole_head_that_is_too_large_is_answered_with_431(
+    server: Attacked, kind: str, name: str, status: bytes
+) -> None:
+    more = {
+        "large": "X: " + "x" * 17_000 + "\r\n",
+        "many": "".join(f"X-{number}: x\r\n" for number in range(101)),
+        "allowed": "".join(f"X-{number}: {'x' * 150}\r\n" for number in range(90)),
+    }[name]
+    request = handshake(server.port, headers=more)
+    if kind == "GET":
+        request = START + more.encode() + b"Connection: close\r\n\r\n"
+    with connected(server, request) as made:
+        made.settimeout(5)
+        answer = made.recv(65536)
+
+    expected = status or (b"200" if kind == "GET" else b"101")
+    assert answer.startswith(b"HTTP/1.1 " + expected)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"G", START, handshake(1)[:-2], b"\r\n"],
+    ids=["nothing", "letter", "half", "upgrade", "lines"],
+)
+def test_a_head_that_does_not_come_is_waited_for_ten_seconds(server: Attacked, data: bytes) -> None:
+    began = time.monotonic()
+    with connected(server, data) as made:
+        received(made, 15)
+
+    assert 8 < time.monotonic() - began < 14
+
+
+@pytest.mark.slow
+@pytest.mark.alone  # it measures round trips
+def test_five_hundred_slow_heads_slow_nobody_and_are_closed(server: Attacked) -> None:
+    quiet, memory, before = probe(server, 3), Memory(server), server.sockets()
+    with many(server, 500, START) as sockets:
+        probing = Probing(server, 3)
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            for made in sockets:
+                made.send(b"a")
+            time.sleep(0.5)
+        loud = probing.result()
+        assert closed(sockets, 12) == 500
+
+    print(f"quiet: {quiet}\nloud: {loud}\nmemory: +{memory.grown / MEBIBYTE:.1f} MiB")
+    assert loud.p99 <= allowed(quiet)
+    assert memory.grown < 8 * MEBIBYTE
+    assert server.sockets() <= before + 1
+
+
+def test_pipelined_requests_are_not_stored_without_bound(server: Attacked) -> None:
+    request = b"GET /doze/5/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    memory = Memory(server)
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            made = stack.enter_context(connected(server))
+            poured(made, request * 1000, 2 * MEBIBYTE)
+        grown = memory.highest(1.0)
+
+    assert grown < 6 * MEBIBYTE
+
+
+def test_a_few_pipelined_requests_are_answered_in_order(server: Attacked) -> None:
+    paths = ["me", "client", "me", "client"]
+    request = "".join(f"GET /{path}/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" for path in paths[:-1])
+    last = f"GET /{paths[-1]}/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    with connected(server, (request + last).encode()) as made:
+        answer = received(made)
+
+    pages = answer.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    expected = [b"AnonymousUser", b"127.0.0.1", b"AnonymousUser", b"127.0.0.1"]
+    assert [body in page for body, page in zip(expected, pages, strict=True)] == [True] * 4
+
+
+def test_an_upgrade_pipelined_behind_a_page_does_not_get_the_page_inside_the_websocket(
+    server: Attacked,
+) -> None:
+    page = b"GET /doze/0.5/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with connected(server, page + handshake(server.port)) as made:
+        answer = received(made)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"awake" in answer
+    assert b"101 Switching" not in answer
+
+
+def test_an_upgrade_behind_an_answered_page_is_accepted(server: Attacked) -> None:
+    with connected(server, b"GET /me/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as made:
+        made.settimeout(5)
+        answer = b""
+        while b"AnonymousUser" not in answer:
+            answer += made.recv(65536)
+        made.sendall(handshake(server.port))
+        assert made.recv(65536).startswith(b"HTTP/1.1 101")
+
+
+BODIES = [
+    pytest.param(b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b"x" * 65536 + b"\r\n", id="chunked"),
+    pytest.param(b"Content-Length: 1000000000000\r\n\r\n", b"x" * 65536, id="declared"),
+]
+
+
+@pytest.mark.parametrize("path", ["me", "doze/5"])
+@pytest.mark.parametrize(("head", "more"), BODIES)
+def test_a_body_without_an_end_is_refused_with_413(
+    tmp_path: Path, prepared: Prepared, path: str, head: bytes, more: bytes
+) -> None:
+    limit = 4 * MEBIBYTE
+    with attacked(tmp_path, prepared, "--limit-request-body", str(limit)) as server:
+        start = f"POST /{path}/ HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode()
+        with connected(server, start + head) as made:
+            sent = poured(made, more, 100 * MEBIBYTE)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                assert made.recv(65536).startswith(b"HTTP/1.1 413")
+
+    assert sent < 12 * limit
+
+
+def test_a_body_within_the_limit_arrives(tmp_path: Path, prepared: Prepared) -> None:
+    with attacked(tmp_path, prepared, "--limit-request-body", str(2 * MEBIBYTE)) as server:
+        start = (
+            b"POST /me/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 1048576\r\n\r\n"
+        )
+        with connected(server, start + bytes(MEBIBYTE)) as made:
+            assert received(made).startswith(b"HTTP/1.1 200")
