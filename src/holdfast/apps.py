@@ -38,7 +38,7 @@ class HoldfastConfig(AppConfig):
             wiring,
         )
         from .application import live_path
-        from .log.functions import complete
+        from .log.postgresql_functions import complete
         from .topics.registry import registry
         from .transports.missing import answer_for_django
 

@@ -1,4 +1,4 @@
-"""System checks about database connections: Django's pool, and tenants that have a schema each (django-tenants)."""
+"""System checks about threads and their database connections: Django's pool, and tenants that have a schema each (django-tenants)."""
 
 from collections.abc import Iterator, Sequence
 from inspect import iscoroutinefunction
@@ -42,6 +42,42 @@ def check_pool(**kwargs: Any) -> Sequence[CheckMessage]:
             f'DATABASES[{settings.database!r}], or lower {conf.NAME}["HANDLER_THREADS"] to {max(most - 1, 1)}.',
             id="holdfast.W010",
         )
+    ]
+
+
+@register(TAG)
+def check_threads(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Is there a thread that actions cannot take from rules, tokens and re-checks?"""
+    settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
+    if settings.handler_threads > 1:
+        return []
+    return [
+        Warning(
+            "There is one handler thread. While a def action runs, no client can join a topic or use a token, and no "
+            "permission is re-checked.",
+            hint=f'Give {conf.NAME}["HANDLER_THREADS"] at least 2: a quarter of the threads, and one at least, is then kept '
+            "free of actions.",
+            id="holdfast.W032",
+        )
+    ]
+
+
+@register(TAG)
+def check_calls(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Do the bounds of calls leave room for one connection, and for more than one user?"""
+    settings, _ = conf.read(getattr(django_settings, conf.NAME, {}))
+    bounds = [
+        ("CALLS_PER_USER", settings.calls_per_user, "CALLS_PER_CONNECTION", settings.calls_per_connection),
+        ("CALLS_AT_ONCE", settings.calls_at_once, "CALLS_PER_USER", settings.calls_per_user),
+    ]
+    return [
+        Warning(
+            f"{conf.NAME}[{name!r}] is {value}, less than {smaller} ({least}), which therefore has no effect.",
+            hint=f"Give {name} at least the value of {smaller}, or lower {smaller}.",
+            id="holdfast.W033",
+        )
+        for name, value, smaller, least in bounds
+        if value < least
     ]
 
 

@@ -34,7 +34,7 @@ class Member:
     def fail(self) -> None:
         print("failed", flush=True)
 
-    def stall(self) -> None:
+    def overflow(self) -> None:
         print("stalled", flush=True)
 
 
@@ -65,8 +65,8 @@ def set_up(database: str, url: str, compare: str, log: str) -> Any:
 async def hear(runtime: Any) -> None:
     hub = await runtime.hub()
     for topic, durable in (("rooms/lobby", True), ("rooms/ephemeral", False)):
-        with await hub.begin_join(topic, durable=durable) as join:
-            join.subscribe(Member())
+        join = await hub.begin_join(topic, durable=durable)
+        join.subscribe(Member())
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until our input is closed
     await runtime.stop()

@@ -41,11 +41,6 @@ def shown(name: str) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="module")
-def follow() -> Callable[..., None]:
-    return shown("follow")
-
-
-@pytest.fixture(scope="module")
 def call() -> Callable[..., Any]:
     return shown("call")
 
@@ -95,6 +90,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     made.stop()
 
 
+@pytest.fixture(scope="module")
+def follow(site: Site) -> Iterator[Callable[..., None]]:
+    """The function, whose threads end when the server does: each would report that it cannot connect."""
+    function = shown("follow")
+    yield function
+    function.__globals__["print"] = lambda *given, **options: sys.exit()
+
+
+def in_a_thread(function: Callable[..., Any], *arguments: Any) -> None:
+    def run() -> None:
+        with contextlib.suppress(SystemExit):  # the end that the fixture `follow` gives it
+            function(*arguments)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
 def begin(follow: Callable[..., None], site: Site, topic: str) -> "queue.Queue[Any]":
     """Follow in a thread that ends with the process; what it is told comes out of the queue."""
     told: queue.Queue[Any] = queue.Queue()
@@ -111,7 +122,7 @@ def begin(follow: Callable[..., None], site: Site, topic: str) -> "queue.Queue[A
         except Exception as error:
             told.put(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    in_a_thread(run)
     return told
 
 
@@ -171,8 +182,7 @@ def test_it_says_why_it_cannot_connect(
     follow: Callable[..., None], site: Site, capfd: pytest.CaptureFixture[str]
 ) -> None:
     url = site.server.socket("live/misspelled")
-    arguments = (url, site.server.origin, "rooms/other", print, print)
-    threading.Thread(target=follow, args=arguments, daemon=True).start()
+    in_a_thread(follow, url, site.server.origin, "rooms/other", print, print)
     said = ""
     for _ in range(SECONDS * 10):
         said += capfd.readouterr().err

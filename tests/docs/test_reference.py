@@ -130,6 +130,8 @@ def test_what_only_holdfast_itself_uses_is_left_out() -> None:
     ):
         assert f"#holdfast.{name} " not in page
     assert "class CallError(LiveError)" in page  # only Holdfast makes one
+    assert "\nTopic(**parameters: Any) -> None\n" in page
+    assert ": Never" not in page
 
 
 def test_a_setting_without_a_docstring_is_found(copy: Path) -> None:

@@ -104,7 +104,9 @@ class Process:
         self.threads, self.log_threads = Threads(4), Threads(2, keep_connections=True)
         self.calls = Calls(log.calls, self.threads, self.log_threads, MemoryLimiter())
 
-    async def call(self, name: str, key: str | None, client: str = "ada", **arguments: str) -> str:
+    async def call(
+        self, name: str, key: str | None, client: str = "ada", is_open: bool = True, **arguments: str
+    ) -> str:
         """The answer, as it would go over the wire. Raises :class:`Died` when there is none."""
         caller = ConnectionCaller(identity=ANONYMOUS, client=client, connection_id="s")
         try:
@@ -119,7 +121,7 @@ class Process:
             if outcome is not None:  # else a call that took too long has ended
                 answered.set_result(outcome)
 
-        self.calls.perform(request, answer, lambda: True)
+        self.calls.perform(request, answer, lambda: is_open)
         ended = asyncio.create_task(self.calls.finish())
         await asyncio.wait([answered, ended], return_when=asyncio.FIRST_COMPLETED)
         if not answered.done():
@@ -306,6 +308,37 @@ def test_a_repeated_call_gets_its_answer_although_the_rate_is_used_up(
     installation.run(run())
     assert rows(installation.alias) == ["seldom", "seldom"]
     assert Work.done["seldom_async"] == 2
+
+
+def test_a_call_whose_connection_has_ended_before_it_begins_is_carried_out_only_with_a_key(
+    installation: Installation,
+) -> None:
+    async def run() -> None:
+        here, there = installation.processes
+        assert await here.call("write", None, is_open=False, value="a") == "error unavailable"
+        await here.call("write", "k", is_open=False, value="b")
+        assert await there.call("write", "k", value="b") == 'result "b is done"'
+
+    installation.run(run())
+    assert rows(installation.alias) == ["b"]
+
+
+def test_a_call_beyond_its_rate_claims_nothing(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def claim(*_: object, **__: object) -> None:
+        raise AssertionError("a claim is a write")
+
+    async def run() -> None:
+        here = installation.processes[0]
+        for name in ("seldom", "seldom_async"):
+            assert await here.call(name, f"1-{name}", value=name) == f'result "{name}"'
+            with monkeypatch.context() as reading:
+                reading.setattr(installation.log.calls, "claim", claim)
+                assert await here.call(name, f"2-{name}", value=name) == "error rate_limited"
+                assert await here.call(name, f"1-{name}", value=name) == f'result "{name}"'
+
+    installation.run(run())
 
 
 def test_a_shared_limiter_that_does_not_answer_fails_the_call_and_no_other(

@@ -60,8 +60,8 @@ class Member:
         self._changed = asyncio.Event()
 
     async def join(self, runtime: Runtime, topic: str = LOBBY) -> "Member":
-        with await (await runtime.hub()).begin_join(topic, durable=True) as pending:
-            pending.subscribe(self)
+        pending = await (await runtime.hub()).begin_join(topic, durable=True)
+        pending.subscribe(self)
         return self
 
     async def has(self, count: int) -> list[tuple[int, bytes]]:
@@ -81,7 +81,7 @@ class Member:
     def fail(self) -> None:
         raise AssertionError("the member was told that its join failed")
 
-    def stall(self) -> None:
+    def overflow(self) -> None:
         raise AssertionError("the member stalled")
 
 

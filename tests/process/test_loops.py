@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from holdfast.process.loops import call_on, running_loop
+from holdfast.process.loops import call_on, call_soon_on, running_loop
 
 
 async def test_on_the_loop_the_call_is_made_at_once() -> None:
@@ -53,3 +53,11 @@ async def test_the_running_loop_is_that_of_the_thread() -> None:
     loop = asyncio.get_running_loop()
     assert running_loop() is loop
     assert await loop.run_in_executor(None, running_loop) is None
+
+
+async def test_a_call_soon_waits_for_the_next_turn_also_on_its_own_loop() -> None:
+    called: list[int] = []
+    assert call_soon_on(asyncio.get_running_loop(), called.append, 1)
+    assert called == []
+    await asyncio.sleep(0)
+    assert called == [1]

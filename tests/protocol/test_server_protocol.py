@@ -14,6 +14,7 @@ from holdfast.protocol.effects import (
     Release,
     SlowDown,
 )
+from holdfast.protocol.frames import ErrorPayload
 from holdfast.protocol.limits import Limits
 from holdfast.protocol.meter import FLOOD, SLOW_SECONDS, Meter, pace_of
 from holdfast.protocol.server_protocol import PENDING_PER_TOPIC, Phase, ServerProtocol
@@ -259,6 +260,21 @@ def test_no_more_calls_run_than_allowed() -> None:
     driver.fail(2, "a", codes.INTERNAL)
     driver.say({"type": "call", "ref": 5, "topic": "a", "name": "post"})
     assert driver.last() == Perform(5, "a", "post", None, b"")
+
+
+def test_a_call_that_was_answered_with_timeout_counts_until_it_ends() -> None:
+    driver = Driver(calls=1).open().joined(1, "a")
+    driver.say({"type": "call", "ref": 2, "topic": "a", "name": "post"})
+    payload = ErrorPayload(code="timeout", message="")
+    assert gist(driver.take(driver.protocol.failed(2, "a", payload, running=True))) == [
+        ("error", 2, "timeout")
+    ]
+    assert driver.protocol.calls == 0  # a server that drains does not wait for it
+    frames = driver.say({"type": "call", "ref": 3, "topic": "a", "name": "post"})
+    assert gist(frames) == [("error", 3, "too_many_calls")]
+    driver.protocol.late_call_ended()
+    driver.say({"type": "call", "ref": 4, "topic": "a", "name": "post"})
+    assert driver.last() == Perform(4, "a", "post", None, b"")
 
 
 def test_a_ping_is_answered() -> None:

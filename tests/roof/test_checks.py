@@ -483,6 +483,31 @@ def test_w010_a_pool_that_can_lock_up() -> None:
     assert pooled(False) == []
 
 
+@pytest.mark.parametrize(("threads", "found"), [(1, 1), (2, 0)])
+def test_w032_one_thread_for_actions_and_rules(threads: int, found: int) -> None:
+    with override_settings(HOLDFAST={"HANDLER_THREADS": threads}):
+        messages = [message.id for message in run_checks(tags=[checks.TAG])]
+    assert messages.count("holdfast.W032") == found
+
+
+@pytest.mark.parametrize(
+    ("holdfast", "names"),
+    [
+        ({}, []),
+        ({"CALLS_PER_USER": 31}, ["CALLS_PER_USER"]),
+        ({"CALLS_AT_ONCE": 99}, ["CALLS_AT_ONCE"]),
+        ({"CALLS_PER_CONNECTION": 1001}, ["CALLS_PER_USER"]),
+    ],
+)
+def test_w033_a_bound_that_another_one_always_comes_before(
+    holdfast: dict[str, int], names: list[str]
+) -> None:
+    with override_settings(HOLDFAST=holdfast):
+        found = [message.msg for message in run_checks(tags=[checks.TAG]) if message.id == "holdfast.W033"]
+    assert [name for message in found for name in names if f"['{name}'] is" in message] == names
+    assert len(found) == len(names)
+
+
 @pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
 def test_w010_handlers_that_wait_for_no_other_thread_can_share_any_pool() -> None:
     assert pooled(True, rule=OPEN["may_join"]) == []

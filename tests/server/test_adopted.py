@@ -61,8 +61,8 @@ class Handler:
     def resumed(self) -> None:
         self.calls.append("resumed")
 
-    def overflowed(self) -> None:
-        self.calls.append("overflowed")
+    def stalled(self) -> None:
+        self.calls.append("stalled")
         self.transport.close(4000, "too slow")
 
     def shut_down(self) -> None:
@@ -335,7 +335,7 @@ class TestSlowClients:
         assert handler.calls == ["socket full", "paused"]
 
         handler.transport.send("x" * 1500)
-        assert handler.calls[2:] == ["overflowed", "closed"]
+        assert handler.calls[2:] == ["stalled", "closed"]
 
     async def test_a_handler_paused_before_it_asked_for_reports_is_resumed(self) -> None:
         handler = Handler()
@@ -356,7 +356,7 @@ class TestSlowClients:
         assert handler.calls == ["paused"]
 
         handler.transport.send("x" * 1500)
-        assert handler.calls[1:] == ["overflowed", "closed"]
+        assert handler.calls[1:] == ["stalled", "closed"]
         assert peer.wire.aborted
 
     async def test_pongs_are_bounded(self) -> None:
@@ -369,7 +369,7 @@ class TestSlowClients:
                 peer.receive(frame(PING, b"x" * 125))
 
         assert len(peer.wire.sent) < 3000
-        assert [word for word in handler.calls if word != "alive"] == ["paused", "overflowed", "closed"]
+        assert [word for word in handler.calls if word != "alive"] == ["paused", "stalled", "closed"]
 
 
 class TestTurns:

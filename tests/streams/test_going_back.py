@@ -9,13 +9,13 @@ import pytest
 
 from holdfast.backplane.memory import faithful
 from holdfast.hub.hub import Timing
-from holdfast.log.base import LogUnavailable
+from holdfast.log.base import Batch, LogUnavailable
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.protocol.positions import Position
 from holdfast.streams.recent import PAGE
 from tests.log.going_back import go_back
 from tests.support.clock import in_jumping_time, turns
-from tests.support.hubs import TOPIC, Listener, Server, World, publish
+from tests.support.hubs import TOPIC, Listener, Server, World, draft, publish
 
 
 async def heard_then_went_back(*, to: int = 1, said: int = 3) -> tuple[World, Server, Listener]:
@@ -344,3 +344,47 @@ async def test_late_entries_alone_do_not_make_the_stream_ask_the_log() -> None:
     await turns()
     assert listener.heard == ["1", "2", "3"]
     assert here.threads.calls == []
+
+
+async def following_an_answer_that_is_overtaken() -> tuple[World, Server, Listener]:
+    """The log's epoch changed twice. A server has asked for it after the first change, and has no answer yet."""
+    world = World()
+    server = await world.server()
+    listener = await server.join()
+    world.log.rotate_epoch(TOPIC)
+    server.threads.hold("heads")
+    server.hub.follower.on_entries(server.hub._streams[TOPIC], entry_of(world))
+    await turns()
+    world.log.rotate_epoch(TOPIC)
+    return world, server, listener
+
+
+def entry_of(world: World) -> Batch:
+    """Write an entry, and return it as the backplane brings it."""
+    (batch,) = world.log.append([draft("news")])
+    return batch
+
+
+@in_jumping_time
+async def test_a_client_that_knows_the_newest_log_is_recovered_by_a_server_that_hears_of_an_older_one_first() -> (
+    None
+):
+    world, server, _ = await following_an_answer_that_is_overtaken()
+    joining = asyncio.ensure_future(server.join(since=world.head()))
+    await turns()
+    server.threads.let_go("heads")
+    client = await joining
+    assert client.joined is not None
+    assert (client.joined.recovered, client.joined.epoch) == (True, world.head().epoch)
+    assert client.resets == []
+
+
+@in_jumping_time
+async def test_a_comparison_whose_answer_comes_after_an_older_one_asks_again() -> None:
+    world, server, listener = await following_an_answer_that_is_overtaken()
+    comparing = asyncio.ensure_future(server.hub.compare())
+    await turns()
+    server.threads.let_go("heads")
+    await comparing
+    await turns()
+    assert listener.resets[-1] == state(world)

@@ -529,8 +529,8 @@ async def test_a_client_that_joins_in_the_turn_of_an_event_gets_it_once_or_start
     early = await server.join()
     server.publisher.publish([draft("a")], durable=True)
     late = Listener()
-    with await server.hub.begin_join(TOPIC, durable=True) as pending:
-        late.subscription = pending.subscribe(late)
+    pending = await server.hub.begin_join(TOPIC, durable=True)
+    late.subscription = pending.subscribe(late)
     server.publisher.publish([draft("b")], durable=True)
     await turns()
     assert early.heard == ["a", "b"]

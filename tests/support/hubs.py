@@ -36,7 +36,7 @@ class Listener:
         self.resets: list[tuple[str, str | None, int | None]] = []
         self.joined: JoinedPayload | None = None
         self.failed = False
-        self.stalled = False
+        self.overflowed = False
         self.subscription: Subscription | None = None
 
     @property
@@ -72,8 +72,8 @@ class Listener:
     def fail(self) -> None:
         self.failed = True
 
-    def stall(self) -> None:
-        self.stalled = True
+    def overflow(self) -> None:
+        self.overflowed = True
 
     def announce(self, payload: JoinedPayload) -> bool:
         assert not self._offsets, "joined comes before the events"
@@ -133,9 +133,9 @@ async def taken(snapshot: Callable[[], Awaitable[State]], begin: Callable[[], No
 
 async def join(hub: Hub, listener: Listener, topic: str, **options: Any) -> None:
     """Join as a connection does: take the answer, and subscribe unless the listener is gone by then."""
-    with await hub.begin_join(topic, **options) as pending:
-        if listener.announce(pending.payload):
-            listener.subscription = pending.subscribe(listener)
+    pending = await hub.begin_join(topic, **options)
+    if listener.announce(pending.payload):
+        listener.subscription = pending.subscribe(listener)
 
 
 class Server:

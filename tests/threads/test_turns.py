@@ -25,11 +25,11 @@ class Named(Work):
 
 
 def call(owner: str) -> Place:
-    return Place(Kind.CALL, owner)
+    return (Kind.CALL, owner)
 
 
 def decision(owner: str) -> Place:
-    return Place(Kind.DECISION, owner)
+    return (Kind.DECISION, owner)
 
 
 class Pool:
@@ -40,7 +40,7 @@ class Pool:
         self.busy: list[tuple[Line, str]] = []
 
     def put(self, place: Place, count: int = 1) -> list[Named]:
-        made = [Named(f"{place.owner}") for _ in range(count)]
+        made = [Named(f"{place[1]}") for _ in range(count)]
         for work in made:
             self.turns.put(place, work)
             self._start()

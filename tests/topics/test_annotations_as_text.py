@@ -34,12 +34,12 @@ class Room(Topic):
 
 def test_arguments_are_checked() -> None:
     post = Room.declared.actions["post"]
-    assert post.decode(b'{"body":"hi","options":{"loud":true}}', "json") == {
+    assert post.decode(b'{"body":"hi","options":{"loud":true}}') == {
         "body": "hi",
         "options": Room.Options(True),
     }
     with pytest.raises(msgspec.ValidationError, match="length <= 3"):
-        post.decode(b'{"body":"hello"}', "json")
+        post.decode(b'{"body":"hello"}')
 
 
 def test_results_are_checked() -> None:

@@ -263,7 +263,7 @@ def test_choices_are_types_of_fields_arguments_and_results() -> None:
     assert json.loads(Painted(Colour.RED, [Size.SMALL]).encode()) == {"colour": "red", "sizes": [1]}
     assert Painted.decode(b'{"colour":"red","sizes":[1]}') == Painted(Colour.RED, [Size.SMALL])
     paint = Wall.declared.actions["paint"]
-    assert paint.decode(b'{"colour":"red"}', "json") == {"colour": Colour.RED}
+    assert paint.decode(b'{"colour":"red"}') == {"colour": Colour.RED}
     assert paint.encode_result(Colour.RED) == b'"red"'
 
 
@@ -290,7 +290,7 @@ def test_an_argument_may_be_bytes_as_they_come_in_as_text() -> None:
             return len(data)
 
     arguments = json.dumps({"data": base64.b64encode(b"xyz").decode()}).encode()
-    assert Bay.declared.actions["load"].decode(arguments, "json") == {"data": b"xyz"}
+    assert Bay.declared.actions["load"].decode(arguments) == {"data": b"xyz"}
 
 
 # ── reasons ──────────────────────────────────────────────────────────────────────────────────────────────────────────

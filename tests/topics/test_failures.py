@@ -1,6 +1,7 @@
 """Exceptions of the project's code have one meaning wherever they are raised: no, try again, or a fault."""
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
@@ -41,7 +42,10 @@ NO = [PermissionDenied("no"), Http404("not here"), ObjectDoesNotExist("nothing")
 def sqlite_error(sql: str) -> OperationalError:
     """Return the error that Django raises for SQLite's error."""
     try:
-        sqlite3.connect(":memory:").execute(sql)
+        with contextlib.closing(
+            sqlite3.connect(":memory:")
+        ) as database:  # the error keeps its frames, and they the rest
+            database.execute(sql)
     except sqlite3.Error as cause:
         error = OperationalError(str(cause))
         error.__cause__ = cause

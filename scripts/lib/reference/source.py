@@ -58,6 +58,8 @@ def field_docstrings(body: list[ast.stmt]) -> dict[str, str]:
 def signature(name: str, node: Function, *, bound: bool = False) -> str:
     """``name(…) -> …`` as in the source; a bound method's without its first parameter."""
     given = arguments(node.args)[1:] if bound else arguments(node.args)
+    if bound and given[:1] == ["/"]:  # stood behind self
+        given = given[1:]
     result = f" -> {ast.unparse(node.returns)}" if node.returns is not None else ""
     awaited = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
     return f"{awaited}{called(name, given)}{result}"
@@ -78,7 +80,7 @@ def arguments(given: ast.arguments) -> list[str]:
     written = [_argument(argument, default) for argument, default in zip(plain, defaults, strict=True)]
     if given.posonlyargs:
         written.insert(len(given.posonlyargs), "/")
-    if given.vararg is not None:
+    if given.vararg is not None and not _takes_nothing(given.vararg):
         written.append(f"*{_argument(given.vararg, None)}")
     elif given.kwonlyargs:
         written.append("*")
@@ -89,6 +91,11 @@ def arguments(given: ast.arguments) -> list[str]:
     if given.kwarg is not None:
         written.append(f"**{_argument(given.kwarg, None)}")
     return written
+
+
+def _takes_nothing(argument: ast.arg) -> bool:
+    """``*given: Never`` is there for the error message of a value without a name."""
+    return argument.annotation is not None and ast.unparse(argument.annotation) == "Never"
 
 
 def _argument(argument: ast.arg, default: ast.expr | None) -> str:

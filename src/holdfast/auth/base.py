@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import QueryDict
 from django.utils import timezone
 
-from holdfast.protocol.construction import Explained
+from holdfast.protocol.construction import Explained, make
 from holdfast.topics.owner import owner_of_key, user_id
 
 from .address import network_of
@@ -169,7 +169,8 @@ class AuthRequest(msgspec.Struct, frozen=True, kw_only=True):
         credential: Credential | None = None,
     ) -> Identity:
         """Return the identity of ``user`` with this request's host, address and query."""
-        return Identity(
+        identity: Identity = make(
+            Identity,
             user=user,
             session_key=session_key,
             claims=claims,
@@ -180,6 +181,7 @@ class AuthRequest(msgspec.Struct, frozen=True, kw_only=True):
             topics=topics,
             credential=credential,
         )
+        return identity
 
 
 class Authenticator(ABC):

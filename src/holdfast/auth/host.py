@@ -13,13 +13,10 @@ from .origins import LOCAL_HOSTS
 def host_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """Return the host's name in lower case, without the port; ``None`` if the headers name none, or one that
     ``ALLOWED_HOSTS`` does not allow. All connections to a host share one string."""
-    host = forwarded = None
-    for name, value in headers:
-        if name == b"host":
-            host = value
-        elif name == b"x-forwarded-host":
-            forwarded = value
-    named = forwarded if settings.USE_X_FORWARDED_HOST and forwarded is not None else host
+    values = dict(headers)
+    named, forwarded = values.get(b"host"), values.get(b"x-forwarded-host")
+    if forwarded is not None and settings.USE_X_FORWARDED_HOST:
+        named = forwarded
     if named is None:
         return None
     allowed = settings.ALLOWED_HOSTS or (LOCAL_HOSTS if settings.DEBUG else ())

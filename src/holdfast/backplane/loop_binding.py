@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+from holdfast.process.loops import call_soon_on, running_loop
+
 from .background_loop import CooperativeLoop, background_loop
 
 
@@ -25,16 +27,10 @@ class LoopBinding:
 
     def call_soon(self, callback: Callable[[], object], *, used_by: object) -> bool:
         """Call ``callback`` there. Return ``False`` if the interpreter is ending, and no thread can be started any more."""
-        loop = self.loop
-        try:
-            if loop is not None:
-                if running_loop() is loop:
-                    loop.call_soon(callback)
-                else:
-                    loop.call_soon_threadsafe(callback)
+        if self.loop is not None:
+            if call_soon_on(self.loop, callback):
                 return True
-        except RuntimeError:  # closed without stop()
-            self.loop = None
+            self.loop = None  # closed without stop()
         try:
             background_loop.call_soon(callback, used_by=used_by)
         except RuntimeError:
@@ -50,10 +46,3 @@ def set_aside() -> AbstractContextManager[None]:
     """
     loop = running_loop()
     return loop.set_aside() if isinstance(loop, CooperativeLoop) else nullcontext()
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -15,6 +15,8 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 
+from holdfast.process.loops import call_soon_on
+
 from .base import Backplane, Receive, ReceiveGroup
 
 Fault = Callable[[str, bytes], list[bytes]]
@@ -95,25 +97,9 @@ class MemoryBackplane(Backplane):
         self._soon(arrive)
 
     def _soon(self, arrive: Callable[[], None]) -> None:
-        loop = self._loop
-        if loop is None:
-            return
-        try:
-            if _running_loop() is loop:
-                loop.call_soon(
-                    arrive
-                )  # in the next turn, always: tests on one loop run the same way every time
-            else:
-                loop.call_soon_threadsafe(arrive)
-        except RuntimeError:
-            pass  # the receiver's loop is closed, and receives nothing any more
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+        """Call it in the next turn, also from the receiver's own loop: tests on one loop run the same way every time."""
+        if self._loop is not None:
+            call_soon_on(self._loop, arrive)  # a receiver whose loop is closed receives nothing any more
 
 
 class MemoryExchange:

@@ -277,7 +277,8 @@ class Subscriptions:
             link.close("another server is the primary now")
 
     async def _recover(self) -> None:
-        """Retry until every subscription is made again; then call ``interrupted``."""
+        """Retry until every subscription is made again; then call ``interrupted``. The parts that hear of it are listed in
+        ``docs/architecture.md`` ("When Redis comes back")."""
         reason = self._reason
         for attempt in range(2**31):
             self._alarm.clear()

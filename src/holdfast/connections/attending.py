@@ -12,6 +12,7 @@ from holdfast.threads.handler_context import HandlerInfo
 from holdfast.threads.threads import Threads
 from holdfast.topics.declaration import Mode
 from holdfast.topics.encoding import encode_returned
+from holdfast.topics.presence import Presence
 from holdfast.topics.topic import Topic
 
 from .caller import ConnectionCaller
@@ -21,16 +22,12 @@ META_BYTES = 1024
 
 
 async def attending(
-    threads: Threads, topic: Topic, caller: ConnectionCaller, crowd: str | None = None
-) -> Attendance | None:
-    """Return the connection's part in the topic's presence; ``None`` for a topic without presence. Raises the exceptions of
-    ``presence_meta``.
+    threads: Threads, topic: Topic, caller: ConnectionCaller, presence: Presence, crowd: str | None = None
+) -> Attendance:
+    """Return the connection's part in the ``presence`` of a topic. Raises the exceptions of ``presence_meta``.
 
     Anonymous clients of one ``crowd`` are one member together: else a client could fill the list by opening connections.
     """
-    presence = topic.declared.presence
-    if presence is None:
-        return None
     if caller.user_id is None and not presence.anonymous:
         return Attendance(member=None, info=b"", limit=presence.list_limit)
     member = caller.user_id or anonymous_id(caller.client if crowd is None else f"crowd {crowd}")

@@ -1,7 +1,7 @@
 """ConnectionCaller: the connection that an action runs for, as the action sees it."""
 
 from holdfast.auth.base import Identity
-from holdfast.topics.owner import owner_of_client, owner_of_id, user_id
+from holdfast.topics.owner import is_user, owner_of_client, owner_of_id, user_id
 
 
 class ConnectionCaller:
@@ -13,24 +13,25 @@ class ConnectionCaller:
     connection costs.
     """
 
-    __slots__ = ("client", "connection_id", "identity", "user")
+    __slots__ = ("client", "connection_id", "identity", "limit_key", "user")
 
-    def __init__(self, *, identity: Identity, client: str, connection_id: str) -> None:
+    def __init__(
+        self, *, identity: Identity, client: str, connection_id: str, owner: str | None = None
+    ) -> None:
         self.identity = identity
         self.user = identity.user
         self.client = client
         self.connection_id = connection_id
+        if owner is None or not is_user(owner):  # else the user object need not be read
+            owner = identity.limit_key or self.owner
+        self.limit_key = owner
+        """The key of what several connections share: rates, threads, unfinished calls. The user; for an anonymous caller its
+        address, since it can choose another client id; the client if the address is not known."""
 
     @property
     def owner(self) -> str:
         """The owner of idempotency keys: the user, or the client if it is anonymous."""
         return owner_of_client(self.client) if self.user_id is None else owner_of_id(self.user_id)
-
-    @property
-    def limit_key(self) -> str:
-        """The key of what several connections share: rates, threads, unfinished calls. The user; for an anonymous caller its
-        address, since it can choose another client id; the client if the address is not known."""
-        return self.identity.limit_key or self.owner
 
     @property
     def user_id(self) -> str | None:

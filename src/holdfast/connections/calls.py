@@ -1,7 +1,6 @@
 """Calls of actions. A call with a key is carried out once, however often the client sends it (:mod:`.attempts`)."""
 
 import asyncio
-from functools import partial
 
 import msgspec
 
@@ -9,7 +8,7 @@ from holdfast.limits.base import Limiter
 from holdfast.log.calls import CallStore
 from holdfast.protocol import codes
 from holdfast.threads.threads import Inline, Threads
-from holdfast.threads.turns import Kind, Place
+from holdfast.threads.turns import Kind
 from holdfast.topics.topic import Topic
 
 from .attempts import Attempts
@@ -38,7 +37,7 @@ class Calls:
         self._limiter = limiter
         self._attempt = Attempts(store, threads, log_threads)
         self._attempts: dict[tuple[str, str], asyncio.Task[bytes]] = {}
-        self._running: set[asyncio.Task[bytes]] = set()
+        self._running: dict[asyncio.Task[bytes], CallRequest] = {}
         self._unfinished = UnfinishedCalls(limits or CallLimits())
         self._answers = StoredAnswers(store, log_threads, answers or AnswerLimits())
 
@@ -59,7 +58,7 @@ class Calls:
         if action is None:
             raise CallFailed.of(codes.UNKNOWN_ACTION)
         try:
-            arguments = action.decode(payload, "json")
+            arguments = action.decode(payload)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise CallFailed.of(codes.INVALID_PAYLOAD, detail=str(error)) from None
         key = key if action.once else None
@@ -123,14 +122,15 @@ class Calls:
         task = asyncio.get_running_loop().create_task(
             self._attempt.answer(request, reply),
             name=request.target,
-            context=self._threads.context(Place(Kind.CALL, payer)),
+            context=self._threads.context((Kind.CALL, payer)),
         )
-        self._running.add(task)
-        task.add_done_callback(partial(self._ended, request, payer))
+        self._running[task] = request
+        task.add_done_callback(self._ended)
         return task
 
-    def _ended(self, request: CallRequest, payer: str, task: "asyncio.Task[bytes]") -> None:
-        self._running.discard(task)
+    def _ended(self, task: "asyncio.Task[bytes]") -> None:
+        request = self._running.pop(task)
+        payer = request.caller.limit_key
         self._unfinished.end(payer)
         if task.cancelled():
             return

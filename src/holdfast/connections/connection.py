@@ -19,7 +19,7 @@ from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Curb, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.protocol.frames import HelloFrame, JoinFrame, position_of
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
-from holdfast.threads.turns import Kind, Place
+from holdfast.threads.turns import Kind
 from holdfast.topics.failures import code_of, detail_of, report
 from holdfast.topics.owner import owner_of_client, owner_of_id
 from holdfast.topics.topic import Topic
@@ -39,6 +39,8 @@ from .tokens import identity_of_token
 from .transport import CLOSED, Transport
 
 logger = logging.getLogger("holdfast.connections")
+
+UNHANDLED = "%r: a message could not be handled; closing the connection"
 
 
 class Connection(Delivery):
@@ -97,7 +99,9 @@ class Connection(Delivery):
     def caller(self) -> ConnectionCaller:
         """The caller that actions receive. Made on demand, since most connections never call an action."""
         session = self._session
-        return ConnectionCaller(identity=self.identity, client=session.client, connection_id=session.id)
+        return ConnectionCaller(
+            identity=self.identity, client=session.client, connection_id=session.id, owner=self.owner
+        )
 
     def start(self, hello: HelloFrame, joins: Iterable[JoinFrame]) -> None:
         """Begin a connection on which the client cannot speak, with what its request carried. Call it once, first."""
@@ -110,8 +114,7 @@ class Connection(Delivery):
         try:
             self._carry_out(self._session.receive(data, self._loop.time()))
         except Exception as error:  # noqa: BLE001 - logged here
-            message = "%r: a message could not be handled; closing the connection"
-            log_limited(logger, logging.ERROR, place_of(error), message, self, error=error)
+            log_limited(logger, logging.ERROR, place_of(error), UNHANDLED, self, error=error)
             self.hang_up(codes.FAILED)
 
     def oversized(self) -> None:
@@ -122,7 +125,7 @@ class Connection(Delivery):
         """Note that the client answered a ping of the transport, or sent one."""
         self._session.show_life(self._loop.time())
 
-    def overflowed(self) -> None:
+    def stalled(self) -> None:
         """Close the connection: the client does not read, or even the session's answers no longer fit the buffer."""
         self._hub.counters.connections_stalled += self._session.phase is not Phase.CLOSED
         self.hang_up(codes.STALLED)
@@ -166,7 +169,7 @@ class Connection(Delivery):
         if self.identity.expired:
             self.hang_up(codes.TOKEN_EXPIRED)
         elif paused is not None and now >= paused + self._manager.policy.stall_seconds:
-            self.overflowed()
+            self.stalled()
         else:
             self._carry_out(self._session.check(now))
         return None if self._session.phase is Phase.CLOSED else self._next_look(now)
@@ -254,8 +257,8 @@ class Connection(Delivery):
                     self._transport.close(effect.code.close or 1000, effect.code.message)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        place = Place(Kind.DECISION, self.identity.limit_key or self.owner)
-        task = self._loop.create_task(work, context=self._manager.runtime.threads.context(place))
+        context = self._manager.runtime.threads.context((Kind.DECISION, self.caller.limit_key))
+        task = self._loop.create_task(work, context=context)
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
@@ -332,21 +335,23 @@ class Connection(Delivery):
             slow=declared.slow,
             since=effect.since,
             snapshot=snapshot_of(self._manager.runtime, topic, self.identity.host),
-            attending=await attending(self._manager.runtime.threads, topic, self.caller, crowd),
+            attending=None
+            if declared.presence is None
+            else await attending(self._manager.runtime.threads, topic, self.caller, declared.presence, crowd),
             charge=self._charge,
         )
-        with pending:  # no await from here on: the answer holds for this turn of the loop
-            recent = self._manager.revocation.recent
-            if recent.concern(self.owner, topic.name, declared.route.text, begun):
-                return False
-            payload = pending.payload
-            if settings.DEBUG:
-                payload = msgspec.structs.replace(payload, events=tuple(declared.events))
-            start = effect.since if payload.recovered else position_of(payload)
-            self._transport.note_join(effect.topic, topic.name, start)
-            self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
-            if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
-                self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
+        # No await from here on: the answer holds for this turn of the loop.
+        recent = self._manager.revocation.recent
+        if recent.concern(self.owner, topic.name, declared.route.text, begun):
+            return False
+        payload = pending.payload
+        if settings.DEBUG:
+            payload = msgspec.structs.replace(payload, events=tuple(declared.events))
+        start = effect.since if payload.recovered else position_of(payload)
+        self._transport.note_join(effect.topic, topic.name, start)
+        self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
+        if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
+            self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
         return True
 
     async def _charge(self) -> None:
@@ -369,15 +374,11 @@ class Connection(Delivery):
                 recheck=now - joined.checked >= self._manager.policy.recheck_seconds,
                 joined=joined,
             )
-            self._manager.calls.perform(
-                request, partial(self._answered, effect.ref, joined, request.recheck, now), self._is_open
-            )
+            answered = partial(self._answered, effect.ref, joined, request.recheck, now)
+            self._manager.calls.perform(request, answered, lambda: self._session.phase is not Phase.CLOSED)
         except (BadMessage, CallFailed) as error:
             bad = CallFailed.of(error.code, detail=error.detail) if isinstance(error, BadMessage) else error
             self._carry_out(self._session.failed(effect.ref, joined.topic.name, bad.payload))
-
-    def _is_open(self) -> bool:
-        return self._session.phase is not Phase.CLOSED
 
     def _answered(
         self, ref: int | None, joined: JoinedTopic, rechecked: bool, now: float, outcome: Outcome

@@ -78,5 +78,5 @@ class Delivery(ABC):
         # Later, because this is called in the middle of a fan-out, and a hang-up writes to the same connection.
         self._loop.call_soon(self.hang_up, codes.FAILED)
 
-    def stall(self) -> None:
+    def overflow(self) -> None:
         self._loop.call_soon(self.hang_up, codes.STALLED)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from holdfast.hub.snapshots import Snapshot, State
 from holdfast.runtime import Runtime
@@ -16,7 +16,10 @@ from holdfast.topics.topic import Topic
 def snapshot_of(runtime: Runtime, topic: Topic, host: str | None = None) -> Snapshot | None:
     """Return the way to take the topic's state; ``None`` if the topic offers none. On a durable topic it also finds the position
     that agrees with the state. Nothing in it depends on the client, so joins share it."""
-    mode, taker = topic.declared.snapshot, cast("Any", topic)
+    mode = topic.declared.snapshot
+    if mode is None:
+        return None
+    taker: Any = topic
     threads, info, what = (
         runtime.threads,
         HandlerInfo(host=host, topic=topic),
@@ -42,8 +45,6 @@ def snapshot_of(runtime: Runtime, topic: Topic, host: str | None = None) -> Snap
             what, await asyncio.get_running_loop().create_task(asking, context=threads.context())
         )
 
-    if mode is None:
-        return None
     return Snapshot(
         read=with_position if topic.declared.durable else without_position,
         key=host if threads.tells_hosts_apart else None,

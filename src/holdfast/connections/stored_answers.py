@@ -99,16 +99,15 @@ class StoredAnswers:
         stored.fade(now, limits, self._seconds(key))
         stored.count += 1
         stored.size += size + RECORD_BYTES
-        # On average once for each half of the bounds, so that no more than one and a half is kept.
-        chance = 2 / limits.count + 2 * (size + RECORD_BYTES) / limits.size
         if is_user(key):
+            # On average once for each half of the bounds, so that no more than one and a half is kept.
+            chance = 2 / limits.count + 2 * (size + RECORD_BYTES) / limits.size
             if random.random() < chance:  # noqa: S311 - nothing secret depends on it
                 self._spawn(self._trim(key))
         else:
             self._last_anonymous = now
-        loop = asyncio.get_running_loop()
-        if self._sweeping is not loop:
-            self._sweeping = loop
+        if self._sweeping is None or self._sweeping.is_closed():
+            loop = self._sweeping = asyncio.get_running_loop()
             delay = SWEEP_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - the servers do not all sweep at once
             loop.call_later(delay, self._sweep)
 

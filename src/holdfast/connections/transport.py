@@ -16,7 +16,7 @@ class Transport(Protocol):
 
     A transport keeps what it cannot write yet. It then calls ``paused()`` of its handler, and ``resumed()`` once everything
     is written. Between the two calls it is given no events, only answers; if even those exceed its bound, it calls
-    ``overflowed()``. After :meth:`report_blocking` it also calls ``socket_full()`` as soon as the socket is full. As after
+    ``stalled()``. After :meth:`report_blocking` it also calls ``socket_full()`` as soon as the socket is full. As after
     ``paused()``, ``resumed()`` follows once everything is written.
     """
 
@@ -86,7 +86,7 @@ class ConnectionHandler(Protocol):
     def resumed(self) -> None:
         """Note that everything is written, and the socket takes more."""
 
-    def overflowed(self) -> None:
+    def stalled(self) -> None:
         """Note that not even answers fit into the write buffer."""
 
     @property

@@ -31,7 +31,9 @@ class UnfinishedCalls:
         """
         count = self._counts.get(key, 0)
         if count >= self._limits.each:
-            raise CallFailed.of(codes.TOO_MANY_CALLS, retry_after=RETRY_SECONDS)
+            raise CallFailed.of(
+                codes.TOO_MANY_CALLS, detail="those of its user count together", retry_after=RETRY_SECONDS
+            )
         if count >= self._limits.all - self._all:
             raise CallFailed.of(codes.UNAVAILABLE, retry_after=RETRY_SECONDS)
         self._counts[key] = count + 1
@@ -39,7 +41,9 @@ class UnfinishedCalls:
 
     def end(self, key: str) -> None:
         """Count one less."""
-        count = self._counts.pop(key) - 1
-        if count:
-            self._counts[key] = count
         self._all -= 1
+        count = self._counts[key]
+        if count > 1:
+            self._counts[key] = count - 1
+        else:
+            del self._counts[key]

@@ -172,8 +172,8 @@ class Control:
         while True:
             pause = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
             try:
-                with await hub.begin_join(TOPIC, durable=True) as join:
-                    join.subscribe(_CommandSubscriber(self))
+                join = await hub.begin_join(TOPIC, durable=True)
+                join.subscribe(_CommandSubscriber(self))
                 break
             except LogError as error:
                 logger.warning("evictions and logouts elsewhere are not heard of yet: %s", error)
@@ -252,7 +252,7 @@ class _CommandSubscriber:
     def fail(self) -> None:
         """Never called: :meth:`write` does not raise."""
 
-    def stall(self) -> None:
+    def overflow(self) -> None:
         """Never called: nothing waits for a subscriber that is ready."""
 
 

@@ -31,8 +31,8 @@ from holdfast.streams.stream import Stream, Subscription
 from holdfast.threads.threads import Inline, Threads
 
 from . import messages
+from .join_answers import Charge, JoinAnswers, free
 from .joining import PendingJoin
-from .recovery import Charge, Recovery, free
 from .snapshots import Snapshot, Snapshots
 from .timer_wheel import TimerWheel
 
@@ -51,8 +51,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """Times of a hub, in seconds.
 
     ``compare``: between two comparisons with the log. ``patience``: how long messages may overtake one another before the log
-    is read. ``linger``: how long a stream without subscribers stays open. ``lease``: how long this server's members stay
-    listed after its last heartbeat. ``snapshot``: how long a snapshot is reused while its topic has no new event. ``rates`` says whether the rates of topics are applied.
+    is read. ``linger``: how long a stream without subscribers stays open, give or take a comparison. ``lease``: how long this
+    server's members stay listed after its last heartbeat. ``snapshot``: how long a snapshot is reused while its topic has no new
+    event. ``rates`` says whether the rates of topics are applied.
     """
 
     compare: float = 2.0
@@ -90,7 +91,7 @@ class Hub:
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.follower = LogFollower(log, threads, patience=self._timing.patience, spawn=self._spawn)
-        self._recovery = Recovery(self.follower, Snapshots(self._timing.snapshot))
+        self._answers = JoinAnswers(self.follower, Snapshots(self._timing.snapshot))
         store = presence or MemoryPresence()
         self._tells_presence = store.shared and backplane.shared
         self.presence = PresenceTracker(
@@ -206,29 +207,24 @@ class Hub:
                 await self.presence.visit(topic, attending.limit)
                 for _ in range(self.presence.list_bytes(topic) // LIST_BYTES):
                     await charge()
-            payload, start = await self._recovery.answer(stream, since, snapshot, charge)
+            payload, start = await self._answers.answer(stream, since, snapshot, charge)
             if stream.closed:
                 raise LogUnavailable("the hub has stopped")
             if attending is not None:
                 payload = self.presence.greet(topic, payload, attending)
-        except BaseException:
-            stream.end_visit(self.loop.time())
-            raise
-        return PendingJoin(
-            stream,
-            payload,
-            start,
-            attending,
-            follower=self.follower,
-            presence=self.presence,
-            loop=self.loop,
-        )
+            return PendingJoin(
+                stream, payload, start, attending, follower=self.follower, presence=self.presence
+            )
+        finally:
+            stream.visitors -= (
+                1  # streams are closed in another task, so not before the caller subscribes in this turn
+            )
 
     def leave(self, subscription: Subscription) -> None:
         """End a subscription. Nothing more is written for it."""
         self.presence.leave(subscription)
         self.follower.leave(subscription)
-        subscription.stream.remove(subscription, self.loop.time())
+        subscription.stream.remove(subscription)
 
     def resume(self, subscription: Subscription) -> None:
         """Go on from where the subscription stands: its subscriber is ready again."""
@@ -253,14 +249,13 @@ class Hub:
                 task = self._opening[topic] = self.loop.create_task(self._open(topic, durable, slow))
             await asyncio.shield(task)
         stream.visitors += 1
-        stream.rest(self.loop.time())
+        stream.idle_since = None
         return stream
 
     async def _open(self, topic: str, durable: bool, slow: Slow) -> None:
         """Subscribe first and then read the head, so that entries published in between are in one of the two."""
         kept = slow if self._timing.rates else msgspec.structs.replace(slow, rate=None)
         stream = Stream(topic, kept, self.counters, self._ticks, self._memory)
-        stream.rest(self.loop.time())
         self._early[topic] = []
         try:
             if topic in self._closing:
@@ -280,9 +275,15 @@ class Hub:
             self.follower.on_entries(stream, batch)
 
     async def _close_idle_streams(self) -> None:
+        """Close the streams that no client has used for ``linger`` seconds, and note which others are idle. Joins and leaves
+        cost less because they need not keep the time of that."""
         now = self.loop.time()
         for stream in tuple(self._streams.values()):
-            if stream.idle_since is not None and now - stream.idle_since >= self._timing.linger:
+            if stream.subscriptions or stream.visitors:
+                continue
+            if stream.idle_since is None:
+                stream.idle_since = now
+            elif now - stream.idle_since >= self._timing.linger:
                 await self._close(stream)
 
     async def _close(self, stream: Stream) -> None:
@@ -377,7 +378,8 @@ class Hub:
                 self.follower.match(stream, heads[name], mark)
 
     def interrupted(self) -> None:
-        """Handle a backplane that may have lost messages: reset topics without a log, and compare the others with theirs."""
+        """Handle a backplane that may have lost messages: reset topics without a log, and compare the others with theirs
+        (``docs/architecture.md``, "When Redis comes back")."""
         for stream in self._streams.values():
             if not stream.durable:
                 stream.flush()

@@ -1,8 +1,5 @@
 """The second step of a join: a topic that is open and resolved for a client, and not yet subscribed to."""
 
-import asyncio
-from types import TracebackType
-
 from holdfast.protocol.frames import JoinedPayload
 from holdfast.roster.local import Attendance
 from holdfast.roster.tracker import PresenceTracker
@@ -15,11 +12,10 @@ class PendingJoin:
     """A join that is decided, except for the subscription. Made by :meth:`holdfast.hub.hub.Hub.begin_join`.
 
     ``payload`` is the answer to the client. It holds until the event loop turns. The caller sends it and then calls
-    :meth:`subscribe`, or decides against it, without awaiting anything in between. Use this as a context manager: the
-    topic stays open until the ``with`` block ends.
+    :meth:`subscribe`, or drops this object, without awaiting anything in between.
     """
 
-    __slots__ = ("_attending", "_follower", "_loop", "_presence", "_start", "_stream", "payload")
+    __slots__ = ("_attending", "_follower", "_presence", "_start", "_stream", "payload")
 
     def __init__(
         self,
@@ -30,7 +26,6 @@ class PendingJoin:
         *,
         follower: LogFollower,
         presence: PresenceTracker,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.payload = payload
         self._stream = stream
@@ -38,7 +33,6 @@ class PendingJoin:
         self._attending = attending
         self._follower = follower
         self._presence = presence
-        self._loop = loop
 
     def subscribe(self, subscriber: Subscriber) -> Subscription:
         """Subscribe ``subscriber``. It gets the events after the client's position, and then live ones."""
@@ -51,11 +45,3 @@ class PendingJoin:
         if self._attending is not None:
             self._presence.enter(subscription, self._attending)
         return subscription
-
-    def __enter__(self) -> "PendingJoin":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stream.end_visit(self._loop.time())

@@ -9,6 +9,8 @@ from holdfast.backplane.base import Backplane
 from holdfast.log.base import Batch, Draft, Log, LogError
 from holdfast.log.transactions import when_committed
 from holdfast.presence.base import Change
+from holdfast.process.batcher import Batcher
+from holdfast.process.loops import running_loop
 from holdfast.threads.threads import Inline, Threads
 from holdfast.threads.waiting_thread import in_waiting_thread
 
@@ -117,7 +119,7 @@ class Publisher:
                     if (
                         start and may_wait
                     ):  # a backplane queues some thousand messages, and drops what is too much
-                        may_wait = not running_loop() and self._backplane.flush(FLUSH_SECONDS)
+                        may_wait = running_loop() is None and self._backplane.flush(FLUSH_SECONDS)
                     self._backplane.send_many([(topic, messages.encode(item)) for topic, item in some])
             except Exception:
                 logger.exception(
@@ -135,15 +137,6 @@ class Publisher:
         return writer
 
 
-def running_loop() -> bool:
-    """Return whether the calling thread runs an event loop, which must not wait."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
 class GroupCommit:
     """Writes the events published on one event loop: while one transaction runs, the next one gathers.
 
@@ -157,40 +150,39 @@ class GroupCommit:
         self._log = log
         self._threads = threads
         self._broadcast = broadcast
-        self._gathered: list[tuple[Sequence[Draft], asyncio.Future[None]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._batches: Batcher[PendingWrite] = Batcher(self._write_group, spawn=self._loop.create_task)
 
     async def write(self, drafts: Sequence[Draft]) -> None:
         """Return when the drafts are durable and their delivery has begun. Cancelling the caller does not undo it."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._gathered.append((drafts, done))
-        if self._writing is None:
-            self._writing = loop.create_task(self._write_all())
-        await done
+        write = PendingWrite(drafts, self._loop.create_future())
+        self._batches.add(write)
+        await write.done
 
-    async def _write_all(self) -> None:
-        try:
-            while self._gathered:
-                group, self._gathered = self._gathered, []
-                await self._write_group(group)
-        finally:
-            self._writing = None
-
-    async def _write_group(self, group: list[tuple[Sequence[Draft], asyncio.Future[None]]]) -> None:
-        together = [draft for drafts, _ in group for draft in drafts]
+    async def _write_group(self, group: "list[PendingWrite]") -> None:
+        together = [draft for write in group for draft in write.drafts]
         try:
             batches = await self._threads.run(self._log.append, together)
         except Exception as error:  # noqa: BLE001 - each publisher gets it
             if len(group) > 1 and not isinstance(error, LogError):
-                for part in group:
-                    await self._write_group([part])
+                for write in group:
+                    await self._write_group([write])
                 return
-            for _, done in group:
-                if not done.done():
-                    done.set_exception(error)
+            for write in group:
+                if not write.done.done():
+                    write.done.set_exception(error)
             return
         self._broadcast(batches)
-        for _, done in group:
-            if not done.done():
-                done.set_result(None)
+        for write in group:
+            if not write.done.done():
+                write.done.set_result(None)
+
+
+class PendingWrite:
+    """Drafts that one caller publishes, and the future on which the caller waits."""
+
+    __slots__ = ("done", "drafts")
+
+    def __init__(self, drafts: Sequence[Draft], done: "asyncio.Future[None]") -> None:
+        self.drafts = drafts
+        self.done = done

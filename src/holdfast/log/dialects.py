@@ -250,7 +250,7 @@ class SQLite(Dialect):
 
 
 class PostgreSQL(Dialect):
-    """PostgreSQL: many writers. ``log/functions.py`` has the statements; each call is a transaction and one round trip."""
+    """PostgreSQL: many writers. ``log/postgresql_functions.py`` has the statements; each call is a transaction and one round trip."""
 
     skips_locked = True
     fetches_all = True

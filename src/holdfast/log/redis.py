@@ -1,7 +1,7 @@
 """A log in Redis or Valkey streams, for topics that are too hot for a database, or for projects without one.
 
 It keeps the order, the offsets and the stamps that every log promises. The docstring of :class:`RedisLog` lists the promises that
-it does *not* make, as does ``docs/how-to/redis-log.md``.
+it does *not* make, as does ``docs/how-to/redis-log.md``. ``docs/architecture.md`` ("When Redis comes back") says what follows an outage.
 """
 
 import logging

@@ -5,7 +5,7 @@ from typing import Any
 import django.db.models.deletion
 from django.db import migrations, models
 
-from holdfast.log.functions import install, remove
+from holdfast.log.postgresql_functions import install, remove
 
 
 def create_functions(apps: Any, schema_editor: Any) -> None:

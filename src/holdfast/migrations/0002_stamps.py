@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import migrations
 
-from holdfast.log.functions import install
+from holdfast.log.postgresql_functions import install
 
 
 def update_functions(apps: Any, schema_editor: Any) -> None:

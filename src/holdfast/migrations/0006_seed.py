@@ -5,7 +5,7 @@ from typing import Any
 from django.db import migrations, models
 
 from holdfast.log.epochs import new_seed
-from holdfast.log.functions import install
+from holdfast.log.postgresql_functions import install
 
 
 def plant(apps: Any, schema_editor: Any) -> None:

@@ -1,1 +1,1 @@
-"""The tables and database functions of the log. Imports Django and :mod:`holdfast.log.functions`."""
+"""The tables and database functions of the log. Imports Django and :mod:`holdfast.log.postgresql_functions`."""

@@ -17,8 +17,8 @@ REMEMBERED = 1000
 """Kinds that are remembered. They are few unless clients can choose them; then the least recent ones are forgotten."""
 
 
-class Kind:
-    """One kind of message: the time of its last record, and how many were left out since."""
+class Repetition:
+    """The state of one kind of message: the time of its last record, and how many were left out since."""
 
     __slots__ = ("at", "left_out")
 
@@ -45,7 +45,7 @@ class LogLimit:
         self._new_seconds = new_seconds
         self._new_until = float("-inf")  # the time at which all new kinds are allowed again
         self._lock = threading.Lock()
-        self.kinds: OrderedDict[Hashable, Kind] = OrderedDict()
+        self.kinds: OrderedDict[Hashable, Repetition] = OrderedDict()
 
     def admit(self, kind: Hashable, now: float) -> int | None:
         """Return how many messages of this kind were left out before this one; ``None`` if this one is to be left out."""
@@ -54,7 +54,7 @@ class LogLimit:
             if known is None:
                 if not self._admit_new(now):
                     return None
-                self.kinds[kind] = Kind(now)
+                self.kinds[kind] = Repetition(now)
                 if len(self.kinds) > self._remembered:
                     self.kinds.popitem(last=False)
                 return 0

@@ -24,8 +24,16 @@ def call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[*Args], object]
     if running_loop() is loop:
         callback(*args)
         return True
+    return call_soon_on(loop, callback, *args)
+
+
+def call_soon_on(loop: asyncio.AbstractEventLoop, callback: Callable[[*Args], object], *args: *Args) -> bool:
+    """Call ``callback`` in the next turn of ``loop``. Return ``False`` if the loop is closed."""
     try:
-        loop.call_soon_threadsafe(callback, *args)
+        if running_loop() is loop:
+            loop.call_soon(callback, *args)
+        else:
+            loop.call_soon_threadsafe(callback, *args)
     except RuntimeError:  # the loop is closed
         return False
     return True

@@ -39,7 +39,8 @@ class Codec(Protocol):
         """Encode a server's message; as ``str`` if the encoding is text."""
 
     def payload(self, raw: bytes) -> bytes:
-        """Convert the payload of a decoded message to JSON. Raises :class:`BadMessage` if that is impossible."""
+        """Convert the payload of a decoded message to JSON, whose values are the only ones that a payload has
+        (``docs/decisions/0028-arguments-pass-through-json.md``). Raises :class:`BadMessage` if that is impossible."""
 
 
 TOO_DEEP = "nested too deeply"

@@ -11,7 +11,8 @@ import msgspec
 
 LONGEST = 60
 
-_make = msgspec.StructMeta.__call__
+make = msgspec.StructMeta.__call__
+"""Constructs a struct without the explanation, for code of this library that constructs many: ``make(Keep, days=30)``."""
 
 
 def shortened(value: object) -> str:
@@ -32,7 +33,7 @@ class Explained(msgspec.StructMeta):
 
         def __call__(self, *given: Any, **named: Any) -> Any:
             try:
-                return _make(self, *given, **named)
+                return make(self, *given, **named)
             except TypeError as error:
                 complaint = _complaint(self, given, named)
                 if complaint is None:

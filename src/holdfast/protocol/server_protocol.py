@@ -23,7 +23,7 @@ from .errors import error_reply, rate_limited
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
 from .meter import SLOW_SECONDS, Conduct, Consequence, pace_of
-from .topics import Topics, TopicState
+from .topic_states import TopicState, TopicStates
 from .waiting import Waiting
 from .welcome import welcome
 
@@ -86,7 +86,7 @@ class ServerProtocol:
         self._keepalive_at = None if duplex else now + limits.heartbeat
         self.calls = 0
         self.late_calls = 0
-        self._topics = Topics()
+        self._topics = TopicStates()
         self._waiting: Waiting | None = None
         self._refreshing = False
 

@@ -211,7 +211,8 @@ class PresenceTracker:
         self.interrupted()
 
     def _recover(self) -> None:
-        """The store answers: if it did not before, changes may have been missed."""
+        """The store answers: if it did not before, changes may have been missed (``docs/architecture.md``, "When Redis comes
+        back")."""
         if self._health.recovered():
             self.interrupted()
 

@@ -154,7 +154,7 @@ class AdoptedProtocol(TurnReader):
         elif self._paused:
             self._transport.write(frame)
             if self._handler is not None and self._transport.get_write_buffer_size() > self._limit:
-                self._handler.overflowed()
+                self._handler.stalled()
         else:
             self._answers = [frame]
             asyncio.get_running_loop().call_soon(self._flush)

@@ -9,8 +9,8 @@ has the log renew the topic's epoch first (:meth:`Log.rotate_epoch`), so that it
 A batch contradicts the stream when the entry that it follows, or one that it repeats, has another stamp than the one that
 was emitted. The follower then asks the log which of the two it holds.
 
-A stream may move while the log is being asked. So a caller notes the stream's :class:`Mark` first, and an answer that the
-stream has outrun is ignored.
+A stream may move while the log is being asked. So a caller notes the stream's :class:`Mark` first. An answer that the stream
+has outrun moves nothing; if it names another epoch than the stream's, the log is asked again.
 """
 
 import asyncio
@@ -186,7 +186,8 @@ class LogFollower:
     # ── what the log says ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def examine(self, stream: Stream, *, doubting: Position | None = None) -> None:
-        """Ask the log where it is, and move the stream there. Raises :class:`LogError`.
+        """Compare the stream with the log now. On return it follows the log as it was after this call began, or later.
+        Raises :class:`LogError` when the log does not answer.
 
         ``doubting`` is a position that was emitted and that the log may not hold any more: then the log renews the
         topic's epoch, if it does not.
@@ -194,28 +195,39 @@ class LogFollower:
         progress = stream.progress
         if doubting is not None:
             progress.doubted = doubting
-        asked = stream.mark
-        heads = await self._threads.run(self._log.heads, [stream.name])
-        head = heads[stream.name]
-        if progress.doubted is not None or asked.contradicted_by(head):
-            for position in {progress.doubted or asked.position, asked.position}:
-                head = await self._threads.run(self._log.rotate_epoch, stream.name, position)
-            progress.doubted = None
-            if stream.generation == asked.generation and asked.contradicted_by(head):
-                self._begin_again(stream, head, "epoch")  # whatever the log says its epoch is
+        while True:
+            asked = stream.mark
+            heads = await self._threads.run(self._log.heads, [stream.name])
+            head = heads[stream.name]
+            if progress.doubted is not None or asked.contradicted_by(head):
+                for position in {progress.doubted or asked.position, asked.position}:
+                    head = await self._threads.run(self._log.rotate_epoch, stream.name, position)
+                progress.doubted = None
+                if stream.generation == asked.generation and asked.contradicted_by(head):
+                    self._begin_again(stream, head, "epoch")  # whatever the log says its epoch is
+                    return
+            if self._move(stream, head, asked):
                 return
-        self.match(stream, head, asked)
 
     def match(self, stream: Stream, head: Head, asked: Mark) -> None:
         """Move the stream to the log's ``head``. The log was asked when the stream stood at ``asked``."""
+        if not self._move(stream, head, asked):
+            self._examine_soon(stream)
+
+    def _move(self, stream: Stream, head: Head, asked: Mark) -> bool:
+        """Move the stream to ``head``, unless it has begun again since ``asked``, and with another epoch. Of two answers
+        that were under way at the same time the later one to arrive may be the older or the newer one. Return ``False``
+        then: only an answer to a new question decides."""
         same_generation = stream.generation == asked.generation
         if head.epoch != stream.epoch:
-            if same_generation:  # else it has begun again since then, and the next comparison will tell
+            if same_generation:
                 self._begin_again(stream, head, "epoch")
-        elif same_generation and asked.contradicted_by(head):
+            return same_generation
+        if same_generation and asked.contradicted_by(head):
             self._doubt(stream, asked.position)
         elif head.offset > stream.offset:
             self.catch_up(stream, head.offset)
+        return True
 
     def _doubt(self, stream: Stream, position: Position) -> None:
         """Ask the log whether it still holds a position that was emitted."""

@@ -89,7 +89,7 @@ class Subscription:
             if (not event.exclude or event.exclude != client) and not backlog.add(event):
                 stream.counters.connections_overflowed += 1
                 self._end()
-                self.subscriber.stall()
+                self.subscriber.overflow()
                 return
 
     def release(self) -> None:
@@ -163,7 +163,7 @@ class Stream:
         self.recent = RecentEvents(memory)
         self.progress = LogProgress()
         self.visitors = 0  # joins under way
-        self.idle_since: float | None = None
+        self.idle_since: float | None = None  # when the hub last found it without subscriptions and visitors
         self._audience: tuple[Subscription, ...] | None = None
         self._emitted: list[Prepared] = []  # to be written at the end of this turn of the loop
         self._emitted_bytes = 0
@@ -214,15 +214,6 @@ class Stream:
     def add(self, subscription: Subscription) -> None:
         self.subscriptions[subscription] = None
 
-    def end_visit(self, now: float) -> None:
-        """End one of the joins that keep the stream open."""
-        self.visitors -= 1
-        self.rest(now)
-
-    def rest(self, now: float) -> None:
-        """Note since when the stream has had neither subscriptions nor joins under way."""
-        self.idle_since = None if self.subscriptions or self.visitors else now
-
     def go_live(self, subscription: Subscription) -> None:
         """Let the subscription get what is emitted from now on. It has had what was emitted before."""
         self.flush()
@@ -237,13 +228,12 @@ class Stream:
         self.live.pop(subscription, None)
         self._audience = None
 
-    def remove(self, subscription: Subscription, now: float) -> None:
+    def remove(self, subscription: Subscription) -> None:
         subscription.ended = True
         subscription.backlog = None
         self.fall_behind(subscription, subscription.offset, subscription.stamp)
         self.progress.ahead.discard(subscription)
         self.subscriptions.pop(subscription, None)
-        self.rest(now)
 
     # ── emitting ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -273,12 +263,16 @@ class Stream:
         if not self._emitted:
             return
         events, self._emitted, self._emitted_bytes = self._emitted, [], 0
-        flushed = self._flushed
-        self._flushed = next(((e.offset, e.stamp) for e in reversed(events) if e.offset is not None), flushed)
+        flushed, ephemeral = self._flushed, 0
+        if self.epoch:
+            logged = [event for event in events if event.offset is not None]
+            ephemeral = len(events) - len(logged)
+            if logged:
+                self._flushed = (logged[-1].offset or 0, logged[-1].stamp)
+            if ephemeral:
+                self.counters.events_dropped += ephemeral * (len(self.subscriptions) - len(self.live))
         burst = Burst(events)
         excluded = {event.exclude for event in events if event.exclude}
-        ephemeral = sum(event.offset is None for event in events) if self.durable else 0
-        self.counters.events_dropped += ephemeral * (len(self.subscriptions) - len(self.live))
         conflates = self.slow.conflates
         audience, missed = self.audience, 0
         for subscription in audience:

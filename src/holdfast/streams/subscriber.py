@@ -33,5 +33,5 @@ class Subscriber(Protocol):
     def fail(self) -> None:
         """End the connection, because an event could not be written. The client comes back from its position."""
 
-    def stall(self) -> None:
+    def overflow(self) -> None:
         """End the connection, because more events wait than the topic allows."""

@@ -53,7 +53,7 @@ class InMemoryTransport:
         self._queued += len(data)
         if self._queued > self._limit:
             self._queued = 0
-            self.connection.overflowed()
+            self.connection.stalled()
 
     def note_join(self, asked: str, topic: str, position: Position | None) -> None:
         pass  # the live client reads positions from the messages

@@ -16,7 +16,6 @@ Putting and taking work costs the same however much waits.
 
 from collections import OrderedDict, deque
 from enum import Enum
-from typing import NamedTuple
 
 RESERVED = 4
 """One thread in so many is kept from each kind for the other. (A pool of one thread cannot keep any.)"""
@@ -39,14 +38,10 @@ class Kind(Enum):
     DECISION = "decision"
 
 
-class Place(NamedTuple):
-    """The line that a piece of work waits in. ``owner`` is ``None`` for work of the process itself."""
+Place = tuple[Kind, str | None]
+"""The line that a piece of work waits in: its kind, and its owner; ``None`` for work of the process itself."""
 
-    kind: Kind
-    owner: str | None
-
-
-OWN = Place(Kind.DECISION, None)
+OWN: Place = (Kind.DECISION, None)
 
 
 class Work:
@@ -167,7 +162,8 @@ class Turns:
 
     def put(self, place: Place, work: Work) -> None:
         """Let ``work`` wait for its turn. Raises :class:`Overloaded` if too much waits."""
-        (self._calls if place.kind is Kind.CALL else self._decisions).put(place.owner, work)
+        kind, owner = place
+        (self._calls if kind is Kind.CALL else self._decisions).put(owner, work)
 
     def take(self) -> tuple[Line, Work] | None:
         """Return the work to start now in a free thread, and its line; ``None`` if none may start."""

@@ -4,7 +4,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import msgspec
 
@@ -107,7 +107,7 @@ class Action:
     """A topic's method as clients call it: its name, its limits, and the types of its arguments and its result."""
 
     __slots__ = (
-        "_decoders",
+        "_decoder",
         "_label",
         "_result",
         "_vouched",
@@ -142,22 +142,19 @@ class Action:
             kw_only=True,
             forbid_unknown_fields=True,
         )
-        self._decoders: dict[str, msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]] = {
-            "json": msgspec.json.Decoder(struct),
-            "msgpack": msgspec.msgpack.Decoder(struct),
-        }
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(struct)
         self._result = msgspec.json.Decoder(returns)
         self._vouched = vouches(returns)
 
-    def decode(self, raw: bytes | msgspec.Raw, codec: Literal["json", "msgpack"]) -> dict[str, Any]:
-        """Return the arguments of a call; an empty ``raw`` is a call without arguments.
+    def decode(self, raw: bytes | msgspec.Raw) -> dict[str, Any]:
+        """Return the arguments of a call, given as JSON text; an empty ``raw`` is a call without arguments.
 
         Raises ``msgspec.ValidationError``, which names the place, when they do not fit or do not exist, and
         ``msgspec.DecodeError`` when they cannot be read at all.
         """
         if not len(memoryview(raw)):
-            raw = b"{}" if codec == "json" else b"\x80"
-        arguments = self._decoders[codec].decode(raw)
+            raw = b"{}"
+        arguments = self._decoder.decode(raw)
         return {
             name: value
             for name in arguments.__struct_fields__

@@ -143,7 +143,7 @@ class AsgiTransport(ABC):
         self.pass_on(message, size)
         if self._paused and self._queued > 2 * self._limit and self.connection is not None:
             self._queued = 0  # report it once
-            self.connection.overflowed()
+            self.connection.stalled()
 
     def _step(self, awaitable: Iterator[Any]) -> bool:
         """Run a send as far as it goes. Return whether it is over."""

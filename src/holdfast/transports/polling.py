@@ -105,7 +105,7 @@ class PollTransport:
         self._add(data.encode() if isinstance(data, str) else data)
         if self._size > 2 * self._limit and self.connection is not None:
             self._size = 0  # report it once
-            self.connection.overflowed()
+            self.connection.stalled()
 
     def slow_down(self, seconds: float) -> None:
         """Do nothing: a client sends nothing on it."""

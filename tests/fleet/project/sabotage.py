@@ -148,7 +148,7 @@ def break_the_database() -> None:
         return
     from django.db import connection
 
-    from holdfast.log import functions
+    from holdfast.log import postgresql_functions as functions
 
     with connection.cursor() as cursor:
         for function in (functions.PLACE, functions.MOVE):

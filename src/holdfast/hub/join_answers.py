@@ -1,4 +1,4 @@
-"""Recovery: a joining client continues at its position, if the log still can, or begins with the topic's state."""
+"""Answers to joins: a client goes on from its position, if the log still can, or begins with the topic's state."""
 
 from collections.abc import Awaitable, Callable
 
@@ -22,7 +22,7 @@ async def free() -> None:
     """Charge nothing."""
 
 
-class Recovery:
+class JoinAnswers:
     """Finds the answers to the joins of one hub."""
 
     def __init__(self, follower: LogFollower, snapshots: Snapshots) -> None:

@@ -22,7 +22,7 @@ class TopicState(msgspec.Struct):
         return bool(self.waiting) and isinstance(self.waiting[-1], LeaveFrame)
 
 
-class Topics(dict[str, TopicState]):
+class TopicStates(dict[str, TopicState]):
     """States of the topics that a client has joined or asked to join, by the name that it asked for.
 
     That name can be an alias: ``notes/me`` may mean ``notes/7``. Messages of the server carry the canonical name; the client
