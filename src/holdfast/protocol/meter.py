@@ -14,7 +14,8 @@ SLOW_EVERY = 25
 """Invalid and rate-limited messages beyond the valid ones, each time after which reading from the client pauses."""
 
 SLOW_SECONDS = 1.0
-"""Seconds of such a pause."""
+"""Seconds of such a pause, at most. A pause in which as many messages come within the rate as were refused before would
+hold the balance, and a flood would never end."""
 
 EXACT = 1e-9
 """Seconds by which sums of floats may be off."""
@@ -112,9 +113,14 @@ class Conduct(Meter):
         """The same for a join."""
         return self.take_join(now) or (self.shared.take_join(now) if self.shared is not None else 0.0)
 
+    @property
+    def pause(self) -> float:
+        """Seconds for which reading pauses."""
+        return min(SLOW_SECONDS, SLOW_EVERY / 2 * self._pace.message)
+
     def good(self) -> None:
-        """Note a message that was valid and within the rates."""
-        if self._bad:
+        """Note a message that was valid and within the rates. It does not undo a pause, so that several end in a close."""
+        if self._bad % SLOW_EVERY:
             self._bad -= 1
 
     def bad(self) -> Consequence:

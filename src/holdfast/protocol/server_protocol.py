@@ -22,7 +22,7 @@ from .effects import Admit, Authenticate, Effect, Hangup, Limited, Perform, Prob
 from .errors import error_reply, rate_limited
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
-from .meter import SLOW_SECONDS, Conduct, Consequence, pace_of
+from .meter import Conduct, Consequence, pace_of
 from .topic_states import TopicState, TopicStates
 from .waiting import Waiting
 from .welcome import welcome
@@ -124,7 +124,7 @@ class ServerProtocol:
         if step is Consequence.CLOSE:
             return [*noted, *self.hang_up(codes.FLOODING, after=self._limits.heartbeat)]
         if step is Consequence.SLOW:
-            noted.append(SlowDown(SLOW_SECONDS))
+            noted.append(SlowDown(self.conduct.pause))
         if self.phase is not Phase.AUTHENTICATING:
             return [*self._greeted([refusal]), *noted]
         return [*self._put_off(refusal, 0), *noted]
