@@ -95,7 +95,7 @@ export class Connection {
       const [where, credential] = await Promise.all([ask(url), ask(token)]);
       if (!this.#over) this.#open(where, { type: "hello", payload: { client, token: credential } });
     } catch (cause) {
-      this.#fail("connection_lost", cause, "no URL/token");
+      this.#fail("connection_lost", cause);
     }
   }
 

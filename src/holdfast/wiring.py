@@ -17,15 +17,13 @@ from .backends import options_of, unmakeable
 from .backplane.base import Backplane
 from .boundary_settings import boundary_of, limits_of
 from .conf import NAME, Settings, settings
-from .connections.boundary import Boundary
-from .connections.manager import ConnectionManager, Policy
+from .connections.manager import ConnectionManager, Policy, Share
 from .connections.stored_answers import AnswerLimits
 from .connections.unfinished import CallLimits
 from .extras import Want
 from .hub.hub import Timing
 from .limits.base import Limiter
 from .limits.memory import MemoryLimiter
-from .limits.shared import SharedCounts
 from .log.base import Log
 from .log.calls import CallStore
 from .log.dialects import keeps_tables
@@ -298,23 +296,19 @@ def service() -> ConnectionManager:
     runtime = runtimes.current()
     if _service is None or _service.runtime is not runtime:
         chosen = settings()
-        made = _service = build_service(runtime, chosen, shared=shared_counts(chosen))
+        made = _service = build_service(
+            runtime, chosen, shared=shared_counts(chosen) if chosen.redis else None
+        )
         metrics.watch("connections", lambda: len(made.connections))
         metrics.watch("calls_running", lambda: made.calls.running)
     return _service
 
 
-def shared_counts(chosen: Settings) -> "Callable[[Boundary], SharedCounts] | None":
-    """Return the function that makes the counts across processes; ``None`` without Redis."""
-    if chosen.redis is None:
-        return None
+def shared_counts(chosen: Settings) -> Share:
+    """Return the function that makes the counts in Redis."""
+    from .limits.redis import RedisCounts
 
-    def counts(boundary: Boundary) -> SharedCounts:
-        from .limits.redis import RedisCounts
-
-        return RedisCounts(redis_store(chosen, "REDIS"), boundary.counts)
-
-    return counts
+    return lambda boundary: RedisCounts(redis_store(chosen, "REDIS"), boundary.counts)
 
 
 def build_service(
@@ -323,7 +317,7 @@ def build_service(
     *,
     limiter: Limiter | None = None,
     policy: Policy | None = None,
-    shared: "Callable[[Boundary], SharedCounts] | None" = None,
+    shared: Share | None = None,
 ) -> ConnectionManager:
     return ConnectionManager(
         runtime=runtime,

@@ -138,8 +138,10 @@ async def test_anonymous_clients_of_a_crowd_are_one_member() -> None:
     callers = [
         ConnectionCaller(identity=ANONYMOUS, client=f"client-{n}", connection_id=f"c{n}") for n in range(3)
     ]
-    apart = {(await attending(threads, topic, caller)).member for caller in callers}  # type: ignore[union-attr]
-    together = {(await attending(threads, topic, caller, ADDRESS)).member for caller in callers}  # type: ignore[union-attr]
+    apart = {(await attending(threads, topic, caller, Room.presence)).member for caller in callers}
+    together = {
+        (await attending(threads, topic, caller, Room.presence, ADDRESS)).member for caller in callers
+    }
     threads.close()
     assert (len(apart), len(together)) == (3, 1)
 

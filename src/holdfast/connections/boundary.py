@@ -10,7 +10,7 @@ from holdfast.limits.memory import MemoryLimiter
 from holdfast.limits.networks import PRIVATE, Networks
 from holdfast.limits.shared import Entered, SharedCounts
 from holdfast.metrics import Counters
-from holdfast.protocol.effects import Limited, SlowDown
+from holdfast.protocol.effects import Curb, Limited, SlowDown
 from holdfast.protocol.limits import Limits
 from holdfast.protocol.meter import Meter, pace_of
 
@@ -228,13 +228,13 @@ class Boundary:
             return None
         return network if self.limits_hold(network) else None
 
-    def slow(self, effect: Limited | SlowDown, transport: Transport) -> None:
+    def slow(self, effect: Curb, transport: Transport) -> None:
         """Count a rate that was exceeded, or slow the client."""
         counters = self._counters
         if isinstance(effect, SlowDown):
             counters.connections_slowed += 1
             transport.slow_down(effect.seconds)
-        elif effect.what == "joins":
+        elif isinstance(effect, Limited) and effect.what == "joins":
             counters.joins_limited += 1
         else:
             counters.messages_limited += 1

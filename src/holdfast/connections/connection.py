@@ -16,18 +16,7 @@ from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol import codes
 from holdfast.protocol.codec import BadMessage, Codec
 from holdfast.protocol.codes import Code
-from holdfast.protocol.effects import (
-    Admit,
-    Authenticate,
-    Effect,
-    Hangup,
-    Limited,
-    Perform,
-    Probe,
-    Release,
-    Send,
-    SlowDown,
-)
+from holdfast.protocol.effects import Admit, Authenticate, Curb, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.protocol.frames import HelloFrame, JoinFrame, position_of
 from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
 from holdfast.threads.turns import Kind
@@ -264,7 +253,7 @@ class Connection(Delivery):
                         self._hub.leave(joined.subscription)
                 case Authenticate():
                     self._spawn(self._authenticate(effect))
-                case Limited() | SlowDown():
+                case Curb():
                     self._manager.boundary.slow(effect, self._transport)
                 case Hangup():
                     self.ready = False

@@ -23,6 +23,9 @@ from .revocation import Revocation
 from .stored_answers import AnswerLimits
 from .unfinished import CallLimits
 
+Share = Callable[[Boundary], SharedCounts]
+"""Makes the counts that a boundary shares with those of other processes."""
+
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and times of connections.
@@ -62,7 +65,7 @@ class ConnectionManager:
         limiter: Limiter,
         policy: Policy | None = None,
         authenticator: Authenticator,
-        shared: "Callable[[Boundary], SharedCounts] | None" = None,
+        shared: Share | None = None,
     ) -> None:
         self.runtime = runtime
         self.registry = registry

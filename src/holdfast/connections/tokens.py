@@ -1,5 +1,6 @@
 """Tokens that arrive on a living connection, in a ``hello`` or a ``refresh``."""
 
+import asyncio
 import logging
 
 from holdfast.auth.base import Identity
@@ -15,13 +16,20 @@ logger = logging.getLogger("holdfast.connections")
 
 async def identity_of_token(manager: ConnectionManager, identity: Identity, token: str) -> Identity | Code:
     """Return the identity of a token that arrived on the connection of ``identity``, or the code that says why it has none."""
+    now, network, boundary = asyncio.get_running_loop().time(), identity.network, manager.boundary
+    if boundary.token_wait(network, now):
+        return codes.UNAVAILABLE
     try:
         found = await manager.authenticate(identity.with_token(token))
     except Exception as error:  # noqa: BLE001 - reported there
         report(logger, "a token could not be authenticated", error)
         if means_expired(error):
             return codes.TOKEN_EXPIRED
-        return codes.UNAVAILABLE if verdict_of(error) is Verdict.UNAVAILABLE else codes.INVALID_TOKEN
+        if verdict_of(error) is Verdict.UNAVAILABLE:
+            return codes.UNAVAILABLE
+        boundary.token_failed(network, now)
+        return codes.INVALID_TOKEN
     if found is None or found.user_id is None:
+        boundary.token_failed(network, now)
         return codes.INVALID_TOKEN
     return codes.TOKEN_EXPIRED if found.expired else found

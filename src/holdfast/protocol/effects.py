@@ -54,13 +54,17 @@ class Perform(Effect, frozen=True):
     payload: bytes
 
 
-class Limited(Effect, frozen=True):
+class Curb(Effect, frozen=True):
+    """Base of what follows when a client exceeds its rates."""
+
+
+class Limited(Curb, frozen=True):
     """Note that a rate was exceeded. ``what`` is ``"messages"`` or ``"joins"``."""
 
     what: str
 
 
-class SlowDown(Effect, frozen=True):
+class SlowDown(Curb, frozen=True):
     """Read nothing from the client for so many seconds."""
 
     seconds: float

@@ -1,6 +1,6 @@
 """Error replies to a client's messages."""
 
-from . import frames
+from . import codes, frames
 from .codes import Code
 from .effects import Send
 from .frames import ErrorPayload
@@ -23,3 +23,9 @@ def error_reply(
         code=code.name, message=text, retry_after=None if retry_after is None else round(retry_after, 3)
     )
     return Send(frames.ErrorFrame(ref=ref, topic=topic, payload=payload))
+
+
+def rate_limited(frame: frames.Inbound | Send, seconds: float) -> Send:
+    """Return the effect that tells a client to send this message again after so many seconds."""
+    ref, topic = getattr(frame, "ref", None), getattr(frame, "topic", None)
+    return error_reply(codes.RATE_LIMITED, ref=ref, topic=topic, retry_after=seconds)

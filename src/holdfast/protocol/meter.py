@@ -14,7 +14,8 @@ SLOW_EVERY = 25
 """Invalid and rate-limited messages beyond the valid ones, each time after which reading from the client pauses."""
 
 SLOW_SECONDS = 1.0
-"""Seconds of such a pause."""
+"""Seconds of such a pause, at most. A pause in which as many messages come within the rate as were refused before would
+hold the balance, and a flood would never end."""
 
 EXACT = 1e-9
 """Seconds by which sums of floats may be off."""
@@ -26,7 +27,7 @@ class Consequence(Enum):
     CLOSE = "close"
 
 
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """Rates as :class:`Meter` needs them: for each kind the seconds that one takes, and the seconds that may be ahead."""
 
     message: float
@@ -38,12 +39,12 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @lru_cache(maxsize=64)
-def pace_of(limits: Limits, factor: float = 1.0) -> Pace:
+def pace_of(limits: Limits, factor: float = 1.0) -> Rates:
     """Return the pace of a connection with these limits; with ``factor``, of as many together."""
     message = 1 / (factor * limits.messages_per_second)
     byte = 1 / (factor * limits.bytes_per_second)
     join = 1 / (factor * limits.joins_per_second)
-    return Pace(
+    return Rates(
         message=message,
         messages=factor * limits.burst * message + EXACT,
         byte=byte,
@@ -61,7 +62,7 @@ class Meter:
 
     __slots__ = ("_bytes", "_joins", "_messages", "_pace")
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Rates) -> None:
         self._pace = pace
         self._messages = self._bytes = self._joins = 0.0
 
@@ -99,7 +100,7 @@ class Conduct(Meter):
 
     __slots__ = ("_bad", "shared")
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Rates) -> None:
         super().__init__(pace)
         self.shared: Meter | None = None
         self._bad = 0
@@ -112,9 +113,14 @@ class Conduct(Meter):
         """The same for a join."""
         return self.take_join(now) or (self.shared.take_join(now) if self.shared is not None else 0.0)
 
+    @property
+    def pause(self) -> float:
+        """Seconds for which reading pauses."""
+        return min(SLOW_SECONDS, SLOW_EVERY / 2 * self._pace.message)
+
     def good(self) -> None:
-        """Note a message that was valid and within the rates."""
-        if self._bad:
+        """Note a message that was valid and within the rates. It does not undo a pause, so that several end in a close."""
+        if self._bad % SLOW_EVERY:
             self._bad -= 1
 
     def bad(self) -> Consequence:

@@ -19,7 +19,7 @@ from . import codes, frames
 from .codec import BadMessage, Codec, size_of
 from .codes import Code
 from .effects import Admit, Authenticate, Effect, Hangup, Limited, Perform, Probe, Release, Send, SlowDown
-from .errors import error_reply
+from .errors import error_reply, rate_limited
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
 from .meter import SLOW_SECONDS, Conduct, Consequence, pace_of
@@ -137,7 +137,7 @@ class ServerProtocol:
         if step is Consequence.CLOSE:
             return [*noted, *self.hang_up(codes.FLOODING, after=self._limits.heartbeat)]
         if step is Consequence.SLOW:
-            noted.append(SlowDown(SLOW_SECONDS))
+            noted.append(SlowDown(self.conduct.pause))
         if self.phase is not Phase.AUTHENTICATING:
             return [*self._greeted([refusal]), *noted]
         self._waits().add(refusal, 0)
@@ -190,7 +190,7 @@ class ServerProtocol:
     def _refresh(self, frame: frames.RefreshFrame) -> list[Effect]:
         """Verify one token at a time: each verification is a task, and may ask a database."""
         if self._refreshing:
-            return [_slow_down(frame, RETRY_SECONDS)]
+            return [rate_limited(frame, RETRY_SECONDS)]
         self._refreshing = True
         return [Authenticate(frame.payload.token, frame.ref)]
 

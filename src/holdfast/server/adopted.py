@@ -102,8 +102,7 @@ class AdoptedProtocol(TurnReader):
     ) -> None:
         self._transport = transport
         self._parser = parser
-        self._unread = None
-        self._watch = None
+        self._unread, self._watch, self._delay = None, None, 0.0
         self._connections = connections
         self._deflates = deflates
         self._form = text_frame
@@ -113,7 +112,6 @@ class AdoptedProtocol(TurnReader):
         self._blocked = False  # the socket did not take all; noticed only when reported
         self._reports = False
         self._closing = False
-        self._slowed = False  # the client exceeds its limits, so nothing is read from it for a moment
         self._handler: ConnectionHandler | None = None
 
     def begin(self, adopt: Adopt, *, binary: bool, write_buffer_bytes: int) -> None:
@@ -198,25 +196,12 @@ class AdoptedProtocol(TurnReader):
             self._answer(framing.encode(PING, b""))
         return True
 
-    def slow_down(self, seconds: float) -> None:
-        """Stop reading for so many seconds. TCP then holds back what the client sends."""
-        if not self._closing and not self._slowed:
-            self._slowed = True
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(seconds, self._read_again)
-
-    def _read_again(self) -> None:
-        if self._slowed and not self._transport.is_closing():
-            self._slowed = False
-            self._transport.resume_reading()
-
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake (7.1.2), and end it without the client if it does not answer."""
         if self._closing:
             return
         self._closing = True
         self._flush()
-        self._read_again()  # the client's answer
         self._transport.write(framing.encode_close(code, reason))
         if self._paused:
             self._transport.abort()  # the client would never read it

@@ -17,8 +17,9 @@ class TurnReader(asyncio.Protocol):
     neither a timer nor a buffer.
     """
 
-    __slots__ = ("_parser", "_transport", "_unread", "_watch")
+    __slots__ = ("_delay", "_parser", "_transport", "_unread", "_watch")
 
+    _delay: float
     _parser: Parser
     _transport: asyncio.Transport
     _unread: bytes | None
@@ -77,6 +78,15 @@ class TurnReader(asyncio.Protocol):
         elif self._watch is None and self._parser.unfinished:
             self._watch_message()
 
+    def slow_down(self, seconds: float) -> None:
+        """Handle nothing more for so many seconds. TCP then holds back what the client sends."""
+        if self._unread is None:
+            self._unread = b""
+            self._hold()
+            asyncio.get_running_loop().call_later(seconds, self._next_turn)
+        else:
+            self._delay = seconds  # a turn is under way, and delays the next one
+
     # ── turns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _put_off(self, data: bytes) -> None:
@@ -100,7 +110,10 @@ class TurnReader(asyncio.Protocol):
     def _end_of_turn(self) -> None:
         if self._unread is None:
             return  # it has stopped
-        if self._unread or self._parser.more:
+        if self._delay:
+            asyncio.get_running_loop().call_later(self._delay, self._next_turn)
+            self._delay = 0.0
+        elif self._unread or self._parser.more:
             asyncio.get_running_loop().call_soon(self._next_turn)
         else:
             self._unread = None

@@ -64,8 +64,7 @@ class WebSocketProtocol(TurnReader):
         self._scope: dict[str, Any] = {}
         self._denial: Response | None = None
         self._deflate: Deflate | None = None
-        self._unread = None
-        self._watch = None
+        self._unread, self._watch, self._delay = None, None, 0.0
         self._gate: ReadingGate
         self._incoming: ReceiveQueue
         self._decision = Decision(self._loop)
