@@ -22,7 +22,7 @@ from .effects import Admit, Authenticate, Effect, Hangup, Limited, Perform, Prob
 from .errors import error_reply, rate_limited
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
-from .meter import SLOW_SECONDS, Conduct, Consequence, pace_of
+from .meter import Conduct, Consequence, pace_of
 from .topic_states import TopicState, TopicStates
 from .waiting import Waiting
 from .welcome import welcome
@@ -108,7 +108,7 @@ class ServerProtocol:
             frame = error_reply(bad.code, ref=bad.ref, message=bad.detail)
         else:
             if wait:
-                frame = _slow_down(frame, wait)
+                frame = rate_limited(frame, wait)
         if isinstance(frame, Send):
             return self._misbehaved(frame, limited=wait > 0)
         if self.phase is Phase.AUTHENTICATING:
@@ -121,7 +121,7 @@ class ServerProtocol:
     def _put_off(self, frame: frames.Inbound, size: int) -> list[Effect]:
         """Let a message wait until the token is verified."""
         if not self._waits().add(frame, size):
-            return self._misbehaved(_slow_down(frame, RETRY_SECONDS), limited=True)
+            return self._misbehaved(rate_limited(frame, RETRY_SECONDS), limited=True)
         self.conduct.good()
         return []
 
@@ -417,8 +417,3 @@ class ServerProtocol:
     def closed(self) -> None:
         """Note that the connection is gone."""
         self.phase = Phase.CLOSED
-
-
-def _slow_down(frame: frames.Inbound | Send, seconds: float) -> Send:
-    ref, topic = getattr(frame, "ref", None), getattr(frame, "topic", None)
-    return error_reply(codes.RATE_LIMITED, ref=ref, topic=topic, retry_after=seconds)

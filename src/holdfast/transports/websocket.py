@@ -123,8 +123,6 @@ class LiveWebSocket:
                     text = message.get("text")
                     data = text if text is not None else message["bytes"]
                     connection.receive(data)
-                    if transport.deaf:
-                        await transport.pause()
                     if len(data) > wide:
                         _warn_of_wide_limits(wide)
                     if transport.deaf:
