@@ -78,7 +78,7 @@ def test_a_message_that_does_not_end_is_waited_for_thirty_seconds(server: Attack
     made, _ = upgraded(server)
     began = time.monotonic()
     with made:
-        made.sendall(data)
+        made.sendall(masked(b'{"type":"hello"}') + data)
         answer = received(made, 50)
 
     assert 25 < time.monotonic() - began < 45
