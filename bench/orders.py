@@ -28,7 +28,7 @@ django.setup()
 
 from holdfast import Topic  # noqa: E402 - Django forbids it any earlier
 from holdfast.auth.base import Identity  # noqa: E402
-from holdfast.connections.connection import Connection
+from holdfast.connections.connection import Connection  # noqa: E402
 from holdfast.connections.transport import ClosedTransport  # noqa: E402
 from holdfast.control.commands import ControlCommand, Disconnect, Evict, Recheck  # noqa: E402
 from holdfast.protocol.codec import JSON  # noqa: E402
