@@ -28,7 +28,7 @@ from .control.commands import ControlCommand, Disconnect, EndSession, Recheck
 from .log.transactions import apart, when_committed, will_roll_back
 from .topics.owner import owner_of_key
 
-logger = logging.getLogger("holdfast.signals")
+logger = logging.getLogger("holdfast.user_signals")
 
 WATCHED = ("password", "is_active", "is_staff", "is_superuser")
 """Fields of a user whose change may end a connection or a right."""
