@@ -29,11 +29,11 @@ from .admission import NOT_COUNTED, Admission
 from .attending import attending
 from .authorization import admits
 from .caller import ConnectionCaller
-from .delivery import Delivery
 from .expiry import ExpiryCheck
 from .joined_topic import JoinedTopic
 from .manager import ConnectionManager
 from .pending_reply import Outcome
+from .reporting import Reporting
 from .request import CallFailed, CallRequest
 from .snapshot import snapshot_of
 from .tokens import identity_of_token
@@ -44,7 +44,7 @@ logger = logging.getLogger("holdfast.connections")
 UNHANDLED = "%r: a message could not be handled; closing the connection"
 
 
-class Connection(Delivery):
+class Connection(Reporting):
     """The driver of one session. The transport that made it reports events to it: :meth:`receive`, :meth:`socket_full`,
     :meth:`paused`, :meth:`resumed`, :meth:`closed`. The hub writes to it (it is an :class:`~holdfast.streams.subscriber.Subscriber`), and the
     hub's wheel checks it. It owns no task while it is idle. For the event loop's thread only."""
@@ -87,8 +87,7 @@ class Connection(Delivery):
         hub.wheel.watch(self, self._next_look(now))
         self._network, self._counted = NOT_COUNTED if admission is None else admission.take()
         self._session.conduct.shared = manager.boundary.meter(identity.owner, self._network)
-        if admission is not None and admission.full:
-            self.hang_up(codes.TOO_MANY_CONNECTIONS, admission.full)
+        self._begin(now, 0.0 if admission is None else admission.full)
 
     @property
     def id(self) -> str:
@@ -150,6 +149,9 @@ class Connection(Delivery):
 
     def closed(self) -> None:
         """Clean up after the transport has closed. Running calls go on; pending joins are cancelled."""
+        if self not in self._manager.connections:
+            return  # a polling connection ends by itself, and once more when its session expires
+        self._report_end()
         self._session.closed()
         self.ready = False
         for task in tuple(self._tasks or ()):
@@ -220,6 +222,7 @@ class Connection(Delivery):
         joined = self._joined.get(topic)
         if joined is not None:
             joined.revoked = code if code.retry else codes.FORBIDDEN
+            self._report_eviction(topic, code)
             self._carry_out(self._session.expelled(topic, code, reason))
 
     def renew(self, identity: Identity) -> None:
@@ -255,8 +258,9 @@ class Connection(Delivery):
                     self._spawn(self._authenticate(effect))
                 case Curb():
                     self._manager.boundary.slow(effect, self._transport)
+                    self._report_curb(effect)
                 case Hangup():
-                    self.ready = False
+                    self.ready, self._code = False, effect.code
                     self._hub.counters.connections_flooded += effect.code is codes.FLOODING
                     if not effect.code.retry:  # a client that may not come back loses its waiting calls, too
                         for joined in self._joined.values():
@@ -279,7 +283,7 @@ class Connection(Delivery):
                 self._tasks = None
 
     async def _authenticate(self, effect: Authenticate) -> None:
-        identity = await identity_of_token(self._manager, self.identity, effect.token)
+        identity = await identity_of_token(self._manager, self.identity, effect.token, self.peer)
         if isinstance(identity, Code):
             self._carry_out(self._session.not_authenticated(effect.ref, identity))
             return
@@ -292,7 +296,7 @@ class Connection(Delivery):
                     self._manager.boundary.leave_user(identity.owner)
                 return
             if full:
-                self.hang_up(codes.TOO_MANY_CONNECTIONS, full)
+                self._refuse_user(full)
                 return
             self._counted = True
             self.renew(identity.bound_like(self.identity))
@@ -315,22 +319,22 @@ class Connection(Delivery):
                 threads = self._manager.runtime.threads
                 if not await admits(threads, topic, self.identity) or topic is None:
                     self._manager.explanations.refused(asked, topic, self.identity.user, self._loop.time())
-                    effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
+                    effects = self._refuse_join(effect, codes.FORBIDDEN)
                     break
                 if not named and not session.admitted(asked, topic.name):
-                    effects = session.refused(effect.ref, asked, codes.ALREADY_JOINED, topic=topic.name)
+                    effects = self._refuse_join(effect, codes.ALREADY_JOINED, topic=topic.name)
                     break
                 named = True
                 if await self._join(effect, topic, begun):
                     return
         except CallFailed as late:
-            effects = session.refused(effect.ref, asked, codes.RATE_LIMITED, retry_after=late.retry_after)
+            effects = self._refuse_join(effect, codes.RATE_LIMITED, retry_after=late.retry_after)
         except Exception as error:  # noqa: BLE001 - reported there
             # may_join has admitted the client, so a refusal by snapshot or presence_meta may be a mistake: log a warning.
             report(logger, f"a join of {asked!r} failed", error, no=logging.WARNING)
             code = code_of(error)
             wait = RETRY_SECONDS if code.retry else None
-            effects = session.refused(effect.ref, asked, code, message=detail_of(error), retry_after=wait)
+            effects = self._refuse_join(effect, code, message=detail_of(error), retry_after=wait)
         self._carry_out(effects)
 
     async def _join(self, effect: Admit, topic: Topic, begun: int) -> bool:
@@ -387,7 +391,7 @@ class Connection(Delivery):
             self._manager.calls.perform(request, answered, lambda: self._session.phase is not Phase.CLOSED)
         except (BadMessage, CallFailed) as error:
             bad = CallFailed.of(error.code, detail=error.detail) if isinstance(error, BadMessage) else error
-            self._carry_out(self._session.failed(effect.ref, joined.topic.name, bad.payload))
+            self._carry_out(self._fail_call(effect.ref, joined.topic.name, bad))
 
     def _answered(
         self, ref: int | None, joined: JoinedTopic, doubts: int, request: CallRequest, outcome: Outcome
@@ -396,7 +400,7 @@ class Connection(Delivery):
         if outcome is None:
             session.late_call_ended()
         elif isinstance(outcome, CallFailed):
-            self._carry_out(session.failed(ref, topic, outcome.payload, running=outcome.running))
+            self._carry_out(self._fail_call(ref, topic, outcome))
             if outcome.expelled and self.still_joined(joined):
                 self.evict(topic, codes.FORBIDDEN)
         else:
