@@ -80,7 +80,10 @@ async def test_handshakes_of_an_address_have_a_rate() -> None:
     for _ in range(2):
         (await admitted(bounds)).end()
     assert await refused(bounds) == Refusal(
-        status=429, retry_after=2.0, reason="203.0.113.7 may open 2/4s (HANDSHAKES_PER_ADDRESS)"
+        limit="handshakes_per_address",
+        status=429,
+        retry_after=2.0,
+        reason="203.0.113.7 may open 2/4s (HANDSHAKES_PER_ADDRESS)",
     )
     (await admitted(bounds, now=2.0)).end()
     assert counters.handshakes_refused == 1

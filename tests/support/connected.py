@@ -47,6 +47,7 @@ class Socket:
     name: ClassVar = "test"
     duplex: ClassVar = True
     binary: ClassVar = False
+    bytes_sent: ClassVar = None
 
     def __init__(self, connection_of: Any) -> None:
         self.frames: list[Frame] = []

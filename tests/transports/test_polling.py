@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from holdfast import Event, Keep, Presence, Topic
+from holdfast.protocol import codes
 from holdfast.protocol.limits import Limits
 from holdfast.transports.polling import LINGER_SECONDS, WAIT_SECONDS, LivePolling
 from tests.support.clock import in_jumping_time
@@ -140,3 +141,18 @@ async def test_events_that_wait_too_long_are_read_from_the_log_later() -> None:
             assert len(json.dumps(answer)) < 50_000
             await client.settle()
         assert got == list(range(200))
+
+
+@in_jumping_time
+async def test_a_connection_that_ends_and_then_expires_is_counted_out_once() -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        boundary, now = service.boundary, asyncio.get_running_loop().time()
+        other = await boundary.admit("203.0.113.7", now)
+        client = await PollingServer.open(service, topics=["rooms/a"], address="203.0.113.7")
+        await client.hear()
+        client.connection.hang_up(codes.DISCONNECTED)
+        await asyncio.sleep(2 * LINGER_SECONDS)
+        assert boundary._networks == {"203.0.113.7": 1}
+        other.end()
+        assert boundary._networks == {}

@@ -82,6 +82,7 @@ class Boundary:
         if policy.handshakes is not None and (wait := self._rates.take(None, policy.handshakes, now)):
             self._counters.handshakes_refused += 1
             return Refusal(
+                limit="handshakes",
                 status=503,
                 retry_after=wait,
                 reason=f"this process takes {policy.handshakes} handshakes (HANDSHAKES)",
@@ -122,11 +123,13 @@ class Boundary:
             reason = (
                 f"{network} has {self._policy.connections_per_address} connections (CONNECTIONS_PER_ADDRESS)"
             )
-            return Refusal(status=429, retry_after=FULL_SECONDS, reason=reason)
+            limit = "connections_per_address"
+            return Refusal(limit=limit, status=429, retry_after=FULL_SECONDS, reason=reason)
         if entered.wait:
             self._counters.handshakes_refused += 1
             reason = f"{network} may open {self._policy.handshakes_per_address} (HANDSHAKES_PER_ADDRESS)"
-            return Refusal(status=429, retry_after=entered.wait, reason=reason)
+            limit = "handshakes_per_address"
+            return Refusal(limit=limit, status=429, retry_after=entered.wait, reason=reason)
         return None
 
     def _hint_at_proxy(self, network: str, count: int) -> None:
@@ -234,10 +237,9 @@ class Boundary:
         if isinstance(effect, SlowDown):
             counters.connections_slowed += 1
             transport.slow_down(effect.seconds)
-        elif isinstance(effect, Limited) and effect.what == "joins":
-            counters.joins_limited += 1
-        else:
-            counters.messages_limited += 1
+        elif isinstance(effect, Limited):
+            counters.joins_limited += effect.what == "joins"
+            counters.messages_limited += effect.what == "messages"
 
     # ── tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

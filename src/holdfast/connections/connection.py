@@ -81,8 +81,7 @@ class Connection(Performing):
         hub.wheel.watch(self, self._next_look(now))
         self._network, self._counted = NOT_COUNTED if admission is None else admission.take()
         self._session.conduct.shared = manager.boundary.meter(identity.owner, self._network)
-        if admission is not None and admission.full:
-            self.hang_up(codes.TOO_MANY_CONNECTIONS, admission.full)
+        self._begin(now, 0.0 if admission is None else admission.full)
 
     @property
     def id(self) -> str:
@@ -131,6 +130,9 @@ class Connection(Performing):
 
     def closed(self) -> None:
         """Clean up after the transport has closed. Running calls go on; pending joins are cancelled."""
+        if self not in self._manager.connections:
+            return  # a polling connection ends by itself, and once more when its session expires
+        self._report_end()
         self._session.closed()
         self.ready = False
         for task in tuple(self._tasks or ()):
@@ -197,6 +199,7 @@ class Connection(Performing):
         joined = self._joined.get(topic)
         if joined is not None:
             joined.revoked = code if code.retry else codes.FORBIDDEN
+            self._report_eviction(topic, code)
             self._carry_out(self._session.expelled(topic, code, reason))
 
     def renew(self, identity: Identity) -> None:
@@ -232,8 +235,9 @@ class Connection(Performing):
                     self._spawn(self._authenticate(effect))
                 case Curb():
                     self._manager.boundary.slow(effect, self._transport)
+                    self._report_curb(effect)
                 case Hangup():
-                    self.ready = False
+                    self.ready, self._code = False, effect.code
                     self._hub.counters.connections_flooded += effect.code is codes.FLOODING
                     if not effect.code.retry:  # a client that may not come back loses its waiting calls, too
                         for joined in self._joined.values():
@@ -256,7 +260,7 @@ class Connection(Performing):
                 self._tasks = None
 
     async def _authenticate(self, effect: Authenticate) -> None:
-        identity = await identity_of_token(self._manager, self.identity, effect.token)
+        identity = await identity_of_token(self._manager, self.identity, effect.token, self.peer)
         if isinstance(identity, Code):
             self._carry_out(self._session.not_authenticated(effect.ref, identity))
             return
@@ -269,7 +273,7 @@ class Connection(Performing):
                     self._manager.boundary.leave_user(identity.owner)
                 return
             if full:
-                self.hang_up(codes.TOO_MANY_CONNECTIONS, full)
+                self._refuse_user(full)
                 return
             self._counted = True
             self.renew(identity.bound_like(self.identity))
@@ -292,22 +296,22 @@ class Connection(Performing):
                 threads = self._manager.runtime.threads
                 if not await admits(threads, topic, self.identity) or topic is None:
                     self._manager.explanations.refused(asked, topic, self.identity.user, self._loop.time())
-                    effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
+                    effects = self._refuse_join(effect, codes.FORBIDDEN)
                     break
                 if not named and not session.admitted(asked, topic.name):
-                    effects = session.refused(effect.ref, asked, codes.ALREADY_JOINED, topic=topic.name)
+                    effects = self._refuse_join(effect, codes.ALREADY_JOINED, topic=topic.name)
                     break
                 named = True
                 if await self._join(effect, topic, begun):
                     return
         except CallFailed as late:
-            effects = session.refused(effect.ref, asked, codes.RATE_LIMITED, retry_after=late.retry_after)
+            effects = self._refuse_join(effect, codes.RATE_LIMITED, retry_after=late.retry_after)
         except Exception as error:  # noqa: BLE001 - reported there
             # may_join has admitted the client, so a refusal by snapshot or presence_meta may be a mistake: log a warning.
             report(logger, f"a join of {asked!r} failed", error, no=logging.WARNING)
             code = code_of(error)
             wait = RETRY_SECONDS if code.retry else None
-            effects = session.refused(effect.ref, asked, code, message=detail_of(error), retry_after=wait)
+            effects = self._refuse_join(effect, code, message=detail_of(error), retry_after=wait)
         self._carry_out(effects)
 
     async def _join(self, effect: Admit, topic: Topic, begun: int) -> bool:

@@ -13,15 +13,15 @@ from holdfast.protocol.effects import Effect, Perform
 from holdfast.protocol.server_protocol import Phase
 
 from .caller import ConnectionCaller
-from .delivery import Delivery
 from .joined_topic import JoinedTopic
 from .manager import ConnectionManager
 from .pending_reply import Outcome
+from .reporting import Reporting
 from .request import CallFailed, CallRequest
 from .transport import Transport
 
 
-class Performing(Delivery):
+class Performing(Reporting):
     """The base of a connection that carries out calls: it passes them on to :class:`~holdfast.connections.calls.Calls`, with the
     caller and the time, and passes their outcomes on to the session."""
 
@@ -78,7 +78,7 @@ class Performing(Delivery):
             self._manager.calls.perform(request, answered, lambda: self._session.phase is not Phase.CLOSED)
         except (BadMessage, CallFailed) as error:
             bad = CallFailed.of(error.code, detail=error.detail) if isinstance(error, BadMessage) else error
-            self._carry_out(self._session.failed(effect.ref, joined.topic.name, bad.payload))
+            self._carry_out(self._fail_call(effect.ref, joined.topic.name, bad))
 
     def _answered(
         self, ref: int | None, joined: JoinedTopic, doubts: int, request: CallRequest, outcome: Outcome
@@ -87,7 +87,7 @@ class Performing(Delivery):
         if outcome is None:
             session.late_call_ended()
         elif isinstance(outcome, CallFailed):
-            self._carry_out(session.failed(ref, topic, outcome.payload, running=outcome.running))
+            self._carry_out(self._fail_call(ref, topic, outcome))
             if outcome.expelled and self.still_joined(joined):
                 self.evict(topic, codes.FORBIDDEN)
         else:

@@ -82,6 +82,7 @@ class AdoptedProtocol(TurnReader):
     name: ClassVar = "websocket"
     duplex: ClassVar = True
     binary: ClassVar = True
+    bytes_sent: ClassVar = None
 
     __slots__ = (
         "_answers",

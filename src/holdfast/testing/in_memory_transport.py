@@ -25,6 +25,7 @@ class InMemoryTransport:
     name: ClassVar = "test"
     duplex: ClassVar = True
     binary: ClassVar = False
+    bytes_sent: ClassVar = None
 
     def __init__(
         self, deliver: Callable[[frames.Outbound], None], ended: Callable[[int, str], None], limit: int
