@@ -491,7 +491,7 @@ def test_while_the_session_cache_is_away_no_handshake_is_anonymous_and_no_identi
 
     async def come(client: Client) -> list[dict[str, Any]]:
         scope = {**client.scope, "headers": headers(f"sessionid={keys[0]}")}
-        await identify(door, scope, client.send)
+        await identify(door, scope, client.send, None)
         return client.sent
 
     def now() -> list[Any]:
@@ -548,13 +548,13 @@ async def test_a_client_whose_credentials_are_not_valid_is_refused(
     error: Exception | None, client: Client, answer: Any
 ) -> None:
     client.sent.clear()
-    assert await identify(Closed(error), {**client.scope, "headers": []}, client.send) is None
+    assert await identify(Closed(error), {**client.scope, "headers": []}, client.send, None) is None
     assert client.sent[0].get("status", client.sent[0]) == answer
 
 
 async def test_a_fault_of_an_authenticator_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
-        await identify(Closed(ZeroDivisionError()), {**Client().scope, "headers": []}, Client().send)
+        await identify(Closed(ZeroDivisionError()), {**Client().scope, "headers": []}, Client().send, None)
 
 
 def test_a_request_has_what_the_scope_says_about_the_client(settings: Any) -> None:

@@ -117,7 +117,7 @@ async def test_a_handshake_of_a_user_without_a_key_is_refused_and_the_log_says_w
         sent.append(message)
 
     for _ in range(100):
-        assert await identify(Stranger(), {"type": "websocket", "headers": []}, send) is None
+        assert await identify(Stranger(), {"type": "websocket", "headers": []}, send, None) is None
     assert sent == [{"type": "websocket.close"}] * 100
     assert len([message for message in caplog.messages if "has no primary key" in message]) == 1
     assert not [record for record in caplog.records if record.exc_info]

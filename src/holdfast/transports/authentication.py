@@ -1,13 +1,18 @@
 """Authentication of ASGI handshakes: makes the request for the authenticator, and answers a handshake that it refuses."""
 
+import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from holdfast.auth.address import network_of
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
+from holdfast.auth.expiry import means_expired
 from holdfast.auth.host import host_of
 from holdfast.auth.presented import presented
+from holdfast.connections.boundary import Boundary
 from holdfast.protocol import codes
 from holdfast.topics.failures import Verdict, report, verdict_of
 from holdfast.topics.owner import UserWithoutKey
@@ -48,14 +53,28 @@ def address_of(scope: Scope) -> str | None:
     return client[0] if client else None
 
 
-async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Identity | None:
-    """Return the identity of the client that opens a connection. ``None``: the handshake has been refused.
+async def identify(
+    authenticator: Authenticator, scope: Scope, send: Send, boundary: Boundary | None
+) -> Identity | None:
+    """Return the identity of the client that opens a connection, or that calls by POST. ``None``: the request has been refused.
 
-    401 says that the token or ticket of the handshake is not valid, 403 that the client may not connect. 503 says that it should
+    ``boundary`` counts the tokens and tickets that are not valid. 429 says that too many from this address were not, so that this
+    one is not looked at. 401 says that the token or ticket of the handshake is not valid, 403 that the client may not connect. 503 says that it should
     come back later, because a database or a session store did not answer: to admit the client as an anonymous one would be final.
     Any other exception is raised.
     """
     request = request_of(scope)
+    secret = request.token is not None or bool(request.tickets)
+    network = network_of(request.address) if secret and request.address is not None else None
+    loop = asyncio.get_running_loop()
+    if boundary is not None and (wait := boundary.token_wait(network, loop.time())):
+        _refusals.note(
+            "Tokens are refused: too many of one address were not valid (FAILED_TOKENS).", time.monotonic()
+        )
+        why = "Too many tokens of this address were not valid; try again later."
+        await refuse(scope, send, 429, why, (b"retry-after", str(math.ceil(wait)).encode()))
+        return None
+    expired = False
     try:
         identity = await authenticator.authenticate(request)
         if identity is not None:
@@ -68,7 +87,7 @@ async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Id
             case (
                 Verdict.DENIED
             ):  # by the authenticator, or by the project's context manager: nothing is at this host
-                identity = None
+                identity, expired = None, means_expired(error)
             case Verdict.UNAVAILABLE:
                 report(logger, "a client could not be authenticated", error)
                 await refuse(scope, send, 503, codes.UNAVAILABLE.message, (b"retry-after", b"1"))
@@ -77,9 +96,11 @@ async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Id
                 raise
     if identity is not None and not identity.expired:
         return identity
-    if request.token is None and not request.tickets:
+    if not secret:
         await refuse(scope, send, 403, codes.UNAUTHENTICATED.message)
     else:
+        if boundary is not None and identity is None and not expired:
+            boundary.token_failed(network, loop.time())
         await refuse(scope, send, 401, codes.UNAUTHENTICATED.message, CHALLENGE)
     return None
 

@@ -72,7 +72,7 @@ class LiveCalls:
         ):
             await fail(send, payload_of(codes.CSRF_FAILED))
             return
-        identity = await identify(service.authenticator, scope, send)
+        identity = await identify(service.authenticator, scope, send, service.boundary)
         if identity is None:
             return
         now = asyncio.get_running_loop().time()

@@ -239,7 +239,7 @@ class LivePolling:
 
     async def _poll(self, admission: Admission | None, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service()
-        identity = await identify(service.authenticator, scope, send)
+        identity = await identify(service.authenticator, scope, send, service.boundary)
         if identity is None:
             return
         try:

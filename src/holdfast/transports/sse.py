@@ -48,7 +48,7 @@ class LiveEventStream:
 
     async def _open(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service()
-        identity = await identify(service.authenticator, scope, send)
+        identity = await identify(service.authenticator, scope, send, service.boundary)
         if identity is None:
             return
         try:

@@ -72,7 +72,8 @@ class LiveWebSocket:
             )
             await _refuse(scope, send)
             return
-        identity = await identify(self._service().authenticator, scope, send)
+        service = self._service()
+        identity = await identify(service.authenticator, scope, send, service.boundary)
         if identity is None:
             return
         await admission.identify(identity.owner)
