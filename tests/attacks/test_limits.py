@@ -82,6 +82,18 @@ def test_every_transport_counts_together(tmp_path: Path, prepared: Prepared, pat
             assert answers([another]) == [429]
 
 
+@pytest.mark.parametrize("path", ["/live/sse?topic=tickers/a", "/live/poll?topic=tickers/a"])
+def test_a_flood_of_streams_or_polls_gets_as_many_connections_as_an_address_may_have(
+    tmp_path: Path, prepared: Prepared, path: str
+) -> None:
+    limits = COUNTED | {"CONNECTIONS_PER_ADDRESS": 50, "HANDSHAKES_PER_ADDRESS": None}
+    request = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path.encode()
+    with attacked(tmp_path, prepared, holdfast=limits) as server, many(server, 300, request) as sockets:
+        statuses = answers(sockets)
+        assert (statuses.count(200), statuses.count(429)) == (50, 250)
+        assert server.running.state()["connections"] == 50
+
+
 def test_a_process_that_gets_too_many_handshakes_says_503(tmp_path: Path, prepared: Prepared) -> None:
     with (
         attacked(tmp_path, prepared, holdfast={"HANDSHAKE_RATE": "5/60s"}) as server,
