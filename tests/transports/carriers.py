@@ -359,6 +359,7 @@ class PollingServer(Carrier):
             "type": "http",
             "method": "GET",
             "path": "/live/poll",
+            "client": ["203.0.113.7", 5000],
             "query_string": urlencode([*self._query, *state.items()]).encode(),
             "headers": [],
         }

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from holdfast import Event, Keep, Presence, Topic
+from holdfast.protocol import codes
 from holdfast.protocol.limits import Limits
 from holdfast.transports.polling import LINGER_SECONDS, WAIT_SECONDS, LivePolling
 from tests.support.clock import in_jumping_time
@@ -87,6 +88,21 @@ async def test_a_connection_lingers_between_two_requests_and_ends_when_no_reques
         assert len(service.connections) == 1
         await asyncio.sleep(2)
         assert not service.connections
+
+
+@in_jumping_time
+async def test_a_connection_that_the_server_closed_is_counted_out_once() -> None:
+    """Its session lingers. If its end counted again, an address could have any number of connections."""
+    async with serving() as here:
+        service = here.processes[0].service
+        await opened(here)
+        [connection] = service.connections
+        connection.hang_up(codes.TOKEN_EXPIRED)
+        await asyncio.sleep(LINGER_SECONDS - 1)
+        await opened(here, client="eve")
+        assert service.boundary.counts() == {"address:203.0.113.7": 1}
+        await asyncio.sleep(2)
+        assert service.boundary.counts() == {"address:203.0.113.7": 1}
 
 
 @in_jumping_time
