@@ -332,7 +332,7 @@ class PollingServer(Carrier):
         topics: Sequence[str] = ("empty",),
         last_event_id: str = "",
         application: LivePolling | None = None,
-        address: str | None = None,
+        address: str | None = "203.0.113.7",
     ) -> "PollingServer":
         carrier = cls(service, codec)
         carrier._address = address
