@@ -36,6 +36,8 @@ class RegisteredConnection(Protocol):
 
     def shut_down(self, after: float | None = None) -> None: ...
 
+    def leave(self) -> None: ...
+
 
 class ConnectionRegistry:
     """The connections of one process, in the order in which they began. For the event loop's thread only.

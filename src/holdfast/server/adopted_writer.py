@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from holdfast.connections.transport import ConnectionHandler
 
@@ -46,6 +46,8 @@ class AdoptedWriter(asyncio.Protocol):
     :meth:`_answer`, calls :meth:`_flush` before it writes anything else, and :meth:`_fill_up` after that if ``_blocked``. It
     declares the fields :data:`WRITER_SLOTS`, and ``_transport`` if no other base does.
     """
+
+    closed_by_server: ClassVar = True
 
     if not TYPE_CHECKING:  # mypy looks for the fields of a class in its own slots only
         __slots__ = ()

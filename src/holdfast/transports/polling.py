@@ -71,6 +71,7 @@ class PollTransport:
 
     name: ClassVar = "polling"
     duplex: ClassVar = False
+    closed_by_server: ClassVar = False
     binary: ClassVar = False
 
     def __init__(self, limit: int, request: StreamRequest) -> None:

@@ -133,6 +133,7 @@ class AsgiEventStream(AsgiTransport):
 
     name: ClassVar = "sse"
     duplex: ClassVar = False
+    closed_by_server: ClassVar = False
     binary: ClassVar = False
 
     def __init__(self, send: Send, limit: int, application: "asyncio.Task[Any]", topics: int) -> None:
