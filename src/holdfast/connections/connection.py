@@ -114,8 +114,6 @@ class Connection(Delivery):
     def start(self, hello: HelloFrame, joins: Iterable[JoinFrame]) -> None:
         """Begin a connection on which the client cannot speak, with what its request carried. Call it once, first."""
         self._carry_out(self._session.start(hello, joins))
-        if self._manager.runtime.leaving:
-            self.leave()
 
     # ── reports of the transport ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,11 +147,6 @@ class Connection(Delivery):
         """Close the connection because the server stops. The client may reconnect ``after`` so many seconds. Without
         ``after``, the client gets a slot of its own among all connections of this process."""
         self.hang_up(codes.DRAINING, self._manager.turn(self._loop.time()) if after is None else after)
-
-    def leave(self) -> None:
-        """Say goodbye if the server would not close this connection by itself: the process has begun to end."""
-        if not self._transport.closed_by_server:
-            self.shut_down()
 
     def closed(self) -> None:
         """Clean up after the transport has closed. Running calls go on; pending joins are cancelled."""

@@ -36,7 +36,8 @@ class RegisteredConnection(Protocol):
 
     def shut_down(self, after: float | None = None) -> None: ...
 
-    def leave(self) -> None: ...
+    @property
+    def closed_by_server(self) -> bool: ...
 
 
 class ConnectionRegistry:

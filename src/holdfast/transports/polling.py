@@ -284,6 +284,8 @@ class LivePolling:
         connection = transport.connection = Connection(service, hub, transport, JSON, identity, admission)
         polled = self._sessions[transport.session] = PollSession(transport, connection)
         connection.start(request.hello, request.joins)
+        if service.runtime.leaving:
+            connection.shut_down()
         return polled
 
     async def _repeat(self, polled: PollSession, send: Send) -> None:

@@ -87,6 +87,8 @@ class LiveEventStream:
         connection = transport.connection = connect(transport)
         try:
             _begin(transport, connection, request)
+            if service.runtime.leaving:
+                connection.shut_down()
             while (await receive())["type"] != "http.disconnect":
                 pass
         except asyncio.CancelledError:
