@@ -328,3 +328,29 @@ async def test_a_client_that_only_answers_probes_stays_connected(carrier: type[C
         assert client.connection is connection
         await publish(1)
         assert offsets(await client.hear()) == [1]
+
+
+# ── the end of the process ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@in_jumping_time
+async def test_a_server_that_begins_to_stop_says_goodbye_where_it_would_wait_for_the_client(
+    carrier: type[Carrier],
+) -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        client = await carrier.open(service, topics=["rooms/lobby"])
+        await client.hear()
+        service.runtime.leave()
+        assert ("goodbye" in types(await client.hear())) is not carrier.transport.closed_by_server
+
+
+@in_jumping_time
+async def test_a_client_that_comes_while_the_server_stops_is_sent_away_where_it_would_be_waited_for(
+    carrier: type[Carrier],
+) -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        service.runtime.leave()
+        client = await carrier.open(service, topics=["rooms/lobby"])
+        assert ("goodbye" in types(await client.hear())) is not carrier.transport.closed_by_server
