@@ -151,7 +151,7 @@ async def test_anonymous_clients_of_a_crowd_are_one_member() -> None:
     threads = Threads(1)
     topic = Room(room="lobby")
     callers = [
-        ConnectionCaller(identity=ANONYMOUS, client=f"client-{n}", connection_id=f"c{n}") for n in range(3)
+        ConnectionCaller(identity=ANONYMOUS, secret=f"client-{n}", connection_id=f"c{n}") for n in range(3)
     ]
     apart = {(await attending(threads, topic, caller, Room.presence)).member for caller in callers}
     together = {
