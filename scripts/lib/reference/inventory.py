@@ -24,6 +24,8 @@ PUBLIC: dict[str, tuple[str, ...] | None] = {
     "holdfast.metrics": ("snapshot", "Counters", "GAUGES"),
     "holdfast.signals": None,
     "holdfast.tickets": None,
+    "holdfast.client": None,
+    "holdfast.client.blocking": None,
     "holdfast.testing": None,
     "holdfast.testing.pytest": None,
     "holdfast.server": None,
@@ -40,17 +42,31 @@ _ENVIRONMENT = {"open", "shared", "start", "release", "stop", "close", "settle",
 #: Members without an underscore that only Holdfast itself uses, by the class that the page shows.
 UNLISTED: dict[str, set[str]] = {
     "AsyncLive": _ENVIRONMENT,
+    "BlockingLive": {"run"},
+    "ClientError": {"of"},
     "Identity": {"owner", "limit_key", "with_token"},
     "Keep": {"age", "before"},
     "Live": _ENVIRONMENT,
     "LiveError": {"of"},
     "Member": {"read"},
+    "RemoteTopic": {"end", "take"},
     "Slow": {"conflates", "key_of"},
     "Topic": {"declared", "from_match"},
 }
 
 #: Classes that users never call: Holdfast raises them, or methods of the class make the objects.
-MADE_BY_HOLDFAST = {"CallError", "Disconnected", "JoinError", "LiveError", "Slow"}
+MADE_BY_HOLDFAST = {
+    "BlockingLive",
+    "BlockingTopic",
+    "CallError",
+    "ClientError",
+    "Disconnected",
+    "JoinError",
+    "LiveError",
+    "RemoteLive",
+    "RemoteTopic",
+    "Slow",
+}
 
 #: Modules with an ``__all__`` that is for the package itself.
 INTERNAL = {"holdfast.server.masking"}
