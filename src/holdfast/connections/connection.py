@@ -149,7 +149,7 @@ class Connection(Reporting):
 
     def closed(self) -> None:
         """Clean up after the transport has closed. Running calls go on; pending joins are cancelled."""
-        if self not in self._manager.connections:
+        if self._transport is CLOSED:
             return  # a polling connection ends by itself, and once more when its session expires
         self._report_end()
         self._session.closed()
