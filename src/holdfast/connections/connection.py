@@ -14,7 +14,7 @@ from holdfast.auth.base import Identity
 from holdfast.hub.hub import Hub
 from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol import codes
-from holdfast.protocol.codec import BadMessage, Codec
+from holdfast.protocol.codec import Codec
 from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Curb, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.protocol.frames import HelloFrame, JoinFrame, position_of
@@ -28,13 +28,11 @@ from holdfast.topics.topic import Topic
 from .admission import NOT_COUNTED, Admission
 from .attending import attending
 from .authorization import admits
-from .caller import ConnectionCaller
 from .expiry import ExpiryCheck
 from .joined_topic import JoinedTopic
 from .manager import ConnectionManager
-from .pending_reply import Outcome
-from .reporting import Reporting
-from .request import CallFailed, CallRequest
+from .performing import Performing
+from .request import CallFailed
 from .snapshot import snapshot_of
 from .tokens import identity_of_token
 from .transport import CLOSED, Transport
@@ -44,7 +42,7 @@ logger = logging.getLogger("holdfast.connections")
 UNHANDLED = "%r: a message could not be handled; closing the connection"
 
 
-class Connection(Reporting):
+class Connection(Performing):
     """The driver of one session. The transport that made it reports events to it: :meth:`receive`, :meth:`socket_full`,
     :meth:`paused`, :meth:`resumed`, :meth:`closed`. The hub writes to it (it is an :class:`~holdfast.streams.subscriber.Subscriber`), and the
     hub's wheel checks it. It owns no task while it is idle. For the event loop's thread only."""
@@ -52,10 +50,8 @@ class Connection(Reporting):
     __slots__ = (
         "_client",
         "_counted",
-        "_manager",
         "_network",
         "_tasks",
-        "identity",
     )
 
     def __init__(
@@ -67,10 +63,8 @@ class Connection(Reporting):
         identity: Identity,
         admission: Admission | None = None,
     ) -> None:
-        self.identity = identity
         self._client: str | None = None
-        self._manager = manager
-        super().__init__(hub, transport, codec)
+        super().__init__(manager, hub, transport, codec, identity)
         # None while there is no task: an empty set takes as much memory as all fields of this object.
         self._tasks: set[asyncio.Task[None]] | None = None
         now = self._loop.time()
@@ -102,14 +96,6 @@ class Connection(Reporting):
         self._client = found if self._session.phase is Phase.OPEN else None
         return found
 
-    @property
-    def caller(self) -> ConnectionCaller:
-        """The caller that actions receive. Made on demand, since most connections never call an action."""
-        session = self._session
-        return ConnectionCaller(
-            identity=self.identity, secret=session.client, connection_id=session.id, user_id=session.user
-        )
-
     def start(self, hello: HelloFrame, joins: Iterable[JoinFrame]) -> None:
         """Begin a connection on which the client cannot speak, with what its request carried. Call it once, first."""
         self._carry_out(self._session.start(hello, joins))
@@ -136,11 +122,6 @@ class Connection(Reporting):
         """Close the connection: the client does not read, or even the session's answers no longer fit the buffer."""
         self._hub.counters.connections_stalled += self._session.phase is not Phase.CLOSED
         self.hang_up(codes.STALLED)
-
-    @property
-    def busy(self) -> bool:
-        """Whether calls of this connection are running."""
-        return self._session.calls > 0
 
     def shut_down(self, after: float | None = None) -> None:
         """Close the connection because the server stops. The client may reconnect ``after`` so many seconds. Without
@@ -212,10 +193,6 @@ class Connection(Reporting):
     def joined_topics(self) -> Collection[JoinedTopic]:
         """Return the topics that this connection has joined now."""
         return tuple(self._joined.values())
-
-    def still_joined(self, joined: JoinedTopic) -> bool:
-        """Whether this very membership still exists. It does not after a leave, even if the client has joined again."""
-        return self._joined.get(joined.topic.name) is joined
 
     def evict(self, topic: str, code: Code, reason: str | None = None) -> None:
         """End the subscription to a topic, if there is one. Calls that still wait in it are refused."""
@@ -369,44 +346,6 @@ class Connection(Reporting):
         if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
             self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
         return True
-
-    # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _perform(self, effect: Perform) -> None:
-        joined, now = self._joined[self._session.canonical(effect.topic)], self._loop.time()
-        try:
-            arguments = self._codec.payload(effect.payload)
-            request = self._manager.calls.request(
-                joined.topic,
-                self.caller,
-                effect.name,
-                effect.key,
-                arguments,
-                now=now,
-                permitted_since=now - self._manager.policy.recheck_seconds,
-                recheck=now - joined.checked >= self._manager.policy.recheck_seconds,
-                joined=joined,
-            )
-            answered = partial(self._answered, effect.ref, joined, joined.doubts, request)
-            self._manager.calls.perform(request, answered, lambda: self._session.phase is not Phase.CLOSED)
-        except (BadMessage, CallFailed) as error:
-            bad = CallFailed.of(error.code, detail=error.detail) if isinstance(error, BadMessage) else error
-            self._carry_out(self._fail_call(effect.ref, joined.topic.name, bad))
-
-    def _answered(
-        self, ref: int | None, joined: JoinedTopic, doubts: int, request: CallRequest, outcome: Outcome
-    ) -> None:
-        session, topic = self._session, joined.topic.name
-        if outcome is None:
-            session.late_call_ended()
-        elif isinstance(outcome, CallFailed):
-            self._carry_out(self._fail_call(ref, topic, outcome))
-            if outcome.expelled and self.still_joined(joined):
-                self.evict(topic, codes.FORBIDDEN)
-        else:
-            if joined.doubts == doubts:  # else a revocation came since the rules were asked
-                request.keep_answers(joined)
-            self._carry_out(session.performed(ref, outcome))
 
     def __repr__(self) -> str:
         return f"<Connection {self._session.id} of {self.owner}>"
