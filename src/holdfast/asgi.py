@@ -40,6 +40,7 @@ from . import wiring
 from .auth import origins
 from .auth.session import session_key
 from .conf import settings
+from .process.end_signals import EndSignals
 from .transports.http_calls import LiveCalls
 from .transports.http_origin import HttpOriginCheck
 from .transports.http_publish import LivePublishing
@@ -150,7 +151,12 @@ async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
-    """Start the hub with the server. When the server stops, close all connections and let running calls finish."""
+    """Start the hub with the server. When the server stops, close all connections and let running calls finish.
+
+    Responses without an end are closed earlier, at the signal that stops the server: most servers send
+    ``lifespan.shutdown`` only when all responses have ended.
+    """
+    signals: EndSignals | None = None
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -162,8 +168,12 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
                 logger.exception("Holdfast could not start")
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
+            signals = EndSignals(asyncio.get_running_loop(), service.runtime.leave)
+            signals.follow()
             await send({"type": "lifespan.startup.complete"})
         else:
+            if signals is not None:
+                signals.leave()
             await shut_down()
             await send({"type": "lifespan.shutdown.complete"})
             return
@@ -172,7 +182,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
 async def shut_down() -> None:
     """Stop the connections, calls, hub and threads of this process, in this order."""
     service = wiring.service()
-    service.runtime.leaving = True
+    service.runtime.leave()
     for connection in tuple(service.connections):  # most servers have closed theirs by now
         connection.shut_down()
     try:

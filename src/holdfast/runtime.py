@@ -67,6 +67,8 @@ class Runtime:
         self._starting: asyncio.Task[Hub] | None = None
         self.leaving = False
         """Has this process begun to end, so that it should get no more clients?"""
+        self.when_leaving: Callable[[], object] | None = None
+        """Called when it begins to end, on the event loop."""
 
     async def hub(self) -> Hub:
         """The hub of the running event loop, started."""
@@ -115,6 +117,13 @@ class Runtime:
     def roster_reads(self) -> int:
         """Return the hub's reads of member lists. For any thread."""
         return 0 if self._hub is None else self._hub.presence.reads
+
+    def leave(self) -> None:
+        """Note that this process has begun to end. For the event loop's thread only."""
+        if not self.leaving:
+            self.leaving = True
+            if self.when_leaving is not None:
+                self.when_leaving()
 
     def flush(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds until this process holds nothing that other processes have to get. Return whether that
@@ -192,7 +201,7 @@ def built() -> Runtime | None:
 def leave() -> None:
     """Note in this process's runtime, if it has one, that the process has begun to end."""
     if _current is not None:
-        _current.leaving = True
+        _current.leave()
 
 
 @contextlib.contextmanager

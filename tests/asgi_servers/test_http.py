@@ -1,6 +1,7 @@
 """Event streams and calls by POST, on each ASGI server."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import pytest
@@ -71,6 +72,16 @@ async def test_the_server_notices_that_a_stream_was_closed(server: Running, room
             return
         await asyncio.sleep(0.05)
     raise AssertionError("the connection of a closed stream is still there")
+
+
+async def test_a_stream_that_is_given_to_the_hub_has_no_task(server: Running, room: str) -> None:
+    async with AsyncExitStack() as stack:
+        before = server.state()["tasks"]
+        for _ in range(5):
+            stream = await stack.enter_async_context(EventStream(server, f"rooms/{room}"))
+            await stream.of_type("joined")
+        # Servers keep tasks of their own for each connection or not; the application's is the one that must not be there.
+        assert (server.state()["tasks"] < before + 5) is (server.kind.name == "holdfast")
 
 
 # ── calls by POST ─────────────────────────────────────────────────────────────────────────────────────────────────────

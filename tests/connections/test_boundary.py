@@ -96,6 +96,18 @@ async def test_handshakes_of_the_process_have_a_rate_wherever_they_come_from() -
     assert (await refused(bounds)).status == 503
 
 
+async def test_refused_handshakes_of_an_address_use_up_none_of_the_process() -> None:
+    bounds, _ = boundary(
+        handshakes=Rate(count=3, seconds=60.0), handshakes_per_address=Rate(count=1, seconds=60.0)
+    )
+    await admitted(bounds)
+    for _ in range(5):
+        assert (await refused(bounds)).status == 429
+    await admitted(bounds, "203.0.113.8")
+    await admitted(bounds, None)
+    assert (await refused(bounds, "203.0.113.9")).status == 503
+
+
 async def test_an_exempt_address_that_reaches_the_limit_is_logged_as_a_proxy(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -139,7 +151,7 @@ async def test_anonymous_clients_of_a_crowd_are_one_member() -> None:
     threads = Threads(1)
     topic = Room(room="lobby")
     callers = [
-        ConnectionCaller(identity=ANONYMOUS, client=f"client-{n}", connection_id=f"c{n}") for n in range(3)
+        ConnectionCaller(identity=ANONYMOUS, secret=f"client-{n}", connection_id=f"c{n}") for n in range(3)
     ]
     apart = {(await attending(threads, topic, caller, Room.presence)).member for caller in callers}
     together = {

@@ -18,9 +18,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Opcode
 
 from tests.asgi_servers.client import Live
+from tests.asgi_servers.http import EventStream
 from tests.asgi_servers.servers import BIN, GENEROUS, Kind, Prepared, Running, environment_for, soon
 from tests.services.nginx import TEMPLATE, Nginx, running_nginx, site
 from tests.services.processes import Server, free_port, start
+
+from .http2 import Http2
 
 SERVE = Kind(
     name="serve",
@@ -56,6 +59,7 @@ def fleet(
     kind: Kind = SERVE,
     *,
     changes: Mapping[str, str] | None = None,
+    port: int | None = None,
     **holdfast: Any,
 ) -> Iterator[Fleet]:
     database = directory / "live.sqlite3"
@@ -82,7 +86,7 @@ def fleet(
         for server in servers:
             server.process.wait_until(server.ready)
         addresses = [f"127.0.0.1:{server.port}" for server in servers]
-        nginx = stack.enter_context(running_nginx(addresses, changes=changes))
+        nginx = stack.enter_context(running_nginx(addresses, port=port, changes=changes))
         yield Fleet(servers, nginx, begin)
 
 
@@ -178,6 +182,30 @@ def test_a_stream_that_its_client_does_not_read_is_not_piled_up_by_nginx(either:
             time.sleep(0.3)
             before, after = after, poured()
     assert max(after) < 30
+
+
+async def test_event_streams_pass_through_it_and_end_with_their_client(either: Fleet, topic: str) -> None:
+    async with EventStream(either.front, topic) as stream:
+        await stream.of_type("joined")
+        await asyncio.to_thread(said, either, topic)
+        assert (await stream.of_type("event"))["offset"] == 1
+        assert "x-accel-buffering" not in stream.response.headers, "nginx has obeyed it"
+
+
+async def test_over_http_2_one_connection_carries_more_streams_than_a_browser_opens_connections(
+    prepared: Prepared, tmp_path: Path, topic: str
+) -> None:
+    port = free_port()
+    with fleet(prepared, tmp_path, port=port, changes={"listen": f"127.0.0.1:{port} http2"}) as running:
+        cookie = running.front.users["ada"].cookie
+        async with Http2(port) as browser:
+            streams = [browser.get(f"/live/sse?topic={topic}", cookie=cookie) for _ in range(10)]
+            for stream in streams:
+                await browser.read(stream, until=b'"type":"joined"')
+            room = topic.removeprefix("rooms/")
+            await asyncio.to_thread(running.servers[0].get, f"say/{room}/")
+            for stream in streams:
+                await browser.read(stream, until=b'"name":"said"')
 
 
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from holdfast.protocol.codes import Code
-from holdfast.server import adopted
+from holdfast.server import adopted_writer
 from holdfast.server.adopted import AdoptedProtocol
 from holdfast.server.deflate import DEFLATE
 from holdfast.streams.prepared import Burst, Prepared
@@ -277,7 +277,7 @@ class TestSlowClients:
             client = socket.create_connection(server.getsockname())
             accepted, _ = server.accept()
             with client, accepted:
-                adopted._bound_kernel_buffer(Transport(), 100_000)
+                adopted_writer.bound_kernel_buffer(Transport(), 100_000)
                 client.setblocking(False)
                 fill(client)
                 waiting = struct.unpack("i", fcntl.ioctl(client, SIOCOUTQNSD, bytes(4)))[0]
@@ -291,7 +291,7 @@ class TestSlowClients:
                 return here if name == "socket" else default
 
         with here, there:
-            adopted._bound_kernel_buffer(Transport(), 100_000)
+            adopted_writer.bound_kernel_buffer(Transport(), 100_000)
             there.sendall(b"still usable")
             assert here.recv(100) == b"still usable"
 
@@ -489,7 +489,7 @@ class TestEnding:
         assert handler.calls == ["closed"]
 
     async def test_a_client_that_does_not_answer_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(adopted, "CLOSE_SECONDS", 0.01)
+        monkeypatch.setattr(adopted_writer, "CLOSE_SECONDS", 0.01)
         handler = Handler()
         peer = await given(handler)
         handler.transport.close(4002, "evicted")
@@ -501,7 +501,7 @@ class TestEnding:
     async def test_a_client_that_closes_and_does_not_read_is_cut_off(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(adopted, "CLOSE_SECONDS", 0.01)
+        monkeypatch.setattr(adopted_writer, "CLOSE_SECONDS", 0.01)
         handler = Handler()
         peer = await given(handler)
         peer.wire.stuck = True

@@ -46,6 +46,7 @@ class Socket:
 
     name: ClassVar = "test"
     duplex: ClassVar = True
+    closed_by_server: ClassVar = True
     binary: ClassVar = False
     bytes_sent: ClassVar = None
 

@@ -19,9 +19,11 @@ from holdfast.connections.transport import Transport
 from holdfast.protocol import codes
 from holdfast.protocol.codec import JSON, MSGPACK
 from holdfast.server.adopted import AdoptedProtocol
+from holdfast.server.adopted_stream import AdoptedStream
 from holdfast.transports.polling import LINGER_SECONDS, LivePolling, PollTransport
 from holdfast.transports.sse import AsgiEventStream, LiveEventStream
 from holdfast.transports.websocket import AsgiWebSocket, LiveWebSocket
+from tests.server.http_wire import HttpPeer
 from tests.server.wire import Peer, Wire
 from tests.support.clock import turns
 
@@ -316,6 +318,66 @@ class AsgiEventStreamServer(Carrier):
         return code.close or 1000, code.message
 
 
+class HoldfastEventStreamServer(AsgiEventStreamServer):
+    """Server-sent events on :mod:`holdfast.server`, which gives the response away."""
+
+    transport = AdoptedStream
+
+    async def connect(self) -> None:
+        self._wire = Buffer(strict=False)
+        self.reader = EventStreamReader()
+        self._peer = HttpPeer(LiveEventStream(lambda: self.service), wire=self._wire)
+        headers = {name.decode(): value.decode() for name, value in self.scope["headers"]}
+        await self._peer.ask(f"/live/sse?{self.scope['query_string'].decode()}", headers=headers)
+        await self.settle()
+
+    async def settle(self) -> None:
+        await super().settle()
+        await self._peer.settle()
+
+    @property
+    def status(self) -> int:
+        return self._peer.status
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        return self._peer.headers
+
+    @property
+    def raw(self) -> bytes:
+        return self._peer.body
+
+    def messages(self) -> list[str | bytes]:
+        self._feed()
+        return super().messages()
+
+    def keepalives(self, frames: Sequence[Frame]) -> int:
+        self._feed()
+        return super().keepalives(frames)
+
+    def _feed(self) -> None:
+        self.reader = EventStreamReader()
+        self.reader.feed(self.raw)
+
+    async def stop_reading(self) -> None:
+        self._wire.stuck = True
+
+    async def read_on(self) -> None:
+        while self._wire.stuck or self._wire.sent:
+            self._wire.stuck = False
+            self._peer.read()
+            self._wire.drained()
+            await self.settle()
+
+    async def vanish(self) -> None:
+        self._wire.lose(ConnectionResetError())
+        await self.settle()
+
+    @property
+    def _ended(self) -> bool:
+        return self._wire.lost
+
+
 class PollingServer(Carrier):
     """Long polling: a client that asks again as soon as it has an answer."""
 
@@ -332,7 +394,7 @@ class PollingServer(Carrier):
         topics: Sequence[str] = ("empty",),
         last_event_id: str = "",
         application: LivePolling | None = None,
-        address: str | None = None,
+        address: str | None = "203.0.113.7",
     ) -> "PollingServer":
         carrier = cls(service, codec)
         carrier._address = address
@@ -408,5 +470,11 @@ class PollingServer(Carrier):
         return code.close or 1000, code.message
 
 
-CARRIERS: tuple[type[Carrier], ...] = (AsgiServer, HoldfastServer, AsgiEventStreamServer, PollingServer)
+CARRIERS: tuple[type[Carrier], ...] = (
+    AsgiServer,
+    HoldfastServer,
+    AsgiEventStreamServer,
+    HoldfastEventStreamServer,
+    PollingServer,
+)
 CODECS = {"json": JSON, "msgpack": MSGPACK}

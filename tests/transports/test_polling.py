@@ -91,6 +91,21 @@ async def test_a_connection_lingers_between_two_requests_and_ends_when_no_reques
 
 
 @in_jumping_time
+async def test_a_connection_that_the_server_closed_is_counted_out_once() -> None:
+    """Its session lingers. If its end counted again, an address could have any number of connections."""
+    async with serving() as here:
+        service = here.processes[0].service
+        await opened(here)
+        [connection] = service.connections
+        connection.hang_up(codes.TOKEN_EXPIRED)
+        await asyncio.sleep(LINGER_SECONDS - 1)
+        await opened(here, client="eve")
+        assert service.boundary.counts() == {"address:203.0.113.7": 1}
+        await asyncio.sleep(2)
+        assert service.boundary.counts() == {"address:203.0.113.7": 1}
+
+
+@in_jumping_time
 async def test_a_request_without_news_is_answered_after_a_while() -> None:
     async with serving() as here:
         client = await opened(here)

@@ -9,7 +9,7 @@ from holdfast import Event, Keep, Slow, Topic, signals
 from holdfast.connections.connection import Connection
 from holdfast.protocol import codes
 from holdfast.protocol.limits import Limits
-from holdfast.server.adopted import AdoptedProtocol
+from holdfast.server.adopted_writer import AdoptedWriter
 from holdfast.streams.prepared import Burst, Prepared
 from tests.support.clock import in_jumping_time, turns
 from tests.support.connected import fleet
@@ -331,6 +331,32 @@ async def test_a_client_that_only_answers_probes_stays_connected(carrier: type[C
         assert offsets(await client.hear()) == [1]
 
 
+# ── the end of the process ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@in_jumping_time
+async def test_a_server_that_begins_to_stop_says_goodbye_where_it_would_wait_for_the_client(
+    carrier: type[Carrier],
+) -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        client = await carrier.open(service, topics=["rooms/lobby"])
+        await client.hear()
+        service.runtime.leave()
+        assert ("goodbye" in types(await client.hear())) is not carrier.transport.closed_by_server
+
+
+@in_jumping_time
+async def test_a_client_that_comes_while_the_server_stops_is_sent_away_where_it_would_be_waited_for(
+    carrier: type[Carrier],
+) -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        service.runtime.leave()
+        client = await carrier.open(service, topics=["rooms/lobby"])
+        assert ("goodbye" in types(await client.hear())) is not carrier.transport.closed_by_server
+
+
 # ── notices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -364,6 +390,6 @@ async def test_the_beginning_and_the_end_of_a_connection_are_reported(carrier: t
         "disconnected",
         4403,
     )
-    counts = carrier.transport is not AdoptedProtocol
+    counts = not issubclass(carrier.transport, AdoptedWriter)
     assert (end["bytes_sent"] or 0) > 100 if counts else end["bytes_sent"] is None
     assert end["bytes_received"] > 0 if carrier.transport.duplex else end["bytes_received"] == 0

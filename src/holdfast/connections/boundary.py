@@ -79,7 +79,7 @@ class Boundary:
     async def admit(self, network: str | None, now: float) -> Admission | Refusal:
         """Count a handshake, before it is authenticated. The caller ends the admission, or gives it to a connection."""
         policy = self._policy
-        if policy.handshakes is not None and (wait := self._rates.take(None, policy.handshakes, now)):
+        if policy.handshakes is not None and (wait := self._rates.wait(None, policy.handshakes, now)):
             self._counters.handshakes_refused += 1
             return Refusal(
                 limit="handshakes",
@@ -87,13 +87,17 @@ class Boundary:
                 retry_after=wait,
                 reason=f"this process takes {policy.handshakes} handshakes (HANDSHAKES)",
             )
+        count = 0 if network is None else self._networks.get(network, 0)
+        if network is not None and not self.limits_hold(network):
+            self._hint_at_proxy(network, count)
+        elif network is not None and (refusal := self._refusal(network, self._here(network, count, now))):
+            return refusal
+        if (
+            policy.handshakes is not None
+        ):  # not before: an address beyond its own limits must not use up those of others
+            self._rates.take(None, policy.handshakes, now)
         if network is None:
             return Admission(self, None)
-        count = self._networks.get(network, 0)
-        if not self.limits_hold(network):
-            self._hint_at_proxy(network, count)
-        elif refusal := self._refusal(network, self._here(network, count, now)):
-            return refusal
         self._networks[network] = count + 1
         if self._shared is not None and self.limits_hold(network):
             limit, rate = policy.connections_per_address, policy.handshakes_per_address

@@ -140,6 +140,7 @@ class Connection(Performing):
         self._leave_all()
         self._manager.connections.discard(self)
         self._manager.boundary.left(self._network, self.identity.owner if self._counted else None)
+        self._network, self._counted = NOT_COUNTED  # a transport may report its end again
         # The wheel holds this object until its next check, in half a minute or later. The transport must be freed before: with
         # its compression buffers, a server's protocol object takes up to 120 KB.
         self._transport, self.write = CLOSED, CLOSED.send_events

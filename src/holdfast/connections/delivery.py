@@ -42,6 +42,11 @@ class Delivery(ABC):
         self.ready, self.blocked = True, False
         self.write = transport.send_events
 
+    @property
+    def closed_by_server(self) -> bool:
+        """Does the server close this connection when it stops?"""
+        return self._transport.closed_by_server
+
     @abstractmethod
     def hang_up(self, code: Code, after: float | None = None, reason: str | None = None) -> None:
         """Close the connection from the server's side."""

@@ -96,6 +96,13 @@ class ConnectionManager:
             fresh_seconds=self.policy.fresh_seconds,
         )
         runtime.control.attach(self.revocation)
+        runtime.when_leaving = self.leave
+
+    def leave(self) -> None:
+        """Close the connections that a server which stops would wait for: event streams on most servers, and polls."""
+        for connection in tuple(self.connections):
+            if not connection.closed_by_server:
+                connection.shut_down()
 
     def turn(self, now: float) -> float:
         """Return the seconds that one more client waits before it reconnects, when the server stops without time for

@@ -36,6 +36,9 @@ class RegisteredConnection(Protocol):
 
     def shut_down(self, after: float | None = None) -> None: ...
 
+    @property
+    def closed_by_server(self) -> bool: ...
+
 
 class ConnectionRegistry:
     """The connections of one process, in the order in which they began. For the event loop's thread only.

@@ -26,6 +26,10 @@ class Transport(Protocol):
     duplex: ClassVar[bool]
     """Does it bring the client's messages? If not, no heartbeat is expected and the server sends keepalives."""
 
+    closed_by_server: ClassVar[bool]
+    """Does the server close it when it stops? If not, the server would wait for its end, and the connection says goodbye as soon
+    as the process begins to end."""
+
     binary: ClassVar[bool]
     """Can it carry messages in a binary encoding?"""
 
@@ -114,6 +118,7 @@ class ClosedTransport:
 
     name: ClassVar = "closed"
     duplex: ClassVar = True
+    closed_by_server: ClassVar = True
     binary: ClassVar = True
     bytes_sent: ClassVar = None
 

@@ -1,16 +1,30 @@
-"""Uvicorn's HTTP protocol class with limits, a correction for WebSockets and a property for draining."""
+"""Uvicorn's HTTP protocol class with limits, a correction for WebSockets, a property for draining, and adoption.
+
+It offers the extension ``holdfast.adopt`` to requests by GET. An application offers to give the connection away, as one of a
+WebSocket does (:mod:`.websocket`), by a key of ``http.response.start``::
+
+    {"type": "http.response.start", "status": 200, "headers": …,
+     "holdfast.adopt": {"adopt": …, "topics": …, "write_buffer_bytes": …}}
+
+The offer is part of the ordinary message, so that middleware in between can add its headers. The server calls ``adopt`` before
+``send`` returns; the body then ends with the connection, and the application may return. If it has not called ``adopt``, some
+middleware has kept or changed the message. The application then empties the offer and sends the body itself.
+"""
 
 import asyncio
 import logging
 import sys
 import time
 from enum import Enum
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import get_client_addr
 
 from holdfast.transports.refusals import RefusalLog
 
+from .adopted_stream import AdoptedStream, AdoptStream
 from .limits import (
     BODY_BYTES,
     BODY_SECONDS,
@@ -21,9 +35,12 @@ from .limits import (
     PIPELINED,
     PORTION_BYTES,
 )
-from .response import Response
+from .redaction import logged_target
+from .response import Headers, Response, head
 
 _refusals = RefusalLog(logging.getLogger("uvicorn.error"), time.monotonic())
+
+_NOT_OF_STREAMS = frozenset((b"content-length", b"content-encoding", b"transfer-encoding"))
 
 
 class _Part(Enum):
@@ -35,6 +52,24 @@ class _Part(Enum):
 
 class _Stop(Exception):
     """Nothing more of this connection is parsed."""
+
+
+class AdoptableCycle(RequestResponseCycle):
+    """A request whose application may give the connection away in place of a response."""
+
+    async def send(self, message: Any) -> None:
+        offer = message.get("holdfast.adopt")
+        if offer and not (self.response_started or self.disconnected) and _is_stream(message):
+            protocol: Any = self.transport.get_protocol()
+            protocol.adopt(self, message.get("headers", []), **offer)
+        else:
+            await super().send(message)
+
+
+def _is_stream(message: Any) -> bool:
+    """Return whether a response is still a stream of bytes as they are, after middleware may have changed it."""
+    names = {name.lower() for name, _ in message.get("headers", [])}
+    return message["status"] == 200 and names.isdisjoint(_NOT_OF_STREAMS)
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -144,6 +179,13 @@ class HttpProtocol(HttpToolsProtocol):
             raise _Stop
         self._part, self._silent, self._head_is_late = _Part.BODY, 0, False
         super().on_headers_complete()
+        scope: Any = self.scope
+        cycle: RequestResponseCycle | None = (
+            self.cycle
+        )  # of an earlier request, or None, if this one is an upgrade
+        if scope["method"] == "GET" and cycle is not None and cycle.scope is scope:
+            scope["extensions"] = {"holdfast.adopt": {}}
+            cycle.__class__ = AdoptableCycle  # Uvicorn makes the object, and its task has not begun
 
     def on_body(self, body: bytes) -> None:
         self._silent = 0
@@ -175,6 +217,52 @@ class HttpProtocol(HttpToolsProtocol):
             rest = self._received[error.args[0] :]
             if rest:
                 protocol.data_received(rest)
+
+    # ── adoption ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def adopt(
+        self,
+        cycle: RequestResponseCycle,
+        headers: Headers,
+        *,
+        adopt: AdoptStream,
+        topics: int,
+        write_buffer_bytes: int,
+    ) -> None:
+        """Answer with the head of a stream, and give the connection away. Later requests on it get no answer."""
+        defaults = [pair for pair in self.server_state.default_headers if pair[0] != b"connection"]
+        start = head(200, [*defaults, *headers, (b"connection", b"close")])
+        if self.access_log:
+            self.access_logger.info(  # Uvicorn's formatter expects these five
+                '%s - "%s %s HTTP/%s" %d',
+                get_client_addr(cycle.scope),
+                cycle.scope["method"],
+                logged_target(cycle.scope),
+                cycle.scope["http_version"],
+                200,
+            )
+        adopted = AdoptedStream(self.transport, topics, self.connections)
+        self._give_up(cycle)
+        self.transport.set_protocol(adopted)
+        self.transport.write(start)
+        try:
+            adopted.begin(adopt, write_buffer_bytes=write_buffer_bytes)
+        except Exception:
+            self.transport.abort()  # half a stream must not look like a whole one
+            raise
+        self.transport.resume_reading()
+
+    def _give_up(self, cycle: RequestResponseCycle) -> None:
+        """Let go of the connection, its timers and its requests."""
+        self._over = True
+        self._forget_time()
+        self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        self.connections.discard(self)
+        self.server_state.total_requests += 1
+        cycle.response_started = cycle.response_complete = cycle.disconnected = True
+        cycle.message_event.set()
+        self.parser = cast("Any", None)  # it refers back to this object
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

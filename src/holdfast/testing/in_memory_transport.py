@@ -24,6 +24,7 @@ class InMemoryTransport:
 
     name: ClassVar = "test"
     duplex: ClassVar = True
+    closed_by_server: ClassVar = True
     binary: ClassVar = False
     bytes_sent: ClassVar = None
 

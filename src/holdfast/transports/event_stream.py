@@ -86,7 +86,7 @@ def _alone(prefix: bytes) -> Form:
 class StreamIds:
     """The positions of one stream, as the ids of its events. ``topics`` is how many the client asked for."""
 
-    __slots__ = ("_at", "_begun", "_form", "_prefixes", "_single", "_written_for")
+    __slots__ = ("_at", "_begun", "_field", "_form", "_prefixes", "_single", "_written_for")
 
     def __init__(self, topics: int) -> None:
         self._single = topics == 1
@@ -94,33 +94,39 @@ class StreamIds:
         self._prefixes: dict[str, str] = {}  # by canonical name: the topic's entry up to the offset
         self._at: dict[str, str] = {}  # by canonical name: the topic's whole entry
         self._begun = b""
+        self._field = ""  # the id field that goes with the next message
         self._written_for = ""
 
-    def begin(self, asked: str, topic: str, position: Position) -> str:
-        """Note where the stream is in ``topic``, which the client called ``asked``. Return the ``id`` field that goes with it."""
+    def begin(self, asked: str, topic: str, position: Position) -> None:
+        """Note where the stream is in ``topic``, which the client called ``asked``. The next message carries it as its id."""
         prefix = f"{mark_of(asked)}@{position.epoch}:"
         self._at[topic] = entry(asked, position)
         if self._single:
             self._form = _alone(f"id: {prefix}".encode())
         self._prefixes[topic] = prefix
         self._written_for = ""
-        return f"id: {self._text()}\n"
+        self._field = f"id: {self._text()}\n"
 
-    def move(self, topic: str, position: Position) -> str:
-        """Note a reset of a topic. Return the ``id`` field that goes with it."""
+    def move(self, topic: str, position: Position) -> None:
+        """Note a reset of a topic. The next message carries the new position as its id."""
         prefix = self._prefixes.get(topic)
         if prefix is None:
-            return ""
+            return
         mark = prefix.partition("@")[0]
         self._at[topic] = f"{mark}@{position}"
         self._prefixes[topic] = prefix = f"{mark}@{position.epoch}:"
         if self._single:
             self._form = _alone(f"id: {prefix}".encode())
         self._written_for = ""
-        return f"id: {self._text()}\n"
+        self._field = f"id: {self._text()}\n"
 
     def _text(self) -> str:
         return ";".join(self._at.values())
+
+    def block(self, data: str | bytes) -> bytes:
+        """Return the block of a message of the protocol, with the id that goes with it."""
+        field, self._field = self._field, ""
+        return (field + data).encode() if isinstance(data, str) else data
 
     def blocks(self, burst: Burst) -> bytes:
         """Return the events of one topic as blocks, each with its id."""

@@ -21,8 +21,10 @@ from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.pending_reply import Outcome
 from holdfast.connections.reporting import CALL_LIMITS
 from holdfast.connections.request import CallFailed
+from holdfast.connections.unjoined import EARLY, check_admitted
 from holdfast.protocol import codes
 from holdfast.protocol.frames import CallKey, ClientId, Name, TopicName
+from holdfast.topics.topic import Topic
 
 from .asgi import Receive, Scope, Send
 from .authentication import identify
@@ -101,11 +103,27 @@ class LiveCalls:
             raise CallFailed.of(codes.INVALID_MESSAGE, detail=str(error)) from None
         except (UnicodeError, RecursionError, msgspec.MsgspecError) as error:
             raise CallFailed.of(codes.MALFORMED, detail=str(error)) from None
-        topic = service.registry.resolve(call.topic, identity.user_id)
-        if topic is None:
-            raise CallFailed.of(codes.FORBIDDEN)
+        topic, threads = service.registry.resolve(call.topic, identity.user_id), service.runtime.threads
         secret = call.client or secrets.token_hex(8)
         caller = ConnectionCaller(identity=identity, secret=secret, connection_id=secrets.token_hex(8))
+        if topic is None:
+            await check_admitted(threads, None, caller)
+            raise CallFailed.of(codes.FORBIDDEN)
+        try:
+            return await self._answer(service, topic, caller, call, receive)
+        except CallFailed as failed:
+            if failed.payload.code in EARLY:
+                await check_admitted(threads, topic, caller)
+            raise
+
+    async def _answer(
+        self,
+        service: ConnectionManager,
+        topic: Topic,
+        caller: ConnectionCaller,
+        call: PostedCall,
+        receive: Receive,
+    ) -> bytes:
         loop = asyncio.get_running_loop()
         request = service.calls.request(
             topic, caller, call.name, call.key, bytes(call.payload), now=loop.time(), recheck=True

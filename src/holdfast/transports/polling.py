@@ -73,6 +73,7 @@ class PollTransport:
 
     name: ClassVar = "polling"
     duplex: ClassVar = False
+    closed_by_server: ClassVar = False
     binary: ClassVar = False
 
     def __init__(self, limit: int, request: StreamRequest) -> None:
@@ -288,6 +289,8 @@ class LivePolling:
         connection = transport.connection = Connection(service, hub, transport, JSON, identity, admission)
         polled = self._sessions[transport.session] = PollSession(transport, connection)
         connection.start(request.hello, request.joins)
+        if service.runtime.leaving:
+            connection.shut_down()
         return polled
 
     async def _repeat(self, polled: PollSession, send: Send) -> None:

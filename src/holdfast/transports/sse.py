@@ -1,4 +1,4 @@
-"""Server-sent events on any ASGI server, at ``/live/sse?topic=…&topic=…``. Takes no protocol decision.
+"""Server-sent events, at ``/live/sse?topic=…&topic=…``. Takes no protocol decision.
 
 The request carries what a WebSocket's first messages carry: the topics to join, and in ``Last-Event-ID`` the positions from
 which to resume. Nothing more comes from the client on this connection.
@@ -6,13 +6,14 @@ which to resume. Nothing more comes from the client on this connection.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from holdfast.auth.base import Identity
 from holdfast.connections.admission import Admission
 from holdfast.connections.connection import Connection
 from holdfast.connections.manager import ConnectionManager
+from holdfast.connections.transport import Transport
 from holdfast.protocol.positions import Position
 from holdfast.streams.prepared import Burst
 
@@ -59,7 +60,7 @@ class LiveEventStream:
             await respond(scope, send, 400, str(error))
             return
         await admission.identify(identity.owner)
-        await self._serve(identity, admission, request, receive, send)
+        await self._serve(identity, admission, request, receive, send, scope.get("extensions", {}))
 
     async def _serve(
         self,
@@ -68,18 +69,28 @@ class LiveEventStream:
         request: StreamRequest,
         receive: Receive,
         send: Send,
+        extensions: Mapping[str, Any],
     ) -> None:
         service = self._service()
         hub = await service.runtime.hub()
+
+        def connect(transport: Transport) -> Connection:
+            return Connection(service, hub, transport, EVENT_STREAM, identity, admission)
+
+        start: Message = {"type": "http.response.start", "status": 200, "headers": list(HEADERS)}
+        limit = service.policy.write_buffer_bytes
+        if "holdfast.adopt" not in extensions:
+            await send(start)
+        elif await _give_away(start, connect, request, send, limit):
+            return
         task = asyncio.current_task()
         assert task is not None, "ASGI applications run in a task"
-        transport = AsgiEventStream(send, service.policy.write_buffer_bytes, task, len(request.joins))
-        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-        connection = Connection(service, hub, transport, EVENT_STREAM, identity, admission)
-        transport.connection = connection
+        transport = AsgiEventStream(send, limit, task, len(request.joins))
+        connection = transport.connection = connect(transport)
         try:
-            transport.send(f"{retry(random.uniform(*RETRY_SECONDS))}\n")  # noqa: S311 - nothing secret depends on it
-            connection.start(request.hello, request.joins)
+            _begin(transport, connection, request)
+            if service.runtime.leaving:
+                connection.shut_down()
             while (await receive())["type"] != "http.disconnect":
                 pass
         except asyncio.CancelledError:
@@ -90,31 +101,59 @@ class LiveEventStream:
             connection.closed()
 
 
+async def _give_away(
+    start: Message,
+    connect: Callable[[Transport], Connection],
+    request: StreamRequest,
+    send: Send,
+    write_buffer_bytes: int,
+) -> bool:
+    """Begin the response, and offer it to the server (:mod:`holdfast.server.http`). Return whether the server has it."""
+    given = False
+
+    def adopt(transport: Transport) -> Connection:
+        nonlocal given
+        given = True
+        connection = connect(transport)
+        _begin(transport, connection, request)
+        return connection
+
+    offer = {"adopt": adopt, "topics": len(request.joins), "write_buffer_bytes": write_buffer_bytes}
+    await send({**start, "holdfast.adopt": offer})
+    if not given:
+        offer.clear()  # middleware may keep the message, and pass it on later
+    return given
+
+
+def _begin(transport: Transport, connection: Connection, request: StreamRequest) -> None:
+    transport.send(f"{retry(random.uniform(*RETRY_SECONDS))}\n")  # noqa: S311 - nothing secret depends on it
+    connection.start(request.hello, request.joins)
+
+
 class AsgiEventStream(AsgiTransport):
     """An event stream on any ASGI server. ``topics`` is how many the client asked for."""
 
-    __slots__ = ("_id", "_ids")
+    __slots__ = ("_ids",)
 
     name: ClassVar = "sse"
     duplex: ClassVar = False
+    closed_by_server: ClassVar = False
     binary: ClassVar = False
 
     def __init__(self, send: Send, limit: int, application: "asyncio.Task[Any]", topics: int) -> None:
         super().__init__(send, limit, application)
         self._ids = StreamIds(topics)
-        self._id = ""
 
     def note_join(self, asked: str, topic: str, position: Position | None) -> None:
         if position is not None:
-            self._id = self._ids.begin(asked, topic, position)
+            self._ids.begin(asked, topic, position)
 
     def note_reset(self, topic: str, position: Position | None) -> None:
         if position is not None:
-            self._id = self._ids.move(topic, position)
+            self._ids.move(topic, position)
 
     def send(self, data: str | bytes) -> None:
-        field, self._id = self._id, ""
-        block = (field + data).encode() if isinstance(data, str) else data
+        block = self._ids.block(data)
         self.answer(_body(block), len(block))
 
     def send_events(self, burst: Burst) -> None:

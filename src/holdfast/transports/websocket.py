@@ -197,6 +197,7 @@ class AsgiWebSocket(AsgiTransport):
 
     name: ClassVar = "websocket"
     duplex: ClassVar = True
+    closed_by_server: ClassVar = True
     binary: ClassVar = True
 
     def __init__(self, send: Send, limit: int, application: "asyncio.Task[Any]", *, binary: bool) -> None:

@@ -28,6 +28,8 @@ class RequestLog:
             line.note(event)
             if event["type"] == "holdfast.adopt":
                 event = {**event, "adopt": line.following(event["adopt"])}
+            elif offer := event.get("holdfast.adopt"):
+                event = {**event, "holdfast.adopt": {**offer, "adopt": line.noting(offer["adopt"])}}
             await send(event)
 
         try:
@@ -95,6 +97,15 @@ class _Line:
         """Follow an adopted connection: it outlives the application's call and ends when its socket closes."""
         self._adopted = True
         return lambda sink: _Followed(adopt(sink), self.end)
+
+    def noting(self, adopt: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Log an event stream once it is adopted: its body has no end that this middleware could see."""
+
+        def adopted(transport: Any) -> Any:
+            self._write(f'"{self._method} {self._target} HTTP/{self._version}" {self._status} -')
+            return adopt(transport)
+
+        return adopted
 
     def application_ended(self) -> None:
         if not self._adopted:
