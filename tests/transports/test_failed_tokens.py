@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.utils import timezone
 
+from holdfast import signals
 from holdfast.auth.base import Authenticator, AuthRequest, CredentialExpired, Identity
 from holdfast.limits.base import Rate
 from holdfast.protocol.codec import JSON
@@ -137,3 +138,36 @@ async def test_every_transport_asks_the_boundary(application: Any) -> None:
             await endpoint(dict(scope), receive, client.send)
         assert client.statuses == [401, 401, 429]
         assert service.authenticator.asked == 2
+
+
+@in_jumping_time
+async def test_a_refused_handshake_is_reported_without_its_credentials(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG", "holdfast")
+    reported: list[dict[str, Any]] = []
+
+    def refused(**values: Any) -> None:
+        reported.append(values)
+
+    def limited(**values: Any) -> None:
+        reported.append(values)
+
+    signals.connection_refused.connect(refused)
+    signals.limit_hit.connect(limited)
+    both = scope_of(query=b"ticket=a-guess-too")
+    assert await tries(Guard(), *[both] * 3) == [401, 401, 429]
+    assert [(values.get("code"), values.get("status"), values.get("limit")) for values in reported] == [
+        ("unauthenticated", 401, None),
+        ("unauthenticated", 401, None),
+        (None, None, "failed_tokens"),
+        ("rate_limited", 429, None),
+    ]
+    assert {values["address"] for values in reported} == {ADDRESS}
+    assert [record.name for record in caplog.records] == [
+        "holdfast.connections.refused",
+        "holdfast.connections.refused",
+        "holdfast.connections.limit_hit",
+        "holdfast.connections.refused",
+    ]
+    assert "a-guess" not in repr(reported) + "".join(repr(vars(record)) for record in caplog.records)

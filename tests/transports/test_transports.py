@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from holdfast import Event, Keep, Slow, Topic
+from holdfast import Event, Keep, Slow, Topic, signals
 from holdfast.connections.connection import Connection
 from holdfast.protocol import codes
 from holdfast.protocol.limits import Limits
+from holdfast.server.adopted_writer import AdoptedWriter
 from holdfast.streams.prepared import Burst, Prepared
 from tests.support.clock import in_jumping_time, turns
 from tests.support.connected import fleet
@@ -354,3 +355,41 @@ async def test_a_client_that_comes_while_the_server_stops_is_sent_away_where_it_
         service.runtime.leave()
         client = await carrier.open(service, topics=["rooms/lobby"])
         assert ("goodbye" in types(await client.hear())) is not carrier.transport.closed_by_server
+
+
+# ── notices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@in_jumping_time
+async def test_the_beginning_and_the_end_of_a_connection_are_reported(carrier: type[Carrier]) -> None:
+    reported: list[tuple[str, Any]] = []
+
+    def accepted(**values: Any) -> None:
+        reported.append(("accepted", values))
+
+    def closed(**values: Any) -> None:
+        reported.append(("closed", values))
+
+    signals.connection_accepted.connect(accepted)
+    signals.connection_closed.connect(closed)
+    async with serving() as here:
+        client = await carrier.open(here.processes[0].service, topics=["rooms/a"])
+        await client.hear()
+        number = client.connection.id
+        client.connection.hang_up(codes.DISCONNECTED)
+        await client.hear()
+        await client.vanish()
+        await asyncio.sleep(60)
+    assert [(name, values["connection_id"]) for name, values in reported] == [
+        ("accepted", number),
+        ("closed", number),
+    ]
+    end = reported[-1][1]
+    assert (end["transport"], end["code"], end["close_code"]) == (
+        carrier.transport.name,
+        "disconnected",
+        4403,
+    )
+    counts = not issubclass(carrier.transport, AdoptedWriter)
+    assert (end["bytes_sent"] or 0) > 100 if counts else end["bytes_sent"] is None
+    assert end["bytes_received"] > 0 if carrier.transport.duplex else end["bytes_received"] == 0

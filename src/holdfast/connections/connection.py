@@ -130,9 +130,8 @@ class Connection(Performing):
 
     def closed(self) -> None:
         """Clean up after the transport has closed. Running calls go on; pending joins are cancelled."""
-        if self not in self._manager.connections:
+        if self._transport is CLOSED:
             return  # a polling connection ends by itself, and once more when its session expires
-        self._report_end()
         self._session.closed()
         self.ready = False
         for task in tuple(self._tasks or ()):
@@ -140,6 +139,7 @@ class Connection(Performing):
         self._leave_all()
         self._manager.connections.discard(self)
         self._manager.boundary.left(self._network, self.identity.owner if self._counted else None)
+        self._report_end()
         self._network, self._counted = NOT_COUNTED  # a transport may report its end again
         # The wheel holds this object until its next check, in half a minute or later. The transport must be freed before: with
         # its compression buffers, a server's protocol object takes up to 120 KB.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from asgiref.sync import iscoroutinefunction
 from django.dispatch import Signal
 
-from holdfast.process.limited_log import log_limited, place_of
+from holdfast.process.limited_log import admit, log_limited, place_of, with_count
 
 logger = logging.getLogger("holdfast.connections")
 
@@ -67,30 +67,30 @@ class Notice:
 
     def send(self, peer: Peer, **values: Any) -> None:
         """Send the signal and log the record. Raises nothing."""
-        values = peer._asdict() | values
         if self.signal.receivers:
-            for receiver, result in self.signal.send_robust(None, **values):
-                if isinstance(result, Exception):
-                    log_limited(
-                        logger,
-                        logging.ERROR,
-                        (receiver, place_of(result)),
-                        RECEIVER_FAILED,
-                        self._name,
-                        result,
-                        error=result,
-                    )
-        if not self._logger.isEnabledFor(self._level):
+            self._signal(peer._asdict() | values)
+        if self._logger.isEnabledFor(self._level):
+            self._log(peer, values)
+
+    def _signal(self, values: dict[str, Any]) -> None:
+        for receiver, result in self.signal.send_robust(None, **values):
+            if isinstance(result, Exception):
+                kind, name = (receiver, place_of(result)), self._name
+                log_limited(logger, logging.ERROR, kind, RECEIVER_FAILED, name, result, error=result)
+
+    def _log(self, peer: Peer, values: dict[str, Any]) -> None:
+        """Log the record. Clients cause many that are left out: nothing is built for those."""
+        left_out: int | None = 0
+        if self._limit_by is not None:
+            left_out = admit(self._logger, (self._name, values[self._limit_by]))
+        if left_out is None:
             return
-        shown = [values[name] for name in self._shown]
-        extra = {f"holdfast_{name}": value for name, value in values.items()} | {
-            "holdfast_notice": self._name
-        }
-        if self._limit_by is None:
-            self._logger.log(self._level, self._text, *shown, extra=extra)
-        else:
-            kind = (self._name, values[self._limit_by])
-            log_limited(self._logger, self._level, kind, self._text, *shown, extra=extra)
+        values = peer._asdict() | values
+        text, shown = with_count(self._text, tuple(values[name] for name in self._shown), left_out)
+        values |= {"notice": self._name, "left_out": left_out}
+        self._logger.log(
+            self._level, text, *shown, extra={f"holdfast_{name}": value for name, value in values.items()}
+        )
 
 
 ACCEPTED = Notice(

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 
 SECONDS = 1.0
 """Seconds between two log records of one kind."""
@@ -86,16 +86,24 @@ def log_limited(
     message: str,
     *args: object,
     error: BaseException | None = None,
-    extra: Mapping[str, object] | None = None,
 ) -> None:
-    """Log a message, with the traceback of ``error``, unless one of the same ``kind`` was logged in the last second. ``extra`` are
-    further attributes of the record."""
-    left_out = 0 if _limit is None else _limit.admit((logger.name, kind), time.monotonic())
-    if left_out is None:
-        return
-    if left_out:
-        message, args = f"{message} (%d more like it since the last one were not logged)", (*args, left_out)
-    logger.log(level, message, *args, exc_info=error, stacklevel=2, extra=extra)
+    """Log a message, with the traceback of ``error``, unless one of the same ``kind`` was logged in the last second."""
+    left_out = admit(logger, kind)
+    if left_out is not None:
+        message, args = with_count(message, args, left_out)
+        logger.log(level, message, *args, exc_info=error, stacklevel=2)
+
+
+def admit(logger: logging.Logger, kind: Hashable) -> int | None:
+    """Return how many messages of this kind were left out since the last one; ``None`` if this one is to be left out, too."""
+    return 0 if _limit is None else _limit.admit((logger.name, kind), time.monotonic())
+
+
+def with_count(message: str, args: tuple[object, ...], left_out: int) -> tuple[str, tuple[object, ...]]:
+    """Return a message and its arguments with the number of those that were left out before it, if there are any."""
+    if not left_out:
+        return message, args
+    return f"{message} (%d more like it since the last one were not logged)", (*args, left_out)
 
 
 def place_of(error: BaseException) -> tuple[type, str, int]:

@@ -48,6 +48,7 @@ class AdoptedWriter(asyncio.Protocol):
     """
 
     closed_by_server: ClassVar = True
+    bytes_sent: ClassVar = None
 
     if not TYPE_CHECKING:  # mypy looks for the fields of a class in its own slots only
         __slots__ = ()
