@@ -85,7 +85,7 @@ class Boundary:
                 limit="handshakes",
                 status=503,
                 retry_after=wait,
-                reason=f"this process takes {policy.handshakes} handshakes (HANDSHAKES)",
+                reason=f"this process takes {policy.handshakes} handshakes (HANDSHAKE_RATE)",
             )
         count = 0 if network is None else self._networks.get(network, 0)
         if network is not None and not self.limits_hold(network):
