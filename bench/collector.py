@@ -22,7 +22,9 @@ class Nowhere:
 
     __slots__ = ()
 
+    name = "nowhere"
     duplex = True
+    bytes_sent = None
 
     def send(self, data: str | bytes) -> None: ...
 

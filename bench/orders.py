@@ -29,6 +29,7 @@ django.setup()
 from holdfast import Topic  # noqa: E402 - Django forbids it any earlier
 from holdfast.auth.base import Identity  # noqa: E402
 from holdfast.connections.connection import Connection  # noqa: E402
+from holdfast.connections.transport import ClosedTransport  # noqa: E402
 from holdfast.control.commands import ControlCommand, Disconnect, Evict, Recheck  # noqa: E402
 from holdfast.protocol.codec import JSON  # noqa: E402
 from tests.support.connected import Process, User, fleet  # noqa: E402
@@ -43,18 +44,8 @@ class Room(Topic):
         return True
 
 
-class Nowhere:
+class Nowhere(ClosedTransport):
     """A transport that throws away what it is given."""
-
-    duplex = True
-
-    def send(self, data: str | bytes) -> None:
-        pass
-
-    send_events = send
-
-    def close(self, code: int, reason: str) -> None:
-        pass
 
 
 async def measure(count: int) -> None:

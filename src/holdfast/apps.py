@@ -36,7 +36,7 @@ class HoldfastConfig(AppConfig):
             permission_checks,
             process_checks,
             route_checks,
-            signals,
+            user_signals,
             wiring,
         )
         from .application import live_path
@@ -46,6 +46,6 @@ class HoldfastConfig(AppConfig):
 
         post_migrate.connect(complete, sender=self)
         wiring.install()
-        signals.connect()
+        user_signals.connect()
         registry.discover()
         answer_for_django(live_path)

@@ -42,8 +42,9 @@ from .auth.session import session_key
 from .conf import settings
 from .process.end_signals import EndSignals
 from .transports.http_calls import LiveCalls
+from .transports.http_origin import HttpOriginCheck
 from .transports.http_publish import LivePublishing
-from .transports.origin import OriginCheck
+from .transports.origin import Headers, OriginCheck
 from .transports.polling import LivePolling
 from .transports.readiness import Readiness
 from .transports.refusals import RefusalLog, shown
@@ -101,9 +102,9 @@ def answering_readiness(django_application: Application) -> Application:
     drains) and ``/live/ws`` without an upgrade to WebSocket (426)."""
     path = settings().path
     others: dict[str, Application] = {
-        f"/{path}sse": LiveEventStream(wiring.service),
-        f"/{path}poll": LivePolling(wiring.service),
-        f"/{path}call": LiveCalls(wiring.service),
+        f"/{path}sse": _http_checked(LiveEventStream(wiring.service), "GET", "sse"),
+        f"/{path}poll": _http_checked(LivePolling(wiring.service), "GET", "polling"),
+        f"/{path}call": _http_checked(LiveCalls(wiring.service), "POST", "call"),
         f"/{path}publish": LivePublishing(wiring.service, lambda: settings().publishing_keys),
     }
     return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws", others=others)
@@ -122,7 +123,16 @@ def origin_checked(inner: Application) -> Application:
     be in ``ALLOWED_HOSTS``. ``SECURE_PROXY_SSL_HEADER`` and ``USE_X_FORWARDED_HOST`` say which headers of a proxy count. The
     settings are read at each handshake, because tests may change them.
     """
-    return OriginCheck(inner, _admits, lambda headers: session_key(headers) is not None)
+    return OriginCheck(inner, _admits, _has_session)
+
+
+def _http_checked(endpoint: Application, method: str, name: str) -> Application:
+    """Check the origin of requests to an HTTP endpoint by the same rule, and add CORS headers for origins that the settings allow."""
+    return HttpOriginCheck(endpoint, _admits, _has_session, method=method, name=name)
+
+
+def _has_session(headers: Headers) -> bool:
+    return session_key(headers) is not None
 
 
 def _admits(origin: str | None, own: origins.Origin | None) -> bool:

@@ -142,8 +142,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``None``: no limit."""
 
     failed_tokens: Annotated[str, Meta(min_length=1)] | None = "20/m"
-    """Tokens of one address that may be not valid. Beyond that rate a token from there is refused without a look. ``None``:
-    no limit."""
+    """Tokens and tickets of one address that may be not valid. Beyond that rate one from there is refused without a look: a
+    handshake or a POST with 429, a token of a ``hello`` or ``refresh`` with ``unavailable``. ``None``: no limit."""
 
     exempt_networks: tuple[str, ...] = (PRIVATE,)
     """Networks whose addresses have no limits per address: ``"10.0.0.0/8"``, ``"2001:db8::/32"``, or ``"private"`` for

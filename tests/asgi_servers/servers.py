@@ -30,6 +30,8 @@ GENEROUS = {
     "BYTE_BURST": 100_000_000,
     "JOIN_RATE": "100000/s",
     "HANDSHAKE_RATE": None,
+    "CONNECTIONS_PER_USER": None,
+    "RATES_PER_USER": None,
     "PUBLISHING_KEYS": [
         {
             "NAME": "shop",
@@ -118,7 +120,7 @@ SERVERS = (
     ),
     Kind(
         name="uvicorn-sansio",
-        command=_uvicorn("websockets-sansio"),
+        command=_uvicorn("websockets-sansio", "--ws-max-size", "262144", "--ws-per-message-deflate", "false"),
         allowed_in_log=(
             (
                 r"(?s)ERROR:\s+Invalid UTF-8 sequence received from client\.\nTraceback.*?UnicodeDecodeError: [^\n]*",

@@ -7,8 +7,11 @@ from uuid import uuid4
 import pytest
 
 from .client import Live
-from .http import EventStream, call
+from .http import EventStream, call, request
 from .servers import Running
+
+ALLOWED_ORIGIN = "https://app.example.org"
+"""In the project's ``CSRF_TRUSTED_ORIGINS``."""
 
 
 @pytest.fixture
@@ -131,4 +134,43 @@ async def test_a_posted_call_with_a_session_needs_the_csrf_token(server: Running
 async def test_a_posted_call_from_another_site_is_refused(server: Running, room: str) -> None:
     forged = {"Origin": "https://evil.example"}
     status, answer = await call(server, f"rooms/{room}", "say", headers=forged, text="forged")
-    assert (status, answer["payload"]["code"]) == (403, "csrf_failed")
+    assert (status, answer["payload"]["code"]) == (403, "origin_refused")
+
+
+# ── origins ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_foreign_page_can_neither_stream_nor_poll_nor_call(server: Running, room: str) -> None:
+    evil = {"Origin": "https://evil.example"}
+    topic = f"rooms/{room}"
+    async with EventStream(server, topic, headers=evil) as stream:
+        assert stream.response.status == 403
+        assert "access-control-allow-origin" not in stream.response.headers
+    response, writer = await request(server, "GET", f"/live/poll?topic={topic}", evil)
+    assert response.status == 403
+    writer.close()
+    status, answer = await call(server, topic, "say", user=None, csrf=False, headers=evil, text="forged")
+    assert (status, answer["payload"]["code"]) == (403, "origin_refused")
+
+
+async def test_an_image_on_another_site_opens_no_stream_with_the_visitors_session(
+    server: Running, room: str
+) -> None:
+    for site, status in (("cross-site", 403), ("same-origin", 200)):
+        async with EventStream(server, f"rooms/{room}", headers={"Sec-Fetch-Site": site}) as stream:
+            assert stream.response.status == status
+
+
+async def test_an_allowed_page_streams_with_cors_headers_after_its_preflight(
+    server: Running, room: str
+) -> None:
+    page = {"Origin": ALLOWED_ORIGIN}
+    wish = {**page, "Access-Control-Request-Method": "POST", "Connection": "close"}
+    response, writer = await request(server, "OPTIONS", "/live/call", wish)
+    assert (response.status, response.headers["access-control-allow-origin"]) == (204, ALLOWED_ORIGIN)
+    assert response.headers["access-control-allow-methods"] == "POST"
+    writer.close()
+    async with EventStream(server, f"rooms/{room}", headers=page) as stream:
+        assert (await stream.of_type("joined"))["topic"] == f"rooms/{room}"
+        assert stream.response.headers["access-control-allow-origin"] == ALLOWED_ORIGIN
+        assert stream.response.headers["access-control-allow-credentials"] == "true"

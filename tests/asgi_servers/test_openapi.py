@@ -33,9 +33,8 @@ SECONDS = 2.0
 described = schemathesis.openapi.from_path(DESCRIPTION)
 
 
-ON_OURS = pytest.mark.parametrize(
-    "server", [kind for kind in SERVERS if kind.name == "holdfast"], indirect=True, ids=["holdfast"]
-)
+OURS = [kind for kind in SERVERS if kind.name == "holdfast"]
+ON_OURS = pytest.mark.parametrize("server", OURS, indirect=True, ids=["holdfast"])
 FEW = settings(
     max_examples=30,
     deadline=None,
@@ -53,7 +52,7 @@ def requests_to(path: str) -> Any:
 
 
 @ON_OURS
-@pytest.mark.parametrize("path", ["/live/ready", "/live/poll", "/live/call", "/live/publish"])
+@pytest.mark.parametrize("path", ["/live/ready", "/live/poll", "/live/call", "/live/publish", "/live/ticket"])
 def test_every_answer_is_one_that_the_description_names(server: Running, path: str) -> None:
     secret = {"Authorization": f"Bearer {PUBLISHING_SECRETS['shop']}"} if path == "/live/publish" else {}
 
@@ -80,3 +79,20 @@ def test_every_stream_begins_as_the_description_says(server: Running) -> None:
             }
 
     check()
+
+
+@pytest.mark.parametrize("guarded", OURS, indirect=True, ids=["holdfast"])
+@pytest.mark.parametrize(
+    "topics", [[], ["rooms/a", "rooms/b"], ["no/such/topic"]], ids=["any", "some", "none such"]
+)
+def test_tickets_are_issued_as_the_description_says(guarded: Running, topics: list[str]) -> None:
+    secret = "x" * 32
+    headers = {
+        "Cookie": f"{guarded.users['ada'].cookie}; csrftoken={secret}",
+        "X-CSRFToken": secret,
+        "Origin": guarded.origin,
+    }
+    url, form = f"{guarded.origin}/live/ticket", [("topics", topic) for topic in topics]
+    answer = requests.post(url, data=form, headers=headers, timeout=10)
+    assert answer.status_code == (400 if topics == ["no/such/topic"] else 200)
+    described["/live/ticket"]["POST"].validate_response(answer)

@@ -121,3 +121,34 @@ def flood(
 ) -> Flood:
     """Attack with ``connections`` at once. ``opening`` replaces the WebSocket's handshake."""
     return Flood(server, data, connections=connections, opening=opening, pause=pause)
+
+
+class Reconnecting:
+    """Connections that open again as soon as they have their answer, from ``source``, an address of loopback."""
+
+    def __init__(self, server: Attacked, connections: int, source: str) -> None:
+        self._server = server
+        self._source = source
+        self._over = threading.Event()
+        self.statuses: list[bytes] = []
+        self._threads = [threading.Thread(target=self._attack, daemon=True) for _ in range(connections)]
+
+    def __enter__(self) -> "Reconnecting":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(SECONDS)
+
+    def _attack(self) -> None:
+        request, address = handshake(self._server.port), ("127.0.0.1", self._server.port)
+        while not self._over.is_set():
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(address, SECONDS, source_address=(self._source, 0)) as made,
+            ):
+                made.sendall(request)
+                self.statuses.append(made.recv(4096).split(b" ", 2)[1])

@@ -19,7 +19,8 @@ CONNECTIONS = 100
 
 def half(size: int) -> bytes:
     """Return a frame that declares ``size`` bytes and lacks the last one."""
-    return b"\x81\xff" + size.to_bytes(8, "big") + b"abcd" + b"x" * (size - 1)
+    length = b"\xff" + size.to_bytes(8, "big") if size > 0xFFFF else b"\xfe" + size.to_bytes(2, "big")
+    return b"\x81" + length + b"abcd" + b"x" * (size - 1)
 
 
 @pytest.mark.parametrize("size", [MEBIBYTE, 65_537], ids=["a-mebibyte", "just-too-long"])
@@ -78,10 +79,12 @@ def test_a_message_that_does_not_end_is_waited_for_thirty_seconds(server: Attack
     made, _ = upgraded(server)
     began = time.monotonic()
     with made:
+        made.sendall(masked(b'{"type":"hello"}'))
+        assert b"welcome" in made.recv(4096)
         made.sendall(data)
         answer = received(made, 50)
 
-    assert 25 < time.monotonic() - began < 45
+    assert 25 < time.monotonic() - began < 45, answer
     assert b"too_slow" in answer
 
 

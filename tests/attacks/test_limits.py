@@ -12,8 +12,8 @@ import pytest
 from tests.asgi_servers.client import Live, masked
 from tests.asgi_servers.servers import Prepared
 
-from .attacker import connected, handshake, many, received, upgraded
-from .prober import Probing, allowed, probe
+from .attacker import Reconnecting, connected, handshake, many, received, upgraded
+from .prober import Probing, allowed, compared, probe
 from .server import Attacked, Memory, attacked
 
 PING = masked(b'{"type":"ping"}')
@@ -80,6 +80,36 @@ def test_every_transport_counts_together(tmp_path: Path, prepared: Prepared, pat
         assert answers([stream]) == [200]
         with connected(server, request) as another:
             assert answers([another]) == [429]
+
+
+@pytest.mark.alone  # it measures round trips
+def test_a_flood_of_new_connections_from_one_address_does_not_slow_others(
+    tmp_path: Path, prepared: Prepared
+) -> None:
+    attacks: list[Reconnecting] = []
+
+    def attack() -> Reconnecting:
+        attacks.append(Reconnecting(server, 50, "127.0.0.2"))
+        return attacks[-1]
+
+    with attacked(tmp_path, prepared, holdfast=COUNTED) as server:
+        quiet, loud = compared(server, attack, 3.0)
+        statuses = attacks[-1].statuses
+    assert statuses.count(b"429") > 1000
+    assert set(statuses) <= {b"101", b"429"}
+    assert loud.p99 <= allowed(quiet), f"quiet: {quiet}; attacked: {loud}"
+
+
+@pytest.mark.parametrize("path", ["/live/sse?topic=tickers/a", "/live/poll?topic=tickers/a"])
+def test_a_flood_of_streams_or_polls_gets_as_many_connections_as_an_address_may_have(
+    tmp_path: Path, prepared: Prepared, path: str
+) -> None:
+    limits = COUNTED | {"CONNECTIONS_PER_ADDRESS": 50, "HANDSHAKES_PER_ADDRESS": None}
+    request = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path.encode()
+    with attacked(tmp_path, prepared, holdfast=limits) as server, many(server, 300, request) as sockets:
+        statuses = answers(sockets)
+        assert (statuses.count(200), statuses.count(429)) == (50, 250)
+        assert server.running.state()["connections"] == 50
 
 
 def test_a_process_that_gets_too_many_handshakes_says_503(tmp_path: Path, prepared: Prepared) -> None:

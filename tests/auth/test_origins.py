@@ -426,6 +426,11 @@ async def test_without_an_origin_only_a_session_cookie_is_turned_down() -> None:
 # ── the log ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What the check logged, without the records of refused connections (``tests/connections/test_notices.py``)."""
+    return [record for record in caplog.records if record.name == "holdfast.origin"]
+
+
 @override_settings(ALLOWED_HOSTS=["example.com"])
 async def test_a_refused_origin_is_logged_once_with_the_way_out(caplog: pytest.LogCaptureFixture) -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -436,8 +441,8 @@ async def test_a_refused_origin_is_logged_once_with_the_way_out(caplog: pytest.L
         await tried("https://app.example.org", check=check)
     await tried(None, check=check, headers=[COOKIE])
     await tried("null", check=check)
-    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
-    first, second, third = caplog.messages
+    assert [record.levelno for record in lines(caplog)] == [logging.WARNING] * 3
+    first, second, third = (record.getMessage() for record in lines(caplog))
     assert "page of 'https://app.example.org' was refused" in first
     assert "add 'https://app.example.org' to HOLDFAST[\"ORIGINS\"]" in first
     assert "without an Origin header" in second
@@ -458,7 +463,7 @@ async def test_the_log_names_what_a_proxy_has_changed(
     origin: str, host: str, way_out: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await tried(origin, host)
-    assert way_out in caplog.messages[0]
+    assert way_out in lines(caplog)[0].getMessage()
 
 
 def test_origins_that_a_client_makes_up_fill_neither_the_log_nor_the_memory(
@@ -466,16 +471,18 @@ def test_origins_that_a_client_makes_up_fill_neither_the_log_nor_the_memory(
 ) -> None:
     log, now = RefusalLog(origin_module.logger, 0.0), 0.0
     for number in range(10_000):
-        log.note(origin_module._explained([f"https://{number}.example" + "x" * 10_000], None), now)
-    assert len(caplog.records) == refusals.LOGGED_AT_ONCE
+        log.note(
+            origin_module.explained("A WebSocket", [f"https://{number}.example" + "x" * 10_000], None), now
+        )
+    assert len(lines(caplog)) == refusals.LOGGED_AT_ONCE
     assert all(len(message) < 1000 for message in caplog.messages)
     for number in range(1000):
         log.note(f"a reason {number}", now + 60 * (number + 1))
     assert len(log.limit.kinds) == refusals.REMEMBERED
-    assert len(caplog.records) == refusals.LOGGED_AT_ONCE + 1000  # a real one is still heard of
+    assert len(lines(caplog)) == refusals.LOGGED_AT_ONCE + 1000  # a real one is still heard of
 
 
 def test_a_made_up_origin_cannot_add_a_line_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     log = RefusalLog(origin_module.logger, 0.0)
-    log.note(origin_module._explained(["https://evil.example\r\nERROR all is lost"], None), 0.0)
-    assert "\n" not in caplog.messages[0]
+    log.note(origin_module.explained("A WebSocket", ["https://evil.example\r\nERROR all is lost"], None), 0.0)
+    assert not [message for message in caplog.messages if "\n" in message]

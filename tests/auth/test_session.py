@@ -27,8 +27,9 @@ from holdfast.auth.revalidation import revalidate
 from holdfast.auth.session import SessionAuthenticator, SessionReader, session_key
 from holdfast.threads.threads import Threads
 from holdfast.topics.failures import Verdict, verdict_of
-from holdfast.transports.authentication import identify, request_of
+from holdfast.transports.authentication import request_of
 from tests.support.clock import turns
+from tests.support.handshakes import identified
 from tests.support.identities import ANONYMOUS
 
 ENGINES = ("db", "cache", "cached_db", "file", "signed_cookies")
@@ -491,7 +492,7 @@ def test_while_the_session_cache_is_away_no_handshake_is_anonymous_and_no_identi
 
     async def come(client: Client) -> list[dict[str, Any]]:
         scope = {**client.scope, "headers": headers(f"sessionid={keys[0]}")}
-        await identify(door, scope, client.send)
+        await identified(door, scope, client.send)
         return client.sent
 
     def now() -> list[Any]:
@@ -548,13 +549,13 @@ async def test_a_client_whose_credentials_are_not_valid_is_refused(
     error: Exception | None, client: Client, answer: Any
 ) -> None:
     client.sent.clear()
-    assert await identify(Closed(error), {**client.scope, "headers": []}, client.send) is None
+    assert await identified(Closed(error), {**client.scope, "headers": []}, client.send) is None
     assert client.sent[0].get("status", client.sent[0]) == answer
 
 
 async def test_a_fault_of_an_authenticator_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
-        await identify(Closed(ZeroDivisionError()), {**Client().scope, "headers": []}, Client().send)
+        await identified(Closed(ZeroDivisionError()), {**Client().scope, "headers": []}, Client().send)
 
 
 def test_a_request_has_what_the_scope_says_about_the_client(settings: Any) -> None:

@@ -19,7 +19,7 @@ from django.test.utils import override_settings
 from django.utils.functional import SimpleLazyObject
 
 import holdfast
-from holdfast import Event, Presence, Topic, action, signals
+from holdfast import Event, Presence, Topic, action, user_signals
 from holdfast.auth import session_store as sessions
 from holdfast.auth.base import AuthRequest, Identity
 from holdfast.auth.revalidation import revalidate
@@ -256,7 +256,7 @@ def test_commands_signals_calls_and_members_name_the_user_alike(
     user: Any, model: Any, pk: Any, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     orders: list[ControlCommand] = []
-    monkeypatch.setattr(signals, "_give", orders.append)
+    monkeypatch.setattr(user_signals, "_give", orders.append)
     key = sign_in(user)
 
     async def joined(here: Any) -> Socket:
@@ -281,14 +281,14 @@ def test_commands_signals_calls_and_members_name_the_user_alike(
             await turns()
             assert socket.closed == 4403
             owner = socket.connection.owner
-            signals.saved(
+            user_signals.saved(
                 sender=model, instance=user, created=False, update_fields=["password"], using="default"
             )
-            signals.rights_changed(
+            user_signals.rights_changed(
                 sender=None, instance=user, action="post_add", reverse=False, pk_set={1}, using="default"
             )
-            signals._recheck([pk], "default")
-            signals.deleted(sender=model, instance=user, using="default")
+            user_signals._recheck([pk], "default")
+            user_signals.deleted(sender=model, instance=user, using="default")
             named = [
                 order.owners if isinstance(order, Recheck) else (order.owner,)
                 for order in orders

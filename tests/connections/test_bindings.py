@@ -12,8 +12,8 @@ from holdfast.auth.base import Authenticator, AuthRequest
 from holdfast.connections.revocation import fingerprint
 from holdfast.control.commands import EndSession
 from holdfast.topics.owner import UserWithoutKey, key_text, owner_of_key, user_id
-from holdfast.transports.authentication import identify
 from tests.support.connected import Fleet, Socket, User, fleet
+from tests.support.handshakes import identified
 from tests.support.hubs import Scripted
 
 
@@ -117,7 +117,7 @@ async def test_a_handshake_of_a_user_without_a_key_is_refused_and_the_log_says_w
         sent.append(message)
 
     for _ in range(100):
-        assert await identify(Stranger(), {"type": "websocket", "headers": []}, send) is None
+        assert await identified(Stranger(), {"type": "websocket", "headers": []}, send) is None
     assert sent == [{"type": "websocket.close"}] * 100
     assert len([message for message in caplog.messages if "has no primary key" in message]) == 1
     assert not [record for record in caplog.records if record.exc_info]

@@ -10,6 +10,7 @@ from holdfast.connections.connection import Connection
 from holdfast.protocol.codec import JSON
 from tests.support.clock import in_jumping_time
 from tests.support.connected import Socket, User, fleet
+from tests.support.hubs import Scripted
 
 
 class Room(Topic):
@@ -34,6 +35,7 @@ async def test_other_topics_are_forbidden_like_unknown_ones() -> None:
     async with fleet(Room, Inbox) as here:
         process = here.processes[0]
         hub = await process.runtime.hub()
+        Scripted().replace(process.runtime.threads)  # each refusal visits a thread
         socket = Socket(lambda sink: Connection(process.service, hub, sink, JSON, BOUND))
         socket.say(type="hello")
         await socket.hear()

@@ -80,7 +80,10 @@ async def test_handshakes_of_an_address_have_a_rate() -> None:
     for _ in range(2):
         (await admitted(bounds)).end()
     assert await refused(bounds) == Refusal(
-        status=429, retry_after=2.0, reason="203.0.113.7 may open 2/4s (HANDSHAKES_PER_ADDRESS)"
+        limit="handshakes_per_address",
+        status=429,
+        retry_after=2.0,
+        reason="203.0.113.7 may open 2/4s (HANDSHAKES_PER_ADDRESS)",
     )
     (await admitted(bounds, now=2.0)).end()
     assert counters.handshakes_refused == 1
@@ -91,6 +94,18 @@ async def test_handshakes_of_the_process_have_a_rate_wherever_they_come_from() -
     await admitted(bounds, None)
     await admitted(bounds, "127.0.0.1")
     assert (await refused(bounds)).status == 503
+
+
+async def test_refused_handshakes_of_an_address_use_up_none_of_the_process() -> None:
+    bounds, _ = boundary(
+        handshakes=Rate(count=3, seconds=60.0), handshakes_per_address=Rate(count=1, seconds=60.0)
+    )
+    await admitted(bounds)
+    for _ in range(5):
+        assert (await refused(bounds)).status == 429
+    await admitted(bounds, "203.0.113.8")
+    await admitted(bounds, None)
+    assert (await refused(bounds, "203.0.113.9")).status == 503
 
 
 async def test_an_exempt_address_that_reaches_the_limit_is_logged_as_a_proxy(
@@ -136,7 +151,7 @@ async def test_anonymous_clients_of_a_crowd_are_one_member() -> None:
     threads = Threads(1)
     topic = Room(room="lobby")
     callers = [
-        ConnectionCaller(identity=ANONYMOUS, client=f"client-{n}", connection_id=f"c{n}") for n in range(3)
+        ConnectionCaller(identity=ANONYMOUS, secret=f"client-{n}", connection_id=f"c{n}") for n in range(3)
     ]
     apart = {(await attending(threads, topic, caller, Room.presence)).member for caller in callers}
     together = {

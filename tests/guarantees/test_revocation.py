@@ -125,6 +125,15 @@ class Tab(Socket):
         for event in burst.events:
             self.send(event.json)
 
+    def note_join(self, asked: str, topic: str, position: object) -> None:
+        pass
+
+    def note_reset(self, topic: str, position: object) -> None:
+        pass
+
+    def slow_down(self, seconds: float) -> None:
+        pass
+
     def probe(self) -> bool:
         return False
 

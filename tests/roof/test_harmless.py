@@ -259,7 +259,7 @@ def test_without_a_runtime_users_still_log_out_and_are_saved(
         wiring.install()
     assert names() == ["after", "before"]
     assert not User.objects.exists()
-    assert {record.name for record in caplog.records} == {"holdfast.signals"}
+    assert {record.name for record in caplog.records} == {"holdfast.user_signals"}
     assert "REAUTHORIZE_SECONDS" in caplog.records[0].getMessage()
 
 
@@ -270,7 +270,7 @@ def test_with_settings_that_cannot_be_read_users_still_log_out(
     with override_settings(HOLDFAST={"NONSENSE": 1}):
         assert browser.get("/out").status_code == 200
     assert names() == ["after", "before"]
-    assert [record.name for record in caplog.records] == ["holdfast.signals"]
+    assert [record.name for record in caplog.records] == ["holdfast.user_signals"]
 
 
 def test_on_a_database_that_cannot_hold_the_log_a_password_is_changed_and_the_way_out_is_logged(
@@ -286,7 +286,7 @@ def test_on_a_database_that_cannot_hold_the_log_a_password_is_changed_and_the_wa
         user.set_password("battery staple")
         user.save()
     assert User.objects.get().check_password("battery staple")
-    assert [record.name for record in caplog.records] == ["holdfast.signals"]
+    assert [record.name for record in caplog.records] == ["holdfast.user_signals"]
     assert '"LOG": "redis"' in caplog.text
 
 
@@ -313,7 +313,7 @@ def test_an_error_in_an_attribute_of_the_user_does_not_break_the_request(
         post_save.send(sender=User, instance=user, created=False, update_fields=None, using=site)
         Group.objects.create(name="after")
     assert names() == ["after"]
-    assert [record.name for record in caplog.records] == ["holdfast.signals"] * 3
+    assert [record.name for record in caplog.records] == ["holdfast.user_signals"] * 3
 
 
 def test_an_error_in_the_session_does_not_break_the_request(
@@ -325,7 +325,7 @@ def test_an_error_in_the_session_does_not_break_the_request(
             raise LookupError("no store")
 
     user_logged_out.send(sender=User, request=Request(), user=people()[0])
-    assert [record.name for record in caplog.records] == ["holdfast.signals"]
+    assert [record.name for record in caplog.records] == ["holdfast.user_signals"]
 
 
 @pytest.mark.parametrize("log", ["redis", "database"])

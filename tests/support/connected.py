@@ -48,6 +48,7 @@ class Socket:
     duplex: ClassVar = True
     closed_by_server: ClassVar = True
     binary: ClassVar = False
+    bytes_sent: ClassVar = None
 
     def __init__(self, connection_of: Any) -> None:
         self.frames: list[Frame] = []

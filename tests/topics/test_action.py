@@ -106,7 +106,9 @@ PACKED: list[tuple[Any, object, object]] = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "sent", "read"), PACKED, ids=repr)
+@pytest.mark.parametrize(
+    ("annotation", "sent", "read"), PACKED, ids=lambda value: repr(value).partition(" object at ")[0]
+)
 def test_an_argument_in_messagepack_is_what_it_is_in_json(
     annotation: Any, sent: object, read: object
 ) -> None:

@@ -394,8 +394,10 @@ class PollingServer(Carrier):
         topics: Sequence[str] = ("empty",),
         last_event_id: str = "",
         application: LivePolling | None = None,
+        address: str | None = "203.0.113.7",
     ) -> "PollingServer":
         carrier = cls(service, codec)
+        carrier._address = address
         carrier.application = application or LivePolling(lambda: service)
         carrier._query = [("client", client), *(("topic", topic) for topic in topics)]
         carrier.last, carrier.session, carrier.ack = last_event_id, "", 0
@@ -421,6 +423,7 @@ class PollingServer(Carrier):
             "type": "http",
             "method": "GET",
             "path": "/live/poll",
+            "client": None if self._address is None else (self._address, 1),
             "query_string": urlencode([*self._query, *state.items()]).encode(),
             "headers": [],
         }

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from holdfast import Event, Keep, Presence, Topic
+from holdfast.protocol import codes
 from holdfast.protocol.limits import Limits
 from holdfast.transports.polling import LINGER_SECONDS, WAIT_SECONDS, LivePolling
 from tests.support.clock import in_jumping_time
@@ -90,6 +91,21 @@ async def test_a_connection_lingers_between_two_requests_and_ends_when_no_reques
 
 
 @in_jumping_time
+async def test_a_connection_that_the_server_closed_is_counted_out_once() -> None:
+    """Its session lingers. If its end counted again, an address could have any number of connections."""
+    async with serving() as here:
+        service = here.processes[0].service
+        await opened(here)
+        [connection] = service.connections
+        connection.hang_up(codes.TOKEN_EXPIRED)
+        await asyncio.sleep(LINGER_SECONDS - 1)
+        await opened(here, client="eve")
+        assert service.boundary.counts() == {"address:203.0.113.7": 1}
+        await asyncio.sleep(2)
+        assert service.boundary.counts() == {"address:203.0.113.7": 1}
+
+
+@in_jumping_time
 async def test_a_request_without_news_is_answered_after_a_while() -> None:
     async with serving() as here:
         client = await opened(here)
@@ -140,3 +156,18 @@ async def test_events_that_wait_too_long_are_read_from_the_log_later() -> None:
             assert len(json.dumps(answer)) < 50_000
             await client.settle()
         assert got == list(range(200))
+
+
+@in_jumping_time
+async def test_a_connection_that_ends_and_then_expires_is_counted_out_once() -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        boundary, now = service.boundary, asyncio.get_running_loop().time()
+        other = await boundary.admit("203.0.113.7", now)
+        client = await PollingServer.open(service, topics=["rooms/a"], address="203.0.113.7")
+        await client.hear()
+        client.connection.hang_up(codes.DISCONNECTED)
+        await asyncio.sleep(2 * LINGER_SECONDS)
+        assert boundary._networks == {"203.0.113.7": 1}
+        other.end()
+        assert boundary._networks == {}

@@ -22,6 +22,7 @@ PUBLIC: dict[str, tuple[str, ...] | None] = {
     "holdfast": None,
     "holdfast.asgi": None,
     "holdfast.metrics": ("snapshot", "Counters", "GAUGES"),
+    "holdfast.signals": None,
     "holdfast.tickets": None,
     "holdfast.testing": None,
     "holdfast.testing.pytest": None,

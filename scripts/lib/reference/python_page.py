@@ -78,6 +78,12 @@ def _entry(place: str, name: str, value: Any) -> str:
 
 CONSTANTS = {
     "GAUGES": ": the names in a snapshot that go up and down",
+    "connection_accepted": ": a connection has begun",
+    "connection_closed": ", with `code`, `close_code`, `duration`, `bytes_received` and `bytes_sent`: a connection is gone",
+    "connection_refused": ", with `code`, `status`, `close_code` and `retry_after`: a handshake was refused",
+    "evicted": ", with `topic` and `code`: the server ended a subscription",
+    "join_refused": ", with `topic`, `code` and `retry_after`: a join was refused",
+    "limit_hit": ", with `limit`, `retry_after` and `topic`: something was beyond a limit",
     "__version__": ": the version of the installed package",
 }
 

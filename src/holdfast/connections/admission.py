@@ -15,8 +15,10 @@ NOT_COUNTED: Counted = (None, False)
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """A handshake is refused: with this HTTP status, and ``retry_after`` seconds. ``reason`` is for the log."""
+    """A handshake is refused: with this HTTP status, and ``retry_after`` seconds. ``limit`` names the limit in notices, ``reason`` is
+    for the log."""
 
+    limit: str
     status: int
     retry_after: float
     reason: str

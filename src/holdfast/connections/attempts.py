@@ -23,7 +23,7 @@ from holdfast.protocol.frames import ErrorPayload
 from holdfast.threads.threads import Inline, Threads
 from holdfast.topics.declaration import Mode
 
-from .authorization import may_call, may_call_now, may_join
+from .authorization import admits, may_call, may_call_now
 from .call_failures import PASSING, failure_of, too_fast
 from .pending_reply import PendingReply
 from .request import CallFailed, CallRequest
@@ -95,8 +95,8 @@ class Attempts:
         topic, caller, action = request.topic, request.caller, request.action
         declared = topic.declared
         request.check_revoked()
-        join_here = request.rechecks and (action.is_async or declared.may_join is Mode.LOOP)
-        if join_here and not await may_join(self._threads, topic, caller.identity):
+        join_here = request.rechecks and (action.is_async or not declared.admits_in_thread)
+        if join_here and not await admits(self._threads, topic, caller.identity):
             raise CallFailed.of(codes.FORBIDDEN, expelled=True)
         call_here = action.is_async or declared.may_call is Mode.LOOP
         permitted = request.permitted_now or not action.is_async

@@ -79,20 +79,25 @@ class Boundary:
     async def admit(self, network: str | None, now: float) -> Admission | Refusal:
         """Count a handshake, before it is authenticated. The caller ends the admission, or gives it to a connection."""
         policy = self._policy
-        if policy.handshakes is not None and (wait := self._rates.take(None, policy.handshakes, now)):
+        if policy.handshakes is not None and (wait := self._rates.wait(None, policy.handshakes, now)):
             self._counters.handshakes_refused += 1
             return Refusal(
+                limit="handshakes",
                 status=503,
                 retry_after=wait,
                 reason=f"this process takes {policy.handshakes} handshakes (HANDSHAKES)",
             )
+        count = 0 if network is None else self._networks.get(network, 0)
+        if network is not None and not self.limits_hold(network):
+            self._hint_at_proxy(network, count)
+        elif network is not None and (refusal := self._refusal(network, self._here(network, count, now))):
+            return refusal
+        if (
+            policy.handshakes is not None
+        ):  # not before: an address beyond its own limits must not use up those of others
+            self._rates.take(None, policy.handshakes, now)
         if network is None:
             return Admission(self, None)
-        count = self._networks.get(network, 0)
-        if not self.limits_hold(network):
-            self._hint_at_proxy(network, count)
-        elif refusal := self._refusal(network, self._here(network, count, now)):
-            return refusal
         self._networks[network] = count + 1
         if self._shared is not None and self.limits_hold(network):
             limit, rate = policy.connections_per_address, policy.handshakes_per_address
@@ -122,11 +127,13 @@ class Boundary:
             reason = (
                 f"{network} has {self._policy.connections_per_address} connections (CONNECTIONS_PER_ADDRESS)"
             )
-            return Refusal(status=429, retry_after=FULL_SECONDS, reason=reason)
+            limit = "connections_per_address"
+            return Refusal(limit=limit, status=429, retry_after=FULL_SECONDS, reason=reason)
         if entered.wait:
             self._counters.handshakes_refused += 1
             reason = f"{network} may open {self._policy.handshakes_per_address} (HANDSHAKES_PER_ADDRESS)"
-            return Refusal(status=429, retry_after=entered.wait, reason=reason)
+            limit = "handshakes_per_address"
+            return Refusal(limit=limit, status=429, retry_after=entered.wait, reason=reason)
         return None
 
     def _hint_at_proxy(self, network: str, count: int) -> None:
@@ -234,10 +241,9 @@ class Boundary:
         if isinstance(effect, SlowDown):
             counters.connections_slowed += 1
             transport.slow_down(effect.seconds)
-        elif isinstance(effect, Limited) and effect.what == "joins":
-            counters.joins_limited += 1
-        else:
-            counters.messages_limited += 1
+        elif isinstance(effect, Limited):
+            counters.joins_limited += effect.what == "joins"
+            counters.messages_limited += effect.what == "messages"
 
     # ── tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

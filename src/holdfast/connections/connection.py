@@ -14,7 +14,7 @@ from holdfast.auth.base import Identity
 from holdfast.hub.hub import Hub
 from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol import codes
-from holdfast.protocol.codec import BadMessage, Codec
+from holdfast.protocol.codec import Codec
 from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Curb, Effect, Hangup, Perform, Probe, Release, Send
 from holdfast.protocol.frames import HelloFrame, JoinFrame, position_of
@@ -28,13 +28,11 @@ from holdfast.topics.topic import Topic
 from .admission import NOT_COUNTED, Admission
 from .attending import attending
 from .authorization import admits
-from .caller import ConnectionCaller
-from .delivery import Delivery
 from .expiry import ExpiryCheck
 from .joined_topic import JoinedTopic
 from .manager import ConnectionManager
-from .pending_reply import Outcome
-from .request import CallFailed, CallRequest
+from .performing import Performing
+from .request import CallFailed
 from .snapshot import snapshot_of
 from .tokens import identity_of_token
 from .transport import CLOSED, Transport
@@ -44,7 +42,7 @@ logger = logging.getLogger("holdfast.connections")
 UNHANDLED = "%r: a message could not be handled; closing the connection"
 
 
-class Connection(Delivery):
+class Connection(Performing):
     """The driver of one session. The transport that made it reports events to it: :meth:`receive`, :meth:`socket_full`,
     :meth:`paused`, :meth:`resumed`, :meth:`closed`. The hub writes to it (it is an :class:`~holdfast.streams.subscriber.Subscriber`), and the
     hub's wheel checks it. It owns no task while it is idle. For the event loop's thread only."""
@@ -52,10 +50,8 @@ class Connection(Delivery):
     __slots__ = (
         "_client",
         "_counted",
-        "_manager",
         "_network",
         "_tasks",
-        "identity",
     )
 
     def __init__(
@@ -67,10 +63,8 @@ class Connection(Delivery):
         identity: Identity,
         admission: Admission | None = None,
     ) -> None:
-        self.identity = identity
         self._client: str | None = None
-        self._manager = manager
-        super().__init__(hub, transport, codec)
+        super().__init__(manager, hub, transport, codec, identity)
         # None while there is no task: an empty set takes as much memory as all fields of this object.
         self._tasks: set[asyncio.Task[None]] | None = None
         now = self._loop.time()
@@ -87,8 +81,7 @@ class Connection(Delivery):
         hub.wheel.watch(self, self._next_look(now))
         self._network, self._counted = NOT_COUNTED if admission is None else admission.take()
         self._session.conduct.shared = manager.boundary.meter(identity.owner, self._network)
-        if admission is not None and admission.full:
-            self.hang_up(codes.TOO_MANY_CONNECTIONS, admission.full)
+        self._begin(now, 0.0 if admission is None else admission.full)
 
     @property
     def id(self) -> str:
@@ -102,14 +95,6 @@ class Connection(Delivery):
         found = public_id(self._session.user, self._session.client)
         self._client = found if self._session.phase is Phase.OPEN else None
         return found
-
-    @property
-    def caller(self) -> ConnectionCaller:
-        """The caller that actions receive. Made on demand, since most connections never call an action."""
-        session = self._session
-        return ConnectionCaller(
-            identity=self.identity, secret=session.client, connection_id=session.id, user_id=session.user
-        )
 
     def start(self, hello: HelloFrame, joins: Iterable[JoinFrame]) -> None:
         """Begin a connection on which the client cannot speak, with what its request carried. Call it once, first."""
@@ -138,11 +123,6 @@ class Connection(Delivery):
         self._hub.counters.connections_stalled += self._session.phase is not Phase.CLOSED
         self.hang_up(codes.STALLED)
 
-    @property
-    def busy(self) -> bool:
-        """Whether calls of this connection are running."""
-        return self._session.calls > 0
-
     def shut_down(self, after: float | None = None) -> None:
         """Close the connection because the server stops. The client may reconnect ``after`` so many seconds. Without
         ``after``, the client gets a slot of its own among all connections of this process."""
@@ -150,6 +130,9 @@ class Connection(Delivery):
 
     def closed(self) -> None:
         """Clean up after the transport has closed. Running calls go on; pending joins are cancelled."""
+        if self not in self._manager.connections:
+            return  # a polling connection ends by itself, and once more when its session expires
+        self._report_end()
         self._session.closed()
         self.ready = False
         for task in tuple(self._tasks or ()):
@@ -157,6 +140,7 @@ class Connection(Delivery):
         self._leave_all()
         self._manager.connections.discard(self)
         self._manager.boundary.left(self._network, self.identity.owner if self._counted else None)
+        self._network, self._counted = NOT_COUNTED  # a transport may report its end again
         # The wheel holds this object until its next check, in half a minute or later. The transport must be freed before: with
         # its compression buffers, a server's protocol object takes up to 120 KB.
         self._transport, self.write = CLOSED, CLOSED.send_events
@@ -211,15 +195,12 @@ class Connection(Delivery):
         """Return the topics that this connection has joined now."""
         return tuple(self._joined.values())
 
-    def still_joined(self, joined: JoinedTopic) -> bool:
-        """Whether this very membership still exists. It does not after a leave, even if the client has joined again."""
-        return self._joined.get(joined.topic.name) is joined
-
     def evict(self, topic: str, code: Code, reason: str | None = None) -> None:
         """End the subscription to a topic, if there is one. Calls that still wait in it are refused."""
         joined = self._joined.get(topic)
         if joined is not None:
             joined.revoked = code if code.retry else codes.FORBIDDEN
+            self._report_eviction(topic, code)
             self._carry_out(self._session.expelled(topic, code, reason))
 
     def renew(self, identity: Identity) -> None:
@@ -255,8 +236,9 @@ class Connection(Delivery):
                     self._spawn(self._authenticate(effect))
                 case Curb():
                     self._manager.boundary.slow(effect, self._transport)
+                    self._report_curb(effect)
                 case Hangup():
-                    self.ready = False
+                    self.ready, self._code = False, effect.code
                     self._hub.counters.connections_flooded += effect.code is codes.FLOODING
                     if not effect.code.retry:  # a client that may not come back loses its waiting calls, too
                         for joined in self._joined.values():
@@ -279,7 +261,7 @@ class Connection(Delivery):
                 self._tasks = None
 
     async def _authenticate(self, effect: Authenticate) -> None:
-        identity = await identity_of_token(self._manager, self.identity, effect.token)
+        identity = await identity_of_token(self._manager, self.identity, effect.token, self.peer)
         if isinstance(identity, Code):
             self._carry_out(self._session.not_authenticated(effect.ref, identity))
             return
@@ -292,7 +274,7 @@ class Connection(Delivery):
                     self._manager.boundary.leave_user(identity.owner)
                 return
             if full:
-                self.hang_up(codes.TOO_MANY_CONNECTIONS, full)
+                self._refuse_user(full)
                 return
             self._counted = True
             self.renew(identity.bound_like(self.identity))
@@ -315,22 +297,22 @@ class Connection(Delivery):
                 threads = self._manager.runtime.threads
                 if not await admits(threads, topic, self.identity) or topic is None:
                     self._manager.explanations.refused(asked, topic, self.identity.user, self._loop.time())
-                    effects = session.refused(effect.ref, asked, codes.FORBIDDEN)
+                    effects = self._refuse_join(effect, codes.FORBIDDEN)
                     break
                 if not named and not session.admitted(asked, topic.name):
-                    effects = session.refused(effect.ref, asked, codes.ALREADY_JOINED, topic=topic.name)
+                    effects = self._refuse_join(effect, codes.ALREADY_JOINED, topic=topic.name)
                     break
                 named = True
                 if await self._join(effect, topic, begun):
                     return
         except CallFailed as late:
-            effects = session.refused(effect.ref, asked, codes.RATE_LIMITED, retry_after=late.retry_after)
+            effects = self._refuse_join(effect, codes.RATE_LIMITED, retry_after=late.retry_after)
         except Exception as error:  # noqa: BLE001 - reported there
             # may_join has admitted the client, so a refusal by snapshot or presence_meta may be a mistake: log a warning.
             report(logger, f"a join of {asked!r} failed", error, no=logging.WARNING)
             code = code_of(error)
             wait = RETRY_SECONDS if code.retry else None
-            effects = session.refused(effect.ref, asked, code, message=detail_of(error), retry_after=wait)
+            effects = self._refuse_join(effect, code, message=detail_of(error), retry_after=wait)
         self._carry_out(effects)
 
     async def _join(self, effect: Admit, topic: Topic, begun: int) -> bool:
@@ -365,44 +347,6 @@ class Connection(Delivery):
         if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
             self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
         return True
-
-    # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _perform(self, effect: Perform) -> None:
-        joined, now = self._joined[self._session.canonical(effect.topic)], self._loop.time()
-        try:
-            arguments = self._codec.payload(effect.payload)
-            request = self._manager.calls.request(
-                joined.topic,
-                self.caller,
-                effect.name,
-                effect.key,
-                arguments,
-                now=now,
-                permitted_since=now - self._manager.policy.recheck_seconds,
-                recheck=now - joined.checked >= self._manager.policy.recheck_seconds,
-                joined=joined,
-            )
-            answered = partial(self._answered, effect.ref, joined, joined.doubts, request)
-            self._manager.calls.perform(request, answered, lambda: self._session.phase is not Phase.CLOSED)
-        except (BadMessage, CallFailed) as error:
-            bad = CallFailed.of(error.code, detail=error.detail) if isinstance(error, BadMessage) else error
-            self._carry_out(self._session.failed(effect.ref, joined.topic.name, bad.payload))
-
-    def _answered(
-        self, ref: int | None, joined: JoinedTopic, doubts: int, request: CallRequest, outcome: Outcome
-    ) -> None:
-        session, topic = self._session, joined.topic.name
-        if outcome is None:
-            session.late_call_ended()
-        elif isinstance(outcome, CallFailed):
-            self._carry_out(session.failed(ref, topic, outcome.payload, running=outcome.running))
-            if outcome.expelled and self.still_joined(joined):
-                self.evict(topic, codes.FORBIDDEN)
-        else:
-            if joined.doubts == doubts:  # else a revocation came since the rules were asked
-                request.keep_answers(joined)
-            self._carry_out(session.performed(ref, outcome))
 
     def __repr__(self) -> str:
         return f"<Connection {self._session.id} of {self.owner}>"

@@ -9,15 +9,20 @@ from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
 from holdfast.topics.failures import Verdict, report, verdict_of
 
+from . import notices
 from .manager import ConnectionManager
 
 logger = logging.getLogger("holdfast.connections")
 
 
-async def identity_of_token(manager: ConnectionManager, identity: Identity, token: str) -> Identity | Code:
+async def identity_of_token(
+    manager: ConnectionManager, identity: Identity, token: str, peer: notices.Peer
+) -> Identity | Code:
     """Return the identity of a token that arrived on the connection of ``identity``, or the code that says why it has none."""
     now, network, boundary = asyncio.get_running_loop().time(), identity.network, manager.boundary
-    if boundary.token_wait(network, now):
+    if wait := boundary.token_wait(network, now):
+        if notices.LIMIT_HIT.wanted:
+            notices.LIMIT_HIT.send(peer, limit="failed_tokens", retry_after=wait, topic=None)
         return codes.UNAVAILABLE
     try:
         found = await manager.authenticate(identity.with_token(token))

@@ -33,6 +33,10 @@ class Transport(Protocol):
     binary: ClassVar[bool]
     """Can it carry messages in a binary encoding?"""
 
+    @property
+    def bytes_sent(self) -> int | None:
+        """Bytes written so far; ``None`` if this transport does not count them."""
+
     def send(self, data: str | bytes) -> None:
         """Write one message of the protocol."""
 
@@ -116,6 +120,7 @@ class ClosedTransport:
     duplex: ClassVar = True
     closed_by_server: ClassVar = True
     binary: ClassVar = True
+    bytes_sent: ClassVar = None
 
     def send(self, data: str | bytes) -> None:
         pass

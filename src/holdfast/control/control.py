@@ -20,7 +20,7 @@ from holdfast.log.base import Draft, Log, LogError
 from holdfast.log.transactions import apart, when_committed, will_roll_back
 from holdfast.process.loops import call_on
 from holdfast.protocol.frames import ResetFrame
-from holdfast.streams.log_follower import RETRY_SECONDS
+from holdfast.streams.pending_pages import RETRY_SECONDS
 from holdfast.streams.prepared import Burst
 from holdfast.threads.waiting_thread import in_waiting_thread
 

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 
 SECONDS = 1.0
 """Seconds between two log records of one kind."""
@@ -86,14 +86,16 @@ def log_limited(
     message: str,
     *args: object,
     error: BaseException | None = None,
+    extra: Mapping[str, object] | None = None,
 ) -> None:
-    """Log a message, with the traceback of ``error``, unless one of the same ``kind`` was logged in the last second."""
+    """Log a message, with the traceback of ``error``, unless one of the same ``kind`` was logged in the last second. ``extra`` are
+    further attributes of the record."""
     left_out = 0 if _limit is None else _limit.admit((logger.name, kind), time.monotonic())
     if left_out is None:
         return
     if left_out:
         message, args = f"{message} (%d more like it since the last one were not logged)", (*args, left_out)
-    logger.log(level, message, *args, exc_info=error, stacklevel=2)
+    logger.log(level, message, *args, exc_info=error, stacklevel=2, extra=extra)
 
 
 def place_of(error: BaseException) -> tuple[type, str, int]:

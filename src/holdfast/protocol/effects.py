@@ -59,9 +59,11 @@ class Curb(Effect, frozen=True):
 
 
 class Limited(Curb, frozen=True):
-    """Note that a rate was exceeded. ``what`` is ``"messages"`` or ``"joins"``."""
+    """Note that a message was beyond a limit. ``what`` is ``"messages"``, ``"joins"``, ``"topics"`` or ``"calls"``, and
+    ``retry_after`` the seconds until one is within it, if that is known."""
 
     what: str
+    retry_after: float | None = None
 
 
 class SlowDown(Curb, frozen=True):

@@ -69,6 +69,7 @@ class ServerProtocol:
         "id",
         "late_calls",
         "phase",
+        "received",
         "user",
     )
 
@@ -80,6 +81,7 @@ class ServerProtocol:
         self.client = id
         self.phase = Phase.FRESH
         self.heard = now
+        self.received = 0  # bytes in messages
         self._codec = codec
         self._limits = limits
         self.conduct = Conduct(pace_of(limits))
@@ -99,6 +101,7 @@ class ServerProtocol:
         self.heard = now
         limit = self._limits.message_bytes
         size = limit + 1 if data is None else size_of(data)
+        self.received += size
         wait = self.conduct.message(size, now)
         try:
             if data is None or size > limit:
@@ -110,7 +113,7 @@ class ServerProtocol:
             if wait:
                 frame = rate_limited(frame, wait)
         if isinstance(frame, Send):
-            return self._misbehaved(frame, limited=wait > 0)
+            return self._misbehaved(frame, wait)
         if self.phase is Phase.AUTHENTICATING:
             return self._put_off(frame, size)
         self.conduct.good()
@@ -121,7 +124,7 @@ class ServerProtocol:
     def _put_off(self, frame: frames.Inbound, size: int) -> list[Effect]:
         """Let a message wait until the token is verified."""
         if not self._waits().add(frame, size):
-            return self._misbehaved(rate_limited(frame, RETRY_SECONDS), limited=True)
+            return self._misbehaved(rate_limited(frame, RETRY_SECONDS), RETRY_SECONDS)
         self.conduct.good()
         return []
 
@@ -130,9 +133,10 @@ class ServerProtocol:
         self._waiting = self._waiting or Waiting(self._limits.message_bytes)
         return self._waiting
 
-    def _misbehaved(self, refusal: Send, *, limited: bool) -> list[Effect]:
-        """Refuse a message. A client that goes on is slowed, and closed if that does not help."""
-        noted: list[Effect] = [Limited("messages")] if limited else []
+    def _misbehaved(self, refusal: Send, wait: float) -> list[Effect]:
+        """Refuse a message; ``wait`` is not 0 if it was beyond a rate. A client that goes on is slowed, and closed if that does not
+        help."""
+        noted: list[Effect] = [Limited("messages", wait)] if wait else []
         step = self.conduct.bad()
         if step is Consequence.CLOSE:
             return [*noted, *self.hang_up(codes.FLOODING, after=self._limits.heartbeat)]
@@ -240,10 +244,10 @@ class ServerProtocol:
                 return self._wait(state, frame)
             return [error_reply(codes.ALREADY_JOINED, ref=frame.ref, topic=self.canonical(asked))]
         if len(self._topics) >= self._limits.topics:
-            return [error_reply(codes.TOO_MANY_TOPICS, ref=frame.ref, topic=frame.topic)]
+            return [error_reply(codes.TOO_MANY_TOPICS, ref=frame.ref, topic=frame.topic), Limited("topics")]
         if wait := self.conduct.join(self.heard):
             refusal = error_reply(codes.RATE_LIMITED, ref=frame.ref, topic=frame.topic, retry_after=wait)
-            return [refusal, Limited("joins")]
+            return [refusal, Limited("joins", wait)]
         self._topics[frame.topic] = TopicState()
         return [Admit(frame.ref, frame.topic, frame.payload.since)]
 
@@ -328,7 +332,7 @@ class ServerProtocol:
         if not self._topics.has_joined(asked):
             return self._not_called(frame, codes.NOT_JOINED)
         if self.calls + self.late_calls >= self._limits.calls:
-            return self._not_called(frame, codes.TOO_MANY_CALLS, retry_after=1.0)
+            return [*self._not_called(frame, codes.TOO_MANY_CALLS, retry_after=1.0), Limited("calls", 1.0)]
         self.calls += 1
         return [Perform(frame.ref, asked, frame.name, frame.key, bytes(frame.payload))]
 

@@ -58,6 +58,7 @@ class AdoptedProtocol(AdoptedWriter, TurnReader):
     name: ClassVar = "websocket"
     duplex: ClassVar = True
     binary: ClassVar = True
+    bytes_sent: ClassVar = None
 
     __slots__ = (*WRITER_SLOTS, "_deflates", "_form")
 

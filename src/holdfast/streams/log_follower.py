@@ -23,7 +23,8 @@ from holdfast.protocol.positions import Position
 from holdfast.threads.threads import Inline, Threads
 
 from . import replay
-from .pages import PageReader, PendingPage, size_of
+from .pages import PageReader, size_of
+from .pending_pages import PendingPages, report_failed_comparison
 from .prepared import Prepared
 from .replay import Needs
 from .stream import Mark, Stream, Subscription
@@ -33,9 +34,6 @@ logger = logging.getLogger("holdfast.hub")
 HELD = 64
 HELD_BYTES = 1024 * 1024
 """Batches of one topic that are held back beyond a gap, and bytes of their payloads. Further ones are read from the log."""
-
-RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Pauses between attempts to read a page. After the last one each subscription that waits is looked at again."""
 
 
 class LogFollower:
@@ -54,8 +52,7 @@ class LogFollower:
         self._patience = patience
         self._spawn = spawn
         self._pages = PageReader(log, threads)
-        self._pending: dict[tuple[str, int, int, int], PendingPage] = {}
-        self._serving: set[asyncio.Task[None]] = set()
+        self._pending = PendingPages(self)
 
     @property
     def reads(self) -> int:
@@ -65,7 +62,7 @@ class LogFollower:
     @property
     def tasks(self) -> tuple[asyncio.Task[Any], ...]:
         """The reads that run at the moment, and what waits for them."""
-        return (*self._serving, *self._pages.tasks)
+        return (*self._pending.tasks, *self._pages.tasks)
 
     # ── entries that arrive ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -243,7 +240,7 @@ class LogFollower:
         try:
             await self.examine(stream)
         except LogError as error:
-            _report_failed_comparison(stream, error)
+            report_failed_comparison(stream, error)
         finally:
             stream.progress.examining = False
 
@@ -272,16 +269,17 @@ class LogFollower:
 
     def advance(self, subscription: Subscription) -> None:
         """Write what is at hand, up to the stream's offset; go live there, or arrange to be called again."""
-        self._provide(subscription, replay.advance(subscription))
+        self.go_on(subscription, replay.advance(subscription))
 
-    def _provide(self, subscription: Subscription, needs: Needs) -> None:
+    def go_on(self, subscription: Subscription, needs: Needs) -> None:
+        """Get a subscription what it needs before it can go on."""
         stream = subscription.stream
         if needs is Needs.NOTHING:
             return
         if needs is Needs.A_TURN:
             asyncio.get_running_loop().call_soon(self.advance, subscription)
         elif needs is Needs.A_PAGE:
-            self._wait_for_page(subscription)
+            self._pending.wait(subscription)
         elif needs is Needs.THE_STREAM:
             stream.progress.ahead.add(subscription)
             self.catch_up(stream, subscription.offset)
@@ -297,113 +295,17 @@ class LogFollower:
 
         Empty only where the log ends: not below the stream's offset, unless the log is not the one that it was.
         """
-        return stream.recent.after(after, stamp) or await self._read(stream, after, stamp)
+        return stream.recent.after(after, stamp) or await self.read(stream, after, stamp)
 
-    async def _read(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
+    async def read(self, stream: Stream, after: int, stamp: int) -> list[Prepared]:
+        """Read the events after an entry from the log, at most a page. If the log no longer has them, move the stream to the log's
+        head. Raises what :meth:`Log.read` raises."""
         asked, found = await self._pages.read(stream, after, stamp)
         if isinstance(found, Trimmed):
             self.match(stream, found.head, asked)
             raise found
         return found
 
-    def _wait_for_page(self, subscription: Subscription) -> None:
-        stream, after, stamp = subscription.stream, subscription.offset, subscription.stamp
-        key = (stream.name, stream.generation, after, stamp)
-        pending = self._pending.get(key)
-        if pending is None:
-            pending = self._pending[key] = PendingPage(stream, after, stamp)
-            task = pending.task = asyncio.get_running_loop().create_task(self._serve(pending, key))
-            self._serving.add(task)
-            task.add_done_callback(self._serving.discard)
-        pending.subscriptions[subscription] = None
-
     def leave(self, subscription: Subscription) -> None:
         """Stop reading for a subscription that ends, unless others wait for the same page."""
-        if subscription.live:
-            return
-        stream = subscription.stream
-        key = (stream.name, stream.generation, subscription.offset, subscription.stamp)
-        pending = self._pending.get(key)
-        if pending is None or subscription not in pending.subscriptions:
-            return
-        del pending.subscriptions[subscription]
-        if not pending.subscriptions and pending.task is not None:
-            del self._pending[key]
-            pending.task.cancel()
-
-    async def _serve(self, pending: PendingPage, key: tuple[str, int, int, int]) -> None:
-        """Read a page, with retries, and let the subscriptions that wait for it go on."""
-        try:
-            page = await self._read_patiently(pending)
-        finally:
-            if self._pending.get(key) is pending:
-                del self._pending[key]
-        for subscription in pending.subscriptions:
-            stands_there = not pending.outlived() and subscription.offset == pending.after
-            if page and stands_there and not (subscription.live or subscription.ended):
-                self._provide(subscription, replay.write_page(subscription, page))
-            else:
-                self.advance(subscription)
-
-    async def _read_patiently(self, pending: PendingPage) -> list[Prepared]:
-        """The page; empty if the subscriptions that wait for it have to be looked at again."""
-        stream = pending.stream
-        for pause in RETRY_SECONDS:
-            if all(subscription.ended for subscription in pending.subscriptions):
-                return []
-            try:
-                page = await self._read(stream, pending.after, pending.stamp)
-                if page or pending.outlived():
-                    return page
-                await self.examine(stream)  # the log does not hold what was emitted: is it another one?
-                if pending.outlived():
-                    return []
-            except Diverged:
-                if not await self._retry_after_divergence(pending):
-                    return []
-            except Trimmed:
-                if not pending.outlived():
-                    self._reset(pending)
-                return []
-            except LogError as error:
-                logger.warning(
-                    "topic %r could not be read after offset %d; trying again in %g seconds: %s",
-                    stream.name,
-                    pending.after,
-                    pause,
-                    error,
-                )
-            except Exception:
-                logger.exception(
-                    "topic %r could not be read after offset %d; trying again in %g seconds",
-                    stream.name,
-                    pending.after,
-                    pause,
-                )
-            await asyncio.sleep(pause)
-        return []
-
-    async def _retry_after_divergence(self, pending: PendingPage) -> bool:
-        """Examine a log that has other entries than those that the subscriptions got. Return whether to read again."""
-        try:
-            await self.examine(pending.stream, doubting=pending.position)
-        except LogError as error:
-            _report_failed_comparison(pending.stream, error)
-            return True
-        if not pending.outlived():
-            self._reset(pending)
-        return False
-
-    def _reset(self, pending: PendingPage) -> None:
-        """Reset the subscriptions whose page was trimmed, and let them go on from where the stream is."""
-        stream = pending.stream
-        for subscription in pending.subscriptions:
-            if not (subscription.ended or subscription.live) and subscription.offset == pending.after:
-                subscription.offset, subscription.stamp = stream.offset, stream.stamp
-                subscription.subscriber.write_reset(stream.reset("trimmed"))
-
-
-def _report_failed_comparison(stream: Stream, error: LogError) -> None:
-    logger.warning(
-        "topic %r could not be compared with the log; the next comparison tries again: %s", stream.name, error
-    )
+        self._pending.leave(subscription)

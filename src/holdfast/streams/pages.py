@@ -9,7 +9,7 @@ from holdfast.threads.threads import Inline, Threads
 
 from .prepared import Prepared
 from .recent import PAGE, PAGE_BYTES
-from .stream import Mark, Stream, Subscription
+from .stream import Mark, Stream
 
 
 def size_of(batch: Batch) -> int:
@@ -27,28 +27,6 @@ class Read:
         self.asked = asked
         self.task = task
         self.waiting = 0
-
-
-class PendingPage:
-    """A page that is being read, and the subscriptions that wait for it."""
-
-    __slots__ = ("after", "asked", "stamp", "stream", "subscriptions", "task")
-
-    def __init__(self, stream: Stream, after: int, stamp: int) -> None:
-        self.stream = stream
-        self.after = after
-        self.stamp = stamp
-        self.asked = stream.mark
-        self.subscriptions: dict[Subscription, None] = {}
-        self.task: asyncio.Task[None] | None = None
-
-    @property
-    def position(self) -> Position:
-        return Position(epoch=self.asked.position.epoch, offset=self.after, stamp=self.stamp)
-
-    def outlived(self) -> bool:
-        """Has the stream begun again since?"""
-        return self.stream.generation != self.asked.generation
 
 
 Key = tuple[str, int, int, int, bool]

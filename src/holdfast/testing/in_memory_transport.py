@@ -26,6 +26,7 @@ class InMemoryTransport:
     duplex: ClassVar = True
     closed_by_server: ClassVar = True
     binary: ClassVar = False
+    bytes_sent: ClassVar = None
 
     def __init__(
         self, deliver: Callable[[frames.Outbound], None], ended: Callable[[int, str], None], limit: int

@@ -59,6 +59,7 @@ class AsgiTransport(ABC):
         "_reports",
         "_send",
         "_waiting",
+        "bytes_sent",
         "connection",
         "deaf",
         "given_up",
@@ -72,6 +73,7 @@ class AsgiTransport(ABC):
         self._waiting: Iterator[Any] | None = None
         self._queue: deque[tuple[Message, int]] = deque()
         self._queued = 0
+        self.bytes_sent = 0
         self._paused = False
         self._blocked = False  # the connection knows that PROMPT_BYTES are queued
         self._reports = False
@@ -118,6 +120,7 @@ class AsgiTransport(ABC):
         """Send a message, or queue it while an earlier one waits. ``size`` is its weight in bytes."""
         if self._closing:
             return
+        self.bytes_sent += size
         if self._waiting is None:
             self._step(iter(self._send(message).__await__()))
             return

@@ -1,17 +1,20 @@
 """Authentication of ASGI handshakes: makes the request for the authenticator, and answers a handshake that it refuses."""
 
+import asyncio
 import logging
+import math
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
+from holdfast.auth.expiry import means_expired
 from holdfast.auth.host import host_of
 from holdfast.auth.presented import presented
+from holdfast.connections.boundary import Boundary
 from holdfast.protocol import codes
 from holdfast.topics.failures import Verdict, report, verdict_of
 from holdfast.topics.owner import UserWithoutKey
 
+from .handshake import Handshake, Scope, address_of
 from .refusals import RefusalLog
 
 logger = logging.getLogger("holdfast.authentication")
@@ -19,10 +22,9 @@ logger = logging.getLogger("holdfast.authentication")
 CHALLENGE = (b"www-authenticate", b'Bearer error="invalid_token"')
 """RFC 6750, section 3."""
 
-_refusals = RefusalLog(logger, time.monotonic())
+TOO_MANY_TOKENS = "Too many tokens of this address were not valid; try again later."
 
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_refusals = RefusalLog(logger, time.monotonic())
 
 
 def request_of(scope: Scope) -> AuthRequest:
@@ -42,20 +44,22 @@ def request_of(scope: Scope) -> AuthRequest:
     )
 
 
-def address_of(scope: Scope) -> str | None:
-    """Return the client's address as the server reports it."""
-    client = scope.get("client")
-    return client[0] if client else None
-
-
-async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Identity | None:
+async def identify(authenticator: Authenticator, boundary: Boundary, handshake: Handshake) -> Identity | None:
     """Return the identity of the client that opens a connection. ``None``: the handshake has been refused.
 
-    401 says that the token or ticket of the handshake is not valid, 403 that the client may not connect. 503 says that it should
-    come back later, because a database or a session store did not answer: to admit the client as an anonymous one would be final.
-    Any other exception is raised.
+    401 says that the token or ticket of the handshake is not valid, 403 that the client may not connect, 429 that too many tokens
+    of its address were not valid. 503 says that it should come back later, because a database or a session store did not answer: to
+    admit the client as an anonymous one would be final. Any other exception is raised.
     """
-    request = request_of(scope)
+    request = request_of(handshake.scope)
+    presents = request.token is not None or bool(request.tickets)
+    network, now = handshake.network, asyncio.get_running_loop().time()
+    if presents and (wait := boundary.token_wait(network, now)):
+        handshake.report_limit("failed_tokens", wait)
+        retry = (b"retry-after", str(math.ceil(wait)).encode())
+        await handshake.refuse(429, codes.RATE_LIMITED, retry, text=TOO_MANY_TOKENS, retry_after=wait)
+        return None
+    expired = False
     try:
         identity = await authenticator.authenticate(request)
         if identity is not None:
@@ -68,30 +72,19 @@ async def identify(authenticator: Authenticator, scope: Scope, send: Send) -> Id
             case (
                 Verdict.DENIED
             ):  # by the authenticator, or by the project's context manager: nothing is at this host
-                identity = None
+                identity, expired = None, means_expired(error)
             case Verdict.UNAVAILABLE:
                 report(logger, "a client could not be authenticated", error)
-                await refuse(scope, send, 503, codes.UNAVAILABLE.message, (b"retry-after", b"1"))
+                await handshake.refuse(503, codes.UNAVAILABLE, (b"retry-after", b"1"), retry_after=1.0)
                 return None
             case _:
                 raise
     if identity is not None and not identity.expired:
         return identity
-    if request.token is None and not request.tickets:
-        await refuse(scope, send, 403, codes.UNAUTHENTICATED.message)
+    if not presents:
+        await handshake.refuse(403, codes.UNAUTHENTICATED)
     else:
-        await refuse(scope, send, 401, codes.UNAUTHENTICATED.message, CHALLENGE)
+        if identity is None and not expired:
+            boundary.token_failed(network, now)
+        await handshake.refuse(401, codes.UNAUTHENTICATED, CHALLENGE)
     return None
-
-
-async def refuse(scope: Scope, send: Send, status: int, why: str, *headers: tuple[bytes, bytes]) -> None:
-    """Answer the handshake, if the server can send a response to a WebSocket's; a close becomes a 403."""
-    kind = "http.response"
-    if scope["type"] == "websocket":
-        kind = "websocket.http.response"
-        if status == 403 or kind not in scope.get("extensions", {}):
-            await send({"type": "websocket.close"})  # browsers cannot tell the difference
-            return
-    sent = [(b"content-type", b"text/plain; charset=utf-8"), *headers]
-    await send({"type": f"{kind}.start", "status": status, "headers": sent})
-    await send({"type": f"{kind}.body", "body": why.encode()})

@@ -19,13 +19,17 @@ from holdfast.auth.session import session_key
 from holdfast.connections.caller import ConnectionCaller
 from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.pending_reply import Outcome
+from holdfast.connections.reporting import CALL_LIMITS
 from holdfast.connections.request import CallFailed
+from holdfast.connections.unjoined import EARLY, check_admitted
 from holdfast.protocol import codes
 from holdfast.protocol.frames import CallKey, ClientId, Name, TopicName
+from holdfast.topics.topic import Topic
 
 from .asgi import Receive, Scope, Send
 from .authentication import identify
 from .csrf import passes_csrf
+from .handshake import Handshake
 from .http_errors import fail, payload_of
 from .request_body import BodyIncomplete, BodyTooLarge, client_gone, read_body
 from .responses import respond, respond_json
@@ -54,7 +58,7 @@ class LiveCalls:
         if scope["method"] != "POST":
             await respond(scope, send, 405, "Calls are sent by POST.\n", (b"allow", b"POST"))
             return
-        service = self._service()
+        service, handshake = self._service(), Handshake(scope, send, "call")
         try:
             body = await read_body(receive, service.policy.limits.message_bytes)
         except BodyTooLarge:
@@ -68,18 +72,23 @@ class LiveCalls:
         if session_key(scope["headers"]) is not None and not await passes_csrf(
             scope, service.runtime.threads
         ):
+            handshake.report(codes.CSRF_FAILED, status=403)
             await fail(send, payload_of(codes.CSRF_FAILED))
             return
-        identity = await identify(service.authenticator, scope, send)
+        identity = await identify(service.authenticator, service.boundary, handshake)
         if identity is None:
             return
         now = asyncio.get_running_loop().time()
         if wait := service.boundary.take_post(identity.owner, identity.network, now):
+            handshake.report_limit("messages", wait, identity.user_id)
             await fail(send, payload_of(codes.RATE_LIMITED, retry_after=wait))
             return
         try:
             result = await self._carry_out(service, identity, body, receive)
         except CallFailed as failed:
+            limit = CALL_LIMITS.get(failed.payload.code)
+            if limit is not None:
+                handshake.report_limit(limit, failed.payload.retry_after, identity.user_id)
             await fail(send, failed.payload)
             return
         await respond_json(send, 200, b'{"type":"result","payload":%b}' % (result or b"null"))
@@ -94,11 +103,27 @@ class LiveCalls:
             raise CallFailed.of(codes.INVALID_MESSAGE, detail=str(error)) from None
         except (UnicodeError, RecursionError, msgspec.MsgspecError) as error:
             raise CallFailed.of(codes.MALFORMED, detail=str(error)) from None
-        topic = service.registry.resolve(call.topic, identity.user_id)
-        if topic is None:
-            raise CallFailed.of(codes.FORBIDDEN)
+        topic, threads = service.registry.resolve(call.topic, identity.user_id), service.runtime.threads
         secret = call.client or secrets.token_hex(8)
         caller = ConnectionCaller(identity=identity, secret=secret, connection_id=secrets.token_hex(8))
+        if topic is None:
+            await check_admitted(threads, None, caller)
+            raise CallFailed.of(codes.FORBIDDEN)
+        try:
+            return await self._answer(service, topic, caller, call, receive)
+        except CallFailed as failed:
+            if failed.payload.code in EARLY:
+                await check_admitted(threads, topic, caller)
+            raise
+
+    async def _answer(
+        self,
+        service: ConnectionManager,
+        topic: Topic,
+        caller: ConnectionCaller,
+        call: PostedCall,
+        receive: Receive,
+    ) -> bytes:
         loop = asyncio.get_running_loop()
         request = service.calls.request(
             topic, caller, call.name, call.key, bytes(call.payload), now=loop.time(), recheck=True

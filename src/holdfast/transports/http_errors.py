@@ -18,6 +18,7 @@ STATUS = {
     codes.TOO_LARGE.name: 413,
     codes.FORBIDDEN.name: 403,
     codes.CSRF_FAILED.name: 403,
+    codes.ORIGIN_REFUSED.name: 403,
     codes.NOT_FOUND.name: 404,
     codes.UNKNOWN_ACTION.name: 404,
     codes.REFUSED.name: 409,

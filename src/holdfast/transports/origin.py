@@ -10,6 +10,7 @@ from holdfast.auth.origins import Origin
 from holdfast.protocol import codec as codecs
 from holdfast.protocol import codes
 
+from .handshake import Handshake
 from .refusals import RefusalLog, shown
 
 logger = logging.getLogger("holdfast.origin")
@@ -17,6 +18,8 @@ logger = logging.getLogger("holdfast.origin")
 Scope = MutableMapping[str, Any]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
+Admits = Callable[[str | None, Origin | None], bool]
+HasSession = Callable[[Headers], bool]
 
 
 class OriginCheck:
@@ -41,8 +44,8 @@ class OriginCheck:
     def __init__(
         self,
         application: Application,
-        admits: Callable[[str | None, Origin | None], bool],
-        has_session: Callable[[Headers], bool],
+        admits: Admits,
+        has_session: HasSession,
     ) -> None:
         self._application = application
         self._admits = admits
@@ -61,36 +64,40 @@ class OriginCheck:
         if len(sent) <= 1 and (self._admits(origin, own) or (not sent and not self._has_session(headers))):
             await self._application(scope, receive, send)
             return
-        self._refusals.note(_explained(sent, own), time.monotonic())
+        self._refusals.note(explained("A WebSocket", sent, own), time.monotonic())
         await receive()  # websocket.connect
         offered = scope.get("subprotocols") or []
         codec = codecs.choose(offered) if offered and origin is not None else None
+        handshake, refused = Handshake(scope, send, "websocket"), codes.ORIGIN_REFUSED
         if codec is None:
+            handshake.report(refused, status=403)
             await send({"type": "websocket.close"})
             return
-        refused = codes.ORIGIN_REFUSED
+        handshake.report(refused, close_code=refused.close)
         await send({"type": "websocket.accept", "subprotocol": codec.name})
         await send({"type": "websocket.close", "code": refused.close, "reason": refused.message})
 
 
-def _explained(sent: list[str], own: Origin | None) -> str:
-    """Return the reason for the log, from the origins that the client sent and the one that it has connected to."""
+def explained(what: str, sent: list[str], own: Origin | None) -> str:
+    """Return why ``what`` was refused, for the log: from the origins that the client sent and the one that it has connected to."""
     if not sent:
         return (
-            "A WebSocket with a session's cookie and without an Origin header was refused: no browser opened it. Let the "
+            f"{what} with a session's cookie and without an Origin header was refused: no page of this site opened it. Let a "
             "program send the origin of this site, or leave the cookie out and authenticate by a token."
         )
     if len(sent) > 1:
-        return "A WebSocket with several Origin headers was refused: browsers send one. Let the program do the same."
+        return (
+            f"{what} with several Origin headers was refused: browsers send one. Let the program do the same."
+        )
     (origin,) = sent
     if origin == "null":
         return (
-            "A WebSocket from the origin 'null' was refused: a sandboxed page or a file opened it. Serve the page from a "
+            f"{what} from the origin 'null' was refused: a sandboxed page or a file opened it. Serve the page from a "
             "host that is allowed."
         )
     quoted = shown(origin)
     return (
-        f"A WebSocket from a page of {quoted} was refused: {_difference(Origin.parse(origin), own)} Otherwise, if the page is "
+        f"{what} from a page of {quoted} was refused: {_difference(Origin.parse(origin), own)} Otherwise, if the page is "
         f'yours, add {quoted} to HOLDFAST["ORIGINS"].'
     )
 

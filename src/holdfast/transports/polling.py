@@ -33,6 +33,7 @@ from holdfast.streams.prepared import Burst
 from .admission import admit
 from .asgi import Receive, Scope, Send
 from .authentication import identify
+from .handshake import Handshake
 from .request_body import client_gone
 from .responses import respond, respond_json
 from .stream_request import BadRequest, StreamRequest
@@ -62,6 +63,7 @@ class PollTransport:
         "_paused",
         "_size",
         "ack",
+        "bytes_sent",
         "connection",
         "given",
         "over",
@@ -82,6 +84,7 @@ class PollTransport:
         self.given = b""
         """The last answer, for a client that asks for it again."""
         self.over = False
+        self.bytes_sent = 0
         self.connection: Connection | None = None
         self._limit = limit
         self._messages: list[bytes] = []
@@ -180,6 +183,7 @@ class PollTransport:
         last = ";".join(entry(asked, position) for asked, position in self._at.values())
         head = f'{{"session":"{self.session}","ack":{self.ack},"last":"{last}","messages":['
         self.given = head.encode() + b",".join(messages) + b"]}"
+        self.bytes_sent += len(self.given)
         if self._paused and self.connection is not None:
             self._paused = False
             self.connection.resumed()
@@ -222,14 +226,15 @@ class LivePolling:
         if scope["method"] != "GET":
             await respond(scope, send, 405, "Messages are fetched by GET.\n", (b"allow", b"GET"))
             return
+        handshake = Handshake(scope, send, PollTransport.name)
         if self._is_known(scope):
-            await self._poll(None, scope, receive, send)
+            await self._poll(None, handshake, receive)
             return
-        admission = await admit(self._service().boundary, scope, send)
+        admission = await admit(self._service().boundary, handshake)
         if admission is None:
             return
         try:
-            await self._poll(admission, scope, receive, send)
+            await self._poll(admission, handshake, receive)
         finally:
             admission.end()  # unless a connection has it
 
@@ -238,9 +243,9 @@ class LivePolling:
         session = QueryDict(scope.get("query_string", b"")).get("session")
         return session in self._sessions
 
-    async def _poll(self, admission: Admission | None, scope: Scope, receive: Receive, send: Send) -> None:
-        service = self._service()
-        identity = await identify(service.authenticator, scope, send)
+    async def _poll(self, admission: Admission | None, handshake: Handshake, receive: Receive) -> None:
+        service, scope, send = self._service(), handshake.scope, handshake.send
+        identity = await identify(service.authenticator, service.boundary, handshake)
         if identity is None:
             return
         try:
@@ -250,7 +255,7 @@ class LivePolling:
             return
         polled = self._continued(identity, request)
         if polled is None:
-            admission = admission or await admit(service.boundary, scope, send)
+            admission = admission or await admit(service.boundary, handshake)
             if admission is None:
                 return
             await admission.identify(identity.owner)

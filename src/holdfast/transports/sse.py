@@ -21,6 +21,7 @@ from .admission import admit
 from .asgi import AsgiTransport, Message, Receive, Scope, Send
 from .authentication import identify
 from .event_stream import EVENT_STREAM, HEADERS, StreamIds, retry
+from .handshake import Handshake
 from .responses import respond
 from .stream_request import BadRequest, StreamRequest
 
@@ -39,17 +40,18 @@ class LiveEventStream:
         if scope["method"] != "GET":
             await respond(scope, send, 405, "An event stream is opened by GET.\n", (b"allow", b"GET"))
             return
-        admission = await admit(self._service().boundary, scope, send)
+        handshake = Handshake(scope, send, AsgiEventStream.name)
+        admission = await admit(self._service().boundary, handshake)
         if admission is None:
             return
         try:
-            await self._open(admission, scope, receive, send)
+            await self._open(admission, handshake, receive)
         finally:
             admission.end()  # unless a connection has it
 
-    async def _open(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
-        service = self._service()
-        identity = await identify(service.authenticator, scope, send)
+    async def _open(self, admission: Admission, handshake: Handshake, receive: Receive) -> None:
+        service, scope, send = self._service(), handshake.scope, handshake.send
+        identity = await identify(service.authenticator, service.boundary, handshake)
         if identity is None:
             return
         try:

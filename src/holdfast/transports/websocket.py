@@ -23,6 +23,7 @@ from holdfast.streams.prepared import Burst, Prepared
 from .admission import admit
 from .asgi import AsgiTransport, Message, Receive, Scope, Send
 from .authentication import identify
+from .handshake import Handshake
 from .refusals import RefusalLog, shown
 
 logger = logging.getLogger("holdfast.websocket")
@@ -53,15 +54,17 @@ class LiveWebSocket:
                 f"the live endpoint takes WebSocket connections, but was called with scope type {scope['type']!r}"
             )
         await receive()  # websocket.connect
-        admission = await admit(self._service().boundary, scope, send)
+        handshake = Handshake(scope, send, AsgiWebSocket.name)
+        admission = await admit(self._service().boundary, handshake)
         if admission is None:
             return
         try:
-            await self._open(admission, scope, receive, send)
+            await self._open(admission, handshake, receive)
         finally:
             admission.end()  # unless a connection has it
 
-    async def _open(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _open(self, admission: Admission, handshake: Handshake, receive: Receive) -> None:
+        service, scope, send = self._service(), handshake.scope, handshake.send
         offered = without_tokens(scope.get("subprotocols") or [])
         codec = codecs.choose(offered)
         if codec is None:
@@ -70,9 +73,10 @@ class LiveWebSocket:
                 f"{', '.join(codes.SUBPROTOCOLS)}. Update the client.",
                 time.monotonic(),
             )
+            handshake.report(codes.UNSUPPORTED_PROTOCOL, status=400)
             await _refuse(scope, send)
             return
-        identity = await identify(self._service().authenticator, scope, send)
+        identity = await identify(service.authenticator, service.boundary, handshake)
         if identity is None:
             return
         await admission.identify(identity.owner)

@@ -189,6 +189,38 @@ class Closed(Topic):
     route = "closed/<slug:room>"
     events = [Said]
 
+    @action
+    def say(self, caller: Any, text: str) -> None:
+        Saying.objects.create(room=self.room, text=text)
+
+    @action
+    async def say_async(self, caller: Any, text: str) -> None:
+        await Saying.objects.acreate(room=self.room, text=text)
+
+
+class Desk(Topic):
+    """All users may join. Members may also ``sign``, and members with the permission may ``erase``."""
+
+    route = "desks/<slug:room>"
+    events = [Said]
+    keep = Keep(days=1)
+
+    def may_join(self, user: Any) -> bool:
+        return bool(user.is_authenticated)
+
+    def may_call(self, caller: Any, action: str) -> bool:
+        return Membership.objects.filter(room=self.room, user=caller.user).exists()
+
+    @action
+    def sign(self, caller: Any, text: str) -> int:
+        saying = Saying.objects.create(room=self.room, text=text)
+        self.publish(Said(saying.pk, text))
+        return saying.pk
+
+    @action(requires="auth.delete_user")
+    def erase(self, caller: Any) -> None:
+        Saying.objects.filter(room=self.room).delete()
+
 
 class Target(Topic):
     """What tests/attacks attacks."""

@@ -12,6 +12,7 @@ import os
 DEBUG = False
 SECRET_KEY = "only the tests are signed with this"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+CSRF_TRUSTED_ORIGINS = ["https://app.example.org"]
 FORCE_SCRIPT_NAME = os.environ.get("LIVE_SCRIPT_NAME")
 ROOT_URLCONF = "tests.asgi_servers.project.urls"
 INSTALLED_APPS = [

@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from . import views
+from . import rights, views
 
 urlpatterns = [
     path("me/", views.me),
@@ -13,6 +13,10 @@ urlpatterns = [
     path("sayings/<slug:room>/", views.sayings),
     path("doze/<str:seconds>/", views.doze),
     path("client/", views.client),
+    path("sign-in/<str:name>/", rights.sign_in),
+    path("sign-out/", rights.sign_out),
+    path("admit/<slug:room>/<str:name>/", rights.admit),
+    path("withdraw/<slug:room>/<str:name>/", rights.withdraw),
     path("live/", include("holdfast.urls")),
     path("live/pour/<int:megabytes>/", views.pour),
     path("live/drip/", views.drip),

@@ -84,13 +84,14 @@ def forget_keys() -> None:
 def skip_the_slow() -> None:
     """Who falls behind goes on with the newest event."""
     from holdfast.streams.log_follower import LogFollower
+    from holdfast.streams.pending_pages import PendingPages
 
     def skip(self: Any, subscription: Any) -> None:
         subscription.offset = subscription.stream.offset
-        self.advance(subscription)
+        self._follower.advance(subscription)
 
     LogFollower.advance = _skipping(LogFollower.advance)  # type: ignore[method-assign]
-    LogFollower._wait_for_page = skip  # type: ignore[method-assign]
+    PendingPages.wait = skip  # type: ignore[method-assign]
 
 
 def _skipping(advance: Any) -> Any:

@@ -1,0 +1,322 @@
+"""A client's connection on asyncio: it reconnects, and drives the protocol."""
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import random
+import secrets
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_socket
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.typing import Subprotocol
+
+from holdfast.protocol import codes
+from holdfast.protocol.codec import JSON
+from holdfast.protocol.positions import Position
+
+from .backoff import Backoff
+from .client_protocol import Answered, ClientProtocol
+from .errors import ClientError, code_of_close, is_final
+from .remote_topic import RemoteTopic
+
+logger = logging.getLogger("holdfast.client")
+
+Token = str | Callable[[], str | None] | Callable[[], Awaitable[str | None]] | None
+
+HANDSHAKE_SECONDS = 10.0
+STEADY_SECONDS = 10.0
+"""Seconds after which a connection counts as one that works: the next wait is short again."""
+
+FINAL_STATUSES = frozenset({400, 401, 403, 404, 426})
+
+
+def connect(
+    url: str,
+    *,
+    token: Token = None,
+    headers: dict[str, str] | None = None,
+    origin: str | None = None,
+    client: str | None = None,
+    backoff: Backoff | None = None,
+    socket_options: dict[str, Any] | None = None,
+) -> "RemoteLive":
+    """Return a client of the server at ``url`` (``wss://example.com/live/ws``), for ``async with``.
+
+    ``token`` goes into the ``hello``. A function, ``def`` or ``async def``, is asked at each attempt, so that a token that has
+    expired is replaced. ``headers`` go into each handshake, such as a session's ``Cookie``, which needs the site's ``origin``.
+    ``client`` is this client's id; give one to go on with the calls of an earlier process. ``socket_options`` are passed to
+    ``websockets.connect``, such as ``ssl`` or ``proxy``.
+    """
+    return RemoteLive(
+        url,
+        token=token,
+        headers=headers or {},
+        origin=origin,
+        client=client or secrets.token_hex(16),
+        backoff=backoff or Backoff(random.random),
+        socket_options=socket_options or {},
+    )
+
+
+class RemoteLive:
+    """A client. Entering it waits for the first welcome, and raises :class:`ClientError` if the server refuses for good."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: Token,
+        headers: dict[str, str],
+        origin: str | None,
+        client: str,
+        backoff: Backoff,
+        socket_options: dict[str, Any],
+    ) -> None:
+        self.protocol = ClientProtocol(client)
+        self._url = url
+        self._token = token
+        self._headers = headers
+        self._origin = origin
+        self._backoff = backoff
+        self._socket_options = socket_options
+        self._topics: dict[str, RemoteTopic] = {}
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._changed = asyncio.Event()
+        self._socket: ClientConnection | None = None
+        self._welcomed: asyncio.Future[None]
+        self._running: asyncio.Task[None]
+        self._over: ClientError | None = None
+
+    async def __aenter__(self) -> Self:
+        self._welcomed = asyncio.get_running_loop().create_future()
+        self._running = asyncio.create_task(self._run())
+        try:
+            await asyncio.shield(self._welcomed)
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    @property
+    def user(self) -> str | None:
+        """The user's id as the server knows it; ``None`` for an anonymous client, and while there is no connection."""
+        welcome = self.protocol.welcome
+        return None if welcome is None else welcome.user
+
+    # ── topics and calls ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def join(self, topic: str, *, since: Position | str | None = None) -> RemoteTopic:
+        """Join a topic; from ``since`` on if it is given, else from now. Returns when the server has admitted the client, and
+        raises :class:`ClientError` if it does not."""
+        self._require_open()
+        if topic in self._topics:
+            return self._topics[topic]
+        joined = self._topics[topic] = RemoteTopic(self, topic)
+        position = Position.parse(since) if isinstance(since, str) else since
+        self.protocol.join(topic, position, self._now())
+        self._changed.set()
+        try:
+            await asyncio.shield(joined.ready)
+        except BaseException:
+            await self.leave(topic)
+            raise
+        return joined
+
+    async def leave(self, topic: str) -> None:
+        """Leave a topic."""
+        found = self._topics.pop(topic, None)
+        if found is not None:
+            self.protocol.leave(topic)
+            self._changed.set()
+            await found.end(None)
+
+    async def call(
+        self, topic: str, name: str, *, key: str | None, timeout: float | None, arguments: dict[str, Any]
+    ) -> Any:
+        """As :meth:`RemoteTopic.call`, by the topic's name."""
+        self._require_open()
+        number = self.protocol.call(topic, name, key, arguments, self._now())
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        self._changed.set()
+        try:
+            async with asyncio.timeout(timeout):
+                return await answer
+        except TimeoutError:
+            raise ClientError("timeout", f"no answer within {timeout} seconds") from None
+        finally:
+            self._answers.pop(number, None)
+            self.protocol.give_up(number)
+
+    def _require_open(self) -> None:
+        if self._over is not None:
+            raise self._over
+
+    # ── the connection ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _run(self) -> None:
+        """Connect again and again, until the server or the application ends it."""
+        while True:
+            began = self._now()
+            try:
+                wait = await self._connect_once()
+            except ClientError as error:
+                await self._end(error)
+                return
+            if self._now() - began > STEADY_SECONDS:
+                self._backoff.reset()
+            wait = max(wait, self._backoff.next())
+            logger.info("connection to %s lost; the next attempt is in %.1f s", self._url, wait)
+            await asyncio.sleep(wait)
+
+    async def _connect_once(self) -> float:
+        """Hold one connection. Return the seconds to wait at least before the next one. Raises :class:`ClientError` at the end."""
+        try:
+            token = self._token() if callable(self._token) else self._token
+            token = await token if inspect.isawaitable(token) else token
+            async with open_socket(
+                self._url,
+                subprotocols=[Subprotocol(JSON.name)],
+                additional_headers=self._headers,
+                origin=self._origin,  # type: ignore[arg-type]  # websockets has a type of its own for it
+                open_timeout=HANDSHAKE_SECONDS,
+                close_timeout=1,
+                max_size=None,
+                ping_interval=None,
+                **self._socket_options,
+            ) as socket:
+                return await self._hold(socket, token)
+        except InvalidURI as error:
+            raise ClientError("invalid_url", str(error)) from None
+        except InvalidStatus as error:
+            status = error.response.status_code
+            if status in FINAL_STATUSES:
+                raise ClientError(
+                    "unauthenticated" if status in (401, 403) else "refused",
+                    f"the handshake got HTTP {status}",
+                ) from None
+            return _seconds(error.response.headers.get("Retry-After"))
+        except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed):
+            return 0.0
+
+    async def _hold(self, socket: ClientConnection, token: str | None) -> float:
+        protocol, self._socket = self.protocol, socket
+        protocol.opened(token, self._now())
+        reading = asyncio.create_task(self._read(socket))
+        try:
+            while not reading.done():
+                await self._write(socket)
+                if protocol.dead(self._now()):
+                    return 0.0
+                self._changed.clear()
+                wait = max(0.0, min(protocol.next_work(self._now()) - self._now(), 1.0))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
+                protocol.work(self._now())
+            reading.result()
+        except ConnectionClosed:
+            pass
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            protocol.lost()
+            self._socket = None
+        return self._after(socket)
+
+    def _after(self, socket: ClientConnection) -> float:
+        """Return the seconds to wait after a connection has closed. Raises :class:`ClientError` if that was final."""
+        goodbye, close = self.protocol.goodbye, socket.close_code or 1006
+        if goodbye is not None and not goodbye.reconnect:
+            known = codes.CATALOGUE.get(goodbye.code)
+            raise ClientError(goodbye.code, known.message if known else "closed", reason=goodbye.reason)
+        if goodbye is None and is_final(close):
+            code = code_of_close(close)
+            raise ClientError(
+                code.name if code else "closed", code.message if code else f"close code {close}"
+            )
+        return goodbye.after or 0.0 if goodbye is not None else 0.0
+
+    async def _write(self, socket: ClientConnection) -> None:
+        outbox, self.protocol.outbox = self.protocol.outbox, []
+        for message in outbox:
+            await socket.send(message)
+
+    async def _read(self, socket: ClientConnection) -> None:
+        protocol = self.protocol
+        try:
+            async for data in socket:
+                try:
+                    protocol.received(data, self._now())
+                except msgspec.MsgspecError:
+                    logger.warning("a message of %s cannot be read; connecting again", self._url)
+                    return
+                if protocol.welcome is not None and not self._welcomed.done():
+                    self._welcomed.set_result(None)
+                await self._hand_on()
+                if protocol.outbox:
+                    self._changed.set()
+        finally:
+            self._changed.set()
+
+    async def _hand_on(self) -> None:
+        news, self.protocol.news = self.protocol.news, []
+        for item in news:
+            if isinstance(item, Answered):
+                self._answer(item)
+            elif (topic := self._topics.get(item.topic)) is not None:
+                await topic.take(item)
+
+    def _answer(self, news: Answered) -> None:
+        answer = self._answers.get(news.call)
+        if answer is None or answer.done():
+            return
+        if news.error is not None:
+            answer.set_exception(news.error)
+        else:
+            answer.set_result(msgspec.json.decode(news.result or b"null"))
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _end(self, error: ClientError) -> None:
+        self._over = error
+        if not self._welcomed.done():
+            self._welcomed.set_exception(error)
+            self._welcomed.exception()
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+        for topic in self._topics.values():
+            await topic.end(error)
+
+    async def _stop(self) -> None:
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+        if self._over is not None:
+            return
+        self._over = ClientError("closed", "the client was closed")
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(self._over)
+        for topic in self._topics.values():
+            await topic.end(None)
+
+
+def _seconds(retry_after: str | None) -> float:
+    try:
+        return max(0.0, min(float(retry_after or 0), 300.0))
+    except ValueError:
+        return 0.0
