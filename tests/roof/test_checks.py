@@ -516,7 +516,8 @@ def test_w010_handlers_that_wait_for_no_other_thread_can_share_any_pool() -> Non
 
 
 def test_w040_a_route_with_parameters_that_overlap() -> None:
-    assert topics({"route": "teams/<slug:team>/<slug:room>"}) == []
+    apart = [message.id for message in topics({"route": "teams/<slug:team>/<slug:room>"})]
+    assert "holdfast.W040" not in apart
     message = only(topics({"route": "teams/<slug:team>-<slug:room>"}), "holdfast.W040")
     assert "<team>" in message.msg
     assert "<room>" in message.msg

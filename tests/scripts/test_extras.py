@@ -233,6 +233,6 @@ def test_publishing_without_the_redis_that_is_named_says_what_to_install(project
     assert "pip install 'holdfast[redis]'" in said
 
 
-def test_a_redis_that_no_part_uses_needs_no_extra(project: Project) -> None:
+def test_a_redis_needs_its_extra_also_if_only_limits_count_there(project: Project) -> None:
     settings = {"HOLDFAST": {"REDIS": "redis://127.0.0.1:1/0", "BACKPLANE": "memory", "PRESENCE": "memory"}}
-    assert "holdfast[" not in project.run("manage.py", "check", **settings)
+    assert "pip install 'holdfast[redis]'" in project.run("manage.py", "check", fails=True, **settings)
