@@ -12,8 +12,10 @@
 
 The connection comes back by itself, with backoff, and goes on where it was: each event of a durable topic arrives once and in order,
 and each call is carried out once. :mod:`holdfast.client.blocking` is the same for code without an event loop, and
-``python -m holdfast.client`` the same for a shell. It may import ``protocol``, and nothing else of the package.
+``python -m holdfast.client`` the same for a shell.
 """
+
+# This package imports protocol, and nothing else of Holdfast.
 
 from .errors import ClientError
 from .live import RemoteLive, connect
