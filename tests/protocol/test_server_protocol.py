@@ -309,6 +309,14 @@ def test_a_client_that_is_silent_for_two_and_a_half_heartbeats_is_closed() -> No
     assert gist(driver.take(driver.protocol.check(145.0))) == [("goodbye", None, "heartbeat_missed")]
 
 
+def test_the_first_check_comes_in_time_to_probe_a_client_that_said_hello_at_once() -> None:
+    driver = Driver(heartbeat=4, hello_seconds=10)
+    first = driver.protocol.next_check(driver.now)
+    driver.say({"type": "hello"})
+    assert first <= driver.now + 1.5 * 4
+    assert driver.protocol.next_check(first) <= driver.now + 2.5 * 4
+
+
 def test_a_client_that_is_silent_for_one_and_a_half_heartbeats_is_probed() -> None:
     driver = Driver(heartbeat=10).open().protocol
     assert driver.next_check(100.0) == 115.0

@@ -375,8 +375,9 @@ class ServerProtocol:
         """Return when :meth:`check` is next due, if the client stays silent."""
         if self._keepalive_at is not None:
             return self._keepalive_at
-        quiet = self.heard + QUIET_HEARTBEATS * self._limits.heartbeat
-        return quiet if now < quiet and self.phase is not Phase.FRESH else self._silent_until()
+        quiet, until = self.heard + QUIET_HEARTBEATS * self._limits.heartbeat, self._silent_until()
+        # Also before the first message: the client sends it between two checks, and is then to be pinged in time.
+        return min(quiet, until) if now < quiet else until
 
     def _silent_until(self) -> float:
         if self.phase is Phase.FRESH:
