@@ -3,12 +3,18 @@
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path("src/holdfast")
+
+FORMATS = pytest.mark.skipif(
+    find_spec("ruff") is None,
+    reason="scripts/generate formats with ruff, which scripts/matrix does not install",
+)
 
 
 def copied(folder: Path) -> Path:
@@ -134,12 +140,14 @@ def test_what_only_holdfast_itself_uses_is_left_out() -> None:
     assert ": Never" not in page
 
 
+@FORMATS
 def test_a_setting_without_a_docstring_is_found(copy: Path) -> None:
     replace(copy, "src/holdfast/conf.py", PROPERTY, f"    brand_new: int = 1\n\n{PROPERTY}")
     assert run(copy, "generate")[0] == 0
     assert run(copy, "reference") == (1, "src/holdfast/conf.py: the setting BRAND_NEW has no docstring\n")
 
 
+@FORMATS
 def test_pages_that_are_not_current_are_found_and_written(copy: Path) -> None:
     replace(copy, "src/holdfast/conf.py", PROPERTY, NEW_SETTING)
     status, output = run(copy, "generate", "--check")
@@ -149,6 +157,7 @@ def test_pages_that_are_not_current_are_found_and_written(copy: Path) -> None:
     assert "## `BRAND_NEW`" in (copy / "docs/reference/settings.md").read_text()
 
 
+@FORMATS
 def test_the_live_client_follows_the_asynchronous_one(copy: Path) -> None:
     replace(copy, "src/holdfast/testing/client_methods.py", "async def stall(self)", "async def freeze(self)")
     assert "sync_methods.py is not current" in run(copy, "generate", "--check")[1]
