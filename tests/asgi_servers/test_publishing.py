@@ -1,5 +1,6 @@
 """Publishing over HTTP by services that are not Django."""
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -99,3 +100,15 @@ async def test_a_signature_proves_the_body_and_its_age(
     }
     sent = body.replace(b'"hi"', b'"ho"') if tampered else body
     assert (await publish(server, [], headers=headers, body=sent))[0] == status
+
+
+async def test_a_request_without_a_right_secret_is_refused_before_its_body_is_read(server: Running) -> None:
+    head = (
+        f"POST /live/publish HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {'x' * 40}\r\n"
+        "Content-Length: 4000000\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(head.encode())
+    async with asyncio.timeout(5):
+        assert b" 401 " in await reader.readline()
+    writer.close()

@@ -56,7 +56,7 @@ def anybody(claims: Any) -> Any:
     return get_user_model()(pk=int(claims["sub"]), username="ada", is_active=not claims.get("inactive"))
 
 
-def nobody(claims: Any) -> Any:
+def no_user(claims: Any) -> Any:
     return None
 
 
@@ -207,7 +207,7 @@ async def test_an_end_after_the_year_9999_is_no_fault() -> None:
 
 
 async def test_a_function_of_the_project_finds_the_user() -> None:
-    assert await refused(by(find_user=f"{__name__}.nobody"), token())
+    assert await refused(by(find_user=f"{__name__}.no_user"), token())
 
 
 @pytest.mark.django_db(transaction=True, databases=["default"])

@@ -176,6 +176,24 @@ def test_a_topic_that_the_server_cannot_check_is_joined_again(server: Server) ->
     assert again["payload"]["since"]["offset"] == 5
 
 
+def test_a_call_that_waits_ends_when_its_topic_is_left(server: Server) -> None:
+    server.client.join("a", None, 0.0)
+    number = server.client.call("a", "post", None, {}, 0.0)
+    server.client.leave("a")
+    (answer,) = server.news()
+    assert (answer.call, answer.error.code) == (number, "not_joined")
+
+
+def test_a_call_whose_topic_was_left_ends_with_the_connection(server: Server) -> None:
+    join(server)
+    number = server.client.call("a", "post", None, {}, 0.0)
+    server.client.leave("a")
+    assert server.news() == [], "the server may still answer it"
+    server.client.lost()
+    (answer,) = server.news()
+    assert (answer.call, answer.error.code) == (number, "not_joined")
+
+
 def test_a_canonical_name_is_used_after_the_join(server: Server) -> None:
     server.client.join("inbox/me", None, 0.0)
     server.connect()

@@ -1,4 +1,4 @@
-"""Messages that are made to hurt whoever reads them: nesting, numbers, texts, keys."""
+"""Messages that are built to harm their reader: nesting, numbers, texts, keys."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What a hub keeps for replays is bounded by bytes, and reads end when nobody waits for them."""
+"""Memory of a hub for replays: it is bounded in bytes, and a read ends when no join waits for it."""
 
 import asyncio
 import threading

@@ -59,25 +59,45 @@ def sign(secret: str, body: bytes, at: int) -> str:
     return f"t={at},v1={digest}"
 
 
-def find_key(
-    keys: Sequence[PublishingKey], headers: Iterable[tuple[bytes, bytes]], body: bytes, now: float
-) -> PublishingKey | None:
-    """Return the key whose secret a request proves; ``None`` if it proves none.
+class OfferedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Proof that the head of a request offers. Without a ``signature`` the secret itself was there, and was right."""
 
-    The time that this takes does not depend on the secrets. ``now`` is in seconds since 1970.
+    key: PublishingKey
+    at: int = 0
+    signature: str = ""
+
+    def proves(self, body: bytes) -> bool:
+        """Whether the request may publish. The time that this takes does not depend on the secrets."""
+        if not self.signature:
+            return True
+        proofs = [
+            hmac.compare_digest(sign(secret, body, self.at), self.signature) for secret in self.key.keys
+        ]
+        return any(proofs)
+
+
+def offered_key(
+    keys: Sequence[PublishingKey], headers: Iterable[tuple[bytes, bytes]], now: float
+) -> OfferedKey | None:
+    """Return what the head of a request offers; ``None`` if that proves nothing, so that its body need not be read.
+
+    ``now`` is in seconds since 1970.
     """
     found = dict(headers)
     kind, _, token = found.get(b"authorization", b"").partition(b" ")
     if kind.lower() == b"bearer":
-        return _bearer(keys, token.strip())
+        key = _with_secret(keys, token.strip())
+        return None if key is None else OfferedKey(key=key)
     match = _SIGNATURE.fullmatch(found.get(b"holdfast-signature", b"").decode("latin-1"))
     if match is None or abs(now - int(match["time"])) > SIGNATURE_SECONDS:
         return None
     named = found.get(b"holdfast-key", b"").decode("latin-1")
-    return _signed(keys, named, body, int(match["time"]), match[0])
+    signing = next((key for key in keys if key.name == named), None)
+    return None if signing is None else OfferedKey(key=signing, at=int(match["time"]), signature=match[0])
 
 
-def _bearer(keys: Sequence[PublishingKey], token: bytes) -> PublishingKey | None:
+def _with_secret(keys: Sequence[PublishingKey], token: bytes) -> PublishingKey | None:
+    """Return the key that has this secret, unless its requests must be signed. The time does not depend on the secrets."""
     given = hashlib.sha256(token).digest()
     proven = None
     for key in keys:
@@ -85,13 +105,3 @@ def _bearer(keys: Sequence[PublishingKey], token: bytes) -> PublishingKey | None
             if hmac.compare_digest(hashlib.sha256(secret.encode()).digest(), given) and not key.signed:
                 proven = key
     return proven
-
-
-def _signed(
-    keys: Sequence[PublishingKey], name: str, body: bytes, at: int, signature: str
-) -> PublishingKey | None:
-    for key in keys:
-        if key.name == name:
-            proofs = [hmac.compare_digest(sign(secret, body, at), signature) for secret in key.keys]
-            return key if any(proofs) else None
-    return None

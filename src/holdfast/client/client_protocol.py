@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.protocol import frames
+from holdfast.protocol import codes, frames
 from holdfast.protocol.positions import Position
 
 from .errors import ClientError
@@ -131,6 +131,15 @@ class ClientProtocol:
         found = self._topics.pop(topic, None)
         if found is not None and found.state in (JoinState.ASKED, JoinState.JOINED) and self.welcome:
             self._send(frames.LeaveFrame(ref=self._next_ref(), topic=found.canonical))
+        self._strand(topic)
+
+    def _strand(self, topic: str | None = None) -> None:
+        """Answer the calls that cannot be sent any more: their topic is left. Those that were sent get the server's answer."""
+        for call in list(self._calls.values()):
+            if call.ref is None and call.topic not in self._topics and topic in (None, call.topic):
+                del self._calls[call.number]
+                error = ClientError(codes.NOT_JOINED.name, "the topic was left before the call had an answer")
+                self.news.append(Answered(call=call.number, error=error))
 
     def position(self, topic: str) -> Position | None:
         """Return how far the topic was read."""
@@ -168,6 +177,7 @@ class ClientProtocol:
                 topic.state, topic.retry_at = JoinState.WAITING, 0.0
         for call in self._calls.values():
             call.ref, call.retry_at = None, 0.0
+        self._strand()
 
     def received(self, data: str | bytes, now: float) -> None:
         """Handle a message of the server. Raises ``msgspec.MsgspecError`` for one that cannot be read: drop the connection
@@ -309,10 +319,9 @@ class ClientProtocol:
         topic.state = JoinState.ENDED
         self._topics.pop(topic.asked, None)
         self.news.append(Ended(topic=topic.asked, error=error))
-        for call in [call for call in self._calls.values() if call.topic == topic.asked]:
-            if call.ref is None:
-                del self._calls[call.number]
-                self.news.append(Answered(call=call.number, error=error))
+        for call in [call for call in self._calls.values() if call.topic == topic.asked and call.ref is None]:
+            del self._calls[call.number]
+            self.news.append(Answered(call=call.number, error=error))
 
     def _result(self, frame: frames.ResultFrame) -> None:
         call = self._sent.pop(frame.ref, None)

@@ -138,6 +138,7 @@ class RemoteLive:
         found = self._topics.pop(topic, None)
         if found is not None:
             self.protocol.leave(topic)
+            await self._hand_on()
             self._changed.set()
             await found.end(None)
 
@@ -234,6 +235,7 @@ class RemoteLive:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             protocol.lost()
+            await self._hand_on()
             self._socket = None
         return self._after(socket)
 

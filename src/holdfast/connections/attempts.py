@@ -10,11 +10,10 @@ after the action. An attempt that a crash interrupts is not repeated but reporte
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from itertools import chain, repeat
+from functools import partial
 
 import msgspec
-from django.db import DatabaseError, transaction
+from django.db import transaction
 
 from holdfast.log.calls import Answer, CallStore, Claim
 from holdfast.process.limited_log import log_limited, place_of
@@ -25,14 +24,13 @@ from holdfast.topics.declaration import Mode
 
 from .authorization import admits, may_call, may_call_now
 from .call_failures import PASSING, failure_of, too_fast
+from .claims import claim_inside, pauses
 from .pending_reply import PendingReply
 from .request import CallFailed, CallRequest
 
 logger = logging.getLogger("holdfast.calls")
 
 UNBOUNDED_CLAIM_SECONDS = 3600.0
-
-POLL_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 class Attempts:
@@ -56,7 +54,7 @@ class Attempts:
             if request.action.is_async:
                 return await self._threads.handle_async(request.info, self._run_on_loop, request)
             await self._authorize(request)
-            for pause in _pauses():
+            for pause in pauses():
                 outcome = await self._threads.handle(request.info, self._run_in_thread, request, reply)
                 answer = outcome if isinstance(outcome, bytes) else _verdict(outcome)
                 if answer is not None:
@@ -72,7 +70,7 @@ class Attempts:
         """Return the answer of an earlier attempt at a call that is beyond its rate. It costs a plain read, and writes nothing."""
         if request.key is None:
             raise too_fast(request.wait)
-        for pause in _pauses():
+        for pause in pauses():
             claim = await self._log_threads.run(self._find, request)
             if claim is None:
                 raise too_fast(request.wait)
@@ -123,7 +121,7 @@ class Attempts:
         topic, caller, action = request.topic, request.caller, request.action
         with transaction.atomic(using=self._store.alias):
             if request.key is not None:
-                claim = self._claim_inside(request)
+                claim = claim_inside(self._store, partial(self._claim, request))
                 if not claim.mine:
                     return claim
             request.check_revoked()
@@ -142,7 +140,7 @@ class Attempts:
         assert request.key is not None
         try:
             with transaction.atomic(using=self._store.alias):
-                claim = self._claim_inside(request)
+                claim = claim_inside(self._store, partial(self._claim, request))
                 if not claim.mine:
                     return claim
                 self._store.answer(request.caller.owner, request.key, _failed(failure))
@@ -193,20 +191,9 @@ class Attempts:
             self._store.release(owner, request.key)
         return self._store.claim(request.caller.owner, request.key, request.target, seconds=seconds)
 
-    def _claim_inside(self, request: CallRequest) -> Claim:
-        """Claim the key inside the action's transaction. An attempt that has just committed in another process can be a
-        conflict here. Then this attempt has done nothing, and the next look finds the other's answer."""
-        try:
-            return self._claim(request)
-        except DatabaseError as error:
-            if not self._store.conflict(error):
-                raise
-            transaction.set_rollback(True, using=self._store.alias)
-            return Claim(running=True)
-
     async def _claim_or_wait(self, request: CallRequest) -> bytes | None:
         """Claim the call and return ``None``, or wait for the answer of another attempt and return that."""
-        for pause in _pauses():
+        for pause in pauses():
             claim = await self._log_threads.run(self._claim, request)
             if claim.mine:
                 return None
@@ -219,11 +206,6 @@ class Attempts:
 
 def _failed(failure: CallFailed) -> Answer:
     return Answer(payload=msgspec.json.encode(failure.payload), failed=True)
-
-
-def _pauses() -> Iterator[float]:
-    """Yield the seconds to wait between two looks for the answer of an attempt in another process."""
-    return chain(POLL_SECONDS, repeat(POLL_SECONDS[-1]))
 
 
 def _verdict(claim: Claim) -> bytes | None:

@@ -1,32 +1,36 @@
 """Publishing by services that are not Django: checks a request, and publishes all of its events or none."""
 
+import asyncio
 import hashlib
-import time
 from collections.abc import Sequence
-from itertools import chain, repeat
+from functools import partial
+from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
-from django.db import DatabaseError, transaction
+from django.db import transaction
 from msgspec import Meta
 
 from holdfast.auth.publishing_key import PublishingKey
 from holdfast.log.calls import Answer, CallStore, Claim
 from holdfast.protocol import codes
 from holdfast.protocol.frames import CallKey, Name, TopicName
+from holdfast.protocol.server_protocol import RETRY_SECONDS
 from holdfast.runtime import Runtime
 from holdfast.topics.batch import publish
 from holdfast.topics.event import Event
 from holdfast.topics.registry import Registry
 from holdfast.topics.topic import Topic
 
+from .claims import claim_inside, pauses
 from .request import CallFailed
 
 EVENTS_AT_ONCE = 1000
 """Events in one request."""
 
 CLAIM_SECONDS = 60.0
-PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)
+ATTEMPTS = 60
+"""Looks at another request with the same key, half a second apart, before this one is answered with ``unavailable``."""
 
 Pairs = Sequence[tuple[Topic, Event]]
 
@@ -64,8 +68,8 @@ def checked(registry: Registry, key: PublishingKey, body: bytes) -> tuple[Public
 
 
 def _event(registry: Registry, key: PublishingKey, posted: PostedEvent, where: str) -> tuple[Topic, Event]:
-    topic = registry.by_name(posted.topic) if key.allows(posted.topic) else None
-    if topic is None:
+    topic = registry.by_name(posted.topic)
+    if topic is None or not key.allows(topic.name):
         raise CallFailed.of(codes.FORBIDDEN, detail=f"{where}.topic: {posted.topic!r}")
     event = topic.declared.events.get(posted.name)
     if event is None:
@@ -80,52 +84,46 @@ def _event(registry: Registry, key: PublishingKey, posted: PostedEvent, where: s
         raise CallFailed.of(codes.INVALID_PAYLOAD, detail=f"{where}.payload: {error}") from None
 
 
-def publish_once(
+async def publish_posted(
     runtime: Runtime, key: PublishingKey, publication: Publication, pairs: Pairs, body: bytes
 ) -> dict[str, str]:
-    """Publish, unless a request with the same key has. Blocks; for a worker thread.
+    """Publish, unless a request with the same key has.
 
     Return, for each durable topic, a position at or after these events. On return durable events are safe. Raises
     :class:`CallFailed` if the key belongs to another request, and what the log raises.
     """
-    store = runtime.log.calls
-    if publication.key is None:
+    target = f"publish {hashlib.sha256(body).hexdigest()}"
+    for pause in islice(pauses(), ATTEMPTS):
+        found = await runtime.threads.run(_attempt, runtime, key.owner, publication.key, pairs, target)
+        if not isinstance(found, Claim):
+            return found
+        if found.reused:
+            raise CallFailed.of(codes.KEY_REUSED)
+        if found.lost:
+            raise CallFailed.of(codes.OUTCOME_UNKNOWN)
+        await asyncio.sleep(pause)
+    raise CallFailed.of(codes.UNAVAILABLE, retry_after=RETRY_SECONDS)
+
+
+def _attempt(
+    runtime: Runtime, owner: str, key: str | None, pairs: Pairs, target: str
+) -> dict[str, str] | Claim:
+    """Publish and record that under the key, in one transaction. Return the positions, also if another request has published; or
+    the claim of one that has not ended. Blocks; for a worker thread."""
+    if key is None:
         publish(pairs)
     else:
-        _under_key(store, key.owner, publication.key, pairs, _target(body))
+        claim = _publish_under(runtime.log.calls, owner, key, pairs, target)
+        if not claim.mine and claim.answer is None:
+            return claim
     durable = {topic.name for topic, _ in pairs if topic.declared.durable}
     heads = runtime.log.heads(durable) if durable else {}
     return {topic: str(head.position) for topic, head in heads.items()}
 
 
-def _target(body: bytes) -> str:
-    """Return the text that tells one request from another under the same key."""
-    return f"publish {hashlib.sha256(body).hexdigest()}"
-
-
-def _under_key(store: CallStore, owner: str, key: str, pairs: Pairs, target: str) -> None:
-    """Publish and record that under the key, in one transaction. Return also if another request has done it."""
-    for pause in chain(PAUSES, repeat(PAUSES[-1], 60)):
-        claim = _attempt(store, owner, key, pairs, target)
-        if claim.mine or claim.answer is not None:
-            return
-        if claim.reused:
-            raise CallFailed.of(codes.KEY_REUSED)
-        if claim.lost:
-            raise CallFailed.of(codes.OUTCOME_UNKNOWN)
-        time.sleep(pause)
-    raise CallFailed.of(codes.UNAVAILABLE, retry_after=1.0)
-
-
-def _attempt(store: CallStore, owner: str, key: str, pairs: Pairs, target: str) -> Claim:
+def _publish_under(store: CallStore, owner: str, key: str, pairs: Pairs, target: str) -> Claim:
     with transaction.atomic(using=store.alias):
-        try:
-            claim = store.claim(owner, key, target, seconds=CLAIM_SECONDS)
-        except DatabaseError as error:
-            if not store.conflict(error):
-                raise
-            transaction.set_rollback(True, using=store.alias)
-            return Claim(running=True)
+        claim = claim_inside(store, partial(store.claim, owner, key, target, seconds=CLAIM_SECONDS))
         if claim.mine:
             publish(pairs)
             store.answer(owner, key, Answer(payload=b"true"))

@@ -31,7 +31,7 @@ from .authentication import identify
 from .csrf import passes_csrf
 from .handshake import Handshake
 from .http_errors import fail, payload_of
-from .request_body import BodyIncomplete, BodyTooLarge, client_gone, read_body
+from .request_body import body_of, client_gone
 from .responses import respond, respond_json
 
 
@@ -59,15 +59,8 @@ class LiveCalls:
             await respond(scope, send, 405, "Calls are sent by POST.\n", (b"allow", b"POST"))
             return
         service, handshake = self._service(), Handshake(scope, send, "call")
-        try:
-            body = await read_body(receive, service.policy.limits.message_bytes)
-        except BodyTooLarge:
-            await fail(send, payload_of(codes.TOO_LARGE))
-            return
-        except BodyIncomplete:
-            await respond(
-                scope, send, 408, "The request was not complete in time.\n", (b"connection", b"close")
-            )
+        body = await body_of(scope, receive, send, service.policy.limits.message_bytes)
+        if body is None:
             return
         if session_key(scope["headers"]) is not None and not await passes_csrf(
             scope, service.runtime.threads

@@ -14,16 +14,17 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from holdfast.auth.publishing_key import PublishingKey, find_key
+from holdfast.auth.publishing_key import PublishingKey, offered_key
 from holdfast.connections.manager import ConnectionManager
-from holdfast.connections.publishing import checked, positions_json, publish_once
+from holdfast.connections.publishing import checked, positions_json, publish_posted
 from holdfast.connections.request import CallFailed
 from holdfast.log.base import LogError
 from holdfast.protocol import codes
 
 from .asgi import Receive, Scope, Send
+from .handshake import Handshake
 from .http_errors import fail, payload_of
-from .request_body import BodyIncomplete, BodyTooLarge, read_body
+from .request_body import body_of
 from .responses import respond, respond_json
 
 BODY_BYTES = 4 * 1024 * 1024
@@ -47,24 +48,24 @@ class LivePublishing:
         if scope["method"] != "POST":
             await respond(scope, send, 405, "Events are published by POST.\n", (b"allow", b"POST"))
             return
+        handshake, boundary = Handshake(scope, send, "publish"), self._service().boundary
+        now = asyncio.get_running_loop().time()
+        if wait := boundary.token_wait(handshake.network, now):
+            handshake.report_limit("failed_tokens", wait)
+            await fail(send, payload_of(codes.RATE_LIMITED, retry_after=wait))
+            return
+        # Before the body: a stranger's megabytes are not read.
+        offered = offered_key(keys, scope["headers"], time.time())
+        body = None if offered is None else await body_of(scope, receive, send, BODY_BYTES)
+        if offered is not None and body is None:
+            return
+        if offered is None or body is None or not offered.proves(body):
+            boundary.token_failed(handshake.network, now)
+            why = "The key is missing or wrong.\n"
+            await respond(scope, send, 401, why, (b"www-authenticate", b"Bearer"))
+            return
         try:
-            body = await read_body(receive, BODY_BYTES)
-        except BodyTooLarge:
-            await fail(send, payload_of(codes.TOO_LARGE))
-            return
-        except BodyIncomplete:
-            await respond(
-                scope, send, 408, "The request was not complete in time.\n", (b"connection", b"close")
-            )
-            return
-        key = find_key(keys, scope["headers"], body, time.time())
-        if key is None:
-            await respond(
-                scope, send, 401, "The key is missing or wrong.\n", (b"www-authenticate", b"Bearer")
-            )
-            return
-        try:
-            answer = await self._publish(key, body)
+            answer = await self._publish(offered.key, body)
         except CallFailed as failed:
             await fail(send, failed.payload)
         else:
@@ -77,9 +78,8 @@ class LivePublishing:
         if seconds:
             raise CallFailed.of(codes.RATE_LIMITED, retry_after=seconds)
         publication, pairs = checked(service.registry, key, body)
-        runtime = service.runtime
         try:
-            positions = await runtime.threads.run(publish_once, runtime, key, publication, pairs, body)
+            positions = await publish_posted(service.runtime, key, publication, pairs, body)
         except ValueError as error:  # larger than EVENT_BYTES
             raise CallFailed.of(codes.TOO_LARGE, detail=str(error)) from None
         except LogError:

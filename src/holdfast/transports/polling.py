@@ -32,11 +32,10 @@ from holdfast.streams.prepared import Burst
 
 from .admission import admit
 from .asgi import Receive, Scope, Send
-from .authentication import identify
 from .handshake import Handshake
 from .request_body import client_gone
 from .responses import respond, respond_json
-from .stream_request import BadRequest, StreamRequest
+from .stream_request import StreamRequest, asked_by
 
 WAIT_SECONDS = 25.0
 """Seconds after which a request is answered without a message. Proxies often end a silent request after 60."""
@@ -244,15 +243,11 @@ class LivePolling:
         return session in self._sessions
 
     async def _poll(self, admission: Admission | None, handshake: Handshake, receive: Receive) -> None:
-        service, scope, send = self._service(), handshake.scope, handshake.send
-        identity = await identify(service.authenticator, service.boundary, handshake)
-        if identity is None:
+        service, send = self._service(), handshake.send
+        asked = await asked_by(service, handshake)
+        if asked is None:
             return
-        try:
-            request = StreamRequest.of(identity.query, scope["headers"], service.policy.limits.topics)
-        except BadRequest as error:
-            await respond(scope, send, 400, str(error))
-            return
+        identity, request = asked
         polled = self._continued(identity, request)
         if polled is None:
             admission = admission or await admit(service.boundary, handshake)

@@ -2,7 +2,11 @@
 
 import asyncio
 
-from .asgi import Receive
+from holdfast.protocol import codes
+
+from .asgi import Receive, Scope, Send
+from .http_errors import fail, payload_of
+from .responses import respond
 
 BODY_SECONDS = 10.0
 """Seconds that a client may take to send the body of a request."""
@@ -38,6 +42,18 @@ async def read_body(receive: Receive, most: int) -> bytes:
                     return b"".join(parts)
     except TimeoutError:
         raise BodyIncomplete from None
+
+
+async def body_of(scope: Scope, receive: Receive, send: Send, most: int) -> bytes | None:
+    """Return the body of a request. ``None``: it was too large or incomplete, and has been refused."""
+    try:
+        return await read_body(receive, most)
+    except BodyTooLarge:
+        await fail(send, payload_of(codes.TOO_LARGE))
+    except BodyIncomplete:
+        why = "The request was not complete in time.\n"
+        await respond(scope, send, 408, why, (b"connection", b"close"))
+    return None
 
 
 async def client_gone(receive: Receive) -> None:

@@ -19,11 +19,10 @@ from holdfast.streams.prepared import Burst
 
 from .admission import admit
 from .asgi import AsgiTransport, Message, Receive, Scope, Send
-from .authentication import identify
 from .event_stream import EVENT_STREAM, HEADERS, StreamIds, retry
 from .handshake import Handshake
 from .responses import respond
-from .stream_request import BadRequest, StreamRequest
+from .stream_request import StreamRequest, asked_by
 
 RETRY_SECONDS = (1.0, 4.0)
 """Seconds after which an ``EventSource`` reconnects when its connection is lost: a random time between these, so that the clients
@@ -50,15 +49,11 @@ class LiveEventStream:
             admission.end()  # unless a connection has it
 
     async def _open(self, admission: Admission, handshake: Handshake, receive: Receive) -> None:
-        service, scope, send = self._service(), handshake.scope, handshake.send
-        identity = await identify(service.authenticator, service.boundary, handshake)
-        if identity is None:
+        scope, send = handshake.scope, handshake.send
+        asked = await asked_by(self._service(), handshake)
+        if asked is None:
             return
-        try:
-            request = StreamRequest.of(identity.query, scope["headers"], service.policy.limits.topics)
-        except BadRequest as error:
-            await respond(scope, send, 400, str(error))
-            return
+        identity, request = asked
         await admission.identify(identity.owner)
         await self._serve(identity, admission, request, receive, send, scope.get("extensions", {}))
 

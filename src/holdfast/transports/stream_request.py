@@ -5,9 +5,15 @@ from collections.abc import Sequence
 import msgspec
 from django.http import QueryDict
 
+from holdfast.auth.base import Identity
+from holdfast.connections.manager import ConnectionManager
 from holdfast.protocol import event_ids
 from holdfast.protocol.event_ids import BadEventId
 from holdfast.protocol.frames import HelloFrame, HelloPayload, JoinFrame, JoinPayload, TopicName
+
+from .authentication import identify
+from .handshake import Handshake
+from .responses import respond
 
 
 class BadRequest(Exception):
@@ -49,3 +55,16 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
             for ref, topic in enumerate(topics, 1)
         )
         return cls(hello=HelloFrame(payload=hello), joins=joins, last=last)
+
+
+async def asked_by(service: ConnectionManager, handshake: Handshake) -> tuple[Identity, StreamRequest] | None:
+    """Return who sends a request, and what it asks for. ``None``: it has been refused."""
+    identity = await identify(service.authenticator, service.boundary, handshake)
+    if identity is None:
+        return None
+    headers, most = handshake.scope["headers"], service.policy.limits.topics
+    try:
+        return identity, StreamRequest.of(identity.query, headers, most)
+    except BadRequest as error:
+        await respond(handshake.scope, handshake.send, 400, str(error))
+        return None

@@ -4,5 +4,5 @@ import asyncio
 
 
 async def slow(token: str) -> None:
-    """Take longer than any test waits, and then know nobody."""
+    """Take longer than any test waits, and then find no user."""
     await asyncio.sleep(3600)
