@@ -92,8 +92,8 @@ def pinned(core: int, *command: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def served(options: argparse.Namespace, directory: Path, redis: str) -> Iterator[tuple[int, int]]:
-    """A server with an empty database: its process id and port."""
+def served(directory: Path, *arguments: str, redis: str = "") -> Iterator[tuple[int, int]]:
+    """A Uvicorn with these arguments and an empty database: its process id and port."""
     database = directory / f"bench-{time.monotonic_ns()}.sqlite3"
     environment = {
         **os.environ,
@@ -106,17 +106,7 @@ def served(options: argparse.Namespace, directory: Path, redis: str) -> Iterator
         [sys.executable, "-m", "django", "migrate", "-v", "0"], env=environment, cwd=ROOT, check=True
     )
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "--ws",
-        options.ws,
-        "--port",
-        str(port),
-        "--log-level",
-        "warning",
-    ]
+    command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "warning", *arguments]
     server = subprocess.Popen(
         pinned(SERVER_CORE, *command, "bench.chat.asgi:application"), env=environment, cwd=ROOT
     )
@@ -149,7 +139,7 @@ def answers(port: int) -> bool:
 def run(
     way: Way, options: argparse.Namespace, window: int, load: Path, directory: Path, redis: str
 ) -> Result:
-    with served(options, directory, redis) as (pid, port):
+    with served(directory, "--ws", options.ws, redis=redis) as (pid, port):
         command = [str(load), "--port", str(port), "--path", way.path, "--members", str(options.members)]
         command += [part for said in way.says for part in ("--say", said)]
         command += ["--expect", str(way.expects), "--publish", way.publish, "--payload", str(options.payload)]

@@ -14,67 +14,38 @@ import contextlib
 import os
 import resource
 import select
-import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.server.frames import TEXT, frame
-from tests.services.processes import free_port
 
-from .portable import LOAD_CORE, ROOT, SERVER_CORE, answers, cpu_seconds, pinned
+from .portable import LOAD_CORE, cpu_seconds, served
 
 PAYLOAD = "x" * 128
 MARK = b'"name":"said"'
 GOALS = {"adopted": 1.1, "portable": 1.5}
 IDLE_GOAL = 5 * 1024
+BACKLOG = ("--backlog", "8192")
 SERVERS = {
-    "adopted": ("holdfast.server:WebSocketProtocol", "holdfast.server:HttpProtocol"),
-    "portable": ("websockets-sansio", "httptools"),
+    "adopted": (
+        "--ws",
+        "holdfast.server:WebSocketProtocol",
+        "--http",
+        "holdfast.server:HttpProtocol",
+        *BACKLOG,
+    ),
+    "portable": ("--ws", "websockets-sansio", "--http", "httptools", *BACKLOG),
 }
+"""Uvicorn's arguments."""
 UPGRADE = (
     "GET /live/ws HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-
-
-@contextlib.contextmanager
-def served(how: str, directory: Path) -> Iterator[tuple[int, int]]:
-    """A server with an empty database: its process id and port."""
-    database = directory / f"{how}-{time.monotonic_ns()}.sqlite3"
-    environment = {
-        **os.environ,
-        "BENCH_DATABASE": str(database),
-        "DJANGO_SETTINGS_MODULE": "bench.chat.settings",
-        "PYTHONPATH": str(ROOT),
-    }
-    subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "-v", "0"], env=environment, cwd=ROOT, check=True
-    )
-    port, (ws, http) = free_port(), SERVERS[how]
-    command = [sys.executable, "-m", "uvicorn", "--ws", ws, "--http", http, "--port", str(port)]
-    command += ["--log-level", "warning", "--backlog", "8192", "bench.chat.asgi:application"]
-    server = subprocess.Popen(pinned(SERVER_CORE, *command), env=environment, cwd=ROOT)
-    try:
-        deadline = time.monotonic() + 30
-        while not answers(port):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("the server did not start")
-            time.sleep(0.05)
-        yield server.pid, port
-    finally:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 def resident(pid: int) -> int:
@@ -139,7 +110,10 @@ def deliveries(way: Way, options: argparse.Namespace, directory: Path) -> float:
     """Return microseconds of server CPU for each delivery."""
     topic = f"{options.topic}/lobby"
     call = f'{{"type":"call","topic":"{topic}","name":"say","payload":{{"body":"{PAYLOAD}"}}}}'
-    with served(way.server, directory) as (pid, port), contextlib.closing(Members(port, topic)) as members:
+    with (
+        served(directory, *SERVERS[way.server]) as (pid, port),
+        contextlib.closing(Members(port, topic)) as members,
+    ):
         publisher = members.join("websocket")
         for _ in range(options.members):
             members.join(way.transport)
@@ -162,7 +136,10 @@ def deliveries(way: Way, options: argparse.Namespace, directory: Path) -> float:
 def idle(way: Way, count: int, options: argparse.Namespace, directory: Path) -> float:
     """Return bytes of memory for each idle client."""
     topic = f"{options.topic}/lobby"
-    with served(way.server, directory) as (pid, port), contextlib.closing(Members(port, topic)) as members:
+    with (
+        served(directory, *SERVERS[way.server]) as (pid, port),
+        contextlib.closing(Members(port, topic)) as members,
+    ):
         for _ in range(200):  # what the first ones cost is not theirs
             members.join(way.transport)
         before = resident(pid)

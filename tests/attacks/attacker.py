@@ -5,7 +5,9 @@ import resource
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Self
 
 from .server import Attacked
 
@@ -78,22 +80,15 @@ def closed(sockets: list[socket.socket], seconds: float) -> int:
     return done
 
 
-class Flood:
-    """Connections that send ``data`` over and over. Each connects again when it is closed, ``pause`` seconds later."""
+class Attackers(ABC):
+    """Threads that attack a server as long as the ``with`` block lasts."""
 
-    def __init__(
-        self, server: Attacked, data: bytes, *, connections: int, opening: bytes | None, pause: float
-    ) -> None:
+    def __init__(self, server: Attacked, count: int) -> None:
         self._server = server
-        self._data = data
-        self._opening = handshake(server.port) if opening is None else opening
-        self._pause = pause
         self._over = threading.Event()
-        self.sent = 0
-        self.connects = 0
-        self._threads = [threading.Thread(target=self._attack, daemon=True) for _ in range(connections)]
+        self._threads = [threading.Thread(target=self._attack, daemon=True) for _ in range(count)]
 
-    def __enter__(self) -> "Flood":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -102,6 +97,24 @@ class Flood:
         self._over.set()
         for thread in self._threads:
             thread.join(SECONDS)
+
+    @abstractmethod
+    def _attack(self) -> None:
+        """Attack until ``_over`` is set."""
+
+
+class Flood(Attackers):
+    """Connections that send ``data`` over and over. Each connects again when it is closed, ``pause`` seconds later."""
+
+    def __init__(
+        self, server: Attacked, data: bytes, *, connections: int, opening: bytes | None, pause: float
+    ) -> None:
+        super().__init__(server, connections)
+        self._data = data
+        self._opening = handshake(server.port) if opening is None else opening
+        self._pause = pause
+        self.sent = 0
+        self.connects = 0
 
     def _attack(self) -> None:
         while not self._over.is_set():
@@ -123,25 +136,13 @@ def flood(
     return Flood(server, data, connections=connections, opening=opening, pause=pause)
 
 
-class Reconnecting:
+class Reconnecting(Attackers):
     """Connections that open again as soon as they have their answer, from ``source``, an address of loopback."""
 
     def __init__(self, server: Attacked, connections: int, source: str) -> None:
-        self._server = server
+        super().__init__(server, connections)
         self._source = source
-        self._over = threading.Event()
         self.statuses: list[bytes] = []
-        self._threads = [threading.Thread(target=self._attack, daemon=True) for _ in range(connections)]
-
-    def __enter__(self) -> "Reconnecting":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(SECONDS)
 
     def _attack(self) -> None:
         request, address = handshake(self._server.port), ("127.0.0.1", self._server.port)

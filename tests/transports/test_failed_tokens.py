@@ -11,9 +11,11 @@ from django.utils import timezone
 
 from holdfast import signals
 from holdfast.auth.base import Authenticator, AuthRequest, CredentialExpired, Identity
+from holdfast.auth.publishing_key import PublishingKey
 from holdfast.limits.base import Rate
 from holdfast.protocol.codec import JSON
 from holdfast.transports.http_calls import LiveCalls
+from holdfast.transports.http_publish import LivePublishing
 from holdfast.transports.polling import LivePolling
 from holdfast.transports.sse import LiveEventStream
 from holdfast.transports.websocket import LiveWebSocket
@@ -53,6 +55,9 @@ class Client:
 
     async def send(self, message: Any) -> None:
         self.sent.append(message)
+
+    async def receive(self) -> Any:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
 
     @property
     def statuses(self) -> list[int]:
@@ -171,3 +176,18 @@ async def test_a_refused_handshake_is_reported_without_its_credentials(
         "holdfast.connections.refused",
     ]
     assert "a-guess" not in repr(reported) + "".join(repr(vars(record)) for record in caplog.records)
+
+
+@in_jumping_time
+async def test_guessing_the_secret_of_a_service_that_publishes_counts_too() -> None:
+    key = PublishingKey(name="shop", keys=("s" * 40,), topics=("rooms/*",))
+    async with fleet() as here:
+        service = here.processes[0].service
+        service.boundary = boundary(**TWICE)
+        endpoint, client = LivePublishing(lambda: service, lambda: [key]), Client()
+        for _ in range(3):
+            await endpoint({**scope_of(), "method": "POST"}, client.receive, client.send)
+        assert client.statuses == [401, 401, 429]
+        right = [(b"authorization", b"Bearer " + b"s" * 40)]
+        await endpoint({**scope_of(), "method": "POST", "headers": right}, client.receive, client.send)
+        assert client.statuses[-1] == 429, "a right secret is not looked at either"
