@@ -19,10 +19,16 @@ class ConnectionCaller:
     connection costs.
     """
 
-    __slots__ = ("_secret", "connection_id", "identity", "user", "user_id")
+    __slots__ = ("_client", "_secret", "connection_id", "identity", "user", "user_id")
 
     def __init__(
-        self, *, identity: Identity, secret: str, connection_id: str, user_id: str | EllipsisType | None = ...
+        self,
+        *,
+        identity: Identity,
+        secret: str,
+        connection_id: str,
+        user_id: str | EllipsisType | None = ...,
+        client: str | None = None,
     ) -> None:
         self.identity = identity
         # Not asked of the user object later: an action may delete its caller's user, which takes the key away from the object.
@@ -30,11 +36,14 @@ class ConnectionCaller:
         self.user = identity.user
         self.connection_id = connection_id
         self._secret = secret
+        self._client = client
 
     @property
     def client(self) -> str:
         """The client's public id. The id that the client chose itself stays here."""
-        return public_id(self.user_id, self._secret)
+        if self._client is None:  # a keyed hash, which a connection keeps
+            self._client = public_id(self.user_id, self._secret)
+        return self._client
 
     @property
     def owner(self) -> str:

@@ -48,7 +48,6 @@ class Connection(Performing):
     hub's wheel checks it. It owns no task while it is idle. For the event loop's thread only."""
 
     __slots__ = (
-        "_client",
         "_counted",
         "_network",
         "_tasks",
@@ -63,7 +62,6 @@ class Connection(Performing):
         identity: Identity,
         admission: Admission | None = None,
     ) -> None:
-        self._client: str | None = None
         super().__init__(manager, hub, transport, codec, identity)
         # None while there is no task: an empty set takes as much memory as all fields of this object.
         self._tasks: set[asyncio.Task[None]] | None = None

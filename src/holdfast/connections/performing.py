@@ -25,13 +25,14 @@ class Performing(Reporting):
     """The base of a connection that carries out calls: it passes them on to :class:`~holdfast.connections.calls.Calls`, with the
     caller and the time, and passes their outcomes on to the session."""
 
-    __slots__ = ("_manager", "identity")
+    __slots__ = ("_client", "_manager", "identity")
 
     def __init__(
         self, manager: ConnectionManager, hub: Hub, transport: Transport, codec: Codec, identity: Identity
     ) -> None:
         super().__init__(hub, transport, codec)
         self._manager = manager
+        self._client: str | None = None
         self.identity = identity
 
     @abstractmethod
@@ -47,7 +48,11 @@ class Performing(Reporting):
         """The caller that actions receive. Made on demand, since most connections never call an action."""
         session = self._session
         return ConnectionCaller(
-            identity=self.identity, secret=session.client, connection_id=session.id, user_id=session.user
+            identity=self.identity,
+            secret=session.client,
+            connection_id=session.id,
+            user_id=session.user,
+            client=self._client,
         )
 
     @property
