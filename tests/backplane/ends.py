@@ -1,7 +1,8 @@
 """Two ends of a backplane: what sends, and what receives and can be waited for."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,14 @@ class Receiver:
         except TimeoutError:
             pass
         assert self.news == list(news)
+
+    async def has_from_senders(self, *senders: Sequence[tuple[str, bytes]]) -> None:
+        """Wait for all of it: each sender's in its order. Between senders there is none: each has a way of its own here."""
+        with contextlib.suppress(TimeoutError):
+            await self.until(lambda: len(self.news) >= sum(map(len, senders)))
+        for sent in senders:
+            assert [message for message in self.news if message in sent] == list(sent)
+        assert len(self.news) == sum(map(len, senders))
 
     def of(self, topic: str) -> list[bytes]:
         return [message for name, message in self.news if name == topic]

@@ -112,6 +112,7 @@ class Person:
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Come aboard").click()
         expect(self.page).to_have_url(f"{self.harbor.url}/")
+        self.page.wait_for_load_state("domcontentloaded")  # the address changes before the page has a body
 
     def enter(self, room: str = "lobby") -> "Person":
         """Sign in, open a room and be online in it: joined, so that what passes by there is seen."""
