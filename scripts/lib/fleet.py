@@ -96,7 +96,12 @@ def run(stack: ExitStack, port: int) -> None:
     say(
         f"http://127.0.0.1:{port}: sign in as ada, grace or linus, password holdfast (Ctrl-C ends everything)"
     )
-    named = {**{program.name: program for program in programs}, "celery": worker, "bots": bots, "nginx": nginx.server}
+    named = {
+        **{program.name: program for program in programs},
+        "celery": worker,
+        "bots": bots,
+        "nginx": nginx.server,
+    }
     for name, program in named.items():
         print(f"    {name:9} process {program.process.pid:7}  {program.log}")
     print(f"    drain one: kill {programs[0].process.pid}      lose one: kill -9 {programs[1].process.pid}")
