@@ -27,6 +27,8 @@ class Entry:
 
 ENTRIES = [
     Entry(label="Chat", icon="chat", view="chat:rooms"),
+    Entry(label="Orders", icon="orders", view="orders:mine"),
+    Entry(label="Notices", icon="notices", view="notices:inbox"),
 ]
 
 

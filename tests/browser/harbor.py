@@ -26,6 +26,7 @@ def environment(directory: Path) -> dict[str, str]:
     return {
         **ours,
         "HARBOR_VAR": str(directory),
+        "HARBOR_BOTS": "0",
         "HARBOR_SECRET_KEY": "only these tests are signed with it",
         "PYTHONUNBUFFERED": "1",
     }

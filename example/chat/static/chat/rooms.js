@@ -4,4 +4,4 @@ import { connect } from "holdfast";
 
 import { countUnread } from "./badges.js";
 
-countUnread(connect(), document.querySelectorAll("[data-topic]"));
+countUnread(connect(), document.querySelectorAll("a[data-topic]"));
