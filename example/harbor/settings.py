@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "chat",
     "orders",
     "notices",
+    "race",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

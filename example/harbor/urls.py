@@ -11,6 +11,7 @@ urlpatterns = [
     path("", include("chat.urls")),
     path("orders/", include("orders.urls")),
     path("notices/", include("notices.urls")),
+    path("race/", include("race.urls")),
     path("login/", login, name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),

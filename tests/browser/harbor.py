@@ -55,10 +55,14 @@ class Harbor:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.server: Server | None = None
+        self.changes: dict[str, str] = {}
+        """Environment variables of the server that a test changes before it starts the server again."""
 
     def start(self) -> None:
         command = [sys.executable, MANAGE, "runserver", "--noreload", f"127.0.0.1:{self.port}"]
-        self.server = start("harbor", command, directory=self.directory, env=environment(self.directory))
+        self.server = start(
+            "harbor", command, directory=self.directory, env=environment(self.directory) | self.changes
+        )
         self.server.wait_until(self._answers)
 
     def kill(self) -> None:
