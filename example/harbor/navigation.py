@@ -30,6 +30,7 @@ ENTRIES = [
     Entry(label="Orders", icon="orders", view="orders:mine"),
     Entry(label="Notices", icon="notices", view="notices:inbox"),
     Entry(label="Race", icon="race", view="race:race"),
+    Entry(label="Bridge", icon="bridge", view="bridge:bridge", staff=True),
 ]
 
 

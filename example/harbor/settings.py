@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "orders",
     "notices",
     "race",
+    "bridge",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

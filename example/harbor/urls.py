@@ -12,6 +12,7 @@ urlpatterns = [
     path("orders/", include("orders.urls")),
     path("notices/", include("notices.urls")),
     path("race/", include("race.urls")),
+    path("bridge/", include("bridge.urls")),
     path("login/", login, name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),

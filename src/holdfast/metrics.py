@@ -61,7 +61,17 @@ class Counters(msgspec.Struct):
 PROCESS = Counters()
 """The counters of this process. Its runtime raises them."""
 
-GAUGES = frozenset({"connections", "calls_running", "revocations_waiting"})
+TRANSPORTS = ("websocket", "sse", "polling")
+"""What carries connections, by the names in ``connections_websocket`` and its like."""
+
+GAUGES = frozenset(
+    {
+        "connections",
+        *(f"connections_{name}" for name in TRANSPORTS),
+        "calls_running",
+        "revocations_waiting",
+    }
+)
 """The names in a :func:`snapshot` that go up and down. All others are counters."""
 
 _watched: dict[str, Callable[[], int]] = {}
@@ -77,7 +87,8 @@ def snapshot() -> dict[str, int]:
 
     Besides the fields of :class:`Counters` these are, once the process has served or published:
 
-    - ``connections``: live connections that are open
+    - ``connections``: live connections that are open; ``connections_websocket``, ``connections_sse`` and
+      ``connections_polling`` divide them by what carries them
     - ``calls_running``: calls whose handler has not finished
     - ``revocations_waiting``: revocations that could not be written to the log yet and are retried
     - ``backplane_lost``: messages to other processes that were lost
