@@ -7,7 +7,9 @@ counters are raised in the thread of the hub's event loop. A value that another 
 """
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sized
+from functools import partial
 
 import msgspec
 
@@ -80,6 +82,13 @@ _watched: dict[str, Callable[[], int]] = {}
 def watch(name: str, read: Callable[[], int]) -> None:
     """Let :func:`snapshot` read a value from the object that keeps it. The last one of a name counts."""
     _watched[name] = read
+
+
+def watch_connections(connections: Sized, by_transport: Counter[str]) -> None:
+    """Let :func:`snapshot` read how many connections are open, and what carries them."""
+    watch("connections", lambda: len(connections))
+    for name in TRANSPORTS:
+        watch(f"connections_{name}", partial(by_transport.__getitem__, name))
 
 
 def snapshot() -> dict[str, int]:

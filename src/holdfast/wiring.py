@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
@@ -300,9 +299,7 @@ def service() -> ConnectionManager:
         made = _service = build_service(
             runtime, chosen, shared=shared_counts(chosen) if chosen.redis else None
         )
-        metrics.watch("connections", lambda: len(made.connections))
-        for name in metrics.TRANSPORTS:
-            metrics.watch(f"connections_{name}", partial(made.connections.transports.__getitem__, name))
+        metrics.watch_connections(made.connections, made.connections.transports)
         metrics.watch("calls_running", lambda: made.calls.running)
     return _service
 
