@@ -136,7 +136,7 @@ class Person:
 
     @property
     def draft(self) -> Locator:
-        return self.page.get_by_role("textbox")
+        return self.page.get_by_role("textbox", name="Message to")
 
     @property
     def log(self) -> Locator:
