@@ -26,10 +26,21 @@ export const INTERNAL = (
 ).split(" ");
 
 /** What can be imported: the client, and what most pages do without. Each is a file of its own. */
-const ENTRIES = { holdfast: "src/index.ts", queue: "src/queue.ts", texts: "src/texts.ts" };
+const ENTRIES = {
+  holdfast: "src/index.ts",
+  queue: "src/queue.ts",
+  texts: "src/texts.ts",
+  html: "src/html.ts",
+};
 
-/** An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. */
-export async function bundle(entry, format) {
+/** Entries that bring their own types, and the client as another module: its types and its connections are those of the page. */
+const OF_THE_CLIENT = [ENTRIES.queue, ENTRIES.html];
+
+/**
+ * An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. `client` is what
+ * others import the client by.
+ */
+export async function bundle(entry, format, client) {
   const result = buildSync({
     absWorkingDir: HERE,
     entryPoints: [entry],
@@ -40,11 +51,12 @@ export async function bundle(entry, format) {
     charset: "utf8",
     // The other entries are small, and the queue's names go into the browser's storage.
     ...(entry === ENTRIES.holdfast && { mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`) }),
+    external: entry === ENTRIES.html ? ["./index.js"] : [],
     legalComments: "none",
     write: false,
   });
   const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: false, lhs_constants: false }, format: { preamble: BANNER } };
-  const { code } = await minify(result.outputFiles[0].text, options);
+  const { code } = await minify(result.outputFiles[0].text.replaceAll('"./index.js"', `"${client}"`), options);
   return `${code}\n`;
 }
 
@@ -53,7 +65,7 @@ export async function bundle(entry, format) {
  * of the client has to be one for the queue. `suffix` is that of the modules that they describe.
  */
 function types(entry, suffix = "js") {
-  if (entry === ENTRIES.queue) {
+  if (OF_THE_CLIENT.includes(entry)) {
     const source = readFileSync(join(HERE, entry), "utf8");
     const { outputText, diagnostics } = typescript.transpileDeclaration(source, { fileName: entry, reportDiagnostics: true });
     if (diagnostics?.length) throw new Error(`${entry}: ${diagnostics.map(({ messageText }) => JSON.stringify(messageText)).join("; ")}`);
@@ -75,7 +87,7 @@ function types(entry, suffix = "js") {
 export async function built() {
   const files = new Map();
   for (const [name, entry] of Object.entries(ENTRIES)) {
-    files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm"));
+    files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm", "holdfast"));
     files.set(join(STATIC, `${name}.d.ts`), types(entry));
   }
   return files;
@@ -85,8 +97,8 @@ export async function built() {
 async function packed(directory) {
   const files = new Map([[join(directory, "../PROTOCOL.md"), readFileSync(join(HERE, "../PROTOCOL.md"), "utf8")]]);
   for (const [name, entry] of Object.entries(ENTRIES)) {
-    files.set(join(directory, `${name}.js`), await bundle(entry, "esm"));
-    files.set(join(directory, `${name}.cjs`), await bundle(entry, "cjs"));
+    files.set(join(directory, `${name}.js`), await bundle(entry, "esm", "holdfast-client"));
+    files.set(join(directory, `${name}.cjs`), await bundle(entry, "cjs", "holdfast-client"));
     files.set(join(directory, `${name}.d.ts`), types(entry));
     files.set(join(directory, `${name}.d.cts`), types(entry, "cjs"));
   }

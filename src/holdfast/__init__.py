@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from holdfast.topics.client_id import client_id
     from holdfast.topics.event import Event
     from holdfast.topics.handover import aflush, flush
+    from holdfast.topics.html import Html
     from holdfast.topics.keep import Keep
     from holdfast.topics.presence import Member, Presence
     from holdfast.topics.refuse import Refuse
@@ -55,6 +56,7 @@ _DEFINED_IN: dict[str, str] = {
     "Caller": "holdfast.topics.caller",
     "Event": "holdfast.topics.event",
     "HandlerInfo": "holdfast.threads.handler_context",
+    "Html": "holdfast.topics.html",
     "Identity": "holdfast.auth.base",
     "Keep": "holdfast.topics.keep",
     "Member": "holdfast.topics.presence",
@@ -79,6 +81,7 @@ __all__ = [
     "Caller",
     "Event",
     "HandlerInfo",
+    "Html",
     "Identity",
     "Keep",
     "Member",
