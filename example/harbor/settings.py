@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "chat",
     "orders",
     "notices",
+    "logbook",
     "race",
     "bridge",
     "django.contrib.admin",
@@ -93,7 +94,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # With a Redis there may be several servers, and Celery workers.
 REDIS = os.environ.get("HARBOR_REDIS") or None
-HOLDFAST = {"REDIS": REDIS}
+HOLDFAST = (
+    {"REDIS": REDIS} if REDIS else {"BACKPLANE": "local", "PRESENCE": "memory"}
+)  # one server, one machine
 CELERY_BROKER_URL = REDIS
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

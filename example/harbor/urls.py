@@ -11,6 +11,7 @@ urlpatterns = [
     path("", include("chat.urls")),
     path("orders/", include("orders.urls")),
     path("notices/", include("notices.urls")),
+    path("logbook/", include("logbook.urls")),
     path("race/", include("race.urls")),
     path("bridge/", include("bridge.urls")),
     path("login/", login, name="login"),
