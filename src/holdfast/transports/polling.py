@@ -226,43 +226,41 @@ class LivePolling:
             await respond(scope, send, 405, "Messages are fetched by GET.\n", (b"allow", b"GET"))
             return
         handshake = Handshake(scope, send, PollTransport.name)
-        if self._is_known(scope):
-            await self._poll(None, handshake, receive)
+        query = QueryDict(scope.get("query_string", b""))
+        if query.get("session") in self._sessions:  # and is therefore no handshake
+            await self._poll(query, None, handshake, receive)
             return
         admission = await admit(self._service().boundary, handshake)
         if admission is None:
             return
         try:
-            await self._poll(admission, handshake, receive)
+            await self._poll(query, admission, handshake, receive)
         finally:
             admission.end()  # unless a connection has it
 
-    def _is_known(self, scope: Scope) -> bool:
-        """Whether the request names a session that lingers here, and is therefore no handshake."""
-        session = QueryDict(scope.get("query_string", b"")).get("session")
-        return session in self._sessions
-
-    async def _poll(self, admission: Admission | None, handshake: Handshake, receive: Receive) -> None:
+    async def _poll(
+        self, query: QueryDict, admission: Admission | None, handshake: Handshake, receive: Receive
+    ) -> None:
         service, send = self._service(), handshake.send
-        asked = await asked_by(service, handshake)
+        asked = await asked_by(service, handshake, query)
         if asked is None:
             return
         identity, request = asked
-        polled = self._continued(identity, request)
+        polled = self._continued(query, identity, request)
         if polled is None:
             admission = admission or await admit(service.boundary, handshake)
             if admission is None:
                 return
             await admission.identify(identity.owner)
             polled = await self._begin(service, identity, admission, request)
-        elif identity.query.get("ack") != str(polled.transport.ack):
+        elif query.get("ack") != str(polled.transport.ack):
             await self._repeat(polled, send)
             return
         await self._answer(polled, receive, send)
 
-    def _continued(self, identity: Identity, request: StreamRequest) -> PollSession | None:
+    def _continued(self, query: QueryDict, identity: Identity, request: StreamRequest) -> PollSession | None:
         """Return the connection that the request continues. One that it cannot continue, although it knows the session, ends."""
-        session, ack = identity.query.get("session", ""), identity.query.get("ack")
+        session, ack = query.get("session", ""), query.get("ack")
         polled = self._sessions.get(session)
         if polled is None:
             return None
