@@ -11,7 +11,8 @@ readers and origins::
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlencode
 
 import msgspec
@@ -49,11 +50,15 @@ class BadQuery(Exception):
     """A query that names no page. The text tells the developer of the client what to change."""
 
 
+class CutOff(Exception):
+    """The client has gone, or reads nothing. The response ends before its length, and the server closes the connection."""
+
+
 class LiveHistory:
     """The ASGI application behind ``/live/history``. ``service`` is called at each request.
 
     A request counts as a connection of its address while it is answered. A page is written as it is read from the log, a few
-    hundred kilobytes at a time, so its size does not matter.
+    hundred kilobytes at a time. One of more than that is read twice, because its length comes first.
     """
 
     def __init__(self, service: Callable[[], ConnectionManager]) -> None:
@@ -176,34 +181,54 @@ class _Answer:
             await self._send({"type": "http.response.body", "body": b""})
             return
         begin = page.head + page.messages(page.entries)
-        headers = [*shared, (b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
-        if page.whole:
-            begin += END
-            headers.append((b"content-length", str(len(begin)).encode()))
+        size = len(begin) + len(END) + (0 if page.whole else await self._size_of_rest(page))
+        headers = [
+            *shared,
+            (b"content-type", b"application/json"),
+            (b"content-length", str(size).encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        if self._is_head or page.whole:
-            body = b"" if self._is_head else begin
-            await self._send({"type": "http.response.body", "body": body})
+        if self._is_head:
+            await self._send({"type": "http.response.body", "body": b""})
+        else:
+            with contextlib.suppress(CutOff, LogError):  # the response has begun
+                await self._write_body(page, begin)
+
+    async def _write_body(self, page: HistoryPage, begin: bytes) -> None:
+        if page.whole:
+            await self._write(begin + END, more=False)
             return
         await self._write(begin, more=True)
-        await self._write_rest(page)
-
-    async def _write_rest(self, page: HistoryPage) -> None:
-        """Read and write what the first read did not bring. If the log fails, the response breaks off, and no cache keeps it."""
-        runtime, last = self._service.runtime, page.entries[-1]
         gone = asyncio.get_running_loop().create_task(client_gone(self._receive))
         try:
-            while last.offset < page.position.offset and not gone.done():
-                entries: list[Entry] = await runtime.log_threads.run(rest, runtime.log, page, last)
-                last = entries[-1]
-                await self._write(b"," + page.messages(entries), more=True)
+            async for part in self._parts(page):
+                if gone.done():
+                    raise CutOff
+                await self._write(part, more=True)
         finally:
             gone.cancel()
         await self._write(END, more=False)
 
+    async def _parts(self, page: HistoryPage) -> AsyncIterator[bytes]:
+        """Yield what the first read did not bring, as it is read."""
+        runtime, last = self._service.runtime, page.entries[-1]
+        while last.offset < page.position.offset:
+            entries: list[Entry] = await runtime.log_threads.run(rest, runtime.log, page, last)
+            last = entries[-1]
+            yield b"," + page.messages(entries)
+
+    async def _size_of_rest(self, page: HistoryPage) -> int:
+        """Return the bytes that :meth:`_parts` yields. Only a response of a known length shows caches that it was cut off."""
+        return sum([len(part) async for part in self._parts(page)])
+
     async def _write(self, body: bytes, *, more: bool) -> None:
-        async with asyncio.timeout(self._service.policy.stall_seconds):
-            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        """Write a part of the body. Raises :class:`CutOff` if the client does not read it."""
+        try:
+            async with asyncio.timeout(self._service.policy.stall_seconds):
+                await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        except TimeoutError:
+            raise CutOff from None
 
     @property
     def _is_head(self) -> bool:
