@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from holdfast.threads.handler_context import HandlerInfo
     from holdfast.topics.access import adisconnect, arecheck, disconnect, recheck
     from holdfast.topics.action import action
+    from holdfast.topics.anyone import anyone
     from holdfast.topics.batch import apublish, publish
     from holdfast.topics.caller import Caller
     from holdfast.topics.client_id import client_id
@@ -68,6 +69,7 @@ _DEFINED_IN: dict[str, str] = {
     "action": "holdfast.topics.action",
     "adisconnect": "holdfast.topics.access",
     "aflush": "holdfast.topics.handover",
+    "anyone": "holdfast.topics.anyone",
     "apublish": "holdfast.topics.batch",
     "arecheck": "holdfast.topics.access",
     "client_id": "holdfast.topics.client_id",
@@ -94,6 +96,7 @@ __all__ = [
     "action",
     "adisconnect",
     "aflush",
+    "anyone",
     "apublish",
     "arecheck",
     "client_id",

@@ -57,14 +57,19 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
         return cls(hello=HelloFrame(payload=hello), joins=joins, last=last)
 
 
-async def asked_by(service: ConnectionManager, handshake: Handshake) -> tuple[Identity, StreamRequest] | None:
-    """Return who sends a request, and what it asks for. ``None``: it has been refused."""
+async def asked_by(
+    service: ConnectionManager, handshake: Handshake, query: QueryDict
+) -> tuple[Identity, StreamRequest] | None:
+    """Return who sends a request, and what it asks for. ``None``: it has been refused.
+
+    ``query`` is that of the request. It is parsed once, because long polling sends one every few seconds.
+    """
     identity = await identify(service.authenticator, service.boundary, handshake)
     if identity is None:
         return None
     headers, most = handshake.scope["headers"], service.policy.limits.topics
     try:
-        return identity, StreamRequest.of(identity.query, headers, most)
+        return identity, StreamRequest.of(query, headers, most)
     except BadRequest as error:
         await respond(handshake.scope, handshake.send, 400, str(error))
         return None
