@@ -19,14 +19,17 @@ const BANNER = "/* Holdfast, BSD-3-Clause. Built from client/ */";
  * of a message: check.mjs looks.
  */
 export const INTERNAL = (
-  "address agrees asked attempt begin cancel canonical changed connection cursor dead declared dispatch emit ended ends event " +
-  "final flush forget handles heard idle interrupted late limit listeners make manager move off open opened " +
-  "others patient post presenceNews probe promise received release renew request run schedule sent settle soon stop " +
+  "address agrees asked attempt begin cancel canonical carrier changed connection cursor dead declared dispatch emit ended ends event " +
+  "final flush forget handles heard idle interrupted late limit listeners make manager move off open " +
+  "others patient ping post presenceNews probe promise reject release renew request resolve run schedule sent settle soon stop " +
   "suspend suspended sync take target unread userChanged wanted welcome welcomed wrap"
 ).split(" ");
 
 /** What can be imported: the client, and what most pages do without. Each is a file of its own. */
 const ENTRIES = { holdfast: "src/index.ts", queue: "src/queue.ts", texts: "src/texts.ts" };
+
+/** What the client loads by itself. Its name is that of the file beside the client. */
+const LOADED = { fallback: "src/fallback.ts" };
 
 /** An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. */
 export async function bundle(entry, format) {
@@ -40,10 +43,11 @@ export async function bundle(entry, format) {
     charset: "utf8",
     // The other entries are small, and the queue's names go into the browser's storage.
     ...(entry === ENTRIES.holdfast && { mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`) }),
+    external: ["./fallback.js"],
     legalComments: "none",
     write: false,
   });
-  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: false, lhs_constants: false }, format: { preamble: BANNER } };
+  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: true, inline: true, lhs_constants: false }, format: { preamble: BANNER } };
   const { code } = await minify(result.outputFiles[0].text, options);
   return `${code}\n`;
 }
@@ -78,6 +82,7 @@ export async function built() {
     files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm"));
     files.set(join(STATIC, `${name}.d.ts`), types(entry));
   }
+  for (const [name, entry] of Object.entries(LOADED)) files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm"));
   return files;
 }
 
@@ -90,6 +95,8 @@ async function packed(directory) {
     files.set(join(directory, `${name}.d.ts`), types(entry));
     files.set(join(directory, `${name}.d.cts`), types(entry, "cjs"));
   }
+  // `import()` loads an ES module from either build.
+  for (const [name, entry] of Object.entries(LOADED)) files.set(join(directory, `${name}.js`), await bundle(entry, "esm"));
   return files;
 }
 

@@ -3,7 +3,12 @@ import { endingOf, type Ending } from "./ending.js";
 import { LiveError, type ErrorCode } from "./errors.js";
 import { decode, encode, type Answer, type ClientFrame, type Goodbye, type ServerFrame, type Welcome } from "./frames.js";
 import { Heartbeat } from "./heartbeat.js";
+import type { TransportName } from "./live.js";
+import { webSocketUrl } from "./page.js";
 import type { OpenTransport, Transport } from "./transport.js";
+
+/** Milliseconds. */
+export const CONNECT_TIMEOUT = 10_000;
 
 /** A value, or a function that is asked for it at every attempt to connect. */
 export type Asked<Value> = Value | (() => Value | Promise<Value>);
@@ -11,15 +16,19 @@ export type Asked<Value> = Value | (() => Value | Promise<Value>);
 export interface ConnectionSettings {
   readonly client: string;
   readonly url: Asked<string>;
+  /** What a relative URL is relative to. */
+  readonly base: string | undefined;
   readonly token: Asked<string | undefined>;
   readonly clock: Clock;
   /** Milliseconds from the start of the attempt to the server's welcome. */
   readonly connectTimeout: number;
-  readonly open: OpenTransport;
 }
 
 export interface ConnectionOwner {
-  welcomed(welcome: Welcome["payload"]): void;
+  carrier(): OpenTransport | Promise<OpenTransport>;
+  /** Let the handlers of a change wait until it is complete. */
+  wrap(change: (data: unknown) => void): (data: unknown) => void;
+  welcomed(welcome: Welcome["payload"], transport: TransportName | undefined): void;
   /** A message that answers no request. */
   received(frame: ServerFrame): void;
   /** The last word of a connection, said once; not when the owner closed it. */
@@ -92,29 +101,29 @@ export class Connection {
   async #start(): Promise<void> {
     const { url, token, client } = this.#settings;
     try {
-      const [where, credential] = await Promise.all([ask(url), ask(token)]);
-      if (!this.#over) this.#open(where, { type: "hello", payload: { client, token: credential } });
+      const [where, credential, open] = await Promise.all([ask(url), ask(token), this.#owner.carrier()]);
+      if (!this.#over) this.#open(open, where, { type: "hello", payload: { client, token: credential } });
     } catch (cause) {
       this.#fail("connection_lost", cause);
     }
   }
 
-  #open(url: string, hello: ClientFrame): void {
+  #open(open: OpenTransport, url: string, hello: ClientFrame): void {
     try {
-      this.#transport = this.#settings.open(url, {
+      this.#transport = open(webSocketUrl(url, this.#settings.base), {
         opened: () => {
           this.send(hello);
         },
-        received: (data) => {
+        received: this.#owner.wrap((data) => {
           this.#received(data);
-        },
+        }),
         closed: (code, reason) => {
           this.#break(endingOf(code, reason, this.#goodbye));
         },
       });
     } catch (cause) {
       const error = cause instanceof LiveError ? cause : new LiveError("invalid_url", undefined, { cause });
-      this.#break({ error, final: true });
+      this.#break({ error, final: true, after: 0 });
     }
   }
 
@@ -149,7 +158,7 @@ export class Connection {
         this.#fail("heartbeat_missed");
       },
     });
-    this.#owner.welcomed(welcome);
+    this.#owner.welcomed(welcome, this.#transport?.name);
   }
 
   #answer(frame: ServerFrame): boolean {
@@ -167,8 +176,8 @@ export class Connection {
   }
 
   /** Break it, to come back. */
-  #fail(code: ErrorCode, cause?: unknown, message?: string): void {
-    this.#break({ error: new LiveError(code, message, { cause }), final: false });
+  #fail(code: ErrorCode, cause?: unknown): void {
+    this.#break({ error: new LiveError(code, undefined, { cause }), final: false, after: 0 });
   }
 
   #break(ending: Ending): void {

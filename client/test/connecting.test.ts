@@ -2,6 +2,7 @@ import { expect, test, vi } from "vitest";
 
 import { connect, type ConnectOptions } from "../src/index.js";
 import { ManualClock, settle } from "./clock.js";
+import { textOf } from "../src/texts.js";
 import { answerJoin, failure, inRoom, nextAttempt, posted, refuse, world } from "./world.js";
 
 test("nothing is opened before a topic is asked for", async () => {
@@ -583,11 +584,11 @@ test("a page with a base address goes by that", async () => {
 
 test("without a WebSocket the client says that there is none, and does not try again", async () => {
   vi.stubGlobal("WebSocket", undefined);
-  const live = connect({ clock: new ManualClock(), url: "ws://server/live/ws" });
+  const live = connect({ clock: new ManualClock(), url: "ws://server/live/ws", transports: ["websocket"] });
   const room = live.topic("rooms/lobby");
   const error = await failure(room.ready);
   expect(error.code).toBe("no_websocket");
-  expect(error.message).toContain("options.WebSocket");
+  expect(textOf(error)).toContain("options.WebSocket");
   expect(live.status).toBe("closed");
 });
 
