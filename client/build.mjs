@@ -20,7 +20,7 @@ const BANNER = "/* Holdfast, BSD-3-Clause. Built from client/ */";
  */
 export const INTERNAL = (
   "address agrees asked attempt begin cancel canonical carrier changed connection cursor dead declared dispatch emit ended ends event " +
-  "final flush forget handles heard idle interrupted late limit listeners make manager move off open " +
+  "final flush forget handles heard idle interrupted late limit listeners make manager move off open options " +
   "others patient ping post presenceNews probe promise reject release renew request resolve run schedule sent settle soon stop " +
   "suspend suspended sync take target unread userChanged wanted welcome welcomed wrap"
 ).split(" ");
@@ -47,7 +47,7 @@ export async function bundle(entry, format) {
     legalComments: "none",
     write: false,
   });
-  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: true, inline: true, lhs_constants: false }, format: { preamble: BANNER } };
+  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: true, unsafe: true }, format: { preamble: BANNER } };
   const { code } = await minify(result.outputFiles[0].text, options);
   return `${code}\n`;
 }

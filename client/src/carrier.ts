@@ -11,17 +11,14 @@ const DOUBT = 2;
  */
 export function carrierOf(options: ConnectOptions): (failures: number) => OpenTransport | Promise<OpenTransport> {
   const { WebSocket, transports, debug, protocols } = options;
-  const webSocket = webSocketTransport(WebSocket ?? globalThis.WebSocket, protocols ?? []);
+  const webSocket = webSocketTransport(WebSocket ?? globalThis.WebSocket, protocols);
   const early = transports ?? debug ?? (!WebSocket && noted());
   let choice: Promise<OpenTransport> | undefined;
   return (failures) => {
     if (early || (failures >= DOUBT && !WebSocket)) {
       choice ??= import("./fallback.js").then(
         ({ choose }) => choose(options, webSocket),
-        () => {
-          choice = undefined; // the server may be away, and the file with it
-          return webSocket;
-        },
+        () => webSocket, // browsers do not load a file again that was not there once
       );
     }
     return choice ?? webSocket;
@@ -33,6 +30,6 @@ function noted(): unknown {
   try {
     return !(globalThis as Partial<typeof globalThis>).WebSocket || localStorage["holdfast"];
   } catch {
-    return false; // there is no storage, or it is disabled
+    return; // there is no storage, or it is disabled
   }
 }

@@ -1,5 +1,5 @@
 import { positive, type Cancel, type Clock } from "./clock.js";
-import { endingOf, type Ending } from "./ending.js";
+import { endingOf } from "./ending.js";
 import { LiveError, type ErrorCode } from "./errors.js";
 import { decode, encode, type Answer, type ClientFrame, type Goodbye, type ServerFrame, type Welcome } from "./frames.js";
 import { Heartbeat } from "./heartbeat.js";
@@ -32,7 +32,7 @@ export interface ConnectionOwner {
   /** A message that answers no request. */
   received(frame: ServerFrame): void;
   /** The last word of a connection, said once; not when the owner closed it. */
-  ended(ending: Ending): void;
+  ended(error: LiveError, final: boolean, after: number): void;
 }
 
 /** A request before it has its reference. */
@@ -118,12 +118,13 @@ export class Connection {
           this.#received(data);
         }),
         closed: (code, reason) => {
-          this.#break(endingOf(code, reason, this.#goodbye));
+          const { error, final, after } = endingOf(code, reason, this.#goodbye);
+          this.#break(error, final, after);
         },
       });
     } catch (cause) {
       const error = cause instanceof LiveError ? cause : new LiveError("invalid_url", undefined, { cause });
-      this.#break({ error, final: true, after: 0 });
+      this.#break(error, true);
     }
   }
 
@@ -146,7 +147,7 @@ export class Connection {
 
   #welcomed(welcome: Welcome["payload"]): void {
     const { heartbeat, limits } = welcome as Partial<Welcome["payload"]>;
-    if (!positive(heartbeat) || !limits) throw new TypeError("bad welcome");
+    if (!positive(heartbeat) || !limits) throw new TypeError("not a message");
     this.#cancelTimeout();
     this.#heartbeat?.stop();
     this.#welcome = welcome;
@@ -177,16 +178,16 @@ export class Connection {
 
   /** Break it, to come back. */
   #fail(code: ErrorCode, cause?: unknown): void {
-    this.#break({ error: new LiveError(code, undefined, { cause }), final: false, after: 0 });
+    this.#break(new LiveError(code, undefined, { cause }));
   }
 
-  #break(ending: Ending): void {
+  #break(error: LiveError, final = false, after = 0): void {
     if (this.#over) return;
     this.close();
-    this.#owner.ended(ending);
+    this.#owner.ended(error, final, after);
   }
 }
 
 export async function ask<Value>(asked: Asked<Value>): Promise<Value> {
-  return typeof asked === "function" ? await (asked as () => Value | Promise<Value>)() : asked;
+  return typeof asked === "function" ? (asked as () => Value | Promise<Value>)() : asked;
 }

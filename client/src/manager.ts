@@ -4,7 +4,6 @@ import type { Cancel, Clock } from "./clock.js";
 import { Connection, type ConnectionSettings } from "./connection.js";
 import { Dispatch } from "./dispatch.js";
 import { Emitter, type Off, type OnOptions } from "./emitter.js";
-import type { Ending } from "./ending.js";
 import { errorFrom, LiveError } from "./errors.js";
 import type { ServerFrame } from "./frames.js";
 import type { Handle } from "./handle.js";
@@ -168,8 +167,8 @@ export class Manager {
       received: (frame) => {
         this.#received(frame);
       },
-      ended: this.#dispatch.wrap((ending) => {
-        this.#ended(ending);
+      ended: this.#dispatch.wrap((error, final, after) => {
+        this.#ended(error, final, after);
       }),
     });
     this.#setStatus("connecting");
@@ -202,10 +201,10 @@ export class Manager {
     this.#events.emit("error", error);
   }
 
-  #ended({ error, final, after }: Ending): void {
+  #ended(error: LiveError, final: boolean, after: number): void {
     if (this.#usable && this.#clock.now() - this.#onlineSince >= STABLE) this.#backoff.reset();
     if (this.user === undefined && (final || this.#backoff.attempt === ROW)) {
-      console.warn("Holdfast: cannot connect. Check URL, server, asgi.py, ORIGINS", error);
+      console.warn("Holdfast: cannot connect. Check URL, asgi.py, ORIGINS", error);
     }
     this.#interrupted(error);
     if (final) {

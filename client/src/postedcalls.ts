@@ -44,17 +44,20 @@ export class PostedCalls {
     this.#stop.abort();
   }
 
+  get #over(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
   async #post({ ref, topic, name, key, payload }: CallFrame): Promise<void> {
-    const { signal } = this.#stop;
-    if (signal.aborted) return;
+    if (this.#over) return;
     try {
-      const response = await this.#http.call({ topic, name, key, client: this.#http.client, payload }, signal);
+      const response = await this.#http.call({ topic, name, key, client: this.#http.client, payload }, this.#stop.signal);
       const answer = await read(response);
-      if (signal.aborted) return;
+      if (this.#over) return;
       if (!answer) this.#listener.failed(refusalOf(response));
       else if (ref !== undefined || answer.type === "error") this.#listener.answered({ ...answer, ref });
     } catch {
-      if (!signal.aborted) this.#listener.failed(undefined);
+      if (!this.#over) this.#listener.failed(undefined);
     }
   }
 }

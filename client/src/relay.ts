@@ -282,7 +282,7 @@ export class Relay implements Transport {
   }
 
   #about(frame: ServerFrame, text: string): void {
-    const entry = "topic" in frame && frame.topic !== undefined ? this.#named(frame.topic) : undefined;
+    const entry = "topic" in frame ? this.#named(frame.topic) : undefined;
     if (!entry || entry.ref !== undefined) return;
     if (frame.type === "reset") entry.position = positionIn(frame.payload);
     if (frame.type === "left") this.#entries.delete(entry.name);

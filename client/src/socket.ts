@@ -17,7 +17,7 @@ export interface WebSocketLike {
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
 /** The transport over WebSocket. This client speaks JSON; `extra` subprotocols are offered after ours. */
-export function webSocketTransport(Socket: WebSocketConstructor, extra: readonly string[]): OpenTransport {
+export function webSocketTransport(Socket: WebSocketConstructor, extra: readonly string[] = []): OpenTransport {
   return (url, listener) => {
     const socket = new Socket(url, [SUBPROTOCOL, ...extra]);
     socket.onopen = listener.opened;
@@ -29,9 +29,7 @@ export function webSocketTransport(Socket: WebSocketConstructor, extra: readonly
     };
     // The close that follows says more. None follows in Chromium when a content security policy blocks the connection.
     socket.onerror = () => {
-      setTimeout(() => {
-        listener.closed(1006, "see console");
-      });
+      setTimeout(listener.closed, 0, 1006, "see console");
     };
     return {
       name: "websocket",

@@ -42,7 +42,7 @@ export const EVENT_STREAM: StreamKind = {
   overlaps: true,
   timeout: 10_000,
   patience: 5_000,
-  open: (settings, listener) => run(listener, async (stopped) => readEvents(settings, listener, stopped)),
+  open: (settings, listener) => run(listener, async (ear, stopped) => readEvents(settings, ear, stopped)),
 };
 
 /** `GET /live/poll`. A request waits for 25 seconds at most. */
@@ -51,17 +51,25 @@ export const POLLING: StreamKind = {
   overlaps: false,
   timeout: 40_000,
   patience: 25_000,
-  open: (settings, listener) => run(listener, async (stopped) => poll(settings, listener, stopped)),
+  open: (settings, listener) => run(listener, async (ear, stopped) => poll(settings, ear, stopped)),
 };
 
+type Ear = Omit<StreamListener, "ended">;
+
 /** Run a stream until it ends or is closed. */
-function run(listener: StreamListener, read: (stopped: AbortSignal) => Promise<Refusal | number | undefined>): Stream {
+function run(told: StreamListener, read: (listener: Ear, stopped: AbortSignal) => Promise<Refusal | number | undefined>): Stream {
   const stop = new AbortController();
+  const listener = {
+    alive: told.alive,
+    received: (text: string) => {
+      if (!stop.signal.aborted) told.received(text);
+    },
+  };
   const over = (refusal: Refusal | undefined, retry?: number): void => {
-    if (!stop.signal.aborted) listener.ended(refusal, retry);
+    if (!stop.signal.aborted) told.ended(refusal, retry);
     stop.abort();
   };
-  read(stop.signal).then(
+  read(listener, stop.signal).then(
     (end) => {
       if (typeof end === "number") over(undefined, end);
       else over(end);
@@ -78,7 +86,7 @@ function run(listener: StreamListener, read: (stopped: AbortSignal) => Promise<R
 }
 
 /** The end is a refusal, or the wait that the server asked for should the stream break off. */
-async function readEvents(settings: StreamSettings, listener: StreamListener, stopped: AbortSignal): Promise<Refusal | number | undefined> {
+async function readEvents(settings: StreamSettings, listener: Ear, stopped: AbortSignal): Promise<Refusal | number | undefined> {
   const { http, topics } = settings;
   const response = await http.listen("sse", topics, settings.positions(), stopped);
   const { body } = response;
@@ -87,10 +95,10 @@ async function readEvents(settings: StreamSettings, listener: StreamListener, st
   const decoder = new TextDecoder();
   const reader = body.getReader();
   try {
-    for (let part = await reader.read(); !part.done && !stopped.aborted; part = await reader.read()) {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
       listener.alive();
       for (const text of events.read(decoder.decode(part.value, { stream: true }))) {
-        if (!stopped.aborted) listener.received(text);
+        listener.received(text);
       }
     }
   } catch {
@@ -105,7 +113,7 @@ interface Polled {
   readonly messages: readonly { readonly type: string }[];
 }
 
-async function poll(settings: StreamSettings, listener: StreamListener, stopped: AbortSignal): Promise<Refusal | undefined> {
+async function poll(settings: StreamSettings, listener: Ear, stopped: AbortSignal): Promise<Refusal | undefined> {
   const { http, topics } = settings;
   let more: Record<string, string> = {};
   while (!stopped.aborted) {
@@ -115,7 +123,7 @@ async function poll(settings: StreamSettings, listener: StreamListener, stopped:
     listener.alive();
     for (const message of messages) {
       // What follows a goodbye is another connection.
-      if (!stopped.aborted) listener.received(JSON.stringify(message));
+      listener.received(JSON.stringify(message));
       if (message.type === "goodbye") return undefined;
     }
     more = { session, ack: String(ack) };
