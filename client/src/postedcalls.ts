@@ -44,20 +44,20 @@ export class PostedCalls {
     this.#stop.abort();
   }
 
-  get #over(): boolean {
+  #isOver(): boolean {
     return this.#stop.signal.aborted;
   }
 
   async #post({ ref, topic, name, key, payload }: CallFrame): Promise<void> {
-    if (this.#over) return;
+    if (this.#isOver()) return;
     try {
       const response = await this.#http.call({ topic, name, key, client: this.#http.client, payload }, this.#stop.signal);
       const answer = await read(response);
-      if (this.#over) return;
+      if (this.#isOver()) return;
       if (!answer) this.#listener.failed(refusalOf(response));
       else if (ref !== undefined || answer.type === "error") this.#listener.answered({ ...answer, ref });
     } catch {
-      if (!this.#over) this.#listener.failed(undefined);
+      if (!this.#isOver()) this.#listener.failed(undefined);
     }
   }
 }

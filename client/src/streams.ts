@@ -60,7 +60,9 @@ type Ear = Omit<StreamListener, "ended">;
 function run(told: StreamListener, read: (listener: Ear, stopped: AbortSignal) => Promise<Refusal | number | undefined>): Stream {
   const stop = new AbortController();
   const listener = {
-    alive: told.alive,
+    alive: () => {
+      told.alive();
+    },
     received: (text: string) => {
       if (!stop.signal.aborted) told.received(text);
     },

@@ -11,7 +11,13 @@ from tests.browser.conftest import People
 from tests.browser.harbor import AWAY, Harbor, Person
 
 #: What the console says of a network as it is here, and no page can prevent.
-BLOCKED = (*AWAY, "Failed to load resource", "is an unknown or unsupported", "ERR_", "Holdfast: cannot connect")
+BLOCKED = (
+    *AWAY,
+    "Failed to load resource",
+    "is an unknown or unsupported",
+    "ERR_",
+    "Holdfast: cannot connect",
+)
 
 
 class Network:
@@ -55,7 +61,9 @@ def forgiving(*people: Person) -> Iterator[None]:
         yield
     finally:
         for person in people:
-            person.complaints = [each for each in person.complaints if not any(known in each for known in BLOCKED)]
+            person.complaints = [
+                each for each in person.complaints if not any(known in each for known in BLOCKED)
+            ]
 
 
 @pytest.mark.timeout(120)
@@ -74,11 +82,17 @@ def test_the_chat_works_without_a_websocket(people: People, harbor: Harbor, stre
         grace.say("hello there")
         ada.sees("hello there")
         expect(ada.pending).to_have_count(0)
-        assert network.tried.count("call") == len([body for _, body in harbor.stored() if body == "from behind a proxy"]) or True
+        assert (
+            network.tried.count("call")
+            == len([body for _, body in harbor.stored() if body == "from behind a proxy"])
+            or True
+        )
 
 
 @pytest.mark.timeout(180)
-def test_a_stream_resumes_after_the_server_was_killed_and_a_call_is_carried_out_once(people: People, harbor: Harbor) -> None:
+def test_a_stream_resumes_after_the_server_was_killed_and_a_call_is_carried_out_once(
+    people: People, harbor: Harbor
+) -> None:
     ada, grace = people("ada"), people("grace")
     network = Network(ada.context)
     network.sockets = False
@@ -113,7 +127,9 @@ def test_it_moves_back_up_when_a_websocket_gets_through_again(people: People, ha
         for number in range(5):
             grace.say(f"line {number}")
         ada.page.clock.fast_forward(65_000)
-        ada.wait_for(lambda: any(frame["type"] == "joined" for frame in ada.heard), "a join over the WebSocket")
+        ada.wait_for(
+            lambda: any(frame["type"] == "joined" for frame in ada.heard), "a join over the WebSocket"
+        )
         ada.is_online()
         grace.say("at last")
         ada.sees("at last")

@@ -170,7 +170,9 @@ async def test_a_client_that_keeps_its_positions_names_them_by_the_place_of_the_
         first = await AsgiEventStreamServer.open(service, topics=["rooms/a"])
         (joined,) = frames(first.reader, "joined")
         at = Position(epoch=joined["payload"]["epoch"], offset=1)
-        stream = await AsgiEventStreamServer.open(service, topics=["rooms/b", "rooms/a"], last_event_id=f"2@{at}")
+        stream = await AsgiEventStreamServer.open(
+            service, topics=["rooms/b", "rooms/a"], last_event_id=f"2@{at}"
+        )
         assert said(stream.reader) == [("rooms/a", 2)]
 
 
