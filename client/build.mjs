@@ -19,9 +19,9 @@ const BANNER = "/* Holdfast, BSD-3-Clause. Built from client/ */";
  * of a message: check.mjs looks.
  */
 export const INTERNAL = (
-  "address agrees asked attempt begin cancel canonical changed connection cursor dead declared dispatch emit ended ends event " +
-  "final flush forget handles heard idle interrupted late limit listeners make manager move off open opened " +
-  "others patient post presenceNews probe promise received release renew request run schedule sent settle soon stop " +
+  "address agrees asked attempt begin cancel canonical carrier changed connection cursor dead declared dispatch emit ended ends event " +
+  "final flush forget handles heard idle interrupted late limit listeners make manager move off open options " +
+  "others patient ping post presenceNews probe promise reject release renew request resolve run schedule sent settle soon stop " +
   "suspend suspended sync take target unread userChanged wanted welcome welcomed wrap"
 ).split(" ");
 
@@ -32,6 +32,9 @@ const ENTRIES = {
   texts: "src/texts.ts",
   html: "src/html.ts",
 };
+
+/** What the client loads by itself. Its name is that of the file beside the client. */
+const LOADED = { fallback: "src/fallback.ts" };
 
 /** Entries that bring their own types, and the client as another module: its types and its connections are those of the page. */
 const OF_THE_CLIENT = [ENTRIES.queue, ENTRIES.html];
@@ -51,11 +54,11 @@ export async function bundle(entry, format, client) {
     charset: "utf8",
     // The other entries are small, and the queue's names go into the browser's storage.
     ...(entry === ENTRIES.holdfast && { mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`) }),
-    external: entry === ENTRIES.html ? ["./index.js"] : [],
+    external: ["./fallback.js", ...(entry === ENTRIES.html ? ["./index.js"] : [])],
     legalComments: "none",
     write: false,
   });
-  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: false, lhs_constants: false }, format: { preamble: BANNER } };
+  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: true, unsafe: true }, format: { preamble: BANNER } };
   const { code } = await minify(result.outputFiles[0].text.replaceAll('"./index.js"', `"${client}"`), options);
   return `${code}\n`;
 }
@@ -90,6 +93,7 @@ export async function built() {
     files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm", "holdfast"));
     files.set(join(STATIC, `${name}.d.ts`), types(entry));
   }
+  for (const [name, entry] of Object.entries(LOADED)) files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm"));
   return files;
 }
 
@@ -102,6 +106,8 @@ async function packed(directory) {
     files.set(join(directory, `${name}.d.ts`), types(entry));
     files.set(join(directory, `${name}.d.cts`), types(entry, "cjs"));
   }
+  // `import()` loads an ES module from either build.
+  for (const [name, entry] of Object.entries(LOADED)) files.set(join(directory, `${name}.js`), await bundle(entry, "esm"));
   return files;
 }
 

@@ -47,6 +47,17 @@ def test_modules_can_import_holdfast() -> None:
     assert '<link rel="modulepreload" href="/static/holdfast/holdfast.js">' in html
 
 
+def test_the_file_that_the_client_loads_by_itself_is_found_under_the_name_that_the_storage_gave_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hashed(path: str) -> str:
+        return f"/static/{path.removesuffix('.js')}.0a1b2c3d.js"
+
+    monkeypatch.setattr("holdfast.templatetags.holdfast.static", hashed)
+    imports = data(rendered("{% live_script %}"), 'type="importmap"')["imports"]
+    assert imports["/static/holdfast/fallback.js"] == "/static/holdfast/fallback.0a1b2c3d.js"
+
+
 def test_the_page_contains_the_url_of_the_server() -> None:
     assert data(rendered("{% live_script %}"), 'id="holdfast-config"') == {"url": "/live/ws"}
     with override_settings(HOLDFAST={"PATH": "now/"}):

@@ -1,6 +1,7 @@
 """``{% load holdfast %}``: template tags for pages that use live topics."""
 
 from typing import Any
+from urllib.parse import urljoin
 
 import msgspec
 from django import template
@@ -89,6 +90,10 @@ def live_script(
 def _import_map(nonce: SafeString) -> list[SafeString]:
     """Return the import map and a preload. The preload comes second, because browsers accept no map after it."""
     imports = {name: static(module) for name, module in MODULES.items()}
+    # The client loads this file by its own address. A storage that adds a hash to names serves it under another one.
+    loaded = urljoin(imports["holdfast"], "fallback.js")
+    if (hashed := static("holdfast/fallback.js")) != loaded:
+        imports[loaded] = hashed
     return [
         format_html('<script type="importmap"{}>{}</script>', nonce, _json({"imports": imports})),
         format_html('<link rel="modulepreload" href="{}"{}>', imports["holdfast"], nonce),

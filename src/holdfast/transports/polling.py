@@ -160,10 +160,11 @@ class PollTransport:
     # ── called by requests ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def wait(self, given_up: Callable[[], bool]) -> None:
-        """Wait for a message, for the end, for ``WAIT_SECONDS``, or until ``given_up``. The welcome alone is no answer."""
+        """Wait for a message, for the end, for ``WAIT_SECONDS``, or until ``given_up``. The welcome alone is an answer
+        only if no topic was asked for."""
         loop = asyncio.get_running_loop()
         end = loop.time() + WAIT_SECONDS
-        enough = 1 if self.ack else 2
+        enough = 1 if self.ack or not self.request.joins else 2
         while not (self.over or given_up() or len(self._messages) >= enough):
             changed = self._changed = loop.create_future()
             timer = loop.call_at(end, self.wake)

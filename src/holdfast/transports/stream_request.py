@@ -36,7 +36,8 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, query: QueryDict, headers: Sequence[tuple[bytes, bytes]], most: int) -> "StreamRequest":
         """Read a request for at most ``most`` topics. Raises :class:`BadRequest`."""
         topics = list(dict.fromkeys(query.getlist("topic")))
-        if not topics:
+        if not topics and "client" not in query:
+            # A client that keeps a connection may have nothing to join yet. A page that writes the URL by hand has forgotten it.
             raise BadRequest("Name at least one topic: ?topic=rooms/lobby\n")
         if len(topics) > most:
             raise BadRequest(f"One request names at most {most} topics.\n")
