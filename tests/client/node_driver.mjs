@@ -71,3 +71,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   const schedule = JSON.parse(line);
   play(schedule).catch((error) => say({ id: schedule.id, error: String(error.stack ?? error) }));
 }
+
+// If something keeps the process, say what.
+setTimeout(() => console.error("still there:", process.getActiveResourcesInfo()), 5_000).unref();

@@ -8,7 +8,7 @@ RETRY_SECONDS = 1.0
 """Seconds after which something is sent again that the server could not do, if the server names no time."""
 
 
-class Call:
+class UnansweredCall:
     """One call. ``ref`` is its reference on the present connection, if it was sent there."""
 
     __slots__ = ("key", "name", "number", "payload", "ref", "topic")
@@ -22,7 +22,7 @@ class Call:
         self.ref: int | None = None
 
 
-class Calls:
+class UnansweredCalls:
     """The calls of one client, in the order in which they were made. They are sent in that order, and sent again in it.
 
     ``chance`` returns a number from 0 to 1. It spreads the calls of many clients that hit one limit.
@@ -30,18 +30,18 @@ class Calls:
 
     def __init__(self, chance: Callable[[], float]) -> None:
         self._chance = chance
-        self._pending: dict[int, Call] = {}
-        self._sent: dict[int, Call] = {}
+        self._pending: dict[int, UnansweredCall] = {}
+        self._sent: dict[int, UnansweredCall] = {}
         """By ``ref``. Calls that the application has given up run on the server until their answer comes."""
         self._held: dict[str, float] = {}
         """Times until which the calls of a topic wait."""
         self._suspects: set[int] = set()
         """Calls of which one may be what the server could not read. While there are any, calls are sent one at a time."""
 
-    def add(self, call: Call) -> None:
+    def add(self, call: UnansweredCall) -> None:
         self._pending[call.number] = call
 
-    def due(self, places: int, joined: Callable[[str], bool], now: float) -> Iterator[Call]:
+    def due(self, places: int, joined: Callable[[str], bool], now: float) -> Iterator[UnansweredCall]:
         """Yield the calls to send now. ``places`` is how many may run at once. Say :meth:`sent` of each, or :meth:`forget` it."""
         self._held = {topic: until for topic, until in self._held.items() if until > now}
         places = 1 if self._suspects else places
@@ -55,16 +55,16 @@ class Calls:
         """Return the times at which held calls are due."""
         return list(self._held.values())
 
-    def sent(self, call: Call, ref: int) -> None:
+    def sent(self, call: UnansweredCall, ref: int) -> None:
         call.ref = ref
         self._sent[ref] = call
 
-    def answered(self, ref: int) -> Call | None:
+    def answered(self, ref: int) -> UnansweredCall | None:
         """Return the call that this answer belongs to, if the application still waits for it."""
         call = self._sent.pop(ref, None)
         return None if call is None else self._pending.get(call.number)
 
-    def hold(self, call: Call, error: ClientError, now: float) -> None:
+    def hold(self, call: UnansweredCall, error: ClientError, now: float) -> None:
         """Send a call again later, and the calls of its topic after it."""
         call.ref = None
         until = now + (error.retry_after or RETRY_SECONDS) + self._chance()
@@ -75,26 +75,26 @@ class Calls:
         self._suspects.discard(number)
         return self._pending.pop(number, None) is not None
 
-    def of(self, topic: str) -> list[Call]:
+    def of(self, topic: str) -> list[UnansweredCall]:
         """Return the calls of a topic that are not on the present connection."""
         return [call for call in self._pending.values() if call.topic == topic and call.ref is None]
 
-    def all(self) -> list[Call]:
+    def all(self) -> list[UnansweredCall]:
         return list(self._pending.values())
 
-    def interrupted(self, *, too_large: bool) -> list[Call]:
+    def interrupted(self, *, too_large: bool) -> list[UnansweredCall]:
         """Send all calls again on the next connection. If a message was ``too_large`` for the other side, send them one at a time,
         and return those that are known to be the one: they were alone."""
         if not too_large:
             self._suspects.clear()
         return self._again(suspect=too_large)
 
-    def unread(self) -> list[Call]:
+    def unread(self) -> list[UnansweredCall]:
         """The server could not read a message, and does not know which. Send the calls without an answer again, one at a time, which
         their keys allow. Return those that are known to be the one."""
         return self._again(suspect=True)
 
-    def _again(self, *, suspect: bool) -> list[Call]:
+    def _again(self, *, suspect: bool) -> list[UnansweredCall]:
         guilty = []
         for call in self._pending.values():
             if suspect and call.ref is not None:

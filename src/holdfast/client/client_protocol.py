@@ -12,10 +12,10 @@ import msgspec
 from holdfast.protocol import codes, frames
 from holdfast.protocol.positions import Position
 
-from .calls import Call, Calls
+from .calls import UnansweredCall, UnansweredCalls
 from .errors import ClientError
 from .news import Answered, Arrived, Ended, Joined, News, Present, StreamMoved
-from .subscription import JoinState, Subscription
+from .remote_subscription import JoinState, RemoteSubscription
 
 DEAD_SECONDS = 10.0
 """Seconds after an unanswered ping in which the connection counts as dead."""
@@ -47,9 +47,9 @@ class ClientProtocol:
         self.replanned = False
         """Whether :meth:`next_work` may be sooner than it was. The driver sets it back."""
         self._chance = chance
-        self._topics: dict[str, Subscription] = {}
-        self._calls = Calls(chance)
-        self._asked: dict[int, Subscription] = {}
+        self._topics: dict[str, RemoteSubscription] = {}
+        self._calls = UnansweredCalls(chance)
+        self._asked: dict[int, RemoteSubscription] = {}
         self._refreshing: set[int] = set()
         self._user: str | None = None
         self._welcomed = False
@@ -60,7 +60,7 @@ class ClientProtocol:
 
     def join(self, topic: str, since: Position | None, now: float) -> None:
         """Join a topic, from a position if one is given."""
-        self._topics[topic] = Subscription(topic, since, self._chance)
+        self._topics[topic] = RemoteSubscription(topic, since, self._chance)
         self.work(now)
 
     def leave(self, topic: str) -> None:
@@ -86,7 +86,7 @@ class ClientProtocol:
     def call(self, topic: str, name: str, key: str | None, payload: dict[str, Any], now: float) -> int:
         """Call an action of a topic. Return the number under which the answer comes."""
         number = self._next_ref()
-        self._calls.add(Call(number, topic, name, key or f"{self.client}-{number}", _encode(payload)))
+        self._calls.add(UnansweredCall(number, topic, name, key or f"{self.client}-{number}", _encode(payload)))
         self._strand([topic])
         self.work(now)
         return number
@@ -216,13 +216,13 @@ class ClientProtocol:
         self._pinged = now
         self._send(frames.PingFrame())
 
-    def _ask(self, topic: Subscription) -> None:
+    def _ask(self, topic: RemoteSubscription) -> None:
         topic.state, ref = JoinState.ASKED, self._next_ref()
         self._asked[ref] = topic
         payload = frames.JoinPayload(since=topic.position)
         self._send(frames.JoinFrame(ref=ref, topic=topic.asked, payload=payload))
 
-    def _leave_stale(self, topic: Subscription) -> None:
+    def _leave_stale(self, topic: RemoteSubscription) -> None:
         topic.state, ref = JoinState.LEAVING, self._next_ref()
         self._asked[ref] = topic
         self._send(frames.LeaveFrame(ref=ref, topic=topic.canonical))
@@ -231,7 +231,7 @@ class ClientProtocol:
         found = self._topics.get(topic)
         return found is not None and found.state is JoinState.JOINED
 
-    def _send_call(self, call: Call, topic: Subscription) -> None:
+    def _send_call(self, call: UnansweredCall, topic: RemoteSubscription) -> None:
         ref = self._next_ref()
         frame = frames.CallFrame(
             topic=topic.canonical, name=call.name, ref=ref, key=call.key, payload=msgspec.Raw(call.payload)
@@ -255,13 +255,13 @@ class ClientProtocol:
                 topic.change_user()
         self._welcomed, self._user = True, welcome.user
 
-    def _named(self, canonical: str) -> Subscription | None:
+    def _named(self, canonical: str) -> RemoteSubscription | None:
         found = self._topics.get(canonical)
         if found is not None and found.canonical == canonical:
             return found
         return next((topic for topic in self._topics.values() if topic.canonical == canonical), None)
 
-    def _request(self, ref: int | None) -> Subscription | None:
+    def _request(self, ref: int | None) -> RemoteSubscription | None:
         """Return the topic that an answer to a join or a leave is about, unless the application has left it since."""
         topic = None if ref is None else self._asked.pop(ref, None)
         return None if topic is None or self._topics.get(topic.asked) is not topic else topic
@@ -311,7 +311,7 @@ class ClientProtocol:
             return  # it is about a subscription that the application has left and taken again
         self._refused(topic, ClientError.of(frame.payload), now)
 
-    def _refused(self, topic: Subscription, error: ClientError, now: float) -> None:
+    def _refused(self, topic: RemoteSubscription, error: ClientError, now: float) -> None:
         if error.retry:
             topic.put_off(error.retry_after, now)
             self.replanned = True
@@ -350,7 +350,7 @@ class ClientProtocol:
             else:
                 self._give_answer(answered, error)
 
-    def _not_left(self, topic: Subscription, error: ClientError, now: float) -> None:
+    def _not_left(self, topic: RemoteSubscription, error: ClientError, now: float) -> None:
         topic.put_off(error.retry_after, now)
         self.replanned = True
         if error.retry:
@@ -358,7 +358,7 @@ class ClientProtocol:
         else:
             topic.retry_at = 0.0  # `not_joined` is as good: it can be joined
 
-    def _give_answer(self, call: Call, error: ClientError) -> None:
+    def _give_answer(self, call: UnansweredCall, error: ClientError) -> None:
         if self._calls.forget(call.number):
             self.news.append(Answered(call=call.number, error=error))
 

@@ -1,4 +1,4 @@
-"""What carries a client's messages: a WebSocket."""
+"""WebSocket that carries a client's messages."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager

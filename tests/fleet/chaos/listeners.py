@@ -106,7 +106,7 @@ class StreamClient(HttpClient):
             for last, text in messages:
                 self.last = last
                 self._take(msgspec.json.decode(text))
-                if not self._open:
+                if not self.state.cookie:
                     return  # signed out
             if reader.retry is not None:
                 self._pause = reader.retry / 1000
@@ -147,11 +147,11 @@ class PollingClient(HttpClient):
         self.last = content["last"]
         for message in content["messages"]:
             self._take(message)
-            if message["type"] == "goodbye":
+            if message["type"] == "goodbye" or not self.state.cookie:
                 self._session = None
-                self._close(1006, "goodbye")
+                self._close(1006, message["type"])
                 return False
-        return self._open or not content["messages"]
+        return True
 
     def _upstream(self, answer: Answer) -> None:
         if "x-upstream" in answer.headers:

@@ -19,7 +19,7 @@ class JoinState(Enum):
     ENDED = "ended"
 
 
-class Subscription:
+class RemoteSubscription:
     """What the client knows of one topic. ``joined_before`` says that a join without a position may have missed something."""
 
     __slots__ = ("asked", "backoff", "canonical", "joined_before", "position", "retry_at", "snapshots", "state")
