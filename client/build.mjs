@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-import { buildSync } from "esbuild";
+import { build } from "esbuild";
 import { minify } from "terser";
 import typescript from "typescript";
 
@@ -28,9 +28,25 @@ export const INTERNAL = (
 /** What can be imported: the client, and what most pages do without. Each is a file of its own. */
 const ENTRIES = { holdfast: "src/index.ts", queue: "src/queue.ts", texts: "src/texts.ts" };
 
+/** What only the npm package has: entries for frameworks, which pages with a bundler use. They import the client and the framework. */
+export const FRAMEWORKS = { react: "src/react.ts", vue: "src/vue.ts", svelte: "src/svelte.ts" };
+
+/** Modules of types only, which the types of the frameworks' entries import. */
+const TYPES = { views: "src/views.ts" };
+
+/** Leaves the client itself out of the entries for frameworks: a page has one client. */
+const client = (format) => ({
+  name: "client",
+  setup(building) {
+    const path = `./holdfast.${format === "esm" ? "js" : "cjs"}`;
+    building.onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path, external: true }));
+  },
+});
+
 /** An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. */
 export async function bundle(entry, format) {
-  const result = buildSync({
+  const framework = Object.values(FRAMEWORKS).includes(entry);
+  const result = await build({
     absWorkingDir: HERE,
     entryPoints: [entry],
     bundle: true,
@@ -40,24 +56,28 @@ export async function bundle(entry, format) {
     charset: "utf8",
     // The other entries are small, and the queue's names go into the browser's storage.
     ...(entry === ENTRIES.holdfast && { mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`) }),
+    ...(framework && { plugins: [client(format)], external: Object.keys(FRAMEWORKS) }),
     legalComments: "none",
     write: false,
   });
   const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: false, lhs_constants: false }, format: { preamble: BANNER } };
   const { code } = await minify(result.outputFiles[0].text, options);
-  return `${code}\n`;
+  // React Server Components render what such a module exports in the browser only.
+  const directive = entry === FRAMEWORKS.react ? `"use client";\n` : "";
+  return `${directive}${code}\n`;
 }
 
 /**
- * All public types of an entry. The client's are one text. The queue's are its own, and refer to the client's: a `Topic<Room>`
- * of the client has to be one for the queue. `suffix` is that of the modules that they describe.
+ * All public types of an entry. The client's are one text. Those of the queue and the frameworks' are their own, and refer to
+ * the client's: a `Topic<Room>` of the client has to be one for the queue. `suffix` is that of the modules that they describe.
  */
 function types(entry, suffix = "js") {
-  if (entry === ENTRIES.queue) {
+  if ([ENTRIES.queue, ...Object.values(FRAMEWORKS), ...Object.values(TYPES)].includes(entry)) {
     const source = readFileSync(join(HERE, entry), "utf8");
     const { outputText, diagnostics } = typescript.transpileDeclaration(source, { fileName: entry, reportDiagnostics: true });
     if (diagnostics?.length) throw new Error(`${entry}: ${diagnostics.map(({ messageText }) => JSON.stringify(messageText)).join("; ")}`);
-    return `${BANNER}\n\n${outputText.replaceAll('"./index.js"', `"./holdfast.${suffix}"`)}`;
+    const named = outputText.replaceAll('"./index.js"', `"./holdfast.${suffix}"`).replaceAll('"./views.js"', `"./views.${suffix}"`);
+    return `${BANNER}\n\n${named}`;
   }
   const directory = mkdtempSync(join(tmpdir(), "holdfast-types-"));
   try {
@@ -84,9 +104,11 @@ export async function built() {
 /** What is published: the same, also for `require`, and the protocol. */
 async function packed(directory) {
   const files = new Map([[join(directory, "../PROTOCOL.md"), readFileSync(join(HERE, "../PROTOCOL.md"), "utf8")]]);
-  for (const [name, entry] of Object.entries(ENTRIES)) {
+  for (const [name, entry] of Object.entries({ ...ENTRIES, ...FRAMEWORKS })) {
     files.set(join(directory, `${name}.js`), await bundle(entry, "esm"));
     files.set(join(directory, `${name}.cjs`), await bundle(entry, "cjs"));
+  }
+  for (const [name, entry] of Object.entries({ ...ENTRIES, ...FRAMEWORKS, ...TYPES })) {
     files.set(join(directory, `${name}.d.ts`), types(entry));
     files.set(join(directory, `${name}.d.cts`), types(entry, "cjs"));
   }

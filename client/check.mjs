@@ -7,11 +7,17 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
-import { built, INTERNAL } from "./build.mjs";
+import { built, bundle, FRAMEWORKS, INTERNAL } from "./build.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 /** The most bytes of an entry, compressed. */
-const LARGEST = { "holdfast.js": 8 * 1024, "queue.js": 2.5 * 1024 };
+const LARGEST = {
+  "holdfast.js": 8 * 1024,
+  "queue.js": 2.5 * 1024,
+  "react.js": 3 * 1024,
+  "vue.js": 2.5 * 1024,
+  "svelte.js": 2 * 1024,
+};
 const failures = [];
 
 function run(name, command, ...args) {
@@ -36,12 +42,16 @@ for (const [path, text] of files) {
     console.error(`${name} is not what src/ builds: run \`npm run build\``);
     failures.push(name);
   }
-  const size = gzipSync(text, { level: 9 }).length;
+  checkSize(name, text);
+}
+for (const [name, entry] of Object.entries(FRAMEWORKS)) checkSize(`${name}.js`, await bundle(entry, "esm"));
+
+function checkSize(name, text) {
   const largest = LARGEST[name];
-  if (largest !== undefined) {
-    console.log(`${name}: ${size} bytes compressed of ${largest} allowed`);
-    if (size >= largest) failures.push(`size of ${name}`);
-  }
+  if (largest === undefined) return;
+  const size = gzipSync(text, { level: 9 }).length;
+  console.log(`${name}: ${size} bytes compressed of ${largest} allowed`);
+  if (size >= largest) failures.push(`size of ${name}`);
 }
 
 // A name that the bundle shortens must not be one that others know.
@@ -52,6 +62,10 @@ if (clash.length) failures.push(`names that are not internal: ${clash}`);
 
 // The published types stand alone: they are checked as a user's compiler would, with nothing of src/ in reach.
 run("built types", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types");
+
+// The types of the entries for frameworks are published only.
+execFileSync(process.execPath, ["build.mjs", "dist"], { cwd: HERE, stdio: "ignore" });
+run("built types of the frameworks", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types/frameworks");
 
 // What is published is what bundlers and compilers of all kinds find.
 const packages = mkdtempSync(join(tmpdir(), "holdfast-pack-"));
