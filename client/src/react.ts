@@ -29,6 +29,7 @@ import { held, type Held } from "./held.js";
 import type {
   ActionsOf,
   EventHandler,
+  EventsOf,
   Live,
   LiveState,
   MetaOf,
@@ -40,9 +41,9 @@ import { leasedOf, type Leased } from "./leased.js";
 import { pageLive } from "./pagelive.js";
 import { Running } from "./running.js";
 import type {
+  AnyHandlerOf,
   Calling,
   CallState,
-  EventName,
   EventsOptions,
   HandlerOf,
   LiveTopic,
@@ -105,18 +106,20 @@ export function useTopic<Types extends TopicTypes = TopicTypes>(
 }
 
 /** Call the newest `handler` with each event of this name, or of all (`"*"`), while the component is mounted. */
-export function useEvent<Types extends TopicTypes, Name extends EventName<Types>>(
+export function useEvent<Types extends TopicTypes, Name extends keyof EventsOf<Types> & string>(
   topic: TopicSource<Types>,
   name: Name,
   handler: HandlerOf<Types, Name>,
-): void {
+): void;
+export function useEvent<Types extends TopicTypes>(topic: TopicSource<Types>, name: "*", handler: AnyHandlerOf<Types>): void;
+export function useEvent(topic: TopicSource, name: string, handler: (...args: never[]) => void): void {
   const [leased] = useLeased(topic);
   const latest = useLatest(handler as EventHandler<unknown>);
   useEffect(() => {
     const call: EventHandler<unknown> = (...args) => {
       latest.current(...args);
     };
-    return leased.attach((source, signal) => source.on(name as string, call, { signal }));
+    return leased.attach((source, signal) => source.on(name, call, { signal }));
   }, [leased, name, latest]);
 }
 

@@ -12,12 +12,15 @@ import type { Cell } from "./cell.js";
 import { Fold } from "./fold.js";
 import type {
   ActionsOf,
+  EventHandler,
   Live,
   LiveState,
   MetaOf,
   Off,
+  OnOptions,
   PresenceState,
   ResultOf,
+  Topic,
   TopicTypes,
 } from "./index.js";
 import { leasedOf, type Leased } from "./leased.js";
@@ -26,9 +29,7 @@ import { Running } from "./running.js";
 import type {
   Calling,
   CallState,
-  EventName,
   EventsOptions,
-  HandlerOf,
   LiveTopic,
   Reducer,
   TopicName,
@@ -52,7 +53,7 @@ export interface TopicStore<Types extends TopicTypes = TopicTypes>
   extends LiveStore<LiveTopic<Types>>,
     Pick<LiveTopic<Types>, "call" | "leased" | "send"> {
   /** Handle events of one name, or of all (`"*"`). The topic is joined until the function that this returns is called. */
-  readonly on: <Name extends EventName<Types>>(name: Name, handler: HandlerOf<Types, Name>) => Off;
+  readonly on: Topic<Types>["on"];
 }
 
 /** A topic, or the name of one. */
@@ -73,18 +74,23 @@ export function status(live?: Live): LiveStore<LiveState> {
 export function topicStore<Types extends TopicTypes = TopicTypes>(name: TopicName, options: StoreOptions = {}): TopicStore<Types> {
   const leased = leasedIn(name, options);
   const { call, send } = leased.view.get();
+  const on = (event: string, handler: EventHandler<unknown>, { signal }: OnOptions = {}): Off => {
+    const release = leased.take();
+    const detach = leased.attach((source, over) => source.on(event, handler, { signal: over }));
+    const off = (): void => {
+      signal?.removeEventListener("abort", off);
+      detach();
+      release();
+    };
+    signal?.addEventListener("abort", off);
+    if (signal?.aborted) off();
+    return off;
+  };
   const store: TopicStore = {
     ...storeOf(leased.view, () => leased.take()),
     call,
     send,
-    on: (event, handler) => {
-      const release = leased.take();
-      const off = leased.attach((source, signal) => source.on(event, handler, { signal }));
-      return () => {
-        off();
-        release();
-      };
-    },
+    on: on as TopicStore["on"],
     leased,
   };
   return store;

@@ -44,14 +44,14 @@ export interface TopicViewOptions {
   readonly since?: Position | null | undefined;
 }
 
-/** Names of the topic's events, and `"*"` for all of them. */
-export type EventName<Types extends TopicTypes> = (keyof EventsOf<Types> & string) | "*";
+/** Handler of one event of a topic. */
+export type HandlerOf<Types extends TopicTypes, Name extends keyof EventsOf<Types> & string> = EventHandler<
+  EventsOf<Types>[Name],
+  EventInfo<Name, EventsOf<Types>[Name]>
+>;
 
-export type HandlerOf<Types extends TopicTypes, Name extends EventName<Types>> = Name extends "*"
-  ? EventHandler<EventsOf<Types>[keyof EventsOf<Types>], AnyEvent<EventsOf<Types>>>
-  : Name extends keyof EventsOf<Types>
-    ? EventHandler<EventsOf<Types>[Name], EventInfo<Name, EventsOf<Types>[Name]>>
-    : never;
+/** Handler of all events of a topic. */
+export type AnyHandlerOf<Types extends TopicTypes> = EventHandler<EventsOf<Types>[keyof EventsOf<Types>], AnyEvent<EventsOf<Types>>>;
 
 /** Returns the state that follows from an event. It must not change the state that it is given. */
 export type Reducer<State, Types extends TopicTypes = TopicTypes> = (state: State, event: AnyEvent<EventsOf<Types>>) => State;

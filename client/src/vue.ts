@@ -30,6 +30,7 @@ import { Fold } from "./fold.js";
 import type {
   ActionsOf,
   EventHandler,
+  EventsOf,
   Live,
   LiveState,
   MetaOf,
@@ -42,9 +43,9 @@ import { Leased } from "./leased.js";
 import { pageLive } from "./pagelive.js";
 import { Running } from "./running.js";
 import type {
+  AnyHandlerOf,
   Calling,
   CallState,
-  EventName,
   EventsOptions,
   HandlerOf,
   LiveTopic,
@@ -107,13 +108,15 @@ export function useTopic<Types extends TopicTypes = TopicTypes>(
 }
 
 /** Call `handler` with each event of this name, or of all (`"*"`), until the scope ends. */
-export function useEvent<Types extends TopicTypes, Name extends EventName<Types>>(
+export function useEvent<Types extends TopicTypes, Name extends keyof EventsOf<Types> & string>(
   topic: TopicSource<Types>,
   name: MaybeRefOrGetter<Name>,
   handler: HandlerOf<Types, Name>,
-): void {
+): void;
+export function useEvent<Types extends TopicTypes>(topic: TopicSource<Types>, name: "*", handler: AnyHandlerOf<Types>): void;
+export function useEvent(topic: TopicSource, name: MaybeRefOrGetter<string>, handler: (...args: never[]) => void): void {
   const leased = useLeased(topic);
-  const wanted = computed(() => [leased.value, toValue(name) as string] as const);
+  const wanted = computed(() => [leased.value, toValue(name)] as const);
   each(wanted, ([on, event]) => on.attach((source, signal) => source.on(event, handler as EventHandler<unknown>, { signal })));
 }
 

@@ -56,7 +56,7 @@ function page({ strict = false } = {}): Page {
         root.render(strict ? h(StrictMode, null, provided) : provided);
       }),
     unmount: () => during(() => { root.unmount(); }),
-    text: () => element.textContent ?? "",
+    text: () => element.textContent,
   };
 }
 
@@ -325,10 +325,10 @@ describe("usePresence and useStatus", () => {
     const Members = () => `${hooks.useStatus().status} ${hooks.usePresence("rooms/lobby").members.map(({ id }) => id).join()}`;
     await around.render(h(Members));
     expect(around.text()).toBe("connecting ");
-    let socket: FakeSocket | undefined;
-    await around.during(async () => { socket = await around.server.accept(); });
-    await around.during(() => answerJoin(socket as FakeSocket, { members: [{ id: "1", since: 1 }] }));
-    await around.during(() => socket?.say({ type: "presence", topic: "rooms/lobby", payload: { joined: [{ id: "2", since: 2 }] } } as never));
+    await around.during(() => around.server.accept());
+    const { socket } = around.server;
+    await around.during(() => answerJoin(socket, { members: [{ id: "1", since: 1 }] }));
+    await around.during(() => socket.say({ type: "presence", topic: "rooms/lobby", payload: { joined: [{ id: "2", since: 2 }] } } as never));
     expect(around.text()).toBe("online 1,2");
     await around.unmount();
     await expectNothingLeft(around);
