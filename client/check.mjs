@@ -1,7 +1,7 @@
 // Everything about the client but its behaviour: types, lint, generated code, and that what is committed is current.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -63,8 +63,12 @@ if (clash.length) failures.push(`names that are not internal: ${clash}`);
 // The published types stand alone: they are checked as a user's compiler would, with nothing of src/ in reach.
 run("built types", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types");
 
-// The types of the entries for frameworks are published only.
+// The types of the entries for frameworks are published only. The examples of the documentation use them too.
 execFileSync(process.execPath, ["build.mjs", "dist"], { cwd: HERE, stdio: "ignore" });
+const page = readFileSync(join(HERE, "../docs/how-to/react-vue-svelte.md"), "utf8");
+const examples = { "room.ts": /^```ts\n(.*?)^```$/ms, "react.tsx": /^```tsx\n(.*?)^```$/ms, "vue.ts": /^<script setup.*?>\n(.*?)^<\/script>$/ms, "svelte.ts": /^<script lang="ts">\n(.*?)^<\/script>$/ms };
+mkdirSync(join(HERE, "build/examples"), { recursive: true });
+for (const [name, pattern] of Object.entries(examples)) writeFileSync(join(HERE, "build/examples", name), pattern.exec(page)[1]);
 run("built types of the frameworks", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types/frameworks");
 
 // What is published is what bundlers and compilers of all kinds find.

@@ -156,7 +156,7 @@ export function useCall<Types extends TopicTypes, Name extends keyof ActionsOf<T
   const [leased] = useLeased(topic);
   const running = useMemo(() => new Running(leased, name), [leased, name]);
   const state = useCell(running.state);
-  return useMemo(() => ({ ...state, call: running.call, reset: running.reset }), [state, running]) as CallState<
+  return useMemo(() => ({ ...state, run: running.run, call: running.call, reset: running.reset }), [state, running]) as CallState<
     ResultOf<ActionsOf<Types>[Name]>
   > &
     Calling<Types, Name>;

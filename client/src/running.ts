@@ -27,7 +27,7 @@ export class Running {
     this.#waiting++;
     const promise = this.#leased.call(this.#name, ...args);
     this.#become({ error: undefined });
-    // This handles a rejection, so a caller who looks at `error` need not.
+    // This handles a rejection, so that `run` leaves none behind.
     promise.then(
       (result) => {
         settled({ result, error: undefined });
@@ -37,6 +37,10 @@ export class Running {
       },
     );
     return promise;
+  };
+
+  readonly run = (...args: unknown[]): void => {
+    void this.call(...args);
   };
 
   readonly reset = (): void => {

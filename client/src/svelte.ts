@@ -90,7 +90,7 @@ export function topicStore<Types extends TopicTypes = TopicTypes>(name: TopicNam
     ...storeOf(leased.view, () => leased.take()),
     call,
     send,
-    on: on as TopicStore["on"],
+    on,
     leased,
   };
   return store;
@@ -137,8 +137,8 @@ export function calls<Types extends TopicTypes, Name extends keyof ActionsOf<Typ
   options?: StoreOptions,
 ): LiveStore<CallState<ResultOf<ActionsOf<Types>[Name]>>> & Calling<Types, Name> {
   const leased = leasedIn(topic, options);
-  const { state, call, reset } = new Running(leased, name);
-  const store: object = { ...storeOf(state, () => leased.take()), call, reset };
+  const { state, run, call, reset } = new Running(leased, name);
+  const store: object = { ...storeOf(state, () => leased.take()), run, call, reset };
   return store as LiveStore<CallState<ResultOf<ActionsOf<Types>[Name]>>> & Calling<Types, Name>;
 }
 

@@ -84,7 +84,9 @@ export type CallArguments<Types extends TopicTypes, Name extends keyof ActionsOf
 ];
 
 export interface Calling<Types extends TopicTypes, Name extends keyof ActionsOf<Types>> {
-  /** Run the action. The promise is rejected as that of `Topic.call`, and need not be awaited: `error` has the reason too. */
+  /** Run the action, for a handler in a template: `result` and `error` say how it ends. */
+  readonly run: (...args: CallArguments<Types, Name>) => void;
+  /** Run the action and get a promise of its result, as that of `Topic.call`. */
   readonly call: (...args: CallArguments<Types, Name>) => Promise<ResultOf<ActionsOf<Types>[Name]>>;
   /** Forget result and error. */
   readonly reset: () => void;

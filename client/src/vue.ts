@@ -157,6 +157,9 @@ export function useCall<Types extends TopicTypes, Name extends keyof ActionsOf<T
   const refs = refsOf(mirror(running, ({ state }) => state), "pending", "result", "error");
   const calling: object = {
     ...refs,
+    run: (...args: unknown[]) => {
+      running.value.run(...args);
+    },
     call: (...args: unknown[]) => running.value.call(...args),
     reset: () => {
       running.value.reset();

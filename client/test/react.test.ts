@@ -343,7 +343,7 @@ describe("useCall", () => {
       const { pending, result, error } = state.now;
       return `${pending ? "pending" : "idle"} ${result ?? "-"} ${error?.code ?? "-"}`;
     };
-    return { Form, call: () => around.during(() => { void state.now?.call({ body: "hi" }); }) };
+    return { Form, call: () => around.during(() => { state.now?.run({ body: "hi" }); }) };
   }
 
   test("says that a call waits, and then its result or its error", async () => {

@@ -118,13 +118,13 @@ test("a call says that it waits, and then its result or its error", async () => 
   });
   const socket = await server.accept();
   await answerJoin(socket, AT_41);
-  void post?.call({ body: "hi" });
+  post?.run({ body: "hi" });
   await tick();
   expect(text()).toBe("pending - -");
   await socket.say({ type: "result", ref: socket.of("call")[0]?.ref, payload: 7 } as never);
   await tick();
   expect(text()).toBe("idle 7 -");
-  void post?.call({ body: "hi" });
+  post?.run({ body: "hi" });
   await tick();
   await refuse(socket, "call", "refused");
   await tick();

@@ -28,6 +28,7 @@ const online: boolean = fromStore(status()).current.status === "online";
 const post = calls(room, "post");
 const result: number | undefined = get(post).result;
 void post.call({ body: "hi" });
+post.run({ body: "hi" });
 // @ts-expect-error: the payload has another field
 void post.call({ text: "hi" });
 // @ts-expect-error: there is no such action
