@@ -63,18 +63,16 @@ if (clash.length) failures.push(`names that are not internal: ${clash}`);
 // The published types stand alone: they are checked as a user's compiler would, with nothing of src/ in reach.
 run("built types", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types");
 
-// The types of the entries for frameworks are published only. The examples of the documentation use them too.
-execFileSync(process.execPath, ["build.mjs", "dist"], { cwd: HERE, stdio: "ignore" });
-const page = readFileSync(join(HERE, "../docs/how-to/react-vue-svelte.md"), "utf8");
-const examples = { "room.ts": /^```ts\n(.*?)^```$/ms, "react.tsx": /^```tsx\n(.*?)^```$/ms, "vue.ts": /^<script setup.*?>\n(.*?)^<\/script>$/ms, "svelte.ts": /^<script lang="ts">\n(.*?)^<\/script>$/ms };
-mkdirSync(join(HERE, "build/examples"), { recursive: true });
-for (const [name, pattern] of Object.entries(examples)) writeFileSync(join(HERE, "build/examples", name), pattern.exec(page)[1]);
-run("built types of the frameworks", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types/frameworks");
-
 // What is published is what bundlers and compilers of all kinds find.
 const packages = mkdtempSync(join(tmpdir(), "holdfast-pack-"));
 try {
   execFileSync("npm", ["pack", "--silent", "--pack-destination", packages], { cwd: HERE, stdio: "ignore" });
+  // The types of the entries for frameworks are published only, and packing has built them. The examples of the documentation use them too.
+  const page = readFileSync(join(HERE, "../docs/how-to/react-vue-svelte.md"), "utf8");
+  const examples = { "room.ts": /^```ts\n(.*?)^```$/ms, "react.tsx": /^```tsx\n(.*?)^```$/ms, "vue.ts": /^<script setup.*?>\n(.*?)^<\/script>$/ms, "svelte.ts": /^<script lang="ts">\n(.*?)^<\/script>$/ms };
+  mkdirSync(join(HERE, "build/examples"), { recursive: true });
+  for (const [name, pattern] of Object.entries(examples)) writeFileSync(join(HERE, "build/examples", name), pattern.exec(page)[1]);
+  run("built types of the frameworks", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types/frameworks");
   const archive = join(packages, readdirSync(packages)[0]);
   run("publint", process.execPath, tool("publint/src/cli.js"), archive, "--strict");
   run("are the types wrong", process.execPath, tool("@arethetypeswrong/cli/dist/index.js"), archive, "--no-color", "--format", "ascii");

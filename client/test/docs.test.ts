@@ -42,7 +42,7 @@ function load(code: string, loader: "js" | "ts" | "tsx", modules: Record<string,
 /** What each example does. `flush` takes a step and lets the framework render. */
 async function tryOut({ server }: World, element: HTMLElement, flush: (step: () => unknown) => Promise<void>): Promise<() => Promise<void>> {
   const shown = (): string => element.textContent.replace(/\s+/g, " ").trim();
-  const button = (): HTMLButtonElement => element.querySelector("button") as HTMLButtonElement;
+  const button = (): HTMLButtonElement => element.querySelector("button") ?? document.createElement("button");
   await flush(() => server.accept());
   const { socket } = server;
   const messages = [{ id: 1, author: "ada", body: "first" }];
