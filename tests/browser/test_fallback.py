@@ -36,7 +36,7 @@ class Network:
         if self.sockets:
             socket.connect_to_server()
         else:
-            socket.close(code=1006) if False else socket.close(code=3000, reason="blocked")
+            socket.close(code=3000, reason="blocked")
 
     def _stream(self, route: Route) -> None:
         self.tried.append("sse")
@@ -48,11 +48,6 @@ class Network:
         name = route.request.url.split("?")[0].rsplit("/", 1)[1]
         self.tried.append("polling" if name == "poll" else name)
         route.continue_()
-
-
-def transport(person: Person) -> str:
-    """Return what carries the messages of the page now, as its requests show."""
-    return person.page.evaluate("() => window.live.state.transport")
 
 
 @contextlib.contextmanager
