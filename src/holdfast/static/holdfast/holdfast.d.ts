@@ -264,7 +264,7 @@ export interface Topic<Types extends TopicTypes = TopicTypes> extends Store<Topi
 	 */
 	call<Name extends keyof ActionsOf<Types> & string>(name: Name, ...args: [
 		...payload: PayloadOf<ActionsOf<Types>[Name]>,
-		options?: CallOptions | undefined
+		callOptions?: CallOptions | undefined
 	]): Promise<ResultOf<ActionsOf<Types>[Name]>>;
 	/** Run an action without an answer, at most once: dropped when the topic is not joined at the moment. */
 	send<Name extends keyof ActionsOf<Types> & string>(name: Name, ...payload: PayloadOf<ActionsOf<Types>[Name]>): void;
