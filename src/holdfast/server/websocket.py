@@ -16,6 +16,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
+from holdfast.process.limited_log import log_limited, place_of
+
 from . import framing, handshake
 from .adopted import AdoptedProtocol
 from .decision import Decision
@@ -185,8 +187,8 @@ class WebSocketProtocol(TurnReader):
             result = await app(self._scope, self._incoming.receive, self._send)
         except ClientDisconnected:
             pass
-        except Exception:
-            logger.exception("Exception in ASGI application\n")
+        except Exception as error:  # noqa: BLE001 - logged here
+            log_limited(logger, logging.ERROR, place_of(error), "Exception in ASGI application", error=error)
         else:
             code = CloseCode.NORMAL
             if result is not None:
