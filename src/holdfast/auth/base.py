@@ -104,7 +104,7 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
 
     @property
     def address_key(self) -> str | None:
-        """The part of :attr:`limit_key` that is for anonymous clients, whoever the user is."""
+        """The :attr:`limit_key` of an anonymous client, whether or not this identity is one; ``None`` if the address is not known."""
         network = self.network
         return None if network is None else f"address:{network}"
 
