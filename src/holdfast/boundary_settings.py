@@ -32,6 +32,7 @@ def boundary_of(chosen: Settings) -> BoundaryPolicy:
         handshakes=rate(chosen.handshake_rate),
         handshakes_per_address=rate(chosen.handshakes_per_address),
         failed_tokens=rate(chosen.failed_tokens),
+        bodies_per_address=chosen.calls_per_user,
         rates_per_user=chosen.rates_per_user,
         rates_per_address=chosen.rates_per_address,
         members_per_address=chosen.members_per_address,

@@ -90,7 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     calls_per_user: Count = 100
     """Unfinished calls of one user in one process, over all connections. Anonymous clients of one address count as one user.
-    Further calls get ``too_many_calls``."""
+    So do posted calls of one address whose bodies are still on their way. Further calls get ``too_many_calls``."""
 
     calls_at_once: Count = 1000
     """Unfinished calls of all users in one process. Further calls get ``unavailable``. A user may have at most as many as are

@@ -20,6 +20,7 @@ from holdfast.log.base import LogUnavailable
 from holdfast.log.memory import MemoryLog
 from holdfast.protocol import codes
 from holdfast.topics.access import owner_of
+from tests.services.databases import in_thread
 from tests.support.clock import in_jumping_time, turns
 from tests.support.connected import Fleet, Process, Socket, User, fleet, identity_of
 
@@ -639,12 +640,12 @@ async def test_a_revocation_of_a_committed_transaction_is_kept_if_the_log_may_lo
                 if not commit:
                     raise LookupError
 
-        await asyncio.to_thread(expel, commit=False)
+        await in_thread(expel, commit=False)
         await turns()
         assert [socket.frames for socket in sockets] == [[], []]
         here.exchange.fault = lambda topic, message: []
         outage = Outage(here, monkeypatch)
-        await asyncio.to_thread(expel, commit=True)
+        await in_thread(expel, commit=True)
         await wait_for(lambda: outage.tries > 2)
         await turns()
         assert await sockets[0].types() == ["left"]

@@ -14,12 +14,14 @@ from .wire import App, Wire, settle
 class HttpPeer:
     """A client that sends bytes, and the server's end of the wire. ``body`` is what came after the head."""
 
-    def __init__(self, app: App, *, wire: Wire | None = None, **config: Any) -> None:
+    def __init__(
+        self, app: App, *, wire: Wire | None = None, kind: type[HttpProtocol] = HttpProtocol, **config: Any
+    ) -> None:
         self.config = Config(app, http=HttpProtocol, lifespan="off", log_config=None, **config)
         self.config.load()
         self.state = ServerState()
         self.wire = wire or Wire(strict=False)
-        self.server: HttpProtocol | None = HttpProtocol(
+        self.server: HttpProtocol | None = kind(
             config=self.config,
             server_state=self.state,
             app_state={},

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from uvicorn.protocols.utils import ClientDisconnected
 
+from holdfast.process import limited_log
+from holdfast.process.limited_log import LogLimit
+
 from .frames import BINARY, CONTINUATION, PING, PONG, TEXT, close, frame
 from .wire import ACCEPT, Doing, Peer, Recorder, Slow, Wire
 
@@ -280,6 +283,21 @@ class TestApplicationsThatFail:
         assert peer.status == 500
         assert "Exception in ASGI application" in caplog.text
         assert not peer.state.tasks
+
+    async def test_clients_that_make_handshakes_fail_do_not_fill_the_log(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(limited_log, "_limit", LogLimit())
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            raise KeyError("oh")
+
+        for _ in range(5):
+            peer = Peer(app)
+            await peer.ask()
+            assert peer.status == 500
+
+        assert caplog.text.count("Traceback") == 1
 
     async def test_an_exception_after_accepting_is_1011(self, caplog: pytest.LogCaptureFixture) -> None:
         async def fail(app: Doing) -> None:

@@ -401,6 +401,37 @@ def test_the_fast_path_is_taken_only_between_messages() -> None:
     assert parser.feed(outer[6:]) == [ClientMessage(BINARY, inner)]
 
 
+def outcome(parser: Parser, *portions: bytes) -> list[ClientMessage] | tuple[int, str]:
+    try:
+        return [message for portion in portions for message in parser.feed(portion)]
+    except ProtocolError as error:
+        return error.code, error.reason
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *(
+            frame(opcode, "é" * (size // 2) + "x" * (size % 2), rsv=rsv)
+            for opcode in (TEXT, BINARY, PING)
+            for rsv in (0, 4)
+            for size in (125, 126, 127, 500, 501, 600, 65535, 65536)
+        ),
+        frame(TEXT, b"x" * 100 + b"\xff" + b"x" * 100),
+        frame(TEXT, b"x" * 100, width=2),
+        frame(TEXT, b"x" * 200, length=201),
+        frame(TEXT, b"x" * 200, mask=None),
+        frame(TEXT, b"x" * 200, fin=False),
+        frame(CONTINUATION, b"x" * 200),
+    ],
+)
+def test_a_message_that_comes_whole_is_what_it_is_in_portions(sent: bytes) -> None:
+    whole, portions = Parser(70_000, keep=500), Parser(70_000, keep=500)
+
+    assert outcome(whole, sent) == outcome(portions, *(sent[at : at + 1] for at in range(len(sent))))
+    assert outcome(whole, frame(TEXT, "next")) == outcome(portions, frame(TEXT, "next"))
+
+
 def test_a_compressed_short_frame_does_not_take_the_fast_path() -> None:
     parser = Parser(MAX, Deflate())
 

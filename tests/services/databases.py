@@ -4,11 +4,16 @@ A test's `django_db` marker names the aliases that it uses, and a run creates th
 only. So a server is started exactly when some selected test names an alias that needs it.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from typing import ParamSpec, TypeVar
 
 import pytest
 from django.db import connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: For `params=` or `parametrize`: each kind of database as its alias, with real transactions and migrations run.
 EACH_DATABASE = [
@@ -27,6 +32,21 @@ def aliases_of(items: Iterable[pytest.Item]) -> set[str]:
             named = getattr(getattr(item, "cls", None), "databases", None)
         aliases.update(connections if named == "__all__" else named or ())
     return aliases
+
+
+async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """As ``asyncio.to_thread``, for work on databases: it has connections of its own, which are closed at its end.
+
+    The thread of an executor keeps them otherwise, and the garbage collector finds them during another test.
+    """
+
+    def run() -> T:
+        try:
+            return work(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    return await asyncio.to_thread(run)
 
 
 def in_threads(work: Sequence[Callable[[], object]], *, seconds: float = 30) -> list[object]:

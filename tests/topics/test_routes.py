@@ -30,6 +30,15 @@ def test_a_parameter_without_a_converter_is_text() -> None:
     assert values("rooms/<room>", "rooms/lobby") == {"room": "lobby"}
 
 
+def test_a_name_that_is_canonical_already_is_kept_as_one_text() -> None:
+    """A connection keeps both the name that it asked for and the canonical one."""
+    name = "".join(("rooms/", "lobby"))
+    match = Route("rooms/<slug:room>").match(name, None)
+
+    assert match is not None
+    assert match.name is name
+
+
 def test_a_route_without_parameters_matches_itself() -> None:
     assert values("news", "news") == {}
     assert values("news", "newsx") is None

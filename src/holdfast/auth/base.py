@@ -100,9 +100,11 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
     def limit_key(self) -> str | None:
         """The key that limits shared by several connections go by: the owner; for an anonymous client its address, because it
         chooses its own id. ``None`` for an anonymous client whose address is not known."""
-        owner = self.owner
-        if owner is not None:
-            return owner
+        return self.owner or self.address_key
+
+    @property
+    def address_key(self) -> str | None:
+        """The :attr:`limit_key` of an anonymous client, whether or not this identity is one; ``None`` if the address is not known."""
         network = self.network
         return None if network is None else f"address:{network}"
 

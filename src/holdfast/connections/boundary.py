@@ -27,7 +27,8 @@ FULL_SECONDS = 30.0
 class BoundaryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of users and addresses. ``None`` turns a limit off.
 
-    ``handshakes``: handshakes of this process. ``failed_tokens``: tokens of one address that may fail. ``rates_per_user``,
+    ``handshakes``: handshakes of this process. ``failed_tokens``: tokens of one address that may fail.
+    ``bodies_per_address``: posted calls of one address whose bodies may be on their way. ``rates_per_user``,
     ``rates_per_address``: the rates of all connections of one user, or of the anonymous ones of one address, as a multiple of
     the rates of one connection. ``members_per_address``: connections of one address above which further anonymous clients are
     one member of a topic together. ``exempt``: networks whose addresses have no limits
@@ -39,6 +40,7 @@ class BoundaryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     handshakes: Rate | None = None
     handshakes_per_address: Rate | None = None
     failed_tokens: Rate | None = Rate(count=20, seconds=60.0)
+    bodies_per_address: int | None = 100
     rates_per_user: float | None = None
     rates_per_address: float | None = None
     members_per_address: int | None = None
@@ -68,6 +70,7 @@ class Boundary:
         self._exempt = Networks(policy.exempt)
         self._rates = MemoryLimiter()
         self._networks: dict[str, int] = {}
+        self._bodies: dict[str, int] = {}
         self._meters: dict[str, Meter] = {}  # of users and addresses that have several connections
 
     def share(self, shared: SharedCounts) -> None:
@@ -227,6 +230,26 @@ class Boundary:
         wait = self._rates.take(("post", owner or network), rate, now)
         self._counters.messages_limited += wait > 0
         return wait
+
+    def begin_body(self, network: str | None) -> bool:
+        """Count a request whose body is on its way; :meth:`end_body` ends that. Return ``False``, and do not count it, if its
+        address has as many as it may have. A client can take seconds to send a body, and the process keeps what is there."""
+        limit = self._policy.bodies_per_address
+        if network is None or limit is None or not self.limits_hold(network):
+            return True
+        count = self._bodies.get(network, 0)
+        if count >= limit:
+            return False
+        self._bodies[network] = count + 1
+        return True
+
+    def end_body(self, network: str | None) -> None:
+        """Count one body less, after :meth:`begin_body` returned ``True``."""
+        count = 0 if network is None else self._bodies.get(network, 0)
+        if network is not None and count > 1:
+            self._bodies[network] = count - 1
+        elif network is not None and count:
+            del self._bodies[network]
 
     def crowd(self, network: str | None) -> str | None:
         """Return the network if it has more connections than one address may have as separate anonymous members."""

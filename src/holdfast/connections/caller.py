@@ -71,7 +71,7 @@ class ConnectionCaller:
         address, since it can choose another client id; the client if the address is not known."""
         if self.user_id is not None:
             return owner_of_id(self.user_id)
-        return self.identity.limit_key or self.owner
+        return self.identity.address_key or self.owner
 
     def __repr__(self) -> str:
         return f"<ConnectionCaller {self.owner} connection {self.connection_id}>"

@@ -62,10 +62,11 @@ class Calls:
             arguments = action.decode(payload)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise CallFailed.of(codes.INVALID_PAYLOAD, detail=str(error)) from None
+        payer = caller.limit_key
         key = caller.stored_key(key) if action.once and key is not None else None
         wait, limit = 0.0, None
         if action.rate is not None:
-            taken = self._limiter.take((caller.limit_key, type(topic), name), action.rate, now)
+            taken = self._limiter.take((payer, type(topic), name), action.rate, now)
             if isinstance(taken, (float, int)):
                 wait = taken
                 if wait and key is None:
@@ -76,10 +77,11 @@ class Calls:
                     _read
                 )  # an attempt under the same key may run already, and not wait for it
         if key is not None:
-            wait = max(wait, self._answers.wait(caller.limit_key, now))
+            wait = max(wait, self._answers.wait(payer, now))
         return CallRequest(
             topic=topic,
             caller=caller,
+            payer=payer,
             action=action,
             arguments=arguments,
             key=key,
@@ -120,7 +122,7 @@ class Calls:
 
     def _start(self, request: CallRequest, reply: PendingReply | None = None) -> "asyncio.Task[bytes]":
         """Start an attempt. ``reply`` is the only one that waits for it, if the call has no key."""
-        payer = request.caller.limit_key
+        payer = request.payer
         self._unfinished.begin(payer)
         task = asyncio.get_running_loop().create_task(
             self._attempt.answer(request, reply),
@@ -133,7 +135,7 @@ class Calls:
 
     def _ended(self, task: "asyncio.Task[bytes]") -> None:
         request = self._running.pop(task)
-        payer = request.caller.limit_key
+        payer = request.payer
         self._unfinished.end(payer)
         if task.cancelled():
             return

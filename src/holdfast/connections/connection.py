@@ -338,7 +338,8 @@ class Connection(Performing):
         )
         # No await from here on: the answer holds for this turn of the loop.
         recent = self._manager.revocation.recent
-        if recent.concern(self.owner, topic.name, declared.route.text, begun):
+        # An anonymous client's owner is a keyed hash, which is made at first need and then kept.
+        if recent.newest > begun and recent.concern(self.owner, topic.name, declared.route.text, begun):
             return False
         payload = pending.payload
         if settings.DEBUG:

@@ -46,13 +46,18 @@ class CallFailed(Exception):
 
 
 class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One call of one action. ``recheck``: whether ``may_join`` is due to be asked again. ``wait``: seconds until the call is
-    within the rate; a call that was carried out before is answered in any case. ``limit``: the future of ``wait``, while
-    a shared limiter has not answered yet. ``joined``: the caller's membership when the call came. ``permitted``: the
-    permissions that the action requires were asked for a moment ago, or it requires none. ``at``: the time when it came."""
+    """One call of one action.
+
+    ``payer``: the ``limit_key`` of the caller, for which the call counts. ``recheck``: whether ``may_join`` is due to be asked
+    again. ``wait``: seconds until the call is within the rate; a call that was carried out before is answered in any case.
+    ``limit``: the future of ``wait``, while a shared limiter has not answered yet. ``joined``: the caller's membership when the
+    call came. ``permitted``: the permissions that the action requires were asked for a moment ago, or it requires none. ``at``:
+    the time when it came.
+    """
 
     topic: Topic
     caller: ConnectionCaller
+    payer: str
     action: Action
     arguments: dict[str, Any]
     key: str | None

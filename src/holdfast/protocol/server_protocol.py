@@ -23,7 +23,7 @@ from .errors import error_reply, rate_limited
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
 from .meter import Conduct, Consequence, pace_of
-from .topic_states import TopicState, TopicStates
+from .topic_states import JOINED, UNDECIDED, TopicState, TopicStates
 from .waiting import Waiting
 from .welcome import welcome
 
@@ -241,14 +241,14 @@ class ServerProtocol:
         state = self._topics.get(asked)
         if state is not None:
             if state.will_be_left:
-                return self._wait(state, frame)
+                return self._wait(asked, state, frame)
             return [error_reply(codes.ALREADY_JOINED, ref=frame.ref, topic=self.canonical(asked))]
         if len(self._topics) >= self._limits.topics:
             return [error_reply(codes.TOO_MANY_TOPICS, ref=frame.ref, topic=frame.topic), Limited("topics")]
         if wait := self.conduct.join(self.heard):
             refusal = error_reply(codes.RATE_LIMITED, ref=frame.ref, topic=frame.topic, retry_after=wait)
             return [refusal, Limited("joins", wait)]
-        self._topics[frame.topic] = TopicState()
+        self._topics[frame.topic] = UNDECIDED
         return [Admit(frame.ref, frame.topic, frame.payload.since)]
 
     def _leave(self, frame: frames.LeaveFrame) -> list[Effect]:
@@ -257,14 +257,16 @@ class ServerProtocol:
         if state is None or state.will_be_left:
             return [error_reply(codes.NOT_JOINED, ref=frame.ref, topic=frame.topic)]
         if not state.joined:
-            return self._wait(state, frame)
+            return self._wait(asked, state, frame)
         canonical = self._topics.remove(asked)
         return [Release(canonical), Send(frames.LeftFrame(topic=canonical, ref=frame.ref))]
 
-    def _wait(self, state: TopicState, frame: frames.JoinFrame | frames.LeaveFrame) -> list[Effect]:
+    def _wait(
+        self, asked: str, state: TopicState, frame: frames.JoinFrame | frames.LeaveFrame
+    ) -> list[Effect]:
         if len(state.waiting) >= PENDING_PER_TOPIC:
             return [error_reply(codes.RATE_LIMITED, ref=frame.ref, topic=frame.topic, retry_after=1.0)]
-        state.waiting = (*state.waiting, frame)
+        self._topics[asked] = msgspec.structs.replace(state, waiting=(*state.waiting, frame))
         return []
 
     def _go_on(self, waiting: tuple[frames.JoinFrame | frames.LeaveFrame, ...]) -> list[Effect]:
@@ -273,7 +275,7 @@ class ServerProtocol:
         for handled, frame in enumerate(waiting, 1):
             effects += self._handle(frame)
             if effects and isinstance(effects[-1], Admit):
-                self._topics[frame.topic].waiting = waiting[handled:]
+                self._topics[frame.topic] = TopicState(waiting=waiting[handled:])
                 break
         return effects
 
@@ -285,9 +287,7 @@ class ServerProtocol:
         """Accept a join. The subscription begins when these effects are carried out."""
         if self.phase is Phase.CLOSED:
             return []
-        state = self._topics[asked]
-        state.joined = True
-        waiting, state.waiting = state.waiting, ()
+        waiting, self._topics[asked] = self._topics[asked].waiting, JOINED
         return [Send(frames.JoinedFrame(ref=ref, topic=canonical, payload=payload)), *self._go_on(waiting)]
 
     def refused(

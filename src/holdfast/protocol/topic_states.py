@@ -11,7 +11,7 @@ NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 """The aliases of most connections most of the time; a dict per connection would weigh 80 bytes."""
 
 
-class TopicState(msgspec.Struct):
+class TopicState(msgspec.Struct, frozen=True):
     """A connection's state on one topic. Joins and leaves that arrive while a join is undecided wait in order."""
 
     joined: bool = False
@@ -20,6 +20,10 @@ class TopicState(msgspec.Struct):
     @property
     def will_be_left(self) -> bool:
         return bool(self.waiting) and isinstance(self.waiting[-1], LeaveFrame)
+
+
+UNDECIDED, JOINED = TopicState(), TopicState(joined=True)
+"""The states of nearly all topics nearly always. They are shared, because there is one for each topic of each connection."""
 
 
 class TopicStates(dict[str, TopicState]):

@@ -4,15 +4,28 @@ import base64
 import binascii
 import hashlib
 import re
+from typing import NamedTuple
 
 import msgspec
 
-from .response import NAME, NOT_IN_VALUES, Headers, head
+from .response import NAME, NOT_IN_VALUES, Headers, field_lines
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 VERSION = b"13"
 
 _TARGET = re.compile(rb"[\x21-\x7e]+")
+_SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+_READ = frozenset(
+    (
+        b"host",
+        b"upgrade",
+        b"connection",
+        b"sec-websocket-version",
+        b"sec-websocket-key",
+        b"sec-websocket-protocol",
+        b"sec-websocket-extensions",
+    )
+)
 _HANDSHAKE = frozenset((b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-extensions"))
 
 
@@ -22,6 +35,16 @@ class HandshakeRefused(Exception):
     def __init__(self, status: int, text: str, headers: Headers | None = None) -> None:
         super().__init__(text)
         self.status, self.text, self.headers = status, text, headers or []
+
+
+class RequestHead(NamedTuple):
+    """The head of a request, parsed. Header names are in lower case, and values without the spaces around them; ``version`` is that
+    of HTTP, such as ``"1.1"``."""
+
+    method: bytes
+    target: bytes
+    version: str
+    headers: Headers
 
 
 class UpgradeRequest(msgspec.Struct, frozen=True):
@@ -34,15 +57,20 @@ class UpgradeRequest(msgspec.Struct, frozen=True):
     extensions: str
 
 
-def parse(request: bytes) -> UpgradeRequest:
-    """Parse a complete request head, up to and including the empty line. Raises :class:`HandshakeRefused`."""
+def parse(request: bytes | RequestHead) -> UpgradeRequest:
+    """Check a request, whose head may be parsed already. Raises :class:`HandshakeRefused`."""
+    return _check(_read(request) if isinstance(request, bytes) else request)
+
+
+def _read(request: bytes) -> RequestHead:
+    """Parse a complete head, up to and including the empty line."""
     lines = request.split(b"\r\n")
     try:
-        method, target, version = lines[0].split(b" ")
+        method, target, protocol = lines[0].split(b" ")
     except ValueError:
         raise HandshakeRefused(400, "malformed request line") from None
-    if method != b"GET" or version != b"HTTP/1.1":
-        raise HandshakeRefused(400, "a WebSocket is opened with GET and HTTP/1.1")  # 4.1, 1
+    if not protocol.startswith(b"HTTP/"):
+        raise HandshakeRefused(400, "malformed request line")
     headers: Headers = []
     for line in lines[1:]:
         if not line:
@@ -51,7 +79,27 @@ def parse(request: bytes) -> UpgradeRequest:
         if NAME.fullmatch(name) is None or NOT_IN_VALUES.search(value) is not None or len(name) == len(line):
             raise HandshakeRefused(400, "malformed header")
         headers.append((name.lower(), value.strip(b" \t")))
-    return _checked(_path(target), headers)
+    return RequestHead(method, target, protocol[5:].decode("latin-1"), headers)
+
+
+def _check(request: RequestHead) -> UpgradeRequest:
+    """Check a request as sections 4.1 and 4.2.1 require."""
+    if request.method != b"GET" or request.version != "1.1":
+        raise HandshakeRefused(400, "a WebSocket is opened with GET and HTTP/1.1")  # 4.1, 1
+    target, fields = _path(request.target), _fields(request.headers)
+    if len(fields.get(b"host", ())) != 1:
+        raise HandshakeRefused(400, "Host is missing or ambiguous")  # and RFC 9112, 3.2
+    if b"websocket" not in _tokens(fields, b"upgrade") or b"upgrade" not in _tokens(fields, b"connection"):
+        raise HandshakeRefused(426, "this is a WebSocket endpoint", [(b"upgrade", b"websocket")])
+    if fields.get(b"sec-websocket-version") != [VERSION]:
+        raise HandshakeRefused(426, "unknown WebSocket version", [(b"sec-websocket-version", VERSION)])  # 4.4
+    keys = fields.get(b"sec-websocket-key", [])
+    if len(keys) != 1 or not _valid_key(keys[0]):
+        raise HandshakeRefused(400, "Sec-WebSocket-Key is missing or not valid")
+    offered = _joined(fields, b"sec-websocket-protocol")
+    subprotocols = [name.strip() for name in offered.split(",") if name.strip()]
+    extensions = _joined(fields, b"sec-websocket-extensions")
+    return UpgradeRequest(target, request.headers, keys[0], subprotocols, extensions)
 
 
 def _path(target: bytes) -> bytes:
@@ -66,31 +114,22 @@ def _path(target: bytes) -> bytes:
     return b"/" + rest.partition(b"/")[2]
 
 
-def _checked(target: bytes, headers: Headers) -> UpgradeRequest:
-    """Check the headers as section 4.2.1 requires."""
-    if len(_values(headers, b"host")) != 1:
-        raise HandshakeRefused(400, "Host is missing or ambiguous")  # and RFC 9112, 3.2
-    if b"websocket" not in _tokens(headers, b"upgrade") or b"upgrade" not in _tokens(headers, b"connection"):
-        raise HandshakeRefused(426, "this is a WebSocket endpoint", [(b"upgrade", b"websocket")])
-    versions = _values(headers, b"sec-websocket-version")
-    if versions != [VERSION]:
-        raise HandshakeRefused(426, "unknown WebSocket version", [(b"sec-websocket-version", VERSION)])  # 4.4
-    keys = _values(headers, b"sec-websocket-key")
-    if len(keys) != 1 or not _valid_key(keys[0]):
-        raise HandshakeRefused(400, "Sec-WebSocket-Key is missing or not valid")
-    offered = b",".join(_values(headers, b"sec-websocket-protocol")).decode("latin-1")
-    subprotocols = [name.strip() for name in offered.split(",") if name.strip()]
-    extensions = b",".join(_values(headers, b"sec-websocket-extensions")).decode("latin-1")
-    return UpgradeRequest(target, headers, keys[0], subprotocols, extensions)
+def _fields(headers: Headers) -> dict[bytes, list[bytes]]:
+    """Return the values of the headers that the handshake goes by."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name in _READ:
+            found.setdefault(name, []).append(value)
+    return found
 
 
-def _values(headers: Headers, name: bytes) -> list[bytes]:
-    return [value for key, value in headers if key == name]
-
-
-def _tokens(headers: Headers, name: bytes) -> set[bytes]:
+def _tokens(fields: dict[bytes, list[bytes]], name: bytes) -> set[bytes]:
     """Return the values of a list header. Proxies add to it (``Connection: keep-alive, Upgrade``)."""
-    return {token.strip().lower() for value in _values(headers, name) for token in value.split(b",")}
+    return {token.strip().lower() for value in fields.get(name, ()) for token in value.split(b",")}
+
+
+def _joined(fields: dict[bytes, list[bytes]], name: bytes) -> str:
+    return b",".join(fields.get(name, ())).decode("latin-1")
 
 
 def _valid_key(key: bytes) -> bool:
@@ -109,11 +148,7 @@ def switching(
     request: UpgradeRequest, headers: Headers, subprotocol: str | None, extension: str | None
 ) -> bytes:
     """Return the response that opens the connection. Raises ``ValueError`` for headers that it must not contain."""
-    lines: Headers = [
-        (b"Upgrade", b"websocket"),
-        (b"Connection", b"Upgrade"),
-        (b"Sec-WebSocket-Accept", accept(request.key)),
-    ]
+    lines: Headers = [(b"Sec-WebSocket-Accept", accept(request.key))]
     if subprotocol is not None:
         lines.append((b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
     if extension is not None:
@@ -124,4 +159,4 @@ def switching(
                 f"the header {name!r} belongs to the handshake itself; leave it out of 'websocket.accept'"
             )
         lines.append((name, value))
-    return head(101, lines)
+    return _SWITCHING + field_lines(lines) + b"\r\n"

@@ -26,6 +26,7 @@ from holdfast.transports.event_stream import StreamIds
 from holdfast.transports.refusals import RefusalLog
 
 from .adopted_stream import AdoptedStream, AdoptStream
+from .handshake import RequestHead
 from .limits import (
     BODY_BYTES,
     BODY_SECONDS,
@@ -38,6 +39,8 @@ from .limits import (
 )
 from .redaction import logged_target
 from .response import Headers, Response, head
+from .scope import Endpoints
+from .websocket import WebSocketProtocol
 
 _refusals = RefusalLog(logging.getLogger("uvicorn.error"), time.monotonic())
 
@@ -82,7 +85,7 @@ class HttpProtocol(HttpToolsProtocol):
     the limit with 413. Requests beyond :data:`PIPELINED` are dropped, and the connection closes after the last answer; the
     client may send them again (RFC 9112, 9.3.2). The trailers of a body are dropped.
 
-    Uvicorn writes an upgrade request out again for the WebSocket protocol and drops what followed it. A client must not send
+    The WebSocket protocol gets an upgrade request together with what followed it, which Uvicorn drops. A client must not send
     anything before it has the answer (RFC 6455, 4.1). Some clients do, and a proxy may buffer both and send them together.
     """
 
@@ -94,6 +97,7 @@ class HttpProtocol(HttpToolsProtocol):
     _body_bytes = 0
     _head_is_late = False  # the time for the head is running
     _over = False  # nothing more is parsed: refused, or upgraded
+    _upgrades: bool | None = None  # the answer of _should_upgrade() for this request
     _due = 0.0
     _timer: asyncio.TimerHandle | None = None
 
@@ -154,6 +158,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_bytes = self._declared = self._body_bytes = 0
+        self._upgrades = None
 
     def on_url(self, url: bytes) -> None:
         self._head_bytes += len(url)
@@ -170,7 +175,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.expect_100_continue = True
         elif name == b"content-length":
             self._declared = int(value)
-        self.headers.append((name, value))
+        self.headers.append((name, value.rstrip(b" \t")))  # RFC 9110, 5.5; the parser strips the beginning
 
     def on_headers_complete(self) -> None:
         if self._declared > self._body_limit:
@@ -201,6 +206,12 @@ class HttpProtocol(HttpToolsProtocol):
 
     # ── WebSocket ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _should_upgrade(self) -> bool:
+        """Return Uvicorn's answer, which costs a walk through the headers. Uvicorn asks up to four times for each request."""
+        if self._upgrades is None:
+            self._upgrades = super()._should_upgrade()
+        return self._upgrades
+
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over, unless an earlier request is still being answered.
 
@@ -212,12 +223,27 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._over = True
         self._forget_time()
-        super().handle_websocket_upgrade()
+        kind: Any = self.ws_protocol_class
+        if issubclass(kind, WebSocketProtocol):
+            self._give_parsed(kind)
+        else:
+            super().handle_websocket_upgrade()
+        self.parser = cast("Any", None)  # it refers back to this object
         protocol = self.transport.get_protocol()
         if isinstance(error, httptools.HttpParserUpgrade) and isinstance(protocol, asyncio.Protocol):
             rest = self._received[error.args[0] :]
             if rest:
                 protocol.data_received(rest)
+
+    def _give_parsed(self, kind: type[WebSocketProtocol]) -> None:
+        """Hand the connection over with its request as it is. Uvicorn would write it out again, to be parsed once more."""
+        self.connections.discard(self)
+        protocol = kind(self.config, self.server_state, self.app_state, self.loop)
+        protocol.connection_made(self.transport)
+        self.transport.set_protocol(protocol)
+        scope: Any = self.scope
+        head = RequestHead(self.parser.get_method(), self.url, scope["http_version"], self.headers)
+        protocol.upgrade(head, Endpoints(self.server, self.client, self.scheme == "https"))
 
     # ── adoption ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -18,14 +18,19 @@ def head(status: int, headers: Headers) -> bytes:
         phrase = HTTPStatus(status).phrase
     except ValueError:
         phrase = ""
-    lines = [f"HTTP/1.1 {status} {phrase}".encode("latin-1")]
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode("latin-1") + field_lines(headers) + b"\r\n"
+
+
+def field_lines(headers: Headers) -> bytes:
+    """Encode headers, each with the end of its line. Raises ``ValueError`` for those that would break out of it."""
+    lines: list[bytes] = []
     for name, value in headers:
         if NAME.fullmatch(name) is None:
             raise ValueError(f"{name!r} is not the name of a header")
         if NOT_IN_VALUES.search(value) is not None:
             raise ValueError(f"the value of header {name!r} contains a line break or NUL: {value!r}")
-        lines.append(name + b": " + value)
-    return b"\r\n".join([*lines, b"", b""])
+        lines += (name, b": ", value, b"\r\n")
+    return b"".join(lines)
 
 
 class Response:

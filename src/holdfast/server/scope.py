@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from uvicorn.config import Config
@@ -19,8 +19,20 @@ from .redaction import logged_target
 logger = logging.getLogger("uvicorn.error")
 
 
+class Endpoints(NamedTuple):
+    """The two ends of a connection as ASGI has them, and whether TLS is between them."""
+
+    server: tuple[str, int | None] | None
+    client: tuple[str, int] | None
+    secure: bool
+
+
+def endpoints_of(transport: asyncio.Transport) -> Endpoints:
+    return Endpoints(get_local_addr(transport), get_remote_addr(transport), is_ssl(transport))
+
+
 def make_scope(
-    config: Config, transport: asyncio.Transport, request: UpgradeRequest, state: dict[str, Any]
+    config: Config, ends: Endpoints, request: UpgradeRequest, state: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the scope, by ASGI's WebSocket specification 2.4, with the extensions that this server offers."""
     raw_path, _, query = request.target.partition(b"?")
@@ -29,9 +41,9 @@ def make_scope(
         "type": "websocket",
         "asgi": {"version": config.asgi_version, "spec_version": "2.4"},
         "http_version": "1.1",
-        "scheme": "wss" if is_ssl(transport) else "ws",
-        "server": get_local_addr(transport),
-        "client": get_remote_addr(transport),
+        "scheme": "wss" if ends.secure else "ws",
+        "server": ends.server,
+        "client": ends.client,
         "root_path": root,
         "path": root + unquote(raw_path.decode("ascii")),
         "raw_path": root.encode("ascii") + raw_path,

@@ -16,6 +16,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
+from holdfast.process.limited_log import log_limited, place_of
+
 from . import framing, handshake
 from .adopted import AdoptedProtocol
 from .decision import Decision
@@ -27,7 +29,7 @@ from .outgoing import frame_of
 from .parser import PACE, Parser
 from .receive_queue import ReadingGate, ReceiveQueue
 from .response import Headers, Response
-from .scope import log_outcome, make_scope
+from .scope import Endpoints, endpoints_of, log_outcome, make_scope
 from .state import SocketState
 from .turns import TurnReader
 
@@ -58,22 +60,19 @@ class WebSocketProtocol(TurnReader):
         self._app_state = app_state
         self._loop = _loop or asyncio.get_event_loop()
         self._state = SocketState.CONNECTING
-        self._ended_by_app = False
-        self._early = b""
+        self._ended_by_app, self._early = False, b""
         self._request: handshake.UpgradeRequest
+        self._gate: ReadingGate
+        self._incoming: ReceiveQueue
         self._scope: dict[str, Any] = {}
         self._denial: Response | None = None
         self._deflate: Deflate | None = None
         self._unread, self._watch, self._delay = None, None, 0.0
-        self._gate: ReadingGate
-        self._incoming: ReceiveQueue
         self._decision = Decision(self._loop)
         self._writable: asyncio.Future[None] | None = None
         self._unanswered: bytes | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
-        self._keepalive = Keepalive(
-            self._loop, config.ws_ping_interval, config.ws_ping_timeout, self._ping, self._dead
-        )
+        self._keepalive = Keepalive(self._loop, config.ws_ping_interval, config.ws_ping_timeout)
 
     # ── the transport ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,9 +106,6 @@ class WebSocketProtocol(TurnReader):
         if self._unanswered is not None and self._state is SocketState.OPEN:
             self._pong(self._unanswered)
         self._unanswered = None
-
-    def eof_received(self) -> None:
-        return None  # the transport closes itself
 
     def data_received(self, data: bytes) -> None:
         if self._state in (SocketState.OPEN, SocketState.CLOSING):
@@ -165,13 +161,17 @@ class WebSocketProtocol(TurnReader):
                 self._respond(431, [], b"request head too large")
             return
         head, self._early = self._early[: end + 4], self._early[end + 4 :]
+        self.upgrade(head, endpoints_of(self._transport))
+
+    def upgrade(self, head: bytes | handshake.RequestHead, ends: Endpoints) -> None:
+        """Begin with a request, whose head the HTTP protocol before has parsed if there was one."""
         try:
             self._request = handshake.parse(head)
         except handshake.HandshakeRefused as refused:
             self._respond(refused.status, refused.headers, refused.text.encode())
             return
         self._state = SocketState.HANDSHAKE
-        self._scope = make_scope(self._config, self._transport, self._request, self._app_state)
+        self._scope = make_scope(self._config, ends, self._request, self._app_state)
         self._incoming.connect()
         task = self._loop.create_task(self._run())
         self._server_state.tasks.add(task)
@@ -187,8 +187,8 @@ class WebSocketProtocol(TurnReader):
             result = await app(self._scope, self._incoming.receive, self._send)
         except ClientDisconnected:
             pass
-        except Exception:
-            logger.exception("Exception in ASGI application\n")
+        except Exception as error:  # noqa: BLE001 - logged here
+            log_limited(logger, logging.ERROR, place_of(error), "Exception in ASGI application", error=error)
         else:
             code = CloseCode.NORMAL
             if result is not None:
@@ -233,7 +233,7 @@ class WebSocketProtocol(TurnReader):
 
     def _open(self) -> None:
         self._state = SocketState.OPEN
-        self._keepalive.start()
+        self._keepalive.start(self._ping, self._dead)
         self._incoming.resume_reading()
         if self._early:
             early, self._early = self._early, b""
@@ -393,7 +393,8 @@ class WebSocketProtocol(TurnReader):
             self._transport.write(framing.encode(framing.PING, b"holdfast"))
 
     def _dead(self) -> None:
+        # An answer that could not be read: the application is slow, not the client.
         if self._incoming.reading_paused:
-            self._keepalive.start()  # its answer could not be read: the application is slow, not the client
+            self._keepalive.start(self._ping, self._dead)
         else:
             self._fail(ProtocolError(CloseCode.INTERNAL_ERROR, "keepalive ping timeout"))

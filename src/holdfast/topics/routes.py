@@ -114,8 +114,10 @@ class Route:
                 return None
             values[key] = value
         canonical = self._join(values) if values else name
-        # A user's id may be longer than the "me" that stands for it.
-        return None if len(canonical) > MAX_NAME else Match(name=canonical, values=values)
+        if len(canonical) > MAX_NAME:
+            return None  # a user's id may be longer than the "me" that stands for it
+        # One text for both: a connection keeps what it asked for, and what that means.
+        return Match(name=name if canonical == name else canonical, values=values)
 
     def _join(self, values: Mapping[str, Any]) -> str:
         return "".join(

@@ -24,6 +24,7 @@ from holdfast.connections.request import CallFailed
 from holdfast.connections.unjoined import EARLY, check_admitted
 from holdfast.protocol import codes
 from holdfast.protocol.frames import CallKey, ClientId, Name, TopicName
+from holdfast.protocol.server_protocol import RETRY_SECONDS
 from holdfast.topics.topic import Topic
 
 from .asgi import Receive, Scope, Send
@@ -59,7 +60,7 @@ class LiveCalls:
             await respond(scope, send, 405, "Calls are sent by POST.\n", (b"allow", b"POST"))
             return
         service, handshake = self._service(), Handshake(scope, send, "call")
-        body = await body_of(scope, receive, send, service.policy.limits.message_bytes)
+        body = await self._body(service, handshake, receive)
         if body is None:
             return
         if session_key(scope["headers"]) is not None and not await passes_csrf(
@@ -85,6 +86,20 @@ class LiveCalls:
             await fail(send, failed.payload)
             return
         await respond_json(send, 200, b'{"type":"result","payload":%b}' % (result or b"null"))
+
+    async def _body(self, service: ConnectionManager, handshake: Handshake, receive: Receive) -> bytes | None:
+        """Return the body. ``None``: the request was refused. A call whose body is on its way counts like one that runs."""
+        network, boundary = handshake.network, service.boundary
+        if not boundary.begin_body(network):
+            handshake.report_limit("calls", RETRY_SECONDS)
+            await fail(handshake.send, payload_of(codes.TOO_MANY_CALLS, retry_after=RETRY_SECONDS))
+            return None
+        try:
+            return await body_of(
+                handshake.scope, receive, handshake.send, service.policy.limits.message_bytes
+            )
+        finally:
+            boundary.end_body(network)
 
     async def _carry_out(
         self, service: ConnectionManager, identity: Identity, body: bytes, receive: Receive
