@@ -1,10 +1,10 @@
-// The browser client in Node, over a WebSocket: node browser_client.mjs CLIENT.js URL TOPIC [POSITION]
+// The browser client in Node: node browser_client.mjs CLIENT.js URL TRANSPORT TOPIC [POSITION]
 // Prints a line of JSON when it has joined and for each event. A line on its input is a call of `say` with that text.
 import { createInterface } from "node:readline";
 
-const [file, url, topic, since] = process.argv.slice(2);
+const [file, url, transport, topic, since] = process.argv.slice(2);
 const { connect } = await import(file);
-const live = connect({ url });
+const live = connect({ url, transports: [transport] });
 const room = live.topic(topic, since ? { since: JSON.parse(since) } : {});
 const print = (value) => process.stdout.write(`${JSON.stringify({ ...value, position: room.position })}\n`);
 

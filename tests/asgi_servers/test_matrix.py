@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -82,7 +83,9 @@ async def python_socket(server: Running, topic: str, place: Any) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def browser_socket(server: Running, topic: str, place: Any) -> AsyncIterator[Listener]:
+async def browser_client(
+    server: Running, topic: str, place: Any, *, transport: str
+) -> AsyncIterator[Listener]:
     node = shutil.which("node")
     assert node is not None, "Node is missing; the tests of the browser client need it"
     given = [] if place is None else [json.dumps(place)]
@@ -93,6 +96,7 @@ async def browser_socket(server: Running, topic: str, place: Any) -> AsyncIterat
         DRIVER,
         CLIENT,
         server.live,
+        transport,
         topic,
         *given,
         stdin=asyncio.subprocess.PIPE,
@@ -182,10 +186,12 @@ async def plain_polling(server: Running, topic: str, place: Any) -> AsyncIterato
 
 LISTENERS: dict[Way, Opened] = {
     ways.PLAIN_SOCKET: plain_socket,
-    ways.BROWSER_SOCKET: browser_socket,
+    ways.BROWSER_SOCKET: partial(browser_client, transport="websocket"),
     ways.PYTHON_SOCKET: python_socket,
     ways.EVENT_SOURCE: event_source,
+    ways.BROWSER_STREAM: partial(browser_client, transport="sse"),
     ways.PLAIN_POLLING: plain_polling,
+    ways.BROWSER_POLLING: partial(browser_client, transport="polling"),
 }
 
 

@@ -20,10 +20,21 @@ PLAIN_SOCKET = Way(transport="WebSocket", client="any WebSocket client")
 BROWSER_SOCKET = Way(transport="WebSocket", client="browser client, in Node")
 PYTHON_SOCKET = Way(transport="WebSocket", client="Python client")
 EVENT_SOURCE = Way(transport="event stream", client="EventSource")
+BROWSER_STREAM = Way(transport="event stream", client="browser client, in Node")
 PLAIN_POLLING = Way(transport="long polling", client="any HTTP client")
+BROWSER_POLLING = Way(transport="long polling", client="browser client, in Node")
 HISTORY = Way(transport="history pages", client="any HTTP client")
 
-WAYS = (PLAIN_SOCKET, BROWSER_SOCKET, PYTHON_SOCKET, EVENT_SOURCE, PLAIN_POLLING, HISTORY)
+WAYS = (
+    PLAIN_SOCKET,
+    BROWSER_SOCKET,
+    PYTHON_SOCKET,
+    EVENT_SOURCE,
+    BROWSER_STREAM,
+    PLAIN_POLLING,
+    BROWSER_POLLING,
+    HISTORY,
+)
 
 NAMES = {
     "holdfast": "`holdfast.server`",
