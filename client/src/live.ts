@@ -5,7 +5,7 @@ import type { Off, OnOptions } from "./emitter.js";
 import type { LiveError } from "./errors.js";
 import type { WebSocketConstructor } from "./socket.js";
 import type { Store } from "./store.js";
-import type { KnownName, LeaseOptions, OtherName, Topic, TopicOptions, TopicTypes, TypesOf } from "./topic.js";
+import type { KnownName, LeaseOptions, NameFor, Topic, TopicOptions, TopicTypes, TypesOf } from "./topic.js";
 import type { WakeSource } from "./wake.js";
 
 /**
@@ -87,7 +87,7 @@ export interface Live extends Store<LiveState> {
    * need be.
    */
   topic<Name extends KnownName>(name: Name, options?: TopicOptions): Topic<TypesOf<Name>>;
-  topic<Types extends TopicTypes = TopicTypes>(name: OtherName, options?: TopicOptions): Topic<Types>;
+  topic<Types extends TopicTypes = TopicTypes>(name: NameFor<Types>, options?: TopicOptions): Topic<Types>;
 
   /**
    * The topic of this name for one part of the page: with handlers, state and calls of its own, which end when it is
@@ -95,7 +95,7 @@ export interface Live extends Store<LiveState> {
    * same turn does not leave at all.
    */
   lease<Name extends KnownName>(name: Name, options?: LeaseOptions): Topic<TypesOf<Name>>;
-  lease<Types extends TopicTypes = TopicTypes>(name: OtherName, options?: LeaseOptions): Topic<Types>;
+  lease<Types extends TopicTypes = TopicTypes>(name: NameFor<Types>, options?: LeaseOptions): Topic<Types>;
 
   /** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
   refresh(token: string): Promise<void>;

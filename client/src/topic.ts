@@ -53,8 +53,12 @@ type NameAt<Route extends keyof Topics> = Topics[Route] extends { readonly name:
 /** The names that the routes of `Topics` have. */
 export type KnownName = { [Route in keyof Topics]: NameAt<Route> }[keyof Topics];
 
-/** The names that are not among those. */
-export type OtherName = TopicNames extends { readonly strict: true } ? "the server has no topic of this name" : string;
+/** The names for a topic of these types. Without types of your own, `strict` allows none but the known ones. */
+export type NameFor<Types extends TopicTypes> = TopicTypes extends Types
+  ? TopicNames extends { readonly strict: true }
+    ? "the server has no topic of this name"
+    : string
+  : string;
 
 type RoutesFor<Name> = { [Route in keyof Topics]: Name extends NameAt<Route> ? Route : never }[keyof Topics];
 

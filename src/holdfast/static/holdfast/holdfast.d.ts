@@ -161,10 +161,10 @@ export type NameAt<Route extends keyof Topics> = Topics[Route] extends {
 export type KnownName = {
 	[Route in keyof Topics]: NameAt<Route>;
 }[keyof Topics];
-/** The names that are not among those. */
-export type OtherName = TopicNames extends {
+/** The names for a topic of these types. Without types of your own, `strict` allows none but the known ones. */
+export type NameFor<Types extends TopicTypes> = TopicTypes extends Types ? TopicNames extends {
 	readonly strict: true;
-} ? "the server has no topic of this name" : string;
+} ? "the server has no topic of this name" : string : string;
 export type RoutesFor<Name> = {
 	[Route in keyof Topics]: Name extends NameAt<Route> ? Route : never;
 }[keyof Topics];
@@ -393,14 +393,14 @@ export interface Live extends Store<LiveState> {
 	 * need be.
 	 */
 	topic<Name extends KnownName>(name: Name, options?: TopicOptions): Topic<TypesOf<Name>>;
-	topic<Types extends TopicTypes = TopicTypes>(name: OtherName, options?: TopicOptions): Topic<Types>;
+	topic<Types extends TopicTypes = TopicTypes>(name: NameFor<Types>, options?: TopicOptions): Topic<Types>;
 	/**
 	 * The topic of this name for one part of the page: with handlers, state and calls of its own, which end when it is
 	 * left. The topic itself is left when the last one who has it has left. A lease that is left and taken again in the
 	 * same turn does not leave at all.
 	 */
 	lease<Name extends KnownName>(name: Name, options?: LeaseOptions): Topic<TypesOf<Name>>;
-	lease<Types extends TopicTypes = TopicTypes>(name: OtherName, options?: LeaseOptions): Topic<Types>;
+	lease<Types extends TopicTypes = TopicTypes>(name: NameFor<Types>, options?: LeaseOptions): Topic<Types>;
 	/** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
 	refresh(token: string): Promise<void>;
 	/** Connect anew now: while waiting, online, or after the server closed for good. */
