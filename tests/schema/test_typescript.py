@@ -80,3 +80,17 @@ def test_classes_of_one_name_are_told_apart_by_their_modules() -> None:
     assert "export interface HarborYard {" in text
     assert "export interface ShipyardYard {" in text
     assert "export interface Yard {" not in text
+
+
+class Sold(Event, version=2):
+    id: int
+
+
+class Market(Topic):
+    route = "market"
+    events = [Sold]
+
+
+def test_the_types_say_which_versions_of_events_they_describe() -> None:
+    assert generated(Market).splitlines()[1].endswith(": ?versions=sold:2")
+    assert "versions=" not in generated(Odds)

@@ -109,6 +109,7 @@ def _event(event: EventContract) -> dict[str, Any]:
         **({"summary": event.description} if event.description else {}),
         "payload": _message("event", {**fields, "payload": event.payload}, required),
         "x-holdfast-durable": event.durable,
+        **({"x-holdfast-version": event.version} if event.version > 1 else {}),
     }
 
 

@@ -25,6 +25,7 @@ class EventContract(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     payload: Schema
     durable: bool
+    version: int
 
 
 class ActionContract(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,11 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     topics: tuple[TopicContract, ...]
     schemas: JsonSchemas
 
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """The version of each event that has more than its first."""
+        return {e.name: e.version for topic in self.topics for e in topic.events if e.version > 1}
+
     @classmethod
     def of(cls, topics: Iterable[type[Topic]]) -> "Contract":
         """Read the contract of these topics."""
@@ -95,6 +101,7 @@ def _topic(topic: type[Topic], schemas: JsonSchemas) -> TopicContract:
             description=description_of(event),
             payload=schemas.sent(event),
             durable=declared.durable and event.__durable__,
+            version=event.__version__,
         )
         for name, event in sorted(declared.events.items())
     )

@@ -5,10 +5,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from holdfast.topics.versions import PARAMETER, written
+
 from .contract import ActionContract, Contract, EventContract, TopicContract
 from .json_schema import REF, Schema
 
 HEAD = "// Written by `manage.py holdfast schema --format typescript`. Do not edit it: run the command again."
+
+VERSIONS = "// Versions of events, for the URL of a client without {% live_script %}:"
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 _PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
@@ -32,7 +36,8 @@ def text(contract: Contract, *, module: str, strict: bool) -> str:
     ``module`` is the name by which the project's modules import the client. ``strict`` makes the name of a topic that no route has an
     error.
     """
-    parts = [HEAD]
+    versions = written(contract.versions)
+    parts = [f"{HEAD}\n{VERSIONS} ?{PARAMETER}={versions}" if versions else HEAD]
     parts += [_interface(topic) for topic in contract.topics]
     taken = contract.schemas.taken_names()
     parts += [

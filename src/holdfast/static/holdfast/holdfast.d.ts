@@ -15,7 +15,7 @@ export interface Clock {
 	after(ms: number, run: () => void): Cancel;
 }
 /** Everything that can go wrong between a client and a server. */
-export type CodeName = "malformed" | "invalid_message" | "unknown_type" | "too_large" | "unexpected_hello" | "forbidden" | "already_joined" | "evicted" | "not_joined" | "too_many_topics" | "unknown_action" | "invalid_payload" | "refused" | "not_found" | "key_reused" | "outcome_unknown" | "timeout" | "too_many_calls" | "rate_limited" | "csrf_failed" | "invalid_token" | "internal" | "unavailable" | "draining" | "heartbeat_missed" | "stalled" | "too_slow" | "token_expired" | "flooding" | "too_many_connections" | "failed" | "unsupported_protocol" | "unauthenticated" | "disconnected" | "origin_refused";
+export type CodeName = "malformed" | "invalid_message" | "unknown_type" | "too_large" | "unexpected_hello" | "forbidden" | "already_joined" | "evicted" | "outdated" | "not_joined" | "too_many_topics" | "unknown_action" | "invalid_payload" | "refused" | "not_found" | "key_reused" | "outcome_unknown" | "timeout" | "too_many_calls" | "rate_limited" | "csrf_failed" | "invalid_token" | "internal" | "unavailable" | "draining" | "heartbeat_missed" | "stalled" | "too_slow" | "token_expired" | "flooding" | "too_many_connections" | "failed" | "unsupported_protocol" | "unauthenticated" | "disconnected" | "origin_refused";
 /** A place in one topic's log: everything up to and including `offset` has been seen. */
 export interface Position {
 	/** The life of the log. Offsets of different epochs cannot be compared. */
