@@ -353,6 +353,7 @@ CASTS = {"upcast": classmethod(cast), "downcast": cast}
         ({"version": 0}, {}, "versions are 1, 2, 3"),
         ({"version": True}, {}, "versions are 1, 2, 3"),
         ({"publish_as": 2}, {}, "publish_as=2 is none of its versions: 1"),
+        ({"name": "n" * 99, "version": 2}, {}, "has more than 100 characters"),
     ],
 )
 def test_a_mistake_in_a_version_is_an_error_that_says_the_way_out(

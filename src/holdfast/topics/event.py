@@ -88,6 +88,10 @@ def _set_version(event: Any, replaces: Any, version: object, publish_as: object)
         raise TypeError(f"{label}: version={version!r} is not one; versions are 1, 2, 3, …")
     event.__version__, event.__replaces__ = given, replaces
     event.__stored_name__ = event.__wire_name__ if given == 1 else f"{event.__wire_name__}@{given}"
+    if not WIRE_NAME.fullmatch(event.__stored_name__.replace("@", ".")):
+        raise TypeError(
+            f"{label}: {event.__stored_name__!r}, its name in the log, has more than 100 characters; give it a shorter name"
+        )
     event.__publish_as__ = None if publish_as in (None, given) else publish_as
     if publish_as is not None and publish_as not in versions_of(event):
         known = ", ".join(map(str, versions_of(event)))
