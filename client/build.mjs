@@ -19,17 +19,31 @@ const BANNER = "/* Holdfast, BSD-3-Clause. Built from client/ */";
  * of a message: check.mjs looks.
  */
 export const INTERNAL = (
-  "address agrees asked attempt begin cancel canonical changed connection cursor dead declared dispatch emit ended ends event " +
-  "final flush forget handles heard idle interrupted late limit listeners make manager move off open opened " +
-  "others patient post presenceNews probe promise received release renew request run schedule sent settle soon stop " +
+  "address agrees asked attempt begin cancel canonical carrier changed connection cursor dead declared dispatch emit ended ends event " +
+  "final flush forget handles heard idle interrupted late limit listeners make manager move off open options " +
+  "others patient ping post presenceNews probe promise reject release renew request resolve run schedule sent settle soon stop " +
   "suspend suspended sync take target unread userChanged wanted welcome welcomed wrap"
 ).split(" ");
 
 /** What can be imported: the client, and what most pages do without. Each is a file of its own. */
-const ENTRIES = { holdfast: "src/index.ts", queue: "src/queue.ts", texts: "src/texts.ts" };
+const ENTRIES = {
+  holdfast: "src/index.ts",
+  queue: "src/queue.ts",
+  texts: "src/texts.ts",
+  html: "src/html.ts",
+};
 
-/** An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. */
-export async function bundle(entry, format) {
+/** What the client loads by itself. Its name is that of the file beside the client. */
+const LOADED = { fallback: "src/fallback.ts" };
+
+/** Entries that bring their own types, and the client as another module: its types and its connections are those of the page. */
+const OF_THE_CLIENT = [ENTRIES.queue, ENTRIES.html];
+
+/**
+ * An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. `client` is what
+ * others import the client by.
+ */
+export async function bundle(entry, format, client) {
   const result = buildSync({
     absWorkingDir: HERE,
     entryPoints: [entry],
@@ -40,11 +54,12 @@ export async function bundle(entry, format) {
     charset: "utf8",
     // The other entries are small, and the queue's names go into the browser's storage.
     ...(entry === ENTRIES.holdfast && { mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`) }),
+    external: ["./fallback.js", ...(entry === ENTRIES.html ? ["./index.js"] : [])],
     legalComments: "none",
     write: false,
   });
-  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: false, lhs_constants: false }, format: { preamble: BANNER } };
-  const { code } = await minify(result.outputFiles[0].text, options);
+  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: true, unsafe: true }, format: { preamble: BANNER } };
+  const { code } = await minify(result.outputFiles[0].text.replaceAll('"./index.js"', `"${client}"`), options);
   return `${code}\n`;
 }
 
@@ -53,7 +68,7 @@ export async function bundle(entry, format) {
  * of the client has to be one for the queue. `suffix` is that of the modules that they describe.
  */
 function types(entry, suffix = "js") {
-  if (entry === ENTRIES.queue) {
+  if (OF_THE_CLIENT.includes(entry)) {
     const source = readFileSync(join(HERE, entry), "utf8");
     const { outputText, diagnostics } = typescript.transpileDeclaration(source, { fileName: entry, reportDiagnostics: true });
     if (diagnostics?.length) throw new Error(`${entry}: ${diagnostics.map(({ messageText }) => JSON.stringify(messageText)).join("; ")}`);
@@ -75,9 +90,10 @@ function types(entry, suffix = "js") {
 export async function built() {
   const files = new Map();
   for (const [name, entry] of Object.entries(ENTRIES)) {
-    files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm"));
+    files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm", "holdfast"));
     files.set(join(STATIC, `${name}.d.ts`), types(entry));
   }
+  for (const [name, entry] of Object.entries(LOADED)) files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm"));
   return files;
 }
 
@@ -85,11 +101,13 @@ export async function built() {
 async function packed(directory) {
   const files = new Map([[join(directory, "../PROTOCOL.md"), readFileSync(join(HERE, "../PROTOCOL.md"), "utf8")]]);
   for (const [name, entry] of Object.entries(ENTRIES)) {
-    files.set(join(directory, `${name}.js`), await bundle(entry, "esm"));
-    files.set(join(directory, `${name}.cjs`), await bundle(entry, "cjs"));
+    files.set(join(directory, `${name}.js`), await bundle(entry, "esm", "holdfast-client"));
+    files.set(join(directory, `${name}.cjs`), await bundle(entry, "cjs", "holdfast-client"));
     files.set(join(directory, `${name}.d.ts`), types(entry));
     files.set(join(directory, `${name}.d.cts`), types(entry, "cjs"));
   }
+  // `import()` loads an ES module from either build.
+  for (const [name, entry] of Object.entries(LOADED)) files.set(join(directory, `${name}.js`), await bundle(entry, "esm"));
   return files;
 }
 

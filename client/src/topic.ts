@@ -72,7 +72,7 @@ type Narrower<Other extends keyof Topics, Route extends keyof Topics> =
   NameAt<Other> extends NameAt<Route> ? (NameAt<Route> extends NameAt<Other> ? never : Other) : never;
 
 /** The types of the topic that has this name. */
-export type TypesOf<Name extends string> = Extract<Topics[Closest<RoutesFor<Name>>], TopicTypes>;
+export type TypesOf<Name extends string> = Name extends unknown ? Extract<Topics[Closest<RoutesFor<Name>>], TopicTypes> : never;
 
 export type EventsOf<T extends TopicTypes> = T extends { readonly events: infer Events extends object }
   ? Events

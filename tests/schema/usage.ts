@@ -66,6 +66,8 @@ slip.on("built", () => undefined);
 const tide = live.lease("tide", { signal: AbortSignal.timeout(1) });
 // @ts-expect-error: the tide has no actions
 await tide.call("turn");
+declare const either: "tide" | "yards/north";
+live.topic(either).on("hull:creak", ({ loud }) => loud);
 declare const where: string;
 live.topic(`yards/${where}`).on("built", ({ crew }) => crew.length);
 live.topic<Yard>(`yards/${where}`).on("built", ({ crew }) => crew.length);

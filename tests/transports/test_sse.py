@@ -143,12 +143,37 @@ async def test_a_request_that_makes_no_sense_is_refused_with_a_reason(
     topics: list[str], last: str | None
 ) -> None:
     async with serving() as here:
+        client = "ada" if topics else None
         stream = await AsgiEventStreamServer.open(
-            here.processes[0].service, topics=topics, last_event_id=last
+            here.processes[0].service, client=client, topics=topics, last_event_id=last
         )
         assert stream.status == 400
         assert stream.raw.endswith(b"\n")
         assert not here.processes[0].service.connections
+
+
+@in_jumping_time
+async def test_a_client_that_has_nothing_to_join_yet_is_welcomed() -> None:
+    async with serving() as here:
+        stream = await AsgiEventStreamServer.open(here.processes[0].service, topics=[])
+        assert stream.status == 200
+        assert [json.loads(data)["type"] for data in stream.messages()] == ["welcome"]
+
+
+@in_jumping_time
+async def test_a_client_that_keeps_its_positions_names_them_by_the_place_of_the_topic() -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        for room in ("a", "b"):
+            await Room(room=room).apublish(Said(1))
+            await Room(room=room).apublish(Said(2))
+        first = await AsgiEventStreamServer.open(service, topics=["rooms/a"])
+        (joined,) = frames(first.reader, "joined")
+        at = Position(epoch=joined["payload"]["epoch"], offset=1)
+        stream = await AsgiEventStreamServer.open(
+            service, topics=["rooms/b", "rooms/a"], last_event_id=f"2@{at}"
+        )
+        assert said(stream.reader) == [("rooms/a", 2)]
 
 
 @in_jumping_time

@@ -9,7 +9,7 @@ under the name that it has in the log, so that no handler takes it for something
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Self
 from urllib.parse import parse_qs
 
@@ -98,6 +98,22 @@ class Versions:
         for later in range(version + 1, max(known) + 1):
             event = known[later].upcast(event)
         return event
+
+    def relevant(self, known: Mapping[str, int]) -> Mapping[str, int]:
+        """Return the versions that matter here: of this topic's events, above the first, and none above the newest."""
+        wanted = {name: min(known.get(name, 1), max(each)) for name, each in self._events.items()}
+        return {name: version for name, version in wanted.items() if version > 1}
+
+    def stored_for(self, known: Mapping[str, int]) -> Callable[[Prepared], Prepared]:
+        """Return what makes of a stored event the version for a client that knows these."""
+        older = self.older(known)
+
+        def form(event: Prepared) -> Prepared:
+            name, payload = self.read(event.name, event.payload)
+            newest = Prepared(event.topic, name, payload, event.offset, event.exclude, event.stamp)
+            return newest if older is None else older.convert(newest)
+
+        return form
 
     def outdated(self, known: Mapping[str, int]) -> str | None:
         """Return the name of an event of which a client knows no version that is still there; ``None`` if there is none."""

@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from django.http import QueryDict
+
 from holdfast.auth.base import Identity
 from holdfast.connections.admission import Admission
 from holdfast.connections.connection import Connection
@@ -50,7 +52,7 @@ class LiveEventStream:
 
     async def _open(self, admission: Admission, handshake: Handshake, receive: Receive) -> None:
         scope, send = handshake.scope, handshake.send
-        asked = await asked_by(self._service(), handshake)
+        asked = await asked_by(self._service(), handshake, QueryDict(scope.get("query_string", b"")))
         if asked is None:
             return
         identity, request = asked

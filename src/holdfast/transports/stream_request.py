@@ -36,7 +36,8 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, query: QueryDict, headers: Sequence[tuple[bytes, bytes]], most: int) -> "StreamRequest":
         """Read a request for at most ``most`` topics. Raises :class:`BadRequest`."""
         topics = list(dict.fromkeys(query.getlist("topic")))
-        if not topics:
+        if not topics and "client" not in query:
+            # A client that keeps a connection may have nothing to join yet. A page that writes the URL by hand has forgotten it.
             raise BadRequest("Name at least one topic: ?topic=rooms/lobby\n")
         if len(topics) > most:
             raise BadRequest(f"One request names at most {most} topics.\n")
@@ -57,14 +58,19 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
         return cls(hello=HelloFrame(payload=hello), joins=joins, last=last)
 
 
-async def asked_by(service: ConnectionManager, handshake: Handshake) -> tuple[Identity, StreamRequest] | None:
-    """Return who sends a request, and what it asks for. ``None``: it has been refused."""
+async def asked_by(
+    service: ConnectionManager, handshake: Handshake, query: QueryDict
+) -> tuple[Identity, StreamRequest] | None:
+    """Return who sends a request, and what it asks for. ``None``: it has been refused.
+
+    ``query`` is that of the request. It is parsed once, because long polling sends one every few seconds.
+    """
     identity = await identify(service.authenticator, service.boundary, handshake)
     if identity is None:
         return None
     headers, most = handshake.scope["headers"], service.policy.limits.topics
     try:
-        return identity, StreamRequest.of(identity.query, headers, most)
+        return identity, StreamRequest.of(query, headers, most)
     except BadRequest as error:
         await respond(handshake.scope, handshake.send, 400, str(error))
         return None
