@@ -2,7 +2,7 @@
 
 import json
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -26,9 +26,10 @@ class Room(Topic):
     route = "rooms/<slug:room>"
     events = [Said]
     keep = Keep()
+    refused: ClassVar[set[str]] = set()
 
     async def may_join(self, user: Any) -> bool:
-        return self.room != "closed"
+        return self.room != "closed" and self.room not in self.refused
 
 
 class Cursor(Topic):
@@ -104,6 +105,52 @@ async def test_a_stream_resumes_the_topics_that_an_id_names_and_begins_the_other
         assert joined["rooms/a"]["recovered"] is True
         assert "recovered" not in joined["rooms/b"]
         assert said(second.reader) == [("rooms/a", 2)]
+
+
+@pytest.mark.parametrize("topics", [["rooms/a"], ["rooms/a", "rooms/b"]], ids=["one", "several"])
+@pytest.mark.parametrize(
+    "strict", [True, False], ids=["the id begins anew with each stream", "the id is kept"]
+)
+@in_jumping_time
+async def test_a_stream_that_resumed_and_was_cut_at_any_byte_resumes_again_in_every_topic(
+    topics: list[str], strict: bool
+) -> None:
+    """HTML lets the last id begin empty with each stream, and browsers begin with the one that they sent."""
+    async with serving() as here:
+        service = here.processes[0].service
+        first = await AsgiEventStreamServer.open(service, topics=topics)
+        last = first.reader.last_id
+        await first.vanish()
+        for n, topic in enumerate(topics):
+            await Room(room=topic.removeprefix("rooms/")).apublish(Said(n))
+        second = await AsgiEventStreamServer.open(service, topics=topics, last_event_id=last)
+        await second.settle()
+        whole = second.raw
+        await second.vanish()
+        for cut in range(len(whole)):
+            before = EventStreamReader(last_id=last, _id="" if strict else last)
+            before.feed(whole[:cut])
+            after = await AsgiEventStreamServer.open(service, topics=topics, last_event_id=before.last_id)
+            await after.settle()
+            assert sorted(said(before) + said(after.reader)) == [(name, n) for n, name in enumerate(topics)]
+            await after.vanish()
+
+
+@in_jumping_time
+async def test_a_topic_that_is_refused_for_a_while_resumes_where_it_was() -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        last = ""
+        for refused in (False, True, False):
+            Room.refused = {"b"} if refused else set()
+            stream = await AsgiEventStreamServer.open(
+                service, topics=["rooms/a", "rooms/b"], last_event_id=last or None
+            )
+            await stream.settle()
+            last = stream.reader.last_id
+            await stream.vanish()
+            await Room(room="b").apublish(Said(int(refused)))
+        assert said(stream.reader) == [("rooms/b", 0), ("rooms/b", 1)]
 
 
 @in_jumping_time

@@ -45,8 +45,8 @@ class HtmlPublishing:
 
             room.publish_html("chat/_message.html", {"message": message}, target="messages", swap="append")
 
-        ``target`` is the id of an element, and ``swap`` what happens to it (:data:`~holdfast.topics.html.Swap`). Pages that
-        have no such element do nothing. An element of the fragment with an id that the page has already takes that
+        ``target`` is the id of an element, and ``swap`` what happens to it: ``morph``, ``replace`` and ``update`` (its contents),
+        ``append``, ``prepend``, ``before``, ``after``. Pages that have no such element do nothing. An element of the fragment with an id that the page has already takes that
         element's place, so a fragment that arrives twice is in the page once.
 
         The template is rendered now, and not at the commit. There is no request: context processors do not run, and a

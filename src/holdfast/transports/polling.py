@@ -92,12 +92,15 @@ class PollTransport:
         self._size = 0
         self._paused = False
         self._changed: asyncio.Future[None] | None = None
-        self._at: dict[str, tuple[str, Position]] = {}
+        # By canonical name. A position that the client gave stands under the name that it asked for until the topic is joined:
+        # else a session that ends before that, or to which the topic is refused for a while, would take it along.
+        self._at = {asked: (asked, position) for asked, position in request.since.items()}
 
     # ── called by the connection ──────────────────────────────────────────────────────────────────────────────────────
 
     def note_join(self, asked: str, topic: str, position: Position | None) -> None:
         if position is not None:
+            self._at.pop(asked, None)
             self._at[topic] = asked, position
 
     def note_reset(self, topic: str, position: Position | None) -> None:

@@ -82,7 +82,7 @@ class LiveEventStream:
             return
         task = asyncio.current_task()
         assert task is not None, "ASGI applications run in a task"
-        transport = AsgiEventStream(send, limit, task, len(request.joins))
+        transport = AsgiEventStream(send, limit, task, StreamIds(len(request.joins), request.since))
         connection = transport.connection = connect(transport)
         try:
             _begin(transport, connection, request)
@@ -115,7 +115,11 @@ async def _give_away(
         _begin(transport, connection, request)
         return connection
 
-    offer = {"adopt": adopt, "topics": len(request.joins), "write_buffer_bytes": write_buffer_bytes}
+    offer = {
+        "adopt": adopt,
+        "ids": StreamIds(len(request.joins), request.since),
+        "write_buffer_bytes": write_buffer_bytes,
+    }
     await send({**start, "holdfast.adopt": offer})
     if not given:
         offer.clear()  # middleware may keep the message, and pass it on later
@@ -128,7 +132,7 @@ def _begin(transport: Transport, connection: Connection, request: StreamRequest)
 
 
 class AsgiEventStream(AsgiTransport):
-    """An event stream on any ASGI server. ``topics`` is how many the client asked for."""
+    """An event stream on any ASGI server. ``ids`` are those of its events."""
 
     __slots__ = ("_ids",)
 
@@ -137,9 +141,9 @@ class AsgiEventStream(AsgiTransport):
     closed_by_server: ClassVar = False
     binary: ClassVar = False
 
-    def __init__(self, send: Send, limit: int, application: "asyncio.Task[Any]", topics: int) -> None:
+    def __init__(self, send: Send, limit: int, application: "asyncio.Task[Any]", ids: StreamIds) -> None:
         super().__init__(send, limit, application)
-        self._ids = StreamIds(topics)
+        self._ids = ids
 
     def note_join(self, asked: str, topic: str, position: Position | None) -> None:
         if position is not None:

@@ -10,6 +10,7 @@ from holdfast.connections.manager import ConnectionManager
 from holdfast.protocol import event_ids
 from holdfast.protocol.event_ids import BadEventId
 from holdfast.protocol.frames import HelloFrame, HelloPayload, JoinFrame, JoinPayload, TopicName
+from holdfast.protocol.positions import Position
 
 from .authentication import identify
 from .handshake import Handshake
@@ -31,6 +32,11 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     def topics(self) -> tuple[str, ...]:
         """The names of the topics, as the client wrote them."""
         return tuple(join.topic for join in self.joins)
+
+    @property
+    def since(self) -> dict[str, Position]:
+        """The positions that the client gave, by the names of their topics."""
+        return {join.topic: join.payload.since for join in self.joins if join.payload.since is not None}
 
     @classmethod
     def of(cls, query: QueryDict, headers: Sequence[tuple[bytes, bytes]], most: int) -> "StreamRequest":
