@@ -62,6 +62,20 @@ const known = published.join("\n") + readFileSync(join(HERE, "src/frames.ts"), "
 const clash = INTERNAL.filter((name) => new RegExp(`(readonly |^\\s*)${name}\\??[:(<]`, "m").test(known));
 if (clash.length) failures.push(`names that are not internal: ${clash}`);
 
+// Harbor's modules, against the types of its topics. Each app has its static files under one root when they are served.
+const example = join(HERE, "../example");
+const rooms = readdirSync(example).filter((name) => existsSync(join(example, name, "static")));
+const config = mkdtempSync(join(tmpdir(), "holdfast-harbor-"));
+try {
+  const roots = rooms.map((name) => join(example, name, "static"));
+  const include = [...roots.map((root) => `${root}/**/*.js`), join(example, "topics.d.ts")];
+  const project = { extends: join(example, "jsconfig.json"), compilerOptions: { rootDirs: roots }, include };
+  writeFileSync(join(config, "tsconfig.json"), JSON.stringify(project));
+  run("Harbor's modules", process.execPath, tool("typescript/bin/tsc"), "--project", config);
+} finally {
+  rmSync(config, { recursive: true });
+}
+
 // The published types stand alone: they are checked as a user's compiler would, with nothing of src/ in reach.
 run("built types", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types");
 

@@ -13,6 +13,7 @@ export type CodeName =
   | "forbidden"
   | "already_joined"
   | "evicted"
+  | "outdated"
   | "not_joined"
   | "too_many_topics"
   | "unknown_action"
@@ -71,6 +72,7 @@ export const MESSAGES: Readonly<Record<CodeName, string>> = {
   forbidden: "There is no such topic, or you may not use it.",
   already_joined: "This connection has already joined the topic.",
   evicted: "The application has ended this subscription.",
+  outdated: "The client knows only versions of the topic's events that are gone; load the page again.",
   not_joined: "Join the topic first.",
   too_many_topics: "This connection has joined as many topics as it may.",
   unknown_action: "The topic has no action of this name.",

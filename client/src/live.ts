@@ -5,7 +5,7 @@ import type { Off, OnOptions } from "./emitter.js";
 import type { LiveError } from "./errors.js";
 import type { WebSocketConstructor } from "./socket.js";
 import type { Store } from "./store.js";
-import type { LeaseOptions, Topic, TopicOptions, TopicTypes } from "./topic.js";
+import type { KnownName, LeaseOptions, NameFor, Topic, TopicOptions, TopicTypes, TypesOf } from "./topic.js";
 import type { WakeSource } from "./wake.js";
 
 /**
@@ -99,14 +99,16 @@ export interface Live extends Store<LiveState> {
    * The topic of this name: joined as soon as the caller has finished, the same object until it is left. Connects if
    * need be.
    */
-  topic<Types extends TopicTypes = TopicTypes>(name: string, options?: TopicOptions): Topic<Types>;
+  topic<Name extends KnownName>(name: Name, options?: TopicOptions): Topic<TypesOf<Name>>;
+  topic<Types extends TopicTypes = TopicTypes>(name: NameFor<Types>, options?: TopicOptions): Topic<Types>;
 
   /**
    * The topic of this name for one part of the page: with handlers, state and calls of its own, which end when it is
    * left. The topic itself is left when the last one who has it has left. A lease that is left and taken again in the
    * same turn does not leave at all.
    */
-  lease<Types extends TopicTypes = TopicTypes>(name: string, options?: LeaseOptions): Topic<Types>;
+  lease<Name extends KnownName>(name: Name, options?: LeaseOptions): Topic<TypesOf<Name>>;
+  lease<Types extends TopicTypes = TopicTypes>(name: NameFor<Types>, options?: LeaseOptions): Topic<Types>;
 
   /** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
   refresh(token: string): Promise<void>;

@@ -27,6 +27,8 @@ export type TopicStatus = "joining" | "joined" | "refused" | "left";
  *     const room = live.topic<Room>("rooms/lobby");
  */
 export interface TopicTypes {
+  /** The names that topics of these types have. */
+  readonly name?: string;
   /** Payloads by the name of the event. */
   readonly events?: object;
   /** Functions by the name of the action: from the payload to the result. */
@@ -34,6 +36,43 @@ export interface TopicTypes {
   readonly meta?: unknown;
   readonly snapshot?: unknown;
 }
+
+/**
+ * The topics of your server, by their routes: empty until a declaration adds them. `manage.py holdfast schema --format
+ * typescript` writes that declaration, and `live.topic("rooms/lobby")` then has the types of its topic.
+ */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- declarations add to it
+export interface Topics {}
+
+/** With `strict: true` in it, the name of a topic that no route of `Topics` has is an error. `--strict` writes that. */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- declarations add to it
+export interface TopicNames {}
+
+type NameAt<Route extends keyof Topics> = Topics[Route] extends { readonly name: infer Name extends string } ? Name : never;
+
+/** The names that the routes of `Topics` have. */
+export type KnownName = { [Route in keyof Topics]: NameAt<Route> }[keyof Topics];
+
+/** The names for a topic of these types. Without types of your own, `strict` allows none but the known ones. */
+export type NameFor<Types extends TopicTypes> = TopicTypes extends Types
+  ? TopicNames extends { readonly strict: true }
+    ? "the server has no topic of this name"
+    : string
+  : string;
+
+type RoutesFor<Name> = { [Route in keyof Topics]: Name extends NameAt<Route> ? Route : never }[keyof Topics];
+
+/** Of the routes that match a name those that no other one narrows: `rooms/${string}/pins`, not `rooms/${string}`. */
+type Closest<Route, All = Route> = Route extends keyof Topics
+  ? [All extends keyof Topics ? Narrower<All, Route> : never] extends [never]
+    ? Route
+    : never
+  : never;
+type Narrower<Other extends keyof Topics, Route extends keyof Topics> =
+  NameAt<Other> extends NameAt<Route> ? (NameAt<Route> extends NameAt<Other> ? never : Other) : never;
+
+/** The types of the topic that has this name. */
+export type TypesOf<Name extends string> = Name extends unknown ? Extract<Topics[Closest<RoutesFor<Name>>], TopicTypes> : never;
 
 export type EventsOf<T extends TopicTypes> = T extends { readonly events: infer Events extends object }
   ? Events

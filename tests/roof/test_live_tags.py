@@ -10,10 +10,11 @@ from django.template import Context, Template, TemplateSyntaxError
 from django.test import RequestFactory, override_settings
 from django.urls import set_script_prefix
 
-from holdfast import Keep, Position, Topic, runtime
+from holdfast import Event, Keep, Position, Topic, runtime
 from holdfast.log.base import Draft
 from holdfast.log.memory import MemoryLog
 from holdfast.threads.threads import Inline
+from holdfast.topics.registry import registry
 
 
 class Room(Topic):
@@ -69,6 +70,19 @@ def below_a_prefix() -> Iterator[None]:
     set_script_prefix("/app/")
     yield
     set_script_prefix("/")
+
+
+def test_the_url_says_which_versions_of_events_the_page_knows() -> None:
+    class Posted(Event, name="message.posted", version=2):
+        id: int
+
+    class Versioned(Topic):
+        route = "versioned"
+        events = [Posted]
+
+    with registry.override([Versioned]):
+        found = data(rendered("{% live_script %}"), 'id="holdfast-config"')
+    assert found == {"url": "/live/ws?versions=message.posted:2"}
 
 
 @pytest.mark.usefixtures("below_a_prefix")

@@ -9,6 +9,7 @@ import pytest
 from holdfast import Event, Keep, Topic, anyone
 from holdfast.connections.boundary import BoundaryPolicy
 from holdfast.limits.base import Rate
+from holdfast.log.base import Draft
 from holdfast.transports.history import YEAR, LiveHistory
 from tests.support.connected import fleet
 
@@ -208,3 +209,44 @@ async def test_a_subclass_cannot_take_the_rule_away() -> None:
         class Private(News):
             route = "private"
             may_join = None  # type: ignore[assignment]
+
+
+class Flash1(Event, name="flash"):
+    text: str
+
+
+class Flash(Event, replaces=Flash1):
+    title: str
+
+    @classmethod
+    def upcast(cls, old: Flash1) -> "Flash":
+        return cls(old.text)
+
+    def downcast(self) -> Flash1:
+        return Flash1(self.title)
+
+
+class Flashes(News):
+    route = "flashes/<slug:about>"
+    events = [Flash]
+
+
+async def test_a_page_has_the_versions_of_events_that_its_address_names() -> None:
+    async with fleet(Flashes, News) as here:
+        here.log.append([Draft(topic="flashes/a", name="flash", payload=b'{"text":"old"}')])
+        await Flashes(about="a").apublish(*[Flash("new")] * 100)
+
+        async def payloads(upto: str | None, versions: str | None) -> Any:
+            query = {} if versions is None else {"versions": versions}
+            answer = await get(here, "flashes/a", upto, query=query)
+            assert answer.status == 200, answer.body
+            assert {event["name"] for event in answer.json["events"]} == {"flash"}
+            return answer.json["previous"], [event["payload"] for event in answer.json["events"]]
+
+        previous, found = await payloads(None, None)
+        assert found == [{"text": "new"}]
+        assert (await payloads(previous, None))[1][:2] == [{"text": "old"}, {"text": "new"}]
+        assert (await payloads(previous, "flash:2"))[1][:2] == [{"title": "old"}, {"title": "new"}]
+        for topic, versions in (("flashes/a", "flash:3"), ("flashes/a", "flash:1"), ("news/a", "flash:2")):
+            answer = await get(here, topic, query={"versions": versions})
+            assert (answer.status, b"in one way only" in answer.body) == (400, True)

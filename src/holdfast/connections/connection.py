@@ -31,6 +31,7 @@ from .authorization import admits
 from .expiry import ExpiryCheck
 from .joined_topic import JoinedTopic
 from .manager import ConnectionManager
+from .older_client import is_outdated, understood_by
 from .performing import Performing
 from .request import CallFailed
 from .snapshot import snapshot_of
@@ -304,6 +305,9 @@ class Connection(Performing):
                 if not named and not session.admitted(asked, topic.name):
                     effects = self._refuse_join(effect, codes.ALREADY_JOINED, topic=topic.name)
                     break
+                if is_outdated(topic, self.identity):
+                    effects = self._refuse_join(effect, codes.OUTDATED)
+                    break
                 named = True
                 if await self._join(effect, topic, begun):
                     return
@@ -334,6 +338,7 @@ class Connection(Performing):
             attending=None
             if declared.presence is None
             else await attending(self._manager.runtime.threads, topic, self.caller, declared.presence, crowd),
+            reader=declared.versions,
             charge=partial(self._manager.reads.charge, self.identity.limit_key or self.owner, self._loop),
         )
         # No await from here on: the answer holds for this turn of the loop.
@@ -348,7 +353,9 @@ class Connection(Performing):
         self._transport.note_join(effect.topic, topic.name, start)
         self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
         if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
-            self._joined[topic.name] = JoinedTopic(topic, pending.subscribe(self), checked)
+            self._joined[topic.name] = JoinedTopic(
+                topic, pending.subscribe(understood_by(self, topic)), checked
+            )
         return True
 
     def __repr__(self) -> str:

@@ -36,10 +36,11 @@ Pairs = Sequence[tuple[Topic, Event]]
 
 
 class PostedEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a request."""
+    """One event of a request. ``version`` is the one that the service wrote, the first unless it says otherwise."""
 
     topic: TopicName
     name: Name
+    version: Annotated[int, Meta(ge=1)] = 1
     payload: msgspec.Raw = msgspec.Raw(b"{}")
 
 
@@ -79,7 +80,10 @@ def _event(registry: Registry, key: PublishingKey, posted: PostedEvent, where: s
             detail=f"{where}.name: {posted.topic} has no event {posted.name!r}; known: {known}",
         )
     try:
-        return topic, event.decode(bytes(posted.payload))
+        payload, versions = bytes(posted.payload), topic.declared.versions
+        if versions is None or event.__version__ == posted.version:
+            return topic, event.decode(payload)
+        return topic, versions.event(posted.name, posted.version, payload)
     except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise CallFailed.of(codes.INVALID_PAYLOAD, detail=f"{where}.payload: {error}") from None
 

@@ -25,7 +25,7 @@ from holdfast.roster.tracker import PresenceTracker
 from holdfast.streams.conflation import Ticks
 from holdfast.streams.log_follower import HELD, HELD_BYTES, LogFollower
 from holdfast.streams.pages import size_of
-from holdfast.streams.prepared import Prepared
+from holdfast.streams.prepared import Prepared, Reader
 from holdfast.streams.recent import ReplayMemory
 from holdfast.streams.slow import Slow
 from holdfast.streams.stream import Stream, Subscription
@@ -192,6 +192,7 @@ class Hub:
         snapshot: Snapshot | None = None,
         attending: Attendance | None = None,
         charge: Charge = free,
+        reader: Reader | None = None,
     ) -> PendingJoin:
         """Open ``topic`` for one client, and find the answer to its join. The caller then subscribes, in the same turn
         of the loop (:class:`PendingJoin`).
@@ -199,10 +200,11 @@ class Hub:
         The client's events begin after ``since``. ``snapshot`` is awaited when there is no such position, or when the
         log cannot go on from it. ``slow`` says what a topic without a log does about a client that does not read.
         ``attending`` says how the client takes part in the topic's presence, if the topic has one. ``charge`` is called
-        before each read that this join alone causes, and for each part of a long list of members.
+        before each read that this join alone causes, and for each part of a long list of members. ``reader`` reads events of the topic
+        that were written in an older form.
         Raises :class:`LogError` when the log does not answer.
         """
-        stream = await self._visit(topic, durable, slow)
+        stream = await self._visit(topic, durable, slow, reader)
         try:
             if attending is not None:
                 await self.presence.visit(topic, attending.limit)
@@ -240,23 +242,23 @@ class Hub:
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _visit(self, topic: str, durable: bool, slow: Slow) -> Stream:
+    async def _visit(self, topic: str, durable: bool, slow: Slow, reader: Reader | None) -> Stream:
         """Return the topic's stream. It stays open at least until the caller counts its ``visitors`` down again."""
         while (stream := self._streams.get(topic)) is None:
             if self._stopped:
                 raise LogUnavailable("the hub has stopped")
             task = self._opening.get(topic)
             if task is None:
-                task = self._opening[topic] = self.loop.create_task(self._open(topic, durable, slow))
+                task = self._opening[topic] = self.loop.create_task(self._open(topic, durable, slow, reader))
             await asyncio.shield(task)
         stream.visitors += 1
         stream.idle_since = None
         return stream
 
-    async def _open(self, topic: str, durable: bool, slow: Slow) -> None:
+    async def _open(self, topic: str, durable: bool, slow: Slow, reader: Reader | None) -> None:
         """Subscribe first and then read the head, so that entries published in between are in one of the two."""
         kept = slow if self._timing.rates else msgspec.structs.replace(slow, rate=None)
-        stream = Stream(topic, kept, self.counters, self._ticks, self._memory)
+        stream = Stream(topic, kept, self.counters, self._ticks, self._memory, reader)
         self._early[topic] = []
         try:
             if topic in self._closing:
@@ -345,7 +347,7 @@ class Hub:
         elif isinstance(item, Change):
             self.presence.take(topic, item)
         elif stream is not None:
-            stream.emit_ephemeral([Prepared(topic, e.name, e.payload, exclude=e.exclude) for e in item])
+            stream.emit_ephemeral(stream.prepare_passing(item))
 
     def _keep_early(self, early: list[Batch], batch: Batch) -> None:
         """Keep entries of a topic that is being opened, the newest of them: the stream reads the others from the log."""

@@ -51,6 +51,9 @@ UNEXPECTED_HELLO: Final = _code("unexpected_hello", "A hello is only allowed as 
 FORBIDDEN: Final = _code("forbidden", "There is no such topic, or you may not use it.")
 ALREADY_JOINED: Final = _code("already_joined", "This connection has already joined the topic.")
 EVICTED: Final = _code("evicted", "The application has ended this subscription.")
+OUTDATED: Final = _code(
+    "outdated", "The client knows only versions of the topic's events that are gone; load the page again."
+)
 NOT_JOINED: Final = _code("not_joined", "Join the topic first.")
 TOO_MANY_TOPICS: Final = _code("too_many_topics", "This connection has joined as many topics as it may.")
 

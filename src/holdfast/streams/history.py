@@ -7,7 +7,7 @@ and caches may keep it. Each page names the one before it; a reader begins at th
 The newest events have no name until they fill a page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -73,12 +73,14 @@ class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
             previous.encode(),
         )
 
-    def messages(self, entries: Sequence[Entry]) -> bytes:
-        """Return entries as the messages that bring them to subscribers, in JSON, with commas between them."""
-        return b",".join(
-            Prepared(self.topic, entry.name, entry.payload, entry.offset, stamp=entry.stamp).json
+    def messages(self, entries: Sequence[Entry], form: Callable[[Prepared], Prepared] | None = None) -> bytes:
+        """Return entries as the messages that bring them to subscribers, in JSON, with commas between them. ``form`` makes of each
+        the version that the reader knows."""
+        events = (
+            Prepared(self.topic, entry.name, entry.payload, entry.offset, stamp=entry.stamp)
             for entry in entries
         )
+        return b",".join(event.json for event in (events if form is None else map(form, events)))
 
 
 END = b"]}"

@@ -1,7 +1,7 @@
 """Events ready for delivery: encoded once per format, however many subscribers receive them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -11,6 +11,24 @@ Form = TypeVar("Form")
 
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
+
+
+class Passing(Protocol):
+    """An event that is in no log, as it was published."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def exclude(self) -> str: ...
+
+
+class Reader(Protocol):
+    """Reads events of a topic whose form has changed since they were written."""
+
+    def read(self, name: str, payload: bytes) -> tuple[str, bytes]:
+        """Return the name on the wire and the payload, as they are now, of an event that was written with these. Never raises."""
 
 
 class Prepared:
@@ -81,21 +99,28 @@ def _as_msgpack(event: Prepared) -> bytes:
 class Burst:
     """Events of one topic that are written together, in order."""
 
-    __slots__ = ("_joined", "events")
+    __slots__ = ("_made", "events")
 
     def __init__(self, events: Sequence[Prepared]) -> None:
         self.events = events
-        self._joined: dict[Callable[[Prepared], bytes], bytes] = {}
+        self._made: dict[Callable[[Prepared], Any], Any] = {}
 
     def joined(self, make: Callable[[Prepared], bytes]) -> bytes:
         """Return all the events in the form that ``make`` makes, one after the other. They are joined once."""
-        found = self._joined.get(make)
+        found: bytes | None = self._made.get(make)
         if found is None:
             events = self.events
             found = (
                 events[0].form(make) if len(events) == 1 else b"".join([event.form(make) for event in events])
             )
-            self._joined[make] = found
+            self._made[make] = found
+        return found
+
+    def converted(self, convert: Callable[[Prepared], Prepared]) -> "Burst":
+        """Return the events as ``convert`` makes them, such as those of an older version. They are converted once."""
+        found: Burst | None = self._made.get(convert)
+        if found is None:
+            found = self._made[convert] = Burst([event.form(convert) for event in self.events])
         return found
 
     def without(self, client: str) -> "Burst":

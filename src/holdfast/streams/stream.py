@@ -11,7 +11,7 @@ from holdfast.protocol.frames import ResetFrame, ResetPayload
 from holdfast.protocol.positions import Position
 
 from .conflation import Conflation, Ticks
-from .prepared import Burst, Prepared
+from .prepared import Burst, Passing, Prepared, Reader
 from .recent import RecentEvents, ReplayMemory
 from .slow import Backlog, Slow
 from .subscriber import Subscriber
@@ -148,8 +148,17 @@ class Stream:
     for a topic without a log. The hub owns ``visitors`` and ``idle_since``, the log follower ``progress``.
     """
 
-    def __init__(self, name: str, slow: Slow, counters: Counters, ticks: Ticks, memory: ReplayMemory) -> None:
+    def __init__(
+        self,
+        name: str,
+        slow: Slow,
+        counters: Counters,
+        ticks: Ticks,
+        memory: ReplayMemory,
+        reader: Reader | None = None,
+    ) -> None:
         self.name = name
+        self._reader = reader
         self.slow = slow
         self.counters = counters
         self._conflation = Conflation(name, slow, counters, ticks, self.emit) if slow.rate else None
@@ -301,7 +310,20 @@ class Stream:
     # ── entries and stamps ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def prepare(self, entries: Iterable[Entry]) -> list[Prepared]:
-        return [Prepared(self.name, e.name, e.payload, e.offset, e.exclude, e.stamp) for e in entries]
+        reader = self._reader
+        if reader is None:
+            return [Prepared(self.name, e.name, e.payload, e.offset, e.exclude, e.stamp) for e in entries]
+        return [
+            Prepared(self.name, *reader.read(e.name, e.payload), e.offset, e.exclude, e.stamp)
+            for e in entries
+        ]
+
+    def prepare_passing(self, events: Iterable[Passing]) -> list[Prepared]:
+        """Prepare events that are in no log."""
+        reader = self._reader
+        if reader is None:
+            return [Prepared(self.name, e.name, e.payload, exclude=e.exclude) for e in events]
+        return [Prepared(self.name, *reader.read(e.name, e.payload), exclude=e.exclude) for e in events]
 
     def stamp_at(self, offset: int) -> int:
         """The stamp of the entry that was emitted with this offset, or 0 if it is not at hand."""

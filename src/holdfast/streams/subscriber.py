@@ -14,15 +14,17 @@ class Subscriber(Protocol):
     def client(self) -> str:
         """The client's id, which ``exclude`` names."""
 
-    ready: bool
-    """May events be written now? While this is false, events of a log are not buffered: the subscriptions remember where
-    they stood. Other events wait within a bound (:mod:`holdfast.streams.slow`). The owner of the subscriber calls
-    :meth:`Hub.resume` for each subscription when it is true again."""
+    @property
+    def ready(self) -> bool:
+        """May events be written now? While this is false, events of a log are not buffered: the subscriptions remember where
+        they stood. Other events wait within a bound (:mod:`holdfast.streams.slow`). The owner of the subscriber calls
+        :meth:`Hub.resume` for each subscription when it is true again."""
 
-    blocked: bool
-    """Does the socket take nothing more right now? Then events that a newer one replaces (:meth:`Slow.conflate`) wait in the
-    hub, where they can still be replaced, instead of in the subscriber's write buffer. The owner calls :meth:`Hub.resume`
-    when it is false again."""
+    @property
+    def blocked(self) -> bool:
+        """Does the socket take nothing more right now? Then events that a newer one replaces (:meth:`Slow.conflate`) wait in the
+        hub, where they can still be replaced, instead of in the subscriber's write buffer. The owner calls :meth:`Hub.resume`
+        when it is false again."""
 
     def write(self, burst: Burst) -> None:
         """Write events, all of them. Never blocks; may make :attr:`ready` false. An exception ends the connection."""

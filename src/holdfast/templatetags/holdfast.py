@@ -14,7 +14,9 @@ from django.utils.safestring import SafeString, mark_safe
 
 from holdfast.conf import settings
 from holdfast.protocol.positions import Position
+from holdfast.topics.registry import registry
 from holdfast.topics.topic import Topic
+from holdfast.topics.versions import PARAMETER, written
 
 from ._block import block
 
@@ -75,7 +77,7 @@ def live_script(
         format_html(
             '<script type="application/json" id="holdfast-config"{}>{}</script>',
             attribute,
-            _json({"url": f"{get_script_prefix()}{settings().path}ws"}),
+            _json({"url": f"{get_script_prefix()}{settings().path}ws{_versions()}"}),
         ),
     ]
     if html:
@@ -85,6 +87,12 @@ def live_script(
         watch = mark_safe(_WATCH % _json(TWO_MAPS))  # noqa: S308 - nothing in it comes from outside
         elements.append(format_html("<script{}>{}</script>", attribute, watch))
     return mark_safe("\n".join(elements))  # noqa: S308 - of safe parts
+
+
+def _versions() -> str:
+    """Return the query that says which versions of events this page knows: those of now."""
+    newest = registry.versions
+    return f"?{PARAMETER}={written(newest)}" if newest else ""
 
 
 def _import_map(nonce: SafeString) -> list[SafeString]:

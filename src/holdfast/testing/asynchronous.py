@@ -1,6 +1,7 @@
 """``AsyncLive`` and ``AsyncLiveClient``, for ``async def`` tests."""
 
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -68,7 +69,8 @@ class AsyncLiveClient(ClientMethods):
     It connects as ``user``, or anonymously with ``None``. With ``token`` instead, ``HOLDFAST["TOKEN_AUTHENTICATOR"]`` finds the user.
     ``browser`` is a test client of Django's: the live client then connects with that client's session, reads it again at
     each ``resume()``, and is disconnected when the session ends. ``host`` is the host that it connects to, for
-    ``HOLDFAST["HANDLER_CONTEXT"]``. Use it in ``async with``, or call :meth:`open` and :meth:`close`.
+    ``HOLDFAST["HANDLER_CONTEXT"]``. It knows the newest version of each event; ``versions={"message.posted": 1}`` makes it a client that
+    knows these, and the first version of all others. Use it in ``async with``, or call :meth:`open` and :meth:`close`.
     """
 
     def __init__(
@@ -78,9 +80,10 @@ class AsyncLiveClient(ClientMethods):
         token: str | None = None,
         browser: Any = None,
         host: str | None = None,
+        versions: Mapping[str, int] | None = None,
         live: AsyncLive | None = None,
     ) -> None:
-        super().__init__(user, token=token, browser=browser, host=host)
+        super().__init__(user, token=token, browser=browser, host=host, versions=versions)
         self._live = live
 
     async def open(self) -> Self:

@@ -305,7 +305,7 @@ class ClientMethods(ClientState):
 
     def _wanted(self, event: Any, fields: Mapping[str, Any], topic: Topic | str | None) -> Wanted:
         topics = self._known.values() if topic is None else [self._joined(topic)]
-        return wanted(event, fields, topics, who=str(self))
+        return wanted(event, fields, topics, self._versions, who=str(self))
 
     async def _story(self, failure: str) -> str:
         """Return the message of a failed expectation."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -20,6 +20,7 @@ from holdfast.topics.client_id import client_id
 from holdfast.topics.owner import key_text
 from holdfast.topics.presence import Member
 from holdfast.topics.topic import Topic
+from holdfast.topics.versions import PARAMETER, written
 
 from .environment import Environment
 from .errors import Disconnected, LiveError
@@ -53,6 +54,7 @@ class ClientState:
         token: str | None = None,
         browser: Any = None,
         host: str | None = None,
+        versions: Mapping[str, int] | None = None,
     ) -> None:
         if browser is not None and not (user is None and token is None):
             raise TypeError(
@@ -69,6 +71,7 @@ class ClientState:
         self._token = token
         self._browser = browser
         self._host = host
+        self._versions = versions
         self._id = secrets.token_hex(8)
         self._transport: InMemoryTransport | None = None
         self._inbox = EventInbox()
@@ -151,7 +154,15 @@ class ClientState:
 
     def _identity(self, session_key: str | None) -> Identity:
         user = AnonymousUser() if self._user is None else self._user
-        return msgspec.structs.replace(self._facts, user=user, session_key=session_key)
+        query = self._facts.query_string
+        if PARAMETER not in query:
+            versions = (
+                self._environment.service.registry.versions if self._versions is None else self._versions
+            )
+            query = f"{query}&{PARAMETER}={written(versions)}" if versions else query
+        return msgspec.structs.replace(
+            self._facts, user=user, session_key=session_key, query_string=query.lstrip("&")
+        )
 
     def _find_session(self) -> str | None:
         """Do what a handshake with the browser's cookie does: set the user, and return the key of the session."""

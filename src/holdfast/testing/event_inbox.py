@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.topics.event import Event
+from holdfast.topics.event import Event, versions_of
 from holdfast.topics.topic import Topic
 
 from .values import Received
@@ -51,16 +51,32 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.name!r}{where}{f' with {fields}' if fields else ''}"
 
 
+def _known(topic: Topic, versions: Mapping[str, int] | None) -> Mapping[str, type[Event]]:
+    """Return the classes of the events of a topic, in the versions that a client knows."""
+    if versions is None:
+        return topic.declared.events
+    return {
+        name: versions_of(event).get(versions.get(name, 1), event)
+        for name, event in topic.declared.events.items()
+    }
+
+
 def wanted(
-    event: str | type[Event], fields: Mapping[str, Any], joined: Iterable[Topic], *, who: str
+    event: str | type[Event],
+    fields: Mapping[str, Any],
+    joined: Iterable[Topic],
+    versions: Mapping[str, int] | None = None,
+    *,
+    who: str,
 ) -> Wanted:
-    """Make an expectation about an event on some of the topics that ``who`` has joined.
+    """Make an expectation about an event on some of the topics that ``who`` has joined. ``versions`` are those that it knows, ``None``
+    for the newest.
 
     Raises ``ValueError`` when no such event could arrive, ``TypeError`` when it has no such field. Otherwise an
     expectation that nothing arrives could never fail.
     """
     name = event if isinstance(event, str) else event.__wire_name__
-    declared = {topic.name: topic.declared.events for topic in joined}
+    declared = {topic.name: _known(topic, versions) for topic in joined}
     if not declared:
         raise ValueError(f"{who} has joined no topic, so no event can arrive; join one first")
     kinds = {

@@ -1,6 +1,6 @@
 """``Live`` and ``LiveClient``, for ``def`` tests. The test's own thread runs their event loop."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -87,7 +87,8 @@ class LiveClient(SyncMethods):
     It connects as ``user``, or anonymously with ``None``. With ``token`` instead, ``HOLDFAST["TOKEN_AUTHENTICATOR"]`` finds the user.
     ``browser`` is a test client of Django's: the live client then connects with that client's session, reads it again at
     each ``resume()``, and is disconnected when the session ends. ``host`` is the host that it connects to, for
-    ``HOLDFAST["HANDLER_CONTEXT"]``. Use it in ``with``, or call :meth:`open` and :meth:`close`.
+    ``HOLDFAST["HANDLER_CONTEXT"]``. It knows the newest version of each event; ``versions={"message.posted": 1}`` makes it a client that
+    knows these, and the first version of all others. Use it in ``with``, or call :meth:`open` and :meth:`close`.
     """
 
     def __init__(
@@ -97,9 +98,10 @@ class LiveClient(SyncMethods):
         token: str | None = None,
         browser: Any = None,
         host: str | None = None,
+        versions: Mapping[str, int] | None = None,
         live: Live | None = None,
     ) -> None:
-        self._client = ClientMethods(user, token=token, browser=browser, host=host)
+        self._client = ClientMethods(user, token=token, browser=browser, host=host, versions=versions)
         self._live = live
 
     # ── connecting ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -159,6 +159,16 @@ class Action:
         self._result = msgspec.json.Decoder(returns)
         self._vouched = vouches(returns)
 
+    @property
+    def arguments(self) -> tuple[msgspec.structs.FieldInfo, ...]:
+        """The arguments that a client gives, in the order of the method's parameters."""
+        return msgspec.structs.fields(self._decoder.type)
+
+    @property
+    def returns(self) -> Any:
+        """The type of the result; ``Any`` for a method without a return annotation."""
+        return self._result.type
+
     def decode(self, raw: bytes | msgspec.Raw) -> dict[str, Any]:
         """Return the arguments of a call, given as JSON text; an empty ``raw`` is a call without arguments.
 

@@ -20,6 +20,7 @@ from .permissions import read_permissions
 from .presence import Presence
 from .routes import Route
 from .rule import check_rule
+from .versions import Versions
 
 HOOKS = ("may_join", "may_call", "snapshot", "presence_meta")
 """Methods that a topic may define and ``Topic`` does not have."""
@@ -43,12 +44,14 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     ``places`` are the attributes in which a topic keeps the parameters of its route, by the names of the parameters.
     The keys of ``events`` and ``actions`` are the names on the wire. ``may_join``, ``may_call``, ``snapshot`` and
     ``presence_meta`` say how these methods run; ``None`` means that the class does not have the method.
+    ``versions`` are those of its events; ``None`` if no event has a second one.
     ``requires`` are the permissions that a user must have. ``may_join_takes_identity`` says whether the rule has the parameter ``identity``. ``slow`` matters only without a ``keep``.
     """
 
     route: Route
     places: Mapping[str, str]
     events: Mapping[str, type[Event]]
+    versions: Versions | None
     actions: Mapping[str, Action]
     keep: Keep | None
     slow: Slow
@@ -76,11 +79,12 @@ def read(topic: type, base: type) -> Declaration:
     Raises ``TypeError``, which names the class, the mistake and the way out.
     """
     _check_nothing_hidden(topic, base)
-    route = _route(topic)
+    route, events = _route(topic), _events(topic)
     return Declaration(
         route=route,
         places=MappingProxyType({name: _place(topic, base, name) for name in route.parameters}),
-        events=_events(topic),
+        events=events,
+        versions=Versions.of(events.values()),
         actions=_actions(topic, base),
         keep=_keep(topic),
         slow=_slow(topic),

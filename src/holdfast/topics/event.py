@@ -14,7 +14,7 @@ from .schema import Misfit, why_unreadable, why_unsupported
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 WIRE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
-_RESERVED = ("decode", "encode")
+_RESERVED = ("decode", "encode", "upcast", "downcast")
 
 
 def _wire_name(class_name: str) -> str:
@@ -24,7 +24,7 @@ def _wire_name(class_name: str) -> str:
 
 
 class EventType(Explained):
-    """The class of event classes: takes ``durable`` and ``name`` from the class statement."""
+    """The class of event classes: takes ``durable``, ``name``, ``replaces``, ``version`` and ``publish_as`` from the class statement."""
 
     def __new__(
         cls,
@@ -34,6 +34,9 @@ class EventType(Explained):
         *,
         durable: bool | None = None,
         name: str | None = None,
+        replaces: "type[Event] | None" = None,
+        version: int | None = None,
+        publish_as: int | None = None,
         **options: Any,
     ) -> "EventType":
         if durable is not None and not isinstance(durable, bool):
@@ -42,7 +45,8 @@ class EventType(Explained):
                 f"class {class_name}(Event, durable=False)"
             )
         event: Any = _structured(super().__new__, cls, class_name, bases, namespace, options)
-        wire_name: Any = _wire_name(class_name) if name is None else name
+        inherited = getattr(replaces, "__wire_name__", None) or _wire_name(class_name)
+        wire_name: Any = inherited if name is None else name
         if not isinstance(wire_name, str) or not WIRE_NAME.fullmatch(wire_name):
             raise TypeError(
                 f"event {class_name}: {wire_name!r} cannot be its name on the wire; give it one of 1 to 100 characters "
@@ -57,7 +61,47 @@ class EventType(Explained):
         event.__wire_name__ = wire_name
         if durable is not None:
             event.__durable__ = durable
+        _set_version(event, replaces, version, publish_as)
         return event  # type: ignore[no-any-return]
+
+
+def _set_version(event: Any, replaces: Any, version: object, publish_as: object) -> None:
+    """Note the version of an event's class, after checking that the class can be converted to and from the one before."""
+    label = f"event {event.__name__}"
+    if replaces is not None:
+        if getattr(replaces, "__wire_name__", None) != event.__wire_name__:
+            raise TypeError(
+                f"{label}: replaces={replaces!r} is not the version before, an Event with the name {event.__wire_name__!r}; keep "
+                f'that class as it was: class {event.__name__}1(Event, name="{event.__wire_name__}")'
+            )
+        if version is not None:
+            raise TypeError(f"{label}: version= follows from replaces=; leave it out")
+        for method in ("upcast", "downcast"):
+            if method not in vars(event):
+                raise TypeError(
+                    f"{label} replaces {replaces.__name__} and has no {method}; write: @classmethod def upcast(cls, old: "
+                    f"{replaces.__name__}) -> Self, and def downcast(self) -> {replaces.__name__}"
+                )
+        version = replaces.__version__ + 1
+    given = 1 if version is None else version
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise TypeError(f"{label}: version={version!r} is not one; versions are 1, 2, 3, …")
+    event.__version__, event.__replaces__ = given, replaces
+    event.__stored_name__ = event.__wire_name__ if given == 1 else f"{event.__wire_name__}@{given}"
+    if not WIRE_NAME.fullmatch(event.__stored_name__.replace("@", ".")):
+        raise TypeError(
+            f"{label}: {event.__stored_name__!r}, its name in the log, has more than 100 characters; give it a shorter name"
+        )
+    event.__publish_as__ = None if publish_as in (None, given) else publish_as
+    if publish_as is not None and publish_as not in versions_of(event):
+        known = ", ".join(map(str, versions_of(event)))
+        raise TypeError(f"{label}: publish_as={publish_as!r} is none of its versions: {known}")
+
+
+def versions_of(event: "type[Event]") -> "dict[int, type[Event]]":
+    """Return the classes of an event that are still there, by their versions, the oldest first."""
+    before: dict[int, type[Event]] = {} if event.__replaces__ is None else versions_of(event.__replaces__)
+    return {**before, event.__version__: event}
 
 
 def _structured(
@@ -85,6 +129,18 @@ class Event(msgspec.Struct, metaclass=EventType, frozen=True):
         class Renamed(Event, name="room.name_changed"):
             title: Annotated[str, Meta(max_length=80)]
 
+        class MessagePosted(Event, replaces=MessagePosted1):  # the second version of an event
+            author: Author
+
+            @classmethod
+            def upcast(cls, old: MessagePosted1) -> Self: ...
+
+            def downcast(self) -> MessagePosted1: ...
+
+    An event that ``replaces`` another has its name and the next version. Clients that know only the version before get what
+    ``downcast`` returns, and stored events of that version are read through ``upcast``. ``publish_as=1`` publishes the older version
+    still, while servers run that do not know the newer one. ``version=2`` is for a class whose older versions are gone.
+
     Fields may have any type that msgspec can turn into JSON and back, except bytes. Events are immutable. Types are checked
     when an event is published, not when it is made. :meth:`encode` then raises ``TypeError`` for a value of a wrong type, and
     ``ValueError`` for one that breaks a ``Meta`` constraint or that JavaScript cannot hold (an integer beyond ±(2^53 - 1),
@@ -93,13 +149,24 @@ class Event(msgspec.Struct, metaclass=EventType, frozen=True):
 
     __wire_name__: ClassVar[str]
     __durable__: ClassVar[bool] = True
+    __version__: ClassVar[int]
+    __replaces__: "ClassVar[type[Event] | None]"
+    __stored_name__: ClassVar[str]
+    __publish_as__: ClassVar[int | None]
 
     if (
         TYPE_CHECKING
     ):  # the arguments of a class statement, for type checkers; EventType takes them at run time
 
         def __init_subclass__(
-            cls, *, durable: bool = True, name: str | None = None, **options: Any
+            cls,
+            *,
+            durable: bool = True,
+            name: str | None = None,
+            replaces: "type[Event] | None" = None,
+            version: int | None = None,
+            publish_as: int | None = None,
+            **options: Any,
         ) -> None: ...
 
     def encode(self) -> bytes:
@@ -117,6 +184,25 @@ class Event(msgspec.Struct, metaclass=EventType, frozen=True):
         if form.doubtful and (unreadable := _unreadable(self, form.doubtful)):
             raise unreadable
         return payload
+
+    @classmethod
+    def upcast(cls, old: Any) -> Self:
+        """Return the event that the version before says. An event with ``replaces`` defines it; it must not block."""
+        raise NotImplementedError
+
+    def downcast(self) -> "Event":
+        """Return the event of the version before that says this. An event with ``replaces`` defines it; it must not block."""
+        raise NotImplementedError
+
+    def stored(self) -> tuple[str, bytes]:
+        """Return the name in the log and the JSON text, both of the version that is published now. Raises what :meth:`encode` raises."""
+        payload = self.encode()
+        if self.__publish_as__ is None:
+            return self.__stored_name__, payload
+        event: Event = self
+        while event.__version__ > self.__publish_as__:
+            event = event.downcast()
+        return event.__stored_name__, event.encode()
 
     @classmethod
     def decode(cls, payload: bytes | str) -> Self:

@@ -3,7 +3,7 @@
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import SequenceMatcher
 
@@ -13,8 +13,10 @@ from django.utils.module_loading import autodiscover_modules
 from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol.construction import shortened
 
+from .event import Event
 from .routes import Match, Route
 from .topic import Topic
+from .versions import newest_of
 
 logger = logging.getLogger("holdfast.topics")
 
@@ -28,6 +30,8 @@ class Registry:
     def __init__(self) -> None:
         self._topics: tuple[type[Topic], ...] = ()
         self._by_first: dict[str, list[type[Topic]]] = {}
+        self.versions: Mapping[str, int] = {}
+        """The newest version of each event that has more than its first."""
         self._lock = threading.Lock()
 
     def register(self, *topics: type[Topic]) -> None:
@@ -115,7 +119,22 @@ class Registry:
         by_first: dict[str, list[type[Topic]]] = {}
         for topic in found:
             by_first.setdefault(_first(topic.declared.route), []).append(topic)
-        self._topics, self._by_first = found, by_first
+        self._topics, self._by_first, self.versions = found, by_first, _versions(found)
+
+
+def _versions(topics: Iterable[type[Topic]]) -> Mapping[str, int]:
+    """Return the newest versions of all events. Raises ``TypeError`` for two events with versions and one name: a client says by an
+    event's name which version it knows."""
+    events: dict[str, type[Event]] = {}
+    for topic in topics:
+        for name, event in topic.declared.events.items():
+            other = events.setdefault(name, event)
+            if other is not event and (other.__version__ > 1 or event.__version__ > 1):
+                raise TypeError(
+                    f"{other.__module__}.{other.__qualname__} and {event.__module__}.{event.__qualname__} are both {name!r} on the "
+                    f'wire, and one of them has versions; give one another name: class {event.__name__}(Event, name="…")'
+                )
+    return newest_of(events.values())
 
 
 def _first(route: Route) -> str:

@@ -70,6 +70,11 @@ class Route:
         self._matcher = RouteMatcher(self._parts)
 
     @property
+    def parts(self) -> tuple[str | Parameter, ...]:
+        """The texts and the parameters of the route, in order."""
+        return tuple(self._parts)
+
+    @property
     def shape(self) -> str:
         """The route without the names of its parameters: two routes of one shape match the same topic names."""
         return "".join(

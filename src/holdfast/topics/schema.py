@@ -22,7 +22,7 @@ def why_unsupported(annotation: Any) -> str | None:
         msgspec.json.Decoder(annotation)
     except TypeError as error:
         return f"{error} (what can be sent: {_CARRIED})"
-    for node in _nodes(info, (msgspec.inspect.CustomType,), set()):
+    for node in nodes(info, (msgspec.inspect.CustomType,), set()):
         if issubclass(node.cls, enum.Enum):
             continue  # Django's choices: msgspec reads them, but does not recognize them here
         name = getattr(node.cls, "__qualname__", repr(node.cls))
@@ -35,23 +35,23 @@ def why_unsupported(annotation: Any) -> str | None:
 def why_unreadable(annotation: Any) -> str | None:
     """Return why a browser cannot read values of a type; ``None`` when it can."""
     info = msgspec.inspect.type_info(annotation)
-    if next(_nodes(info, _BYTES, set()), None) is None:
+    if next(nodes(info, _BYTES, set()), None) is None:
         return None
     return "bytes cannot be read by a browser; declare a str, and send text such as base64.b64encode(value).decode()"
 
 
-def _nodes(node: Any, kinds: tuple[type, ...], seen: set[int]) -> Iterator[Any]:
+def nodes(node: Any, kinds: tuple[type, ...], seen: set[int]) -> Iterator[Any]:
     """Yield the parts of a type that are of some kinds."""
     if isinstance(node, kinds):
         yield node
-    elif isinstance(node, tuple | list):
+    if isinstance(node, tuple | list):
         for item in node:
-            yield from _nodes(item, kinds, seen)
+            yield from nodes(item, kinds, seen)
     elif isinstance(node, msgspec.inspect.Type | msgspec.inspect.Field) and id(node) not in seen:
         seen.add(id(node))
         for field in node.__struct_fields__:
             if field not in ("cls", "default", "default_factory"):
-                yield from _nodes(getattr(node, field), kinds, seen)
+                yield from nodes(getattr(node, field), kinds, seen)
 
 
 class Misfit(msgspec.Struct, frozen=True, kw_only=True):

@@ -196,13 +196,13 @@ class Topic(HtmlPublishing, Access):
         ]
 
     def _draft(self, event: Event, excluded: str) -> Draft:
-        payload, limit = event.encode(), runtime.current().event_bytes
+        (name, payload), limit = event.stored(), runtime.current().event_bytes
         if len(payload) > limit:
             raise ValueError(
                 f"{self!r}: {type(event).__name__} is {len(payload)} bytes of JSON, and an event may have {limit}; publish "
                 'where the data can be fetched instead, or raise HOLDFAST["EVENT_BYTES"]'
             )
-        return Draft(topic=self._name, name=event.__wire_name__, payload=payload, exclude=excluded)
+        return Draft(topic=self._name, name=name, payload=payload, exclude=excluded)
 
     def _stores(self, method: str, event: Any) -> bool:
         """Return whether the log stores this event. Raises ``TypeError`` when the topic does not declare it."""

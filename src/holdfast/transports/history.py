@@ -24,8 +24,11 @@ from holdfast.protocol import codes
 from holdfast.protocol.frames import TopicName
 from holdfast.protocol.positions import Position
 from holdfast.streams.history import END, SPAN, Gone, HistoryPage, NoPage, full, newest, rest
+from holdfast.streams.prepared import Prepared
 from holdfast.topics.keep import Keep
 from holdfast.topics.topic import Topic
+from holdfast.topics.versions import PARAMETER as VERSIONS
+from holdfast.topics.versions import known_to, written
 
 from .admission import admit
 from .asgi import Message, Receive, Scope, Send
@@ -40,10 +43,13 @@ YEAR = 31_536_000
 SECONDS = 1
 """Seconds for which caches keep what may change: the newest events, and pages that are partly trimmed."""
 
-PARAMETERS = ("topic", "upto")
+PARAMETERS = ("topic", "upto", VERSIONS)
 
 CORS = (b"access-control-allow-origin", b"*")
 """All origins, without credentials. One value for all, so that a cache keeps one copy."""
+
+
+Form = Callable[[Prepared], Prepared]
 
 
 class BadQuery(Exception):
@@ -94,7 +100,9 @@ class LiveHistory:
                 text = "There is no topic of this name with a public history.\n"
                 await respond(scope, send, 404, text)
                 return
-            await _Answer(service, scope, receive, send).give(found, keep, upto)
+            asked = scope.get("query_string", b"").decode("latin-1")
+            form = _form(found, asked)
+            await _Answer(service, scope, receive, send, form).give(found, keep, upto)
         except BadQuery as error:
             await respond(scope, send, 400, f"{error}\n")
         finally:
@@ -119,10 +127,31 @@ def asked_for(query: QueryDict) -> tuple[str, Position | None]:
     return topic, upto
 
 
+def _form(topic: Topic, query_string: str) -> Form | None:
+    """Return what makes of the topic's events the versions that a query names, ``None`` for a topic without versions. Raises
+    :class:`BadQuery` for versions that are gone, and for another spelling than the one that caches shall keep."""
+    versions, known = topic.declared.versions, known_to(query_string)
+    relevant = {} if versions is None else versions.relevant(known)
+    given = QueryDict(query_string).get(VERSIONS)
+    if given != (written(relevant) or None):
+        spelt = f"&{VERSIONS}={written(relevant)}" if relevant else f"no {VERSIONS}"
+        raise BadQuery(f"Name the versions of this topic's events in one way only: {spelt}")
+    if versions is None:
+        return None
+    if (name := versions.outdated(known)) is not None:
+        raise BadQuery(
+            f"No version of {name} is left that the query names: name a newer one, as &{VERSIONS}={name}:2"
+        )
+    return versions.stored_for(known)
+
+
 class _Answer:
     """The answer to one request."""
 
-    def __init__(self, service: ConnectionManager, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, service: ConnectionManager, scope: Scope, receive: Receive, send: Send, form: Form | None
+    ) -> None:
+        self._form = form
         self._service = service
         self._scope = scope
         self._receive = receive
@@ -164,7 +193,9 @@ class _Answer:
 
     async def _redirect(self, topic: Topic, to: Position) -> None:
         """Lead to the name of a page. A client that knows only its number asks with a position without a stamp."""
-        query = urlencode({"topic": topic.name, "upto": str(to)}, safe="/:")
+        asked = QueryDict(self._scope.get("query_string", b""))
+        kept = {VERSIONS: asked[VERSIONS]} if VERSIONS in asked else {}
+        query = urlencode({"topic": topic.name, "upto": str(to), **kept}, safe="/:,")
         cached = f"public, max-age={SECONDS}".encode()
         headers = [
             (b"location", f"?{query}".encode()),
@@ -180,7 +211,7 @@ class _Answer:
             await self._send({"type": "http.response.start", "status": 304, "headers": shared})
             await self._send({"type": "http.response.body", "body": b""})
             return
-        begin = page.head + page.messages(page.entries)
+        begin = page.head + page.messages(page.entries, self._form)
         size = len(begin) + len(END) + (0 if page.whole else await self._size_of_rest(page))
         headers = [
             *shared,
@@ -216,7 +247,7 @@ class _Answer:
         while last.offset < page.position.offset:
             entries: list[Entry] = await runtime.log_threads.run(rest, runtime.log, page, last)
             last = entries[-1]
-            yield b"," + page.messages(entries)
+            yield b"," + page.messages(entries, self._form)
 
     async def _size_of_rest(self, page: HistoryPage) -> int:
         """Return the bytes that :meth:`_parts` yields. Only a response of a known length shows caches that it was cut off."""

@@ -11,7 +11,7 @@ const COLUMNS = ["connections_websocket", "connections_sse", "connections_pollin
 
 const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const live = connect();
-const bridge = live.topic($("bridge").dataset.topic ?? "");
+const bridge = live.topic(/** @type {import("topics").Bridge["name"]} */ ($("bridge").dataset.topic));
 
 /** A line or two that move to the left, one step a second. */
 class Plot {

@@ -37,7 +37,7 @@ export class Here {
   }
 
   #order(one, other) {
-    return (other === this.#me) - (one === this.#me) || one.localeCompare(other);
+    return Number(other === this.#me) - Number(one === this.#me) || one.localeCompare(other);
   }
 
   #flag(name) {

@@ -156,7 +156,7 @@ export class MessageList {
     } else {
       separator?.remove();
     }
-    const soon = before && (at - beforeAt) / 60_000 < GROUP_MINUTES;
+    const soon = before && (at.getTime() - beforeAt.getTime()) / 60_000 < GROUP_MINUTES;
     element.classList.toggle("continued", !newDay && soon && before.dataset.author === element.dataset.author);
   }
 

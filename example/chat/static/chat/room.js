@@ -17,11 +17,13 @@ import { Typing } from "./typing.js";
 const MOST_MESSAGES = 500; // on the page while the reader is at the end; older ones come back on scrolling up
 const FEWEST_MESSAGES = 200;
 
+/** @type {(id: string) => any} */
 const $ = (id) => document.getElementById(id);
 const { topic: name, me, user, history: url } = $("room").dataset;
 
 const live = connect();
-const topic = live.topic(name); // from the position that the page was rendered at
+// From the position that the page was rendered at.
+const topic = live.topic(/** @type {import("topics").Room["name"]} */ (name));
 
 const list = new MessageList($("messages"), { template: $("message-template"), me });
 const scrolling = new Scrolling($("log"), $("jump"));
@@ -31,7 +33,7 @@ const history = new History({
   url,
   log: $("log"),
   place: $("older"),
-  beginning: `This is where ${document.querySelector("h1").textContent} begins.`,
+  beginning: `This is where ${document.querySelector("h1")?.textContent} begins.`,
   oldest: () => list.oldest,
   show: (messages) => scrolling.keeping(() => messages.forEach((message) => list.add(message))),
 });
@@ -45,7 +47,8 @@ const queue = new CallQueue(live, {
   user,
   storage: "local", // what was written is sent even if the tab was closed
   restored({ topic, payload, at, result }) {
-    if (topic === name) outbox.restore(payload.body, at, result); // that of another room is sent all the same
+    const { body } = /** @type {{ body: string }} */ (payload);
+    if (topic === name) outbox.restore(body, at, result); // that of another room is sent all the same
   },
 });
 const typing = new Typing($("typing"), () => topic.send("typing", {}));

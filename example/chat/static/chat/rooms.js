@@ -2,8 +2,11 @@
 
 import { connect } from "holdfast";
 
+/** @type {any} */
 const list = document.getElementById("rooms");
-const topic = connect().topic(list.dataset.topic); // from the position that the list was rendered at
+/** @type {import("topics").MyRooms["name"]} */
+const name = list.dataset.topic;
+const topic = connect().topic(name); // from the position that the list was rendered at
 const { me } = list.dataset;
 const open = list.querySelector("[aria-current]")?.dataset.room;
 

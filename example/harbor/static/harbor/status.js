@@ -35,7 +35,11 @@ export class Status {
     addEventListener("offline", () => this.#element.dataset.status === "waiting" && this.show("waiting"));
   }
 
-  /** `status` is the client's; `retryAt` the time of the next attempt, `error` why the last connection ended. */
+  /**
+   * `status` is the client's; `retryAt` the time of the next attempt, `error` why the last connection ended.
+   * @param {import("holdfast").LiveStatus} status
+   * @param {import("holdfast").StatusDetail} [detail]
+   */
   show(status, { retryAt, error } = {}) {
     if (this.#gone) return;
     clearInterval(this.#countdown);

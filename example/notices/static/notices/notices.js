@@ -10,7 +10,7 @@ const list = document.getElementById("notices");
 const unread = new Set((bell.dataset.unread ?? "").split(" ").filter(Boolean).map(Number));
 const title = document.title;
 
-const inbox = connect().topic(/** @type {string} */ (bell.dataset.topic)); // from the position that the page was rendered at
+const inbox = connect().topic(/** @type {import("topics").Inbox["name"]} */ (bell.dataset.topic)); // from the position that the page was rendered at
 
 function count() {
   bell.hidden = unread.size === 0;

@@ -10,7 +10,7 @@ const MOST = 30; // on the page; the oldest goes when a new one comes
 const list = /** @type {HTMLElement} */ (document.getElementById("orders"));
 const template = /** @type {HTMLTemplateElement} */ (document.getElementById("order-template"));
 const live = connect();
-const topic = live.topic(/** @type {string} */ (list.dataset.topic)); // from the position that the page was rendered at
+const topic = live.topic(/** @type {import("topics").Counter["name"]} */ (list.dataset.topic)); // or MyOrders; from the position that the page was rendered at
 
 /** @typedef {{ id: number, product: string, customer: string, state: string }} Order */
 

@@ -1,4 +1,4 @@
-"""``manage.py holdfast serve | trim | sweep | renew-epochs | topics``: serve, and maintain the log."""
+"""``manage.py holdfast serve | trim | sweep | renew-epochs | topics | schema``: serve, maintain the log, and describe the topics."""
 
 import copy
 from argparse import SUPPRESS, ArgumentParser
@@ -12,7 +12,7 @@ from django.utils import timezone
 from holdfast import conf, runtime
 from holdfast.control import commands, control
 from holdfast.log.base import LogError
-from holdfast.management import serve
+from holdfast.management import schema, serve
 from holdfast.topics.owner import ANONYMOUS
 from holdfast.topics.registry import registry
 from holdfast.topics.topic import Topic
@@ -46,10 +46,15 @@ class Command(BaseCommand):
         )
         add("sweep", "Deliver events of processes that died while publishing. Servers do this too.")
         add("topics", "List the topics of this project.")
+        schema.add_arguments(
+            add("schema", "Print the topics' events and actions as AsyncAPI, or as types of TypeScript.")
+        )
 
     def handle(self, *args: Any, command: str, **options: Any) -> None:
         if command == "serve":
             serve.serve(options, self._say)
+        elif command == "schema":
+            self._say(schema.run(options))
         else:
             kept = {"dry_run", "topic"}
             commands: dict[str, Callable[..., None]] = {

@@ -15,7 +15,7 @@ export interface Clock {
 	after(ms: number, run: () => void): Cancel;
 }
 /** Everything that can go wrong between a client and a server. */
-export type CodeName = "malformed" | "invalid_message" | "unknown_type" | "too_large" | "unexpected_hello" | "forbidden" | "already_joined" | "evicted" | "not_joined" | "too_many_topics" | "unknown_action" | "invalid_payload" | "refused" | "not_found" | "key_reused" | "outcome_unknown" | "timeout" | "too_many_calls" | "rate_limited" | "csrf_failed" | "invalid_token" | "internal" | "unavailable" | "draining" | "heartbeat_missed" | "stalled" | "too_slow" | "token_expired" | "flooding" | "too_many_connections" | "failed" | "unsupported_protocol" | "unauthenticated" | "disconnected" | "origin_refused";
+export type CodeName = "malformed" | "invalid_message" | "unknown_type" | "too_large" | "unexpected_hello" | "forbidden" | "already_joined" | "evicted" | "outdated" | "not_joined" | "too_many_topics" | "unknown_action" | "invalid_payload" | "refused" | "not_found" | "key_reused" | "outcome_unknown" | "timeout" | "too_many_calls" | "rate_limited" | "csrf_failed" | "invalid_token" | "internal" | "unavailable" | "draining" | "heartbeat_missed" | "stalled" | "too_slow" | "token_expired" | "flooding" | "too_many_connections" | "failed" | "unsupported_protocol" | "unauthenticated" | "disconnected" | "origin_refused";
 /** A place in one topic's log: everything up to and including `offset` has been seen. */
 export interface Position {
 	/** The life of the log. Offsets of different epochs cannot be compared. */
@@ -136,6 +136,8 @@ export type TopicStatus = "joining" | "joined" | "refused" | "left";
  *     const room = live.topic<Room>("rooms/lobby");
  */
 export interface TopicTypes {
+	/** The names that topics of these types have. */
+	readonly name?: string;
 	/** Payloads by the name of the event. */
 	readonly events?: object;
 	/** Functions by the name of the action: from the payload to the result. */
@@ -143,6 +145,38 @@ export interface TopicTypes {
 	readonly meta?: unknown;
 	readonly snapshot?: unknown;
 }
+/**
+ * The topics of your server, by their routes: empty until a declaration adds them. `manage.py holdfast schema --format
+ * typescript` writes that declaration, and `live.topic("rooms/lobby")` then has the types of its topic.
+ */
+export interface Topics {
+}
+/** With `strict: true` in it, the name of a topic that no route of `Topics` has is an error. `--strict` writes that. */
+export interface TopicNames {
+}
+export type NameAt<Route extends keyof Topics> = Topics[Route] extends {
+	readonly name: infer Name extends string;
+} ? Name : never;
+/** The names that the routes of `Topics` have. */
+export type KnownName = {
+	[Route in keyof Topics]: NameAt<Route>;
+}[keyof Topics];
+/** The names for a topic of these types. Without types of your own, `strict` allows none but the known ones. */
+export type NameFor<Types extends TopicTypes> = TopicTypes extends Types ? TopicNames extends {
+	readonly strict: true;
+} ? "the server has no topic of this name" : string : string;
+export type RoutesFor<Name> = {
+	[Route in keyof Topics]: Name extends NameAt<Route> ? Route : never;
+}[keyof Topics];
+/** Of the routes that match a name those that no other one narrows: `rooms/${string}/pins`, not `rooms/${string}`. */
+export type Closest<Route, All = Route> = Route extends keyof Topics ? [
+	All extends keyof Topics ? Narrower<All, Route> : never
+] extends [
+	never
+] ? Route : never : never;
+export type Narrower<Other extends keyof Topics, Route extends keyof Topics> = NameAt<Other> extends NameAt<Route> ? (NameAt<Route> extends NameAt<Other> ? never : Other) : never;
+/** The types of the topic that has this name. */
+export type TypesOf<Name extends string> = Name extends unknown ? Extract<Topics[Closest<RoutesFor<Name>>], TopicTypes> : never;
 export type EventsOf<T extends TopicTypes> = T extends {
 	readonly events: infer Events extends object;
 } ? Events : Record<string, unknown>;
@@ -370,13 +404,15 @@ export interface Live extends Store<LiveState> {
 	 * The topic of this name: joined as soon as the caller has finished, the same object until it is left. Connects if
 	 * need be.
 	 */
-	topic<Types extends TopicTypes = TopicTypes>(name: string, options?: TopicOptions): Topic<Types>;
+	topic<Name extends KnownName>(name: Name, options?: TopicOptions): Topic<TypesOf<Name>>;
+	topic<Types extends TopicTypes = TopicTypes>(name: NameFor<Types>, options?: TopicOptions): Topic<Types>;
 	/**
 	 * The topic of this name for one part of the page: with handlers, state and calls of its own, which end when it is
 	 * left. The topic itself is left when the last one who has it has left. A lease that is left and taken again in the
 	 * same turn does not leave at all.
 	 */
-	lease<Types extends TopicTypes = TopicTypes>(name: string, options?: LeaseOptions): Topic<Types>;
+	lease<Name extends KnownName>(name: Name, options?: LeaseOptions): Topic<TypesOf<Name>>;
+	lease<Types extends TopicTypes = TopicTypes>(name: NameFor<Types>, options?: LeaseOptions): Topic<Types>;
 	/** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
 	refresh(token: string): Promise<void>;
 	/** Connect anew now: while waiting, online, or after the server closed for good. */
