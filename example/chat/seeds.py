@@ -1,9 +1,16 @@
-"""What the demo starts with: three people, two rooms, and what they have said so far."""
+"""What the demo starts with: two rooms, and what has been said there so far."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
-PASSWORD = "holdfast"
-USERS = ["ada", "grace", "linus"]
+from django.utils import timezone
+
+from chat.models import Membership, Message, Room
+
+PAUSE = timedelta(seconds=70)
+"""Between two messages of one conversation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +135,7 @@ ROOMS = [
         slug="lobby",
         name="Lobby",
         purpose="Everybody, and whatever the tide brings in",
-        members=USERS,
+        members=["ada", "grace", "linus"],
         story=LOBBY,
     ),
     SeedRoom(
@@ -139,3 +146,36 @@ ROOMS = [
         story=CAPTAINS,
     ),
 ]
+
+
+def seed(users: dict[str, Any]) -> Iterator[str]:
+    """Create the rooms that are not there yet; a line about each."""
+    for each in ROOMS:
+        room, made = Room.objects.get_or_create(
+            slug=each.slug, defaults={"name": each.name, "purpose": each.purpose}
+        )
+        if not made:  # it may have been changed since
+            yield f"Room {each.slug} is there already."
+            continue
+        for name in each.members:
+            Membership.objects.create(room=room, user=users[name])
+        said = list(history(each.story, ending=timezone.now() - timedelta(minutes=20)))
+        Message.objects.bulk_create(
+            Message(room=room, author=users[author], body=body, at=at) for author, body, at in said
+        )
+        yield f"Room {each.slug}: {len(said)} messages, members {', '.join(each.members)}."
+
+
+def history(story: str, *, ending: datetime) -> Iterator[tuple[str, str, datetime]]:
+    """The author, the body and the time of each message of a story whose last one was said at `ending`."""
+    said: list[tuple[str, str, timedelta]] = []
+    elapsed = timedelta()
+    for line in story.strip().splitlines():
+        if line.startswith("~"):
+            elapsed += timedelta(hours=int(line.removeprefix("~").removesuffix("h")))
+        else:
+            author, body = line.split(": ", 1)
+            elapsed += PAUSE
+            said.append((author, body, elapsed))
+    for author, body, when in said:
+        yield author, body, ending - elapsed + when

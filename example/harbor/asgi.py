@@ -8,6 +8,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "harbor.settings")
 
 django_application = get_asgi_application()  # first: it loads the apps, and with them every live.py
 
+from django.conf import settings  # noqa: E402
 from holdfast.asgi import with_live_topics  # noqa: E402
 
+from harbor import bots  # noqa: E402
+
 application = with_live_topics(django_application)
+if settings.BOTS:
+    application = bots.aboard(application)

@@ -2,6 +2,7 @@
 
 Everything that differs from one machine to the next comes from the environment, with defaults for the demo:
 
+HARBOR_BOTS          1 (default) or 0: whether this server runs the demo's bots
 HARBOR_DEBUG         1 (default) or 0
 HARBOR_SECRET_KEY    default: made once and kept in HARBOR_VAR
 HARBOR_HOSTS         further host names that may be asked for, separated by commas
@@ -43,6 +44,7 @@ ALLOWED_HOSTS = [
 
 INSTALLED_APPS = [
     "holdfast",  # before staticfiles: its runserver serves live topics too
+    "harbor",
     "chat",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -60,6 +62,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "harbor.pages.FriendlyRefusals",
 ]
 ROOT_URLCONF = "harbor.urls"
 ASGI_APPLICATION = "harbor.asgi.application"
@@ -73,6 +76,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "harbor.navigation.navigation",
             ],
         },
     },
@@ -87,6 +91,9 @@ HOLDFAST = {"REDIS": REDIS}
 CELERY_BROKER_URL = REDIS
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+
+# Whether this process runs the bots. A fleet has them in a process of their own.
+BOTS = os.environ.get("HARBOR_BOTS", "1") == "1"
 
 # The seeded users bypass these: `seed` sets their password, which everybody knows, directly.
 AUTH_PASSWORD_VALIDATORS = [

@@ -1,4 +1,4 @@
-"""Harbor as a fleet, for `scripts/demo --fleet`: two servers, nginx, Redis, PostgreSQL and a Celery worker.
+"""Harbor as a fleet, for `scripts/demo --fleet`: two servers, nginx, Redis, PostgreSQL, a Celery worker and the bots.
 
 Everything listens on this machine only, on free ports but for nginx; Ctrl-C ends it all, by process id, and its data with it.
 """
@@ -59,6 +59,7 @@ def run(stack: ExitStack, port: int) -> None:
         "PYTHONPATH": str(ROOT / "src"),
         "HARBOR_DATABASE": postgres.create_database("harbor"),
         "HARBOR_REDIS": redis.url,
+        "HARBOR_BOTS": "0",  # once for all servers, in a process of their own
         "HARBOR_VAR": str(directory),
         "PYTHONUNBUFFERED": "1",
     }
@@ -72,7 +73,7 @@ def run(stack: ExitStack, port: int) -> None:
         stack.callback(program.stop, seconds=SECONDS_TO_END)
         return program
 
-    say(f"starting {SERVERS} servers, a Celery worker and nginx")
+    say(f"starting {SERVERS} servers, a Celery worker, the bots and nginx")
     ports = [free_port() for _ in range(SERVERS)]
     programs = [
         harbor(f"server-{number}", "manage.py", "holdfast", "serve", "--port", str(each))
@@ -81,6 +82,7 @@ def run(stack: ExitStack, port: int) -> None:
     worker = harbor(
         "celery", *["-m", "celery", "--app", "harbor", "worker", "--concurrency", "1", "--loglevel", "info"]
     )
+    bots = harbor("bots", "manage.py", "bots")
     for program, each in zip(programs, ports, strict=True):
         program.wait_until(lambda each=each: listens(each))
     worker.wait_until(lambda: " ready." in worker.output())
@@ -94,7 +96,12 @@ def run(stack: ExitStack, port: int) -> None:
     say(
         f"http://127.0.0.1:{port}: sign in as ada, grace or linus, password holdfast (Ctrl-C ends everything)"
     )
-    named = {**{program.name: program for program in programs}, "celery": worker, "nginx": nginx.server}
+    named = {
+        **{program.name: program for program in programs},
+        "celery": worker,
+        "bots": bots,
+        "nginx": nginx.server,
+    }
     for name, program in named.items():
         print(f"    {name:9} process {program.process.pid:7}  {program.log}")
     print(f"    drain one: kill {programs[0].process.pid}      lose one: kill -9 {programs[1].process.pid}")

@@ -22,10 +22,10 @@ def test_harbor_runs_as_a_fleet_and_ctrl_c_ends_all_of_it(tmp_path: Path) -> Non
     try:
         demo.wait_until(lambda: "drain one" in demo.output(), seconds=50)
         processes = [int(pid) for pid in re.findall(r" process +(\d+) ", demo.output())]
-        assert len(processes) == 4
+        assert len(processes) == 5
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/login/", timeout=10) as page:
             assert b"Harbor" in page.read()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/static/chat/harbor.css", timeout=10) as style:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/static/harbor/harbor.css", timeout=10) as style:
             assert style.headers["Content-Type"] == "text/css"
         demo.process.send_signal(signal.SIGINT)
         assert demo.process.wait(40) == 0

@@ -1,33 +1,18 @@
-"""What Harbor's tests start from: the demo's people and rooms."""
-
-from io import StringIO
-from typing import Any
-
-from django.contrib.auth import get_user_model
-from django.core.management import call_command
-from django.test import TestCase, override_settings
+"""What the chat's tests start from: the demo's people and rooms."""
 
 from chat.models import Message, Room
+from harbor.tests.base import SeededTestCase
 
 
-@override_settings(
-    PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]
-)  # the real one is slow by design
-class HarborTestCase(TestCase):
+class HarborTestCase(SeededTestCase):
     lobby: Room
     captains: Room
 
     @classmethod
     def setUpTestData(cls) -> None:
-        call_command("seed", stdout=StringIO())
+        super().setUpTestData()
         cls.lobby = Room.objects.get(slug="lobby")
         cls.captains = Room.objects.get(slug="captains")
-
-    def user(self, name: str) -> Any:
-        return get_user_model().objects.get(username=name)
-
-    def sign_in(self, name: str) -> None:
-        self.client.force_login(self.user(name))
 
     def say(self, room: Room, *bodies: str, by: str = "ada") -> list[Message]:
         author = self.user(by)

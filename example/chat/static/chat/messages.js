@@ -1,7 +1,7 @@
 // The list of messages on the page: in the order of their ids, grouped by author and day, each of them once.
 // What people wrote is only ever set as text.
 
-import { inFull, nameOfDay, sameDay, timeOf } from "./dates.js";
+import { inFull, nameOfDay, sameDay, timeOf } from "../harbor/dates.js";
 
 const GROUP_MINUTES = 10;
 

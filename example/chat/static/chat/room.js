@@ -11,7 +11,7 @@ import { History } from "./history.js";
 import { MessageList } from "./messages.js";
 import { Outbox } from "./outbox.js";
 import { Scrolling } from "./scrolling.js";
-import { Status } from "./status.js";
+import { showStatus } from "../harbor/status.js";
 import { Typing } from "./typing.js";
 
 const MOST_MESSAGES = 500; // on the page while the reader is at the end; older ones come back on scrolling up
@@ -50,7 +50,7 @@ const queue = new CallQueue(live, {
 });
 const typing = new Typing($("typing"), () => topic.send("typing", {}));
 const here = new Here($("here"), $("who"), { template: $("message-template"), me });
-const status = new Status($("status"), $("notice"), { reconnect: () => live.reconnect() });
+const status = showStatus(live, "What you write waits, and is sent when you are back.");
 
 new Composer($("composer"), {
   room: name,
@@ -106,14 +106,12 @@ function end() {
   status.gone("You are not in this room any more.");
 }
 
-live.on("status", (now, detail) => {
+live.on("status", (now) => {
   outbox.online = now === "online";
-  status.show(now, detail);
   if (now !== "online") typing.clear();
   here.stale(now !== "online");
 });
 outbox.online = live.status === "online";
-status.show(live.status);
 
 countUnread(live, document.querySelectorAll("a[data-topic]:not([aria-current])"));
 

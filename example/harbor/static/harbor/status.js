@@ -1,4 +1,4 @@
-// How the connection is doing: in a word in the head of the room and, when it matters, in a sentence above the draft.
+// How the connection is doing: in a word in the head of the page and, when it matters, in a sentence of its own.
 
 const ENDINGS = {
   unauthenticated: "You are signed out.",
@@ -14,12 +14,14 @@ export class Status {
   #sentence;
   #button;
   #reconnect;
+  #waits; // what happens to what the reader does while the connection is away
   #interrupted = false;
   #gone = false;
   #countdown;
 
-  constructor(element, notice, { reconnect }) {
+  constructor(element, notice, { reconnect, waits = "The page catches up when it is back." }) {
     this.#element = element;
+    this.#waits = waits;
     this.#text = element.querySelector(".status-text");
     this.#count = element.querySelector(".status-count");
     this.#notice = notice;
@@ -48,7 +50,7 @@ export class Status {
     } else if (status === "closed") {
       this.#say("Offline", `${ENDINGS[error?.code] ?? "The server has ended the connection."}`, "Reload");
     } else {
-      this.#say("Connecting", this.#interrupted ? "Connecting again. What you write waits, and is sent then." : "");
+      this.#say("Connecting", this.#interrupted ? `Connecting again. ${this.#waits}` : "");
     }
   }
 
@@ -63,10 +65,10 @@ export class Status {
 
   #wait(retryAt) {
     if (!navigator.onLine) {
-      this.#say("Offline", "You are offline. What you write waits, and is sent when you are back.");
+      this.#say("Offline", `You are offline. ${this.#waits}`);
       return;
     }
-    this.#say("Reconnecting", "The connection is gone. What you write waits, and is sent when it is back.", "Try now");
+    this.#say("Reconnecting", `The connection is gone. ${this.#waits}`, "Try now");
     if (retryAt === undefined) return;
     const tick = () => {
       this.#count.textContent = ` in ${Math.max(1, Math.ceil((retryAt - Date.now()) / 1000))} s`;
@@ -82,4 +84,13 @@ export class Status {
     this.#button.textContent = button;
     this.#button.hidden = !button;
   }
+}
+
+/** The status of `live` in the page's own elements: templates/harbor/_status.html and _notice.html. */
+export function showStatus(live, waits) {
+  const $ = (id) => document.getElementById(id);
+  const status = new Status($("status"), $("notice"), { reconnect: () => live.reconnect(), waits });
+  live.on("status", (now, detail) => status.show(now, detail));
+  status.show(live.status);
+  return status;
 }

@@ -1,0 +1,51 @@
+import asyncio
+from unittest import mock
+
+from django.test import SimpleTestCase
+
+from harbor import bots
+
+
+class Bots(SimpleTestCase):
+    async def test_a_bot_that_fails_is_started_again(self) -> None:
+        runs = 0
+        again = asyncio.Event()
+
+        async def bot() -> None:
+            nonlocal runs
+            runs += 1
+            if runs == 2:
+                again.set()
+            raise RuntimeError("the database is away")
+
+        with (
+            mock.patch.object(bots, "found", return_value=[bot]),
+            mock.patch.object(bots, "PAUSE_AFTER_FAILURE", 0),
+            self.assertLogs("harbor.bots", "ERROR") as logged,
+        ):
+            running = asyncio.create_task(bots.run())
+            await asyncio.wait_for(again.wait(), 5)
+            running.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await running
+        self.assertIn("starts again", logged.output[0])
+
+    async def test_the_bots_run_while_the_server_does_and_no_longer(self) -> None:
+        began, ended, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def bot() -> None:
+            began.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        async def application(scope: object, receive: object, send: object) -> None:
+            await stop.wait()
+
+        with mock.patch.object(bots, "found", return_value=[bot]):
+            server = asyncio.create_task(bots.aboard(application)({"type": "lifespan"}, None, None))
+            await asyncio.wait_for(began.wait(), 5)
+            stop.set()
+            await server
+            await asyncio.wait_for(ended.wait(), 5)
