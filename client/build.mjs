@@ -26,7 +26,19 @@ export const INTERNAL = (
 ).split(" ");
 
 /** What can be imported: the client, and what most pages do without. Each is a file of its own. */
-const ENTRIES = { holdfast: "src/index.ts", queue: "src/queue.ts", texts: "src/texts.ts" };
+const ENTRIES = {
+  holdfast: "src/index.ts",
+  queue: "src/queue.ts",
+  texts: "src/texts.ts",
+  yjs: "src/yjs.ts",
+  textarea: "src/textarea.ts",
+};
+
+/** Entries whose types are their own, and refer to those of the client and of each other. */
+const REFERRING = [ENTRIES.queue, ENTRIES.yjs, ENTRIES.textarea];
+
+/** Yjs itself, for pages without a bundler: from the version that package-lock.json names, which is why it is no part of an entry. */
+const VENDOR = join(HERE, "../src/holdfast/pad/static/holdfast/vendor");
 
 /** An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. */
 export async function bundle(entry, format) {
@@ -41,6 +53,7 @@ export async function bundle(entry, format) {
     // The other entries are small, and the queue's names go into the browser's storage.
     ...(entry === ENTRIES.holdfast && { mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`) }),
     legalComments: "none",
+    external: ["yjs"],
     write: false,
   });
   const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: false, lhs_constants: false }, format: { preamble: BANNER } };
@@ -49,15 +62,16 @@ export async function bundle(entry, format) {
 }
 
 /**
- * All public types of an entry. The client's are one text. The queue's are its own, and refer to the client's: a `Topic<Room>`
+ * All public types of an entry. The client's are one text. Some entries' are their own, and refer to the client's: a `Topic<Room>`
  * of the client has to be one for the queue. `suffix` is that of the modules that they describe.
  */
 function types(entry, suffix = "js") {
-  if (entry === ENTRIES.queue) {
+  if (REFERRING.includes(entry)) {
     const source = readFileSync(join(HERE, entry), "utf8");
     const { outputText, diagnostics } = typescript.transpileDeclaration(source, { fileName: entry, reportDiagnostics: true });
     if (diagnostics?.length) throw new Error(`${entry}: ${diagnostics.map(({ messageText }) => JSON.stringify(messageText)).join("; ")}`);
-    return `${BANNER}\n\n${outputText.replaceAll('"./index.js"', `"./holdfast.${suffix}"`)}`;
+    const text = outputText.replaceAll('"./index.js"', '"./holdfast.js"').replaceAll(/(?<=from "\.\/\w+\.)js(?=")/g, suffix);
+    return `${BANNER}\n\n${text}`;
   }
   const directory = mkdtempSync(join(tmpdir(), "holdfast-types-"));
   try {
@@ -71,9 +85,33 @@ function types(entry, suffix = "js") {
   }
 }
 
+/** Yjs as one module, with the licences of what is in it. */
+function vendored() {
+  const modules = join(HERE, "node_modules");
+  const { version } = JSON.parse(readFileSync(join(modules, "yjs/package.json"), "utf8"));
+  const result = buildSync({
+    absWorkingDir: HERE,
+    stdin: { contents: 'export * from "yjs";', resolveDir: HERE },
+    bundle: true,
+    format: "esm",
+    platform: "browser",
+    target: "es2022",
+    minify: true,
+    charset: "utf8",
+    legalComments: "none",
+    banner: { js: `/* Yjs ${version}, MIT: see yjs.LICENSE. Built from npm's package by client/build.mjs */` },
+    write: false,
+  });
+  const licence = ["yjs", "lib0"].map((name) => `${name}\n\n${readFileSync(join(modules, name, "LICENSE"), "utf8")}`);
+  return new Map([
+    [join(VENDOR, "yjs.js"), result.outputFiles[0].text],
+    [join(VENDOR, "yjs.LICENSE"), licence.join("\n")],
+  ]);
+}
+
 /** What Django serves, and what is committed: each file's path and its text. */
 export async function built() {
-  const files = new Map();
+  const files = vendored();
   for (const [name, entry] of Object.entries(ENTRIES)) {
     files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm"));
     files.set(join(STATIC, `${name}.d.ts`), types(entry));

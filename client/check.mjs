@@ -11,7 +11,7 @@ import { built, INTERNAL } from "./build.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 /** The most bytes of an entry, compressed. */
-const LARGEST = { "holdfast.js": 8 * 1024, "queue.js": 2.5 * 1024 };
+const LARGEST = { "holdfast.js": 8 * 1024, "queue.js": 2.5 * 1024, "yjs.js": 3 * 1024, "textarea.js": 2 * 1024 };
 const failures = [];
 
 function run(name, command, ...args) {
@@ -37,15 +37,16 @@ for (const [path, text] of files) {
     failures.push(name);
   }
   const size = gzipSync(text, { level: 9 }).length;
-  const largest = LARGEST[name];
+  const largest = path.includes("/vendor/") ? undefined : LARGEST[name];
   if (largest !== undefined) {
     console.log(`${name}: ${size} bytes compressed of ${largest} allowed`);
     if (size >= largest) failures.push(`size of ${name}`);
   }
 }
 
-// A name that the bundle shortens must not be one that others know.
-const published = [...files].filter(([path]) => path.endsWith(".d.ts")).map(([, text]) => text);
+// A name that the bundle shortens must not be one that others know. The provider's awareness has the names that y-protocols
+// gives it; the client has no part in it.
+const published = [...files].filter(([path]) => path.endsWith(".d.ts") && !path.endsWith("yjs.d.ts")).map(([, text]) => text);
 const known = published.join("\n") + readFileSync(join(HERE, "src/frames.ts"), "utf8");
 const clash = INTERNAL.filter((name) => new RegExp(`(readonly |^\\s*)${name}\\??[:(<]`, "m").test(known));
 if (clash.length) failures.push(`names that are not internal: ${clash}`);

@@ -52,10 +52,18 @@ test("the package holds both builds with their types, and what describes them", 
     "queue.d.cts",
     "queue.d.ts",
     "queue.js",
+    "textarea.cjs",
+    "textarea.d.cts",
+    "textarea.d.ts",
+    "textarea.js",
     "texts.cjs",
     "texts.d.cts",
     "texts.d.ts",
     "texts.js",
+    "yjs.cjs",
+    "yjs.d.cts",
+    "yjs.d.ts",
+    "yjs.js",
   ]);
 });
 

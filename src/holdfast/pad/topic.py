@@ -36,12 +36,13 @@ class DocumentUpdated(Event):
 class EditorMoved(Event, durable=False):
     """An editor's cursor, selection or other state; ``null`` when it is gone. Never stored.
 
-    ``client`` is Yjs' id of the editor, ``by`` the public id of the client that sent it, ``user`` what :meth:`SharedDocument.editor`
-    returned. With ``ask`` the others send theirs.
+    ``client`` is Yjs' id of the editor, ``by`` the public id of the client that sent it, ``member`` the presence id of its user
+    (``null`` for an anonymous one), ``user`` what :meth:`SharedDocument.editor` returned. With ``ask`` the others send theirs.
     """
 
     client: int
     by: str
+    member: str | None
     user: dict[str, Any]
     state: dict[str, Any] | None = None
     ask: bool = False
@@ -161,8 +162,17 @@ class SharedDocument(Topic):
         """Show the others an editor's cursor and selection; without a state, that it is gone."""
         if len(msgspec.json.encode(state)) > self.awareness_bytes:
             raise Refuse("awareness_too_large", f"The state may have {self.awareness_bytes} bytes.")
-        user = self.editor(caller.user)
-        await self.apublish(EditorMoved(client=client, by=caller.client, user=user, state=state, ask=ask))
+        user = caller.user
+        await self.apublish(
+            EditorMoved(
+                client=client,
+                by=caller.client,
+                member=str(user.pk) if user.is_authenticated else None,
+                user=self.editor(user),
+                state=state,
+                ask=ask,
+            )
+        )
 
     @property
     def _limits(self) -> storage.Limits:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from django import template
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.template.context import Context
 from django.templatetags.static import static
@@ -20,7 +21,16 @@ register = template.Library()
 MODULE = "holdfast/holdfast.js"
 
 # Modules that a page may import by name: the client, and the entries that most pages do without.
-MODULES = {"holdfast": MODULE, "holdfast/queue": "holdfast/queue.js", "holdfast/texts": "holdfast/texts.js"}
+MODULES = {
+    "holdfast": MODULE,
+    "holdfast/queue": "holdfast/queue.js",
+    "holdfast/texts": "holdfast/texts.js",
+    "holdfast/textarea": "holdfast/textarea.js",
+    "holdfast/yjs": "holdfast/yjs.js",
+}
+
+# What the entries import themselves, by the app that brings it.
+OF_APPS = {"holdfast.pad": {"yjs": "holdfast/vendor/yjs.js"}}
 
 # Characters that could end a <script> element or a line of JavaScript early. JSON allows an escape for each.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -42,7 +52,8 @@ _WATCH = """addEventListener("DOMContentLoaded", () => {
 def live_script(context: Context, nonce: str | None = None, importmap: bool = True) -> SafeString:
     """Let the page's modules ``import { connect } from "holdfast"``, and tell the client where the server is.
 
-    The map has the other entries as well, ``holdfast/queue`` and ``holdfast/texts``.
+    The map has the other entries as well: ``holdfast/queue``, ``holdfast/texts``, ``holdfast/yjs`` and ``holdfast/textarea``. With
+    ``holdfast.pad`` in ``INSTALLED_APPS`` it has ``yjs`` itself, which the last two import.
 
     Put it into ``<head>``, before the first ``<script type="module">``: an import map counts only for what follows it.
     Under a content security policy give it the ``nonce``, unless the page has one as ``csp_nonce`` (in the context, as
@@ -74,7 +85,8 @@ def live_script(context: Context, nonce: str | None = None, importmap: bool = Tr
 
 def _import_map(nonce: SafeString) -> list[SafeString]:
     """Return the import map and a preload. The preload comes second, because browsers accept no map after it."""
-    imports = {name: static(module) for name, module in MODULES.items()}
+    modules = [MODULES, *(brought for app, brought in OF_APPS.items() if apps.is_installed(app))]
+    imports = {name: static(path) for brought in modules for name, path in brought.items()}
     return [
         format_html('<script type="importmap"{}>{}</script>', nonce, _json({"imports": imports})),
         format_html('<link rel="modulepreload" href="{}"{}>', imports["holdfast"], nonce),
