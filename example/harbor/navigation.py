@@ -27,6 +27,7 @@ class Entry:
 
 ENTRIES = [
     Entry(label="Chat", icon="chat", view="chat:rooms"),
+    Entry(label="Pads", icon="pad", view="pad:pads"),
 ]
 
 

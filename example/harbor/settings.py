@@ -44,8 +44,10 @@ ALLOWED_HOSTS = [
 
 INSTALLED_APPS = [
     "holdfast",  # before staticfiles: its runserver serves live topics too
+    "holdfast.pad",
     "harbor",
     "chat",
+    "pad",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

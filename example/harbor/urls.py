@@ -9,6 +9,7 @@ login = LoginView.as_view(redirect_authenticated_user=True, extra_context={"demo
 
 urlpatterns = [
     path("", include("chat.urls")),
+    path("", include("pad.urls")),
     path("login/", login, name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
