@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.pad.reader import LARGEST, Malformed, Reader
-from holdfast.pad.updates import Behind, Change, read_vector, write_vector
+from holdfast.pad.updates import Behind, Contents, read_vector, write_vector
 from tests.pad.documents import Editor
 
 
@@ -32,16 +32,16 @@ def item(
 
 def refused(update: bytes) -> str:
     with pytest.raises(Malformed) as error:
-        Change.read(update)
+        Contents.read(update)
     return str(error.value)
 
 
 def test_an_update_says_which_ticks_of_which_client_it_has() -> None:
     editor = Editor(client=7)
-    change = Change.read(editor.type("hello"))
+    change = Contents.read(editor.type("hello"))
     assert [(block.client, block.start, block.end) for block in change.blocks] == [(7, 0, 5)]
     assert change.after({}) == {7: 5}
-    change = Change.read(editor.type("🙂", at=5))
+    change = Contents.read(editor.type("🙂", at=5))
     assert change.after({7: 5}) == {7: 7}  # Yjs counts UTF-16
 
 
@@ -50,20 +50,20 @@ def test_an_update_that_refers_to_missing_content_is_behind() -> None:
     first, second, third = editor.type("one"), editor.type(" two"), editor.delete(0, 1)
     for late in (second, third):
         with pytest.raises(Behind):
-            Change.read(late).after({})
-    assert Change.read(first).after({}) == {7: 3}
+            Contents.read(late).after({})
+    assert Contents.read(first).after({}) == {7: 3}
     other.take(first)
     with pytest.raises(Behind):  # it stands beside an item of another editor
-        Change.read(other.type("!")).after({})
-    assert Change.read(other.updates[-1]).after({7: 3}) == {7: 3, 8: 1}
+        Contents.read(other.type("!")).after({})
+    assert Contents.read(other.updates[-1]).after({7: 3}) == {7: 3, 8: 1}
 
 
 def test_what_is_known_already_changes_nothing() -> None:
     editor = Editor(client=7)
-    change = Change.read(editor.type("one"))
+    change = Contents.read(editor.type("one"))
     assert change.after({7: 3}) == {7: 3}
     assert not change.deletes
-    assert Change.read(editor.delete(0, 1)).deletes
+    assert Contents.read(editor.delete(0, 1)).deletes
 
 
 def test_every_kind_of_content_is_read() -> None:
@@ -81,7 +81,7 @@ def test_every_kind_of_content_is_read() -> None:
     del doc["array"][0]
     vector: dict[int, int] = {}
     for update in [*updates, doc.get_update()]:
-        vector = Change.read(update).after(vector)
+        vector = Contents.read(update).after(vector)
     assert vector == read_vector(doc.get_state())
     doc.unobserve(watching)
 
@@ -145,7 +145,7 @@ def test_whatever_is_accepted_pycrdt_reads_as_well() -> None:
         for _ in range(dice.randint(1, 3)):
             update[dice.randrange(len(update))] = dice.randrange(256)
         try:
-            Change.read(bytes(update))
+            Contents.read(bytes(update))
         except Malformed:
             continue
         accepted += 1

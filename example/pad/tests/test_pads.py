@@ -1,9 +1,9 @@
 import base64
 
-from harbor.tests.base import SeededTestCase
 from holdfast.testing import CallError, JoinError, LiveClient
 from pycrdt import Doc, Text
 
+from harbor.tests.base import SeededTestCase
 from pad import bots
 from pad.live import Pad
 from pad.models import Pad as PadModel
@@ -73,7 +73,7 @@ class Gauge(SeededTestCase):
     def test_it_leaves_alone_what_people_wrote(self) -> None:
         bots.write_line()
         with Pad(pad="tide-log").edit() as doc:
-            doc.get("text", type=Text).insert(0, "Größer als gestern 🌊\n")
+            doc.get("text", type=Text).insert(0, "Höher noch und naß 🌊\n")
         for _ in range(bots.LINES + 3):
             bots.write_line()
-        self.assertIn("Größer als gestern 🌊\nTide gauge at the lock\n", Pad(pad="tide-log").text())
+        self.assertIn("Höher noch und naß 🌊\nTide gauge at the lock\n", Pad(pad="tide-log").text())

@@ -11,10 +11,10 @@ Put ``"holdfast.pad"`` into ``INSTALLED_APPS``, migrate, and subclass :class:`Sh
             return user.is_authenticated
 
 The browser's part is the client's entry ``holdfast/yjs``. Needs the extra ``holdfast[pad]`` (pycrdt).
-
-:mod:`.topic` is the topic, :mod:`.storage` keeps documents in the database, :mod:`.updates` reads what clients send before
-anything else does, :mod:`.reader` reads the encoding underneath. May import topics, settings and the models here.
 """
+
+# May import any package but connections and what is above them. `topic` is the topic, `storage` keeps documents in the database,
+# `updates` reads what clients send before anything else does, and `reader` the encoding underneath.
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

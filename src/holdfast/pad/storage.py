@@ -3,7 +3,7 @@
 A document is a compacted state and the updates since. Every ``compact_after`` updates the transaction that stores the last of
 them replaces both by a new state, in which deleted content takes no space.
 
-The stored updates are complete: :class:`~.updates.Change` refuses one that refers to missing content. So the state never
+The stored updates are complete: :class:`~.updates.Contents` refuses one that refers to missing content. So the state never
 depends on something that may never come.
 """
 
@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from .models import Document, Part, Update
 from .reader import Malformed
-from .updates import Change, read_vector, write_vector
+from .updates import Contents, read_vector, write_vector
 
 PART_LIFE = timedelta(hours=1)
 """The age at which parts of an unfinished upload are deleted."""
@@ -30,14 +30,14 @@ class Full(Exception):
     """The document would be larger than it may be."""
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class DocumentLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one document: its bytes, and the updates after which it is compacted."""
 
     document_bytes: int
     compact_after: int
 
 
-def store(topic: str, update: bytes, limits: Limits) -> bool:
+def store(topic: str, update: bytes, limits: DocumentLimits) -> bool:
     """Store an update. Return whether it has anything that the document did not have.
 
     Raises :class:`~.reader.Malformed`, :class:`~.updates.Behind` and :class:`Full`. Run it in the transaction that publishes
@@ -64,9 +64,9 @@ def store(topic: str, update: bytes, limits: Limits) -> bool:
     return True
 
 
-def read(update: bytes) -> Change:
+def read(update: bytes) -> Contents:
     """Read an update twice: as Yjs will, and as pycrdt will."""
-    change = Change.read(update)
+    change = Contents.read(update)
     try:
         pycrdt.get_state(update)
     except ValueError as error:
@@ -75,13 +75,16 @@ def read(update: bytes) -> Change:
 
 
 def locked(topic: str) -> Document:
-    """Return the document of a topic, made if need be, and locked until the transaction ends."""
+    """Return the document of a topic, made if need be, and locked until the transaction ends.
+
+    Its state, which is most of it, is read when it is used, and saved if it was.
+    """
     # A write comes first, because SQLite has no other lock: a transaction that begins by reading may not be allowed to write.
     rows = Document.objects.using(alias()).filter(topic=topic)
     if not rows.update(changed_at=timezone.now()):
         Document.objects.using(alias()).get_or_create(topic=topic, defaults={"changed_at": timezone.now()})
         rows.update(changed_at=timezone.now())
-    return rows.get()
+    return rows.defer("state").get()
 
 
 def state(topic: str, vector: bytes = b"") -> bytes:
@@ -149,7 +152,7 @@ def alias() -> str:
 # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def store_part(topic: str, upload: str, number: int, data: str, limits: Limits) -> None:
+def store_part(topic: str, upload: str, number: int, data: str, limits: DocumentLimits) -> None:
     """Keep a piece of an update. Raises :class:`Full` if the pieces of all unfinished updates would be larger than a document."""
     with transaction.atomic(using=alias(), savepoint=False):
         document = locked(topic)

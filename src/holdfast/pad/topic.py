@@ -97,7 +97,7 @@ class SharedDocument(Topic):
 
     @contextmanager
     def edit(self) -> "Iterator[pycrdt.Doc[Any]]":
-        """Change the document from Python::
+        """Contents the document from Python::
 
             with Pad(pad="plans").edit() as doc:
                 doc.get("text", type=pycrdt.Text).insert(0, "Hello. ")
@@ -120,7 +120,7 @@ class SharedDocument(Topic):
 
     @action(once=False, rate="30/s")
     def update(self, caller: Caller, data: str, upload: Name | None = None) -> None:
-        """Change the document. ``data`` is an update of Yjs as base64, or the last part of the ``upload``.
+        """Contents the document. ``data`` is an update of Yjs as base64, or the last part of the ``upload``.
 
         Refused as ``read_only``, ``malformed``, ``document_full``, or ``behind``: the update refers to content that the server
         does not have; send it together with that.
@@ -175,8 +175,8 @@ class SharedDocument(Topic):
         )
 
     @property
-    def _limits(self) -> storage.Limits:
-        return storage.Limits(document_bytes=self.document_bytes, compact_after=self.compact_after)
+    def _limits(self) -> storage.DocumentLimits:
+        return storage.DocumentLimits(document_bytes=self.document_bytes, compact_after=self.compact_after)
 
     def _accept(self, update: bytes) -> None:
         if storage.store(self.name, update, self._limits):

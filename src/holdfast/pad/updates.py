@@ -1,4 +1,4 @@
-"""``Change``: an update of Yjs, read before it is stored or passed on.
+"""``Contents``: an update of Yjs, read before it is stored or passed on.
 
 A shared document is what all of its updates say, on every client. One update that a client cannot read, or that refers to
 content which is missing, would therefore spoil the document for all of them. The server checks both here, in the order of
@@ -34,7 +34,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     end: int
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
     """The contents of an update.
 
     ``needs`` is, for each client, how many ticks the update refers to: as neighbours, parents, or as what it deletes.
@@ -45,7 +45,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     deletes: bool
 
     @classmethod
-    def read(cls, update: bytes) -> "Change":
+    def read(cls, update: bytes) -> "Contents":
         """Read an update. Raises :class:`Malformed` for one that some client could not read."""
         reader, needs = Reader(update), _Needs()
         blocks = tuple(block for _ in range(reader.number()) for block in _block(reader, needs))

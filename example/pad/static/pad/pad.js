@@ -34,6 +34,7 @@ function mirror() {
     const [start, end] = [Math.min(anchor, head), Math.max(anchor, head)];
     return [{ at: start, end, client, user }, { at: head, client, user }];
   });
+  if (!marks.length) return $("mirror").replaceChildren(); // so that a long text costs nothing
   const parts = [];
   let done = 0;
   for (const { at, end, client, user } of marks.sort((one, other) => one.at - other.at)) {
@@ -47,6 +48,7 @@ function mirror() {
   }
   $("mirror").replaceChildren(...parts, text.slice(done), "\u200b");
   $("mirror").scrollTop = area.scrollTop;
+  return undefined;
 }
 
 /** The names of those who have the pad open, each in the colour of their cursor. */
