@@ -19,9 +19,9 @@ const BANNER = "/* Holdfast, BSD-3-Clause. Built from client/ */";
  * of a message: check.mjs looks.
  */
 export const INTERNAL = (
-  "address agrees asked attempt begin cancel canonical changed connection cursor dead declared dispatch emit ended ends event " +
-  "final flush forget handles heard idle interrupted late limit listeners make manager move off open opened " +
-  "others patient post presenceNews probe promise received release renew request run schedule sent settle soon stop " +
+  "address agrees asked attempt begin cancel canonical carrier changed connection cursor dead declared dispatch emit ended ends event " +
+  "final flush forget handles heard idle interrupted late limit listeners make manager move off open options " +
+  "others patient ping post presenceNews probe promise reject release renew request resolve run schedule sent settle soon stop " +
   "suspend suspended sync take target unread userChanged wanted welcome welcomed wrap"
 ).split(" ");
 
@@ -32,16 +32,23 @@ const ENTRIES = {
   texts: "src/texts.ts",
   yjs: "src/yjs.ts",
   textarea: "src/textarea.ts",
+  html: "src/html.ts",
 };
-
-/** Entries whose types are their own, and refer to those of the client and of each other. */
-const REFERRING = [ENTRIES.queue, ENTRIES.yjs, ENTRIES.textarea];
 
 /** Yjs itself, for pages without a bundler: from the version that package-lock.json names, which is why it is no part of an entry. */
 const VENDOR = join(HERE, "../src/holdfast/pad/static/holdfast/vendor");
 
-/** An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. */
-export async function bundle(entry, format) {
+/** What the client loads by itself. Its name is that of the file beside the client. */
+const LOADED = { fallback: "src/fallback.ts" };
+
+/** Entries that bring their own types, and the client as another module: its types and its connections are those of the page. */
+const OF_THE_CLIENT = [ENTRIES.queue, ENTRIES.html, ENTRIES.yjs, ENTRIES.textarea];
+
+/**
+ * An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. `client` is what
+ * others import the client by.
+ */
+export async function bundle(entry, format, client) {
   const result = buildSync({
     absWorkingDir: HERE,
     entryPoints: [entry],
@@ -52,12 +59,12 @@ export async function bundle(entry, format) {
     charset: "utf8",
     // The other entries are small, and the queue's names go into the browser's storage.
     ...(entry === ENTRIES.holdfast && { mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`) }),
+    external: ["yjs", "./fallback.js", ...(entry === ENTRIES.html ? ["./index.js"] : [])],
     legalComments: "none",
-    external: ["yjs"],
     write: false,
   });
-  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: false, lhs_constants: false }, format: { preamble: BANNER } };
-  const { code } = await minify(result.outputFiles[0].text, options);
+  const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: true, unsafe: true }, format: { preamble: BANNER } };
+  const { code } = await minify(result.outputFiles[0].text.replaceAll('"./index.js"', `"${client}"`), options);
   return `${code}\n`;
 }
 
@@ -66,7 +73,7 @@ export async function bundle(entry, format) {
  * of the client has to be one for the queue. `suffix` is that of the modules that they describe.
  */
 function types(entry, suffix = "js") {
-  if (REFERRING.includes(entry)) {
+  if (OF_THE_CLIENT.includes(entry)) {
     const source = readFileSync(join(HERE, entry), "utf8");
     const { outputText, diagnostics } = typescript.transpileDeclaration(source, { fileName: entry, reportDiagnostics: true });
     if (diagnostics?.length) throw new Error(`${entry}: ${diagnostics.map(({ messageText }) => JSON.stringify(messageText)).join("; ")}`);
@@ -113,9 +120,10 @@ function vendored() {
 export async function built() {
   const files = vendored();
   for (const [name, entry] of Object.entries(ENTRIES)) {
-    files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm"));
+    files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm", "holdfast"));
     files.set(join(STATIC, `${name}.d.ts`), types(entry));
   }
+  for (const [name, entry] of Object.entries(LOADED)) files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm"));
   return files;
 }
 
@@ -123,11 +131,13 @@ export async function built() {
 async function packed(directory) {
   const files = new Map([[join(directory, "../PROTOCOL.md"), readFileSync(join(HERE, "../PROTOCOL.md"), "utf8")]]);
   for (const [name, entry] of Object.entries(ENTRIES)) {
-    files.set(join(directory, `${name}.js`), await bundle(entry, "esm"));
-    files.set(join(directory, `${name}.cjs`), await bundle(entry, "cjs"));
+    files.set(join(directory, `${name}.js`), await bundle(entry, "esm", "holdfast-client"));
+    files.set(join(directory, `${name}.cjs`), await bundle(entry, "cjs", "holdfast-client"));
     files.set(join(directory, `${name}.d.ts`), types(entry));
     files.set(join(directory, `${name}.d.cts`), types(entry, "cjs"));
   }
+  // `import()` loads an ES module from either build.
+  for (const [name, entry] of Object.entries(LOADED)) files.set(join(directory, `${name}.js`), await bundle(entry, "esm"));
   return files;
 }
 

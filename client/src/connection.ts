@@ -1,9 +1,14 @@
 import { positive, type Cancel, type Clock } from "./clock.js";
-import { endingOf, type Ending } from "./ending.js";
+import { endingOf } from "./ending.js";
 import { LiveError, type ErrorCode } from "./errors.js";
 import { decode, encode, type Answer, type ClientFrame, type Goodbye, type ServerFrame, type Welcome } from "./frames.js";
 import { Heartbeat } from "./heartbeat.js";
+import type { TransportName } from "./live.js";
+import { webSocketUrl } from "./page.js";
 import type { OpenTransport, Transport } from "./transport.js";
+
+/** Milliseconds. */
+export const CONNECT_TIMEOUT = 10_000;
 
 /** A value, or a function that is asked for it at every attempt to connect. */
 export type Asked<Value> = Value | (() => Value | Promise<Value>);
@@ -11,19 +16,23 @@ export type Asked<Value> = Value | (() => Value | Promise<Value>);
 export interface ConnectionSettings {
   readonly client: string;
   readonly url: Asked<string>;
+  /** What a relative URL is relative to. */
+  readonly base: string | undefined;
   readonly token: Asked<string | undefined>;
   readonly clock: Clock;
   /** Milliseconds from the start of the attempt to the server's welcome. */
   readonly connectTimeout: number;
-  readonly open: OpenTransport;
 }
 
 export interface ConnectionOwner {
-  welcomed(welcome: Welcome["payload"]): void;
+  carrier(): OpenTransport | Promise<OpenTransport>;
+  /** Let the handlers of a change wait until it is complete. */
+  wrap(change: (data: unknown) => void): (data: unknown) => void;
+  welcomed(welcome: Welcome["payload"], transport: TransportName | undefined): void;
   /** A message that answers no request. */
   received(frame: ServerFrame): void;
   /** The last word of a connection, said once; not when the owner closed it. */
-  ended(ending: Ending): void;
+  ended(error: LiveError, final: boolean, after: number): void;
 }
 
 /** A request before it has its reference. */
@@ -92,29 +101,30 @@ export class Connection {
   async #start(): Promise<void> {
     const { url, token, client } = this.#settings;
     try {
-      const [where, credential] = await Promise.all([ask(url), ask(token)]);
-      if (!this.#over) this.#open(where, { type: "hello", payload: { client, token: credential } });
+      const [where, credential, open] = await Promise.all([ask(url), ask(token), this.#owner.carrier()]);
+      if (!this.#over) this.#open(open, where, { type: "hello", payload: { client, token: credential } });
     } catch (cause) {
       this.#fail("connection_lost", cause);
     }
   }
 
-  #open(url: string, hello: ClientFrame): void {
+  #open(open: OpenTransport, url: string, hello: ClientFrame): void {
     try {
-      this.#transport = this.#settings.open(url, {
+      this.#transport = open(webSocketUrl(url, this.#settings.base), {
         opened: () => {
           this.send(hello);
         },
-        received: (data) => {
+        received: this.#owner.wrap((data) => {
           this.#received(data);
-        },
+        }),
         closed: (code, reason) => {
-          this.#break(endingOf(code, reason, this.#goodbye));
+          const { error, final, after } = endingOf(code, reason, this.#goodbye);
+          this.#break(error, final, after);
         },
       });
     } catch (cause) {
       const error = cause instanceof LiveError ? cause : new LiveError("invalid_url", undefined, { cause });
-      this.#break({ error, final: true });
+      this.#break(error, true);
     }
   }
 
@@ -137,7 +147,7 @@ export class Connection {
 
   #welcomed(welcome: Welcome["payload"]): void {
     const { heartbeat, limits } = welcome as Partial<Welcome["payload"]>;
-    if (!positive(heartbeat) || !limits) throw new TypeError("bad welcome");
+    if (!positive(heartbeat) || !limits) throw new TypeError("not a message");
     this.#cancelTimeout();
     this.#heartbeat?.stop();
     this.#welcome = welcome;
@@ -149,7 +159,7 @@ export class Connection {
         this.#fail("heartbeat_missed");
       },
     });
-    this.#owner.welcomed(welcome);
+    this.#owner.welcomed(welcome, this.#transport?.name);
   }
 
   #answer(frame: ServerFrame): boolean {
@@ -167,17 +177,17 @@ export class Connection {
   }
 
   /** Break it, to come back. */
-  #fail(code: ErrorCode, cause?: unknown, message?: string): void {
-    this.#break({ error: new LiveError(code, message, { cause }), final: false });
+  #fail(code: ErrorCode, cause?: unknown): void {
+    this.#break(new LiveError(code, undefined, { cause }));
   }
 
-  #break(ending: Ending): void {
+  #break(error: LiveError, final = false, after = 0): void {
     if (this.#over) return;
     this.close();
-    this.#owner.ended(ending);
+    this.#owner.ended(error, final, after);
   }
 }
 
 export async function ask<Value>(asked: Asked<Value>): Promise<Value> {
-  return typeof asked === "function" ? await (asked as () => Value | Promise<Value>)() : asked;
+  return typeof asked === "function" ? (asked as () => Value | Promise<Value>)() : asked;
 }

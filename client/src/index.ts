@@ -10,13 +10,13 @@
  * restarts of the server and sleep.
  */
 
+import { carrierOf } from "./carrier.js";
 import { systemClock } from "./clock.js";
-import { ask } from "./connection.js";
+import { ask, CONNECT_TIMEOUT } from "./connection.js";
 import type { ConnectOptions, Live } from "./live.js";
 import { Manager, type ManagerSettings } from "./manager.js";
-import { pageBase, pageCursors, pageUrl, webSocketUrl } from "./page.js";
+import { pageBase, pageCursors, pageUrl } from "./page.js";
 import { shared } from "./shared.js";
-import { webSocketTransport } from "./socket.js";
 
 export type { BackoffOptions } from "./backoff.js";
 export type { Cancel, Clock } from "./clock.js";
@@ -25,7 +25,7 @@ export type { Asked } from "./connection.js";
 export type { Off, OnOptions } from "./emitter.js";
 export { LiveError, type ErrorCode, type FieldErrors, type LocalCode } from "./errors.js";
 export type { Member, ResetReason } from "./frames.js";
-export type { ConnectOptions, Live, LiveEvents, LiveState, LiveStatus, StatusDetail } from "./live.js";
+export type { ConnectOptions, Live, LiveEvents, LiveState, LiveStatus, StatusDetail, TransportName } from "./live.js";
 export type { Position } from "./position.js";
 export type { Presence, PresenceEvents, PresenceState } from "./presence.js";
 export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
@@ -45,20 +45,19 @@ export function connect(options: ConnectOptions = {}): Live {
 }
 
 function settingsOf(options: ConnectOptions, now: () => ConnectOptions): ManagerSettings {
-  const base = pageBase();
   return {
     client: newClientId(),
     url: options.url ?? pageUrl,
-    token: () => ask(now().token),
     clock: options.clock ?? systemClock,
+    connectTimeout: options.connectTimeout ?? CONNECT_TIMEOUT,
+    page: options.page ?? globalThis,
+    token: () => ask(now().token),
     random: options.random ?? Math.random,
-    connectTimeout: options.connectTimeout ?? 10_000,
     backoff: options.backoff ?? {},
     maxCalls: options.maxCalls ?? 1_000,
-    page: options.page ?? globalThis,
     cursor: pageCursors(),
-    open: (url, listener) =>
-      webSocketTransport(options.WebSocket ?? globalThis.WebSocket, options.protocols ?? [])(webSocketUrl(url, base), listener),
+    base: pageBase(),
+    carrier: carrierOf(options),
   };
 }
 
@@ -67,6 +66,5 @@ function settingsOf(options: ConnectOptions, now: () => ConnectOptions): Manager
  * name, and the server would take two clients for one.
  */
 function newClientId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join("");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }

@@ -4,14 +4,14 @@ import type { Cancel, Clock } from "./clock.js";
 import { Connection, type ConnectionSettings } from "./connection.js";
 import { Dispatch } from "./dispatch.js";
 import { Emitter, type Off, type OnOptions } from "./emitter.js";
-import type { Ending } from "./ending.js";
 import { errorFrom, LiveError } from "./errors.js";
-import type { ServerFrame, Welcome } from "./frames.js";
+import type { ServerFrame } from "./frames.js";
 import type { Handle } from "./handle.js";
-import type { LiveEvents, LiveState, LiveStatus, StatusDetail } from "./live.js";
+import type { LiveEvents, LiveState, LiveStatus, StatusDetail, TransportName } from "./live.js";
 import type { Position } from "./position.js";
 import { publish } from "./store.js";
 import type { LeaseOptions, TopicOptions } from "./topic.js";
+import type { OpenTransport } from "./transport.js";
 import { Topics } from "./topics.js";
 import { onWake, type WakeSource } from "./wake.js";
 
@@ -20,6 +20,8 @@ export interface ManagerSettings extends ConnectionSettings {
   readonly backoff: Partial<BackoffOptions>;
   readonly maxCalls: number;
   readonly page: WakeSource;
+  /** What carries the next connection, after so many failures in a row. */
+  carrier(failures: number): OpenTransport | Promise<OpenTransport>;
   /** The page's cursor for a topic, if it has not been used yet. */
   readonly cursor: (topic: string) => Position | undefined;
 }
@@ -53,11 +55,7 @@ export class Manager {
     const backoff = (): Backoff => new Backoff(settings.backoff, random);
     const connection = (): Connection | undefined => this.#usable;
     this.client = client;
-    this.#settings = {
-      ...settings,
-      open: (url, listener) =>
-        settings.open(url, { ...listener, received: this.#dispatch.wrap(listener.received) }),
-    };
+    this.#settings = settings;
     this.#clock = clock;
     this.#backoff = backoff();
     this.#calls = new Calls({ client, clock, random, limit: settings.maxCalls, connection });
@@ -161,20 +159,22 @@ export class Manager {
       this.#wake();
     });
     this.#connection = new Connection(this.#settings, {
-      welcomed: (welcome) => {
-        this.#welcomed(welcome);
+      carrier: () => this.#settings.carrier(this.#backoff.attempt),
+      wrap: (change) => this.#dispatch.wrap(change),
+      welcomed: ({ user }, transport) => {
+        this.#welcomed(user, transport);
       },
       received: (frame) => {
         this.#received(frame);
       },
-      ended: this.#dispatch.wrap((ending) => {
-        this.#ended(ending);
+      ended: this.#dispatch.wrap((error, final, after) => {
+        this.#ended(error, final, after);
       }),
     });
     this.#setStatus("connecting");
   }
 
-  #welcomed({ user }: Welcome["payload"]): void {
+  #welcomed(user: string | null, transport: TransportName | undefined): void {
     const before = this.user;
     if (before !== undefined && before !== user) {
       // What one user asked for must not be done in the name of another.
@@ -182,7 +182,7 @@ export class Manager {
       this.#topics.userChanged();
     }
     this.#onlineSince = this.#clock.now();
-    this.#setStatus("online", {}, user);
+    this.#setStatus("online", { transport }, user);
     // After the handlers: one of them may close the client.
     this.#dispatch.post(() => {
       this.#topics.sync();
@@ -201,10 +201,10 @@ export class Manager {
     this.#events.emit("error", error);
   }
 
-  #ended({ error, final, after }: Ending): void {
+  #ended(error: LiveError, final: boolean, after: number): void {
     if (this.#usable && this.#clock.now() - this.#onlineSince >= STABLE) this.#backoff.reset();
     if (this.user === undefined && (final || this.#backoff.attempt === ROW)) {
-      console.warn("Holdfast: cannot connect. Check URL, server, asgi.py, ORIGINS", error);
+      console.warn("Holdfast: cannot connect. Check URL, asgi.py, ORIGINS", error);
     }
     this.#interrupted(error);
     if (final) {
@@ -212,7 +212,7 @@ export class Manager {
       this.#stop(error);
     } else {
       // A server that keeps asking for a short wait must not be visited faster than one that says nothing.
-      const wait = Math.max(after ?? 0, this.#backoff.next());
+      const wait = Math.max(after, this.#backoff.next());
       this.#waitFor(wait, wait === after, error);
     }
   }

@@ -37,5 +37,5 @@ export function samePlace(one: Position | undefined, other: Position | undefined
 }
 
 function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && Number(value) >= 0;
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }

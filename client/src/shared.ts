@@ -15,10 +15,10 @@ const clients = new Map<string, Client>();
  * the options as they are now. Only pages share: a process without a document may act for several users.
  */
 export function shared(options: ConnectOptions, make: (now: () => ConnectOptions) => Manager): Manager {
-  const { token, protocols, maxCalls, connectTimeout, backoff, WebSocket } = options;
+  const { token, protocols, transports, maxCalls, connectTimeout, backoff, WebSocket } = options;
   // A script that runs again makes its functions again: they are the same when their text is.
   const key = JSON.stringify(
-    [options.url ?? pageUrl(), token, protocols, maxCalls, connectTimeout, backoff, WebSocket],
+    [options.url ?? pageUrl(), token, protocols, transports, maxCalls, connectTimeout, backoff, WebSocket],
     (_, value: unknown) => (typeof value === "function" ? String(value) : value),
   );
   const sharing = options.shared ?? "document" in globalThis;

@@ -1,5 +1,4 @@
 import { SUBPROTOCOL } from "./codes.js";
-import { LiveError } from "./errors.js";
 import type { OpenTransport } from "./transport.js";
 
 /* eslint-disable @typescript-eslint/no-explicit-any --
@@ -18,9 +17,8 @@ export interface WebSocketLike {
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
 /** The transport over WebSocket. This client speaks JSON; `extra` subprotocols are offered after ours. */
-export function webSocketTransport(Socket: WebSocketConstructor | undefined, extra: readonly string[]): OpenTransport {
+export function webSocketTransport(Socket: WebSocketConstructor, extra: readonly string[] = []): OpenTransport {
   return (url, listener) => {
-    if (!Socket) throw new LiveError("no_websocket", "pass options.WebSocket");
     const socket = new Socket(url, [SUBPROTOCOL, ...extra]);
     socket.onopen = listener.opened;
     socket.onmessage = (event: { readonly data: unknown }) => {
@@ -31,11 +29,10 @@ export function webSocketTransport(Socket: WebSocketConstructor | undefined, ext
     };
     // The close that follows says more. None follows in Chromium when a content security policy blocks the connection.
     socket.onerror = () => {
-      setTimeout(() => {
-        listener.closed(1006, "see console");
-      });
+      setTimeout(listener.closed, 0, 1006, "see console");
     };
     return {
+      name: "websocket",
       send: (text) => {
         socket.send(text);
       },

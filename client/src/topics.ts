@@ -132,6 +132,5 @@ function standsFor(topic: Subscription, name: string): boolean {
 }
 
 function warn(name: string, at: Position | undefined): void {
-  const where = at ? `at ${at.epoch}:${at.offset}` : "at its end";
-  console.warn(`Holdfast: "${name}" is in use and stays ${where}. Leave first.`);
+  console.warn(`Holdfast: "${name}" is in use and stays at`, at ?? "its end");
 }

@@ -1,8 +1,11 @@
+import type { TransportName } from "./live.js";
+
 /**
  * What carries messages. A transport opens, carries text both ways in order, and closes once; it decides
- * nothing. WebSocket is the first; server-sent events and long polling can wear the same surface.
+ * nothing. WebSocket is the first; an event stream and long polling (fallback.ts) have the same surface.
  */
 export interface Transport {
+  readonly name: TransportName;
   /** Only after `opened`. */
   send(text: string): void;
   /** Close now. The listener hears nothing more, not even `closed`. */

@@ -170,7 +170,7 @@ test("another position for a topic in use is ignored with a warning, the same on
   live.topic("rooms/lobby", { since: null });
   expect(warn).not.toHaveBeenCalled();
   const late = live.lease("rooms/lobby", { since: { epoch: "k3", offset: 5 } });
-  expect(warn).toHaveBeenCalledExactlyOnceWith(expect.stringContaining('"rooms/lobby" is in use and stays at k3:41'));
+  expect(warn).toHaveBeenCalledExactlyOnceWith(expect.stringContaining('"rooms/lobby" is in use and stays at'), { epoch: "k3", offset: 41 });
   expect((await late.ready).recovered).toBe(false);
 });
 

@@ -1,4 +1,4 @@
-"""What is live in a chat room."""
+"""What is live in a chat room, and in the list of a user's rooms."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from holdfast import Event, Keep, Presence, Refuse, Topic, action
 from msgspec import Meta
 
-from chat import models
+from chat import models, posting
 
 
 class MessagePosted(Event):
@@ -48,12 +48,43 @@ class Room(Topic):
         """Say something; returns the message's id. The message and its event are committed together."""
         if not body.strip():
             raise Refuse("empty")
-        room = models.Room.objects.get(slug=self.room)
-        message = models.Message.objects.create(room=room, author=caller.user, body=body)
-        self.publish(MessagePosted(id=message.pk, author=caller.user.username, body=body, at=message.at))
-        return message.pk
+        return posting.say(models.Room.objects.get(slug=self.room), caller.user, body).pk
 
     @action(once=False)
     async def typing(self, caller: Any) -> None:
         """Tell the others that the caller is writing."""
         await self.apublish(Typing(author=caller.user.username), exclude=caller)
+
+
+class RoomNews(Event):
+    """A message was said in one of the user's rooms; what their list of rooms shows of it."""
+
+    room: str
+    id: int
+    author: str
+    body: str
+
+
+class RoomRead(Event):
+    """The user has read a room up to the message with this id, on some device."""
+
+    room: str
+    up_to: int
+
+
+class MyRooms(Topic):
+    """The list of rooms of one user. It joins no room, so it is counted nowhere as being present."""
+
+    route = "my-rooms/<me>"
+    events = [RoomNews, RoomRead]
+    keep = Keep(days=7)
+
+    def may_join(self, user: Any) -> bool:
+        return True  # `<me>` has let in only the user
+
+    @action(once=False)
+    def read(self, caller: Any, room: str, up_to: int) -> None:
+        """Note that the caller has read a room up to a message; their other devices show it."""
+        unread = models.Membership.objects.filter(user=caller.user, room__slug=room, read_up_to__lt=up_to)
+        if unread.update(read_up_to=up_to):
+            self.publish(RoomRead(room=room, up_to=up_to))

@@ -12,6 +12,9 @@ from chat.models import Membership, Message, Room
 PAUSE = timedelta(seconds=70)
 """Between two messages of one conversation."""
 
+UNREAD = 2
+"""Messages of each room that its members have not read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedRoom:
@@ -163,6 +166,8 @@ def seed(users: dict[str, Any]) -> Iterator[str]:
         Message.objects.bulk_create(
             Message(room=room, author=users[author], body=body, at=at) for author, body, at in said
         )
+        newest = room.messages.values_list("pk", flat=True).order_by("-pk")
+        room.memberships.update(read_up_to=newest[UNREAD])
         yield f"Room {each.slug}: {len(said)} messages, members {', '.join(each.members)}."
 
 

@@ -4,11 +4,10 @@ from collections import Counter
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
 from django.utils import timezone
 
-from chat import live
-from chat.models import Message, Room
+from chat import posting
+from chat.models import Room
 from harbor.celery import app
 
 HARBORMASTER = "harbormaster"
@@ -24,11 +23,7 @@ def digest(slug: str) -> int:
         author.set_unusable_password()
         author.save()
     said = room.messages.filter(at__gte=timezone.now() - SPAN).exclude(author=author)
-    with transaction.atomic():
-        body = summary(Counter(said.values_list("author__username", flat=True)))
-        message = Message.objects.create(room=room, author=author, body=body)
-        posted = live.MessagePosted(id=message.pk, author=HARBORMASTER, body=body, at=message.at)
-        live.Room(room=slug).publish(posted)
+    message = posting.say(room, author, summary(Counter(said.values_list("author__username", flat=True))))
     return message.pk
 
 

@@ -8,22 +8,32 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadReque
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from chat import history, live
+from chat import history, live, posting
 from chat.models import BODY_LENGTH, Message, Room
+
+FOUND = 50
+"""Messages that a search shows at most."""
 
 
 @require_GET
 @login_required
 def rooms(request: HttpRequest) -> HttpResponse:
-    return render(request, "chat/rooms.html", {"rooms": Room.objects.open_to(request.user)})
+    return render(request, "chat/rooms.html", sidebar(request))
+
+
+def sidebar(request: HttpRequest) -> dict[str, Any]:
+    """The caller's rooms with their news, and the position from which the list goes on."""
+    mine = live.MyRooms(me=request.user.pk)
+    rooms = Room.objects.open_to(request.user).with_news_for(request.user)
+    position, shown = mine.consistent_read(lambda: list(rooms))
+    return {"rooms": shown, "my_rooms": mine, "my_position": position}
 
 
 @require_GET
 @login_required
 def room(request: HttpRequest, slug: str) -> HttpResponse:
     """One room with its newest messages. A room that is closed to the caller looks like one that does not exist."""
-    rooms = Room.objects.open_to(request.user)
-    room = get_object_or_404(rooms, slug=slug)
+    room = get_object_or_404(Room.objects.open_to(request.user), slug=slug)
     topic = live.Room(room=slug)
     # The messages and the position from which the browser goes on belong to the same instant, so that nothing posted
     # between rendering and joining is missed or shown twice.
@@ -32,7 +42,7 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
         request,
         "chat/room.html",
         {
-            "rooms": rooms,
+            **sidebar(request),
             "room": room,
             "page": page,
             "topic": topic,
@@ -54,6 +64,29 @@ def messages(request: HttpRequest, slug: str) -> HttpResponse:
         return HttpResponseBadRequest("before: expected a message's id")
     page = history.page(room, before=None if before is None else int(before))
     return JsonResponse({"messages": [as_json(message) for message in page.messages], "more": page.more})
+
+
+@require_GET
+@login_required
+def search(request: HttpRequest, slug: str) -> HttpResponse:
+    """The newest messages of a room that have the given words in them."""
+    room = get_object_or_404(Room.objects.open_to(request.user), slug=slug)
+    words = request.GET.get("words", "").strip()[:100]
+    newest = room.messages.select_related("author").order_by("-id")
+    found = list(newest.filter(body__icontains=words)[: FOUND + 1]) if words and "\0" not in words else []
+    context = {"room": room, "words": words, "found": found[:FOUND], "more": len(found) > FOUND}
+    return render(request, "chat/search.html", sidebar(request) | context)
+
+
+@require_POST
+@login_required
+def say(request: HttpRequest, slug: str) -> HttpResponse:
+    """What a page without JavaScript posts. Others see it at once all the same."""
+    room = get_object_or_404(Room.objects.open_to(request.user), slug=slug)
+    body = request.POST.get("body", "").strip()
+    if body and "\0" not in body and len(body) <= BODY_LENGTH:
+        posting.say(room, request.user, body)
+    return redirect(room)
 
 
 @require_POST

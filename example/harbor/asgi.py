@@ -13,6 +13,6 @@ from holdfast.asgi import with_live_topics  # noqa: E402
 
 from harbor import bots  # noqa: E402
 
-application = with_live_topics(django_application)
-if settings.BOTS:
-    application = bots.aboard(application)
+application = bots.beside(
+    with_live_topics(django_application), "reports", *(["bots"] if settings.BOTS else [])
+)

@@ -1,8 +1,8 @@
-"""The demo's bots: what makes a room alive before a second person has come aboard.
+"""What runs beside the pages: the demo's bots, which make a room alive, and what each server reports of itself.
 
-An app that has some gives a module `bots` with a coroutine function `run()`, which goes on until it is cancelled. Embedded,
-they run in the server's process, beside what it serves; a fleet runs them once, as `manage.py bots`, with HARBOR_BOTS=0
-in its servers.
+An app gives a module `bots` or `reports` with a coroutine function `run()`, which goes on until it is cancelled. Reports run in
+every server. The bots run in the server's process as well, so that the demo is one process; a fleet runs them once, as
+`manage.py bots`, with HARBOR_BOTS=0 in its servers.
 """
 
 import asyncio
@@ -21,19 +21,20 @@ PAUSE_AFTER_FAILURE = 5.0
 """Seconds until a bot that failed, perhaps because the database was away, is started again."""
 
 
-def found() -> list[Callable[[], Awaitable[None]]]:
-    """The `run` of each app's `bots`."""
+def found(*names: str) -> list[Callable[[], Awaitable[None]]]:
+    """The `run` of each app's modules of these names."""
     return [
-        import_module(f"{app.name}.bots").run
+        import_module(f"{app.name}.{name}").run
         for app in apps.get_app_configs()
-        if app.name != "harbor" and app.module and module_has_submodule(app.module, "bots")
+        for name in names
+        if app.name != "harbor" and app.module and module_has_submodule(app.module, name)
     ]
 
 
-async def run() -> None:
-    """Run every bot until cancelled."""
+async def run(*names: str) -> None:
+    """Run all of them until cancelled."""
     async with asyncio.TaskGroup() as group:
-        for bot in found():
+        for bot in found(*names):
             group.create_task(_kept_running(bot))
 
 
@@ -47,17 +48,17 @@ async def _kept_running(bot: Callable[[], Awaitable[None]]) -> None:
         close_old_connections()
 
 
-def aboard(application: Any) -> Any:
-    """Wrap an ASGI application: its bots run while the server does."""
+def beside(application: Any, *names: str) -> Any:
+    """Wrap an ASGI application: what is found runs while the server does."""
 
-    async def with_bots(scope: Any, receive: Any, send: Any) -> None:
+    async def with_them(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
             await application(scope, receive, send)
             return
-        bots = asyncio.create_task(run())
+        running = asyncio.create_task(run(*names))
         try:
             await application(scope, receive, send)
         finally:
-            bots.cancel()
+            running.cancel()
 
-    return with_bots
+    return with_them

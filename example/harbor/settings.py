@@ -3,6 +3,7 @@
 Everything that differs from one machine to the next comes from the environment, with defaults for the demo:
 
 HARBOR_BOTS          1 (default) or 0: whether this server runs the demo's bots
+HARBOR_CARRIER       the secret with which the carrier signs its webhook; without one there is no webhook
 HARBOR_DEBUG         1 (default) or 0
 HARBOR_SECRET_KEY    default: made once and kept in HARBOR_VAR
 HARBOR_HOSTS         further host names that may be asked for, separated by commas
@@ -48,6 +49,11 @@ INSTALLED_APPS = [
     "harbor",
     "chat",
     "pad",
+    "orders",
+    "notices",
+    "logbook",
+    "race",
+    "bridge",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -79,6 +85,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "harbor.navigation.navigation",
+                "notices.context.bell",
             ],
         },
     },
@@ -89,10 +96,15 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # With a Redis there may be several servers, and Celery workers.
 REDIS = os.environ.get("HARBOR_REDIS") or None
-HOLDFAST = {"REDIS": REDIS}
+HOLDFAST = (
+    {"REDIS": REDIS} if REDIS else {"BACKPLANE": "local", "PRESENCE": "memory"}
+)  # one server, one machine
 CELERY_BROKER_URL = REDIS
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+
+# What the carrier signs its webhook with.
+CARRIER_SECRET = os.environ.get("HARBOR_CARRIER")
 
 # Whether this process runs the bots. A fleet has them in a process of their own.
 BOTS = os.environ.get("HARBOR_BOTS", "1") == "1"

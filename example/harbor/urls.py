@@ -10,6 +10,11 @@ login = LoginView.as_view(redirect_authenticated_user=True, extra_context={"demo
 urlpatterns = [
     path("", include("chat.urls")),
     path("", include("pad.urls")),
+    path("orders/", include("orders.urls")),
+    path("notices/", include("notices.urls")),
+    path("logbook/", include("logbook.urls")),
+    path("race/", include("race.urls")),
+    path("bridge/", include("bridge.urls")),
     path("login/", login, name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),

@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from holdfast.threads.handler_context import HandlerInfo
     from holdfast.topics.access import adisconnect, arecheck, disconnect, recheck
     from holdfast.topics.action import action
+    from holdfast.topics.anyone import anyone
     from holdfast.topics.batch import apublish, publish
     from holdfast.topics.caller import Caller
     from holdfast.topics.client_id import client_id
     from holdfast.topics.event import Event
     from holdfast.topics.handover import aflush, flush
+    from holdfast.topics.html import Html
     from holdfast.topics.keep import Keep
     from holdfast.topics.presence import Member, Presence
     from holdfast.topics.refuse import Refuse
@@ -56,6 +58,7 @@ _DEFINED_IN: dict[str, str] = {
     "Caller": "holdfast.topics.caller",
     "Event": "holdfast.topics.event",
     "HandlerInfo": "holdfast.threads.handler_context",
+    "Html": "holdfast.topics.html",
     "Identity": "holdfast.auth.base",
     "Keep": "holdfast.topics.keep",
     "Member": "holdfast.topics.presence",
@@ -67,6 +70,7 @@ _DEFINED_IN: dict[str, str] = {
     "action": "holdfast.topics.action",
     "adisconnect": "holdfast.topics.access",
     "aflush": "holdfast.topics.handover",
+    "anyone": "holdfast.topics.anyone",
     "apublish": "holdfast.topics.batch",
     "arecheck": "holdfast.topics.access",
     "client_id": "holdfast.topics.client_id",
@@ -80,6 +84,7 @@ __all__ = [
     "Caller",
     "Event",
     "HandlerInfo",
+    "Html",
     "Identity",
     "Keep",
     "Member",
@@ -92,6 +97,7 @@ __all__ = [
     "action",
     "adisconnect",
     "aflush",
+    "anyone",
     "apublish",
     "arecheck",
     "client_id",

@@ -33,6 +33,7 @@ class HoldfastConfig(AppConfig):
             checks,
             connection_checks,
             database_checks,
+            html_checks,
             permission_checks,
             process_checks,
             route_checks,

@@ -41,6 +41,7 @@ from .auth import origins
 from .auth.session import session_key
 from .conf import settings
 from .process.end_signals import EndSignals
+from .transports.history import LiveHistory
 from .transports.http_calls import LiveCalls
 from .transports.http_origin import HttpOriginCheck
 from .transports.http_publish import LivePublishing
@@ -105,6 +106,7 @@ def answering_readiness(django_application: Application) -> Application:
         f"/{path}sse": _http_checked(LiveEventStream(wiring.service), "GET", "sse"),
         f"/{path}poll": _http_checked(LivePolling(wiring.service), "GET", "polling"),
         f"/{path}call": _http_checked(LiveCalls(wiring.service), "POST", "call"),
+        f"/{path}history": LiveHistory(wiring.service),
         f"/{path}publish": LivePublishing(wiring.service, lambda: settings().publishing_keys),
     }
     return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws", others=others)

@@ -7,7 +7,9 @@ counters are raised in the thread of the hub's event loop. A value that another 
 """
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sized
+from functools import partial
 
 import msgspec
 
@@ -61,7 +63,17 @@ class Counters(msgspec.Struct):
 PROCESS = Counters()
 """The counters of this process. Its runtime raises them."""
 
-GAUGES = frozenset({"connections", "calls_running", "revocations_waiting"})
+TRANSPORTS = ("websocket", "sse", "polling")
+"""What carries connections, by the names in ``connections_websocket`` and its like."""
+
+GAUGES = frozenset(
+    {
+        "connections",
+        *(f"connections_{name}" for name in TRANSPORTS),
+        "calls_running",
+        "revocations_waiting",
+    }
+)
 """The names in a :func:`snapshot` that go up and down. All others are counters."""
 
 _watched: dict[str, Callable[[], int]] = {}
@@ -72,12 +84,20 @@ def watch(name: str, read: Callable[[], int]) -> None:
     _watched[name] = read
 
 
+def watch_connections(connections: Sized, by_transport: Counter[str]) -> None:
+    """Let :func:`snapshot` read how many connections are open, and what carries them."""
+    watch("connections", lambda: len(connections))
+    for name in TRANSPORTS:
+        watch(f"connections_{name}", partial(by_transport.__getitem__, name))
+
+
 def snapshot() -> dict[str, int]:
     """Return all counters and gauges of this process, by name.
 
     Besides the fields of :class:`Counters` these are, once the process has served or published:
 
-    - ``connections``: live connections that are open
+    - ``connections``: live connections that are open; ``connections_websocket``, ``connections_sse`` and
+      ``connections_polling`` divide them by what carries them
     - ``calls_running``: calls whose handler has not finished
     - ``revocations_waiting``: revocations that could not be written to the log yet and are retried
     - ``backplane_lost``: messages to other processes that were lost

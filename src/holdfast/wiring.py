@@ -299,7 +299,7 @@ def service() -> ConnectionManager:
         made = _service = build_service(
             runtime, chosen, shared=shared_counts(chosen) if chosen.redis else None
         )
-        metrics.watch("connections", lambda: len(made.connections))
+        metrics.watch_connections(made.connections, made.connections.transports)
         metrics.watch("calls_running", lambda: made.calls.running)
     return _service
 

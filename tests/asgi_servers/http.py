@@ -106,11 +106,11 @@ class EventStream:
         message: Message = json.loads(text)
         return message
 
-    async def of_type(self, kind: str) -> Message:
-        """Return the next message of a type, and skip others."""
+    async def of_type(self, *kinds: str) -> Message:
+        """Return the next message of one of these types, and skip others."""
         while True:
             message = await self.receive()
-            if message["type"] == kind:
+            if message["type"] in kinds:
                 return message
 
 

@@ -36,7 +36,7 @@ GENEROUS = {
         {
             "NAME": "shop",
             "KEYS": [PUBLISHING_SECRETS["shop"], PUBLISHING_SECRETS["old"]],
-            "TOPICS": ["rooms/*", "tickers/*"],
+            "TOPICS": ["rooms/*", "tickers/*", "news/*"],
         },
         {"NAME": "signed", "KEYS": [PUBLISHING_SECRETS["signed"]], "TOPICS": ["rooms/*"], "SIGNED": True},
         {"NAME": "slow", "KEYS": [PUBLISHING_SECRETS["slow"]], "TOPICS": ["rooms/*"], "RATE": "1/h"},

@@ -52,7 +52,9 @@ def requests_to(path: str) -> Any:
 
 
 @ON_OURS
-@pytest.mark.parametrize("path", ["/live/ready", "/live/poll", "/live/call", "/live/publish", "/live/ticket"])
+@pytest.mark.parametrize(
+    "path", ["/live/ready", "/live/poll", "/live/history", "/live/call", "/live/publish", "/live/ticket"]
+)
 def test_every_answer_is_one_that_the_description_names(server: Running, path: str) -> None:
     secret = {"Authorization": f"Bearer {PUBLISHING_SECRETS['shop']}"} if path == "/live/publish" else {}
 

@@ -1,9 +1,7 @@
-"""The Python client against a real server, on a good line and on bad ones."""
+"""The Python client against a real server."""
 
 import asyncio
 import json
-import os
-import random
 import subprocess
 import sys
 from typing import Any
@@ -12,18 +10,13 @@ from uuid import uuid4
 import pytest
 
 from holdfast.client import ClientError, RemoteEvent, RemoteLive, connect
-from holdfast.client.backoff import Backoff
 from holdfast.client.blocking import connect as connect_blocking
-from tests.client.fault_proxy import faulty
 
 from .servers import SERVERS, Running
 
 pytestmark = pytest.mark.parametrize(
     "server", [kind for kind in SERVERS if kind.name == "holdfast"], indirect=True, ids=["holdfast"]
 )
-
-SCHEDULES = int(os.environ.get("HOLDFAST_CLIENT_SCHEDULES", "6"))
-"""Random fault schedules of one run. ``HOLDFAST_CLIENT_SCHEDULES=1000`` for a long one."""
 
 SECONDS = 20.0
 
@@ -98,28 +91,6 @@ async def test_a_refused_handshake_is_final_and_says_so(server: Running) -> None
             server.live, headers={"Cookie": server.users["ada"].cookie}, origin="https://evil.example"
         ):
             raise AssertionError("it was let in")
-
-
-@pytest.mark.parametrize("seed", range(SCHEDULES))
-async def test_on_a_line_that_breaks_every_event_comes_once_and_every_call_is_carried_out_once(
-    server: Running, room: str, seed: int
-) -> None:
-    backoff = Backoff(random.Random(seed).random, base=0.05, cap=0.2)
-    before = asyncio.all_tasks()
-    async with faulty(server.port, seed) as proxy, client(server) as watcher:
-        seen = await watcher.join(room)
-        async with client(server, proxy.port, backoff=backoff) as live:
-            topic = await live.join(room)
-            calls = [topic.call("say", text=f"{number}".rjust(200, ".")) for number in range(15)]
-            answers = await asyncio.wait_for(asyncio.gather(*calls), SECONDS)
-            proxy.calm = True
-            heard = await take(topic, 15)
-        told = await take(seen, 15)
-    assert len(set(answers)) == 15, "each call was carried out once"
-    assert [event.payload for event in heard] == [event.payload for event in told]
-    assert sorted(event.payload["id"] for event in told) == sorted(answers)
-    await asyncio.sleep(0.05)
-    assert {task for task in asyncio.all_tasks() if "holdfast" in repr(task)} <= before
 
 
 def test_the_blocking_client_does_the_same(server: Running, room: str) -> None:

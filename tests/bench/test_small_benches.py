@@ -18,6 +18,7 @@ SMALL = {
     "everyone": ("-m", "bench.everyone", "--log", "sqlite", "--topics", "20", "--runs", "1"),
     "joins": ("-m", "bench.joins", "--ways", "auto", "--clients", "50"),
     "orders": ("-m", "bench.orders", "--connections", "50"),
+    "polling": ("-m", "bench.polling", "--polls", "20", "--seconds", "0.2"),
     "publish": (
         "-m",
         "bench.publish",

@@ -26,6 +26,7 @@ def environment(directory: Path) -> dict[str, str]:
     return {
         **ours,
         "HARBOR_VAR": str(directory),
+        "HARBOR_BOTS": "0",
         "HARBOR_SECRET_KEY": "only these tests are signed with it",
         "PYTHONUNBUFFERED": "1",
     }
@@ -54,10 +55,14 @@ class Harbor:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.server: Server | None = None
+        self.changes: dict[str, str] = {}
+        """Environment variables of the server that a test changes before it starts the server again."""
 
     def start(self) -> None:
         command = [sys.executable, MANAGE, "runserver", "--noreload", f"127.0.0.1:{self.port}"]
-        self.server = start("harbor", command, directory=self.directory, env=environment(self.directory))
+        self.server = start(
+            "harbor", command, directory=self.directory, env=environment(self.directory) | self.changes
+        )
         self.server.wait_until(self._answers)
 
     def kill(self) -> None:
@@ -131,7 +136,7 @@ class Person:
 
     @property
     def draft(self) -> Locator:
-        return self.page.get_by_role("textbox")
+        return self.page.get_by_role("textbox", name="Message to")
 
     @property
     def log(self) -> Locator:

@@ -88,11 +88,44 @@ def test_a_message_from_another_process_arrives(people: People, harbor: Harbor) 
 
 def test_another_room_counts_what_is_unread(people: People) -> None:
     ada, grace = people("ada").enter("captains"), people("grace").enter("lobby")
-    badge = ada.page.locator("a[data-topic='rooms/lobby'] .badge")
-    expect(badge).to_be_hidden()
+    badge = ada.page.locator("a[data-room='lobby'] .badge")
+    expect(badge).to_have_text("1")  # since the seeds
     grace.say("Anybody here?")
-    expect(badge).to_have_text("1")
+    expect(badge).to_have_text("2")
+    expect(ada.page.locator("a[data-room='lobby'] .room-last")).to_have_text("grace: Anybody here?")
     expect(ada.message("Anybody here?")).to_have_count(0)
+    expect(grace.page.locator("#here")).to_have_accessible_name("Who is here: 1 person")
+
+
+def test_what_was_read_in_one_tab_is_read_in_the_others(people: People) -> None:
+    ada = people("ada").enter("captains")
+    badge = ada.page.locator("a[data-room='lobby'] .badge")
+    expect(badge).to_have_text("1")
+    other = ada.context.new_page()
+    other.goto(f"{ada.harbor.url}/rooms/lobby/")
+    expect(badge).to_be_hidden(timeout=30_000)
+    ada.page.reload()
+    expect(badge).to_be_hidden()
+
+
+def test_addresses_in_a_message_are_links_and_what_was_said_is_found(people: People) -> None:
+    ada, grace = people("ada").enter(), people("grace").enter()
+    ada.say("Charts: https://example.com/charts, <b>new</b>")
+    link = grace.log.get_by_role("link")
+    expect(link).to_have_attribute("href", "https://example.com/charts")
+    grace.page.get_by_role("searchbox").fill("charts")
+    grace.page.get_by_role("searchbox").press("Enter")
+    expect(grace.page.locator("mark").first).to_have_text("Charts")
+
+
+def test_without_javascript_messages_are_posted_by_the_form(people: People) -> None:
+    ada, grace = people("ada").enter(), people("grace", java_script_enabled=False)
+    grace.sign_in()
+    grace.page.goto(f"{grace.harbor.url}/rooms/lobby/")
+    grace.draft.first.fill("By form")
+    grace.page.get_by_role("button", name="Send").click()
+    expect(grace.message("By form")).to_have_count(1)
+    ada.sees("By form")
 
 
 def test_somebody_who_may_not_enter_is_kept_out_everywhere(people: People) -> None:

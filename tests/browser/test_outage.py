@@ -207,3 +207,16 @@ def test_those_in_the_room_stay_shown_while_the_connection_is_away(people: Peopl
     expect(here).not_to_have_class(re.compile("stale"))
     expect(here).to_have_accessible_name("Who is here: 2 people")
     forgive_outage(ada, grace)
+
+
+def test_what_was_said_while_a_reader_was_away_is_shown_as_such(people: People, harbor: Harbor) -> None:
+    ada, grace = people("ada").enter(), people("grace").enter()
+    ada.context.set_offline(True)
+    ada.page.evaluate("async () => (await import('holdfast')).connect().reconnect()")
+    expect(ada.status).not_to_have_text("Online", timeout=60_000)
+    grace.say("Said in the meantime")
+    grace.sees("Said in the meantime")
+    ada.context.set_offline(False)
+    ada.sees("Said in the meantime")
+    expect(ada.page.locator(".gap")).to_have_text("While you were away")
+    ada.complaints.clear()

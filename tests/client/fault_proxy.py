@@ -1,23 +1,38 @@
-"""TCP proxy on asyncio that delays, halves and cuts what passes, by a seeded plan."""
+"""TCP proxy on asyncio that refuses, delays, halves, freezes, closes and cuts what passes, by a seeded plan."""
 
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fate:
+    """How one connection ends: after so many bytes of the server, in the middle of whatever passes then.
+
+    ``frozen`` is for how many seconds nothing passes before the end, though the connection stands. ``closed`` says that it ends as if
+    one side had closed it, and not with a reset.
+    """
+
+    room: int
+    frozen: float = 0.0
+    closed: bool = False
 
 
 class FaultProxy:
-    """Each connection lives for a random number of bytes of the server; then it is cut, in the middle of whatever passes."""
+    """Some connections are refused. Each other one lives for a random number of bytes of the server; then it ends."""
 
     def __init__(self, target: int, seed: int, *, bytes_at_most: int) -> None:
         self._target = target
         self._chance = random.Random(seed)
         self._most = bytes_at_most
         self._links: set[asyncio.StreamWriter] = set()
-        self.opened: list[float] = []
-        """When connections were opened, by the loop's clock."""
+        self._tasks: set[asyncio.Task[None]] = set()
         self.calm = False
         self.port = 0
+        self.faults: Counter[str] = Counter()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -26,37 +41,66 @@ class FaultProxy:
     async def stop(self) -> None:
         self._server.close()
         for link in self._links:
-            link.close()
+            link.transport.abort()
+        # They end by themselves now. One that is cancelled while it connects would leave a socket behind.
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _fate(self) -> Fate | None:
+        """Draw the fate of a connection; ``None``: it is refused."""
+        room = self._chance.randrange(150, self._most)
+        kind = self._chance.choice(("refuse", "cut", "cut", "cut", "freeze", "freeze", "close", "close"))
+        if self.calm:
+            return Fate(room=room)
+        self.faults[kind] += 1
+        if kind == "refuse":
+            return None
+        frozen = self._chance.uniform(0.05, 0.4) if kind == "freeze" else 0.0
+        return Fate(room=room, frozen=frozen, closed=kind == "close")
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.opened.append(asyncio.get_running_loop().time())
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._links.add(writer)
+        try:
+            if fate := self._fate():
+                await self._carry(reader, writer, fate)
+        finally:
+            writer.transport.abort()
+            self._links.discard(writer)
+            self._tasks.discard(task)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fate: Fate) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        self._links |= {writer, far_writer}
-        room = self._chance.randrange(150, self._most)
         pumps = [
             asyncio.create_task(self._pump(reader, far_writer, None)),
-            asyncio.create_task(self._pump(far_reader, writer, room)),
+            asyncio.create_task(self._pump(far_reader, writer, fate)),
         ]
-        with contextlib.suppress(OSError):
+        try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for task in pumps:
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-        for link in (writer, far_writer):
-            link.transport.abort()
-            self._links.discard(link)
+            if fate.closed:
+                with contextlib.suppress(OSError):
+                    writer.close()
+                    await asyncio.wait_for(writer.wait_closed(), 1)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            far_writer.transport.abort()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, room: int | None
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fate: Fate | None
     ) -> None:
         passed = 0
         while data := await reader.read(self._chance.choice((64, 700, 65536))):
-            if room is not None and not self.calm and passed + len(data) > room:
-                writer.write(data[: room - passed])
+            if fate is not None and not self.calm and passed + len(data) > fate.room:
+                writer.write(data[: fate.room - passed])
                 await writer.drain()
+                await asyncio.sleep(fate.frozen)
                 return
             passed += len(data)
             if self._chance.random() < 0.1 and not self.calm:
+                self.faults["delay"] += 1
                 await asyncio.sleep(self._chance.random() / 50)
             writer.write(data)
             await writer.drain()

@@ -8,14 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.client.client_protocol import (
-    Answered,
-    Arrived,
-    ClientProtocol,
-    Ended,
-    Joined,
-    StreamMoved,
-)
+from holdfast.client.client_protocol import ClientProtocol
+from holdfast.client.news import Answered, Arrived, Ended, Joined, StreamMoved
 from holdfast.protocol.positions import Position
 
 WELCOME = {
@@ -33,7 +27,7 @@ class Server:
     """The other side: it reads what the client sends, and says what the test says."""
 
     def __init__(self) -> None:
-        self.client = ClientProtocol("ada")
+        self.client = ClientProtocol("ada", lambda: 0.0)
         self.now = 0.0
 
     def connect(self) -> list[dict[str, Any]]:
@@ -100,7 +94,7 @@ def test_a_position_that_is_not_honoured_is_news(server: Server) -> None:
     server.client.lost()
     server.connect()
     server.joined(2, epoch="new", offset=2, recovered=False)
-    moved, joined = server.news()
+    joined, moved = server.news()
     assert isinstance(moved, StreamMoved)
     assert moved.reason == "lost"
     assert isinstance(joined, Joined)
@@ -221,7 +215,7 @@ def test_a_ping_of_the_server_is_answered_at_once(server: Server) -> None:
     assert server.sent() == [{"type": "ping"}]
 
 
-@pytest.mark.parametrize("message", ["", "{}", '{"type":"event"}', '{"type":"unheard_of"}', "[]"])
+@pytest.mark.parametrize("message", ["", "{}", '{"type":"event"}', '{"type":7}', "[]"])
 def test_a_message_that_cannot_be_read_is_an_error(server: Server, message: str) -> None:
     with pytest.raises(msgspec.MsgspecError):
         server.client.received(message, 0.0)

@@ -15,6 +15,8 @@ from tests.support.connected import Fleet, Socket, User, identity_of
 class Counted:
     """A connection that counts how often a walk reads its owner."""
 
+    transport_name = "websocket"
+
     def __init__(self, id: str, user: str | None, client: str = "tab") -> None:
         self.id, self.user_id, self.client = id, user, client
         self.looks = 0
@@ -53,6 +55,16 @@ def test_the_connections_of_a_user_are_counted_as_they_come_and_go(registry: Any
         counts.append(registry.count("user:7"))
     assert counts == [1, 2, 3, 2, 1, 0]
     assert not registry._by_user
+
+
+def test_connections_are_counted_by_what_carries_them(registry: Any) -> None:
+    one, other = Counted("a", "7"), Counted("b", None)
+    other.transport_name = "sse"
+    registry.add(one)
+    registry.add(other)
+    registry.discard(one)
+    registry.discard(one)
+    assert registry.transports == {"websocket": 0, "sse": 1}
 
 
 def test_one_owner_is_found_without_a_look_at_other_connections(registry: Any) -> None:

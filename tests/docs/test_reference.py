@@ -22,7 +22,9 @@ def copied(folder: Path) -> Path:
     for name in ("docs", "scripts", "src"):
         shutil.copytree(ROOT / name, folder / name)
     (folder / "client" / "src").mkdir(parents=True)
-    for name in ("pyproject.toml", "mkdocs.yml", "PROTOCOL.md", "client/src/texts.ts", "client/src/codes.ts"):
+    (folder / "tests" / "asgi_servers").mkdir(parents=True)
+    single = ["pyproject.toml", "mkdocs.yml", "PROTOCOL.md", "client/src/texts.ts", "client/src/codes.ts"]
+    for name in (*single, "tests/asgi_servers/ways.py"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test import override_settings
 
-from holdfast import Event, Keep, Presence, Topic, checks, conf, installation, wiring
+from holdfast import Event, Html, Keep, Presence, Topic, checks, conf, installation, wiring
 from holdfast.backplane.base import Backplane
 from holdfast.database_checks import TAG
 from holdfast.log.base import NotMigrated
@@ -526,6 +526,23 @@ def test_w040_a_route_with_parameters_that_overlap() -> None:
     message = only(topics({"route": "teams/<slug:team>-<slug:room>"}), "holdfast.W040")
     assert "<team>" in message.msg
     assert "<room>" in message.msg
+
+
+@pytest.mark.parametrize("backend", ["django.DjangoTemplates", "jinja2.Jinja2"])
+def test_w041_html_whose_values_are_not_escaped(backend: str) -> None:
+    engine = {"BACKEND": f"django.template.backends.{backend}", "OPTIONS": {"autoescape": False}}
+    escaping = {"BACKEND": "django.template.backends.django.DjangoTemplates", "NAME": "escaping"}
+    with override_settings(TEMPLATES=[engine, escaping]):
+        assert "holdfast.W041" not in [message.id for message in topics({})]
+        message = only(topics({"events": [Html]}), "holdfast.W041")
+    assert "Room0 publishes HTML" in message.msg
+    assert backend.partition(".")[0] in message.msg
+
+
+def test_e039_html_that_no_engine_renders() -> None:
+    with override_settings(TEMPLATES=[]):
+        assert "holdfast.E039" not in [message.id for message in topics({})]
+        assert "TEMPLATES has no engine" in only(topics({"events": [Html]}), "holdfast.E039").msg
 
 
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -44,6 +44,7 @@ def test_modules_can_import_holdfast() -> None:
             "holdfast/textarea": "/static/holdfast/textarea.js",
             "holdfast/yjs": "/static/holdfast/yjs.js",
             "yjs": "/static/holdfast/vendor/yjs.js",
+            "holdfast/html": "/static/holdfast/html.js",
         }
     }
     assert '<link rel="modulepreload" href="/static/holdfast/holdfast.js">' in html
@@ -54,6 +55,17 @@ def test_yjs_is_only_in_the_map_where_an_app_brings_it() -> None:
         imports = data(rendered("{% live_script %}"), 'type="importmap"')["imports"]
     assert "yjs" not in imports
     assert "holdfast/yjs" in imports
+
+
+def test_the_file_that_the_client_loads_by_itself_is_found_under_the_name_that_the_storage_gave_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hashed(path: str) -> str:
+        return f"/static/{path.removesuffix('.js')}.0a1b2c3d.js"
+
+    monkeypatch.setattr("holdfast.templatetags.holdfast.static", hashed)
+    imports = data(rendered("{% live_script %}"), 'type="importmap"')["imports"]
+    assert imports["/static/holdfast/fallback.js"] == "/static/holdfast/fallback.0a1b2c3d.js"
 
 
 def test_the_page_contains_the_url_of_the_server() -> None:
@@ -135,6 +147,13 @@ def test_only_under_debug_the_console_warns_of_several_import_maps(debug: bool) 
     assert html.count("<script") == html.count("</script>") == 2 + debug
 
 
+def test_the_page_loads_the_element_when_it_asks_for_it() -> None:
+    html = rendered('{% live_script html=True nonce="abc" %}')
+    assert '<script type="module" src="/static/holdfast/html.js" nonce="abc"></script>' in html
+    assert html.index('type="importmap"') < html.index('type="module"')
+    assert "html.js" not in rendered("{% live_script importmap=False %}")
+
+
 # ── live_cursor ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 POSITION = Position(epoch="k3", offset=41)
@@ -170,3 +189,77 @@ def test_nothing_escapes_from_a_cursor() -> None:
     html = rendered("{% live_cursor topic position %}", topic=Room(room='"><b>'), position=evil)
     assert "<b>" not in html
     assert data(html, "data-holdfast-cursor")["epoch"] == evil.epoch
+
+
+# ── live_topic ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Passing(Topic):
+    route = "passing/<str:room>"
+
+
+class Story:
+    """A log, and what was read in which order."""
+
+    def __init__(self) -> None:
+        self.log, self.log_threads = self, Inline()
+        self.read: list[str] = []
+
+    def heads(self, topics: Any) -> Any:
+        self.read.append("position")
+        return MemoryLog().heads(topics)
+
+    def data(self) -> str:
+        self.read.append("data")
+        return "<li>"
+
+
+@pytest.mark.parametrize("position", [POSITION, "k3:41"])
+@pytest.mark.parametrize("topic", [Room(room="lobby"), "rooms/lobby"])
+def test_a_live_part_of_the_page_has_the_position(topic: Any, position: Any) -> None:
+    html = rendered("{% live_topic topic position %}<p>{{ x }}</p>{% endlive_topic %}", **locals(), x="&")
+    assert html == '<live-topic name="rooms/lobby" since="k3:41"><p>&amp;</p></live-topic>'
+
+
+def test_the_position_is_read_before_what_the_block_reads() -> None:
+    story = Story()
+    with runtime.using(story):  # type: ignore[arg-type]
+        html = rendered(
+            "{% live_topic room %}{{ data }}{% endlive_topic %}", room=Room(room="lobby"), data=story.data
+        )
+    assert story.read == ["position", "data"]
+    assert html.endswith(">&lt;li&gt;</live-topic>")
+
+
+def test_a_topic_that_stores_nothing_has_no_position() -> None:
+    html = rendered("{% live_topic room %}{% endlive_topic %}", room=Passing(room="lobby"))
+    assert html == '<live-topic name="passing/lobby"></live-topic>'
+
+
+def test_further_arguments_are_attributes() -> None:
+    html = rendered(
+        '{% live_topic room refresh=url id="room" class="wide" aria_live="polite" %}{% endlive_topic %}',
+        room=Passing(room="lobby"),
+        url='/rooms/?a=1&b="',
+    )
+    expected = (
+        '<live-topic name="passing/lobby" refresh="/rooms/?a=1&amp;b=&quot;" id="room" class="wide" '
+        'aria-live="polite"></live-topic>'
+    )
+    assert html == expected
+
+
+def test_nothing_escapes_from_a_live_part() -> None:
+    evil = Position(epoch='"><b>', offset=1)
+    html = rendered("{% live_topic topic position %}{% endlive_topic %}", topic='"><b>', position=evil)
+    assert "<b>" not in html
+
+
+def test_a_live_part_by_name_needs_the_position() -> None:
+    with pytest.raises(TemplateSyntaxError, match=r"\{% live_topic %\}: for a topic given by its name"):
+        rendered('{% live_topic "rooms/lobby" %}{% endlive_topic %}')
+
+
+def test_a_live_part_has_an_end() -> None:
+    with pytest.raises(TemplateSyntaxError, match="endlive_topic"):
+        rendered("{% live_topic room %}")

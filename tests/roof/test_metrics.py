@@ -15,6 +15,7 @@ WATCHED = {
     "backplane_lost",
     "calls_running",
     "connections",
+    *(f"connections_{name}" for name in metrics.TRANSPORTS),
     "log_reads",
     "revocations_waiting",
     "roster_reads",

@@ -17,6 +17,7 @@ from holdfast.server.adopted_stream import UNREAD_BYTES, AdoptedStream
 from holdfast.server.draining import Drain
 from holdfast.server.serving.request_log import RequestLog
 from holdfast.streams.prepared import Burst, Prepared
+from holdfast.transports.event_stream import StreamIds
 
 from .http_wire import HttpPeer
 from .running import Raw, Running, until
@@ -31,7 +32,7 @@ def giving(handler: Handler, **more: Any) -> Any:
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert "holdfast.adopt" in scope["extensions"]
-        offer = {"adopt": handler.adopt, "topics": 1, "write_buffer_bytes": 1000, **more}
+        offer = {"adopt": handler.adopt, "ids": StreamIds(1, {}), "write_buffer_bytes": 1000, **more}
         start = {"type": "http.response.start", "status": 200, "headers": HEADERS}
         await send({**start, "holdfast.adopt": offer})
         if not hasattr(handler, "transport"):

@@ -64,7 +64,8 @@ def live() -> Iterator[None]:
 MADE: list[tuple[Callable[[], Any], str]] = [
     (lambda: slips.Keep(30), "Keep(30): it takes no value without a name; write for example Keep(days=30)"),
     (lambda: slips.Keep(day=30), "Keep(day=30): it has no 'day'; did you mean 'days'?; write for example Keep(days=30)"),
-    (lambda: slips.Keep(limit=5), "Keep(limit=5): it has no 'limit' (known: days, hours, count); write for example Keep("),
+    (lambda: slips.Keep(limit=5), "Keep(limit=5): it has no 'limit' (known: days, hours, count, public); write for example Keep("),
+    (lambda: slips.Keep(public="yes"), "Keep(public='yes'): expected True or False"),
     (lambda: slips.Identity(7), "Identity(7): it takes no value without a name; write for example Identity(user=user, claims="),
     (lambda: slips.Presence(100), "Presence(100): it takes no value without a name; write for example Presence(list_limit="),
     (lambda: slips.Presence(anonymous="no"), "Presence(anonymous='no'): expected True or False"),

@@ -244,12 +244,14 @@ class AsgiEventStreamServer(Carrier):
         service: ConnectionManager,
         *,
         codec: Any = JSON,
-        client: str = "ada",
+        client: str | None = "ada",
         topics: Sequence[str] = ("empty",),
         last_event_id: str | None = None,
     ) -> "AsgiEventStreamServer":
         carrier = cls(service, codec)
-        query = [("client", client), *(("topic", topic) for topic in topics)]
+        query = [("topic", topic) for topic in topics]
+        if client is not None:
+            query.append(("client", client))
         headers = [] if last_event_id is None else [(b"last-event-id", last_event_id.encode())]
         carrier.scope = {
             "type": "http",

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from holdfast import Event, Keep, Presence, Topic
 from holdfast.protocol import codes
@@ -23,9 +23,10 @@ class Room(Topic):
     events = [Said]
     keep = Keep()
     presence = Presence()
+    refused: ClassVar[set[str]] = set()
 
     async def may_join(self, user: Any) -> bool:
-        return True
+        return self.room not in self.refused
 
 
 def serving() -> Any:
@@ -73,6 +74,21 @@ async def test_a_session_that_is_not_known_resumes_from_the_last_id() -> None:
         assert [frame["payload"]["n"] for frame in frames if frame["type"] == "event"] == [1]
         assert next(frame for frame in frames if frame["type"] == "joined")["payload"]["recovered"] is True
         await elsewhere.stop_reading()
+
+
+@in_jumping_time
+async def test_a_topic_that_is_refused_for_a_while_resumes_where_it_was() -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        last = ""
+        for refused in (False, True, False):
+            Room.refused = {"b"} if refused else set()
+            client = await PollingServer.open(service, topics=["rooms/a", "rooms/b"], last_event_id=last)
+            heard = await client.hear()
+            await client.stop_reading()
+            last = client.last
+            await Room(room="b").apublish(Said(int(refused)))
+        assert numbers({"messages": heard}) == [0, 1]
 
 
 @in_jumping_time

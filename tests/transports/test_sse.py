@@ -2,7 +2,7 @@
 
 import json
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -26,9 +26,10 @@ class Room(Topic):
     route = "rooms/<slug:room>"
     events = [Said]
     keep = Keep()
+    refused: ClassVar[set[str]] = set()
 
     async def may_join(self, user: Any) -> bool:
-        return self.room != "closed"
+        return self.room != "closed" and self.room not in self.refused
 
 
 class Cursor(Topic):
@@ -106,6 +107,52 @@ async def test_a_stream_resumes_the_topics_that_an_id_names_and_begins_the_other
         assert said(second.reader) == [("rooms/a", 2)]
 
 
+@pytest.mark.parametrize("topics", [["rooms/a"], ["rooms/a", "rooms/b"]], ids=["one", "several"])
+@pytest.mark.parametrize(
+    "strict", [True, False], ids=["the id begins anew with each stream", "the id is kept"]
+)
+@in_jumping_time
+async def test_a_stream_that_resumed_and_was_cut_at_any_byte_resumes_again_in_every_topic(
+    topics: list[str], strict: bool
+) -> None:
+    """HTML lets the last id begin empty with each stream, and browsers begin with the one that they sent."""
+    async with serving() as here:
+        service = here.processes[0].service
+        first = await AsgiEventStreamServer.open(service, topics=topics)
+        last = first.reader.last_id
+        await first.vanish()
+        for n, topic in enumerate(topics):
+            await Room(room=topic.removeprefix("rooms/")).apublish(Said(n))
+        second = await AsgiEventStreamServer.open(service, topics=topics, last_event_id=last)
+        await second.settle()
+        whole = second.raw
+        await second.vanish()
+        for cut in range(len(whole)):
+            before = EventStreamReader(last_id=last, _id="" if strict else last)
+            before.feed(whole[:cut])
+            after = await AsgiEventStreamServer.open(service, topics=topics, last_event_id=before.last_id)
+            await after.settle()
+            assert sorted(said(before) + said(after.reader)) == [(name, n) for n, name in enumerate(topics)]
+            await after.vanish()
+
+
+@in_jumping_time
+async def test_a_topic_that_is_refused_for_a_while_resumes_where_it_was() -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        last = ""
+        for refused in (False, True, False):
+            Room.refused = {"b"} if refused else set()
+            stream = await AsgiEventStreamServer.open(
+                service, topics=["rooms/a", "rooms/b"], last_event_id=last or None
+            )
+            await stream.settle()
+            last = stream.reader.last_id
+            await stream.vanish()
+            await Room(room="b").apublish(Said(int(refused)))
+        assert said(stream.reader) == [("rooms/b", 0), ("rooms/b", 1)]
+
+
 @in_jumping_time
 async def test_a_position_that_is_not_honoured_is_told_and_replaced() -> None:
     async with serving() as here:
@@ -143,12 +190,37 @@ async def test_a_request_that_makes_no_sense_is_refused_with_a_reason(
     topics: list[str], last: str | None
 ) -> None:
     async with serving() as here:
+        client = "ada" if topics else None
         stream = await AsgiEventStreamServer.open(
-            here.processes[0].service, topics=topics, last_event_id=last
+            here.processes[0].service, client=client, topics=topics, last_event_id=last
         )
         assert stream.status == 400
         assert stream.raw.endswith(b"\n")
         assert not here.processes[0].service.connections
+
+
+@in_jumping_time
+async def test_a_client_that_has_nothing_to_join_yet_is_welcomed() -> None:
+    async with serving() as here:
+        stream = await AsgiEventStreamServer.open(here.processes[0].service, topics=[])
+        assert stream.status == 200
+        assert [json.loads(data)["type"] for data in stream.messages()] == ["welcome"]
+
+
+@in_jumping_time
+async def test_a_client_that_keeps_its_positions_names_them_by_the_place_of_the_topic() -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        for room in ("a", "b"):
+            await Room(room=room).apublish(Said(1))
+            await Room(room=room).apublish(Said(2))
+        first = await AsgiEventStreamServer.open(service, topics=["rooms/a"])
+        (joined,) = frames(first.reader, "joined")
+        at = Position(epoch=joined["payload"]["epoch"], offset=1)
+        stream = await AsgiEventStreamServer.open(
+            service, topics=["rooms/b", "rooms/a"], last_event_id=f"2@{at}"
+        )
+        assert said(stream.reader) == [("rooms/a", 2)]
 
 
 @in_jumping_time

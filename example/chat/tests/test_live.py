@@ -1,6 +1,6 @@
 from holdfast.testing import CallError, JoinError, LiveClient
 
-from chat.models import Message
+from chat.models import Message, Room
 from chat.tests.harbor import HarborTestCase
 
 
@@ -73,3 +73,41 @@ class Typing(HarborTestCase):
             grace.expect("typing", author="ada")
             ada.expect_nothing()
             self.assertEqual(grace.position("rooms/lobby"), before)
+
+
+class ListOfRooms(HarborTestCase):
+    def test_each_member_hears_of_what_is_said_without_being_present(self) -> None:
+        with (
+            LiveClient(self.user("ada")) as ada,
+            LiveClient(self.user("grace")) as grace,
+            LiveClient(self.user("linus")) as linus,
+        ):
+            ada.join("rooms/captains")
+            for client in (grace, linus):
+                client.join("my-rooms/me")
+            message = ada.call("rooms/captains", "post", body="Between us")
+            grace.expect("room.news", room="captains", id=message, author="ada", body="Between us")
+            linus.expect_nothing()
+            self.assertEqual(len(ada.members("rooms/captains")), 1)
+
+    def test_what_was_read_on_one_device_is_read_on_all(self) -> None:
+        (message,) = self.say(self.lobby, "News", by="grace")
+        with LiveClient(self.user("ada")) as desk, LiveClient(self.user("ada")) as phone:
+            for client in (desk, phone):
+                client.join("my-rooms/me")
+            self.assertGreater(self.unread("ada"), 0)
+            phone.call("my-rooms/me", "read", room="lobby", up_to=message.pk)
+            desk.expect("room.read", room="lobby", up_to=message.pk)
+            self.assertEqual(self.unread("ada"), 0)
+            phone.call("my-rooms/me", "read", room="lobby", up_to=message.pk - 1)  # an older page comes late
+        self.assertEqual(self.unread("ada"), 0)
+
+    def test_a_room_of_others_is_not_read(self) -> None:
+        with LiveClient(self.user("linus")) as linus:
+            linus.join("my-rooms/me")
+            linus.call("my-rooms/me", "read", room="captains", up_to=10**6)
+            linus.expect_nothing()
+
+    def unread(self, name: str) -> int:
+        user = self.user(name)
+        return Room.objects.with_news_for(user).get(slug="lobby").unread

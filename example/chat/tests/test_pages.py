@@ -2,15 +2,18 @@ import re
 
 from django.db import connection
 from django.http import HttpResponse
+from django.test import SimpleTestCase
 from django.test.utils import CaptureQueriesContext
+from holdfast.testing import LiveClient
 
 from chat.models import Membership, Message, Room
+from chat.templatetags.chat_text import linked
 from chat.tests.harbor import HarborTestCase
 
 
-def without_token(response: HttpResponse) -> str:
-    """The page without the CSRF token, which differs in each."""
-    return re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", response.content.decode())
+def without_secrets(response: HttpResponse) -> str:
+    """The page without the CSRF token and the nonces, which differ in each."""
+    return re.sub(r'(name="csrfmiddlewaretoken" value|nonce)="[^"]+"', "", response.content.decode())
 
 
 class SigningIn(HarborTestCase):
@@ -60,7 +63,7 @@ class Rooms(HarborTestCase):
                 closed = self.client.get(f"/rooms/captains/{page}")
                 missing = self.client.get(f"/rooms/nowhere/{page}")
                 self.assertEqual(closed.status_code, 404)
-                self.assertEqual(without_token(closed), without_token(missing))
+                self.assertEqual(without_secrets(closed), without_secrets(missing))
 
     def test_somebody_without_a_room_is_told_so(self) -> None:
         self.user("linus").memberships.all().delete()
@@ -79,7 +82,7 @@ class OneRoom(HarborTestCase):
 
     def test_it_shows_no_other_rooms_messages(self) -> None:
         self.say(self.captains, "between us")
-        self.sign_in("grace")
+        self.sign_in("linus")
         self.assertNotContains(self.client.get("/rooms/lobby/"), "between us")
 
     def test_what_people_write_stays_text(self) -> None:
@@ -166,3 +169,60 @@ class OlderMessages(HarborTestCase):
             with self.subTest(before=before):
                 answer = self.client.get("/rooms/lobby/messages/", {"before": before})
                 self.assertEqual(answer.status_code, 400)
+
+
+class Saying(HarborTestCase):
+    """What the form of a page without JavaScript does."""
+
+    def test_a_posted_form_is_a_message_that_others_see_at_once(self) -> None:
+        self.sign_in("grace")
+        with LiveClient(self.user("ada")) as ada:
+            ada.join("rooms/lobby")
+            ada.join("my-rooms/me")
+            response = self.client.post("/rooms/lobby/say/", {"body": " By form "})
+            self.assertRedirects(response, "/rooms/lobby/")
+            ada.expect("message.posted", author="grace", body="By form")
+            ada.expect("room.news", room="lobby", author="grace", body="By form")
+
+    def test_nothing_is_not_said_and_strangers_say_nothing(self) -> None:
+        before = Message.objects.count()
+        self.sign_in("linus")
+        for body in ["", "  ", "x" * 2001, "a\0b"]:
+            self.client.post("/rooms/lobby/say/", {"body": body})
+        self.assertEqual(self.client.post("/rooms/captains/say/", {"body": "hi"}).status_code, 404)
+        self.assertEqual(Message.objects.count(), before)
+
+
+class Searching(HarborTestCase):
+    def test_it_finds_and_marks_what_was_said_in_this_room(self) -> None:
+        self.say(self.lobby, "The <b>Kraken</b> woke")
+        self.say(self.captains, "A kraken, between us")
+        self.sign_in("grace")
+        response = self.client.get("/rooms/lobby/search/", {"words": "kraken"})
+        self.assertContains(response, "The &lt;b&gt;<mark>Kraken</mark>&lt;/b&gt; woke")
+        self.assertNotContains(response, "<mark>kraken</mark>, between us")
+
+    def test_what_is_not_there_is_not_found(self) -> None:
+        self.sign_in("grace")
+        for words in ["no such words", "", "a\0b", "%"]:
+            with self.subTest(words=words):
+                response = self.client.get("/rooms/lobby/search/", {"words": words})
+                self.assertContains(response, "Nothing here says that.")
+
+    def test_a_closed_room_is_not_searched(self) -> None:
+        self.sign_in("linus")
+        self.assertEqual(self.client.get("/rooms/captains/search/", {"words": "cake"}).status_code, 404)
+
+
+class Links(SimpleTestCase):
+    def test_addresses_become_links_and_all_else_stays_text(self) -> None:
+        for body, shown in [
+            (
+                "see https://example.com/a?b=1&c=2.",
+                'see <a href="https://example.com/a?b=1&amp;c=2" rel="nofollow noopener" target="_blank">https://example.com/a?b=1&amp;c=2</a>.',
+            ),
+            ("javascript:alert(1) <i>", "javascript:alert(1) &lt;i&gt;"),
+            ("plain", "plain"),
+        ]:
+            with self.subTest(body=body):
+                self.assertEqual(linked(body), shown)

@@ -23,7 +23,7 @@ class Bots(SimpleTestCase):
             mock.patch.object(bots, "PAUSE_AFTER_FAILURE", 0),
             self.assertLogs("harbor.bots", "ERROR") as logged,
         ):
-            running = asyncio.create_task(bots.run())
+            running = asyncio.create_task(bots.run("bots"))
             await asyncio.wait_for(again.wait(), 5)
             running.cancel()
             with self.assertRaises(asyncio.CancelledError):
@@ -44,7 +44,7 @@ class Bots(SimpleTestCase):
             await stop.wait()
 
         with mock.patch.object(bots, "found", return_value=[bot]):
-            server = asyncio.create_task(bots.aboard(application)({"type": "lifespan"}, None, None))
+            server = asyncio.create_task(bots.beside(application, "bots")({"type": "lifespan"}, None, None))
             await asyncio.wait_for(began.wait(), 5)
             stop.set()
             await server

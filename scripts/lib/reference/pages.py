@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from . import checks_page, codes_page, commands_page, python_page, settings_page, tags_page
+from . import checks_page, codes_page, commands_page, python_page, settings_page, tags_page, transports_page
 
 FOLDER = Path("docs/reference")
 
@@ -16,6 +16,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     FOLDER / "commands.md": commands_page.text,
     FOLDER / "codes.md": codes_page.text,
     FOLDER / "checks.md": checks_page.text,
+    FOLDER / "transports.md": transports_page.text,
 }
 
 

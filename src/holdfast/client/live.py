@@ -11,29 +11,27 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as open_socket
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.typing import Subprotocol
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from holdfast.protocol import codes
-from holdfast.protocol.codec import JSON
 from holdfast.protocol.positions import Position
 
 from .backoff import Backoff
-from .client_protocol import Answered, ClientProtocol
+from .client_protocol import ClientProtocol
 from .errors import ClientError, code_of_close, is_final
+from .news import Answered, Ended
 from .remote_topic import RemoteTopic
+from .socket import OpenSocket, Socket, wait_after, web_sockets
 
 logger = logging.getLogger("holdfast.client")
 
 Token = str | Callable[[], str | None] | Callable[[], Awaitable[str | None]] | None
 
-HANDSHAKE_SECONDS = 10.0
 STEADY_SECONDS = 10.0
 """Seconds after which a connection counts as one that works: the next wait is short again."""
 
-FINAL_STATUSES = frozenset({400, 401, 403, 404, 426})
+TOO_LARGE_CLOSE = 1009
+"""Close code of a peer for which a message was too large (RFC 6455, section 7.4.1)."""
 
 
 def connect(
@@ -56,11 +54,10 @@ def connect(
     return RemoteLive(
         url,
         token=token,
-        headers=headers or {},
-        origin=origin,
         client=client or secrets.token_hex(16),
         backoff=backoff or Backoff(random.random),
-        socket_options=socket_options or {},
+        chance=random.random,
+        open_socket=web_sockets(headers or {}, origin, socket_options or {}),
     )
 
 
@@ -72,23 +69,19 @@ class RemoteLive:
         url: str,
         *,
         token: Token,
-        headers: dict[str, str],
-        origin: str | None,
         client: str,
         backoff: Backoff,
-        socket_options: dict[str, Any],
+        chance: Callable[[], float],
+        open_socket: OpenSocket,
     ) -> None:
-        self.protocol = ClientProtocol(client)
+        self.protocol = ClientProtocol(client, chance)
         self._url = url
         self._token = token
-        self._headers = headers
-        self._origin = origin
         self._backoff = backoff
-        self._socket_options = socket_options
+        self._open_socket = open_socket
         self._topics: dict[str, RemoteTopic] = {}
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._changed = asyncio.Event()
-        self._socket: ClientConnection | None = None
         self._welcomed: asyncio.Future[None]
         self._running: asyncio.Task[None]
         self._over: ClientError | None = None
@@ -114,14 +107,20 @@ class RemoteLive:
         welcome = self.protocol.welcome
         return None if welcome is None else welcome.user
 
+    @property
+    def error(self) -> ClientError | None:
+        """Why the client has ended: the server's last word, or ``closed``. ``None`` while it is connected, or tries to be."""
+        return self._over
+
     # ── topics and calls ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def join(self, topic: str, *, since: Position | str | None = None) -> RemoteTopic:
         """Join a topic; from ``since`` on if it is given, else from now. Returns when the server has admitted the client, and
         raises :class:`ClientError` if it does not."""
         self._require_open()
-        if topic in self._topics:
-            return self._topics[topic]
+        if (known := self._topics.get(topic)) is not None:
+            await asyncio.shield(known.ready)
+            return known
         joined = self._topics[topic] = RemoteTopic(self, topic)
         position = Position.parse(since) if isinstance(since, str) else since
         self.protocol.join(topic, position, self._now())
@@ -148,16 +147,31 @@ class RemoteLive:
         """As :meth:`RemoteTopic.call`, by the topic's name."""
         self._require_open()
         number = self.protocol.call(topic, name, key, arguments, self._now())
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
-        self._changed.set()
         try:
             async with asyncio.timeout(timeout):
-                return await answer
+                return await self._answer_to(number)
         except TimeoutError:
             raise ClientError("timeout", f"no answer within {timeout} seconds") from None
         finally:
-            self._answers.pop(number, None)
             self.protocol.give_up(number)
+
+    async def refresh(self, token: str) -> None:
+        """Give the server a newer token of the same user, before the present one expires. It takes the place of a ``token`` that was
+        given as text. Raises :class:`ClientError` with the code ``invalid_token``, and ``connection_lost`` while there is no
+        connection."""
+        self._require_open()
+        await self._answer_to(self.protocol.refresh(token))
+        if isinstance(self._token, str):
+            self._token = token
+
+    async def _answer_to(self, number: int) -> Any:
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        self._changed.set()
+        await self._hand_on()
+        try:
+            return await answer
+        finally:
+            self._answers.pop(number, None)
 
     def _require_open(self) -> None:
         if self._over is not None:
@@ -186,35 +200,25 @@ class RemoteLive:
     async def _connect_once(self) -> float:
         """Hold one connection. Return the seconds to wait at least before the next one. Raises :class:`ClientError` at the end."""
         try:
-            token = self._token() if callable(self._token) else self._token
-            token = await token if inspect.isawaitable(token) else token
-            async with open_socket(
-                self._url,
-                subprotocols=[Subprotocol(JSON.name)],
-                additional_headers=self._headers,
-                origin=self._origin,  # type: ignore[arg-type]  # websockets has a type of its own for it
-                open_timeout=HANDSHAKE_SECONDS,
-                close_timeout=1,
-                max_size=None,
-                ping_interval=None,
-                **self._socket_options,
-            ) as socket:
+            token = await self._ask_token()
+            async with self._open_socket(self._url) as socket:
                 return await self._hold(socket, token)
-        except InvalidURI as error:
-            raise ClientError("invalid_url", str(error)) from None
-        except InvalidStatus as error:
-            status = error.response.status_code
-            if status in FINAL_STATUSES:
-                raise ClientError(
-                    "unauthenticated" if status in (401, 403) else "refused",
-                    f"the handshake got HTTP {status}",
-                ) from None
-            return _seconds(error.response.headers.get("Retry-After"))
-        except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed):
+        except (InvalidHandshake, InvalidURI) as refusal:
+            return wait_after(refusal)
+        except (OSError, TimeoutError, ConnectionClosed):
             return 0.0
 
-    async def _hold(self, socket: ClientConnection, token: str | None) -> float:
-        protocol, self._socket = self.protocol, socket
+    async def _ask_token(self) -> str | None:
+        """Return the token for an attempt. Raises ``ConnectionError`` if the application cannot give one now."""
+        try:
+            token = self._token() if callable(self._token) else self._token
+            return await token if inspect.isawaitable(token) else token
+        except Exception as error:
+            logger.exception("the function that gives the token for %s failed; it is asked again", self._url)
+            raise ConnectionError("no token") from error
+
+    async def _hold(self, socket: Socket, token: str | None) -> float:
+        protocol = self.protocol
         protocol.opened(token, self._now())
         reading = asyncio.create_task(self._read(socket))
         try:
@@ -223,7 +227,8 @@ class RemoteLive:
                 if protocol.dead(self._now()):
                     return 0.0
                 self._changed.clear()
-                wait = max(0.0, min(protocol.next_work(self._now()) - self._now(), 1.0))
+                protocol.replanned = False
+                wait = max(0.0, protocol.next_work() - self._now())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._changed.wait()
@@ -234,30 +239,31 @@ class RemoteLive:
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-            protocol.lost()
+            protocol.lost(too_large=socket.close_code == TOO_LARGE_CLOSE and protocol.goodbye is None)
             await self._hand_on()
-            self._socket = None
         return self._after(socket)
 
-    def _after(self, socket: ClientConnection) -> float:
+    def _after(self, socket: Socket) -> float:
         """Return the seconds to wait after a connection has closed. Raises :class:`ClientError` if that was final."""
         goodbye, close = self.protocol.goodbye, socket.close_code or 1006
-        if goodbye is not None and not goodbye.reconnect:
-            known = codes.CATALOGUE.get(goodbye.code)
-            raise ClientError(goodbye.code, known.message if known else "closed", reason=goodbye.reason)
-        if goodbye is None and is_final(close):
-            code = code_of_close(close)
-            raise ClientError(
-                code.name if code else "closed", code.message if code else f"close code {close}"
-            )
-        return goodbye.after or 0.0 if goodbye is not None else 0.0
+        code = code_of_close(close) if goodbye is None else codes.CATALOGUE.get(goodbye.code)
+        if goodbye is None:
+            final = is_final(close)
+            error = ClientError(code.name, code.message) if code else ClientError("closed", f"close code {close}")
+        else:
+            final = not goodbye.reconnect
+            error = ClientError(goodbye.code, code.message if code else "closed", reason=goodbye.reason)
+        # A token that is text does not become newer.
+        if final or (code is codes.TOKEN_EXPIRED and isinstance(self._token, str)):
+            raise error
+        return (goodbye.after if goodbye else None) or 0.0
 
-    async def _write(self, socket: ClientConnection) -> None:
+    async def _write(self, socket: Socket) -> None:
         outbox, self.protocol.outbox = self.protocol.outbox, []
         for message in outbox:
             await socket.send(message)
 
-    async def _read(self, socket: ClientConnection) -> None:
+    async def _read(self, socket: Socket) -> None:
         protocol = self.protocol
         try:
             async for data in socket:
@@ -269,7 +275,7 @@ class RemoteLive:
                 if protocol.welcome is not None and not self._welcomed.done():
                     self._welcomed.set_result(None)
                 await self._hand_on()
-                if protocol.outbox:
+                if protocol.outbox or protocol.replanned:
                     self._changed.set()
         finally:
             self._changed.set()
@@ -280,6 +286,8 @@ class RemoteLive:
             if isinstance(item, Answered):
                 self._answer(item)
             elif (topic := self._topics.get(item.topic)) is not None:
+                if isinstance(item, Ended):
+                    del self._topics[item.topic]
                 await topic.take(item)
 
     def _answer(self, news: Answered) -> None:
@@ -315,10 +323,3 @@ class RemoteLive:
                 answer.set_exception(self._over)
         for topic in self._topics.values():
             await topic.end(None)
-
-
-def _seconds(retry_after: str | None) -> float:
-    try:
-        return max(0.0, min(float(retry_after or 0), 300.0))
-    except ValueError:
-        return 0.0

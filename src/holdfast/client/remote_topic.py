@@ -10,8 +10,8 @@ import msgspec
 from holdfast.protocol.frames import MemberPayload, PresencePayload
 from holdfast.protocol.positions import Position
 
-from .client_protocol import Answered, Arrived, Ended, Joined, StreamMoved, Present
 from .errors import ClientError
+from .news import Answered, Arrived, Ended, Joined, News, Present, StreamMoved
 
 if TYPE_CHECKING:
     from .live import RemoteLive
@@ -70,6 +70,8 @@ class RemoteTopic:
         The call is sent again after a lost connection, and carried out once. ``key`` names it across processes. Raises
         :class:`ClientError`; with the code ``"timeout"`` after ``timeout`` seconds, in which case it may still be carried out.
         """
+        if self._over:
+            raise self._error or ClientError("not_joined", "the topic was left")
         return await self._live.call(self.name, name, key=key, timeout=timeout, arguments=arguments)
 
     async def leave(self) -> None:
@@ -93,7 +95,7 @@ class RemoteTopic:
 
     # ── called by the connection ─────────────────────────────────────────────────────────────────────────────────────
 
-    async def take(self, news: Joined | Arrived | StreamMoved | Present | Ended | Answered) -> None:
+    async def take(self, news: News) -> None:
         """Take news of this topic."""
         match news:
             case Joined():

@@ -86,6 +86,10 @@ class Connection(Performing):
         return self._session.id
 
     @property
+    def transport_name(self) -> str:
+        return self._transport.name
+
+    @property
     def client(self) -> str:
         """The client's public id. It is kept once neither the client's own id nor the user can change any more."""
         if self._client is not None:

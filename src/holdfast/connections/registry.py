@@ -1,5 +1,6 @@
 """Registry of one process's connections, by id and by user."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
 
@@ -17,6 +18,9 @@ class RegisteredConnection(Protocol):
 
     @property
     def id(self) -> str: ...
+
+    @property
+    def transport_name(self) -> str: ...
 
     @property
     def user_id(self) -> str | None: ...
@@ -51,6 +55,8 @@ class ConnectionRegistry:
         self._by_id: dict[str, RegisteredConnection] = {}
         # Most users have one connection, which stands here itself: a set of its own would weigh 216 bytes.
         self._by_user: dict[str, RegisteredConnection | set[RegisteredConnection]] = {}
+        self.transports: Counter[str] = Counter()
+        """Number of connections by the name of what carries them."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -67,11 +73,13 @@ class ConnectionRegistry:
 
     def add(self, connection: RegisteredConnection) -> None:
         self._by_id[connection.id] = connection
+        self.transports[connection.transport_name] += 1
         self.index(connection)
 
     def discard(self, connection: RegisteredConnection) -> None:
         """Remove a connection. Does nothing if it is not here."""
         if self._by_id.pop(connection.id, None) is not None:
+            self.transports[connection.transport_name] -= 1
             self.unindex(connection)
 
     def index(self, connection: RegisteredConnection) -> None:

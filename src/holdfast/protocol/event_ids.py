@@ -9,6 +9,9 @@ An id is a list of entries ``MARK@POSITION``, separated by ``;``::
 
 ``MARK`` stands for a topic by the name that the client asked for, ``POSITION`` is the text of a
 :class:`~holdfast.protocol.positions.Position`. A later entry of a topic replaces an earlier one. Clients do not read ids.
+
+A client that keeps the positions of its topics itself writes a list of its own. ``MARK`` is then the place of a topic among those
+of its request, from 1: ``1@k3:41.7;2@q9:3``.
 """
 
 import hashlib
@@ -36,13 +39,16 @@ def mark_of(topic: str) -> str:
 
 
 def parse(text: str, topics: Iterable[str]) -> dict[str, Position]:
-    """Return the positions that an id holds for those of ``topics`` that it names. Entries of other topics are skipped.
+    """Return the positions that an id, or a client's own list, holds for those of ``topics`` that it names. Entries of other topics
+    are skipped.
 
     Raises :class:`BadEventId` for text that is no id.
     """
     if len(text) > LARGEST:
         raise BadEventId(f"an event id of {len(text)} characters; the longest has {LARGEST}")
-    names = {mark_of(topic): topic for topic in topics}
+    asked = list(topics)
+    names = {mark_of(topic): topic for topic in asked}
+    names.update((str(place), topic) for place, topic in enumerate(asked, 1))
     found: dict[str, Position] = {}
     for entry in text.split(";") if text else ():
         mark, at, position = entry.partition("@")

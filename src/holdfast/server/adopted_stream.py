@@ -20,7 +20,7 @@ AdoptStream = Callable[["AdoptedStream"], ConnectionHandler]
 class AdoptedStream(AdoptedWriter):
     """The protocol of an asyncio transport and the :class:`~holdfast.connections.transport.Transport` of an event stream.
 
-    The body of the response ends with the connection. ``topics`` is how many topics the client asked for.
+    The body of the response ends with the connection. ``ids`` are those of its events.
     """
 
     name: ClassVar = "sse"
@@ -29,9 +29,9 @@ class AdoptedStream(AdoptedWriter):
 
     __slots__ = (*WRITER_SLOTS, "_dropped", "_ids", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, topics: int, connections: set[Any]) -> None:
+    def __init__(self, transport: asyncio.Transport, ids: StreamIds, connections: set[Any]) -> None:
         self._prepare(transport, connections)
-        self._ids = StreamIds(topics)
+        self._ids = ids
         self._dropped = 0
 
     def begin(self, adopt: AdoptStream, *, write_buffer_bytes: int) -> None:

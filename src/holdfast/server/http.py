@@ -4,7 +4,7 @@ It offers the extension ``holdfast.adopt`` to requests by GET. An application of
 WebSocket does (:mod:`.websocket`), by a key of ``http.response.start``::
 
     {"type": "http.response.start", "status": 200, "headers": …,
-     "holdfast.adopt": {"adopt": …, "topics": …, "write_buffer_bytes": …}}
+     "holdfast.adopt": {"adopt": …, "ids": …, "write_buffer_bytes": …}}
 
 The offer is part of the ordinary message, so that middleware in between can add its headers. The server calls ``adopt`` before
 ``send`` returns; the body then ends with the connection, and the application may return. If it has not called ``adopt``, some
@@ -22,6 +22,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import get_client_addr
 
+from holdfast.transports.event_stream import StreamIds
 from holdfast.transports.refusals import RefusalLog
 
 from .adopted_stream import AdoptedStream, AdoptStream
@@ -226,7 +227,7 @@ class HttpProtocol(HttpToolsProtocol):
         headers: Headers,
         *,
         adopt: AdoptStream,
-        topics: int,
+        ids: StreamIds,
         write_buffer_bytes: int,
     ) -> None:
         """Answer with the head of a stream, and give the connection away. Later requests on it get no answer."""
@@ -241,7 +242,7 @@ class HttpProtocol(HttpToolsProtocol):
                 cycle.scope["http_version"],
                 200,
             )
-        adopted = AdoptedStream(self.transport, topics, self.connections)
+        adopted = AdoptedStream(self.transport, ids, self.connections)
         self._give_up(cycle)
         self.transport.set_protocol(adopted)
         self.transport.write(start)

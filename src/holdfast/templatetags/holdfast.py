@@ -1,6 +1,7 @@
 """``{% load holdfast %}``: template tags for pages that use live topics."""
 
 from typing import Any
+from urllib.parse import urljoin
 
 import msgspec
 from django import template
@@ -9,12 +10,14 @@ from django.conf import settings as django_settings
 from django.template.context import Context
 from django.templatetags.static import static
 from django.urls import get_script_prefix
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from holdfast.conf import settings
 from holdfast.protocol.positions import Position
 from holdfast.topics.topic import Topic
+
+from ._block import block
 
 register = template.Library()
 
@@ -25,6 +28,7 @@ MODULES = {
     "holdfast": MODULE,
     "holdfast/queue": "holdfast/queue.js",
     "holdfast/texts": "holdfast/texts.js",
+    "holdfast/html": "holdfast/html.js",
     "holdfast/textarea": "holdfast/textarea.js",
     "holdfast/yjs": "holdfast/yjs.js",
 }
@@ -49,11 +53,15 @@ _WATCH = """addEventListener("DOMContentLoaded", () => {
 
 
 @register.simple_tag(takes_context=True)
-def live_script(context: Context, nonce: str | None = None, importmap: bool = True) -> SafeString:
+def live_script(
+    context: Context, nonce: str | None = None, importmap: bool = True, html: bool = False
+) -> SafeString:
     """Let the page's modules ``import { connect } from "holdfast"``, and tell the client where the server is.
 
-    The map has the other entries as well: ``holdfast/queue``, ``holdfast/texts``, ``holdfast/yjs`` and ``holdfast/textarea``. With
-    ``holdfast.pad`` in ``INSTALLED_APPS`` it has ``yjs`` itself, which the last two import.
+    The map has the other entries as well: ``holdfast/queue``, ``holdfast/texts``, ``holdfast/html``, ``holdfast/yjs`` and
+    ``holdfast/textarea``. With ``holdfast.pad`` in ``INSTALLED_APPS`` it has ``yjs`` itself, which the last two import.
+    ``{% live_script html=True %}`` also loads ``holdfast/html``, which brings ``<live-topic>`` elements to life, so that the page needs
+    no script of its own.
 
     Put it into ``<head>``, before the first ``<script type="module">``: an import map counts only for what follows it.
     Under a content security policy give it the ``nonce``, unless the page has one as ``csp_nonce`` (in the context, as
@@ -77,6 +85,9 @@ def live_script(context: Context, nonce: str | None = None, importmap: bool = Tr
             _json({"url": f"{get_script_prefix()}{settings().path}ws"}),
         ),
     ]
+    if html:
+        source = static(MODULES["holdfast/html"])
+        elements.append(format_html('<script type="module" src="{}"{}></script>', source, attribute))
     if django_settings.DEBUG:
         watch = mark_safe(_WATCH % _json(TWO_MAPS))  # noqa: S308 - nothing in it comes from outside
         elements.append(format_html("<script{}>{}</script>", attribute, watch))
@@ -87,6 +98,10 @@ def _import_map(nonce: SafeString) -> list[SafeString]:
     """Return the import map and a preload. The preload comes second, because browsers accept no map after it."""
     modules = [MODULES, *(brought for app, brought in OF_APPS.items() if apps.is_installed(app))]
     imports = {name: static(path) for brought in modules for name, path in brought.items()}
+    # The client loads this file by its own address. A storage that adds a hash to names serves it under another one.
+    loaded = urljoin(imports["holdfast"], "fallback.js")
+    if (hashed := static("holdfast/fallback.js")) != loaded:
+        imports[loaded] = hashed
     return [
         format_html('<script type="importmap"{}>{}</script>', nonce, _json({"imports": imports})),
         format_html('<link rel="modulepreload" href="{}"{}>', imports["holdfast"], nonce),
@@ -109,18 +124,57 @@ def live_cursor(topic: Topic | str, position: Position | str | None = None) -> S
     already. Or the view reads both at one instant (``room.consistent_read(take)``), and no event is shown twice. Without a
     position the tag reads it where the tag stands, which is right only above data that the template reads later.
     """
-    if position is None:
-        if not isinstance(topic, Topic):
-            raise template.TemplateSyntaxError(
-                f"{{% live_cursor %}}: for a topic given by its name, {topic!r}, give the position as well: "
-                "{% live_cursor name position %}; or give a Topic instance"
-            )
-        position = topic.position()
-    elif not isinstance(position, Position):
-        position = Position.parse(position)
+    found = _position("live_cursor", topic, position)
     return format_html(
-        '<script type="application/json" data-holdfast-cursor="{}">{}</script>', str(topic), _json(position)
+        '<script type="application/json" data-holdfast-cursor="{}">{}</script>', str(topic), _json(found)
     )
+
+
+@block(register, end="</live-topic>")
+def live_topic(
+    topic: Topic | str,
+    position: Position | str | None = None,
+    refresh: str | None = None,
+    **attributes: object,
+) -> SafeString:
+    """Keep a part of the page up to date with the HTML that a topic publishes (:meth:`Topic.publish_html`).
+
+    ::
+
+        {% live_topic room position %}
+          <ul id="messages">{% for message in messages %}{% include "chat/_message.html" %}{% endfor %}</ul>
+        {% endlive_topic %}
+
+    The tag writes a ``<live-topic>`` element around the block, with the topic's position. ``{% live_script html=True %}`` brings
+    the element to life. Without JavaScript the page shows the block as it was rendered.
+
+    ``position`` is the position that the view read, before the data that the block shows or at one instant with it, as for
+    ``{% live_cursor %}``. Without it the tag reads the position before it renders the block. That is right only for data that
+    the block itself reads: a queryset that the view has not evaluated. A topic that stores no events has no position.
+
+    When events were missed, the element fetches the page again, and morphs itself into the new rendering. ``refresh`` is the
+    address of a page to fetch instead, which has to contain the same tag. Further arguments are attributes of the element:
+    ``id="room"``, ``class="chat"``, ``aria_live="polite"``.
+    """
+    durable = not isinstance(topic, Topic) or topic.declared.durable
+    found = _position("live_topic", topic, position) if durable or position is not None else None
+    written = {"name": str(topic), "since": found, "refresh": refresh, **attributes}
+    pairs = ((name.replace("_", "-"), value) for name, value in written.items() if value is not None)
+    return format_html("<live-topic{}>", format_html_join("", ' {}="{}"', pairs))
+
+
+def _position(tag: str, topic: Topic | str, given: Position | str | None) -> Position:
+    """Return the position that a tag was given, or the topic's."""
+    if isinstance(given, Position):
+        return given
+    if given is not None:
+        return Position.parse(given)
+    if not isinstance(topic, Topic):
+        raise template.TemplateSyntaxError(
+            f"{{% {tag} %}}: for a topic given by its name, {topic!r}, give the position as well: "
+            f"{{% {tag} name position %}}; or give a Topic instance"
+        )
+    return topic.position()
 
 
 def _nonce(context: Context, given: str | None) -> SafeString:

@@ -13,6 +13,7 @@ from holdfast.protocol.construction import shortened
 from holdfast.streams.slow import Slow, SlowKind
 
 from .action import Action, options_of
+from .anyone import anyone
 from .event import Event, check_event
 from .keep import Keep
 from .permissions import read_permissions
@@ -160,13 +161,27 @@ def _events(topic: Any) -> Mapping[str, type[Event]]:
 
 
 def _keep(topic: Any) -> Keep | None:
-    keep = topic.keep
+    keep: Keep | None = topic.keep
     if keep is not None and not isinstance(keep, Keep):
         raise TypeError(
             f"{topic.__name__}.keep: {keep!r} is not a Keep; write keep = Keep(days=30) for a durable topic, "
             "or leave it out for one that stores nothing"
         )
+    if keep is not None and keep.public:
+        _check_public(topic)
     return keep
+
+
+def _check_public(topic: Any) -> None:
+    """Check that the rule of a topic with a public history depends on nothing."""
+    owner = topic.__name__
+    if inspect.getattr_static(topic, "may_join", None) is not anyone or topic.requires is not None:
+        rule = "may_join" if topic.requires is None else "requires"
+        raise TypeError(
+            f"{owner}.keep: Keep(public=True) gives the events to every reader, through caches that ask no rule, but "
+            f"{owner}.{rule} decides for each user; write may_join = anyone (from holdfast import anyone) and no requires, or "
+            "leave public out"
+        )
 
 
 def _presence(topic: Any) -> Presence | None:

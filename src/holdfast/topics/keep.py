@@ -13,6 +13,10 @@ class Keep(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True):
 
     An event is kept for at least ``days`` plus ``hours``, and while it is among the newest ``count``, whichever limit
     is reached first. ``manage.py holdfast trim`` removes events that are past it. ``Keep()`` without a limit keeps all events.
+
+    ``public=True`` serves the events to every reader at ``/live/history``, in pages that proxies, CDNs and browsers keep
+    (``docs/how-to/history.md``). It needs ``may_join = anyone``. A copy in a cache outlives the event: for at most the age of the
+    retention after it was fetched, or a year without one.
     """
 
     __example__: ClassVar[str] = "Keep(days=30)"
@@ -20,6 +24,7 @@ class Keep(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True):
     days: float = 0
     hours: float = 0
     count: int | None = None
+    public: bool = False
 
     def __post_init__(self) -> None:
         for field in ("days", "hours"):
@@ -29,6 +34,9 @@ class Keep(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True):
         count: object = self.count
         if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
             raise ValueError(f"Keep(count={count!r}): expected how many events to keep, at least 1")
+        public: object = self.public
+        if not isinstance(public, bool):
+            raise TypeError(f"Keep(public={public!r}): expected True or False")
 
     @property
     def age(self) -> timedelta | None:

@@ -24,6 +24,7 @@ from .caller import Caller, client_of
 from .declaration import Declaration, read
 from .event import Event
 from .event_loop import forbid_event_loop
+from .html_publishing import HtmlPublishing
 from .keep import Keep
 from .permissions import Permissions
 from .presence import Member, Presence
@@ -35,7 +36,7 @@ ALL = 2**53
 """A limit above any number of members."""
 
 
-class Topic(Access):
+class Topic(HtmlPublishing, Access):
     """Subclass it in an app's ``live.py``::
 
         class Room(Topic):

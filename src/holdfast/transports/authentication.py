@@ -84,7 +84,8 @@ async def identify(authenticator: Authenticator, boundary: Boundary, handshake: 
     if not presents:
         await handshake.refuse(403, codes.UNAUTHENTICATED)
     else:
-        if identity is None and not expired:
+        expired = expired or identity is not None
+        if not expired:
             boundary.token_failed(network, now)
-        await handshake.refuse(401, codes.UNAUTHENTICATED, CHALLENGE)
+        await handshake.refuse(401, codes.TOKEN_EXPIRED if expired else codes.UNAUTHENTICATED, CHALLENGE)
     return None

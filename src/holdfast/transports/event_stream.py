@@ -4,7 +4,7 @@ Every message of the protocol is the ``data`` of one server-sent event, as the J
 (HTML Standard, section 9.2). Each event that is in a log has an ``id`` in the same block, so that a client has either both or neither.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import cast
 
@@ -84,22 +84,30 @@ def _alone(prefix: bytes) -> Form:
 
 
 class StreamIds:
-    """The positions of one stream, as the ids of its events. ``topics`` is how many the client asked for."""
+    """The positions of one stream, as the ids of its events. ``topics`` is how many the client asked for, and ``since`` the positions
+    that it gave, by the names that it asked for.
+
+    A position that the client gave stays in the ids until its topic is joined. Else a stream that is cut before that, or to which
+    the topic is refused for a while, would take the position with it.
+    """
 
     __slots__ = ("_at", "_begun", "_field", "_form", "_prefixes", "_single", "_written_for")
 
-    def __init__(self, topics: int) -> None:
+    def __init__(self, topics: int, since: Mapping[str, Position]) -> None:
         self._single = topics == 1
         self._form: Form = without_id
         self._prefixes: dict[str, str] = {}  # by canonical name: the topic's entry up to the offset
-        self._at: dict[str, str] = {}  # by canonical name: the topic's whole entry
+        # The topics' whole entries, by canonical name; by the name that was asked for until the topic is joined.
+        self._at = {asked: entry(asked, position) for asked, position in since.items()}
         self._begun = b""
-        self._field = ""  # the id field that goes with the next message
+        # The id field that goes with the next message. The welcome has one too: a client may begin each stream without an id.
+        self._field = f"id: {self._text()}\n" if since else ""
         self._written_for = ""
 
     def begin(self, asked: str, topic: str, position: Position) -> None:
         """Note where the stream is in ``topic``, which the client called ``asked``. The next message carries it as its id."""
         prefix = f"{mark_of(asked)}@{position.epoch}:"
+        self._at.pop(asked, None)
         self._at[topic] = entry(asked, position)
         if self._single:
             self._form = _alone(f"id: {prefix}".encode())

@@ -12,6 +12,10 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
+CODE_HEADER = b"holdfast-code"
+"""Header of a refusal with the name of its code. The text is for developers, and a proxy's refusal has the same status."""
+
+
 def address_of(scope: Scope) -> str | None:
     """Return the client's address as the server reports it."""
     client = scope.get("client")
@@ -55,7 +59,7 @@ class Handshake:
             if status == 403 or kind not in self.scope.get("extensions", {}):
                 await self.send({"type": "websocket.close"})  # browsers cannot tell the difference
                 return
-        sent = [(b"content-type", b"text/plain; charset=utf-8"), *headers]
+        sent = [(b"content-type", b"text/plain; charset=utf-8"), (CODE_HEADER, code.name.encode()), *headers]
         body = code.message if text is None else text
         await self.send({"type": f"{kind}.start", "status": status, "headers": sent})
         await self.send({"type": f"{kind}.body", "body": body.encode()})

@@ -9,7 +9,7 @@ from holdfast.auth.origins import Origin
 from holdfast.protocol import codes
 
 from .asgi import Message, Receive, Scope, Send
-from .handshake import Handshake
+from .handshake import CODE_HEADER, Handshake
 from .http_errors import fail, payload_of
 from .origin import Admits, Application, HasSession, Headers, explained
 from .refusals import RefusalLog
@@ -24,7 +24,7 @@ MAX_AGE = b"600"
 """Seconds for which a browser keeps the answer to a preflight."""
 
 ALLOWED_HEADERS = b"content-type, authorization, x-csrftoken, last-event-id"
-EXPOSED_HEADERS = b"retry-after"
+EXPOSED_HEADERS = b"retry-after, holdfast-code"
 
 
 class HttpOriginCheck:
@@ -87,7 +87,8 @@ class HttpOriginCheck:
         if self._method == "POST":
             await fail(send, payload_of(codes.ORIGIN_REFUSED))
         else:
-            await respond(scope, send, 403, f"{codes.ORIGIN_REFUSED.message}\n")
+            code = (CODE_HEADER, codes.ORIGIN_REFUSED.name.encode())
+            await respond(scope, send, 403, f"{codes.ORIGIN_REFUSED.message}\n", code)
 
     async def _answer_preflight(self, send: Any) -> None:
         headers = [

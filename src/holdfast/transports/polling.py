@@ -14,6 +14,7 @@ not known here (another process, or it came too late) resumes from ``last-event-
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import Callable
 from typing import ClassVar
@@ -24,6 +25,7 @@ from holdfast.auth.base import Identity
 from holdfast.connections.admission import Admission
 from holdfast.connections.connection import Connection
 from holdfast.connections.manager import ConnectionManager
+from holdfast.protocol.bucket import Bucket
 from holdfast.protocol.codec import JSON
 from holdfast.protocol.event_ids import entry
 from holdfast.protocol.frames import PongFrame
@@ -90,12 +92,15 @@ class PollTransport:
         self._size = 0
         self._paused = False
         self._changed: asyncio.Future[None] | None = None
-        self._at: dict[str, tuple[str, Position]] = {}
+        # By canonical name. A position that the client gave stands under the name that it asked for until the topic is joined:
+        # else a session that ends before that, or to which the topic is refused for a while, would take it along.
+        self._at = {asked: (asked, position) for asked, position in request.since.items()}
 
     # ── called by the connection ──────────────────────────────────────────────────────────────────────────────────────
 
     def note_join(self, asked: str, topic: str, position: Position | None) -> None:
         if position is not None:
+            self._at.pop(asked, None)
             self._at[topic] = asked, position
 
     def note_reset(self, topic: str, position: Position | None) -> None:
@@ -158,10 +163,11 @@ class PollTransport:
     # ── called by requests ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def wait(self, given_up: Callable[[], bool]) -> None:
-        """Wait for a message, for the end, for ``WAIT_SECONDS``, or until ``given_up``. The welcome alone is no answer."""
+        """Wait for a message, for the end, for ``WAIT_SECONDS``, or until ``given_up``. The welcome alone is an answer
+        only if no topic was asked for."""
         loop = asyncio.get_running_loop()
         end = loop.time() + WAIT_SECONDS
-        enough = 1 if self.ack else 2
+        enough = 1 if self.ack or not self.request.joins else 2
         while not (self.over or given_up() or len(self._messages) >= enough):
             changed = self._changed = loop.create_future()
             timer = loop.call_at(end, self.wake)
@@ -192,11 +198,13 @@ class PollTransport:
 class PollSession:
     """A polling connection between the requests that fetch from it."""
 
-    __slots__ = ("connection", "expiry", "requests", "transport")
+    __slots__ = ("connection", "expiry", "rate", "requests", "transport")
 
-    def __init__(self, transport: PollTransport, connection: Connection) -> None:
+    def __init__(self, transport: PollTransport, connection: Connection, rate: Bucket) -> None:
         self.transport = transport
         self.connection = connection
+        self.rate = rate
+        """The rate of its requests, which is that of the messages of a connection."""
         self.requests = 0
         """How many requests there were. Only the newest one is answered with messages."""
         self.expiry: asyncio.TimerHandle | None = None
@@ -226,43 +234,52 @@ class LivePolling:
             await respond(scope, send, 405, "Messages are fetched by GET.\n", (b"allow", b"GET"))
             return
         handshake = Handshake(scope, send, PollTransport.name)
-        if self._is_known(scope):
-            await self._poll(None, handshake, receive)
+        query = QueryDict(scope.get("query_string", b""))
+        polled = self._sessions.get(query.get("session", ""))
+        if polled is not None:  # the request is no handshake, so no limit of handshakes counts it
+            if wait := polled.rate.take(asyncio.get_running_loop().time()):
+                await self._refuse(handshake, wait)
+            else:
+                await self._poll(query, None, handshake, receive)
             return
         admission = await admit(self._service().boundary, handshake)
         if admission is None:
             return
         try:
-            await self._poll(admission, handshake, receive)
+            await self._poll(query, admission, handshake, receive)
         finally:
             admission.end()  # unless a connection has it
 
-    def _is_known(self, scope: Scope) -> bool:
-        """Whether the request names a session that lingers here, and is therefore no handshake."""
-        session = QueryDict(scope.get("query_string", b"")).get("session")
-        return session in self._sessions
+    async def _refuse(self, handshake: Handshake, wait: float) -> None:
+        """Answer a client that asks faster than it may send messages, before it is authenticated. Its session lingers on."""
+        self._service().runtime.counters.messages_limited += 1
+        handshake.report_limit("messages", wait)
+        retry = (b"retry-after", str(math.ceil(wait)).encode())
+        await respond(handshake.scope, handshake.send, 429, "Too many requests; ask again later.\n", retry)
 
-    async def _poll(self, admission: Admission | None, handshake: Handshake, receive: Receive) -> None:
+    async def _poll(
+        self, query: QueryDict, admission: Admission | None, handshake: Handshake, receive: Receive
+    ) -> None:
         service, send = self._service(), handshake.send
-        asked = await asked_by(service, handshake)
+        asked = await asked_by(service, handshake, query)
         if asked is None:
             return
         identity, request = asked
-        polled = self._continued(identity, request)
+        polled = self._continued(query, identity, request)
         if polled is None:
             admission = admission or await admit(service.boundary, handshake)
             if admission is None:
                 return
             await admission.identify(identity.owner)
             polled = await self._begin(service, identity, admission, request)
-        elif identity.query.get("ack") != str(polled.transport.ack):
+        elif query.get("ack") != str(polled.transport.ack):
             await self._repeat(polled, send)
             return
         await self._answer(polled, receive, send)
 
-    def _continued(self, identity: Identity, request: StreamRequest) -> PollSession | None:
+    def _continued(self, query: QueryDict, identity: Identity, request: StreamRequest) -> PollSession | None:
         """Return the connection that the request continues. One that it cannot continue, although it knows the session, ends."""
-        session, ack = identity.query.get("session", ""), identity.query.get("ack")
+        session, ack = query.get("session", ""), query.get("ack")
         polled = self._sessions.get(session)
         if polled is None:
             return None
@@ -282,7 +299,9 @@ class LivePolling:
         hub = await service.runtime.hub()
         transport = PollTransport(service.policy.write_buffer_bytes, request)
         connection = transport.connection = Connection(service, hub, transport, JSON, identity, admission)
-        polled = self._sessions[transport.session] = PollSession(transport, connection)
+        limits, now = service.policy.limits, asyncio.get_running_loop().time()
+        rate = Bucket(limits.burst, limits.messages_per_second, now)
+        polled = self._sessions[transport.session] = PollSession(transport, connection, rate)
         connection.start(request.hello, request.joins)
         if service.runtime.leaving:
             connection.shut_down()

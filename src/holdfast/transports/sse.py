@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from django.http import QueryDict
+
 from holdfast.auth.base import Identity
 from holdfast.connections.admission import Admission
 from holdfast.connections.connection import Connection
@@ -50,7 +52,7 @@ class LiveEventStream:
 
     async def _open(self, admission: Admission, handshake: Handshake, receive: Receive) -> None:
         scope, send = handshake.scope, handshake.send
-        asked = await asked_by(self._service(), handshake)
+        asked = await asked_by(self._service(), handshake, QueryDict(scope.get("query_string", b"")))
         if asked is None:
             return
         identity, request = asked
@@ -80,7 +82,7 @@ class LiveEventStream:
             return
         task = asyncio.current_task()
         assert task is not None, "ASGI applications run in a task"
-        transport = AsgiEventStream(send, limit, task, len(request.joins))
+        transport = AsgiEventStream(send, limit, task, StreamIds(len(request.joins), request.since))
         connection = transport.connection = connect(transport)
         try:
             _begin(transport, connection, request)
@@ -113,7 +115,11 @@ async def _give_away(
         _begin(transport, connection, request)
         return connection
 
-    offer = {"adopt": adopt, "topics": len(request.joins), "write_buffer_bytes": write_buffer_bytes}
+    offer = {
+        "adopt": adopt,
+        "ids": StreamIds(len(request.joins), request.since),
+        "write_buffer_bytes": write_buffer_bytes,
+    }
     await send({**start, "holdfast.adopt": offer})
     if not given:
         offer.clear()  # middleware may keep the message, and pass it on later
@@ -126,7 +132,7 @@ def _begin(transport: Transport, connection: Connection, request: StreamRequest)
 
 
 class AsgiEventStream(AsgiTransport):
-    """An event stream on any ASGI server. ``topics`` is how many the client asked for."""
+    """An event stream on any ASGI server. ``ids`` are those of its events."""
 
     __slots__ = ("_ids",)
 
@@ -135,9 +141,9 @@ class AsgiEventStream(AsgiTransport):
     closed_by_server: ClassVar = False
     binary: ClassVar = False
 
-    def __init__(self, send: Send, limit: int, application: "asyncio.Task[Any]", topics: int) -> None:
+    def __init__(self, send: Send, limit: int, application: "asyncio.Task[Any]", ids: StreamIds) -> None:
         super().__init__(send, limit, application)
-        self._ids = StreamIds(topics)
+        self._ids = ids
 
     def note_join(self, asked: str, topic: str, position: Position | None) -> None:
         if position is not None:

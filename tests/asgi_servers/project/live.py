@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from msgspec import Meta
 
-from holdfast import Event, Keep, Refuse, Slow, Topic, action
+from holdfast import Event, Keep, Refuse, Slow, Topic, action, anyone
 
 from .models import Membership, Saying
 
@@ -66,6 +66,15 @@ class Room(Topic):
     @action
     def refuse(self, caller: Any) -> None:
         raise Refuse("too_late", "The auction has ended.")
+
+
+class News(Topic):
+    """Its history may be kept by caches."""
+
+    route = "news/<slug:about>"
+    events = [Said]
+    keep = Keep(public=True)
+    may_join = anyone
 
 
 class Ticker(Topic):

@@ -69,6 +69,8 @@ class Character:
     guest: bool = False
     """Does it leave for good when it first loses its connection?"""
     msgpack: bool = False
+    carrier: str = "websocket"
+    """What carries its messages: ``websocket``, ``stream`` or ``polling``."""
     calls_per_second: float = 0.0
 
 

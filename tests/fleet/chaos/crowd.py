@@ -16,7 +16,10 @@ import msgspec
 import uvloop
 
 from .client import Character, Client, Way
+from .listeners import PollingClient, StreamClient
 from .records import Journal
+
+CARRIERS: dict[str, type[Client]] = {"websocket": Client, "stream": StreamClient, "polling": PollingClient}
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -32,7 +35,10 @@ class Plan(msgspec.Struct, kw_only=True):
 
 async def main(plan: Plan) -> None:
     journal = Journal(Path(plan.journal))
-    clients = [Client(character, plan.ways, plan.upstreams, journal) for character in plan.characters]
+    clients = [
+        CARRIERS[character.carrier](character, plan.ways, plan.upstreams, journal)
+        for character in plan.characters
+    ]
     pause = plan.arrive_within / max(len(clients), 1)
     tasks = [asyncio.create_task(_arrive(client, number * pause)) for number, client in enumerate(clients)]
     writing = asyncio.create_task(_flush(journal))

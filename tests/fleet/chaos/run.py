@@ -166,7 +166,7 @@ async def _run(options: Options, services: Services, directory: Path) -> Outcome
 
 def characters(options: Options) -> list[Character]:
     """Who is there: each seventh reads rarely; each fifth speaks MessagePack; each third
-    makes calls, and of these each second is hasty. Each user has about three devices; but each ninth is a guest with one
+    makes calls, and of these each second is hasty. Of the others one in four reads an event stream and one in four polls. Each user has about three devices; but each ninth is a guest with one
     device, who leaves for good when its connection is first lost."""
     rooms, made = options.setup.rooms, []
     for number in range(options.clients):
@@ -181,11 +181,18 @@ def characters(options: Options) -> list[Character]:
             slow=number % 7 == 3 and not guest,
             guest=guest,
             hasty=number % 6 == 0,
-            msgpack=number % 5 == 1,
+            msgpack=number % 5 == 1 and _carrier(number) == "websocket",
+            carrier=_carrier(number),
             calls_per_second=options.calls_per_second if number % 3 == 0 and not guest else 0.0,
         )
         made.append(character)
     return made
+
+
+def _carrier(number: int) -> str:
+    if number % 3 == 0 or number % 7 == 3 or number % 9 == 5:
+        return "websocket"  # only a WebSocket is read rarely, makes calls, or is left for good
+    return {1: "stream", 3: "polling"}.get(number % 4, "websocket")
 
 
 def _plans(options: Options, fleet: Fleet) -> list[Plan]:

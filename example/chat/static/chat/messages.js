@@ -2,6 +2,7 @@
 // What people wrote is only ever set as text.
 
 import { inFull, nameOfDay, sameDay, timeOf } from "../harbor/dates.js";
+import { linked } from "./links.js";
 
 const GROUP_MINUTES = 10;
 
@@ -52,6 +53,18 @@ export class MessageList {
     return element;
   }
 
+  /** Say above a message that the ones from here on came while the reader was away. */
+  divide(element, text) {
+    for (const old of this.#list.querySelectorAll(".gap")) old.remove();
+    const gap = Object.assign(document.createElement("p"), { className: "gap", textContent: text });
+    element.prepend(gap);
+  }
+
+  /** The id of the newest message here, or 0. */
+  get newest() {
+    return Math.max(0, ...this.#elements.keys());
+  }
+
   /** Show what is not a message yet, at the end. Returns its element. */
   addPending({ author, body, at }) {
     const element = this.#make(author, body, at);
@@ -96,7 +109,7 @@ export class MessageList {
     element.classList.toggle("mine", author === this.#me);
     element.dataset.at = at.toISOString();
     element.querySelector(".author").textContent = author;
-    element.querySelector(".body").textContent = body;
+    element.querySelector(".body").append(...linked(body));
     const letter = author.charAt(0).toLowerCase();
     const flag = letter >= "a" && letter <= "z" ? letter : "none";
     element.querySelector(".flag use").setAttribute("href", `${this.#flags}#${flag}`);

@@ -3,13 +3,13 @@
 import { connect } from "holdfast";
 import { CallQueue } from "holdfast/queue";
 
-import { countUnread } from "./badges.js";
 import { Composer } from "./composer.js";
 import { askQuietly } from "./digest.js";
 import { Here } from "./here.js";
 import { History } from "./history.js";
 import { MessageList } from "./messages.js";
 import { Outbox } from "./outbox.js";
+import { read } from "./rooms.js";
 import { Scrolling } from "./scrolling.js";
 import { showStatus } from "../harbor/status.js";
 import { Typing } from "./typing.js";
@@ -68,12 +68,27 @@ if ($("digest")) askQuietly($("digest"));
 function show(message) {
   outbox.arrived(message);
   typing.stopped(message.author);
-  if (!list.add(message)) return;
+  const element = list.add(message);
+  if (!element) return;
+  if (away && message.author !== me) {
+    away = false;
+    list.divide(element, "While you were away");
+  }
+  readSoon();
   $("hush").hidden = true;
   scrolling.grown({ mine: message.author === me });
   if (scrolling.following && list.size > MOST_MESSAGES) {
     forgetBefore(list.fromEnd(FEWEST_MESSAGES));
   }
+}
+
+let away = false; // until the first message that came in the meantime is here, or none has come
+let reading;
+
+/** Tell the server what has been read, once for all messages that come together. */
+function readSoon() {
+  clearTimeout(reading);
+  if (document.visibilityState === "visible" && list.newest) reading = setTimeout(() => read(list.newest), 500);
 }
 
 function forgetBefore(id) {
@@ -97,7 +112,10 @@ topic.on("message.posted", show);
 topic.on("typing", ({ author }) => typing.heardOf(author));
 topic.presence.on("change", (members) => here.show(members, topic.presence.count));
 topic.lifecycle.on("reset", () => void catchUp());
-topic.lifecycle.on("joined", ({ recovered }) => void (recovered || catchUp()));
+topic.lifecycle.on("joined", ({ recovered }) => {
+  if (!recovered) void catchUp();
+  setTimeout(() => (away = false), 2_000);
+});
 topic.lifecycle.on("left", end);
 topic.lifecycle.on("refused", end);
 
@@ -108,12 +126,15 @@ function end() {
 
 live.on("status", (now) => {
   outbox.online = now === "online";
+  if (now === "waiting") away = true;
   if (now !== "online") typing.clear();
   here.stale(now !== "online");
 });
 outbox.online = live.status === "online";
 
-countUnread(live, document.querySelectorAll("a[data-topic]:not([aria-current])"));
+addEventListener("visibilitychange", readSoon);
+readSoon();
+if (matchMedia("(hover: hover)").matches) $("body").focus(); // on a phone it would bring up the keyboard
 
 addEventListener("beforeunload", (event) => {
   if (!outbox.empty) event.preventDefault();

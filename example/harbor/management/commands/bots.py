@@ -14,4 +14,4 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(bots.run())
+            asyncio.run(bots.run("bots"))

@@ -294,7 +294,11 @@ export interface WakeSource {
  * - `closed`: by `close()`, or by the server for good; `reconnect()` opens it again after the latter.
  */
 export type LiveStatus = "idle" | "connecting" | "online" | "waiting" | "closed";
+/** WebSocket, server-sent events with calls by POST, or long polling. */
+export type TransportName = "websocket" | "sse" | "polling";
 export interface StatusDetail {
+	/** What carries the connection, with `online`. */
+	readonly transport?: TransportName | undefined;
 	/** Why the last connection ended, with `waiting` and `closed`. */
 	readonly error?: LiveError;
 	/** With `waiting`: milliseconds until the next attempt. */
@@ -330,6 +334,13 @@ export interface ConnectOptions {
 	readonly shared?: boolean | undefined;
 	/** For servers that authenticate by token instead of by cookie. A function is asked at every attempt. */
 	readonly token?: Asked<string | undefined> | undefined;
+	/**
+	 * What may carry the connection, the best first; default: all three. The client takes the first that gets through, and
+	 * goes back to a better one when that gets through again. With `WebSocket` the default is `["websocket"]`.
+	 */
+	readonly transports?: readonly TransportName[] | undefined;
+	/** Tell the console everything that passes between client and server, without tokens. `localStorage.holdfast = "debug"` does the same. */
+	readonly debug?: boolean | undefined;
 	/** Subprotocols offered besides Holdfast's own. */
 	readonly protocols?: readonly string[] | undefined;
 	/** How many calls may wait for an answer before more are rejected with code `queue_full`; default 1,000. */
@@ -338,7 +349,8 @@ export interface ConnectOptions {
 	readonly connectTimeout?: number | undefined;
 	/** Milliseconds; default `{ base: 1_000, cap: 30_000 }`. */
 	readonly backoff?: Partial<BackoffOptions> | undefined;
-	/** Another implementation than the browser's, for Node and for tests. */
+	/** Other implementations than the browser's, for Node and for tests. */
+	readonly fetch?: typeof fetch | undefined;
 	readonly WebSocket?: WebSocketConstructor | undefined;
 	readonly clock?: Clock | undefined;
 	/** From 0 up to 1, as `Math.random`. */

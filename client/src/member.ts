@@ -1,0 +1,155 @@
+import { Feed } from "./feed.js";
+import { morphInto } from "./fragment.js";
+import type { Position } from "./position.js";
+import { backoff, refreshLater } from "./refresh.js";
+import { positionOf, textOf } from "./since.js";
+
+/** The attributes of an element that shows a topic. */
+export type Attributes = Readonly<Record<"name" | "since" | "refresh" | "status", string>>;
+
+/** One element that shows a topic. */
+export class Member {
+  readonly element: Element;
+  /** htmx puts fragments into it. */
+  readonly byHtmx: boolean;
+  readonly #attributes: Attributes;
+  #feed: Feed | undefined;
+  #name = "";
+  /** Up to where events are in the element's contents. */
+  #since: Position | undefined;
+  #written: string | null = null;
+  /** Something was missed, so that the contents are of no position. */
+  #stale = false;
+  /** The position that a rendering has to reach. */
+  #goal: Position | undefined;
+  #failures = 0;
+
+  constructor(element: Element, attributes: Attributes, byHtmx = false) {
+    this.element = element;
+    this.#attributes = attributes;
+    this.byHtmx = byHtmx;
+  }
+
+  get since(): Position | undefined {
+    return this.#since;
+  }
+
+  /** The page that has the element's contents. */
+  get url(): string {
+    const url = new URL(this.#read("refresh") ?? location.href, document.baseURI);
+    url.hash = "";
+    return url.href;
+  }
+
+  // ── the element's life ─────────────────────────────────────────────────────────────────────────
+
+  connect(): void {
+    const name = this.#read("name");
+    if (this.#feed || !name) return;
+    this.#rendered();
+    this.#stale = false;
+    this.#name = name;
+    this.#feed = Feed.of(name);
+    this.#feed.add(this);
+  }
+
+  disconnect(): void {
+    const feed = this.#feed;
+    this.#feed = undefined;
+    feed?.remove(this);
+  }
+
+  /** Another name, or the contents are from another rendering: begin again from there. */
+  changed(): void {
+    if (!this.#feed || (this.#read("name") === this.#name && this.#read("since") === this.#written)) return;
+    this.disconnect();
+    this.connect();
+  }
+
+  // ── what the feed says ─────────────────────────────────────────────────────────────────────────
+
+  set status(status: string) {
+    const shown = this.#stale ? "stale" : status;
+    if (this.#read("status") !== shown) this.element.setAttribute(this.#attributes.status, shown);
+  }
+
+  /** Dispatch an event of the page. Returns false if a handler has prevented what follows. */
+  tell(type: string, detail: object): boolean {
+    return this.element.dispatchEvent(new CustomEvent(`live-topic:${type}`, { detail, bubbles: true, cancelable: true }));
+  }
+
+  /** The contents are those at this position. The attribute says it too, for copies that Turbo or htmx keep of the page. */
+  at(position: Position): void {
+    if (this.#stale || this.covers(position)) return;
+    this.#since = position;
+    this.#written = textOf(position);
+    this.element.setAttribute(this.#attributes.since, this.#written);
+  }
+
+  /** Whether what was published there is in the contents already. */
+  covers({ epoch, offset }: Position): boolean {
+    return this.#since?.epoch === epoch && offset <= this.#since.offset;
+  }
+
+  /** Events were missed: get the contents from the server. */
+  outdated(wait: number): void {
+    this.#stale = true;
+    this.status = "stale";
+    refreshLater(this, wait);
+  }
+
+  // ── a fresh rendering ──────────────────────────────────────────────────────────────────────────
+
+  /** Events wait for the rendering. Returns the function that lets them go on; undefined if none is wanted any more. */
+  awaitRendering(): (() => void) | undefined {
+    const feed = this.#feed;
+    if (!feed || !this.element.isConnected) return undefined;
+    this.#goal = feed.position;
+    this.element.setAttribute("aria-busy", "true"); // screen readers wait until all is there
+    const goOn = feed.hold();
+    return () => {
+      this.element.removeAttribute("aria-busy");
+      goOn();
+    };
+  }
+
+  /** Take the contents from a page. */
+  render(page: ParentNode): void {
+    const { id } = this.element;
+    const selector = id ? `#${CSS.escape(id)}` : `[${this.#attributes.name}="${CSS.escape(this.#name)}"]`;
+    const found = page.querySelector(selector);
+    if (!found) {
+      this.giveUp(`${this.url} has no ${selector}`);
+      return;
+    }
+    const text = found.getAttribute(this.#attributes.since);
+    this.#written = text; // no change to begin again from
+    morphInto(this.element, found);
+    this.#rendered();
+    if (text && this.#goal && !this.covers(this.#goal)) {
+      this.retry(); // the page comes from a cache, or from a database that lags behind
+      return;
+    }
+    this.#stale = false;
+    this.#failures = 0;
+    this.#feed?.show();
+  }
+
+  retry(): void {
+    this.outdated(backoff(this.#failures++));
+  }
+
+  giveUp(why: string): void {
+    console.warn(`Holdfast: "${this.#name}" missed events, and ${why}. Set refresh="…" to a page that has it.`);
+    this.tell("failed", { reason: why });
+  }
+
+  #rendered(): void {
+    this.#written = this.#read("since");
+    this.#since = positionOf(this.#written);
+  }
+
+  #read(attribute: keyof Attributes): string | null {
+    return this.element.getAttribute(this.#attributes[attribute]);
+  }
+}

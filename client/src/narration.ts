@@ -1,0 +1,38 @@
+import type { OpenTransport } from "./transport.js";
+
+/** A transport that tells the browser's console everything that passes on it, without tokens. */
+export function narrated(open: OpenTransport): OpenTransport {
+  return (url, listener) => {
+    const tell = (what: string, ...more: readonly unknown[]): void => {
+      console.debug(`Holdfast ${transport.name}: ${what}`, ...more);
+    };
+    const transport = open(url, {
+      opened: () => {
+        tell("opened");
+        listener.opened();
+      },
+      received: (data) => {
+        tell("←", data);
+        listener.received(data);
+      },
+      closed: (code, reason) => {
+        tell(`closed with ${code}`, reason);
+        listener.closed(code, reason);
+      },
+    });
+    tell("opening", url.replace(/\?.*/, "?…"));
+    return {
+      get name() {
+        return transport.name;
+      },
+      send: (text) => {
+        tell("→", text.replace(/("token":)"[^"]*"/, '$1"…"'));
+        transport.send(text);
+      },
+      close: (code) => {
+        tell(`closing with ${code}`);
+        transport.close(code);
+      },
+    };
+  };
+}

@@ -1,0 +1,71 @@
+"""Block tags whose opening is made before the block is rendered.
+
+Django's ``simple_block_tag`` renders the block first. A tag that reads a position has to read it before the block reads its data.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from inspect import getfullargspec
+
+from django import template
+from django.template.base import FilterExpression, NodeList, Parser, Token
+from django.template.context import Context
+from django.template.library import parse_bits
+from django.utils.safestring import SafeString
+
+Opening = Callable[..., SafeString]
+Arguments = Iterable[FilterExpression]
+KeywordArguments = Mapping[str, FilterExpression]
+
+
+class _Block(template.Node):
+    def __init__(
+        self, opening: Opening, args: Arguments, kwargs: KeywordArguments, contents: NodeList, end: str
+    ) -> None:
+        self._opening, self._args, self._kwargs = opening, args, kwargs
+        self.nodelist, self._end = contents, end
+
+    def render(self, context: Context) -> SafeString:
+        args = [each.resolve(context) for each in self._args]
+        kwargs = {name: each.resolve(context) for name, each in self._kwargs.items()}
+        opened = self._opening(*args, **kwargs)
+        return SafeString(f"{opened}{self.nodelist.render(context)}{self._end}")
+
+
+def block(register: template.Library, end: str) -> Callable[[Opening], Opening]:
+    """Register a function as a block tag. It gets the tag's arguments, and returns the opening tag of an element, whose
+    closing tag is ``end``."""
+
+    def decorate(opening: Opening) -> Opening:
+        name = opening.__name__
+
+        @wraps(opening)
+        def compiled(parser: Parser, token: Token) -> _Block:
+            args, kwargs = _arguments(parser, token, name, opening)
+            contents = parser.parse((f"end{name}",))
+            parser.delete_first_token()
+            return _Block(opening, args, kwargs, contents, end)
+
+        register.tag(name, compiled)
+        return opening
+
+    return decorate
+
+
+def _arguments(
+    parser: Parser, token: Token, name: str, function: Opening
+) -> tuple[Arguments, KeywordArguments]:
+    found = getfullargspec(function)
+    args, kwargs = parse_bits(  # type: ignore[call-arg] # the stubs lack takes_context
+        parser=parser,
+        bits=token.split_contents()[1:],
+        params=found.args,
+        varargs=found.varargs,
+        varkw=found.varkw,
+        defaults=found.defaults,
+        kwonly=found.kwonlyargs,
+        kwonly_defaults=found.kwonlydefaults,
+        takes_context=False,
+        name=name,
+    )
+    return args, kwargs
