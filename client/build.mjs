@@ -41,8 +41,17 @@ const VENDOR = join(HERE, "../src/holdfast/pad/static/holdfast/vendor");
 /** What the client loads by itself. Its name is that of the file beside the client. */
 const LOADED = { fallback: "src/fallback.ts" };
 
-/** Entries that bring their own types, and the client as another module: its types and its connections are those of the page. */
-const OF_THE_CLIENT = [ENTRIES.queue, ENTRIES.html, ENTRIES.yjs, ENTRIES.textarea];
+/** What only the npm package has: entries for frameworks, which pages with a bundler use. They import the client and the framework. */
+export const FRAMEWORKS = { react: "src/react.ts", vue: "src/vue.ts", svelte: "src/svelte.ts" };
+
+/** Modules of types only, which the types of the frameworks' entries import. */
+const TYPES = { views: "src/views.ts" };
+
+/** Entries that import the client as another module, because a page has one client. */
+const BESIDE = [ENTRIES.html, ...Object.values(FRAMEWORKS)];
+
+/** Entries whose types are their own, and refer to the client's. */
+const OF_THE_CLIENT = [ENTRIES.queue, ENTRIES.yjs, ENTRIES.textarea, ...BESIDE, ...Object.values(TYPES)];
 
 /**
  * An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. `client` is what
@@ -59,18 +68,20 @@ export async function bundle(entry, format, client) {
     charset: "utf8",
     // The other entries are small, and the queue's names go into the browser's storage.
     ...(entry === ENTRIES.holdfast && { mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`) }),
-    external: ["yjs", "./fallback.js", ...(entry === ENTRIES.html ? ["./index.js"] : [])],
+    external: ["yjs", "./fallback.js", ...(BESIDE.includes(entry) ? ["./index.js", ...Object.keys(FRAMEWORKS)] : [])],
     legalComments: "none",
     write: false,
   });
   const options = { module: format === "esm", ecma: 2022, compress: { passes: 3, hoist_funs: true, sequences: false, inline: true, unsafe: true }, format: { preamble: BANNER } };
   const { code } = await minify(result.outputFiles[0].text.replaceAll('"./index.js"', `"${client}"`), options);
-  return `${code}\n`;
+  // React Server Components render what such a module exports in the browser only.
+  const directive = entry === FRAMEWORKS.react ? `"use client";\n` : "";
+  return `${directive}${code}\n`;
 }
 
 /**
- * All public types of an entry. The client's are one text. Some entries' are their own, and refer to the client's: a `Topic<Room>`
- * of the client has to be one for the queue. `suffix` is that of the modules that they describe.
+ * All public types of an entry. The client's are one text. Those of some entries are their own, and refer to
+ * the client's: a `Topic<Room>` of the client has to be one for the queue. `suffix` is that of the modules that they describe.
  */
 function types(entry, suffix = "js") {
   if (OF_THE_CLIENT.includes(entry)) {
@@ -130,9 +141,11 @@ export async function built() {
 /** What is published: the same, also for `require`, and the protocol. */
 async function packed(directory) {
   const files = new Map([[join(directory, "../PROTOCOL.md"), readFileSync(join(HERE, "../PROTOCOL.md"), "utf8")]]);
-  for (const [name, entry] of Object.entries(ENTRIES)) {
-    files.set(join(directory, `${name}.js`), await bundle(entry, "esm", "holdfast-client"));
-    files.set(join(directory, `${name}.cjs`), await bundle(entry, "cjs", "holdfast-client"));
+  for (const [name, entry] of Object.entries({ ...ENTRIES, ...FRAMEWORKS })) {
+    files.set(join(directory, `${name}.js`), await bundle(entry, "esm", "./holdfast.js"));
+    files.set(join(directory, `${name}.cjs`), await bundle(entry, "cjs", "./holdfast.cjs"));
+  }
+  for (const [name, entry] of Object.entries({ ...ENTRIES, ...FRAMEWORKS, ...TYPES })) {
     files.set(join(directory, `${name}.d.ts`), types(entry));
     files.set(join(directory, `${name}.d.cts`), types(entry, "cjs"));
   }

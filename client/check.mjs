@@ -1,13 +1,13 @@
 // Everything about the client but its behaviour: types, lint, generated code, and that what is committed is current.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
-import { built, INTERNAL } from "./build.mjs";
+import { built, bundle, FRAMEWORKS, INTERNAL } from "./build.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 /** The most bytes of an entry, compressed. */
@@ -18,6 +18,9 @@ const LARGEST = {
   "fallback.js": 6 * 1024,
   "yjs.js": 3 * 1024,
   "textarea.js": 2 * 1024,
+  "react.js": 3 * 1024,
+  "vue.js": 2.5 * 1024,
+  "svelte.js": 2 * 1024,
 };
 const failures = [];
 
@@ -43,12 +46,16 @@ for (const [path, text] of files) {
     console.error(`${name} is not what src/ builds: run \`npm run build\``);
     failures.push(name);
   }
+  if (!path.includes("/vendor/")) checkSize(name, text);
+}
+for (const [name, entry] of Object.entries(FRAMEWORKS)) checkSize(`${name}.js`, await bundle(entry, "esm"));
+
+function checkSize(name, text) {
+  const largest = LARGEST[name];
+  if (largest === undefined) return;
   const size = gzipSync(text, { level: 9 }).length;
-  const largest = path.includes("/vendor/") ? undefined : LARGEST[name];
-  if (largest !== undefined) {
-    console.log(`${name}: ${size} bytes compressed of ${largest} allowed`);
-    if (size >= largest) failures.push(`size of ${name}`);
-  }
+  console.log(`${name}: ${size} bytes compressed of ${largest} allowed`);
+  if (size >= largest) failures.push(`size of ${name}`);
 }
 
 // A name that the bundle shortens must not be one that others know. The provider's awareness has the names that y-protocols
@@ -65,6 +72,12 @@ run("built types", process.execPath, tool("typescript/bin/tsc"), "--project", "t
 const packages = mkdtempSync(join(tmpdir(), "holdfast-pack-"));
 try {
   execFileSync("npm", ["pack", "--silent", "--pack-destination", packages], { cwd: HERE, stdio: "ignore" });
+  // The types of the entries for frameworks are published only, and packing has built them. The examples of the documentation use them too.
+  const page = readFileSync(join(HERE, "../docs/how-to/react-vue-svelte.md"), "utf8");
+  const examples = { "room.ts": /^```ts\n(.*?)^```$/ms, "react.tsx": /^```tsx\n(.*?)^```$/ms, "vue.ts": /^<script setup.*?>\n(.*?)^<\/script>$/ms, "svelte.ts": /^<script lang="ts">\n(.*?)^<\/script>$/ms };
+  mkdirSync(join(HERE, "build/examples"), { recursive: true });
+  for (const [name, pattern] of Object.entries(examples)) writeFileSync(join(HERE, "build/examples", name), pattern.exec(page)[1]);
+  run("built types of the frameworks", process.execPath, tool("typescript/bin/tsc"), "--project", "test/types/frameworks");
   const archive = join(packages, readdirSync(packages)[0]);
   run("publint", process.execPath, tool("publint/src/cli.js"), archive, "--strict");
   run("are the types wrong", process.execPath, tool("@arethetypeswrong/cli/dist/index.js"), archive, "--no-color", "--format", "ascii");

@@ -3,7 +3,7 @@ import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
 
 export default defineConfig(
-  { ignores: ["dist/", "fixtures/*/", "node_modules/", "test/types/"] },
+  { ignores: ["build/", "dist/", "fixtures/*/", "node_modules/", "test/types/"] },
   js.configs.recommended,
   {
     files: ["src/**/*.ts", "test/**/*.ts"],

@@ -43,7 +43,7 @@ test("a client that was never online says so once, however often it fails", asyn
     expect(warn).toHaveBeenCalledTimes(attempt < 2 ? 0 : 1);
     await nextAttempt(around);
   }
-  expect(warn).toHaveBeenCalledWith(expect.stringMatching(/URL.*server.*asgi\.py.*ORIGINS/), expect.anything());
+  expect(warn).toHaveBeenCalledWith(expect.stringMatching(/URL.*asgi\.py.*ORIGINS/), expect.anything());
 });
 
 test("a server that refuses the page's origin for good is on the console at once", async () => {

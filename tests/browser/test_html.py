@@ -180,7 +180,7 @@ def test_no_script_of_a_fragment_runs(live_site: LiveSite, context: BrowserConte
     script = f'<script nonce="{NONCE}">globalThis.ran = true</script>'
     for swap in ("append", "update", "morph", "replace"):
         html = f'<ul id="{"inner" if swap == "append" else "notes"}"><li>{swap}</li>{script}</ul>'
-        Notes().publish(Html(target="notes", swap=swap, html=html))  # type: ignore[arg-type]
+        Notes().publish(Html(target="notes", swap=swap, html=html))
         expect(page.get_by_text(swap)).to_be_attached()
     assert page.evaluate("globalThis.ran") is None
 
@@ -229,7 +229,7 @@ def test_htmx_carries_out_what_a_fragment_says(live_site: LiveSite, context: Bro
     expect(page.locator("main[live-status=joined]")).to_be_attached()
     button = '<li id="b"><button hx-get="/count" hx-target="#count">count</button></li>'
     for swap in ("append", "prepend"):  # the second time the page has it
-        Notes().publish(Html(target="notes", swap=swap, html=button))  # type: ignore[arg-type]
+        Notes().publish(Html(target="notes", swap=swap, html=button))
     page.get_by_role("button", name="count").click()
     expect(page.locator("#count")).to_have_text("0")
 
