@@ -30,8 +30,13 @@ const ENTRIES = {
   holdfast: "src/index.ts",
   queue: "src/queue.ts",
   texts: "src/texts.ts",
+  yjs: "src/yjs.ts",
+  textarea: "src/textarea.ts",
   html: "src/html.ts",
 };
+
+/** Yjs itself, for pages without a bundler: from the version that package-lock.json names, which is why it is no part of an entry. */
+const VENDOR = join(HERE, "../src/holdfast/pad/static/holdfast/vendor");
 
 /** What the client loads by itself. Its name is that of the file beside the client. */
 const LOADED = { fallback: "src/fallback.ts" };
@@ -46,7 +51,7 @@ const TYPES = { views: "src/views.ts" };
 const BESIDE = [ENTRIES.html, ...Object.values(FRAMEWORKS)];
 
 /** Entries whose types are their own, and refer to the client's. */
-const OF_THE_CLIENT = [ENTRIES.queue, ...BESIDE, ...Object.values(TYPES)];
+const OF_THE_CLIENT = [ENTRIES.queue, ENTRIES.yjs, ENTRIES.textarea, ...BESIDE, ...Object.values(TYPES)];
 
 /**
  * An entry's text, as an ES module (`esm`) or for `require` (`cjs`). esbuild shortens properties, terser the rest. `client` is what
@@ -63,7 +68,7 @@ export async function bundle(entry, format, client) {
     charset: "utf8",
     // The other entries are small, and the queue's names go into the browser's storage.
     ...(entry === ENTRIES.holdfast && { mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`) }),
-    external: ["./fallback.js", ...(BESIDE.includes(entry) ? ["./index.js", ...Object.keys(FRAMEWORKS)] : [])],
+    external: ["yjs", "./fallback.js", ...(BESIDE.includes(entry) ? ["./index.js", ...Object.keys(FRAMEWORKS)] : [])],
     legalComments: "none",
     write: false,
   });
@@ -75,7 +80,7 @@ export async function bundle(entry, format, client) {
 }
 
 /**
- * All public types of an entry. The client's are one text. Those of the queue and the frameworks' are their own, and refer to
+ * All public types of an entry. The client's are one text. Those of some entries are their own, and refer to
  * the client's: a `Topic<Room>` of the client has to be one for the queue. `suffix` is that of the modules that they describe.
  */
 function types(entry, suffix = "js") {
@@ -83,8 +88,8 @@ function types(entry, suffix = "js") {
     const source = readFileSync(join(HERE, entry), "utf8");
     const { outputText, diagnostics } = typescript.transpileDeclaration(source, { fileName: entry, reportDiagnostics: true });
     if (diagnostics?.length) throw new Error(`${entry}: ${diagnostics.map(({ messageText }) => JSON.stringify(messageText)).join("; ")}`);
-    const named = outputText.replaceAll('"./index.js"', `"./holdfast.${suffix}"`).replaceAll('"./views.js"', `"./views.${suffix}"`);
-    return `${BANNER}\n\n${named}`;
+    const text = outputText.replaceAll('"./index.js"', '"./holdfast.js"').replaceAll(/(?<=from "\.\/\w+\.)js(?=")/g, suffix);
+    return `${BANNER}\n\n${text}`;
   }
   const directory = mkdtempSync(join(tmpdir(), "holdfast-types-"));
   try {
@@ -98,9 +103,33 @@ function types(entry, suffix = "js") {
   }
 }
 
+/** Yjs as one module, with the licences of what is in it. */
+function vendored() {
+  const modules = join(HERE, "node_modules");
+  const { version } = JSON.parse(readFileSync(join(modules, "yjs/package.json"), "utf8"));
+  const result = buildSync({
+    absWorkingDir: HERE,
+    stdin: { contents: 'export * from "yjs";', resolveDir: HERE },
+    bundle: true,
+    format: "esm",
+    platform: "browser",
+    target: "es2022",
+    minify: true,
+    charset: "utf8",
+    legalComments: "none",
+    banner: { js: `/* Yjs ${version}, MIT: see yjs.LICENSE. Built from npm's package by client/build.mjs */` },
+    write: false,
+  });
+  const licence = ["yjs", "lib0"].map((name) => `${name}\n\n${readFileSync(join(modules, name, "LICENSE"), "utf8")}`);
+  return new Map([
+    [join(VENDOR, "yjs.js"), result.outputFiles[0].text],
+    [join(VENDOR, "yjs.LICENSE"), licence.join("\n")],
+  ]);
+}
+
 /** What Django serves, and what is committed: each file's path and its text. */
 export async function built() {
-  const files = new Map();
+  const files = vendored();
   for (const [name, entry] of Object.entries(ENTRIES)) {
     files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm", "holdfast"));
     files.set(join(STATIC, `${name}.d.ts`), types(entry));

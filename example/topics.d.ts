@@ -107,6 +107,65 @@ export interface MyRooms {
 }
 
 /**
+ * One text. All who are signed in may read it, and its writers may change it.
+ * Route: `pads/<slug:pad>`.
+ */
+export interface Pad {
+  name: `pads/${string}`;
+  events: {
+    "document.updated": DocumentUpdated;
+    /** Not stored. */
+    "editor.moved": EditorMoved;
+  };
+  actions: {
+    /**
+     * Show the others an editor's cursor and selection; without a state, that it is gone.
+     * At most 20/1s.
+     */
+    aware(payload: {
+      client: number;
+      /** @default null */
+      state?: Record<string, unknown> | null | undefined;
+      /** @default false */
+      ask?: boolean | undefined;
+    }): null;
+    /**
+     * Send a part of an update that is longer than a message may be. ``update`` sends the last part.
+     * At most 30/1s.
+     */
+    part(payload: {
+      /** @pattern ^[A-Za-z0-9_-]{1,40}$ */
+      upload: string;
+      /**
+       * @minimum 0
+       * @exclusiveMaximum 10000
+       */
+      number: number;
+      data: string;
+    }): null;
+    /**
+     * Return the document, or what a client with this state vector (base64) lacks.
+     * At most 5/1s.
+     */
+    state(payload?: {
+      /** @default "" */
+      vector?: string | undefined;
+    }): string;
+    /**
+     * Contents the document. ``data`` is an update of Yjs as base64, or the last part of the ``upload``.
+     * At most 30/1s.
+     */
+    update(payload: {
+      data: string;
+      /** @default null */
+      upload?: string | null | undefined;
+    }): null;
+  };
+  meta: undefined;
+  snapshot: Record<string, unknown>;
+}
+
+/**
  * Nothing is stored: of each boat only the newest matters, at most five times a second.
  * Route: `race`.
  */
@@ -154,6 +213,21 @@ export interface BoatMoved {
   tick: number;
   knots: number;
   at: number;
+}
+
+/** An editor changed the document: an update of Yjs (version 1), as base64. */
+export interface DocumentUpdated {
+  data: string;
+}
+
+/** An editor's cursor, selection or other state; ``null`` when it is gone. Never stored. */
+export interface EditorMoved {
+  client: number;
+  by: string;
+  member: string | null;
+  user: Record<string, unknown>;
+  state: Record<string, unknown> | null;
+  ask: boolean;
 }
 
 /** The last offset of the longest logs, by topic. */
@@ -251,6 +325,7 @@ declare module "holdfast" {
     "inbox/<me>": Inbox;
     "orders/<me>": MyOrders;
     "my-rooms/<me>": MyRooms;
+    "pads/<slug:pad>": Pad;
     race: Race;
     "rooms/<slug:room>": Room;
   }

@@ -48,6 +48,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
     "holdfast",  # before staticfiles, for its runserver
+    "holdfast.pad",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -27,6 +27,7 @@ class Entry:
 
 ENTRIES = [
     Entry(label="Chat", icon="chat", view="chat:rooms"),
+    Entry(label="Pads", icon="pad", view="pad:pads"),
     Entry(label="Orders", icon="orders", view="orders:mine"),
     Entry(label="Notices", icon="notices", view="notices:inbox"),
     Entry(label="Logbook", icon="logbook", view="logbook:entries"),

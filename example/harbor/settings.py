@@ -45,8 +45,10 @@ ALLOWED_HOSTS = [
 
 INSTALLED_APPS = [
     "holdfast",  # before staticfiles: its runserver serves live topics too
+    "holdfast.pad",
     "harbor",
     "chat",
+    "pad",
     "orders",
     "notices",
     "logbook",

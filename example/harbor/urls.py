@@ -9,6 +9,7 @@ login = LoginView.as_view(redirect_authenticated_user=True, extra_context={"demo
 
 urlpatterns = [
     path("", include("chat.urls")),
+    path("", include("pad.urls")),
     path("orders/", include("orders.urls")),
     path("notices/", include("notices.urls")),
     path("logbook/", include("logbook.urls")),

@@ -4,7 +4,8 @@ Public names of the package, and the map of its layers. Imports point down only,
 module below the roof never imports `holdfast` itself, as that would point up. Each package's docstring says more.
 
     roof          what Django expects by name (apps, models, admin, management/, migrations/, templatetags/), settings and
-                  system checks, the ASGI application, and testing/; `wiring` builds every object, once per process
+                  system checks, the ASGI application, testing/, and pad/ (shared documents, an app of its own); `wiring` builds
+                  every object, once per process
     server        Uvicorn protocols that write prepared frames straight to the socket; server/serving: the processes
     transports    a WebSocket of any ASGI server, readiness, refusals: thin shells around a connection
     connections   one connection's life: drives its protocol machine, asks topics, subscribes to the hub; revocation

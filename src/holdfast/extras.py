@@ -16,6 +16,7 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "postgresql": ("psycopg",),
     "channels-redis": ("channels_redis",),
     "jwt": ("jwt", "cryptography"),
+    "pad": ("pycrdt",),
 }
 """The packages of each extra, by their import names."""
 

@@ -42,10 +42,20 @@ def test_modules_can_import_holdfast() -> None:
             "holdfast": "/static/holdfast/holdfast.js",
             "holdfast/queue": "/static/holdfast/queue.js",
             "holdfast/texts": "/static/holdfast/texts.js",
+            "holdfast/textarea": "/static/holdfast/textarea.js",
+            "holdfast/yjs": "/static/holdfast/yjs.js",
+            "yjs": "/static/holdfast/vendor/yjs.js",
             "holdfast/html": "/static/holdfast/html.js",
         }
     }
     assert '<link rel="modulepreload" href="/static/holdfast/holdfast.js">' in html
+
+
+def test_yjs_is_only_in_the_map_where_an_app_brings_it() -> None:
+    with override_settings(INSTALLED_APPS=["holdfast"]):
+        imports = data(rendered("{% live_script %}"), 'type="importmap"')["imports"]
+    assert "yjs" not in imports
+    assert "holdfast/yjs" in imports
 
 
 def test_the_file_that_the_client_loads_by_itself_is_found_under_the_name_that_the_storage_gave_it(

@@ -11,6 +11,9 @@ import {
   type Topic,
 } from "holdfast";
 import { CallQueue } from "holdfast/queue";
+import { bindTextarea } from "holdfast/textarea";
+import { YjsProvider } from "holdfast/yjs";
+import { Doc } from "yjs";
 
 interface Room {
   events: {
@@ -136,6 +139,19 @@ await queue.call(room, "psot", { body: "hi" });
 // @ts-expect-error: without the user calls could be made in the name of another one
 new CallQueue(live, { storage: "local" });
 
+// ── shared documents ───────────────────────────────────────────────────────────────────────────────
+
+const provider = new YjsProvider(room, new Doc(), { interval: 100 });
+new YjsProvider(untyped, new Doc());
+const { undo, cursors } = bindTextarea(provider.doc.getText("text"), document.createElement("textarea"), provider);
+undo.stopCapturing();
+provider.awareness.on("change", ({ removed }) => removed.map((client) => provider.awareness.getStates().get(client)));
+const whereOthersAre: number[] = cursors().map(({ head }) => head);
+const refusal: string | undefined = useStore(provider).error?.reason;
+await provider.destroy();
+// @ts-expect-error: it is the server that knows
+provider.state.synced = true;
+
 // ── presence ───────────────────────────────────────────────────────────────────────────────────────
 
 room.presence.on("change", (members) => members.map(({ id, meta }) => meta?.name ?? id));
@@ -161,4 +177,4 @@ const names: readonly (string | undefined)[] = useStore(room.presence).members.m
 // @ts-expect-error: only the client changes it
 live.state.status = "online";
 
-export { any, count, found, id, info, names, off, other, position, queued, result, state, text, title, unknownResult, user, wrong };
+export { any, count, refusal, whereOthersAre, found, id, info, names, off, other, position, queued, result, state, text, title, unknownResult, user, wrong };

@@ -24,6 +24,7 @@ PUBLIC: dict[str, tuple[str, ...] | None] = {
     "holdfast.metrics": ("snapshot", "Counters", "GAUGES"),
     "holdfast.signals": None,
     "holdfast.tickets": None,
+    "holdfast.pad": None,
     "holdfast.client": None,
     "holdfast.client.blocking": None,
     "holdfast.testing": None,

@@ -5,6 +5,7 @@ from urllib.parse import urljoin
 
 import msgspec
 from django import template
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.template.context import Context
 from django.templatetags.static import static
@@ -30,7 +31,12 @@ MODULES = {
     "holdfast/queue": "holdfast/queue.js",
     "holdfast/texts": "holdfast/texts.js",
     "holdfast/html": "holdfast/html.js",
+    "holdfast/textarea": "holdfast/textarea.js",
+    "holdfast/yjs": "holdfast/yjs.js",
 }
+
+# What the entries import themselves, by the app that brings it.
+OF_APPS = {"holdfast.pad": {"yjs": "holdfast/vendor/yjs.js"}}
 
 # Characters that could end a <script> element or a line of JavaScript early. JSON allows an escape for each.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -54,8 +60,9 @@ def live_script(
 ) -> SafeString:
     """Let the page's modules ``import { connect } from "holdfast"``, and tell the client where the server is.
 
-    The map has the other entries as well, ``holdfast/queue``, ``holdfast/texts`` and ``holdfast/html``.
-    ``{% live_script html=True %}`` also loads the last one, which brings ``<live-topic>`` elements to life, so that the page needs
+    The map has the other entries as well: ``holdfast/queue``, ``holdfast/texts``, ``holdfast/html``, ``holdfast/yjs`` and
+    ``holdfast/textarea``. With ``holdfast.pad`` in ``INSTALLED_APPS`` it has ``yjs`` itself, which the last two import.
+    ``{% live_script html=True %}`` also loads ``holdfast/html``, which brings ``<live-topic>`` elements to life, so that the page needs
     no script of its own.
 
     Put it into ``<head>``, before the first ``<script type="module">``: an import map counts only for what follows it.
@@ -97,7 +104,8 @@ def _versions() -> str:
 
 def _import_map(nonce: SafeString) -> list[SafeString]:
     """Return the import map and a preload. The preload comes second, because browsers accept no map after it."""
-    imports = {name: static(module) for name, module in MODULES.items()}
+    modules = [MODULES, *(brought for app, brought in OF_APPS.items() if apps.is_installed(app))]
+    imports = {name: static(path) for brought in modules for name, path in brought.items()}
     # The client loads this file by its own address. A storage that adds a hash to names serves it under another one.
     loaded = urljoin(imports["holdfast"], "fallback.js")
     if (hashed := static("holdfast/fallback.js")) != loaded:

@@ -1,0 +1,25 @@
+"""What is live in a pad."""
+
+from typing import Any
+
+from holdfast.pad import SharedDocument
+
+from pad import models
+
+
+# --8<-- [start:topic]
+class Pad(SharedDocument):
+    """One text. All who are signed in may read it, and its writers may change it."""
+
+    route = "pads/<slug:pad>"
+
+    pad: str
+
+    def may_join(self, user: Any) -> bool:
+        return user.is_authenticated and models.Pad.objects.filter(slug=self.pad).exists()
+
+    def may_write(self, user: Any) -> bool:
+        return models.Pad.objects.writable_by(user).filter(slug=self.pad).exists()
+
+
+# --8<-- [end:topic]

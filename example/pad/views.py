@@ -1,0 +1,25 @@
+"""The pages. What changes on them while they are open is in live.py."""
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+
+from pad import live
+from pad.models import Pad
+
+
+@require_GET
+@login_required
+def pads(request: HttpRequest) -> HttpResponse:
+    return render(request, "pad/pads.html", {"pads": Pad.objects.all()})
+
+
+@require_GET
+@login_required
+def pad(request: HttpRequest, slug: str) -> HttpResponse:
+    """One pad. The page has its text, to be read before the script has joined, and without it."""
+    pad = get_object_or_404(Pad, slug=slug)
+    topic = live.Pad(pad=slug)
+    context = {"pad": pad, "topic": topic, "text": topic.text(), "writable": topic.may_write(request.user)}
+    return render(request, "pad/pad.html", context)

@@ -1,0 +1,45 @@
+"""Shared editing with Yjs: a topic whose clients edit one document together.
+
+Put ``"holdfast.pad"`` into ``INSTALLED_APPS``, migrate, and subclass :class:`SharedDocument` in an app's ``live.py``::
+
+    from holdfast.pad import SharedDocument
+
+    class Pad(SharedDocument):
+        route = "pads/<slug:pad>"
+
+        def may_join(self, user):
+            return user.is_authenticated
+
+The browser's part is the client's entry ``holdfast/yjs``. Needs the extra ``holdfast[pad]`` (pycrdt).
+"""
+
+# May import any package but connections and what is above them. `topic` is the topic, `storage` keeps documents in the database,
+# `updates` reads what clients send before anything else does, and `reader` the encoding underneath.
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.pad.topic import DocumentUpdated, EditorMoved, SharedDocument
+
+#: Public name: the module that defines it. Imported on first use: Django imports this package before any model.
+_DEFINED_IN: dict[str, str] = {
+    "DocumentUpdated": "holdfast.pad.topic",
+    "EditorMoved": "holdfast.pad.topic",
+    "SharedDocument": "holdfast.pad.topic",
+}
+
+__all__ = ["DocumentUpdated", "EditorMoved", "SharedDocument"]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _DEFINED_IN[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = globals()[name] = getattr(import_module(module), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,174 @@
+"""Storage of shared documents: takes updates in, compacts them, and gives them out.
+
+A document is a compacted state and the updates since. Every ``compact_after`` updates the transaction that stores the last of
+them replaces both by a new state, in which deleted content takes no space.
+
+The stored updates are complete: :class:`~.updates.Contents` refuses one that refers to missing content. So the state never
+depends on something that may never come.
+"""
+
+import os
+import secrets
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import msgspec
+import pycrdt
+from django.db import models, router, transaction
+from django.utils import timezone
+
+from .models import Document, Part, Update
+from .reader import Malformed
+from .updates import Contents, read_vector, write_vector
+
+PART_LIFE = timedelta(hours=1)
+"""The age at which parts of an unfinished upload are deleted."""
+
+
+class Full(Exception):
+    """The document would be larger than it may be."""
+
+
+class DocumentLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of one document: its bytes, and the updates after which it is compacted."""
+
+    document_bytes: int
+    compact_after: int
+
+
+def store(topic: str, update: bytes, limits: DocumentLimits) -> bool:
+    """Store an update. Return whether it has anything that the document did not have.
+
+    Raises :class:`~.reader.Malformed`, :class:`~.updates.Behind` and :class:`Full`. Run it in the transaction that publishes
+    the update.
+    """
+    change = read(update)
+    with transaction.atomic(using=alias(), savepoint=False):
+        document = locked(topic)
+        before = read_vector(bytes(document.vector))
+        after = change.after(before)
+        if after == before and not change.deletes:
+            return False
+        document.vector = write_vector(after)
+        document.size += len(update)
+        document.pending += 1
+        if document.size > limits.document_bytes:
+            _squeeze(document, update, limits.document_bytes)
+        else:
+            document.updates.create(data=update)
+            if document.pending >= limits.compact_after:
+                _compact(document, load(document))
+        document.changed_at = timezone.now()
+        document.save()
+    return True
+
+
+def read(update: bytes) -> Contents:
+    """Read an update twice: as Yjs will, and as pycrdt will."""
+    change = Contents.read(update)
+    try:
+        pycrdt.get_state(update)
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+    return change
+
+
+def locked(topic: str) -> Document:
+    """Return the document of a topic, made if need be, and locked until the transaction ends.
+
+    Its state, which is most of it, is read when it is used, and saved if it was.
+    """
+    # A write comes first, because SQLite has no other lock: a transaction that begins by reading may not be allowed to write.
+    rows = Document.objects.using(alias()).filter(topic=topic)
+    if not rows.update(changed_at=timezone.now()):
+        Document.objects.using(alias()).get_or_create(topic=topic, defaults={"changed_at": timezone.now()})
+        rows.update(changed_at=timezone.now())
+    return rows.defer("state").get()
+
+
+def state(topic: str, vector: bytes = b"") -> bytes:
+    """Return the document as an update: all of it, or what a client with this state vector lacks."""
+    # The updates first: a compaction between the two queries then moves into the state what has been read already.
+    updates = list(
+        Update.objects.using(alias())
+        .filter(document__topic=topic)
+        .order_by("id")
+        .values_list("data", flat=True)
+    )
+    compacted = (
+        Document.objects.using(alias()).filter(topic=topic).values_list("state", flat=True).first() or b""
+    )
+    if compacted and not updates and not vector:
+        return bytes(compacted)
+    return _join(compacted, *updates).get_update(vector or None)
+
+
+def load(document: Document) -> "pycrdt.Doc[Any]":
+    """Return a locked document as pycrdt has it."""
+    return _join(document.state, *_updates(document).values_list("data", flat=True))
+
+
+def _join(*updates: bytes | memoryview) -> "pycrdt.Doc[Any]":
+    doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=_client(os.getpid()))
+    for update in filter(None, updates):
+        doc.apply_update(bytes(update))
+    return doc
+
+
+def _squeeze(document: Document, update: bytes, limit: int) -> None:
+    """Store an update that the document has no room for: what others have deleted, or what it deletes itself, makes some."""
+    doc = load(document)
+    before = len(doc.get_update())
+    doc.apply_update(update)
+    _compact(document, doc)
+    if document.size > limit and document.size > before:
+        raise Full
+
+
+def _compact(document: Document, doc: "pycrdt.Doc[Any]") -> None:
+    document.state = doc.get_update()
+    document.vector = doc.get_state()
+    document.size, document.pending = len(document.state), 0
+    _updates(document).delete()
+
+
+def _updates(document: Document) -> "models.QuerySet[Update]":
+    return document.updates.order_by("id")
+
+
+@cache
+def _client(process: int) -> int:
+    """The editing client that this process is, when it changes documents itself. Its clocks are consecutive in each document,
+    because the document is locked."""
+    return secrets.randbits(32)
+
+
+def alias() -> str:
+    """The database of the documents."""
+    return router.db_for_write(Document)
+
+
+# ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def store_part(topic: str, upload: str, number: int, data: str, limits: DocumentLimits) -> None:
+    """Keep a piece of an update. Raises :class:`Full` if the pieces of all unfinished updates would be larger than a document."""
+    with transaction.atomic(using=alias(), savepoint=False):
+        document = locked(topic)
+        document.parts.filter(sent_at__lt=timezone.now() - PART_LIFE).delete()
+        kept = sum(len(text) for text in document.parts.values_list("data", flat=True))
+        if kept + len(data) > 2 * limits.document_bytes:
+            raise Full
+        document.parts.update_or_create(
+            upload=upload, number=number, defaults={"data": data, "sent_at": timezone.now()}
+        )
+
+
+def take_parts(topic: str, upload: str) -> str:
+    """Return the pieces of an update in their order, and forget them."""
+    with transaction.atomic(using=alias(), savepoint=False):
+        parts = Part.objects.using(alias()).filter(document__topic=topic, upload=upload).order_by("number")
+        data = "".join(parts.values_list("data", flat=True))
+        parts.delete()
+    return data

@@ -1,0 +1,199 @@
+"""``Contents``: an update of Yjs, read before it is stored or passed on.
+
+A shared document is what all of its updates say, on every client. One update that a client cannot read, or that refers to
+content which is missing, would therefore spoil the document for all of them. The server checks both here, in the order of
+the bytes and without building anything, so that no length in an update can make it reserve memory.
+
+The format is version 1 of Yjs' updates: https://github.com/yjs/yjs/blob/v13.6.27/src/utils/encoding.js and the ``write`` methods of
+``structs/``. Structs come in blocks, one for each editing client (a number that Yjs calls ``clientID``), with consecutive clocks.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from .reader import LARGEST, Malformed, Reader
+
+Vector = dict[int, int]
+"""A state vector: how many clock ticks of each editing client are known."""
+
+_GC, _SKIP = 0, 10
+_HAS_LEFT, _HAS_RIGHT, _HAS_KEY = 0x80, 0x40, 0x20
+_TYPES, _NAMED_TYPES = range(7), (3, 5)
+
+
+class Behind(Exception):
+    """The update refers to content that the document does not have (yet)."""
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """Consecutive structs of one client: the clocks from ``start`` up to but not including ``end``."""
+
+    client: int
+    start: int
+    end: int
+
+
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
+    """The contents of an update.
+
+    ``needs`` is, for each client, how many ticks the update refers to: as neighbours, parents, or as what it deletes.
+    """
+
+    blocks: tuple[Block, ...]
+    needs: Mapping[int, int]
+    deletes: bool
+
+    @classmethod
+    def read(cls, update: bytes) -> "Contents":
+        """Read an update. Raises :class:`Malformed` for one that some client could not read."""
+        reader, needs = Reader(update), _Needs()
+        blocks = tuple(block for _ in range(reader.number()) for block in _block(reader, needs))
+        deletes = _deletions(reader, needs)
+        reader.end()
+        return cls(blocks=blocks, needs=needs, deletes=deletes)
+
+    def after(self, vector: Vector) -> Vector:
+        """Return the state vector of a document with this one and with the update.
+
+        Raises :class:`Behind` when something between the two is missing.
+        """
+        known = dict(vector)
+        for block in self.blocks:
+            before = known.get(block.client, 0)
+            if block.start > before:
+                raise Behind
+            known[block.client] = max(before, block.end)
+        if any(known.get(client, 0) < ticks for client, ticks in self.needs.items()):
+            raise Behind
+        return known
+
+
+class _Needs(dict[int, int]):
+    def add(self, client: int, ticks: int) -> None:
+        if ticks > self.get(client, 0):
+            self[client] = ticks
+
+
+def _block(reader: Reader, needs: _Needs) -> list[Block]:
+    count, client, clock = reader.number(), reader.number(), reader.number()
+    blocks, start = [], clock
+    for _ in range(count):
+        info = reader.byte()
+        if info == _SKIP:
+            if clock > start:
+                blocks.append(Block(client=client, start=start, end=clock))
+            clock += reader.number()
+            start = clock
+        elif info == _GC:
+            clock += _length(reader)
+        else:
+            clock += _item(reader, info, client, clock, needs)
+        if clock > LARGEST:
+            raise Malformed("a clock is too large")
+    if clock > start:
+        blocks.append(Block(client=client, start=start, end=clock))
+    return blocks
+
+
+def _item(reader: Reader, info: int, client: int, clock: int, needs: _Needs) -> int:
+    """Read one item. Return its length in clock ticks."""
+    if info & _HAS_LEFT:
+        _reference(reader, client, clock, needs)
+    if info & _HAS_RIGHT:
+        _reference(reader, client, clock, needs)
+    if not info & (_HAS_LEFT | _HAS_RIGHT):
+        if reader.number() == 1:
+            reader.text()
+        else:
+            _reference(reader, client, clock, needs)
+        if info & _HAS_KEY:
+            reader.text()
+    return _content(reader, info & 0x1F)
+
+
+def _reference(reader: Reader, client: int, clock: int, needs: _Needs) -> None:
+    other, at = reader.number(), reader.number()
+    if other == client and at >= clock:
+        raise Malformed("an item refers to itself or to what comes after it")
+    needs.add(other, at + 1)
+
+
+def _content(reader: Reader, kind: int) -> int:
+    """Read the content of an item. Return its length in clock ticks."""
+    length = 1
+    if kind == 1:  # deleted
+        length = _length(reader)
+    elif kind == 2:  # JSON, of old versions of Yjs; a text may also be the word undefined
+        raise Malformed("items of Yjs before version 13 are not supported")
+    elif kind == 3:
+        reader.bytes()
+    elif kind == 4:
+        length = len(reader.text().encode("utf-16-le")) // 2
+        if not length:
+            raise Malformed("a text is empty")
+    elif kind == 5:  # embedded
+        reader.json()
+    elif kind == 6:  # formatting
+        reader.text()
+        reader.json()
+    elif kind == 7:
+        _type(reader)
+    elif kind == 8:
+        length = _length(reader)
+        for _ in range(length):
+            reader.any()
+    elif kind == 9:
+        raise Malformed("documents within documents are not supported")
+    else:
+        raise Malformed(f"an item has the unknown content {kind}")
+    return length
+
+
+def _type(reader: Reader) -> None:
+    kind = reader.number()
+    if kind not in _TYPES:
+        raise Malformed(f"an item has the unknown type {kind}")
+    if kind in _NAMED_TYPES:
+        reader.text()
+
+
+def _length(reader: Reader) -> int:
+    length = reader.number()
+    if not length:
+        raise Malformed("an item has no length")
+    return length
+
+
+def _deletions(reader: Reader, needs: _Needs) -> bool:
+    found = False
+    for _ in range(reader.number()):
+        client = reader.number()
+        for _ in range(reader.number()):
+            needs.add(client, reader.number() + _length(reader))
+            found = True
+    return found
+
+
+# ── state vectors ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_vector(data: bytes) -> Vector:
+    """Read a state vector. Raises :class:`Malformed`."""
+    if not data:
+        return {}
+    reader = Reader(data)
+    vector = {reader.number(): reader.number() for _ in range(reader.number())}
+    reader.end()
+    return vector
+
+
+def write_vector(vector: Mapping[int, int]) -> bytes:
+    """Return the bytes of a state vector."""
+    written = bytearray()
+    for number in (len(vector), *(each for pair in vector.items() for each in pair)):
+        while number > 0x7F:
+            written.append(number & 0x7F | 0x80)
+            number >>= 7
+        written.append(number)
+    return bytes(written)
