@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.pad.reader import LARGEST, Malformed, Reader
+from holdfast.pad.reader import LARGEST, Malformed, UpdateReader
 from holdfast.pad.updates import Behind, Contents, read_vector, write_vector
 from tests.pad.documents import Editor
 
@@ -168,4 +168,4 @@ def test_a_state_vector_is_that_of_pycrdt() -> None:
     assert write_vector({300: 5}) == editor.doc.get_state()
     assert read_vector(b"") == {}
     with pytest.raises(Malformed):
-        Reader(b"").byte()
+        UpdateReader(b"").byte()

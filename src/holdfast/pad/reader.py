@@ -1,4 +1,4 @@
-"""``Reader``: the binary encoding of Yjs (lib0), read with bounds.
+"""``UpdateReader``: the binary encoding of Yjs (lib0), read with bounds.
 
 Numbers are little-endian base 128, texts and bytes carry their length first. The format:
 https://github.com/dmonad/lib0/blob/main/decoding.js
@@ -18,7 +18,7 @@ class Malformed(ValueError):
     """The bytes are not what Yjs would have written."""
 
 
-class Reader:
+class UpdateReader:
     """Reads one sequence of bytes from its beginning to its end. Each method raises :class:`Malformed` where it cannot."""
 
     __slots__ = ("_at", "_data")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from .reader import LARGEST, Malformed, Reader
+from .reader import LARGEST, Malformed, UpdateReader
 
 Vector = dict[int, int]
 """A state vector: how many clock ticks of each editing client are known."""
@@ -47,7 +47,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, update: bytes) -> "Contents":
         """Read an update. Raises :class:`Malformed` for one that some client could not read."""
-        reader, needs = Reader(update), _Needs()
+        reader, needs = UpdateReader(update), _Needs()
         blocks = tuple(block for _ in range(reader.number()) for block in _block(reader, needs))
         deletes = _deletions(reader, needs)
         reader.end()
@@ -75,7 +75,7 @@ class _Needs(dict[int, int]):
             self[client] = ticks
 
 
-def _block(reader: Reader, needs: _Needs) -> list[Block]:
+def _block(reader: UpdateReader, needs: _Needs) -> list[Block]:
     count, client, clock = reader.number(), reader.number(), reader.number()
     blocks, start = [], clock
     for _ in range(count):
@@ -96,7 +96,7 @@ def _block(reader: Reader, needs: _Needs) -> list[Block]:
     return blocks
 
 
-def _item(reader: Reader, info: int, client: int, clock: int, needs: _Needs) -> int:
+def _item(reader: UpdateReader, info: int, client: int, clock: int, needs: _Needs) -> int:
     """Read one item. Return its length in clock ticks."""
     if info & _HAS_LEFT:
         _reference(reader, client, clock, needs)
@@ -112,14 +112,14 @@ def _item(reader: Reader, info: int, client: int, clock: int, needs: _Needs) -> 
     return _content(reader, info & 0x1F)
 
 
-def _reference(reader: Reader, client: int, clock: int, needs: _Needs) -> None:
+def _reference(reader: UpdateReader, client: int, clock: int, needs: _Needs) -> None:
     other, at = reader.number(), reader.number()
     if other == client and at >= clock:
         raise Malformed("an item refers to itself or to what comes after it")
     needs.add(other, at + 1)
 
 
-def _content(reader: Reader, kind: int) -> int:
+def _content(reader: UpdateReader, kind: int) -> int:
     """Read the content of an item. Return its length in clock ticks."""
     length = 1
     if kind == 1:  # deleted
@@ -150,7 +150,7 @@ def _content(reader: Reader, kind: int) -> int:
     return length
 
 
-def _type(reader: Reader) -> None:
+def _type(reader: UpdateReader) -> None:
     kind = reader.number()
     if kind not in _TYPES:
         raise Malformed(f"an item has the unknown type {kind}")
@@ -158,14 +158,14 @@ def _type(reader: Reader) -> None:
         reader.text()
 
 
-def _length(reader: Reader) -> int:
+def _length(reader: UpdateReader) -> int:
     length = reader.number()
     if not length:
         raise Malformed("an item has no length")
     return length
 
 
-def _deletions(reader: Reader, needs: _Needs) -> bool:
+def _deletions(reader: UpdateReader, needs: _Needs) -> bool:
     found = False
     for _ in range(reader.number()):
         client = reader.number()
@@ -182,7 +182,7 @@ def read_vector(data: bytes) -> Vector:
     """Read a state vector. Raises :class:`Malformed`."""
     if not data:
         return {}
-    reader = Reader(data)
+    reader = UpdateReader(data)
     vector = {reader.number(): reader.number() for _ in range(reader.number())}
     reader.end()
     return vector
