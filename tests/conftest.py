@@ -22,8 +22,8 @@ TESTS = Path(__file__).parent
 #: Directories whose tests start processes or a browser; each is a marker too, so that `-m` can leave it out.
 KINDS = {"asgi_servers", "attacks", "browser", "fleet"}
 
-#: Those whose tests need the machine for themselves.
-ALONE = {"fleet"}
+#: Those whose tests need the machine for themselves: a page must not wait for the CPU longer than its test does.
+ALONE = {"browser", "fleet"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

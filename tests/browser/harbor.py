@@ -204,7 +204,7 @@ class Person:
 
 
 #: Chromium itself says so on the console whenever a server is not there, and no page can prevent it.
-AWAY = ("WebSocket connection to", "Failed to load resource: net::ERR_CONNECTION_REFUSED")
+AWAY = ("WebSocket connection to", "Failed to load resource: net::ERR_")
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ def test_a_message_on_a_frozen_line_is_sent_on_another_one_within_seconds(
         line.freeze()
         frozen = time.monotonic()
         ada.say("Is the line still there?")
-        expect(grace.page.get_by_text("Is the line still there?")).to_be_visible(timeout=20_000)
+        expect(grace.message("Is the line still there?")).to_be_visible(timeout=20_000)
         assert time.monotonic() - frozen > 8, "a call that waits for a moment is no reason to doubt the line"
         expect(ada.pending).to_have_count(0)
         assert [body for _, body in harbor.stored()].count("Is the line still there?") == 1
