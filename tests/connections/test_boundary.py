@@ -23,6 +23,8 @@ ADDRESS = "203.0.113.7"
 class Owned:
     """A registered connection, as far as its owner is concerned."""
 
+    transport_name = "websocket"
+
     def __init__(self, id: str, owner: str) -> None:
         self.id, self.owner, self.user_id = id, owner, owner
 

@@ -19,8 +19,9 @@ FORMATS = pytest.mark.skipif(
 
 def copied(folder: Path) -> Path:
     """Code and documentation, to be changed. The compiled modules come along: they are current as long as the source is."""
-    for name in ("docs", "scripts", "src"):
+    for name in ("conformance", "docs", "scripts", "src"):
         shutil.copytree(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "example", folder / "example", ignore=shutil.ignore_patterns("var"))
     (folder / "client" / "src").mkdir(parents=True)
     (folder / "tests" / "asgi_servers").mkdir(parents=True)
     single = ["pyproject.toml", "mkdocs.yml", "PROTOCOL.md", "client/src/texts.ts", "client/src/codes.ts"]

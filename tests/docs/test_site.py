@@ -18,6 +18,7 @@ def copy(tmp_path: Path) -> Path:
     for name in ("mkdocs.yml", "CHANGELOG.md", "PROTOCOL.md", "pyproject.toml", "uv.lock"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "src").symlink_to(ROOT / "src")  # the reference is made from the docstrings
+    (tmp_path / "example").symlink_to(ROOT / "example")  # some pages include its code
     (tmp_path / "client").mkdir()
     shutil.copy(ROOT / "client" / "README.md", tmp_path / "client")
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")

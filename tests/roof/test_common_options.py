@@ -16,7 +16,7 @@ from django.core.management import call_command, load_command_class
 
 from tests.services.processes import Server, free_port
 
-COMMANDS = ["serve", "topics", "trim", "sweep", "renew-epochs"]
+COMMANDS = ["serve", "topics", "trim", "sweep", "renew-epochs", "schema"]
 
 # What every command of Django's takes, and what it is if it is not given.
 COMMON: list[tuple[list[str], str, Any, Any]] = [
