@@ -15,7 +15,7 @@ const { topic: name = "", writable } = $("pad").dataset;
 const live = connect();
 const status = showStatus(live, "What you write is kept in this page, and merged when it is back.");
 // --8<-- [start:provider]
-const topic = live.topic(name);
+const topic = live.topic(/** @type {import("topics").Pad["name"]} */ (name));
 const doc = new Doc();
 const provider = new YjsProvider(topic, doc);
 await provider.whenSynced; // until then the textarea shows the text that the page came with
