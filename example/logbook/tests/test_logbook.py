@@ -36,7 +36,7 @@ class Watching(LogbookTestCase):
             self.assertIn("3 comments", ada.expect("holdfast.html", target="count").html)
 
     def test_a_changed_one_changes_and_a_deleted_one_goes(self) -> None:
-        comment = self.comment("Frist")
+        comment = self.comment("A draft")
         self.sign_in("grace")
         with LiveClient(self.user("ada")) as ada:
             self.joined(ada)
