@@ -20,6 +20,8 @@ ROOMS = [
     "/notices/",
     "/logbook/",
     "/logbook/1/",
+    "/pads/",
+    "/pads/open-harbour/",
     "/race/",
     "/bridge/",
 ]
