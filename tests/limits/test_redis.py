@@ -136,3 +136,41 @@ async def test_nothing_is_left_in_redis_when_all_have_left(start: Start, redis_s
     await asyncio.sleep(0.01)  # the bucket is full again after a millisecond
     with redis_server.client() as client:
         assert [key for key in client.keys("*limits*") if b"rate" not in key] == []
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("an answer of another form"), EOFError("in the middle of an answer")]
+)
+async def test_what_nobody_foresaw_keeps_no_handshake_waiting(
+    start: Start, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = start()
+
+    async def fails(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(one, "_call", fails)
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(one.enter("user:7", limit=1), one.enter("user:8")) == [
+            Entered(),
+            Entered(),
+        ]
+    assert repr(error) in caplog.text
+
+
+async def test_a_process_that_stops_while_it_counts_keeps_no_handshake_waiting(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = start()
+    asked = asyncio.Event()
+
+    async def never(*arguments: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(one, "_call", never)
+    entering = asyncio.create_task(one.enter("user:7"))
+    await asked.wait()
+    async with asyncio.timeout(5):
+        await one.stop()
+        assert await entering == Entered()

@@ -193,10 +193,15 @@ class RedisCounts(SharedCounts):
         try:
             while self._steps:
                 batch, self._steps = self._steps[:AT_ONCE], self._steps[AT_ONCE:]
-                answers = await self._count(batch)
-                for step, answer in zip(batch, answers, strict=True):
-                    if step.answer is not None and not step.answer.done():
-                        step.answer.set_result(answer)
+                answers = [Entered()] * len(
+                    batch
+                )  # however it ends: a handshake must not wait for an answer that never comes
+                try:
+                    answers = await self._count(batch)
+                finally:
+                    for step, answer in zip(batch, answers, strict=True):
+                        if step.answer is not None and not step.answer.done():
+                            step.answer.set_result(answer)
         finally:
             self._task = None
 
@@ -206,7 +211,7 @@ class RedisCounts(SharedCounts):
             known, found = await self._call(COUNT, self._hashes, self._rates, *arguments)
             if (self._begun and not known) or self._away_until is not None:
                 await self._write_again()
-        except (RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 -- redis-py raises more than its own errors when a server dies in an answer
             self._is_away(error)
             return [Entered()] * len(batch)
         self._is_back()
@@ -223,7 +228,7 @@ class RedisCounts(SharedCounts):
                 known = await self._call(REFRESH)
                 if not known or self._away_until is not None:
                     await self._write_again()
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 -- as above; without its beats the process would lose its lease
                 self._is_away(error)
             else:
                 self._is_back()
