@@ -51,11 +51,12 @@ def document(script: str, cursor: str = "") -> str:
 def ada(people: People) -> Person:
     """On a page of the server's own, for Chromium lets no page that a test made up connect to this machine.
 
-    It goes without its script: the client is shared, and rooms that Harbor's list joined would stay joined.
+    It goes without its scripts: the client is shared, and what Harbor's page joined would stay joined.
     """
     ada = people("ada", bypass_csp=True)
     empty = {"body": "", "content_type": "text/javascript"}
-    ada.page.route("**/chat/rooms.js", lambda route: route.fulfill(**empty))
+    for script in ("**/chat/rooms.js", "**/notices/notices.js"):
+        ada.page.route(script, lambda route: route.fulfill(**empty))
     ada.sign_in()
     return ada
 
