@@ -247,7 +247,7 @@ export interface Html {
   html: string;
 }
 
-/** Somebody said something; on the wire `message.posted`. */
+/** A message was posted; on the wire `message.posted`. */
 export interface MessagePosted {
   id: number;
   author: string;
@@ -312,7 +312,7 @@ export interface ServerReport {
   numbers: Record<string, number>;
 }
 
-/** Somebody is writing. It passes through and is never stored. */
+/** A member is writing. The event is never stored. */
 export interface Typing {
   author: string;
 }

@@ -5,7 +5,7 @@ import type { Awareness, AwarenessChange, EditorState } from "./yjs.js";
 
 interface Meta {
   clock: number;
-  /** Whoever sent the first state for a client is the only one that may send more. */
+  /** Only the sender of the first state of a client may send more states for it. */
   readonly by: string;
   readonly member: string | null;
   seen: number;

@@ -95,7 +95,7 @@ test("an element that moves into another one gets the focus back", () => {
   expect(document.activeElement).toBe(id("name"));
 });
 
-test("typed text stays; a field that nobody has changed shows the new value", () => {
+test("typed text stays; a field without typed text shows the new value", () => {
   const from = shown("<form><input id='a' value='1'><input id='b' value='1'><textarea id='c'>1</textarea><textarea id='d'>1</textarea></form>");
   id("a").value = id("c").value = "typed";
   morph(from, element("<form><input id='a' value='2'><input id='b' value='2'><textarea id='c'>2</textarea><textarea id='d'>2</textarea></form>"));

@@ -10,7 +10,7 @@ from chat import models, posting
 
 
 class MessagePosted(Event):
-    """Somebody said something; on the wire `message.posted`."""
+    """A message was posted; on the wire `message.posted`."""
 
     id: int
     author: str
@@ -19,7 +19,7 @@ class MessagePosted(Event):
 
 
 class Typing(Event, durable=False):
-    """Somebody is writing. It passes through and is never stored."""
+    """A member is writing. The event is never stored."""
 
     author: str
 

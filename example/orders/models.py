@@ -33,7 +33,7 @@ class Product(models.Model):
 
 
 class Order(models.Model):
-    """One thing, ordered by one customer. Whoever saves a changed order thereby publishes it: see live.py."""
+    """One thing, ordered by one customer. Saving an order publishes it: see live.py."""
 
     customer = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="orders")
     product = models.ForeignKey(Product, models.PROTECT, related_name="orders")

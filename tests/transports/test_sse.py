@@ -109,7 +109,7 @@ async def test_a_stream_resumes_the_topics_that_an_id_names_and_begins_the_other
 
 @pytest.mark.parametrize("topics", [["rooms/a"], ["rooms/a", "rooms/b"]], ids=["one", "several"])
 @pytest.mark.parametrize(
-    "strict", [True, False], ids=["the id begins anew with each stream", "the id is kept"]
+    "strict", [True, False], ids=["each stream starts with an empty id", "the id is kept"]
 )
 @in_jumping_time
 async def test_a_stream_that_resumed_and_was_cut_at_any_byte_resumes_again_in_every_topic(
