@@ -98,6 +98,7 @@ def test_undo_takes_back_only_what_oneself_wrote(people: People) -> None:
     ada, grace = people("ada"), people("grace")
     one, other = opened(ada), opened(grace)
     append(one, "mine")
+    expect(other).to_have_value(re.compile("mine$"))  # written at once, the two would be in either order
     append(other, " theirs")
     expect(one).to_have_value(re.compile("mine theirs$"))
     one.press("Control+z")

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import pytest
 from django.db import connections
+from django.test import testcases
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +33,17 @@ def aliases_of(items: Iterable[pytest.Item]) -> set[str]:
             named = getattr(getattr(item, "cls", None), "databases", None)
         aliases.update(connections if named == "__all__" else named or ())
     return aliases
+
+
+def allow_all_again() -> None:
+    """Take away what Django put on the connections that a test may not use.
+
+    pytest-django leaves it there when the test's own clean-up fails, and every later test of the process would fail.
+    """
+    for connection in connections.all(initialized_only=True):
+        for name, _ in testcases.SimpleTestCase._disallowed_connection_methods:  # type: ignore[attr-defined]
+            while isinstance(method := getattr(connection, name), testcases._DatabaseFailure):  # type: ignore[attr-defined]
+                setattr(connection, name, method.wrapped)
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -9,9 +9,10 @@ from typing import NoReturn
 import pytest
 from django.conf import settings
 from django.db import connections
+from django.test import SimpleTestCase
 from pytest_django.plugin import DjangoDbBlocker
 
-from tests.services.databases import EACH_DATABASE, aliases_of
+from tests.services.databases import EACH_DATABASE, aliases_of, allow_all_again
 from tests.services.postgres import PostgresServer, find_initdb, running_postgres
 from tests.services.processes import MissingProgram, find_program
 from tests.services.redis import RedisServer, running_redis
@@ -52,6 +53,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[LEFT_OUT] = f"{len(left_out)} tests on PostgreSQL left out: {error}"
         config.hook.pytest_deselected(items=left_out)
         items[:] = without
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    try:
+        return (yield)
+    finally:
+        if not issubclass(getattr(item, "cls", None) or object, SimpleTestCase):  # a class of Django's is cleared at its end
+            allow_all_again()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
