@@ -58,9 +58,11 @@ class AsyncLive(Environment):
         token: str | None = None,
         browser: Any = None,
         host: str | None = None,
+        versions: Mapping[str, int] | None = None,
     ) -> "AsyncLiveClient":
         """Return a new connected client. The arguments are those of :class:`AsyncLiveClient`."""
-        return await AsyncLiveClient(user, token=token, browser=browser, host=host, live=self).open()
+        client = AsyncLiveClient(user, token=token, browser=browser, host=host, versions=versions, live=self)
+        return await client.open()
 
 
 class AsyncLiveClient(ClientMethods):

@@ -76,9 +76,11 @@ class Live(Environment):
         token: str | None = None,
         browser: Any = None,
         host: str | None = None,
+        versions: Mapping[str, int] | None = None,
     ) -> "LiveClient":
         """Return a new connected client. The arguments are those of :class:`LiveClient`."""
-        return LiveClient(user, token=token, browser=browser, host=host, live=self).open()
+        client = LiveClient(user, token=token, browser=browser, host=host, versions=versions, live=self)
+        return client.open()
 
 
 class LiveClient(SyncMethods):
