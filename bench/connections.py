@@ -34,9 +34,8 @@ def memory(around: Surroundings, scale: Scale, progress: Progress) -> Table:
 
         with served(peer, around) as server:
             options = [] if who == ANONYMOUS else ["--cookies", sessions(server, members)]
-            server.load(
-                "--mode", "idle", "--members", "50", *options
-            )  # what is loaded at first need is loaded
+            # What is loaded at first need is loaded.
+            server.load("--mode", "idle", "--members", "50", *options)
             time.sleep(0.5)
             server.load("--mode", "idle", "--members", str(members), *options, at=look)
         grown = {name: found["idle"][name] - found["start"][name] for name in ("pss", "rss")}

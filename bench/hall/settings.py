@@ -9,10 +9,11 @@ import os
 from bench.project import *  # noqa: F403 - settings, as Django has them
 from bench.project import apps, sqlite
 
+# The log is in memory on purpose, and there is one process.
 SILENCED_SYSTEM_CHECKS = [
     "holdfast.W005",
     "holdfast.W009",
-]  # the log is in memory on purpose, and there is one process
+]
 ASGI_APPLICATION = "bench.hall.asgi.application"
 ROOT_URLCONF = "bench.hall.urls"
 INSTALLED_APPS = apps("bench.hall")

@@ -96,9 +96,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # With a Redis there may be several servers, and Celery workers.
 REDIS = os.environ.get("HARBOR_REDIS") or None
-HOLDFAST = (
-    {"REDIS": REDIS} if REDIS else {"BACKPLANE": "local", "PRESENCE": "memory"}
-)  # one server, one machine
+# Without Redis: one server, one machine.
+HOLDFAST = {"REDIS": REDIS} if REDIS else {"BACKPLANE": "local", "PRESENCE": "memory"}
 CELERY_BROKER_URL = REDIS
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

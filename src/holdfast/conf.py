@@ -331,9 +331,8 @@ def _unknown(key: object) -> Problem:
 
 def _misfit(key: str, value: object, error: Exception) -> Problem:
     default = _FIELDS[key].default
-    shown = (
-        f"of the type {type(value).__name__}" if key in ("REDIS", "PUBLISHING_KEYS") else repr(value)
-    )  # it may have a password in it
+    # It may have a password in it.
+    shown = f"of the type {type(value).__name__}" if key in ("REDIS", "PUBLISHING_KEYS") else repr(value)
     return Problem(
         what=f'{NAME}["{key}"] is {shown}: {Misfit.of(error).what}.',
         hint=f'Leave it out for the default, "{key}": {default!r}, or give it a value of that kind.',

@@ -273,6 +273,5 @@ def _order(order: ControlCommand, *, using: str | None = None) -> None:
 
 
 def _give(order: ControlCommand) -> None:
-    runtime.current().control.issue_with_retry(
-        order
-    )  # a logout must not fail because the log does not answer
+    # A logout must not fail because the log does not answer.
+    runtime.current().control.issue_with_retry(order)

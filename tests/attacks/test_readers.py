@@ -14,11 +14,12 @@ from .attacker import handshake
 from .server import MEBIBYTE, Attacked, Memory, attacked
 
 READERS = 20
+# Nine megabytes for each reader, in portions that fit into the write buffer.
 EVENTS, AT_ONCE, SIZE = (
     900,
     15,
     10_000,
-)  # nine megabytes for each reader, in portions that fit into the write buffer
+)
 
 
 def stopped(server: Attacked, way: str, topic: str) -> socket.socket:

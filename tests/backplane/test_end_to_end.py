@@ -86,7 +86,6 @@ async def test_nothing_is_lost_doubled_or_reordered_while_redis_is_away(
     while len(heard) < 300:
         heard += [text for text in [await line(server)] if text[0].isdigit()]
     assert heard == [f"{number + 1} {number}" for number in range(300)]
-    assert sorted(took)[-5] < 250, (
-        "publishing waited for Redis"
-    )  # in milliseconds; SQLite waits for a disk now and then
+    # In milliseconds; SQLite waits for a disk now and then.
+    assert sorted(took)[-5] < 250, "publishing waited for Redis"
     assert await worker.wait() == 0

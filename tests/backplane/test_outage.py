@@ -49,9 +49,8 @@ async def test_after_a_restart_it_says_so_and_goes_on(
     own_redis.kill()
     for backplane in (sender, receiver.backplane):
         times = sorted(timed(lambda to=backplane: to.send("rooms/lobby", b"meanwhile")) for _ in range(1000))
-        assert (
-            times[-10] < 0.05
-        )  # in seconds; the rest is left to a machine that does something else meanwhile
+        # In seconds; the rest is left to a machine that does something else meanwhile.
+        assert times[-10] < 0.05
     await receiver.backplane.subscribe("rooms/while-away")  # neither raises nor takes long
     assert receiver.interruptions == 0
 
@@ -60,9 +59,8 @@ async def test_after_a_restart_it_says_so_and_goes_on(
     await until_it_arrives(sender, receiver, "rooms/lobby", b"after")
     await until_it_arrives(sender, receiver, "rooms/while-away", b"after")
     warnings = [record.getMessage() for record in caplog.records if record.name == "holdfast.backplane"]
-    assert len([text for text in warnings if "cannot send" in text]) <= 2, (
-        warnings
-    )  # once for each of the two
+    # Once for each of the two.
+    assert len([text for text in warnings if "cannot send" in text]) <= 2, warnings
     assert len([text for text in warnings if "may have missed" in text]) == receiver.interruptions == 1, (
         warnings
     )

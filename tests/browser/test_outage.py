@@ -175,9 +175,8 @@ class Network:
         self._cut = False
         self._open: list[tuple[WebSocketRoute, WebSocketRoute]] = []
         person.page.route_web_socket("**/live/ws", self._connect)
-        person.page.route(
-            "**/live/*", self._request
-        )  # where no WebSocket gets through, the client asks by HTTP
+        # Where no WebSocket gets through, the client asks by HTTP.
+        person.page.route("**/live/*", self._request)
 
     def cut(self) -> None:
         self._cut = True

@@ -270,9 +270,8 @@ class JsonFormatter(logging.Formatter):
 async def test_records_carry_the_values_for_json_formatters(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        caplog.handler, "formatter", JsonFormatter()
-    )  # pytest keeps one handler for all tests
+    # pytest keeps one handler for all tests.
+    monkeypatch.setattr(caplog.handler, "formatter", JsonFormatter())
     caplog.set_level(logging.INFO, "holdfast")
     async with fleet(Room) as here:
         socket = await connect(here, User(7))

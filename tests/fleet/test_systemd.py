@@ -46,9 +46,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     }
     try:
         with running_machine(binds) as made:
-            made.path("/etc/ld.so.conf").write_text(
-                "/opt/python/lib\n"
-            )  # a Python may have its library with it
+            # A Python may have its library with it.
+            made.path("/etc/ld.so.conf").write_text("/opt/python/lib\n")
             made.run("ldconfig")
             made.run("chown", "-R", "www-data:www-data", "/srv/app/var")
             made.run(*AS_SITE, "manage.py", "migrate", "--verbosity", "0")

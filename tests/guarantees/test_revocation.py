@@ -54,9 +54,8 @@ class Truth:
         self.gone: set[int] = set()
         self.ended: set[str] = set()
         self.ordered: list[ControlCommand] = []
-        self.effective: set[tuple[Process, str, str]] = (
-            set()
-        )  # on a server, for an owner or a session: no such events
+        # On a server, for an owner or a session: no such events.
+        self.effective: set[tuple[Process, str, str]] = set()
         self.broken: list[AssertionError] = []
 
     def may(self, pk: int, kind: str) -> bool:

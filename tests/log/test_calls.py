@@ -39,9 +39,8 @@ def test_an_attempt_waits_for_the_one_that_holds_its_key(log: DatabaseLog, commi
         except Rollback:
             pass
 
-    asked_for_a_while = (
-        threading.Event()
-    )  # never set: the second has gone into the database by then, or waits as well
+    # Never set: the second has gone into the database by then, or waits as well.
+    asked_for_a_while = threading.Event()
 
     def second() -> Claim:
         assert claimed.wait(20)

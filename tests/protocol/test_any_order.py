@@ -28,9 +28,8 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.duplex = True
         self.refs = 0
         self.due: set[int] = set()  # references that have no answer yet
-        self.excused: set[int] = (
-            set()
-        )  # those that need none: the protocol may not have been able to read them
+        # Those that need none: the protocol may not have been able to read them.
+        self.excused: set[int] = set()
         self.frames: list[dict[str, Any]] = []
         self.joins: list[Admit] = []
         self.calls: list[Perform] = []

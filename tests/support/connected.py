@@ -184,9 +184,8 @@ class Fleet:
         ]
 
     async def process(self, *, threads: int = 1, start: bool = True, **policy: Any) -> Process:
-        policy.setdefault(
-            "limits", Limits(heartbeat=1e9)
-        )  # nobody is closed for being silent while the clock jumps
+        # Nobody is closed for being silent while the clock jumps.
+        policy.setdefault("limits", Limits(heartbeat=1e9))
         made = Process(self, Policy(**policy), threads)
         if start:
             await made.runtime.hub()

@@ -8,9 +8,8 @@ from django.core.management import call_command
 from django.test import TestCase, override_settings
 
 
-@override_settings(
-    PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]
-)  # the real one is slow by design
+# The real one is slow by design.
+@override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
 class SeededTestCase(TestCase):
     @classmethod
     def setUpTestData(cls) -> None:

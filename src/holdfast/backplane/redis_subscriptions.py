@@ -134,9 +134,8 @@ class Subscriptions:
         """Receive nothing of ``channel`` from now on; unsubscribe in Redis soon."""
         subscription = self._wanted.pop(channel, None)
         if subscription is not None and subscription.line is not None:
-            _ = subscription.line.ask(
-                self._nodes.unsubscribe, channel, leaves=channel
-            )  # no caller waits for it
+            # No caller waits for it.
+            _ = subscription.line.ask(self._nodes.unsubscribe, channel, leaves=channel)
 
     async def close(self) -> None:
         self._closed = True

@@ -73,9 +73,8 @@ class Calls:
                     raise too_fast(wait)
             else:
                 limit = asyncio.ensure_future(taken)
-                limit.add_done_callback(
-                    _read
-                )  # an attempt under the same key may run already, and not wait for it
+                # An attempt under the same key may run already, and not wait for it.
+                limit.add_done_callback(_read)
         if key is not None:
             wait = max(wait, self._answers.wait(payer, now))
         return CallRequest(
@@ -139,9 +138,8 @@ class Calls:
         self._unfinished.end(payer)
         if task.cancelled():
             return
-        error = (
-            task.exception()
-        )  # marks it as read: without a pending reply, asyncio would log it as never retrieved
+        # Marks it as read: without a pending reply, asyncio would log it as never retrieved.
+        error = task.exception()
         if request.key is None or request.wait:
             return
         if error is None or (isinstance(error, CallFailed) and error.payload.code not in PASSING):

@@ -82,9 +82,8 @@ class JoinAnswers:
         if since.epoch != stream.epoch or since.offset > stream.offset or _other(stream, since):
             await charge()
             doubting = stream.position if _other(stream, since) else None
-            await self._follower.examine(
-                stream, doubting=doubting
-            )  # the client may know more than this process
+            # The client may know more than this process.
+            await self._follower.examine(stream, doubting=doubting)
             ahead = since.offset > max(stream.progress.wanted, stream.offset)
             if since.epoch != stream.epoch or ahead or _other(stream, since):
                 return False

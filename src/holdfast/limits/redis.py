@@ -193,9 +193,8 @@ class RedisCounts(SharedCounts):
         try:
             while self._steps:
                 batch, self._steps = self._steps[:AT_ONCE], self._steps[AT_ONCE:]
-                answers = [Entered()] * len(
-                    batch
-                )  # however it ends: a handshake must not wait for an answer that never comes
+                # However it ends: a handshake must not wait for an answer that never comes.
+                answers = [Entered()] * len(batch)
                 try:
                     answers = await self._count(batch)
                 finally:

@@ -337,6 +337,5 @@ class PresenceTracker:
             if different or local.outdated:
                 self._loader.load_soon(local, 0)
             if different and local.replica.members is None:
-                self._look_up(
-                    [local]
-                )  # there is no list in which this server's own members could be looked for
+                # There is no list in which this server's own members could be looked for.
+                self._look_up([local])

@@ -186,9 +186,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._part, self._silent, self._head_is_late = _Part.BODY, 0, False
         super().on_headers_complete()
         scope: Any = self.scope
-        cycle: RequestResponseCycle | None = (
-            self.cycle
-        )  # of an earlier request, or None, if this one is an upgrade
+        # Of an earlier request, or None, if this one is an upgrade.
+        cycle: RequestResponseCycle | None = self.cycle
         if scope["method"] == "GET" and cycle is not None and cycle.scope is scope:
             scope["extensions"] = {"holdfast.adopt": {}}
             cycle.__class__ = AdoptableCycle  # Uvicorn makes the object, and its task has not begun

@@ -121,9 +121,8 @@ class PendingPages:
                 page = await self._follower.read(stream, pending.after, pending.stamp)
                 if page or pending.outlived():
                     return page
-                await self._follower.examine(
-                    stream
-                )  # the log does not hold what was emitted: is it another one?
+                # The log does not hold what was emitted: is it another one?
+                await self._follower.examine(stream)
                 if pending.outlived():
                     return []
             except Diverged:

@@ -125,9 +125,8 @@ class LogProgress:
         self.wanted = 0  # the log is known to reach this far
         self.held: dict[int, Batch] = {}  # batches beyond a gap, by their first offset
         self.held_bytes = 0  # of their payloads
-        self.ahead: set[Subscription] = (
-            set()
-        )  # those that know of entries that the stream has not emitted yet
+        # Those that know of entries that the stream has not emitted yet.
+        self.ahead: set[Subscription] = set()
         self.filling = False  # the log is being read, or soon will be, for what is missing
         self.examining = False  # the log is being asked for its epoch
         self.doubted: Position | None = None  # an emitted position that the log may not hold any more

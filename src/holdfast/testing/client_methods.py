@@ -276,9 +276,8 @@ class ClientMethods(ClientState):
             except TimeoutError:
                 break
         if found is None:
-            await (
-                self._environment.settle()
-            )  # work that other tasks of the test have done while this one waited
+            # Work that other tasks of the test have done while this one waited.
+            await self._environment.settle()
             for _ in range(3):
                 await asyncio.sleep(0)
             found = look()

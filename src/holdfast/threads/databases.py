@@ -31,9 +31,8 @@ def begin_again() -> None:
         else:
             connection.close_if_unusable_or_obsolete()
         if connection.in_atomic_block or (connection.connection is None and not _as_new(connection)):
-            del connections[
-                connection.alias
-            ]  # the next handler gets a new object, as it would in a new thread
+            # The next handler gets a new object, as it would in a new thread.
+            del connections[connection.alias]
         elif connection.connection is not None:
             _forget_tenant(connection)
 

@@ -133,9 +133,8 @@ class LiveWebSocket:
                         await transport.pause()
                     received += 1
                     if received % PER_TURN == 0:
-                        await asyncio.sleep(
-                            0
-                        )  # receive() does not wait while the server's queue has messages
+                        # `receive()` does not wait while the server's queue has messages.
+                        await asyncio.sleep(0)
                 elif kind == "websocket.disconnect":
                     return
         except asyncio.CancelledError:
