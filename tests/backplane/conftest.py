@@ -40,7 +40,7 @@ def configure(settings: Settings, backend: str, url: str | None, **options: Any)
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """A folder whose path leaves room for the name of a socket, as pytest's own do not."""
+    """A folder whose path leaves room for the name of a socket. Those of pytest are too long."""
     with tempfile.TemporaryDirectory(prefix="hf-") as path:
         yield Path(path)
 
@@ -49,7 +49,7 @@ def short_path() -> Iterator[Path]:
     params=["memory", "groups", "local", "in-memory-layer", "core", "pubsub", "redis", "redis-cluster"]
 )
 def make(request: pytest.FixtureRequest, settings: Settings) -> Callable[[], Backplane]:
-    """Makes one end; each call as if in another process."""
+    """Make one end; each call as if in another process."""
     if request.param == "memory":
         return MemoryExchange().backplane
     if request.param == "local":
@@ -72,7 +72,7 @@ def make(request: pytest.FixtureRequest, settings: Settings) -> Callable[[], Bac
 
 @pytest.fixture
 async def ends(make: Callable[[], Backplane]) -> AsyncIterator[tuple[Backplane, Receiver]]:
-    """What sends (started, and subscribed to nothing), and what receives `rooms/lobby`."""
+    """A sender (started, subscribed to nothing) and a receiver of `rooms/lobby`."""
     sender, receiver = Receiver(make()), Receiver(make())
     await sender.start()
     await receiver.start("rooms/lobby")

@@ -1,4 +1,4 @@
-"""Two ends of a backplane: what sends, and what receives and can be waited for."""
+"""Two ends of a backplane: a sender, and a receiver that a test can wait for."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ WAIT = 30.0
 
 @dataclass
 class Receiver:
-    """What a hub would be: remembers everything, and lets a test wait for it."""
+    """Stands in for a hub: remembers all messages, and lets a test wait for them."""
 
     backplane: Backplane
     news: list[tuple[str, bytes]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Receiver:
         assert self.news == list(news)
 
     async def has_from_senders(self, *senders: Sequence[tuple[str, bytes]]) -> None:
-        """Wait for all of it: each sender's in its order. Between senders there is none: each has a way of its own here."""
+        """Wait for all messages, each sender's in its order. Between senders there is no order: each has its own connection."""
         with contextlib.suppress(TimeoutError):
             await self.until(lambda: len(self.news) >= sum(map(len, senders)))
         for sent in senders:

@@ -1,7 +1,7 @@
 """A process whose threads are greenlets: ``python -m tests.backplane.greenlets PATCHER BACKEND URL PREFIX``.
 
-PATCHER is gevent or eventlet, and BACKEND as in :mod:`.program`. While messages leave, and while that fails, no greenlet
-but the background loop may find a loop running that is not its own.
+PATCHER is gevent or eventlet, and BACKEND as in :mod:`.program`. While messages leave, and while sending fails, no greenlet
+but the one of the background loop may find a running loop that is not its own.
 """
 
 import sys
@@ -13,7 +13,7 @@ if PATCHER == "gevent":
 
     monkey.patch_all()
 else:
-    warnings.simplefilter("ignore")  # eventlet's own, of its end
+    warnings.simplefilter("ignore")  # eventlet's own warning that it is deprecated
     import eventlet
 
     eventlet.monkey_patch()
@@ -44,7 +44,7 @@ from holdfast.threads.threads import Inline, Threads  # noqa: E402
 
 @contextmanager
 def no_greenlet_finds_a_loop() -> Iterator[None]:
-    """A greenlet looks, as often as it gets its turn."""
+    """Check in a greenlet, as often as it gets its turn."""
     found: set[object] = set()
     looked, done = [0], threading.Event()
 
@@ -82,7 +82,7 @@ def send(backplane: Backplane, count: int = 100) -> None:
 
 
 def beside_a_loop_of_the_application(backplane: Backplane) -> None:
-    """The application runs asyncio in a greenlet, while messages leave."""
+    """Run asyncio of the application in a greenlet, while messages leave."""
 
     async def main() -> int:
         turns, mine = 0, asyncio.get_running_loop()

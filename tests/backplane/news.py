@@ -1,8 +1,8 @@
 """Half of an installation of two processes: `python -m tests.backplane.news HOW DATABASE REDIS COMPARE LOG [COUNT]`.
 
-`hear` is a server: a hub with a member of `rooms/lobby`, who prints each event. `publish` is a worker without an event
-loop: it publishes COUNT durable events, a few milliseconds apart, numbered from 0; then it ends. `die` is one that is
-killed at the moment the log has taken its first event.
+`hear` is a server: a hub with a subscriber of `rooms/lobby`, which prints each event. `publish` is a worker without an event
+loop: it publishes COUNT durable events, a few milliseconds apart, numbered from 0; then it ends. `die` is a worker that is
+killed at the moment when the log has taken its first event.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from django.core.management import call_command
 
 
 class Member:
-    """Prints what it hears, and what it is told."""
+    """Prints the events and notices that it gets."""
 
     client = ""
     ready = True
@@ -68,7 +68,9 @@ async def hear(runtime: Any) -> None:
         join = await hub.begin_join(topic, durable=durable)
         join.subscribe(Member())
     print("ready", flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until our input is closed
+    await asyncio.get_running_loop().run_in_executor(
+        None, sys.stdin.read
+    )  # until the standard input is closed
     await runtime.stop()
 
 

@@ -26,17 +26,17 @@ from holdfast.redis.client import RedisStore
 
 
 def sockets() -> int:
-    """How many file descriptors this process has open."""
+    """Return the number of open file descriptors of this process."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def memory() -> int:
-    """How many bytes of memory this process has."""
+    """Return the bytes of memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 async def hear_a_child(backplane: RedisBackplane, log: RedisLog) -> None:
-    """What a child appends with the parent's log is news to the parent, and what the parent itself does is not."""
+    """Check that a child's events in the parent's log are announced to the parent, and the parent's own are not."""
     news: list[bytes] = []
     heard = asyncio.Event()
 

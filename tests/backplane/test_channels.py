@@ -1,4 +1,4 @@
-"""What is special about channel layers: other people's messages, other serializers, expiry, mistakes in settings."""
+"""Properties of channel layers: messages of other programs, other serializers, expiry, mistakes in settings."""
 
 import asyncio
 from typing import Any
@@ -106,7 +106,7 @@ async def test_a_burst_beyond_the_core_layer_s_default_capacity_is_not_lost(
     sender = ChannelsBackplane("two")
     receiver = await Receiver(ChannelsBackplane("one")).start("rooms/lobby")
     layer = channel_layers["two"]
-    for _ in range(3):  # faster than anybody receives
+    for _ in range(3):  # faster than any process receives
         await asyncio.gather(*[layer.group_send("holdfast.rooms.lobby", {"type": "x"}) for _ in range(50)])
     await receiver.until(lambda: len(receiver.foreign) == 150)
     assert not sender.lost
@@ -129,7 +129,7 @@ async def test_a_pause_between_messages_is_no_error(backend: str, settings: Sett
 
 
 class Spy(InMemoryChannelLayer):
-    """Counts, and fails when told to."""
+    """A layer that counts, and fails on request."""
 
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)

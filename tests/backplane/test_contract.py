@@ -1,4 +1,4 @@
-"""What base.py promises, on every backplane."""
+"""The contract of base.py, on every backplane."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ Ends = tuple[Backplane, Receiver]
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a busy machine does not confirm in time is made later, and then is another story (`test_redis_outage`)."""
+    """A subscription that a busy machine does not confirm in time is made later; `test_redis_outage` tests that."""
     monkeypatch.setattr(redis_subscriptions, "SUBSCRIBE_SECONDS", 30.0)
 
 

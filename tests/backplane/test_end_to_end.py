@@ -1,4 +1,4 @@
-"""A server and a worker as two real processes, with a real log between them, and Redis that comes and goes."""
+"""A server and a worker as two real processes, with a real log between them, and a Redis that stops and starts again."""
 
 import asyncio
 import signal
@@ -19,7 +19,7 @@ Start = Callable[..., Awaitable[Process]]
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts tests/backplane/news.py on a database of this test's own."""
+    """Start tests/backplane/news.py on a database of this test."""
     started: list[Process] = []
 
     async def start(how: str, *arguments: object) -> Process:

@@ -1,4 +1,4 @@
-"""What topics are called among Channels' groups."""
+"""Names of topics among Channels' groups."""
 
 import pytest
 from channels.layers import BaseChannelLayer

@@ -19,7 +19,7 @@ from .ends import Receiver
 
 
 class Derived(InMemoryChannelLayer):
-    """As a project may have one, to log what is sent."""
+    """A subclass as a project may have one, to log what is sent."""
 
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)

@@ -1,4 +1,4 @@
-"""What is special about UNIX sockets: processes that die or stop reading, and the folder in which they meet."""
+"""Properties of UNIX sockets: processes that die or stop reading, and the folder of their sockets."""
 
 import asyncio
 import os
@@ -93,7 +93,7 @@ def test_a_process_that_died_is_forgotten_and_its_socket_removed(path: Path) -> 
 
 
 def test_a_process_that_exits_without_stopping_leaves_no_socket_behind(path: Path) -> None:
-    """As Daphne does, which knows no lifespan. A child that ends before takes nothing away."""
+    """Daphne exits so: it knows no lifespan. A child that ends before it removes nothing."""
     program = LISTENER.replace(
         "await asyncio.Event().wait()", "found = await child(sys.argv[1]); assert found, found"
     )
@@ -206,7 +206,7 @@ async def test_bytes_that_are_not_ours_end_the_connection_only(
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 async def test_a_forked_child_lets_go_of_its_parent_s_sockets(path: Path) -> None:
-    """A child that lives on must not keep the ears of its dead parent open: others would speak into them."""
+    """A child that lives on must not keep the sockets of its dead parent open: others would go on sending into them."""
     receiver = await Receiver(LocalBackplane(path)).start("rooms/lobby")
     sender = LocalBackplane(path)
     sender.send("rooms/lobby", b"hello")
@@ -230,7 +230,7 @@ async def test_a_forked_child_lets_go_of_its_parent_s_sockets(path: Path) -> Non
 
 
 async def test_processes_that_come_and_go_all_the_time_find_each_other(path: Path) -> None:
-    """The folder goes with the last process and comes with the first one."""
+    """The last process removes the folder, and the first one makes it."""
 
     async def come_and_go(number: int) -> None:
         for _ in range(20):

@@ -41,7 +41,7 @@ async def test_from_another_thread_it_delivers_in_the_receiver_s() -> None:
     threads: list[threading.Thread] = []
     receiver._receive = lambda topic, message: threads.append(threading.current_thread())  # type: ignore[method-assign]
     await receiver.start("t")
-    asyncio.get_running_loop().set_debug(True)  # then a loop refuses what another thread should not do
+    asyncio.get_running_loop().set_debug(True)  # then a loop refuses calls that another thread must not make
     await asyncio.to_thread(sender.send, "t", b"hello")
     await asyncio.sleep(0)
     assert threads == [threading.current_thread()]

@@ -51,7 +51,7 @@ async def receiver(
 
 @pytest.fixture
 def run(receiver: Receiver, settings: Settings) -> Run:
-    """Runs tests/backplane/program.py, or another program there, to its end."""
+    """Run tests/backplane/program.py, or another program there, to its end."""
     layer = settings.CHANNEL_LAYERS["one"]
 
     async def run(how: str, *arguments: str, program: str = "program") -> str:
@@ -111,7 +111,7 @@ async def test_a_child_of_multiprocessing_has_sent_when_it_ends(receiver: Receiv
 async def test_where_threads_are_greenlets_the_background_loop_runs_in_its_own_only(
     receiver: Receiver, run: Run, patcher: str
 ) -> None:
-    """Whatever greenlet gets its turn while messages leave finds the loop that is its own, or none."""
+    """Each greenlet that gets its turn while messages leave finds its own loop, or none."""
     await run(patcher, program="greenlets")
     await receiver.until(lambda: b"last words" in receiver.of("rooms/lobby"))
     assert len(receiver.of("rooms/lobby")) == 201

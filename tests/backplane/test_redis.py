@@ -1,4 +1,4 @@
-"""What is special about Redis: its URLs, envelopes, confirmations, and what others write to its channels."""
+"""Properties of Redis: its URLs, envelopes, confirmations, and messages of other programs on its channels."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ def backplane(url: str, **options: float) -> RedisBackplane:
 
 @pytest.fixture
 async def looking(redis_server: RedisServer) -> AsyncIterator[redis.asyncio.Redis]:
-    """A client for looking into the run's server."""
+    """A client that looks into the run's server."""
     client = redis.asyncio.Redis.from_url(redis_server.url)
     yield client
     await client.aclose()
@@ -356,6 +356,6 @@ async def test_sending_never_waits_for_redis(
     assert not await asyncio.to_thread(plane.flush, 0.1)
     own_redis.thaw()
     assert await asyncio.to_thread(plane.flush, 20)
-    lost = plane.lost["overflow"] + plane.lost.get("failed", 0)  # what was under way when patience ended
+    lost = plane.lost["overflow"] + plane.lost.get("failed", 0)  # the messages under way when patience ended
     assert 3_000 <= lost <= 5_000  # 10,000 wait, and up to 2,000 are under way
     assert len([record for record in caplog.records if "being dropped" in record.message]) == 1

@@ -1,4 +1,4 @@
-"""A Redis that refuses some of what it is sent, told by hand: what is sent again must not overtake, nor be overtaken."""
+"""A Redis that refuses some messages, played by the test: a message that is sent again must keep its place in the order."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +14,7 @@ from .ends import Receiver
 
 
 class Moody:
-    """Says yes to everything; but to each message what ``answer`` says of its number."""
+    """Accepts every command, and answers each message with ``answer`` of its number."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -48,7 +48,7 @@ async def moody() -> AsyncIterator[Moody]:
 
 
 async def test_a_refused_message_does_not_come_after_its_successors(moody: Moody) -> None:
-    """As by a script that runs for too long (``BUSY``) and ends in the middle of a batch."""
+    """A script that runs for too long (``BUSY``) and ends in the middle of a batch has this effect."""
     moody.answer = lambda number: (
         b"-BUSY Redis is busy running a script.\r\n" if number in (0, 1) else b":1\r\n"
     )

@@ -1,4 +1,4 @@
-"""Redis goes away and comes back: killed, restarted empty, cut off, standing still, failed over, re-sharded."""
+"""Redis while it is killed, restarted empty, cut off, stopped, failed over, and re-sharded."""
 
 import asyncio
 import logging
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.slow
 
 QUICK = {"pulse": 0.2, "patience": 0.3}
 NEVER = {"pulse": 600.0, "patience": 0.3}
-"""The connections are not tried: what is noticed shows without a question."""
+"""The backplane never probes its connections, so it can notice a loss only without a probe."""
 
 Make = Callable[..., RedisBackplane]
 
 
 @pytest.fixture
 async def make() -> AsyncIterator[Make]:
-    """Makes backplanes, which are stopped in the end."""
+    """Make backplanes, which are stopped in the end."""
     made: list[RedisBackplane] = []
 
     def make(url: str, **options: object) -> RedisBackplane:
@@ -45,7 +45,7 @@ async def make() -> AsyncIterator[Make]:
 
 
 async def until_it_arrives(sender: RedisBackplane, receiver: Receiver, topic: str, text: bytes) -> None:
-    """Send again and again: what a sender gives up while Redis is away is lost, and may be."""
+    """Send until it arrives: messages that a sender gives up while Redis is away are lost, as the contract allows."""
 
     async def again() -> None:
         while True:
@@ -163,7 +163,7 @@ async def test_subscribers_are_told_when_another_process_could_not_send(
     make: Make, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     sender = make(own_redis.url + "?timeout=0.2", pulse=0.0, patience=0.2, buffer=MessageBuffer(messages=10))
-    # Its own connections are not in question: it can only know from the sender.
+    # The receiver never checks its own connections, so it can know of the loss only from the sender.
     receiver = await Receiver(make(own_redis.url, **NEVER)).start("rooms/lobby", "rooms/quiet")
     stranger = await Receiver(make(own_redis.url, **NEVER)).start("rooms/other")
     sender.send("rooms/lobby", b"before")

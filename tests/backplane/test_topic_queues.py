@@ -13,7 +13,7 @@ from .ends import WAIT
 
 
 class Carrier:
-    """Carries nothing until it is opened; fails when told to."""
+    """Carries nothing until it is opened; fails on request."""
 
     def __init__(self) -> None:
         self.open = threading.Event()

@@ -120,7 +120,7 @@ class CallContract:
             for owner in ("ada", "grace"):
                 calls.claim(owner, str(number), "post", seconds=60)
                 calls.answer(owner, str(number), YES)
-            time.sleep(0.002)  # Redis knows milliseconds
+            time.sleep(0.002)  # Redis counts in milliseconds
         past, later = timezone.now() - timedelta(hours=1), timezone.now() + timedelta(hours=1)
 
         assert calls.trim("ada", count=count, size=size, before=past) == 0

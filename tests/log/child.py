@@ -114,7 +114,7 @@ def die_after_commit(log: Any, topic: str, *numbers: str) -> None:
 
 
 def claim(log: Any, key: str) -> str:
-    """Claim and answer in one transaction; what came of it."""
+    """Claim and answer in one transaction; return the outcome."""
     from django.db import transaction
 
     from holdfast.log.calls import Answer
@@ -137,7 +137,7 @@ def claim_and_die(log: Any, key: str) -> None:
 
 
 def use_without_tables(log: Any) -> list[str]:
-    """What each method says when nothing is migrated."""
+    """Return the error of each method when nothing is migrated."""
     from datetime import UTC, datetime
 
     from holdfast.protocol.positions import Position

@@ -1,4 +1,4 @@
-"""A topic of the test's own, and the log in each database. The contract's classes have a ``log`` of their own."""
+"""A topic for each test, and the log in each database. The contract's classes have their own ``log``."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -21,5 +21,5 @@ def log(database: str) -> DatabaseLog:
 
 @pytest.fixture
 def grown_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits is overdue at once."""
+    """Make events that wait for a number overdue at once."""
     monkeypatch.setattr(sequencer, "GRACE", timedelta(seconds=-1))

@@ -1,4 +1,4 @@
-"""What every log promises, as tests: a class of tests for a log inherits them and has a fixture ``log``."""
+"""The contract of every log, as tests: the test class of a log inherits them and has a fixture ``log``."""
 
 import threading
 import tracemalloc

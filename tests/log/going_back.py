@@ -1,4 +1,4 @@
-"""A topic's log as it was before: what a restored backup, or a replica without the last commits, looks like."""
+"""A topic's log as it was before: the state after a backup is restored, or when a replica without the last commits takes over."""
 
 from functools import singledispatch
 from typing import Any
@@ -14,8 +14,8 @@ from holdfast.log.tables import ENTRY, TOPIC
 
 @singledispatch
 def go_back(log: Log, topic: str, offset: int) -> None:
-    """The entries after ``offset`` were never written, and the epoch is what it was."""
-    raise NotImplementedError(f"nobody has said how {type(log).__name__} goes back")
+    """Remove the entries after ``offset`` as if they had never been written. The epoch stays the same."""
+    raise NotImplementedError(f"go_back has no implementation for {type(log).__name__}")
 
 
 @go_back.register

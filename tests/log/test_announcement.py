@@ -1,4 +1,4 @@
-"""The log in Redis tells of what it writes in the step that writes it, with the words that Python would use."""
+"""Announcements of the log in Redis: made in the step that writes the events, with the same messages as Python's."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ def announce(topic: str) -> tuple[bytes, bytes, bytes]:
 
 
 class Wire:
-    """All that is published on the channels of :func:`announce`."""
+    """All messages on the channels of :func:`announce`."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -42,7 +42,7 @@ class Wire:
         return found["channel"].decode().removeprefix("told:"), found["data"]
 
     def rest(self) -> list[tuple[str, bytes]]:
-        """What was published up to now."""
+        """Return the messages published up to now."""
         self._client.publish("told:", b"now")
         found = []
         while (message := self.next()) != ("", b"now"):

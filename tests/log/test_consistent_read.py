@@ -1,4 +1,4 @@
-"""What is taken exactly agrees with its position, whoever writes meanwhile."""
+"""Consistent reads: the state agrees with its position, whatever other writers do at the same time."""
 
 import threading
 
@@ -14,7 +14,7 @@ from tests.services.databases import in_threads
 
 
 def publish(log: DatabaseLog, topic: str, writer: str, count: int) -> None:
-    """Each event says that one more group is there: in one transaction with it."""
+    """Publish events that each announce one more group, in one transaction with it."""
     for n in range(count):
         with transaction.atomic(using=log.alias):
             Group.objects.using(log.alias).create(name=f"{topic} {writer} {n}")

@@ -1,4 +1,4 @@
-"""The log in Django's database: what it promises beyond the contract."""
+"""The log in Django's database: its promises beyond the contract."""
 
 import threading
 from pathlib import Path
@@ -33,7 +33,7 @@ class TestDatabaseLog(LogContract):
     def test_of_several_callers_that_know_an_epoch_one_replaces_it(
         self, log: DatabaseLog, topic: str
     ) -> None:
-        """Whoever found out that the log went back may come second."""
+        """A server that noticed that the log went back may come second."""
         epoch = log.heads([topic])[topic].epoch
         replace_epoch(connections[log.alias], topic, epoch)
         replaced = log.heads([topic])[topic].epoch
@@ -106,7 +106,7 @@ class TestDatabaseLog(LogContract):
 
 
 class TestInsideTestCase(TestCase):
-    """Where every test runs in a transaction that is rolled back: what users of the log will do in their tests."""
+    """Use of the log in a project's tests, each of which runs in a transaction that is rolled back."""
 
     databases = {"sqlite", "postgres"}
 
@@ -181,7 +181,7 @@ class TestErrors:
 
     @pytest.mark.django_db(transaction=True, databases=["postgres"])
     def test_a_server_that_takes_no_writes_any_more_is_left(self, topic: str) -> None:
-        """What was the primary answers on, after a failover; a new connection may lead to the one that is it now."""
+        """After a failover the old primary still answers; a new connection may lead to the new one."""
         log = DatabaseLog("postgres")
         create(log, topic)
         with connections["postgres"].cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Nothing is left without a number, by whomever and whenever it was published."""
+"""Numbering: no event stays without a number, whichever process published it, and at any time."""
 
 import contextlib
 import threading
@@ -33,7 +33,7 @@ def waiting(log: DatabaseLog) -> int:
 
 
 def commit_without_numbering(log: DatabaseLog, topic: str, *events: int) -> None:
-    """What a process leaves behind that dies right after its commit."""
+    """Leave the events of a process that dies right after its commit."""
     with transaction.atomic(using=log.alias):
         log.stage(drafts(topic, *events), lambda _: None)
         connections[log.alias].run_on_commit.clear()
@@ -45,7 +45,7 @@ HELD_UP = 7101
 
 @contextlib.contextmanager
 def commits_held_up(alias: str) -> Iterator[Callable[[], None]]:
-    """Whoever writes into the log stays in its commit, with its locks, until this ends. Yields what waits for the first."""
+    """Hold all writers of the log in their commit, with their locks, until the block ends. Yield a function that waits for the first."""
 
     def one_waits() -> None:
         deadline = time.monotonic() + 20
@@ -54,7 +54,7 @@ def commits_held_up(alias: str) -> Iterator[Callable[[], None]]:
             if cursor.fetchone()[0]:
                 return
             time.sleep(0.005)
-        raise AssertionError("nobody commits")
+        raise AssertionError("no transaction commits")
 
     with connections[alias].cursor() as cursor:
         cursor.execute(
@@ -172,7 +172,7 @@ def test_a_stricter_isolation_level_is_no_obstacle(topic: str, level: str) -> No
 def test_a_durable_event_is_not_reported_as_failed(
     log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The second look can fail too; whoever appended must not append again."""
+    """The second look can fail too; the caller must not append the event again."""
     commit_without_numbering(log, topic, 1)
 
     def fail(*_: object) -> Moved:
@@ -197,7 +197,7 @@ class TestManyWriters:
     def test_a_numberer_looks_again_after_releasing_the_lock(
         self, log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The one that finds the lock taken leaves; the holder must see what it left."""
+        """A process that finds the lock taken leaves; the holder must see the events that it left."""
         held, published = threading.Event(), threading.Event()
         move: Callable[..., Moved] = PostgreSQL.move
 
@@ -223,7 +223,7 @@ class TestManyWriters:
         monkeypatch.setattr(PostgreSQL, "move", slow_move)
         holder.start()
         assert held.wait(20)
-        assert log.append(drafts(topic, 2)) == [], "somebody else has the lock"
+        assert log.append(drafts(topic, 2)) == [], "the other thread has the lock"
         published.set()
         holder.join(20)
 
@@ -231,7 +231,7 @@ class TestManyWriters:
         assert waiting(log) == 0
 
     def test_an_appender_looks_again_too(self, log: DatabaseLog, topic: str) -> None:
-        """After the commit, that is: what comes while it commits finds the lock taken as well."""
+        """It looks after the commit: a process whose events come during the commit finds the lock taken as well."""
         batches: list[Batch] = []
 
         def hold() -> None:

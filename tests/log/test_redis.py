@@ -1,4 +1,4 @@
-"""The log in Redis: the contract, and what it promises beyond it."""
+"""The log in Redis: the contract, and its promises beyond it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -144,7 +144,7 @@ class TestRedisLog(LogContract):
 
 @pytest.mark.django_db(transaction=True)
 class TestInACluster(LogContract):
-    """All of the contract again: every script keeps to one node."""
+    """The whole contract again: every script keeps to one node."""
 
     @pytest.fixture
     def log(self, redis_cluster: Cluster) -> Iterator[RedisLog]:
@@ -157,7 +157,7 @@ class TestInACluster(LogContract):
 
 @pytest.mark.django_db(transaction=True, databases=["default", "sqlite"])
 class TestAnswersToCalls:
-    """Which store of call records a log in Redis comes with."""
+    """The store of call records that a log in Redis comes with."""
 
     def test_an_answer_commits_with_its_effects_even_if_the_process_dies_then(self, redis_url: str) -> None:
         chosen = Settings(log="redis", redis=redis_url)

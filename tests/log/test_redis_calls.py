@@ -47,7 +47,7 @@ class TestRedisCalls(CallContract):
         assert calls.claim("ada", "1", "post", seconds=60).answer == Answer(payload=b"1")
 
     def test_a_claim_given_back_in_a_transaction_is_not_given_back_again(self, calls: RedisCalls) -> None:
-        """Its rollback must not take away what somebody else has claimed since."""
+        """Its rollback must not remove the claim that another process has made since."""
         other = RedisCalls(calls._store)
         with rolled_back("default"):
             calls.claim("ada", "1", "post", seconds=60)

@@ -1,4 +1,4 @@
-"""A log against a simple model of it, under whatever sequence of operations hypothesis comes up with.
+"""A log against a simple model of it, under sequences of operations that Hypothesis makes up.
 
 The model knows which events are committed and in which order their writer wrote them; the log
 has to hold exactly these, once each, in each writer's order, without a hole, for every reader however far behind.
@@ -31,7 +31,7 @@ SOME = st.lists(TOPICS, min_size=1, max_size=4)
 
 @dataclass
 class Reader:
-    """Somebody who follows a topic, and is told when it is too late for that."""
+    """A reader that follows a topic, and gets an error when the log no longer has its position."""
 
     topic: str
     position: Position

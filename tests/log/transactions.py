@@ -1,4 +1,4 @@
-"""Transactions that end badly, and what came of those that did not."""
+"""Transactions that roll back, and reports of those that committed."""
 
 import contextlib
 import time
@@ -10,7 +10,7 @@ from holdfast.log.base import Batch
 
 
 class Reports:
-    """What ``committed`` was called with."""
+    """The arguments of the calls of ``committed``."""
 
     def __init__(self) -> None:
         self.calls: list[list[Batch]] = []
@@ -24,12 +24,12 @@ class Reports:
 
 
 class Rollback(Exception):
-    """Ends a transaction that is not to be."""
+    """Ends a transaction that must not commit."""
 
 
 @contextlib.contextmanager
 def rolled_back(alias: str) -> Iterator[None]:
-    """A transaction, or a savepoint, that rolls back at its end."""
+    """Run a transaction, or a savepoint, that rolls back at its end."""
     try:
         with transaction.atomic(using=alias):
             yield

@@ -14,7 +14,7 @@ from tests.services.redis_cluster import Cluster
 
 
 class Stores:
-    """Several servers' stores on one place, whose time can be moved on."""
+    """The stores of several servers on one backend, whose time can be advanced."""
 
     def __init__(self, make: Callable[[], PresenceStore], expire: Callable[[], Any]) -> None:
         self._make = make

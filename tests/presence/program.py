@@ -1,7 +1,7 @@
 """A server without a socket: `python -m tests.presence.program URL LEASE MEMBER…`.
 
-Its hub is on Redis in all its parts. Prints, one JSON list per line, who is here, whenever a client is told something; a
-line on its standard input lets everybody go and stops it properly.
+Its hub uses Redis in all its parts. It prints the members, one JSON list per line, whenever a client gets a message. A line
+on its standard input ends all subscriptions and stops it properly.
 """
 
 import asyncio

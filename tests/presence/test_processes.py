@@ -36,7 +36,7 @@ class Process:
         return cls(process)
 
     async def sees(self, *members: str, within: float = 20.0) -> float:
-        """Read on until its client sees exactly these; return how many seconds that took."""
+        """Read until its client sees exactly these members; return the seconds that it took."""
         assert self.process.stdout is not None
         began = time.monotonic()
         try:

@@ -1,4 +1,4 @@
-"""What clients cause is logged at a bounded rate, and nothing of it disappears without a trace."""
+"""The limited log: messages that clients cause are logged at a bounded rate, and dropped ones are counted."""
 
 import logging
 

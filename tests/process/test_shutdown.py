@@ -1,4 +1,4 @@
-"""What a process hands over before ``os._exit``, in processes that leave by it."""
+"""Flushes before ``os._exit``, in processes that end by it."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ os._exit(3)
 
 
 def test_on_an_event_loop_it_leaves_at_once() -> None:
-    """What is to be handed over may be waiting for that loop."""
+    """The messages to be handed over may be waiting for that loop."""
     program = """
 async def main():
     os._exit(3)

@@ -1,4 +1,4 @@
-"""The ACL line that users copy: everything that stores something in Redis works with it, and little else does."""
+"""The ACL line that users copy: all stores of Holdfast work with it, and few other commands do."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The URL of Redis: what is read, what is refused, and that no password is ever shown."""
+"""The URL of Redis: the options that are read, the URLs that are refused, and passwords, which are never shown."""
 
 import pytest
 

@@ -26,7 +26,7 @@ class Pair:
         self.url = f"redis://127.0.0.1:{proxy.port}/0"
 
     def hand_over(self) -> None:
-        """As managed services do it: nobody's connection is cut, and new ones lead to the other server."""
+        """Hand over as managed services do: no connection is cut, and new ones lead to the other server."""
         with self.old.client() as client:
             client.replicaof("127.0.0.1", self.new.port)
         self.proxy.target = ("127.0.0.1", self.new.port)
@@ -67,7 +67,7 @@ async def test_the_blocking_client_follows_the_name(pair: Pair) -> None:
 
 
 async def test_a_sender_follows_the_name(pair: Pair) -> None:
-    """What is published on a replica reaches nobody on the primary, and nobody is told."""
+    """A message that is published on a replica reaches no subscriber on the primary, and causes no error."""
     sender = await Receiver(RedisBackplane(RedisStore(pair.url), pulse=0.1)).start()
     sender.backplane.send("rooms/lobby", b"before")
     assert await asyncio.to_thread(sender.backplane.flush, 5)

@@ -15,7 +15,7 @@ from tests.support.presence import LEASE, Coast, Harbour, Watcher
 
 
 async def soon() -> None:
-    """Long enough to write, to send, and to notify."""
+    """Wait long enough to write, to send, and to notify."""
     await asyncio.sleep(0.1)
 
 
