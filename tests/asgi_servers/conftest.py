@@ -1,6 +1,7 @@
 """One process of each server for a module, started on first use. Its log is checked after every test and at the end.
 
-Not for the whole run: with several workers of pytest a hundred idle servers would take a quarter of the machine.
+The servers do not stay for the whole run: with several workers of pytest, a hundred idle servers would take a quarter of
+the machine.
 """
 
 import re

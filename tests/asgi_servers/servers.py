@@ -21,7 +21,7 @@ BIN = Path(sys.executable).parent
 SHORT = "tests.asgi_servers.project.asgi:application"
 EXPLICIT = "tests.asgi_servers.project.asgi_explicit:application"
 
-#: What the tests are not about must not get in their way.
+#: Settings that keep limits and checks out of tests that are not about them.
 PUBLISHING_SECRETS = {name: f"{name}-".ljust(40, "s") for name in ("shop", "old", "signed", "slow")}
 GENEROUS = {
     "MESSAGE_RATE": "100000/s",
@@ -76,10 +76,10 @@ TROUBLE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One ASGI server: how it is started, and what it can and cannot do.
+    """One ASGI server: the command that starts it, and its capabilities.
 
-    Each capability is a fact that a test holds it to, in both directions: a server that learns something new fails
-    its test here, and `docs/how-to/servers.md` is then to be corrected.
+    A test checks each capability in both directions: a server that gains one fails its test here, and
+    `docs/how-to/servers.md` must then be corrected.
     """
 
     name: str
@@ -192,7 +192,7 @@ class Running:
             return text
 
     def state(self) -> dict[str, Any]:
-        """What the serving process holds (`project.views.state`)."""
+        """Return the counts of the serving process (`project.views.state`)."""
         found: dict[str, Any] = json.loads(self.get("state/"))
         return found
 
@@ -202,7 +202,7 @@ class Running:
         return False
 
     def new_output(self) -> str:
-        """What the server has written since this was last asked."""
+        """Return the server's output since the last call."""
         text = self.process.log.read_text(errors="replace")
         new, self.read_to = text[self.read_to :], len(text)
         return new
@@ -211,7 +211,7 @@ class Running:
 def environment_for(
     database: Path, holdfast: dict[str, Any] | None = None, databases: dict[str, Any] | None = None
 ) -> dict[str, str]:
-    """Of a process that runs the project, on the SQLite file ``database`` unless ``databases`` says otherwise."""
+    """Return the environment of a process that runs the project, on the SQLite file ``database`` or on ``databases``."""
     return {
         **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
         "LIVE_DATABASE": str(database),

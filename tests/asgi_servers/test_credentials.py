@@ -1,4 +1,4 @@
-"""Tokens and tickets on a real socket: what comes with the handshake is decided before the connection is accepted."""
+"""Tokens and tickets on a real socket: the server decides on those in the handshake before it accepts the connection."""
 
 import base64
 import json
@@ -67,7 +67,7 @@ async def test_a_token_is_the_users_whatever_the_cookie_says(guarded: Running) -
     ids=str,
 )
 async def test_a_token_that_is_not_valid_is_refused_in_the_handshake(guarded: Running, bad: Any) -> None:
-    """Not let in with the cookie beside it."""
+    """The cookie beside it does not open the connection either."""
     refused = await status(guarded, user="ada", subprotocols=[JSON, f"bearer.{token(guarded, **bad)}"])
     assert refused in (401, 403)
 
@@ -113,5 +113,5 @@ async def test_no_credential_is_in_the_log(guarded: Running) -> None:
     await status(guarded, subprotocols=[f"bearer.{secret}", "graphql-ws"])
     log = guarded.process.output()
     assert secret not in log
-    if guarded.kind.name.startswith("holdfast"):  # what others write to their access logs is theirs
+    if guarded.kind.name.startswith("holdfast"):  # the access logs of other servers are not Holdfast's
         assert not re.search(r"ticket=(?!\[removed\])\S", log)

@@ -58,7 +58,7 @@ async def ended(server: Running, seconds: float) -> int:
 
 
 async def goodbye(client: Live) -> tuple[float, float, int]:
-    """The goodbye: when it came, how long the client is to wait, and the code of the close after it."""
+    """Return the time of the goodbye, the wait that it asks for, and the code of the close after it."""
     said = await client.until(lambda message: message["type"] == "goodbye")
     at = time.monotonic()
     assert said["payload"]["code"] == "draining"
@@ -166,7 +166,9 @@ async def test_a_second_signal_hurries(
             tell(server, second)
             await ended(server, 10)
             assert time.monotonic() - began < 6, "two seconds are promised, and the machine may be busy"
-            assert len(await asyncio.gather(*told)) == len(clients), "everybody is told, also in a hurry"
+            assert len(await asyncio.gather(*told)) == len(clients), (
+                "every client gets its goodbye, also in a hurry"
+            )
 
 
 @pytest.mark.parametrize("others", [0, 40])
@@ -256,7 +258,7 @@ async def test_sighup_replaces_the_workers_and_refuses_no_client(
     assert len(before) == len(after) == workers
     assert not before & after
     assert {11, 12} == set(beats), (
-        "old ones and new ones served meanwhile, and the new ones have the new code"
+        "old and new workers served during the reload, and the new ones have the new code"
     )
     assert requests > 10
 

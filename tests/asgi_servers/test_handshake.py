@@ -25,8 +25,8 @@ async def test_a_session_cookie_identifies_the_user(server: Running) -> None:
 
 
 async def test_without_a_cookie_the_client_is_anonymous(server: Running) -> None:
-    async with Live(server, user=None) as nobody:
-        welcome = await nobody.hello()
+    async with Live(server, user=None) as anonymous:
+        welcome = await anonymous.hello()
 
     assert welcome["payload"]["user"] is None
 

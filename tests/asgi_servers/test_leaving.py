@@ -1,4 +1,4 @@
-"""Responses that have no end of their own, when their server stops: event streams and polls."""
+"""Responses without an end, when their server stops: event streams and polls."""
 
 import asyncio
 import json

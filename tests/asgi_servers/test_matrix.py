@@ -1,4 +1,4 @@
-"""One story over each way to listen, on each server: live events, a call, and what was missed while away, in order and once."""
+"""One story over each way to listen, on each server: live events, a call, and the events missed while away, in order and once."""
 
 import asyncio
 import contextlib

@@ -28,12 +28,12 @@ SERVING = Kind(
 
 
 def forced(kind: Kind) -> Kind:
-    """The prefix of the settings."""
+    """Fixture: the prefix comes from the settings."""
     return dataclasses.replace(kind, environment={**kind.environment, "LIVE_SCRIPT_NAME": PREFIX})
 
 
 def told(kind: Kind) -> Kind:
-    """The prefix of the server's option."""
+    """Fixture: the prefix comes from the server's option."""
     return dataclasses.replace(
         kind, command=lambda port, app: [*kind.command(port, app), kind.prefix_option, PREFIX]
     )
@@ -99,7 +99,7 @@ async def test_the_explicit_routing_finds_live_topics_too(pool: Pool, tmp_path: 
 
 
 def below(prefix: str, *, strips: bool) -> object:
-    """deploy/nginx/holdfast.conf, below a prefix."""
+    """Serve deploy/nginx/holdfast.conf below a prefix."""
 
     def adapt(text: str) -> str:
         text = re.sub(r"location (/live)?/ \{", rf"location {prefix}\1/ {{", text)

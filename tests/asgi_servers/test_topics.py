@@ -56,9 +56,9 @@ async def test_nothing_comes_after_left(server: Running, room: str) -> None:
 
 
 async def test_me_is_the_caller_and_refuses_the_anonymous(server: Running) -> None:
-    async with Live(server) as ada, Live(server, user=None) as nobody:
+    async with Live(server) as ada, Live(server, user=None) as anonymous:
         joined = await ada.join("inbox/me")
-        refused = await nobody.join("inbox/me")
+        refused = await anonymous.join("inbox/me")
         others = await ada.join(f"inbox/{server.users['grace'].id}")
 
     assert joined["topic"] == f"inbox/{server.users['ada'].id}"
@@ -246,11 +246,11 @@ async def test_a_thousand_events_come_in_order_and_without_a_hole(server: Runnin
 
 async def test_ephemeral_events_of_one_moment_all_arrive_in_order(server: Running, room: str) -> None:
     topic = f"tickers/{room}"
-    async with Live(server) as ada, Live(server, user=None) as nobody:
+    async with Live(server) as ada, Live(server, user=None) as anonymous:
         await ada.join(topic)
-        await nobody.join(topic)
+        await anonymous.join(topic)
         await ada.call(topic, "burst", count=500)
-        received = await nobody.events(500)
+        received = await anonymous.events(500)
 
         assert received == await ada.events(500)
 

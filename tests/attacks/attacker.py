@@ -1,4 +1,4 @@
-"""Hostile clients on plain sockets: connections that flood, and connections that say half a thing and wait."""
+"""Hostile clients on plain sockets: connections that flood, and connections that send half a message and wait."""
 
 import contextlib
 import resource

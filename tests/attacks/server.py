@@ -29,7 +29,7 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Attacked:
-    """The server under attack. ``running`` is what the kit of ``tests/asgi_servers`` takes (``Live``, ``Raw``)."""
+    """The server under attack. ``running`` is for the kit of ``tests/asgi_servers`` (``Live``, ``Raw``)."""
 
     running: Running
 

@@ -1,4 +1,4 @@
-"""Calls that are to take the server from others: its threads, its database, its log."""
+"""Calls that try to use up what others need of the server: its threads, its database, its log."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What waits in memory: half messages, messages behind a token, tokens under way, and bombs of compression."""
+"""Data that waits in memory: half messages, messages behind a token, tokens under way, and compression bombs."""
 
 import contextlib
 import json

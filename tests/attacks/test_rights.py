@@ -1,4 +1,4 @@
-"""Clients that ask for what is not theirs, and clients whose right ends, on every transport."""
+"""Clients that ask for topics and actions of other users, and clients whose right ends, on every transport."""
 
 import asyncio
 import dataclasses

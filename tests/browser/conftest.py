@@ -1,4 +1,4 @@
-"""Fixtures: Chromium, a server of each test's own, and people."""
+"""Fixtures: Chromium, a server for each test, and people."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -45,7 +45,7 @@ def people(browser: Browser, harbor: Harbor) -> Iterator[People]:
     """`people("ada")` is ada with a browser of her own; further arguments are Playwright's for a context."""
     with ExitStack() as stack:
 
-        def somebody(name: str, **options: Any) -> Person:
+        def a_person(name: str, **options: Any) -> Person:
             return stack.enter_context(person(browser, harbor, name, **options))
 
-        yield somebody
+        yield a_person

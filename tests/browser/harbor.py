@@ -66,7 +66,7 @@ class Harbor:
         self.server.wait_until(self._answers)
 
     def kill(self) -> None:
-        """SIGKILL: nothing is finished, nothing is said."""
+        """Send SIGKILL: the server finishes nothing and closes nothing."""
         assert self.server is not None
         self.server.kill()
 
@@ -99,7 +99,7 @@ class Harbor:
 
 
 class Person:
-    """Somebody with a browser of their own, who notes whatever the page complains of."""
+    """A person with their own browser, which records every complaint of the page."""
 
     def __init__(self, context: BrowserContext, harbor: Harbor, name: str) -> None:
         self.context, self.harbor, self.name = context, harbor, name
@@ -120,7 +120,7 @@ class Person:
         self.page.wait_for_load_state("domcontentloaded")  # the address changes before the page has a body
 
     def enter(self, room: str = "lobby") -> "Person":
-        """Sign in, open a room and be online in it: joined, so that what passes by there is seen."""
+        """Sign in, open a room, and wait until the page has joined, so that it shows passing events."""
         self.sign_in()
         self.page.goto(f"{self.harbor.url}/rooms/{room}/")
         self.is_online()
@@ -154,7 +154,7 @@ class Person:
         self.draft.press("Enter")
 
     def say_at_once(self, texts: list[str]) -> None:
-        """Send all of them in one go, through the form, faster than anybody types."""
+        """Send all of them in one go, through the form, faster than a person types."""
         self.page.evaluate(
             """texts => {
                 const form = document.getElementById("composer");
@@ -203,20 +203,20 @@ class Person:
         socket.on("framereceived", lambda data: self.heard.append(json.loads(data)))
 
 
-#: Chromium itself says so on the console whenever a server is not there, and no page can prevent it.
+#: Messages that Chromium itself writes to the console when a server does not answer. No page can prevent them.
 AWAY = ("WebSocket connection to", "Failed to load resource: net::ERR_")
 
 
 @contextlib.contextmanager
 def person(browser: Browser, harbor: Harbor, name: str, **options: Any) -> Iterator[Person]:
-    """A person for the length of a test. Whatever the page complained of fails it."""
+    """Yield a person. The test fails if the page complained of anything."""
     # Without a GPU an animation costs more than all else that the page does.
     still = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
     context = browser.new_context(**{**still, **options})
     context.set_default_timeout(15_000)
-    somebody = Person(context, harbor, name)
+    one = Person(context, harbor, name)
     try:
-        yield somebody
+        yield one
     finally:
         context.close()
-    assert not somebody.complaints, f"{name}'s console: {somebody.complaints}"
+    assert not one.complaints, f"{name}'s console: {one.complaints}"

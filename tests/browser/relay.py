@@ -1,4 +1,4 @@
-"""TCP relay between a browser and a server, which can freeze as a bad line does: nothing passes, nothing is closed."""
+"""TCP relay between a browser and a server, which can freeze like a bad line: no byte passes, and no connection closes."""
 
 import contextlib
 import socket
@@ -18,7 +18,7 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def freeze(self) -> None:
-        """Hold everything that is on the way on the connections of now; those that come later work."""
+        """Hold all bytes of the present connections; later connections work."""
         self.frozen = set(self.links)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""People talk."""
+"""Harbor's chat with several people in Chromium."""
 
 from playwright.sync_api import expect
 
@@ -152,7 +152,7 @@ def test_a_user_who_may_not_enter_is_refused_everywhere(people: People) -> None:
     ada.say("And this is for all")
     linus.sees("And this is for all")
     assert "Just between captains" not in str(linus.heard)
-    # Chromium notes the two pages that were not found, and that is all that it has to note.
+    # Chromium's console has the two pages that were not found, and nothing else.
     assert len(linus.complaints) == 2
     assert all("404" in each for each in linus.complaints)
     linus.complaints.clear()

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Route, WebSocketRoute, expect
 from tests.browser.conftest import People
 from tests.browser.harbor import AWAY, Harbor, Person
 
-#: What the console says of a network as it is here, and no page can prevent.
+#: Messages of Chromium about such a network, which no page can prevent.
 BLOCKED = (
     *AWAY,
     "Failed to load resource",
@@ -21,7 +21,7 @@ BLOCKED = (
 
 
 class Network:
-    """What lies between one browser and the server."""
+    """The network between one browser and the server."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.sockets = self.streams = True

@@ -1,4 +1,4 @@
-"""HTML over the wire: a site without JavaScript of its own, which its users' changes reach at once."""
+"""HTML over the wire: a site without its own JavaScript, whose pages show the changes of other users at once."""
 
 import json
 import time
@@ -110,7 +110,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 def visit(context: BrowserContext, url: str) -> tuple[Page, list[str]]:
-    """A page, and what its console says."""
+    """A page, and the messages of its console."""
     page = context.new_page()
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))

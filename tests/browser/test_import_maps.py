@@ -1,4 +1,4 @@
-"""{% live_script %} in a page that has an import map of its own, or that a package gave one."""
+"""{% live_script %} in a page with an import map, its own or that of a package."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ MODULE = """<script type="module">
 
 
 class Visit:
-    """A page as a browser shows it, with what its console says."""
+    """A page as a browser shows it, with the messages of its console."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -31,7 +31,7 @@ class Visit:
         page.on("console", lambda message: self.said.append(message.text))
 
     def open(self, head: str) -> object:
-        """What the page's module found."""
+        """Open the page, and return what its module found."""
         with override_settings(DEBUG=True):
             html = Template(f"<!doctype html><head>{{% load holdfast %}}{head}{MODULE}").render(Context())
 

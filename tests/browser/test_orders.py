@@ -1,4 +1,4 @@
-"""Orders and notices: followed in several tabs, shipped elsewhere, kept while away."""
+"""Orders and notices: watched in several tabs, shipped in another process, and kept while their user is away."""
 
 from playwright.sync_api import Locator, Page, expect
 

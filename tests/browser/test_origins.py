@@ -122,6 +122,6 @@ def test_a_page_of_another_tenant_or_port_cannot_use_the_visitors_session(
         other = elsewhere.rpartition(":")[2]
         page.goto(attacker.format(port=harbor.port, other=other))
         assert page.evaluate(HIJACK, url) == [[], 4406]
-        # The handshake had the cookie: one to another port of that host, which writes down what it gets, has it too.
+        # The handshake had the cookie: a request to another port of that host, which records its headers, has it too.
         page.evaluate(HIJACK, f"ws://{site}:{other}/")
         assert "sessionid=" in Quiet.cookies[-1]

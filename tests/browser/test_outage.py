@@ -1,4 +1,4 @@
-"""The server goes away and comes back."""
+"""Pages of Harbor while the server stops and starts again."""
 
 import json
 import re

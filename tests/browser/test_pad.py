@@ -1,4 +1,4 @@
-"""Two people write one pad at once, whatever happens to their connections."""
+"""Two people who write one pad at once, while their connections fail."""
 
 import re
 

@@ -274,7 +274,7 @@ def width_fits(person: Person) -> bool:
 
 
 def small_targets(person: Person) -> list[str]:
-    """What is there to be touched and is smaller than 44 by 44 pixels."""
+    """Return the controls that are smaller than 44 by 44 pixels."""
     found: list[str] = person.page.evaluate(
         """() => Array.from(document.querySelectorAll("a, button, textarea, input:not([type=hidden])"))
             .filter((each) => each.checkVisibility() && !each.classList.contains("skip"))

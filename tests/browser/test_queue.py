@@ -1,4 +1,4 @@
-"""What was written while the server was away outlives the page that it was written on."""
+"""Messages written while the server was away outlive the page that they were written on."""
 
 from playwright.sync_api import WebSocketRoute, expect
 

@@ -1,4 +1,4 @@
-"""A feed that is faster than the eye: one page keeps up with it, one reader does not, and the server replaces what is old."""
+"""A feed that is faster than the eye: one page keeps up with it, one reader does not, and the server replaces old positions."""
 
 import re
 

@@ -49,9 +49,9 @@ def document(script: str, cursor: str = "") -> str:
 
 @pytest.fixture
 def ada(people: People) -> Person:
-    """On a page of the server's own, for Chromium lets no page that a test made up connect to this machine.
+    """A person on a page of the server, because Chromium lets no page that a test made up connect to this machine.
 
-    It goes without its scripts: the client is shared, and what Harbor's page joined would stay joined.
+    The page has no scripts: the client is shared, and topics that Harbor's page joined would stay joined.
     """
     ada = people("ada", bypass_csp=True)
     empty = {"body": "", "content_type": "text/javascript"}
@@ -62,7 +62,7 @@ def ada(people: People) -> Person:
 
 
 def open_page(person: Person, html: str) -> list[Any]:
-    """Put this HTML in the place of the page; returns its WebSockets, those to come included."""
+    """Replace the page by this HTML. Return its WebSockets, including later ones."""
     sockets: list[Any] = []
 
     # A function of ours: Playwright writes an attribute on it.

@@ -1,4 +1,4 @@
-"""Which tests run on which database.
+"""The databases that tests run on.
 
 A test's `django_db` marker names the aliases that it uses, and a run creates the databases of its selected tests
 only. So a server is started exactly when some selected test names an alias that needs it.
@@ -36,9 +36,9 @@ def aliases_of(items: Iterable[pytest.Item]) -> set[str]:
 
 
 def allow_all_again() -> None:
-    """Take away what Django put on the connections that a test may not use.
+    """Remove the wrappers that Django put on the connections that a test may not use.
 
-    pytest-django leaves it there when the test's own clean-up fails, and every later test of the process would fail.
+    pytest-django leaves them there when the test's own clean-up fails, and every later test of the process would fail.
     """
     for connection in connections.all(initialized_only=True):
         for name, _ in testcases.SimpleTestCase._disallowed_connection_methods:  # type: ignore[attr-defined]

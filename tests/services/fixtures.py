@@ -1,4 +1,4 @@
-"""The pytest plugin: options, and the servers and databases as fixtures (tests/README.md tells how to use them)."""
+"""The pytest plugin: options, and the servers and databases as fixtures (tests/README.md explains how to use them)."""
 
 import os
 import uuid

@@ -67,7 +67,7 @@ class Nginx:
     port: int
 
     def requests(self) -> list[tuple[int, list[str], str, str]]:
-        """What was answered so far: status, the servers that were asked one after another, method, path."""
+        """Return the requests so far: status, the servers that were asked one after another, method, path."""
         rows = []
         for line in (self.directory / "access.log").read_text().splitlines():
             status, rest = line.split(" ", 1)

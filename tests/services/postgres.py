@@ -65,11 +65,11 @@ class PostgresServer:
             )
 
     def crash(self) -> None:
-        """An immediate shutdown: nothing is written out, nobody is told, and the next start recovers from the journal."""
+        """Shut down at once: PostgreSQL writes nothing out, sends clients no message, and recovers from the journal at the next start."""
         self.server.stop(signal.SIGQUIT)
 
     def start_again(self) -> None:
-        """On the same port with the same data, as far as it was committed. Wait for it with :meth:`wait`."""
+        """Start on the same port with the same committed data. Wait for it with :meth:`wait`."""
         self.server = _start(Path(self.host), self.command)
 
     def wait(self) -> None:
@@ -154,7 +154,7 @@ def _start(directory: Path, command: Sequence[str | Path]) -> Server:
 
 
 def _unprivileged_user() -> str | None:
-    """Whom to run as: PostgreSQL refuses root, so root runs it as the package's own user."""
+    """The user to run as: PostgreSQL refuses root, so root runs it as the package's own user."""
     if os.geteuid() != 0:
         return None
     try:

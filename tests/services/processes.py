@@ -41,10 +41,10 @@ def find_program(*names: str, package: str, also_in: Sequence[Path] = ()) -> Pat
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now.
+    """A TCP port on 127.0.0.1 on which no process listens now.
 
     It is not among those that the kernel gives to the near ends of connections: a server that is killed may listen on it
-    again, however many connections the machine has made meanwhile.
+    again, however many connections the machine has made since.
     """
     while True:
         port = _chance.randrange(FIRST_PORT, _first_of_the_kernels())
@@ -94,7 +94,9 @@ class Server:
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(sig)
-                self.process.send_signal(signal.SIGCONT)  # who stands still does not hear the first
+                self.process.send_signal(
+                    signal.SIGCONT
+                )  # a stopped process gets the first signal only when it goes on
             try:
                 self.process.wait(seconds)
             except subprocess.TimeoutExpired:
@@ -102,7 +104,7 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL, as a crash would, to the program and to what it has started: a master's workers go with it."""
-        if self.process.poll() is None:  # afterwards its id may be somebody else's
+        if self.process.poll() is None:  # afterwards another process may have its id
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()

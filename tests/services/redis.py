@@ -1,4 +1,4 @@
-"""A Redis server of our own on a free port, which stores nothing on disk."""
+"""A Redis server on a free port, which stores nothing on disk."""
 
 import contextlib
 import os
@@ -42,12 +42,12 @@ class RedisServer:
 
     @property
     def socket_url(self) -> str:
-        """The same by its UNIX socket."""
+        """The URL of its UNIX socket."""
         return f"unix://{self.directory}/redis.sock"
 
     def client(self) -> Redis:
         """A blocking client for looking into the server; close it, or use it in `with`."""
-        at_once = Retry(NoBackoff(), 0)  # redis-py's own retries take seconds when nobody listens
+        at_once = Retry(NoBackoff(), 0)  # redis-py's own retries take seconds when no server listens
         tls = {"ssl": True, "ssl_ca_certs": f"{self.directory}/ca.pem"} if self.tls else {}
         return Redis(
             host="127.0.0.1", port=self.port, password=self.password, socket_timeout=5, retry=at_once, **tls
@@ -70,7 +70,7 @@ class RedisServer:
         self.server.kill()
 
     def freeze(self) -> None:
-        """Let it stand still, its connections open: nobody is told, nothing is answered."""
+        """Stop the process and leave its connections open: clients get neither an answer nor an error."""
         self.server.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -142,5 +142,5 @@ def _start(directory: Path, port: int, *, tls: bool = False, options: Sequence[s
         command += ["--port", "0", "--tls-port", str(port), *certificate, "--tls-auth-clients", "no"]
     else:
         command += ["--port", str(port)]
-    # Nothing of it is kept; and who is frozen would not hear anything less.
+    # Its data need not be kept, and a frozen server reacts to no other signal.
     return start("redis", [*command, *options], directory=directory, dies_by=signal.SIGKILL)

@@ -41,7 +41,7 @@ class Cluster:
             for first, last, (_, port, *_), *_ in client.execute_command("CLUSTER", "SLOTS"):
                 if first <= slot <= last:
                     return next(server for server in self.servers if server.port == port)
-        raise AssertionError(f"nobody owns {key}")
+        raise AssertionError(f"no server owns {key}")
 
     def give_away(self, key: str) -> RedisServer:
         """Move the slot of `key` (in which no keys are) to another primary; says to which."""

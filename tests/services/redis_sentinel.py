@@ -32,7 +32,7 @@ PASSWORD, SENTINEL_PASSWORD = "of-the-servers", "of-the-sentinels"
 
 @dataclass(kw_only=True, slots=True)
 class Watched:
-    """What sentinels watch."""
+    """The servers that sentinels watch."""
 
     servers: list[RedisServer]
     sentinel_ports: list[int]
@@ -54,7 +54,7 @@ class Watched:
             sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE)
 
     def watch(self, server: RedisServer) -> None:
-        """Let the sentinels watch another server, without a word to the one that they watched."""
+        """Let the sentinels watch another server, without a command to the one that they watched."""
         with server.client() as client:
             client.replicaof("NO", "ONE")
         for port in self.sentinel_ports:
@@ -64,7 +64,7 @@ class Watched:
                 sentinel.execute_command("SENTINEL", "SET", SERVICE, "auth-pass", PASSWORD)
 
     def is_complete(self) -> bool:
-        """Do all sentinels know each other and the replica, and is the replica in step?"""
+        """Return whether all sentinels know each other and the replica, and the replica is up to date."""
         try:
             for port in self.sentinel_ports:
                 with self._sentinel(port) as sentinel:

@@ -1,7 +1,7 @@
 """A machine with a systemd of its own, booted by systemd-nspawn in a few seconds and without a download.
 
 It has this machine's `/usr`, read-only, and everything else empty and in memory (`--volatile=yes`), its own processes and
-network, and none of Debian's services. So units run in it that would not be let loose on the machine of whoever tests.
+network, and none of Debian's services. So it can run units that should not run on a developer's own machine.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ class Machine:
         return self.run("journalctl", "--no-pager", "--output", "cat", "--unit", unit)
 
     def path(self, path: str) -> Path:
-        """Where a path of the machine is to be found from outside."""
+        """Return the path outside of a path of the machine."""
         return Path(f"/proc/{self.leader}/root{path}")
 
     def is_up(self) -> bool:

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps: what waits for a minute waits for nothing, and runs the same way every time."""
+"""An event loop whose clock jumps: a wait for a minute takes no real time, and each run is the same."""
 
 import asyncio
 import functools
@@ -81,7 +81,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
 
 class WatchedJob(Job[T]):
-    """Work for a thread of Holdfast's, which takes real time as well."""
+    """Work for one of Holdfast's threads, which takes real time as well."""
 
     __slots__ = ()
 
@@ -106,6 +106,6 @@ def in_jumping_time(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]
 
 
 async def turns(count: int = 20) -> None:
-    """Let everything run that can run without the clock moving."""
+    """Run all callbacks that can run while the clock stands still."""
     for _ in range(count):
         await asyncio.sleep(0)

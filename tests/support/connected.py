@@ -1,4 +1,4 @@
-"""Servers with connections, on one loop and one log, joined by an exchange: what a fleet is, without its sockets."""
+"""Servers with connections, on one loop and one log, joined by an exchange: a fleet without sockets."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -33,7 +33,7 @@ Frame = dict[str, Any]
 
 
 class User:
-    """As much of a user as is needed."""
+    """A user with the attributes that connections need."""
 
     is_authenticated = True
 
@@ -42,7 +42,7 @@ class User:
 
 
 class Socket:
-    """A transport that writes down what it is given."""
+    """A transport that records what the server sends."""
 
     name: ClassVar = "test"
     duplex: ClassVar = True
@@ -94,7 +94,7 @@ class Socket:
         self.connection.receive(json.dumps(message))
 
     async def hear(self) -> list[Frame]:
-        """What came since this was last asked."""
+        """Return the frames since the last call."""
         await turns()
         frames, self.frames = self.frames, []
         return frames
@@ -150,7 +150,7 @@ class Process:
 
 
 class Fleet:
-    """The servers, and what is true for all of them: who is who (``gone`` users, ended ``sessions``), whose a token is."""
+    """The servers, and the facts that all of them share: ``gone`` users, ended ``sessions``, and the user of each token."""
 
     def __init__(
         self, topics: Sequence[type[Topic]], *, log: Log | None = None, timing: Timing | None = None
@@ -184,7 +184,7 @@ class Fleet:
         ]
 
     async def process(self, *, threads: int = 1, start: bool = True, **policy: Any) -> Process:
-        # Nobody is closed for being silent while the clock jumps.
+        # No connection is closed for its silence while the clock jumps.
         policy.setdefault("limits", Limits(heartbeat=1e9))
         made = Process(self, Policy(**policy), threads)
         if start:
@@ -199,7 +199,7 @@ def identity_of(user: Any, session: str | None = None) -> Identity:
 
 
 class Registrar(Authenticator):
-    """Authenticates by what a fleet says is true; reads that in one server's worker threads, as users are read."""
+    """Authenticates by the facts of a fleet; reads them in one server's worker threads, as users are read."""
 
     def __init__(self, fleet: Fleet, runtime: Runtime) -> None:
         self._fleet, self._runtime = fleet, runtime

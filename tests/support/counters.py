@@ -7,5 +7,5 @@ from holdfast.metrics import Counters
 
 
 def slow_counters(hub: Hub) -> Counters:
-    """The hub's counters of what slow clients and rates led to, without the number of deliveries."""
+    """The hub's counters of the effects of slow clients and rates, without the number of deliveries."""
     return msgspec.structs.replace(hub.counters, events_delivered=0)

@@ -1,4 +1,4 @@
-"""Handshakes that come straight to the authentication, without a transport."""
+"""Handshakes that go straight to the authentication, without a transport."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from holdfast.transports.handshake import Handshake
 
 
 def boundary(**policy: Any) -> Boundary:
-    """A boundary of its own, with no more limits than ``policy`` names."""
+    """Return a boundary with only the limits that ``policy`` names."""
     return Boundary(BoundaryPolicy(**policy), Limits(), ConnectionRegistry(), Counters())
 
 

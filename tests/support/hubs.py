@@ -1,4 +1,4 @@
-"""Hubs on one loop, joined by an exchange, with a log and threads that do as they are told."""
+"""Hubs on one loop, joined by an exchange, with a log and threads that follow a script."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ TOPIC = "rooms/lobby"
 
 
 class Listener:
-    """An outlet that writes down what it is given. ``room`` is how many events fit before it is not ready."""
+    """A subscriber that records what it is given. ``room`` is the number of events that fit before it is not ready."""
 
     def __init__(self, client: str = "", room: int | None = None) -> None:
         self.client = client
@@ -41,7 +41,7 @@ class Listener:
 
     @property
     def heard(self) -> list[str]:
-        """What was heard, as it is at the end of the turn of the loop."""
+        """Return what the listener has got by the end of the turn of the loop."""
         self._settle()
         return self._heard
 
@@ -82,7 +82,7 @@ class Listener:
 
 
 class Scripted:
-    """Threads that run the work where it stands, and hand over the result when the script says so."""
+    """Threads that run the work in the caller's thread, and hand over the result when the script says so."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -90,7 +90,7 @@ class Scripted:
         self._held: dict[str, asyncio.Event] = {}
 
     def hold(self, name: str) -> None:
-        """From now on what ``name`` finds is known at once, but handed over late."""
+        """From now on run ``name`` at once, but hand its results over late."""
         self._held[name] = asyncio.Event()
 
     def let_go(self, name: str) -> None:
@@ -212,7 +212,7 @@ class World:
         return await made.start()
 
     def write(self, *payloads: int | str, topic: str = TOPIC, exclude: str = "") -> None:
-        """Put events into the log without telling anybody."""
+        """Put events into the log without a message to any server."""
         self.log.append([draft(payload, topic, exclude) for payload in payloads])
 
     def rebuild(self, topic: str = TOPIC) -> None:

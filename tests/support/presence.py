@@ -1,4 +1,4 @@
-"""Servers that know who is here, on one loop: their store can be slow, away, or empty, and they can sleep and die."""
+"""Servers with presence, on one loop: their store can be slow, away, or empty, and they can pause and die."""
 
 import asyncio
 import random
@@ -32,7 +32,7 @@ LIMIT = 50
 
 
 class Place(MemoryPresence):
-    """What all the servers share, as a Redis would be."""
+    """The place that all servers share, as they would share a Redis."""
 
     shared = True
 
@@ -41,7 +41,7 @@ class Place(MemoryPresence):
         self.commands: list[str] = []
 
     def lose_memory(self) -> None:
-        """As a Redis that was started again, empty."""
+        """Lose all members, as a Redis that was started again, empty."""
         self.__init__()  # type: ignore[misc]
 
     def here(self, topic: str = TOPIC) -> set[str]:
@@ -123,7 +123,7 @@ class Reach(PresenceStore):
 
 
 class Watcher(Listener):
-    """A client that keeps the list as ``PROTOCOL.md`` says, and notices when it is told nonsense."""
+    """A client that keeps the list as ``PROTOCOL.md`` says, and fails at a message that contradicts it."""
 
     def __init__(self, member: str | None = None) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class Watcher(Listener):
 
     def _take_list(self, infos: list[msgspec.Raw]) -> None:
         self.view = {_id(info): bytes(info) for info in infos}
-        assert len(self.view) == len(infos), "somebody is in the list twice"
+        assert len(self.view) == len(infos), "a member is in the list twice"
         self.count = len(self.view)
 
     @property
@@ -222,7 +222,7 @@ class Harbour:
         self.server.hub.resume(watcher.subscription)
 
     async def kill(self) -> None:
-        """It does nothing any more, and says nothing."""
+        """Stop it without a message to the others."""
         self.running = False
         self.reach.sleep()
         hub = self.server.hub
@@ -243,7 +243,7 @@ class Harbour:
 
 
 class Coast:
-    """The servers, what connects them, and the place where they keep who is here."""
+    """The servers, their exchange, and the place of their members."""
 
     def __init__(self, chance: random.Random | None = None) -> None:
         self.place = Place()

@@ -1,11 +1,11 @@
-"""Whether live connections are given away to a server that takes them (LIVE_ADOPTION=no: they are not)."""
+"""Switch for giving live connections away to a server that takes them (LIVE_ADOPTION=no: they are not given away)."""
 
 import os
 from typing import Any
 
 
 def if_wanted(application: Any) -> Any:
-    """The application, which learns of the extension `holdfast.adopt` only if it shall."""
+    """Wrap the application, so that it sees the extension `holdfast.adopt` only if wanted."""
     if os.environ.get("LIVE_ADOPTION") != "no":
         return application
 

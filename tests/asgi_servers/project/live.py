@@ -140,7 +140,7 @@ class Inbox(Topic):
 
 
 class Board(Topic):
-    """Gives newcomers what was said so far."""
+    """Sends new subscribers the messages so far as a snapshot."""
 
     route = "boards/<slug:room>"
     events = [Said]
@@ -180,7 +180,7 @@ class Asynchronous(Topic):
 
     @action
     async def connection(self, caller: Any) -> list[int]:
-        """Which thread, and which connection to PostgreSQL, the ORM used; twice, with a pause."""
+        """Return the thread and the connection to PostgreSQL that the ORM used; twice, with a pause."""
         first = await sync_to_async(_thread_and_backend)()
         await asyncio.sleep(0.05)
         return [*first, *await sync_to_async(_thread_and_backend)()]
@@ -193,7 +193,7 @@ def _thread_and_backend() -> list[int]:
 
 
 class Closed(Topic):
-    """No rule, no entry."""
+    """A topic without a rule, which refuses every client."""
 
     route = "closed/<slug:room>"
     events = [Said]
@@ -232,7 +232,7 @@ class Desk(Topic):
 
 
 class Target(Topic):
-    """What tests/attacks attacks."""
+    """The topic that tests/attacks attacks."""
 
     route = "targets/<slug:room>"
     events = [Said]

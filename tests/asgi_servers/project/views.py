@@ -67,7 +67,7 @@ def price(request: HttpRequest, market: str) -> HttpResponse:
 
 
 def group_send(request: HttpRequest, room: str) -> HttpResponse:
-    """What a project that had Channels before would do, once for every parameter ``type``."""
+    """Call ``group_send``, as a project that had Channels before would, once for every parameter ``type``."""
     for kind in request.GET.getlist("type"):
         message: dict[str, Any] = {"type": kind, "id": 7, "text": "by group_send"}
         async_to_sync(get_channel_layer().group_send)(Room(room=room).group, message)
@@ -135,7 +135,7 @@ async def sinks(request: HttpRequest) -> JsonResponse:
 
 
 async def state(request: HttpRequest) -> JsonResponse:
-    """What this process holds."""
+    """Return the counts of the objects that this process holds."""
     service = wiring.service()
     hub = await service.runtime.hub()
     subscriptions = {

@@ -1,1 +1,1 @@
-"""A project whose tenants have a schema each, users among what is in them (django-tenants)."""
+"""A project whose tenants have a schema each, which also holds their users (django-tenants)."""

@@ -1,4 +1,4 @@
-"""Its settings: what all tenants share, and what each has for itself.
+"""Settings of the project with tenants: the apps that all tenants share, and those that each has.
 
 LIVE_OURS      "shared" (default) or "tenants": among which apps Holdfast is
 LIVE_CONTEXT   the HANDLER_CONTEXT, empty for none
