@@ -1,4 +1,4 @@
-"""What holds for all tests. The servers and databases are in tests/services, explained in tests/README.md."""
+"""Fixtures and options of all tests. The servers and databases are in tests/services, explained in tests/README.md."""
 
 import os
 import sys

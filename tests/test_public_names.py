@@ -1,4 +1,4 @@
-"""What `from holdfast import …` offers: one list, seen alike by Python, by type checkers and by `*`."""
+"""Names that `from holdfast import …` offers: one list, the same for Python, type checkers and `*`."""
 
 import ast
 import subprocess

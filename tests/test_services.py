@@ -1,4 +1,4 @@
-"""The ground that other tests stand on: real servers and databases."""
+"""Real servers and databases that other tests use."""
 
 import subprocess
 import sys

@@ -16,7 +16,7 @@ from tests.support.connected import User
 
 
 class By(Authenticator):
-    """Knows some credentials by heart."""
+    """An authenticator that knows some credentials."""
 
     def __init__(self, **users: int) -> None:
         self.users = users

@@ -29,7 +29,7 @@ def entry(key: Any, kid: str | None, **more: Any) -> dict[str, Any]:
 
 
 class Provider:
-    """A provider of keys by hand: what it answers, how often it was asked, and a clock."""
+    """A provider of keys that the test controls: its answers, a count of its requests, and a clock."""
 
     def __init__(self) -> None:
         self.entries = [entry(OLD, "old")]

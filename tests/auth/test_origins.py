@@ -130,7 +130,7 @@ async def tried(
     check: Any = None,
     **scope: Any,
 ) -> list[dict[str, Any]]:
-    """What is answered to a handshake; `inside` if the application was asked."""
+    """Return the answer to a handshake; `inside` if the application was asked."""
     sent: list[dict[str, Any]] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -170,7 +170,7 @@ TLS, PLAIN = (b"x-forwarded-proto", b"https"), (b"x-forwarded-proto", b"http")
 
 
 def django_admits(origin: str, headers: Sequence[tuple[bytes, bytes]], scheme: str) -> bool:
-    """What Django's CSRF check says to a POST with the same headers."""
+    """Return the answer of Django's CSRF check to a POST with the same headers."""
     body_less = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
     request = ASGIRequest({**body_less, "scheme": scheme.replace("ws", "http")}, BytesIO())
     middleware: Any = CsrfViewMiddleware(lambda request: HttpResponse())
@@ -427,7 +427,7 @@ async def test_without_an_origin_only_a_session_cookie_is_turned_down() -> None:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    """What the check logged, without the records of refused connections (``tests/connections/test_notices.py``)."""
+    """Return the log lines of the check, without the records of refused connections (``tests/connections/test_notices.py``)."""
     return [record for record in caplog.records if record.name == "holdfast.origin"]
 
 

@@ -1,4 +1,4 @@
-"""Revalidation of identities that no session named: a token did, or the project's own middleware."""
+"""Revalidation of identities that came from a token or from the project's own middleware, and not from a session."""
 
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def users_now(*users: Any) -> list[Any]:
-    """The user of each identity after it was revalidated, or what stands in place of the identity."""
+    """Return the user of each identity after it was revalidated, or the result that replaced the identity."""
     found = revalidate([Identity(user=user) for user in users])
     return [now.user if isinstance(now, Identity) else now for now in found]
 

@@ -35,7 +35,7 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 class Hashid:
-    """What fields of the ``hashid`` kind give: a number in the database, a text everywhere else."""
+    """The value of fields of the ``hashid`` kind: a number in the database, a text everywhere else."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -195,7 +195,7 @@ def sign_in(user: Any) -> str:
 
 
 def ways(user: Any) -> list[Any]:
-    """How code names a user."""
+    """Return the ways in which code names a user."""
     ways = [
         user,
         SimpleLazyObject(lambda: user),

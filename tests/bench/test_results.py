@@ -1,4 +1,4 @@
-"""What scripts/bench makes of what it measured."""
+"""Results of scripts/bench: their statistics, tables and pages."""
 
 import json
 from pathlib import Path

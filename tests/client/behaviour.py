@@ -44,7 +44,7 @@ async def _end_all() -> None:
 
 
 class Stage:
-    """One scenario on its way: a client, a server and a clock in the hand of the test."""
+    """One running scenario: a client, a server and a clock that the test controls."""
 
     def __init__(self, scenario: Scenario, loop: SimulatedLoop) -> None:
         self.scenario = scenario

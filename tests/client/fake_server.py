@@ -1,4 +1,4 @@
-"""The other end of a client's WebSockets, in the hand of a test."""
+"""The other end of a client's WebSockets, controlled by a test."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ class FakeSocket:
 
 
 class FakeServer:
-    """Where a client under test connects to."""
+    """The server that a client under test connects to."""
 
     def __init__(self) -> None:
         self.sockets: list[FakeSocket] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What follows from a seed: the client's source of random numbers and its calls. ``base`` and ``cap`` are the backoff's, in
+    """The values that follow from a seed: the client's source of random numbers and its calls. ``base`` and ``cap`` are the backoff's, in
     seconds, short so that many connections break in little time."""
 
     seed: int
@@ -31,7 +31,7 @@ class Schedule:
 
 @dataclass(kw_only=True)
 class Heard:
-    """What a client heard. ``answers`` are the results of its calls in their order, ``events`` the payloads in the order in which
+    """The messages that a client received. ``answers`` are the results of its calls in their order, ``events`` the payloads in the order in which
     they came, and ``waits`` the seconds between the end of each connection and the next attempt."""
 
     answers: list[Any] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The client's side of the protocol, without I/O: what it sends, and what it makes of what it hears."""
+"""The client's side of the protocol, without I/O: the messages that it sends, and its reaction to those that it receives."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ WELCOME = {
 
 
 class Server:
-    """The other side: it reads what the client sends, and says what the test says."""
+    """The other side: it reads the client's messages, and sends those that the test gives it."""
 
     def __init__(self) -> None:
         self.client = ClientProtocol("ada", lambda: 0.0)

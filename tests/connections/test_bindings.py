@@ -1,4 +1,4 @@
-"""What a connection stays bound to: its session, also after a token; and one user, who has a key."""
+"""Bindings of a connection: to its session, also after a token; and to one user, who has a key."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The id that a client chooses is a secret: what others see, store or name is a keyed hash of it, bound to the user."""
+"""The id that a client chooses, which is a secret: others see, store and name only a keyed hash of it, bound to the user."""
 
 from typing import Any
 

@@ -49,7 +49,7 @@ class Room(Topic):
 
 
 class Receivers:
-    """Receivers of all signals: what they got."""
+    """Receivers of all signals, which record what they got."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, dict[str, Any]]] = []

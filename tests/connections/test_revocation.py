@@ -200,13 +200,13 @@ async def test_one_revocation_evicts_several_users_or_all_users() -> None:
 @in_jumping_time
 async def test_an_anonymous_client_is_evicted_by_its_caller() -> None:
     async with fleet(Room, count=2) as here:
-        nobody = await here.processes[1].connect(client="tab-1")
+        anonymous = await here.processes[1].connect(client="tab-1")
         another = await here.processes[1].connect(client="tab-2")
         impostor = await here.processes[1].connect(User(5), client="tab-1")
-        for socket in (nobody, another, impostor):
+        for socket in (anonymous, another, impostor):
             await socket.join("rooms/lobby")
-        await LOBBY.aevict(nobody.connection.caller)
-        assert [await socket.types() for socket in (nobody, another, impostor)] == [["left"], [], []]
+        await LOBBY.aevict(anonymous.connection.caller)
+        assert [await socket.types() for socket in (anonymous, another, impostor)] == [["left"], [], []]
 
 
 @pytest.mark.parametrize("user", [None, "", True])
@@ -680,11 +680,11 @@ async def test_a_process_that_starts_without_its_log_checks_all_connections_when
         await late.stop()
         late.log_threads.fail("heads", *[LogUnavailable("away")] * 8)
         await late.runtime.hub()
-        nobody = await late.connect(User(1))
+        socket = await late.connect(User(1))
         here.gone.add(1)
         await asyncio.sleep(20)
-        await wait_for(lambda: nobody.closed is not None)
-        assert nobody.closed == 4401
+        await wait_for(lambda: socket.closed is not None)
+        assert socket.closed == 4401
 
 
 @in_jumping_time

@@ -1,4 +1,4 @@
-"""The README: what it says is so, and the client is imported in one way wherever a page is shown."""
+"""The README: its statements are true, and all pages import the client in the same way."""
 
 import re
 from pathlib import Path

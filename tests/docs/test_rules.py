@@ -32,13 +32,13 @@ def mentions_user(node: ast.AST) -> bool:
 
 
 def asks_with_user(node: ast.AST) -> bool:
-    """Is the user, or something of theirs, an argument of a call?"""
+    """Return whether the user, or an attribute of theirs, is an argument of a call."""
     calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
     return any(mentions_user(argument) for call in calls for argument in (*call.args, *call.keywords))
 
 
 def is_guarded(node: ast.expr | None) -> bool:
-    """Does it begin with ``user.is_authenticated and``?"""
+    """Return whether it begins with ``user.is_authenticated and``."""
     return (
         isinstance(node, ast.BoolOp)
         and isinstance(node.op, ast.And)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """What the site is made of, to be changed."""
+    """A copy of the sources of the site, for tests that change them."""
     for name in ("docs", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("mkdocs.yml", "CHANGELOG.md", "PROTOCOL.md", "pyproject.toml", "uv.lock"):

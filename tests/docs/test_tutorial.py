@@ -21,7 +21,7 @@ RECONNECTED_MILLISECONDS = 30_000
 
 @pytest.fixture
 def wheel(tmp_path: Path) -> Path:
-    """What a user installs, built from this tree."""
+    """The wheel that a user installs, built from this tree."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "dist"],
         cwd=ROOT,
@@ -79,7 +79,7 @@ def test_from_an_empty_folder_to_a_page_that_changes(reader: Reader, chromium_pr
         reader.interrupt_server()
 
     reader.follow("6. Test it")
-    assert reader.unread == {"Where to go on": []}, "a block that nobody has carried out"
+    assert reader.unread == {"Where to go on": []}, "a block that the reader has not carried out"
     assert "Traceback" not in reader.output_of_server()
 
 

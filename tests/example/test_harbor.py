@@ -31,7 +31,7 @@ def manage(*arguments: str, database: str, var: Path) -> subprocess.CompletedPro
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """What HARBOR_DATABASE is set to."""
+    """The value of HARBOR_DATABASE."""
     if request.param == "sqlite":
         return str(tmp_path / "harbor.sqlite3")
     return request.getfixturevalue("postgres_dsn")

@@ -1,4 +1,4 @@
-"""Updates are read before they are stored: what clients could not read, and what is incomplete, is refused."""
+"""Updates are read before they are stored: incomplete ones, and those that clients could not read, are refused."""
 
 import random
 from typing import Any

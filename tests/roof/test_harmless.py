@@ -1,4 +1,4 @@
-"""Holdfast's own work inside requests and transactions of the project does not break them."""
+"""Holdfast's own work inside requests and transactions of the project, which it must not break."""
 
 import logging
 from collections.abc import Callable, Iterator

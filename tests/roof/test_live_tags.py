@@ -213,7 +213,7 @@ class Passing(Topic):
 
 
 class Story:
-    """A log, and what was read in which order."""
+    """A log that records its reads in order."""
 
     def __init__(self) -> None:
         self.log, self.log_threads = self, Inline()

@@ -29,7 +29,7 @@ class Rung(Event):
 
 
 class Bridge(Topic):
-    """For those who may see groups."""
+    """A topic for users who may see groups."""
 
     route = "bridge"
     events = [Rung]
@@ -39,7 +39,7 @@ class Bridge(Topic):
 
 
 class Deck(Topic):
-    """For everybody."""
+    """A topic that all clients may join."""
 
     route = "deck"
     events = [Rung]

@@ -1,4 +1,4 @@
-"""AsyncAPI: the document is valid by AsyncAPI's own schema, and what is on the wire is valid by the document."""
+"""AsyncAPI: the document is valid by AsyncAPI's own schema, and the messages on the wire are valid by the document."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def document(*topics: type[Topic]) -> dict[str, Any]:
 
 
 def validator(document: dict[str, Any], channel: str, message: str) -> jsonschema_rs.Validator:
-    """What validates a message of a channel."""
+    """Return the validator of a channel's messages."""
     schema = {
         **document["channels"][channel]["messages"][message]["payload"],
         "components": document["components"],

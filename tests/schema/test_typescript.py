@@ -1,4 +1,4 @@
-"""TypeScript: the compiler accepts what fits the topics, and refuses what does not."""
+"""TypeScript: the compiler accepts code that fits the topics, and refuses other code."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ def generated(*topics: type[Topic], strict: bool = False) -> str:
 
 
 def compiled(folder: Path, text: str, topics: str) -> str:
-    """What the compiler has to say about a module, with these types of topics beside it."""
+    """Return the compiler's messages about a module, with these types of topics beside it."""
     (folder / "usage.ts").write_text(text)
     (folder / "topics.ts").write_text(topics)  # not .d.ts, which the compiler would skip
     options = {

@@ -1,4 +1,4 @@
-"""The ASGI side, without a network: what the application sees, what the client sees, and when."""
+"""The ASGI side, without a network: the messages that the application and the client see, and their order."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Where the ASGI specification leaves room, an application finds what it knows from Uvicorn's own `websockets-sansio`.
+"""Comparison with Uvicorn's own `websockets-sansio`: an application sees the same where the ASGI specification leaves room.
 
 Each story runs on both. Where they differ on purpose, `BETTER` says how, and why.
 """

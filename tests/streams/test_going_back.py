@@ -1,6 +1,6 @@
 """A log that went back in time: a restored backup keeps its epochs, and gives offsets out a second time.
 
-What is said as a number was said before the log went back; what is said as a letter came after.
+Events with a number are from before the log went back; events with a letter came after.
 """
 
 import asyncio

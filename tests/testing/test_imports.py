@@ -1,4 +1,4 @@
-"""Packages that the testing package needs, and when it may be imported."""
+"""Imports of the testing package: the packages that it needs, and the moments when it may be imported."""
 
 import ast
 import subprocess

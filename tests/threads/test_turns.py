@@ -1,4 +1,4 @@
-"""Whose work gets the next thread, without any thread."""
+"""Turns: the order in which work gets threads, tested without threads."""
 
 import time
 from collections import Counter

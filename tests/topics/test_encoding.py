@@ -1,4 +1,4 @@
-"""Encoding: values common in Django's code can be sent; values that a browser cannot read are refused, with their place."""
+"""Encoding: values common in Django's code can be sent; values that a browser cannot read are refused, with their path."""
 
 import base64
 import json

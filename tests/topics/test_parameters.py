@@ -30,7 +30,7 @@ def declare(*names: str, **attributes: Any) -> Any:
 
 
 def what_it_has(topic: Any) -> dict[str, Any]:
-    """What the topic's own names stand for; the bound methods of two topics are compared by their functions."""
+    """Return the values of the topic's own names; the bound methods of two topics are compared by their functions."""
     names = [
         name
         for name in DECLARED
@@ -41,7 +41,7 @@ def what_it_has(topic: Any) -> dict[str, Any]:
 
 
 def what_differs(topic: Any) -> dict[str, Any]:
-    """What differs between any two topics."""
+    """Return the names whose values differ between any two topics."""
     return {name: getattr(topic, name) for name in ("declared", "route", "name", "group", "_name")}
 
 

@@ -41,7 +41,7 @@ def parts(database: str) -> Iterator[Runtime]:
 
 
 class Listening(Hub):
-    """Notes what it is told, in no order and on no loop."""
+    """Notes the events that it gets, in no order and on no loop."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()

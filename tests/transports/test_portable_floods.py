@@ -1,4 +1,4 @@
-"""What can be bounded on an ASGI server that is not Holdfast's."""
+"""Bounds that hold on an ASGI server that is not Holdfast's."""
 
 import asyncio
 import logging

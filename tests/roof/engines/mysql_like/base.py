@@ -1,4 +1,4 @@
-"""What MySQL's backend says of itself."""
+"""A database backend with the vendor and features of MySQL's."""
 
 from django.db.backends.sqlite3 import base
 
