@@ -2,12 +2,12 @@ import type { ConnectOptions } from "./live.js";
 import { webSocketTransport } from "./socket.js";
 import type { OpenTransport } from "./transport.js";
 
-/** After so many failures in a row a WebSocket may be what does not get through. */
+/** After so many failures in a row the network may block WebSockets. */
 const DOUBT = 2;
 
 /**
- * What carries each connection: a WebSocket, for as long as there is no reason for anything else. All that there is besides
- * is a file of its own, which most pages never load.
+ * The choice of the transport for each connection: a WebSocket, as long as there is no reason for another one. All other
+ * transports are in a separate file, which most pages never load.
  */
 export function carrierOf(options: ConnectOptions): (failures: number) => OpenTransport | Promise<OpenTransport> {
   const { WebSocket, transports, debug, protocols } = options;

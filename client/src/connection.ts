@@ -16,7 +16,7 @@ export type Asked<Value> = Value | (() => Value | Promise<Value>);
 export interface ConnectionSettings {
   readonly client: string;
   readonly url: Asked<string>;
-  /** What a relative URL is relative to. */
+  /** The base of relative URLs. */
   readonly base: string | undefined;
   readonly token: Asked<string | undefined>;
   readonly clock: Clock;

@@ -57,7 +57,7 @@ export function wordsOf(code: string): string {
   return code.replaceAll("_", " ");
 }
 
-/** The error that a payload of the wire tells of. */
+/** The error in a payload of the wire. */
 export function errorFrom(payload: ErrorPayload): LiveError {
   return new LiveError(payload.code, payload.message, { ...payload, retryAfter: positive(payload.retry_after) });
 }

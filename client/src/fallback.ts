@@ -1,5 +1,5 @@
 /**
- * What carries messages where a WebSocket does not get through: an event stream with calls by POST, and long polling. The
+ * Transports for networks that block WebSockets: an event stream with calls by POST, and long polling. The
  * client loads this file by itself when it needs it (`connect({ transports })`).
  */
 

@@ -1,7 +1,7 @@
 import { htmx, swapByHtmx } from "./htmx.js";
 import { keepingFocus, morph, place } from "./morph.js";
 
-/** What an event `holdfast.html` carries. */
+/** The payload of an event `holdfast.html`. */
 export interface Fragment {
   /** The id of an element. */
   readonly target: string;

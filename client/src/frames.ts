@@ -68,7 +68,7 @@ export interface Welcome {
   };
 }
 
-/** Somebody who is in a topic. */
+/** A member of a topic. */
 export interface Member<Meta = unknown> {
   /** The user's id, or one that begins with `~` for an anonymous client. */
   readonly id: string;
@@ -78,7 +78,7 @@ export interface Member<Meta = unknown> {
   readonly meta?: Meta;
 }
 
-/** All who are here, or how many they are; neither while that is not known. */
+/** The members, or only their count; neither while the server does not know them. */
 export interface Known {
   readonly members?: readonly Member[];
   readonly count?: number;

@@ -21,7 +21,7 @@ import type {
 
 type Events = Record<string, [payload: unknown, info: EventInfo]>;
 
-/** What concerns the topic itself; `change` is for those who watch its state. */
+/** Events of the topic itself; `change` is for code that watches its state. */
 interface Lifecycle extends TopicLifecycle {
   change: [];
 }

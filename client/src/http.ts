@@ -71,7 +71,7 @@ export class Http {
   }
 }
 
-/** Read an answer that is not what was asked for. */
+/** Read an answer other than the requested one. */
 export function refusalOf(response: Response): Refusal {
   const { status, headers } = response;
   const code = headers.get("holdfast-code") ?? (status === 401 ? "unauthenticated" : undefined);

@@ -113,7 +113,7 @@ export interface Live extends Store<LiveState> {
   /** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
   refresh(token: string): Promise<void>;
 
-  /** Connect anew now: while waiting, online, or after the server closed for good. */
+  /** Connect again now: while waiting, online, or after the server closed for good. */
   readonly reconnect: () => void;
 
   /** End it: topics are left, pending calls rejected with code `closed`. */

@@ -86,7 +86,7 @@ export class Member {
     this.element.setAttribute(this.#attributes.since, this.#written);
   }
 
-  /** Whether what was published there is in the contents already. */
+  /** Whether the event at this position is in the contents already. */
   covers({ epoch, offset }: Position): boolean {
     return this.#since?.epoch === epoch && offset <= this.#since.offset;
   }

@@ -1,7 +1,7 @@
 import { asPosition, type Position } from "./position.js";
 import { report } from "./dispatch.js";
 
-/** What the Django templates put into the page for the client: `{% live_script %}` and the cursor tag. */
+/** Values that the Django templates put into the page for the client: `{% live_script %}` and the cursor tag. */
 
 const DEFAULT_URL = "/live/ws";
 

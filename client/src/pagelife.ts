@@ -1,5 +1,5 @@
 /**
- * How pages learn that another page is gone: each holds a lock of its own for as long as it lives, and the browser
+ * Detection of pages that are gone: each holds a lock of its own for as long as it lives, and the browser
  * releases it when the page is closed, reloaded or crashes (Web Locks API; in secure contexts only).
  */
 

@@ -3,9 +3,9 @@ import type { Member, PresenceNews } from "./frames.js";
 import type { Store } from "./store.js";
 
 export interface PresenceEvents<Meta = unknown> {
-  /** Something is different: all who are here now. Also when only how many they are has changed; look at `count` then. */
+  /** The members have changed: called with all of them. Also called when only their number has changed: see `count`. */
   change: [members: readonly Member<Meta>[]];
-  /** A member came who had not been here. Not for those in the first list. */
+  /** A member has joined. Not called for the members of the first list. */
   joined: [member: Member<Meta>];
   /** A member is not here any more. */
   left: [member: Member<Meta>];
@@ -20,7 +20,7 @@ export interface PresenceState<Meta = unknown> {
   readonly listed: boolean;
 }
 
-/** Who is in a topic. While the connection is away it stays as it was; after that, what is different is told. */
+/** The members of a topic. They stay as they are while the connection is away; after that, handlers get the differences. */
 export interface Presence<Meta = unknown> extends PresenceState<Meta>, Store<PresenceState<Meta>> {
   on<Name extends keyof PresenceEvents>(
     name: Name,
@@ -46,7 +46,7 @@ export class MemberList {
     return this.#state;
   }
 
-  /** Take in what the server says. Returns what is different, or undefined if nothing is. */
+  /** Apply a message of the server. Returns the differences, or undefined if there are none. */
   take({ members, joined = [], left = [], count }: PresenceNews): PresenceChange | undefined {
     if (members) return this.#become(new Map(members.map((member) => [member.id, member])));
     if (count !== undefined) return this.#become(undefined, count);

@@ -37,7 +37,7 @@ export function webSocketTransport(Socket: WebSocketConstructor, extra: readonly
         socket.send(text);
       },
       close: (code) => {
-        // A browser may wait a minute for the other side's close; whoever closes here does not.
+        // A browser may wait a minute for the other side's close; this client does not.
         socket.onopen = socket.onmessage = socket.onclose = null;
         socket.close(code);
       },

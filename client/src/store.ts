@@ -5,7 +5,7 @@ import type { Off } from "./emitter.js";
  * `store.subscribe(() => { shallow.value = store.state })` in Vue.
  */
 export interface Store<State> {
-  /** What is so now: a frozen object that is replaced when something in it changes, and stays the same until then. */
+  /** The present state: a frozen object that is replaced when something in it changes, and stays the same until then. */
   readonly state: State;
   /** Call `listener` after each change of `state`. */
   readonly subscribe: (listener: () => void) => Off;

@@ -92,7 +92,7 @@ export class Subscription implements HandleHost {
 
   // ── handles ────────────────────────────────────────────────────────────────────────────────────
 
-  /** The handle of all who do not want one for themselves. */
+  /** The handle that callers share unless they want their own. */
   shared(name: string, since: Position | null | undefined): Handle {
     return (this.#shared ??= this.lease(name, since));
   }

@@ -187,7 +187,7 @@ export interface Topic<Types extends TopicTypes = TopicTypes> extends Store<Topi
   /** Settles at the first join: rejected with a LiveError when there will be none. */
   readonly ready: Promise<JoinedInfo<SnapshotOf<Types>>>;
   readonly lifecycle: Lifecycle<SnapshotOf<Types>>;
-  /** Who is here, on topics that know it. */
+  /** The members, on topics with presence. */
   readonly presence: Presence<MetaOf<Types>>;
 
   /**

@@ -51,12 +51,12 @@ export class Topics {
     return [...this.#all].some(({ wanted }) => wanted);
   }
 
-  /** The handle that all share who ask for this name. */
+  /** The handle that all callers with this name share. */
   shared(name: string, { since }: TopicOptions): Handle {
     return this.#handle(name, since, (topic, start) => topic.shared(name, start));
   }
 
-  /** A handle of its own. */
+  /** A new handle for one caller. */
   lease(name: string, { since, signal }: LeaseOptions): Handle {
     return this.#handle(name, since, (topic, start) => topic.lease(name, start, signal));
   }

@@ -201,7 +201,7 @@ test("an error without ref rejects the call that is behind it, and only that", a
   const calls = ["a", "b", "c"].map((body) => outcome(room.call("post", { body })));
   await settle();
   await socket.say({ type: "result", ref: 2, payload: "ok a" }, UNREADABLE);
-  // Nobody knows whether it was b or c: they are asked again, one at a time.
+  // The client cannot know whether it was b or c: it sends them again, one at a time.
   expect(socket.of("call").map(({ payload }) => payload?.["body"])).toEqual(["a", "b", "c", "b"]);
   expect(socket.of("call")[3]?.key).toBe(socket.of("call")[1]?.key);
   await socket.say(UNREADABLE);

@@ -46,7 +46,7 @@ test("handlers see the list as it is after the change", async () => {
   expect(seen).toEqual(["1 2"]);
 });
 
-test("a member that is told of anew is a change, and has not joined", async () => {
+test("a member that is announced again is a change, and has not joined", async () => {
   const { room, socket } = await inRoom({}, { members: [ada] });
   const story = heard(room);
   await socket.say(news({ joined: [{ ...ada, meta: { name: "Countess" } }] }));

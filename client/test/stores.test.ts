@@ -48,7 +48,7 @@ test("each change of a topic's status is told, and what joined brought can be re
   expect(room.state.joined).toMatchObject({ snapshot: "state", position: { offset: 1 } });
 });
 
-test("presence is the same list until somebody comes or leaves", async () => {
+test("presence is the same list until a member joins or leaves", async () => {
   const { room, socket } = await inRoom({}, { members: [{ id: "1", since: 1 }] });
   const states = watch(room.presence, () => room.presence.state);
   const { members } = room.presence;

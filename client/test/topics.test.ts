@@ -257,7 +257,7 @@ test("a refused join is told, and calls of that topic are rejected", async () =>
   expect((await failure(room.call("post"))).code).toBe("forbidden");
 });
 
-test("a refused topic is not asked for again by itself, and may be asked for anew", async () => {
+test("a refused topic is not joined again by itself, and may be joined again on request", async () => {
   const { live, server, clock } = world();
   const refused = live.topic("rooms/captains");
   await server.accept();

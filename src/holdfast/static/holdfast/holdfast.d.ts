@@ -24,7 +24,7 @@ export interface Position {
 	/** Tells which event was seen at `offset`, should a log that went back in time give that offset out again. */
 	readonly stamp?: number;
 }
-/** Somebody who is in a topic. */
+/** A member of a topic. */
 export interface Member<Meta = unknown> {
 	/** The user's id, or one that begins with `~` for an anonymous client. */
 	readonly id: string;
@@ -86,17 +86,17 @@ export type WebSocketConstructor = new (url: string, protocols: string[]) => Web
  * `store.subscribe(() => { shallow.value = store.state })` in Vue.
  */
 export interface Store<State> {
-	/** What is so now: a frozen object that is replaced when something in it changes, and stays the same until then. */
+	/** The present state: a frozen object that is replaced when something in it changes, and stays the same until then. */
 	readonly state: State;
 	/** Call `listener` after each change of `state`. */
 	readonly subscribe: (listener: () => void) => Off;
 }
 export interface PresenceEvents<Meta = unknown> {
-	/** Something is different: all who are here now. Also when only how many they are has changed; look at `count` then. */
+	/** The members have changed: called with all of them. Also called when only their number has changed: see `count`. */
 	change: [
 		members: readonly Member<Meta>[]
 	];
-	/** A member came who had not been here. Not for those in the first list. */
+	/** A member has joined. Not called for the members of the first list. */
 	joined: [
 		member: Member<Meta>
 	];
@@ -113,7 +113,7 @@ export interface PresenceState<Meta = unknown> {
 	/** Whether `members` is the list: false before it is known, and where there are too many to be listed. */
 	readonly listed: boolean;
 }
-/** Who is in a topic. While the connection is away it stays as it was; after that, what is different is told. */
+/** The members of a topic. They stay as they are while the connection is away; after that, handlers get the differences. */
 export interface Presence<Meta = unknown> extends PresenceState<Meta>, Store<PresenceState<Meta>> {
 	on<Name extends keyof PresenceEvents>(name: Name, handler: (...args: PresenceEvents<Meta>[Name]) => void, options?: OnOptions): Off;
 }
@@ -283,7 +283,7 @@ export interface Topic<Types extends TopicTypes = TopicTypes> extends Store<Topi
 	/** Settles at the first join: rejected with a LiveError when there will be none. */
 	readonly ready: Promise<JoinedInfo<SnapshotOf<Types>>>;
 	readonly lifecycle: Lifecycle<SnapshotOf<Types>>;
-	/** Who is here, on topics that know it. */
+	/** The members, on topics with presence. */
 	readonly presence: Presence<MetaOf<Types>>;
 	/**
 	 * Handle events of one name, or of all (`"*"`). On a durable topic handlers see every event once and in order;
@@ -415,7 +415,7 @@ export interface Live extends Store<LiveState> {
 	lease<Types extends TopicTypes = TopicTypes>(name: NameFor<Types>, options?: LeaseOptions): Topic<Types>;
 	/** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
 	refresh(token: string): Promise<void>;
-	/** Connect anew now: while waiting, online, or after the server closed for good. */
+	/** Connect again now: while waiting, online, or after the server closed for good. */
 	readonly reconnect: () => void;
 	/** End it: topics are left, pending calls rejected with code `closed`. */
 	readonly close: () => void;
