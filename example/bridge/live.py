@@ -1,4 +1,4 @@
-"""What is live on the bridge: the servers' own numbers, for staff."""
+"""Topics of the bridge: the servers' own numbers, for staff."""
 
 from typing import Any
 

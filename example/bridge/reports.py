@@ -1,4 +1,4 @@
-"""What each server says of itself, every second while a member of staff watches."""
+"""Reports of each server, every second while a member of staff watches."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What is live in a chat room, and in the list of a user's rooms."""
+"""Topics of a chat room, and of the list of a user's rooms."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -38,7 +38,7 @@ class Room(Topic):
         return user.is_authenticated and models.Room.objects.open_to(user).filter(slug=self.room).exists()
 
     def presence_meta(self, user: Any) -> dict[str, str]:
-        """What those in the room are told of each other."""
+        """The information about a member that the other members get."""
         return {"name": user.get_username()}
 
     @action

@@ -1,4 +1,4 @@
-"""Rooms, who may enter them, and what was said there."""
+"""Rooms, their members, and their messages."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ class Membership(models.Model):
 
 
 class Message(models.Model):
-    """What somebody said. The ids of a room's messages are the order in which every page shows them."""
+    """One message of a user. The ids of a room's messages are the order in which every page shows them."""
 
     room = models.ForeignKey(Room, models.CASCADE, related_name="messages")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="messages")

@@ -1,4 +1,4 @@
-"""What the demo starts with: two rooms, and what has been said there so far."""
+"""Contents of the chat at the start of the demo: two rooms with their messages so far."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ UNREAD = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedRoom:
-    """`story` has a line for each message, `author: body`; `~3h` alone says how long nobody spoke."""
+    """`story` has a line for each message, `author: body`; `~3h` alone is a pause of that length."""
 
     slug: str
     name: str

@@ -1,4 +1,4 @@
-"""What is done in a Celery worker. It publishes as a view does; who listens on whichever server hears it."""
+"""Work for a Celery worker. It publishes as a view does, to the subscribers on every server."""
 
 from collections import Counter
 from datetime import timedelta
@@ -16,7 +16,7 @@ SPAN = timedelta(hours=24)
 
 @app.task(name="chat.digest")
 def digest(slug: str) -> int:
-    """Say in the room who said how much in it lately; return the message's id. Message and event commit together."""
+    """Post how many messages each member has written lately; return the message's id. Message and event commit together."""
     room = Room.objects.get(slug=slug)
     author, made = get_user_model().objects.get_or_create(username=HARBORMASTER)
     if made:

@@ -1,4 +1,4 @@
-"""The pages. What changes on them while they are open is in live.py."""
+"""Pages of the chat. live.py has the topics that change them while they are open."""
 
 from typing import Any
 
@@ -81,7 +81,7 @@ def search(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 @login_required
 def say(request: HttpRequest, slug: str) -> HttpResponse:
-    """What a page without JavaScript posts. Others see it at once all the same."""
+    """Post from a page without JavaScript. The other members see the message at once all the same."""
     room = get_object_or_404(Room.objects.open_to(request.user), slug=slug)
     body = request.POST.get("body", "").strip()
     if body and "\0" not in body and len(body) <= BODY_LENGTH:
@@ -92,7 +92,7 @@ def say(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 @login_required
 def digest(request: HttpRequest, slug: str) -> HttpResponse:
-    """Have a Celery worker say in the room what has been going on in it. Without one there is nobody to do so."""
+    """Have a Celery worker post a digest of the room into it. Without a broker there is no worker for that."""
     room = get_object_or_404(Room.objects.open_to(request.user), slug=slug)
     if settings.CELERY_BROKER_URL is None:
         raise Http404

@@ -1,4 +1,4 @@
-"""What an ASGI server runs: `uvicorn harbor.asgi:application`."""
+"""ASGI application: `uvicorn harbor.asgi:application`."""
 
 import os
 

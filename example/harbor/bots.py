@@ -1,4 +1,4 @@
-"""What runs beside the pages: the demo's bots, which make a room alive, and what each server reports of itself.
+"""Background work beside the pages: the demo's bots, which fill the rooms with life, and the reports of each server.
 
 An app gives a module `bots` or `reports` with a coroutine function `run()`, which goes on until it is cancelled. Reports run in
 every server. The bots run in the server's process as well, so that the demo is one process; a fleet runs them once, as
@@ -49,7 +49,7 @@ async def _kept_running(bot: Callable[[], Awaitable[None]]) -> None:
 
 
 def beside(application: Any, *names: str) -> Any:
-    """Wrap an ASGI application: what is found runs while the server does."""
+    """Wrap an ASGI application, so that the coroutines found run while the server does."""
 
     async def with_them(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":

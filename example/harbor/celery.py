@@ -1,4 +1,4 @@
-"""What a Celery worker runs: `celery --app harbor worker`. Only with a HARBOR_REDIS, which is its broker."""
+"""Celery application: `celery --app harbor worker`. It needs HARBOR_REDIS, which is its broker."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Where Harbor keeps its data: a file name or a URL becomes an entry of Django's DATABASES."""
+"""Database settings of Harbor: a file name or a URL becomes an entry of Django's DATABASES."""
 
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit

@@ -1,4 +1,4 @@
-"""What the navigation shows on every page. A room of Harbor adds its line."""
+"""Navigation, which every page shows. A room of Harbor adds its line."""
 
 from dataclasses import dataclass
 from typing import Any

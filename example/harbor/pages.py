@@ -1,4 +1,4 @@
-"""A page of Harbor's own for what is not there or not open, also while Django's debug mode shows its own."""
+"""Harbor's page for addresses that do not exist or are not open, also while Django's debug mode shows its own."""
 
 from collections.abc import Callable
 

@@ -102,13 +102,13 @@ CELERY_BROKER_URL = REDIS
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 
-# What the carrier signs its webhook with.
+# The key with which the carrier signs its webhook.
 CARRIER_SECRET = os.environ.get("HARBOR_CARRIER")
 
 # Whether this process runs the bots. A fleet has them in a process of their own.
 BOTS = os.environ.get("HARBOR_BOTS", "1") == "1"
 
-# The seeded users bypass these: `seed` sets their password, which everybody knows, directly.
+# The seeded users bypass these: `seed` sets their well-known password directly.
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},

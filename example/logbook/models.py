@@ -1,4 +1,4 @@
-"""Entries of the harbor's logbook, and what is said about them."""
+"""Entries of the harbor's logbook, and comments on them."""
 
 from django.conf import settings
 from django.core.validators import MaxLengthValidator

@@ -1,4 +1,4 @@
-"""Ordinary views with ordinary forms. What others see of it at once is in live.py."""
+"""Ordinary views with ordinary forms. live.py has the topic that shows their changes on open pages at once."""
 
 from django.contrib.auth.decorators import login_required
 from django.db import transaction

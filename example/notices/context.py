@@ -1,4 +1,4 @@
-"""What every page shows of the inbox: the number on the bell, and the position from which it goes on."""
+"""Context of every page: the number on the bell, and the position from which the page goes on."""
 
 from typing import Any
 

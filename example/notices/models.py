@@ -1,4 +1,4 @@
-"""What a user should know, kept until it is read, and after."""
+"""Notices for users, kept until they are read, and after."""
 
 from django.conf import settings
 from django.db import models

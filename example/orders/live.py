@@ -1,4 +1,4 @@
-"""What is live about orders. Every save of an order is published, wherever it happens: view, admin, task, webhook, shell."""
+"""Topics of orders. Every save of an order is published, wherever it happens: view, admin, task, webhook, shell."""
 
 from datetime import datetime
 from typing import Any

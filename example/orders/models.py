@@ -1,4 +1,4 @@
-"""What the chandlery sells, and what was ordered."""
+"""Products of the chandlery, and their orders."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the chandlery has on its shelves at first, and a few orders."""
+"""Products of the chandlery at the start of the demo, and a few orders."""
 
 from collections.abc import Iterator
 from datetime import timedelta

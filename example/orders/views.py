@@ -1,4 +1,4 @@
-"""The pages, and the carrier's webhook. What changes on the pages while they are open is in live.py."""
+"""Pages of the chandlery, and the carrier's webhook. live.py has the topics that change the pages while they are open."""
 
 import hashlib
 import hmac
@@ -22,7 +22,7 @@ STEPS = {"steps": [*NEXT, State.DELIVERED]}
 @require_GET
 @login_required
 def mine(request: HttpRequest) -> HttpResponse:
-    """What can be ordered, and the caller's orders."""
+    """The products, and the caller's orders."""
     topic = live.MyOrders(me=request.user.pk)
     orders = Order.objects.filter(customer=request.user).select_related("product", "customer")
     position, shown = topic.consistent_read(lambda: list(orders[:SHOWN]))

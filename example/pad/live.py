@@ -1,4 +1,4 @@
-"""What is live in a pad."""
+"""The topic of a pad."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 class PadQuerySet(models.QuerySet["Pad"]):
     def writable_by(self, user: Any) -> "PadQuerySet":
-        """The pads that `user` may change: those that name the user, and those that name no one."""
+        """The pads that `user` may change: those that name the user, and those that name no user."""
         return self.filter(Q(writers=user) | Q(writers=None)).distinct()
 
 

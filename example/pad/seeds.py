@@ -1,4 +1,4 @@
-"""What the demo starts with: a plan to be finished together, one that not all may change, and the tide's log."""
+"""Pads at the start of the demo: a plan to be finished together, one that not all may change, and the tide's log."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

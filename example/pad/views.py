@@ -1,4 +1,4 @@
-"""The pages. What changes on them while they are open is in live.py."""
+"""Pages of the pads. live.py has the topic that changes them while they are open."""
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse

@@ -1,4 +1,4 @@
-"""What is live about the race: more positions than anyone can look at, of which each reader gets as many as it can take."""
+"""Topics of the race: more positions than a person can follow, of which each reader gets as many as it can take."""
 
 from typing import Any
 

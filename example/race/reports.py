@@ -1,4 +1,4 @@
-"""What each server reports of itself, for the numbers beside the chart."""
+"""Reports of each server, for the numbers beside the chart."""
 
 import asyncio
 import os

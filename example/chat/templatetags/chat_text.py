@@ -1,4 +1,4 @@
-"""What a message's text becomes on a page: text, and links. The same rule is in static/chat/links.js."""
+"""Filters for a message's text on a page: text, and links. The same rule is in static/chat/links.js."""
 
 import re
 

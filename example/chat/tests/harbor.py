@@ -1,4 +1,4 @@
-"""What the chat's tests start from: the demo's people and rooms."""
+"""Base class of the chat's tests: the demo's people and rooms."""
 
 from chat.models import Message, Room
 from harbor.tests.base import SeededTestCase

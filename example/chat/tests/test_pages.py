@@ -172,7 +172,7 @@ class OlderMessages(HarborTestCase):
 
 
 class Saying(HarborTestCase):
-    """What the form of a page without JavaScript does."""
+    """The form of a page without JavaScript."""
 
     def test_a_posted_form_is_a_message_that_others_see_at_once(self) -> None:
         self.sign_in("grace")

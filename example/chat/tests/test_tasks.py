@@ -1,4 +1,4 @@
-"""What a Celery worker does, without a broker in between."""
+"""Tasks of the Celery worker, called without a broker."""
 
 from unittest import mock
 

@@ -1,4 +1,4 @@
-"""What the tests of Harbor's apps start from: the demo's people, and all that `seed` brings."""
+"""Base class of the tests of Harbor's apps: the demo's people, and all that `seed` creates."""
 
 from io import StringIO
 from typing import Any

@@ -10,7 +10,7 @@ from pad.models import Pad as PadModel
 
 
 def typed(text: str) -> str:
-    """An update that an editor sends, who writes this into an empty text of their own."""
+    """Return the update of an editor that writes this into its own empty text."""
     doc: Doc = Doc()
     doc.get("text", type=Text).insert(0, text)
     return base64.b64encode(doc.get_update()).decode()

@@ -31,7 +31,7 @@ export class Here {
     this.#list.replaceChildren(...names.map((name) => this.#entry(name)));
   }
 
-  /** What was known may not be so any more, and nobody tells. */
+  /** Mark the list as possibly out of date: the server sends no changes at the moment. */
   stale(yes) {
     this.#button.classList.toggle("stale", yes);
   }

@@ -54,7 +54,7 @@ export class History {
     this.#log.ariaBusy = "true"; // old messages are not news to be read out
     try {
       const page = await this.#fetch(before);
-      if (before !== this.#oldest()) return; // the page was trimmed or started over meanwhile
+      if (before !== this.#oldest()) return; // the page was trimmed or started over in between
       this.#more = page.more;
       this.#say(this.#more ? "" : this.#beginning);
       this.#show(page.messages);

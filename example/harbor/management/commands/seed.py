@@ -1,4 +1,4 @@
-"""`manage.py seed`: fill an empty database with what the demo shows."""
+"""`manage.py seed`: fill an empty database with the contents of the demo."""
 
 from importlib import import_module
 from typing import Any

@@ -1,4 +1,4 @@
-"""`manage.py ship 7`: what a cron job or a person at the shell does."""
+"""`manage.py ship 7`: ship an order from a cron job or the shell."""
 
 from typing import Any
 
