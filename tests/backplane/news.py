@@ -68,9 +68,8 @@ async def hear(runtime: Any) -> None:
         join = await hub.begin_join(topic, durable=durable)
         join.subscribe(Member())
     print("ready", flush=True)
-    await asyncio.get_running_loop().run_in_executor(
-        None, sys.stdin.read
-    )  # until the standard input is closed
+    # Until the standard input is closed.
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     await runtime.stop()
 
 

@@ -94,9 +94,8 @@ class Server:
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(sig)
-                self.process.send_signal(
-                    signal.SIGCONT
-                )  # a stopped process gets the first signal only when it goes on
+                # A stopped process gets the first signal only when it goes on.
+                self.process.send_signal(signal.SIGCONT)
             try:
                 self.process.wait(seconds)
             except subprocess.TimeoutExpired:
