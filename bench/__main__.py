@@ -33,7 +33,7 @@ WORKLOADS = {
     "endurance": fanout.endurance,
 }
 STEPS = {"stalled": 2, "storm": 2, "endurance": 1}
-"""How many peers a workload has where it has not all."""
+"""Number of peers of the workloads that do not have all."""
 
 
 def arguments() -> argparse.Namespace:

@@ -148,7 +148,7 @@ def publish_one(runtime: Any, *, durable: bool) -> None:
 
 
 def insert() -> None:
-    """What the database takes for a row of that size, in a transaction of its own."""
+    """Return the time of the database for a row of that size, in a transaction of its own."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -158,7 +158,7 @@ def insert() -> None:
 
 
 def publish(way: str, url: str, log: str, database: str, count: int) -> None:
-    """How long each of ``count`` calls took, in microseconds."""
+    """Return the time of each of ``count`` calls, in microseconds."""
     runtime = set_up("redis" if way == INSERT else way, url, log, json.loads(database))
     once = insert if way == INSERT else partial(publish_one, runtime, durable=log != "memory")
     took = []

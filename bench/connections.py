@@ -23,13 +23,13 @@ def memory(around: Surroundings, scale: Scale, progress: Progress) -> Table:
     table = Table(workload="memory")
 
     def weigh(peer: Peer, who: str) -> None:
-        """Each in a server of its own: what one leaves behind the next would be given."""
+        """Weigh each in its own server, because memory that one leaves behind would be reused by the next."""
         members = scale.members(IDLE_SLOW if peer.slow else IDLE)
         found: dict[str, dict[str, int]] = {}
 
         def look(moment: str) -> None:
             if moment == "idle":
-                time.sleep(2)  # what the handshakes left behind is given back
+                time.sleep(2)  # so that the memory of the handshakes is given back
             found[moment] = memory_bytes(server.pid)
 
         with served(peer, around) as server:
@@ -113,7 +113,7 @@ def calls(around: Surroundings, scale: Scale, progress: Progress) -> Table:
 
 
 def storm(around: Surroundings, scale: Scale, progress: Progress) -> Table:
-    """All members of a room drop and come back together, each having missed the same number of events."""
+    """Let all members of a room drop and reconnect together, each having missed the same number of events."""
     table = Table(workload="storm")
     members = scale.members(RETURNING)
 

@@ -25,7 +25,7 @@ class Speech:
     publish: str
     says: tuple[str, ...] = ()
     expects: int = 1
-    """How many messages a client receives before it counts as a member."""
+    """Number of messages that a client receives before it counts as a member."""
     echo: str = ""
     """A request whose answer is its body."""
     ping: str = ""
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def in_kernel(self) -> float:
-        """How much of that it spent in the kernel."""
+        """Seconds of that in the kernel."""
         return self.cpu_at["measured"][1] - self.cpu_at["measure"][1]
 
     @property

@@ -32,7 +32,7 @@ EVENTS = 5
 HEARTBEAT = 25
 PING = '{"type":"ping"}'
 CONNECTING = 60
-"""How many handshakes of each load generator are under way at once."""
+"""Number of handshakes of each load generator that are under way at once."""
 
 
 class Load:
@@ -85,7 +85,7 @@ def environment(directory: Path, redis: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def servers(count: int, directory: Path, settings: dict[str, str]) -> Iterator[dict[int, Server]]:
-    """So many servers, by port."""
+    """Run ``count`` servers; yield them by port."""
     subprocess.run([sys.executable, "-m", "django", "migrate", "-v", "0"], env=settings, cwd=ROOT, check=True)
     with contextlib.ExitStack() as stack:
         running = {}

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVER_CORE, LOAD_CORE = 0, 1
 TICKS = os.sysconf("SC_CLK_TCK")
 QUIET = 0.1
-"""What share of the two cores others may use while figures are made that shall hold."""
+"""Share of the two cores that other programs may use during a measurement to be published."""
 
 OPEN_FILES = 20_000
 

@@ -26,7 +26,7 @@ from .streams import SERVERS, resident
 
 TOPIC = "passing/lobby"
 GOAL = 0.01
-"""Share of one core that polls may take while they wait: what an idle server takes anyway, rounded up."""
+"""Share of one core that polls may take while they wait: that of an idle server, rounded up."""
 
 WAIT_SECONDS = 25
 

@@ -48,7 +48,7 @@ class Way:
     publish: str
     says: tuple[str, ...] = ()
     expects: int = 1
-    """How many messages a client receives before it counts as a member."""
+    """Number of messages that a client receives before it counts as a member."""
 
 
 def topic(kind: str) -> Way:
@@ -74,7 +74,7 @@ class Result:
 
     @property
     def microseconds(self) -> float:
-        """Of server CPU for each delivery."""
+        """Microseconds of server CPU for each delivery."""
         return 1e6 * self.cpu / self.deliveries
 
     @property

@@ -47,7 +47,7 @@ class Case:
     """Events per second."""
     transaction: bool = False
     announced: bool = False
-    """Does the log tell the other processes as it appends?"""
+    """Whether the log announces events to the other processes as it appends them."""
 
 
 CASES = [

@@ -35,9 +35,9 @@ class Peer:
     environment: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     needs: str = ""
-    """Which of the programs that :meth:`Surroundings.prepare` gets."""
+    """Name of a program that :meth:`Surroundings.prepare` gets."""
     slow: bool = False
-    """Is it so much slower than the others that a short run of it says enough?"""
+    """Whether it is so much slower than the others that a short run is enough."""
     django: bool = False
 
 

@@ -33,7 +33,7 @@ class Hall(Topic):
 class Tick(Event):
     symbol: str
     at: float
-    """When it was published, on this machine's monotonic clock."""
+    """The time of its publication, on this machine's monotonic clock."""
     note: str = "." * 64
 
 

@@ -32,7 +32,7 @@ from tests.services.redis import running_redis
 
 JOINING_AT_ONCE = 50
 NGINX_SECONDS = 1.5
-"""How long nginx takes to see that a server is back: its `fail_timeout`, and a little."""
+"""Time until nginx notices that a server is back: its `fail_timeout`, and a little."""
 
 
 @dataclass(frozen=True, kw_only=True)

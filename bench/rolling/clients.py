@@ -36,7 +36,7 @@ class Tally:
     """The counts of all clients together."""
 
     opened: list[float] = field(default_factory=list)
-    """When connections were begun, the first ones left out."""
+    """Times at which connections were begun, without the first ones."""
     refused: int = 0
     """Attempts that ended without a handshake."""
     dropped: int = 0

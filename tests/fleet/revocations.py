@@ -58,7 +58,7 @@ class Revocations:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.ways: list[Proxy] = []
-        """Between the revoker and its PostgreSQL and Redis."""
+        """Proxies between the revoker and its PostgreSQL and Redis."""
         self._revoker: asyncio.subprocess.Process
         self._turn = asyncio.Lock()
 
@@ -135,7 +135,7 @@ class Revocations:
         return await asyncio.to_thread(sign_in, self.fleet.servers[0].port, name)
 
     async def sign_out(self, cookie: str) -> None:
-        """At the first server."""
+        """Sign out at the first server."""
         await asyncio.to_thread(_get, self.fleet.servers[0].port, "/logout/", cookie)
 
     async def joined(

@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 10.0
 
 @pytest.fixture(scope="module")
 def services(pytestconfig: pytest.Config) -> Iterator[Services]:
-    """For all runs one after the other."""
+    """Services for all runs, one after the other."""
     try:
         with Services.running() as running:
             yield running

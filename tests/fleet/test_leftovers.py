@@ -21,13 +21,13 @@ pytestmark = [
 ]
 
 SEED = 14
-"""With this gap nginx is killed first, and comes back while a server stands still."""
+"""With this gap nginx is killed first, and comes back while a server is stopped."""
 
 READY_SECONDS = 60.0
 END_SECONDS = 30.0
 
 Process = tuple[int, str]
-"""Its id and when it was started, which no other has together."""
+"""Its id and its start time, which together identify it."""
 
 
 def processes() -> dict[Process, int]:

@@ -14,7 +14,7 @@ from .visitor import Visitor
 ROOM = "rooms/r0"
 LEASE_SECONDS = 6
 HEALING_SECONDS = 15.0
-"""For what has no bound of its own, on a machine that does other things as well."""
+"""Seconds for steps without a bound of their own, on a machine with other work."""
 
 
 class House:

@@ -14,13 +14,13 @@ from tests.services.redis import RedisServer
 from .revocations import revocations
 
 SLACK_SECONDS = 2.0
-"""For a machine that does other things as well."""
+"""Slack for a machine with other work."""
 
 PAUSE_SECONDS = 5.0
-"""The longest that the log is left alone with an order that it did not take."""
+"""The longest pause before the next try with a command that the log did not take."""
 
 LONG = 30.0
-"""A comparison so rare that what comes earlier came by Redis."""
+"""Seconds between comparisons so rare that everything earlier came by Redis."""
 
 WAYS_OUT = {
     "evict": "left evicted",
@@ -34,7 +34,7 @@ WAYS_OUT = {
     "delete_group": "left forbidden",
     "take_permission_from_user": "left forbidden",
 }
-"""What another process does, and how the user's clients end."""
+"""Functions of the other process, and the ends of the user's clients that follow."""
 
 
 @pytest.fixture

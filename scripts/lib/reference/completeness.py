@@ -14,7 +14,7 @@ ANCHOR = re.compile(r"\{ #([\w.-]+) \}")
 
 
 def mistakes() -> Iterator[str]:
-    """Each thing that is not documented, or is documented and not there, as one line."""
+    """Yield one line for each name that is not documented, and for each documented name that does not exist."""
     yield from settings()
     yield from public_names()
     yield from commands()

@@ -242,7 +242,7 @@ def _own(parser: ArgumentParser, common: set[str]) -> list[Action]:
 
 
 def client_exports() -> list[str]:
-    """What the browser client's module exports, types included."""
+    """Return the exports of the browser client's module, including types."""
     text = (PACKAGE / "static" / "holdfast" / "holdfast.d.ts").read_text()
     return re.findall(
         r"^export (?:declare )?(?:abstract )?(?:function|class|interface|type|const) (\w+)",

@@ -32,14 +32,14 @@ from .socket import WebSocket, handshake
 
 HANDSHAKE_SECONDS = 6.0
 SILENCE_SECONDS = 9.0
-"""So long may a server that is pinged be silent."""
+"""Longest silence of a server that is pinged."""
 
 RETRY_SECONDS = 0.7
 HASTE_SECONDS = 0.05
-"""Within which a client loses its connection on purpose after a call, before or after the answer has come."""
+"""Time within which a client drops its connection on purpose after a call, before or after the answer."""
 
 HASTE = 0.2
-"""After how many of its calls, of all."""
+"""Share of its calls after which it does."""
 
 FINAL = frozenset({4401, 4403})
 RESEND = frozenset({"unavailable", "rate_limited", "not_joined"})
@@ -65,12 +65,12 @@ class Character:
     topics: list[str]
     slow: bool = False
     hasty: bool = False
-    """Does it lose its connection after some of its calls, so that it has to send them again?"""
+    """Whether it drops its connection after some of its calls, so that it has to send them again."""
     guest: bool = False
-    """Does it leave for good when it first loses its connection?"""
+    """Whether it leaves for good when it first loses its connection."""
     msgpack: bool = False
     carrier: str = "websocket"
-    """What carries its messages: ``websocket``, ``stream`` or ``polling``."""
+    """Its transport: ``websocket``, ``stream`` or ``polling``."""
     calls_per_second: float = 0.0
 
 
@@ -416,7 +416,7 @@ class Client:
 
     @property
     def gone(self) -> bool:
-        """It was a guest, and is not coming back."""
+        """Whether it was a guest that has left for good."""
         return self.character.guest and self.state.link > 0 and self._socket is None
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -34,7 +34,7 @@ class Setup:
     rooms: int = 6
     backplane: str = "redis"
     daphne: bool = False
-    """Is the last server Daphne instead of ``manage.py holdfast serve``?"""
+    """Whether the last server is Daphne instead of ``manage.py holdfast serve``."""
     sabotage: str = ""
     holdfast: dict[str, Any] = field(default_factory=dict)
 
@@ -178,7 +178,7 @@ class Fleet:
                     node.kill()
 
     def environment(self, *, postgres: int, redis: int) -> dict[str, str]:
-        """For a process that reaches PostgreSQL and Redis at these ports."""
+        """Return the environment of a process that reaches PostgreSQL and Redis at these ports."""
         database = {"NAME": DATABASE, "USER": USER, "HOST": "127.0.0.1", "PORT": str(postgres)}
         return {
             **os.environ,

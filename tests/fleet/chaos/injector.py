@@ -13,10 +13,10 @@ from .records import Injected, Journal
 from .schedule import Fault, Schedule, Step
 
 DRAIN_SECONDS = 20.0
-"""How long a server may take to end after SIGTERM before it is killed, which is written down."""
+"""Time that a server has to end after SIGTERM before it is killed, which is recorded."""
 
 TRIES = 4
-"""How often PostgreSQL or Redis is started after a crash, a second apart: what the dead have left may be in the way."""
+"""Attempts to start PostgreSQL or Redis after a crash, a second apart: files of the dead process may be in the way."""
 
 
 class Injector:

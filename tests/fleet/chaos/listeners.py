@@ -27,7 +27,7 @@ class HttpClient(Client):
     """The last ``id`` that the server gave."""
     _open = False
     _again_at = float("inf")
-    """When to ask again, because a topic was refused or has ended."""
+    """Time to ask again, because a topic was refused or has ended."""
 
     def _query(self, **more: str) -> str:
         client, topics = self.character.client, list(self.state.places)

@@ -12,7 +12,7 @@ from collections import deque
 from typing import Self, cast
 
 BUFFER_BYTES = 32 * 1024
-"""What one direction of one connection holds before its sender has to wait."""
+"""Bytes that one direction of one connection holds before its sender has to wait."""
 
 
 class Proxy:

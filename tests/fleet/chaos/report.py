@@ -8,7 +8,7 @@ from .run import Outcome
 
 AROUND_SECONDS = 4.0
 SHOWN = 5
-"""Violations that are shown with what happened around them."""
+"""Violations that are shown with the records around them."""
 
 LINES = 40
 

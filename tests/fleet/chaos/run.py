@@ -25,7 +25,7 @@ ARRIVAL_SECONDS = 2.5
 PATIENCE_SECONDS = 25.0
 
 LIMIT_SECONDS = 240.0
-"""What a run may take beside its schedule, before it is given up."""
+"""Time that a run may take beside its schedule, before it is given up."""
 
 BEGINNING = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", re.MULTILINE)
 REST_SECONDS = 5.0
@@ -98,7 +98,7 @@ def revocation_is_there() -> bool:
 
 
 def presence_topics(setup: Setup) -> frozenset[str]:
-    """Without Redis each server knows of its own members only, and says so at its start."""
+    """The topics with presence. Without Redis each server knows its own members only, and warns of it at its start."""
     there = setup.backplane != "none"
     return frozenset(f"rooms/r{number}" for number in range(setup.rooms)) if there else frozenset()
 

@@ -9,7 +9,7 @@ from .fleet import ROOT
 from .run import Outcome
 
 REASON = 300
-"""How much of the reason for which a run was not judged is repeated here; all of it is beside the run's logs."""
+"""Characters of the reason for which a run was not judged that are repeated here; all of it is beside the run's logs."""
 
 
 def commit() -> str:

@@ -121,7 +121,7 @@ class Gunicorn:
             return text
 
     def status(self, path: str, body: bytes, **headers: str) -> int:
-        """Of a POST."""
+        """Return the status of a POST."""
         try:
             self.ask(path, body, **headers)
         except urllib.error.HTTPError as error:

@@ -7,8 +7,8 @@ from ..records import Answered, Asked
 from .case import Case, Kind, Violation
 
 PASSING = frozenset({"unavailable", "rate_limited", "outcome_unknown", "timeout", "not_joined"})
-"""Errors that do not say what became of the effect. ``not_joined`` does not either: it is said of an attempt before anybody
-looks at its key, to a client that was put out or has come back and sends the call again."""
+"""Errors that do not say what became of the effect. ``not_joined`` does not either: the server answers so before it
+looks at the key, to a client that was evicted or has come back and sends the call again."""
 
 
 def calls(case: Case) -> Iterator[Violation]:

@@ -21,7 +21,7 @@ class Kind(Enum):
     """An event came after a later one."""
 
     GHOST = "ghost"
-    """What was delivered, or stands in the log, was never committed."""
+    """An event that was delivered, or is in the log, was never committed."""
 
     ALTERED = "altered"
     """Another event was delivered than the one that the log has at that offset."""
@@ -45,10 +45,10 @@ class Kind(Enum):
     """Something was delivered to a user who had been shut out."""
 
     PRESENCE = "presence contradiction"
-    """The list of those who are here says what is not so."""
+    """A list of members is wrong."""
 
     STRANDED = "stranded"
-    """When all was well again a client, a call or an event was still left hanging."""
+    """After the end of all faults a client, a call or an event was still waiting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +76,17 @@ class Case:
     readmissions: list[Readmitted] = field(default_factory=list)
     faults: list[Injected] = field(default_factory=list)
     revocation_seconds: float = 2.0
-    """How long a revocation may take to reach a server from which neither the log nor the processor is kept away."""
+    """Longest time in which a revocation reaches a server that has its log and its processor."""
 
     presence_topics: frozenset[str] = frozenset()
     presence_seconds: float = 7.0
-    """How long lists may say what is not so after something went wrong: 1.5 leases, and then some."""
+    """Longest time for which lists may be wrong after a fault: 1.5 leases, and then some."""
 
     silence_seconds: float = 14.0
-    """How long a server may take a connection that is gone for a living one: 2.5 heartbeats, and then some."""
+    """Longest time for which a server may take a lost connection for a living one: 2.5 heartbeats, and then some."""
 
     slow: frozenset[str] = frozenset()
-    """Clients that read so rarely that what they have seen is old."""
+    """Clients that read so rarely that their view is old."""
 
     @classmethod
     def of(cls, truth: Truth, records: Iterable[Record], **options: object) -> "Case":

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from .case import Case, Kind, Violation
 
 LOOSE = ("curtain", "shouted")
-"""Events that are published outside of a transaction, so that no row of the application stands beside them."""
+"""Events that are published outside of a transaction, so that they have no row of the application."""
 
 
 def commits(case: Case) -> Iterator[Violation]:

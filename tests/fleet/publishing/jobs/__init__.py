@@ -6,7 +6,7 @@ EVENTS = 6
 
 
 def publish(name: str) -> None:
-    """For a process in which Django is set up."""
+    """Publish the events, in a process in which Django is set up."""
     from tests.fleet.project.live import Room, Shouted, Tick, Ticker
 
     for number in range(EVENTS):
