@@ -36,7 +36,7 @@ export interface Comments {
 }
 
 /**
- * All orders, for staff who may see them.
+ * The topic of all orders, for staff who may see them.
  * Route: `counter`.
  */
 export interface Counter {
@@ -279,7 +279,7 @@ export interface OrderChanged {
   at: string;
 }
 
-/** What a page has sent comes back to it by the way of every event; `sent` is by the page's own clock. */
+/** The answer to a page's pulse, which travels like every event; `sent` is by the page's own clock. */
 export interface Pulse {
   sent: number;
 }
@@ -298,7 +298,7 @@ export interface RoomRead {
   up_to: number;
 }
 
-/** What one server has done since it started: numbers of `holdfast.metrics`. */
+/** Counters of one server since its start, from `holdfast.metrics`. */
 export interface Served {
   server: string;
   delivered: number;

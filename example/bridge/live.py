@@ -19,7 +19,7 @@ class Heads(Event, durable=False):
 
 
 class Pulse(Event, durable=False):
-    """What a page has sent comes back to it by the way of every event; `sent` is by the page's own clock."""
+    """The answer to a page's pulse, which travels like every event; `sent` is by the page's own clock."""
 
     sent: float
 

@@ -35,7 +35,7 @@ class MyOrders(Topic):
 
 
 class Counter(Topic):
-    """All orders, for staff who may see them."""
+    """The topic of all orders, for staff who may see them."""
 
     route = "counter"
     events = [OrderChanged]

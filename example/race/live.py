@@ -15,7 +15,7 @@ class BoatMoved(Event, durable=False):
 
 
 class Served(Event, durable=False):
-    """What one server has done since it started: numbers of `holdfast.metrics`."""
+    """Counters of one server since its start, from `holdfast.metrics`."""
 
     server: str
     delivered: int
