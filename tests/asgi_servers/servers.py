@@ -85,13 +85,13 @@ class Kind:
     name: str
     command: Callable[[int, str], list[str]]
     explains_refusals: bool = True
-    """Does it have the ASGI extension `websocket.http.response`, so that a refusal carries a body that says why?"""
+    """Whether it has the ASGI extension `websocket.http.response`, so that a refusal has a body with the reason."""
     backpressure: bool = True
-    """Does `send` wait while the client does not read?"""
+    """Whether `send` waits while the client does not read."""
     largest_message: int | None = None
     """Message size in bytes above which it fails to send."""
     says_goodbye: bool = False
-    """At SIGTERM, is the application notified while the connections are still open?"""
+    """Whether the application is notified of SIGTERM while the connections are still open."""
     close_at_shutdown: int = 1012
     """The close code with which SIGTERM ends a connection; 1006 is a connection that breaks off."""
     prefix_option: str = "--root-path"

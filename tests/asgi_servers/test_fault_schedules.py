@@ -26,7 +26,7 @@ SCHEDULES = int(os.environ.get("HOLDFAST_SCHEDULES", "10"))
 FIRST = int(os.environ.get("HOLDFAST_FIRST_SEED", "0"))
 AT_ONCE = 12
 SECONDS = 40.0
-"""For one schedule."""
+"""Seconds for one schedule."""
 
 pytestmark = [
     pytest.mark.parametrize(

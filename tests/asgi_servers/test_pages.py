@@ -34,7 +34,7 @@ def test_the_code_in_the_page_about_consumers_is_the_tested_one() -> None:
 
 
 def _finds_its_names(block: str) -> None:
-    """Is each name that the block uses imported or defined in it?"""
+    """Return whether each name that the block uses is imported or defined in it."""
     tree = ast.parse(block)
     known = set(dir(builtins))
     used = set()

@@ -57,7 +57,7 @@ async def overrun(server: Running, topic: str, page: str) -> Raw:
 
 
 def reads_on(slow: Raw, *last: str) -> list[Message]:
-    """Everything up to the event in whose payload `last` stands; of several topics, up to the last one of each."""
+    """Read up to the event with `last` in its payload; of several topics, up to the last one of each."""
     messages: list[Message] = []
     missing = set(last)
     with slow:

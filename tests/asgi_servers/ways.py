@@ -46,4 +46,4 @@ NAMES = {
     "hypercorn": "Hypercorn",
     "granian": "Granian",
 }
-"""What the documentation calls each of ``SERVERS``, in the order of the table's rows."""
+"""Names of ``SERVERS`` in the documentation, in the order of the table's rows."""

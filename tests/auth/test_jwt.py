@@ -84,7 +84,7 @@ async def identity(authenticator: JwtAuthenticator, text: str) -> Identity | Non
 
 
 async def refused(authenticator: JwtAuthenticator, text: str) -> bool:
-    """Is the token refused, by the answer or by an exception that means no and brings no traceback into the log?"""
+    """Return whether the token is refused, by the answer or by an exception that means no and logs no traceback."""
     outcome: Any
     try:
         outcome = await identity(authenticator, text)

@@ -184,7 +184,7 @@ def django_admits(origin: str, headers: Sequence[tuple[bytes, bytes]], scheme: s
 async def test_the_rule_is_that_of_djangos_csrf_check(
     hosts: list[str], proxy: Any, scheme: str, sent: tuple[bytes, bytes] | None
 ) -> None:
-    """Each pair of an origin and a host: one says yes exactly where the other does."""
+    """For each pair of an origin and a host, both allow it or both refuse it."""
     origins = [
         "http://example.com",
         "https://example.com",
@@ -404,7 +404,7 @@ async def test_a_holdfast_client_learns_that_the_refusal_is_final_and_others_get
 
 @override_settings(ALLOWED_HOSTS=["example.com"])
 async def test_the_answer_to_a_foreign_page_depends_on_its_origin_only() -> None:
-    """No cookie, path or topic changes it, as it is decided before those are looked at."""
+    """No cookie, path or topic changes the answer, because the server decides before it looks at those."""
     origin = (b"origin", b"https://evil.example")
     cookie = (b"cookie", b"sessionid=a-good-one")
     host = (b"host", b"example.com")

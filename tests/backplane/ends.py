@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.backplane.base import Backplane
 
 WAIT = 30.0
-"""Seconds that a test waits for what must happen; it goes on as soon as it has."""
+"""Longest time in seconds that a test waits for something that must happen."""
 
 
 @dataclass

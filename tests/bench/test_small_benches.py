@@ -33,7 +33,7 @@ SMALL = {
     "streams": ("-m", "bench.streams", "--members", "20", "--seconds", "0.2", "--runs", "1", "--idle", "20"),
 }
 GOAL_MISSED = 1
-"""What a benchmark returns that is slower than its goal, as any is that runs for a moment beside other tests."""
+"""Exit status of a benchmark slower than its goal, as each may be that runs for a moment beside other tests."""
 
 
 @pytest.mark.slow

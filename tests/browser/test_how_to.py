@@ -35,7 +35,7 @@ TEMPLATE = """<!doctype html>{% load holdfast %}<p id="status"></p>{% live_scrip
 </script>"""
 
 LAUNCH = ".chromium.launch()"
-"""What the page calls. Here the browser is Debian's, and is started as root."""
+"""The call on the page. Here the browser is Debian's, and is started as root."""
 
 
 def test_its_test_passes(tmp_path: Path, chromium_program: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Fate:
-    """How one connection ends: after so many bytes of the server, in the middle of whatever passes then.
+    """The end of one connection: after so many bytes of the server, in the middle of the message that passes then.
 
     ``frozen`` is for how many seconds nothing passes before the end, though the connection stands. ``closed`` says that it ends as if
     one side had closed it, and not with a reset.

@@ -12,7 +12,7 @@ from tests.services.processes import find_program
 DRIVER = Path(__file__).with_name("node_driver.mjs")
 
 END_SECONDS = 10.0
-"""Within which the process ends by itself after its last client was closed. A timer or a socket that is left keeps it."""
+"""Seconds in which the process ends by itself after its last client was closed. A remaining timer or socket keeps it."""
 
 
 class NodeClients:

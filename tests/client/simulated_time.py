@@ -3,7 +3,7 @@
 import asyncio
 
 TURNS = 60
-"""Turns of the loop in which everything happens that waits for nothing but other tasks."""
+"""Turns of the loop in which all work ends that waits only for other tasks."""
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):

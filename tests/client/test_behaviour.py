@@ -14,7 +14,7 @@ FEATURES = frozenset(
         "unavailable-calls-repeated",
     }
 )
-"""What this client has of what a scenario may need (conformance/behaviour/README.md)."""
+"""Features of this client that a scenario may need (conformance/behaviour/README.md)."""
 
 SCENARIOS = scenarios()
 PLAYED = [scenario for scenario in SCENARIOS if FEATURES.issuperset(scenario.get("needs", []))]

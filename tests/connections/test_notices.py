@@ -258,7 +258,7 @@ PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "tas
 
 
 class JsonFormatter(logging.Formatter):
-    """As the JSON formatters that projects use: the message, and every attribute that is not a log record's own."""
+    """A formatter like those that projects use for JSON: the message, and every attribute that is not a log record's own."""
 
     def format(self, record: logging.LogRecord) -> str:
         extra = {name: value for name, value in vars(record).items() if name not in PLAIN}

@@ -1,7 +1,7 @@
 """Processes that issue a command while their database is away: ``python -m tests.control.retrying HOW DIRECTORY``.
 
-The database is an SQLite file. It is away while its directory has another name. What is in the log in the end is printed
-by a process that looks after this one has ended: the first one, which starts the second.
+The database is an SQLite file. It is away while its directory has another name. The first process starts a second
+one, which issues the command, and prints the log when that one has ended.
 """
 
 import json
@@ -48,7 +48,7 @@ class Outage:
 
 
 def order(pk: int) -> None:
-    """As a logout does."""
+    """Issue a command, as a logout does."""
     from holdfast import runtime
     from holdfast.control.commands import Disconnect
 
@@ -63,7 +63,7 @@ def order_at_the_end_of(outage: Outage) -> None:
 def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not holds():
-        assert time.monotonic() < deadline, "it never came about"
+        assert time.monotonic() < deadline, "the condition did not become true within 20 s"
         time.sleep(0.01)
 
 

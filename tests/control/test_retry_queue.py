@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Store:
-    """A log, if it answers."""
+    """A log that can refuse to answer."""
 
     def __init__(self) -> None:
         self.written: list[str] = []

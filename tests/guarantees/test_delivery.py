@@ -724,7 +724,7 @@ KINDS: Kinds = [
         [1, 2, 5],
     ),
 ]
-"""What may happen, and what is drawn for it."""
+"""The kinds of steps, and the values that are drawn for them."""
 
 
 @pytest.fixture

@@ -28,10 +28,10 @@ LENGTH = 60
 MEMBERS = ["ada", "grace", "linus", "mary", "noor", "olga"]
 LIMIT = 4
 SETTLE = 0.6
-"""Until a change is seen everywhere while nothing goes wrong: a few round trips of at most 0.06 s each, and the reads."""
+"""Seconds until a change is seen everywhere without faults: a few round trips of at most 0.06 s each, and the reads."""
 
 REPAIR = 2.0 + 1.0 + SETTLE
-"""Until what went wrong between servers, or with their store, has been noticed and made good: a comparison, a retry."""
+"""Seconds until a fault between servers, or of their store, has been noticed and repaired: a comparison, a retry."""
 
 DEATH = 1.5 * LEASE
 REENTRY = LEASE / 3 + REPAIR

@@ -440,7 +440,7 @@ STEPS: Kinds = [
     (Story.log_answers, TWO),
     (Story.compare, TWO),
 ]
-"""What may happen, and what is drawn for it."""
+"""The kinds of steps, and the values that are drawn for them."""
 
 
 @pytest.fixture

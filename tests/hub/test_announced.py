@@ -19,7 +19,7 @@ from tests.services.redis_cluster import Cluster
 
 LOBBY = "rooms/lobby"
 WAIT = 30.0
-"""Seconds that a test waits at most for what must happen."""
+"""Longest time in seconds that a test waits for something that must happen."""
 
 Start = Callable[[str], Awaitable[Runtime]]
 
@@ -116,7 +116,7 @@ def draft(text: str, topic: str = LOBBY) -> Draft:
 
 
 async def publish(runtime: Runtime, *drafts: Draft) -> None:
-    """As code without an event loop does."""
+    """Publish as code without an event loop does."""
     await asyncio.to_thread(runtime.publisher.publish, drafts, durable=True)
 
 

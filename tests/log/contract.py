@@ -560,4 +560,4 @@ class StampContract:
 
 
 class LogContract(AppendContract, ReadContract, TransactionContract, TrimContract, StampContract):
-    """All of it."""
+    """The whole contract."""

@@ -17,7 +17,7 @@ def create(log: Log, *topics: str) -> None:
 
 
 def numbers(log: Log, topic: str, *, page: int = 7) -> list[int]:
-    """All that can be read of a topic; fails at a hole."""
+    """Return all events that can be read of a topic; fails at a gap."""
     head = log.heads([topic])[topic]
     offset, found = head.floor, []
     while entries := log.read(topic, Position(epoch=head.epoch, offset=offset), page):

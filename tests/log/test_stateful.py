@@ -50,7 +50,7 @@ class LogMachine(RuleBasedStateMachine):
         self.committed: dict[str, list[int]] = {name: [] for name in "abc"}
         """By topic, in the order in which its writer has to find them."""
         self.announced: dict[str, dict[int, int]] = {name: {} for name in "abc"}
-        """By topic, offset and event: what callers were told was numbered."""
+        """By topic, offset and event: the events that callers were told were numbered."""
         self.trimmed: dict[str, int] = dict.fromkeys("abc", 0)
         self.open: list[Any] = []
         """The transaction and its savepoints: each an atomic block and the events published in it."""

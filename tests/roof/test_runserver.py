@@ -114,7 +114,7 @@ def answers(port: int) -> bool:
 
 
 def says(port: int, text: str) -> bool:
-    """Does the server answer with this text? While it restarts it does not answer, or breaks off."""
+    """Return whether the server answers with this text. While it restarts it does not answer, or breaks off."""
     try:
         return get(port, "/") == (200, text)
     except (OSError, http.client.HTTPException):

@@ -212,7 +212,7 @@ urlpatterns = [path("in/<str:name>", sign_in), path("put", put)]
 
 
 class Logins(Aboard):
-    """With the real views: what a login ends it knows by the request's cookie."""
+    """Logins with the real views: the request's cookie names the session that a login ends."""
 
     engine = "django.contrib.sessions.backends.db"
 

@@ -1,7 +1,7 @@
 """Holdfast as `pip install holdfast` installs it, in an environment without its extras.
 
-What runs a project on SQLite is there. Redis, PostgreSQL and Channels' layer in Redis are extras, and a project that wants
-one without having it learns which to install.
+It can run a project on SQLite. Redis, PostgreSQL and Channels' layer in Redis are extras. A project that uses one without
+having it gets an error that names the package to install.
 """
 
 import json

@@ -373,7 +373,7 @@ class TestSlowClients:
 
 
 class TestTurns:
-    """What one connection may make the server do in one turn of the loop."""
+    """The work that one connection may cause in one turn of the loop."""
 
     async def test_a_large_read_is_handled_in_portions(self) -> None:
         handler = Handler()

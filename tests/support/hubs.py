@@ -90,7 +90,7 @@ class Scripted:
         self._held: dict[str, asyncio.Event] = {}
 
     def hold(self, name: str) -> None:
-        """From now on run ``name`` at once, but hand its results over late."""
+        """Run ``name`` at once from now on, but hand its results over late."""
         self._held[name] = asyncio.Event()
 
     def let_go(self, name: str) -> None:

@@ -56,7 +56,7 @@ class Reach(PresenceStore):
         self.place = place
         self.chance = chance
         self.away = ""
-        """``"before"`` or ``"after"``: where calls fail, with what they should have done not done, or done."""
+        """``"before"`` or ``"after"``: calls fail before or after they have carried out their work."""
         self._awake = asyncio.Event()
         self._awake.set()
 

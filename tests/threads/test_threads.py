@@ -26,7 +26,7 @@ def is_open(driver: Any) -> bool:
 
 
 async def test_close_ends_the_connections_of_a_thread_that_is_still_busy(database: str) -> None:
-    """Not only those of a thread that the pool starts since none is free."""
+    """This holds not only for a thread that the pool starts because none is free."""
     threads = Threads(4, keep_connections=True)
     busy, done = threading.Event(), threading.Event()
 

@@ -92,7 +92,7 @@ def test_a_process_that_has_published_nothing_has_nothing_to_wait_for() -> None:
 
 
 def test_on_an_event_loop_flush_must_be_awaited(own_redis: RedisServer) -> None:
-    """Also on the one that the messages leave from, which must run for that."""
+    """This holds on the loop that the messages leave from too, because that one must run for it."""
 
     async def main(made: Runtime) -> bool:
         await made.hub()

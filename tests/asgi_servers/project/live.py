@@ -100,7 +100,7 @@ class Price(Event):
 
 
 class Prices(Topic):
-    """Of each symbol only the latest price waits for a slow client."""
+    """A topic on which only the latest price of each symbol waits for a slow client."""
 
     route = "prices/<slug:market>"
     events = [Price]

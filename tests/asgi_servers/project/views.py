@@ -127,7 +127,7 @@ def _memory() -> int:
 
 
 async def sinks(request: HttpRequest) -> JsonResponse:
-    """How many transports of live connections this process has in memory, open or not."""
+    """Return the number of transports of live connections in this process's memory, open or not."""
     gc.collect()
     return JsonResponse(
         sum(type(thing) in (AsgiWebSocket, AdoptedProtocol) for thing in gc.get_objects()), safe=False

@@ -2,7 +2,7 @@ from django.db import models
 
 
 class Note(models.Model):
-    """In the schema of each tenant."""
+    """A note, in the schema of each tenant."""
 
     board = models.SlugField()
     text = models.TextField()
