@@ -1,9 +1,9 @@
-"""What a call pays for authorization while the answers of its rules are kept.
+"""Benchmark of the authorization of a call while the answers of its rules are kept.
 
 python -m bench.authorization
 
-It measures the CPU time of what a call does between the check of its arguments and its action: is the membership's last
-answer young enough, are the permissions of the action kept, has a revocation come. Nothing is asked.
+It measures the CPU time that a call takes between the check of its arguments and its action: is the membership's last
+answer young enough, are the permissions of the action kept, has a revocation come. No rule is asked.
 """
 
 import statistics
@@ -19,7 +19,7 @@ from holdfast.connections.request import CallRequest
 
 
 class Visitor:
-    """As much of a user as is needed."""
+    """A user with the attributes that authorization reads."""
 
     is_authenticated = True
     pk = 7
@@ -42,7 +42,7 @@ class Room(Topic):
 
 
 def decide(joined: JoinedTopic, caller: ConnectionCaller, name: str, now: float) -> bool | None:
-    """What a connection and its calls decide for one call."""
+    """Make the decisions of a connection and its calls for one call."""
     called = joined.topic.declared.actions[name]
     request = CallRequest(
         topic=joined.topic,

@@ -1,13 +1,13 @@
-"""What carries events between processes, and what that costs: python -m bench.backplane
+"""Benchmark of the backplanes, which carry events between processes: python -m bench.backplane
 
-Three questions, to Redis spoken with directly and to both layers of channels_redis, by turns, on one Redis:
+Three questions, put to Holdfast's own Redis backplane and to both layers of channels_redis, by turns, on one Redis:
 
 receiving   How many events can one core receive? One process publishes 128 bytes again and again, without a log; the other
             has a hub with a subscriber of each topic, which counts. Only the CPU of the receiving process counts.
 publishing  How long does ``publish`` keep a process without an event loop? Without a log, with the log in SQLite and with
-            the log in PostgreSQL (both as in bench/publish.py); there beside what one INSERT of the same row takes. And
-            with the log in that Redis, which keeps nothing on disk here and, where it is the backplane, tells the others
-            as it appends.
+            the log in PostgreSQL (both as in bench/publish.py); there beside the time of one INSERT of the same row. And
+            with the log in that Redis, which keeps nothing on disk here. Where Redis is also the backplane, appending
+            announces the events to the other processes.
 latency     How long after ``publish`` does the subscriber's outlet in another process have the event, at 1,000 a second?
 
 Nothing is pinned but the receiver, to core 0; the publisher and Redis share core 1.
@@ -97,7 +97,7 @@ class Counting:
 
 
 async def receive(way: str, url: str, topics: int, timed: bool) -> None:
-    """Until the parent closes our input. Each line of it asks how it stands."""
+    """Receive until the parent closes the standard input. Answer each line of it with the counts so far."""
     runtime = set_up(way, url)
     hub = await runtime.hub()
     outlet = Counting(timed=timed)

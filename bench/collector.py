@@ -1,4 +1,4 @@
-"""What Python's garbage collector costs while very many clients come: python -m bench.collector
+"""Benchmark of Python's garbage collector while very many clients connect: python -m bench.collector
 
 Connections without sockets say hello and join a topic, in a fresh process for each way of setting the collector up.
 CPU is the process's own; the collector's times are on the wall clock.

@@ -1,4 +1,4 @@
-"""From which size on compressing an event is worth its CPU.
+"""Benchmark of the size from which compressing an event is worth its CPU.
 
 python -m bench.compression
 

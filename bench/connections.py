@@ -1,4 +1,4 @@
-"""Being there: what an idle connection weighs, how fast new ones come, how fast they are answered, how they come back."""
+"""Workloads of connections: memory of an idle one, new ones per second, calls per second, and mass reconnections."""
 
 import time
 

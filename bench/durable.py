@@ -1,4 +1,4 @@
-"""How fast events get into the log: bench/publish.py, its figures read."""
+"""Workload of durable publishing: runs bench/publish.py and reads its figures."""
 
 import re
 import subprocess

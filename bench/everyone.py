@@ -1,4 +1,4 @@
-"""How long it takes to tell every user something, each on a durable topic of their own.
+"""Benchmark of one event for every user, each on their own durable topic.
 
     python bench/everyone.py                                  every log, 10,000 topics, three runs of each
     python bench/everyone.py --log postgres --topics 1000 --runs 1

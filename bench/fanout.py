@@ -1,4 +1,4 @@
-"""Delivering: to rooms of two sizes as fast as it goes, and at half of that for the latency, with clients that stall."""
+"""Workloads of delivery: to rooms of two sizes at full speed, at half of it for the latency, and with clients that stall."""
 
 import contextlib
 import threading
@@ -67,7 +67,7 @@ def _ages(run: Run) -> dict[str, float]:
 
 
 def latency(around: Surroundings, scale: Scale, progress: Progress) -> Table:
-    """How old events are on arrival, at half the rate that saturates a server.
+    """The age of events on arrival, at half the rate that saturates a server.
 
     There are two such rates where events that come together are written together: with one event in flight the server is
     busy all the time, and with sixteen it manages many more, since it writes several at once. At half of the first it is
@@ -99,7 +99,7 @@ def _half(
 
 
 def stalled(around: Surroundings, scale: Scale, progress: Progress) -> Table:
-    """What clients that never read do to the others, and the server's memory over a long run with them."""
+    """The effect of clients that never read on the others, and the server's memory over a long run with them."""
     table = Table(workload="stalled")
     members = scale.members(1_000)
     rates: dict[tuple[str, int], float] = {}

@@ -20,7 +20,7 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How large and how long: what --quick makes small."""
+    """Size and duration of a run; --quick makes them small."""
 
     quick: bool
     runs: int
@@ -71,7 +71,7 @@ def by_turns(
     progress: Progress,
     measure: Callable[[Served], None],
 ) -> None:
-    """Measure each peer on a server of its own, A B C A B C, so that what else happens here happens to all."""
+    """Measure each peer on its own server, in the order A B C A B C, so that other load on the machine affects all peers alike."""
     for number, peer in turns(table, peers, around, scale, progress):
         progress.begin(f"{table.workload}, run {number + 1}: {peer.name}")
         try:

@@ -19,7 +19,7 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Speech:
-    """How a client of a server speaks. ``%b`` is an event's body, ``%n`` a new number."""
+    """The messages of a server's clients. ``%b`` is an event's body, ``%n`` a new number."""
 
     path: str
     publish: str

@@ -1,4 +1,4 @@
-"""What the project holds itself to, and whether a run met it."""
+"""Performance goals of the project, and the check whether a run met them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -4,8 +4,8 @@ python -m bench.hundred_thousand                                      100,000 by
 python -m bench.hundred_thousand --connections 10000 --servers 2
 
 The servers are ``manage.py holdfast serve``, connected by Redis, with their log in SQLite. As many load generators hold
-the connections; each of these says hello to nobody and joins one topic, and pings once in a heartbeat, as every client
-must. Events are published by this process, which is none of the servers.
+the connections; each of these says hello anonymously and joins one topic, and pings once in a heartbeat, as every client
+must. This process publishes the events; it is none of the servers.
 """
 
 import argparse
@@ -142,7 +142,7 @@ def _measure(
 
 
 def _one_event(loads: list[Load], publish: Any, pids: list[int], connections: int) -> dict[str, float]:
-    """How long an event takes from before it is published to the last of all connections."""
+    """Measure the time of an event from before it is published to its arrival at the last of all connections."""
     for load in loads:
         load.listen(1)
     used = sum(map(cpu_seconds, pids))

@@ -1,4 +1,4 @@
-"""How fast clients join, each a topic of its own, beside each kind of CHANNEL_LAYERS: python -m bench.joins
+"""Benchmark of joins, each of its own topic, beside each kind of CHANNEL_LAYERS: python -m bench.joins
 
 Connections without sockets say hello and join, in a fresh process for each way. Joins become quadratic where a join costs
 more the more topics there are, so the last thousand are timed as well. `--ways auto-beside-in-memory-layer` runs one only.

@@ -1,4 +1,4 @@
-"""Who is measured: Holdfast in its forms, and its peers, each as its own documentation would have it."""
+"""The peers that are measured: Holdfast in its forms, and others, each set up as its own documentation recommends."""
 
 from bench.generator import Speech
 from bench.servers import Peer
@@ -18,7 +18,7 @@ UVICORN = (
     "4096",
 )
 APPLICATION = "bench.hall.asgi:application"
-#: The load generator answers a ping only if it comes alone: none shall come while there is traffic.
+#: The load generator answers a ping only if it comes alone, so the server must send none while there is traffic.
 NO_PINGS = ("--ws-ping-interval", "600")
 
 
@@ -33,7 +33,7 @@ def topic(name: str) -> Speech:
 
 
 def rejoin(name: str) -> str:
-    """What a client says who was in the room before: with the position that load.c puts in."""
+    """The join of a client that was in the room before, with the position that load.c inserts."""
     return f'{{"type":"join","ref":0,"topic":"{name}","payload":{{"since":{{"epoch":"%e","offset":%o}}}}}}'
 
 
@@ -149,7 +149,7 @@ DAPHNE = Peer(
         "0",
         "--ping-interval",
         "600",
-        "--websocket_connect_timeout",  # it refuses whoever waits longer, and it is that busy
+        "--websocket_connect_timeout",  # it refuses handshakes that wait longer, and here it is that busy
         "120",
         APPLICATION,
     ),

@@ -1,4 +1,4 @@
-"""This machine: its two cores, what a server's processes have used of it, and how quiet it is."""
+"""This machine: its two cores, the CPU and memory of a server's processes, and how quiet it is."""
 
 import datetime as dt
 import os
@@ -77,7 +77,7 @@ def memory_bytes(pid: int) -> dict[str, int]:
 
 
 def busy(seconds: float = 2) -> float:
-    """What share of all cores is being used, now, while nothing of ours is."""
+    """Return the share of all cores that other programs use now, while no program of the bench runs."""
 
     def ticks() -> tuple[int, int]:
         first, *_ = Path("/proc/stat").read_text().splitlines()
@@ -91,7 +91,7 @@ def busy(seconds: float = 2) -> float:
 
 
 class Watch:
-    """What others use of this machine while something of ours runs, whose processes are waited for before the end."""
+    """Measures the CPU of other programs while programs of the bench run. Those must be waited for before the end."""
 
     def __init__(self) -> None:
         self._began, self._used, self._ours = time.monotonic(), _used_seconds(), _our_seconds()
@@ -113,7 +113,7 @@ def _our_seconds() -> float:
 
 
 def described() -> dict[str, Any]:
-    """What to know about figures from here."""
+    """Describe the machine, for readers of the figures."""
     model = next(
         (
             line.partition(":")[2].strip()

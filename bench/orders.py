@@ -1,10 +1,10 @@
-"""What an order to leave costs a process with many connections.
+"""Benchmark of eviction and disconnection commands in a process with many connections.
 
     python -m bench.orders                  10,000 connections, each in one topic
     python -m bench.orders --connections 1000
 
-An order is carried out in one walk over the connections of the process, however many orders come together. The time is
-that of the event loop, which does nothing else meanwhile; the smallest of ten runs.
+The process carries out commands in one walk over its connections, however many commands arrive together. The time is that
+of the event loop, which does nothing else during the walk; the smallest of ten runs.
 """
 
 import argparse
@@ -52,16 +52,18 @@ async def measure(count: int) -> None:
     async with fleet(Room, reauthorize_seconds=0.0) as here:
         process = here.processes[0]
         await fill(process, count)
-        nobody = [Disconnect(owner=f"user:{count + number}") for number in range(1000)]
+        elsewhere = [Disconnect(owner=f"user:{count + number}") for number in range(1000)]
         topic = "rooms/1"
-        report("one, which concerns nobody here", process, lambda run: nobody[run : run + 1])
+        report("one, which matches no connection here", process, lambda run: elsewhere[run : run + 1])
         report(
-            "a hundred together, which concern nobody here", process, lambda run: nobody[run * 100 :][:100]
+            "a hundred together, which match no connection here",
+            process,
+            lambda run: elsewhere[run * 100 :][:100],
         )
         report("one eviction of one user", process, lambda run: [Evict(topic=topic, owners=(f"user:{run}",))])
         report("one disconnection of one user", process, lambda run: [Disconnect(owner=f"user:{run}")])
         report("a recheck of a topic without members", process, lambda run: [Recheck(topic="rooms/0")])
-        report("the eviction of everybody", process, lambda run: [Evict(topic=topic)], runs=1)
+        report("the eviction of all users", process, lambda run: [Evict(topic=topic)], runs=1)
 
 
 async def fill(process: Process, count: int) -> None:

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and its plots, from a result. What is written between the markers is replaced, the rest is left."""
+"""docs/benchmarks.md and its plots, from a result. The text between the markers is replaced; all other text stays."""
 
 import json
 import re
@@ -17,7 +17,7 @@ PLOTS = ROOT / "docs" / "benchmarks"
 
 
 def publish(file: Path) -> int:
-    """Write the page. Results that mean nothing are refused: small ones, and those of a machine that was busy."""
+    """Write the page. Refuse results without meaning: those of small runs, and those of a machine that was busy."""
     result = json.loads(file.read_text())
     if result["scale"]["quick"]:
         print(f"{file} was made with --quick: its figures say only that everything works.", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Which plot each workload gets."""
+"""The plots of each workload."""
 
 from collections.abc import Iterator
 

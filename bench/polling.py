@@ -1,4 +1,4 @@
-"""What waiting polls cost the server while nothing happens: CPU between answers, CPU of one answer, and memory.
+"""Benchmark of waiting polls without events: the server's CPU between answers, its CPU for one answer, and its memory.
 
     python -m bench.polling                               5,000 polls, for 50 seconds
     python -m bench.polling --polls 1000 --seconds 30 --server portable

@@ -1,4 +1,4 @@
-"""What a delivery costs the server over the portable WebSocket path, beside the same chat as a plain Channels consumer.
+"""Benchmark of deliveries over the portable WebSocket path, beside the same chat as a plain Channels consumer.
 
     python -m bench.portable                       three runs of each, one in flight and sixteen
     python -m bench.portable --members 100 --seconds 10 --window 4
@@ -6,9 +6,9 @@
 Both are served by one application (bench/chat) on Uvicorn, with Channels' authentication around them and
 channels_redis' pub/sub layer on a real Redis as the channel layer, which is Holdfast's backplane too. Each run starts a
 server of its own, pinned to core 0; Redis and the load generator (bench/load/load.c, compiled here) are on core 1. All
-connections are members of one room; the first of them says something 128 bytes long, and says the next when its own has
-come back, with as many in flight as --window says. CPU is what /proc counts for the server's process between the two
-ends of the measurement. Latency is not what this measures.
+connections are members of one room. The first of them posts a message of 128 bytes, and posts the next when its own has
+come back, with as many in flight as --window says. CPU is what /proc counts for the server's process between the start
+and the end of the measurement. This bench does not measure latency.
 """
 
 import argparse
@@ -41,7 +41,7 @@ GOAL = 8.0
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way to write the chat, and how a client of it speaks."""
+    """One way to write the chat, and the messages of its clients."""
 
     name: str
     path: str
@@ -93,7 +93,7 @@ def pinned(core: int, *command: str) -> list[str]:
 
 @contextlib.contextmanager
 def served(directory: Path, *arguments: str, redis: str = "") -> Iterator[tuple[int, int]]:
-    """A Uvicorn with these arguments and an empty database: its process id and port."""
+    """Run Uvicorn with these arguments and an empty database; yield its process id and port."""
     database = directory / f"bench-{time.monotonic_ns()}.sqlite3"
     environment = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""What presence costs in Redis: python -m bench.presence
+"""Benchmark of presence in Redis: python -m bench.presence
 
 Connections without sockets join 100 topics with presence, each as a user of its own, in a fresh process. Counted are the
 commands that Redis was sent, and the processor time of the process and of Redis: while they come, then in ten refresh

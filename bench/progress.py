@@ -1,4 +1,4 @@
-"""A progress bar on standard error, and a word for what it is at."""
+"""A progress bar on standard error, with a word for the current step."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ class Progress:
         self._done += 1
 
     def note(self, what: str) -> None:
-        """Say something that stays."""
+        """Print a line that stays."""
         self._wipe()
         print(what, file=sys.stderr, flush=True)
 

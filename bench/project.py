@@ -1,4 +1,4 @@
-"""What the settings of the benches' Django projects share. ``from bench.project import *``, as Django's settings do it."""
+"""Settings that the benches' Django projects share, for ``from bench.project import *``."""
 
 import os
 from typing import Any
@@ -11,7 +11,7 @@ USE_TZ = True
 
 
 def apps(own: str) -> list[str]:
-    """What Holdfast needs, and the project's own app."""
+    """The apps that Holdfast needs, and the project's own app."""
     return [
         "holdfast",
         "django.contrib.auth",

@@ -1,13 +1,13 @@
-"""How fast events get into the log, on SQLite, on PostgreSQL and in Redis.
+"""Benchmark of publishing into the log, on SQLite, on PostgreSQL and in Redis.
 
     python bench/publish.py                       everything, three runs of each
     python bench/publish.py --database postgres --seconds 5 --runs 5
 
 PostgreSQL is started for this, with its default settings (fsync is on); SQLite is a file in WAL mode with
-synchronous=NORMAL; Redis is started too, with an append-only file that is flushed every second, and where events are
-announced as they are appended nobody listens. Every event is 128 bytes of JSON. Each writer is a process (or a thread, with
---threads) with a connection of its own; all write to one topic. Afterwards the log is read back: an event that is missing,
-doubled or out of its writer's order is an error.
+synchronous=NORMAL; Redis is started too, with an append-only file that is flushed every second. Where Redis announces
+events as it appends them, no process is subscribed. Every event is 128 bytes of JSON. Each writer is a process (or a thread,
+with --threads) with a connection of its own; all write to one topic. Afterwards the log is read back: an event that is
+missing, doubled or out of its writer's order is an error.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""How long it takes until an eviction has reached the last server.
+"""Benchmark of the time until an eviction has reached the last server.
 
     python -m bench.revocation                     200 evictions, 2 servers
     python -m bench.revocation --count 50 --servers 3
 
 PostgreSQL and Redis are started for this, and servers as ``manage.py holdfast serve``. Each user is connected to each
 server; another process evicts them, one after the other. The time is from before ``evict()`` until the last of the
-user's clients has been told. Then Redis is killed, and a tenth as many are evicted without it.
+user's clients has received its ``left``. Then Redis is killed, and a tenth as many are evicted without it.
 """
 
 import argparse

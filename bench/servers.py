@@ -43,7 +43,7 @@ class Peer:
 
 @dataclass(kw_only=True)
 class Surroundings:
-    """What all servers share: programs, a Redis, a folder."""
+    """Programs, a Redis and a folder that all servers share."""
 
     directory: Path
     redis: RedisServer
@@ -147,7 +147,7 @@ class Served:
         return drive(self.around.load, self.pid, self.port, [*spoken, *options], at)
 
     def counters(self) -> dict[str, int]:
-        """What a Holdfast server has counted (bench/hall/urls.py)."""
+        """Return the counters of a Holdfast server (bench/hall/urls.py)."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/counters", timeout=20) as answer:
             counted: dict[str, int] = json.load(answer)
         return counted

@@ -1,4 +1,4 @@
-"""What a delivery costs the server over event streams and over WebSockets, and how much memory an idle one takes.
+"""Benchmark of deliveries over event streams and over WebSockets, and of the memory of an idle connection of each.
 
     python -m bench.streams                          1,000 clients of one topic, three runs of each
     python -m bench.streams --members 200 --seconds 2 --idle 2000 --idle 10000

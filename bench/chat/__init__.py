@@ -1,1 +1,1 @@
-"""One chat room, written twice: as a topic and as a plain Channels consumer. Served to what measures in bench/."""
+"""One chat room, written twice: as a topic and as a plain Channels consumer. The benches in bench/ measure it."""

@@ -1,1 +1,1 @@
-"""The room that everything in bench/ is measured in: as a topic, as plain Channels consumers, and what looks inside."""
+"""The room in which the benches measure: as a topic, as plain Channels consumers, and a page that shows the counters."""

@@ -1,4 +1,4 @@
-"""What bench/chat's consumer of the room does not have: requests with an answer."""
+"""Requests with an answer, for the consumer of bench/chat's room, which has none."""
 
 from typing import Any
 

@@ -12,7 +12,7 @@ class Said(Event):
 
 
 class Hall(Topic):
-    """``hall/open`` admits anybody, every other one only users."""
+    """``hall/open`` admits every client, all others only signed-in users."""
 
     route = "hall/<slug:room>"
     events = [Said]
@@ -49,7 +49,7 @@ class Quotes(Topic):
 
     @action(once=False, timeout=600)
     async def run(self, caller: Any, per_second: int, symbols: int, seconds: float) -> int:
-        """Publish ``per_second`` ticks of ``symbols`` in turn; return how many. What is late is caught up with."""
+        """Publish ``per_second`` ticks of ``symbols`` in turn; return how many. Ticks that are late are published at once."""
         begun, count = time.monotonic(), 0
         while (passed := time.monotonic() - begun) < seconds:
             while count < passed * per_second:

@@ -1,7 +1,8 @@
-"""As a project would have them, but for the limits on one connection's messages: one connection publishes everything.
+"""Settings as a project would have them, but without limits on one connection's messages: one connection publishes everything.
 
 BENCH_DATABASE: the SQLite file. BENCH_LOG: where durable topics are kept, ``memory`` or ``database``. BENCH_REDIS: the URL
-of the Redis for sessions; with BENCH_FLEET also for what several servers tell each other. BENCH_LAYER: the class of the channel layer there; without it there is none.
+of the Redis for sessions, with BENCH_FLEET also of the backplane between several servers. BENCH_LAYER: the class of the
+channel layer there; without it there is none.
 """
 
 import os
@@ -18,7 +19,7 @@ ASGI_APPLICATION = "bench.hall.asgi.application"
 ROOT_URLCONF = "bench.hall.urls"
 INSTALLED_APPS = apps("bench.hall")
 DATABASES = {"default": sqlite()}
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # nobody signs in
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # no user signs in
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -35,7 +36,7 @@ HOLDFAST = {
     "JOIN_RATE": "1000000/s",
     "HANDSHAKE_RATE": None,
     "CONNECTIONS_PER_USER": None,
-    "STALL_SECONDS": 600,  # stalled clients shall stay while they are measured
+    "STALL_SECONDS": 600,  # stalled clients must stay connected while they are measured
 }
 if layer := os.environ.get("BENCH_LAYER"):
     # redis-py's pool has 100 connections at most, which Channels' core layer exceeds as soon as 100 clients come at once.

@@ -1,4 +1,4 @@
-"""One page, for the bench itself: what the server has counted."""
+"""One page, for the bench itself: the server's counters."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from holdfast import wiring
 
 
 async def counters(request: HttpRequest) -> JsonResponse:
-    """``log_reads``: how often events were read from the log for those who were behind; ``fell_behind``: how often somebody
-    did not read and was left to the log."""
+    """``log_reads``: how often events were read from the log for subscribers that were behind; ``fell_behind``: how often a
+    subscriber did not read and was left to the log."""
     service = wiring.service()
     hub: Any = await service.runtime.hub()
     return JsonResponse(

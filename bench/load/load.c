@@ -1,12 +1,12 @@
 /* A load generator for WebSocket servers, cheap enough not to be what is measured.
  *
- * One thread, one epoll. It opens N connections, lets each say what it must to be a member, and then, by mode:
+ * One thread, one epoll. It opens N connections, lets each send the messages that make it a member, and then, by mode:
  *
  *   fanout   the first connection publishes with W events in flight (the next goes out when one of its own comes back)
  *   rate     the first connection publishes R events a second, whatever comes back
  *   calls    every connection keeps W requests in flight and counts the answers
  *   idle     nothing: holds the connections until its standard input ends
- *   storm    everybody but the first drops, the first publishes E events, and all come back with --rejoin, in which %e and
+ *   storm    all but the first drop, the first publishes E events, and all come back with --rejoin, in which %e and
  *            %o stand for the position of the first's "joined"; ends when each has got the E events. Their ages are the
  *            times from the first reconnection to a client's having caught up
  *   audience holds the connections, each saying --ping once in --heartbeat seconds; when a line with a number comes on its
@@ -453,7 +453,7 @@ static void options(int argc, char **argv) {
     if (option.ping && !audience) ping_size = sprintf(ping_frame, "\x81%c%s", (char)strlen(option.ping), option.ping);
 }
 
-/* The marks of the moments between which the server's CPU is read, for whoever started this program. */
+/* Print the marks of the moments between which the program that started this one reads the server's CPU. */
 static void tell(const char *word) {
     printf("%s\n", word);
     fflush(stdout);
@@ -539,7 +539,7 @@ static void publish_many(struct connection *c, long events) {
     while (c->received / 2 < c->sent) pump(1000);
 }
 
-/* Large events, until whoever does not read must have been noticed. */
+/* Publish large events, until the server must have noticed the clients that do not read. */
 static void fill(void) {
     int payload = option.payload;
     option.payload = FILL_PAYLOAD;

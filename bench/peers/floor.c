@@ -2,8 +2,8 @@
  *
  *   floor PORT
  *
- * One thread, one epoll. Everything that a client says goes, as one prepared frame, to everybody. It checks nothing and
- * buffers nothing: what cannot be written at once is waited for.
+ * One thread, one epoll. It sends every message of a client, as one prepared frame, to all clients. It checks nothing
+ * and buffers nothing: it waits until it can write.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -3,9 +3,10 @@
     python -m bench.rolling                                   3 servers, 3,000 clients, 10 s of draining each
     python -m bench.rolling --clients 300 --drain 3           small: does it work?
 
-PostgreSQL holds the log, Redis carries the news, nginx runs with deploy/nginx/holdfast.conf: all real, started for this and
-ended with it. Every client is in one of the rooms and hears its events. Each server gets SIGTERM, drains, ends, is started
-again; a second after it serves, the next. In the end every client's offsets are compared with what was published.
+PostgreSQL holds the log, Redis is the backplane, nginx runs with deploy/nginx/holdfast.conf: all real, started for this and
+ended with it. Every client is in one of the rooms and receives its events. Each server gets SIGTERM, drains, ends and is
+started again; one second after it serves, the next follows. In the end every client's offsets are compared with the
+published events.
 """
 
 import argparse

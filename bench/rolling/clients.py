@@ -1,4 +1,4 @@
-"""Very many light clients in one process: they join a room, watch their offsets, and come back when told to."""
+"""Very many light clients in one process: they join a room, watch their offsets, and reconnect when a server asks them to."""
 
 import asyncio
 import base64
@@ -33,7 +33,7 @@ _decode = msgspec.json.Decoder(Frame).decode
 
 @dataclass
 class Tally:
-    """What all clients saw."""
+    """The counts of all clients together."""
 
     opened: list[float] = field(default_factory=list)
     """When connections were begun, the first ones left out."""
@@ -81,7 +81,7 @@ class Client:
         self.again(None)
 
     def again(self, after: float | None) -> None:
-        """As the browser client does: when it was told to, else after a random time up to a second."""
+        """Reconnect as the browser client does: when the server said so, else after a random time of up to a second."""
         wait = random.random() if after is None else after
         asyncio.get_running_loop().call_later(wait, self.connect)
 
@@ -106,7 +106,7 @@ class Client:
 
 
 class Connection(asyncio.Protocol):
-    """RFC 6455, as much of it as a client of ours needs."""
+    """A WebSocket with the part of RFC 6455 that these clients need."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
 
 
 async def beat(clients: list[Client], seconds: float) -> None:
-    """Keep all connections alive: each says a ping every so many seconds."""
+    """Keep all connections alive: each sends a ping every so many seconds."""
     waiting = deque(clients)
     while True:
         await asyncio.sleep(0.1)

@@ -109,7 +109,7 @@ def run(stack: ExitStack, port: int) -> None:
 
 
 def watch(programs: dict[str, Server]) -> None:
-    """Until Ctrl-C. One that ends, which may well be what somebody is trying, is named."""
+    """Wait for Ctrl-C. Name each program that ends: ending one may be the experiment."""
     gone: set[str] = set()
     while len(gone) < len(programs):
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""The film of `scripts/picture`: what happens in it, and how its frames become a GIF."""
+"""The film of `scripts/picture`: its scenes, and the GIF that is made from its frames."""
 
 import argparse
 import io
@@ -34,7 +34,7 @@ class Film:
         self.font = ImageFont.load_default(size=19)
 
     def shot(self, caption: str, milliseconds: int, colour: tuple[int, int, int] = INK) -> None:
-        """Add what both windows show now."""
+        """Add a frame of both windows as they are now."""
         width = len(self.people) * WINDOW["width"] + GAP
         frame = Image.new("RGB", (width, CAPTION + WINDOW["height"]), PAPER)
         draw = ImageDraw.Draw(frame)
@@ -67,7 +67,7 @@ class Film:
 
 
 def record(film: Film, harbor: Harbor, ada: Person, grace: Person) -> None:
-    """What happens. Each step waits until both pages show it."""
+    """Act the scenes. Each step waits until both pages show it."""
     said = len(harbor.stored())
 
     calm = "Two users, one server"

@@ -37,7 +37,7 @@ def on_page_markdown(markdown: str, /, *, page: Any, config: Any, files: Any) ->
 
 
 def _on_site(target: str, source: str, page: str) -> str:
-    """Where a link of a file leads to from a page of the site."""
+    """Return the target of a file's link, as seen from a page of the site."""
     path, mark, anchor = target.partition("#")
     if not path or ":" in path:
         return target

@@ -121,7 +121,7 @@ async def test_joins_do_not_wait_for_slow_actions(target: Attacked) -> None:
                 assert time.monotonic() - began < LONGEST_SECONDS
 
 
-async def test_calls_that_nobody_waits_for_are_not_carried_out(target: Attacked) -> None:
+async def test_calls_whose_clients_are_gone_are_not_carried_out(target: Attacked) -> None:
     topic = room()
     await asyncio.gather(*[send_calls(target, topic, 12, "nap", False, seconds=0.5) for _ in range(8)])
     await asyncio.sleep(2)

@@ -115,9 +115,7 @@ async def test_a_burst_beyond_the_core_layer_s_default_capacity_is_not_lost(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", REDIS_LAYERS)
-async def test_to_hear_nothing_for_a_while_is_no_trouble(
-    backend: str, settings: Settings, redis_url: str
-) -> None:
+async def test_a_pause_between_messages_is_no_error(backend: str, settings: Settings, redis_url: str) -> None:
     configure(settings, backend, redis_url)
     layer = channel_layers["one"]
     receiver = await Receiver(ChannelsBackplane("one", pulse=60)).start("rooms/lobby")

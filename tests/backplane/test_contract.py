@@ -111,7 +111,7 @@ async def test_subscribing_twice_delivers_once(ends: Ends) -> None:
     await receiver.has(("rooms/lobby", b"one"), ("rooms/lobby", b"two"))
 
 
-async def test_what_is_sent_right_after_subscribing_arrives(ends: Ends) -> None:
+async def test_a_message_sent_right_after_subscribing_arrives(ends: Ends) -> None:
     sender, receiver = ends
     for number in range(30):
         await receiver.backplane.subscribe(f"rooms/{number}")

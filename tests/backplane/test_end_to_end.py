@@ -60,7 +60,7 @@ async def test_a_worker_s_events_reach_a_server_s_members_long_before_a_comparis
     assert await worker.wait() == 0
 
 
-async def test_what_a_log_in_redis_took_from_a_process_that_died_at_once_is_heard_at_once(
+async def test_an_event_in_redis_arrives_at_once_although_its_process_died(
     start: Start, redis_url: str
 ) -> None:
     server = await start("hear", redis_url, 3600, "redis")

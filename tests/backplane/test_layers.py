@@ -141,6 +141,6 @@ def test_the_in_memory_layer_is_recognized_by_its_class(backend: str, found: boo
     assert is_in_memory({"BACKEND": backend}) is found
 
 
-def test_who_names_the_layer_gets_it(layer: Any) -> None:
+def test_settings_that_name_the_layer_get_it(layer: Any) -> None:
     assert isinstance(built(BACKPLANE="channels"), ChannelsBackplane)
     assert not isinstance(built(BACKPLANE="memory"), WithGroups)

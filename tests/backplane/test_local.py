@@ -115,7 +115,7 @@ async def main""",
     assert not path.exists()
 
 
-async def test_who_starts_removes_the_sockets_of_the_dead(path: Path) -> None:
+async def test_a_process_that_starts_removes_the_sockets_of_dead_ones(path: Path) -> None:
     with other_process(path) as other:
         other.kill()
         other.wait()
@@ -155,7 +155,9 @@ def test_a_suspended_process_holds_up_no_publisher_and_learns_what_it_missed(
             lines.add(other.stdout.readline())
 
 
-def test_who_reads_nothing_for_a_while_is_cut_off(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_reads_nothing_for_a_while_is_cut_off(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backplane = LocalBackplane(path)
     with other_process(path) as other:
         other.send_signal(signal.SIGSTOP)
@@ -178,7 +180,7 @@ def test_a_suspended_process_does_not_keep_others_from_receiving(path: Path) -> 
         assert [other.stdout.readline() for _ in range(20)] == ["50000\n"] * 20
 
 
-async def test_what_is_larger_than_a_socket_s_buffer_arrives_whole(path: Path) -> None:
+async def test_a_message_larger_than_a_sockets_buffer_arrives_whole(path: Path) -> None:
     sender = LocalBackplane(path)
     receiver = await Receiver(LocalBackplane(path)).start("rooms/lobby")
     messages = [os.urandom(3_000_000), b"small", os.urandom(1_000_000), b""]

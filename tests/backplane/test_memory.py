@@ -12,7 +12,7 @@ async def connected(exchange: MemoryExchange) -> tuple[MemoryBackplane, Receiver
     return exchange.backplane(), await Receiver(exchange.backplane()).start("t")
 
 
-def test_alone_it_reaches_nobody_and_says_so() -> None:
+def test_a_memory_backplane_alone_reaches_no_other_process_and_says_so() -> None:
     alone = MemoryBackplane()
     alone.send("t", b"hello")
     assert not alone.shared

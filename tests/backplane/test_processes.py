@@ -89,7 +89,7 @@ async def test_a_forked_child_sends_and_leaves_its_parent_s_connections_alone(
     await receiver.has_from_senders(sent(b"parent", b"parent again"), sent(b"child"))
 
 
-async def test_what_is_queued_when_a_process_forks_is_sent_once(receiver: Receiver, run: Run) -> None:
+async def test_messages_queued_when_a_process_forks_are_sent_once(receiver: Receiver, run: Run) -> None:
     await run("fork-while-queued")
     await receiver.until(lambda: len(receiver.news) >= 201)
     numbers = [message for message in receiver.of("rooms/lobby") if message != b"child"]
@@ -97,7 +97,7 @@ async def test_what_is_queued_when_a_process_forks_is_sent_once(receiver: Receiv
 
 
 @pytest.mark.parametrize("receiver", ["redis"], indirect=True)
-async def test_what_a_forked_child_appends_to_a_log_that_announces_is_news_to_its_parent(run: Run) -> None:
+async def test_events_that_a_forked_child_appends_to_an_announcing_log_reach_its_parent(run: Run) -> None:
     await run("fork-announced")
 
 

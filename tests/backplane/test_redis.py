@@ -122,7 +122,7 @@ async def test_its_own_messages_do_not_come_back(redis_url: str) -> None:
     await two.backplane.stop()
 
 
-async def test_what_is_queued_in_one_turn_goes_out_in_one_message_a_topic(
+async def test_entries_queued_in_one_turn_leave_in_one_message_per_topic(
     redis_url: str, looking: redis.asyncio.Redis
 ) -> None:
     receiver = await Receiver(backplane(redis_url)).start("rooms/a", "rooms/b")
@@ -151,7 +151,7 @@ async def test_more_than_one_batch_arrives_whole_and_in_order(redis_url: str) ->
 
 
 @pytest.mark.parametrize("junk", [b"", b"hello", b"\x01short", b"\x01" + bytes(8) + b"\xff\xff\xff\xffx"])
-async def test_what_others_publish_on_a_channel_is_dropped(
+async def test_messages_of_other_programs_on_a_channel_are_dropped(
     redis_url: str, looking: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture, junk: bytes
 ) -> None:
     receiver = await Receiver(backplane(redis_url)).start("rooms/lobby")
@@ -293,7 +293,7 @@ def test_the_outbox_is_bounded_in_bytes_but_takes_one_message_of_any_size() -> N
     assert sorted(contents(buffer)) == [("a", True, []), ("b", True, []), ("c", True, [])]
 
 
-def test_what_has_waited_too_long_is_given_up() -> None:
+def test_messages_that_have_waited_too_long_are_given_up() -> None:
     clock = Clock()
     buffer = MessageBuffer(patience=10, now=clock)
     buffer.put("a", b"old")
@@ -303,7 +303,7 @@ def test_what_has_waited_too_long_is_given_up() -> None:
     assert buffer.lost == {"expired": 1}
 
 
-def test_what_was_given_back_is_next_again_and_in_order() -> None:
+def test_messages_given_back_are_next_again_and_in_order() -> None:
     buffer = MessageBuffer()
     for number in range(4):
         buffer.put("ab"[number % 2], b"%d" % number)
@@ -314,7 +314,7 @@ def test_what_was_given_back_is_next_again_and_in_order() -> None:
     assert not buffer.lost
 
 
-def test_what_was_given_back_counts_again() -> None:
+def test_messages_given_back_count_towards_the_limit_again() -> None:
     buffer = MessageBuffer(messages=3)
     for number in range(3):
         buffer.put("a", b"%d" % number)

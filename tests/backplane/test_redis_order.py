@@ -47,7 +47,7 @@ async def moody() -> AsyncIterator[Moody]:
     server.close()
 
 
-async def test_what_was_refused_does_not_come_after_what_followed_it(moody: Moody) -> None:
+async def test_a_refused_message_does_not_come_after_its_successors(moody: Moody) -> None:
     """As by a script that runs for too long (``BUSY``) and ends in the middle of a batch."""
     moody.answer = lambda number: (
         b"-BUSY Redis is busy running a script.\r\n" if number in (0, 1) else b":1\r\n"

@@ -182,7 +182,7 @@ async def test_subscribers_are_told_when_another_process_could_not_send(
     assert warnings(caplog, "cannot send") == 1
 
 
-async def test_what_was_under_way_when_redis_stood_still_is_not_sent_twice(
+async def test_messages_under_way_when_redis_hung_are_not_sent_twice(
     make: Make, own_redis: RedisServer
 ) -> None:
     sender = make(own_redis.url, pulse=600.0, patience=0.2)
@@ -329,7 +329,7 @@ async def test_a_link_that_is_closed_before_it_was_read_closes_its_connection(re
     await nodes.close()
 
 
-async def test_many_who_lost_something_are_told_of_together(
+async def test_many_gaps_are_reported_together(
     make: Make, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver = await Receiver(make(own_redis.url, **NEVER)).start("rooms/lobby", "rooms/quiet")

@@ -137,7 +137,7 @@ def test_in_an_outage_one_message_at_a_time_is_tried(carrier: Carrier) -> None:
     assert queues.lost == {"failed": 1}
 
 
-def test_what_waited_too_long_is_no_news_any_more(carrier: Carrier) -> None:
+def test_messages_that_waited_too_long_are_dropped(carrier: Carrier) -> None:
     time = 0.0
     queues = TopicQueues(carrier, patience=10, now=lambda: time)
     queues.put("t", b"0")
@@ -168,7 +168,7 @@ async def test_on_a_bound_loop_it_is_carried_there(carrier: Carrier) -> None:
     assert carrier.threads == {threading.current_thread().name}
 
 
-def test_what_a_loop_left_when_it_was_closed_is_carried_by_the_background_loop(carrier: Carrier) -> None:
+def test_messages_of_a_closed_loop_are_carried_by_the_background_loop(carrier: Carrier) -> None:
     queues = TopicQueues(carrier)
 
     async def leave_something() -> None:
@@ -186,7 +186,9 @@ def test_what_a_loop_left_when_it_was_closed_is_carried_by_the_background_loop(c
     assert queues.lost == {"failed": 1}  # the one that was on its way
 
 
-def test_what_a_loop_never_began_to_carry_is_carried_by_the_background_loop(carrier: Carrier) -> None:
+def test_messages_that_a_loop_never_began_to_carry_are_carried_by_the_background_loop(
+    carrier: Carrier,
+) -> None:
     carrier.open.set()
     queues = TopicQueues(carrier)
     loop = asyncio.new_event_loop()

@@ -128,7 +128,7 @@ def test_without_javascript_messages_are_posted_by_the_form(people: People) -> N
     ada.sees("By form")
 
 
-def test_somebody_who_may_not_enter_is_kept_out_everywhere(people: People) -> None:
+def test_a_user_who_may_not_enter_is_refused_everywhere(people: People) -> None:
     linus, ada = people("linus").enter("lobby"), people("ada").enter("captains")
     expect(linus.page.get_by_role("link", name="Captains")).to_have_count(0)
     answers = linus.page.evaluate(
@@ -158,7 +158,7 @@ def test_somebody_who_may_not_enter_is_kept_out_everywhere(people: People) -> No
     linus.complaints.clear()
 
 
-def test_who_is_in_the_room_is_shown_and_once_however_many_windows_they_have(people: People) -> None:
+def test_a_member_of_the_room_is_shown_once_whatever_their_number_of_windows(people: People) -> None:
     ada, grace = people("ada").enter(), people("grace").enter()
     second = grace.context.new_page()
     second.goto(grace.page.url)

@@ -118,7 +118,7 @@ def test_a_message_whose_answer_was_lost_is_sent_again_and_said_once(people: Peo
     assert ada.shown() == grace.shown() == harbor.stored()[-52:]
 
 
-def test_somebody_whose_network_was_away_gets_what_the_others_said(people: People) -> None:
+def test_a_user_whose_network_was_away_gets_the_missed_messages(people: People) -> None:
     ada, grace = people("ada").enter(), people("grace")
     network = Network(grace)
     grace.enter()

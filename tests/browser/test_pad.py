@@ -79,7 +79,9 @@ def test_what_is_written_while_the_server_is_down_is_merged(people: People, harb
 
 
 @pytest.mark.timeout(120)
-def test_one_who_was_offline_for_a_while_ends_with_the_same_text(people: People, harbor: Harbor) -> None:
+def test_an_editor_that_was_offline_for_a_while_ends_with_the_same_text(
+    people: People, harbor: Harbor
+) -> None:
     ada, grace = people("ada"), people("grace")
     with relay(harbor.port) as line:
         one, other = opened(ada), opened(grace, at=line.url)
@@ -107,7 +109,7 @@ def test_undo_takes_back_only_what_oneself_wrote(people: People) -> None:
     expect(other).to_have_value(re.compile("mine theirs$"))
 
 
-def test_who_may_not_write_reads_along(people: People) -> None:
+def test_a_user_who_may_not_write_reads_along(people: People) -> None:
     ada, linus = people("ada"), people("linus")
     one = opened(ada, "storm-plan")
     linus.sign_in()

@@ -30,9 +30,7 @@ def watching(person: Person) -> None:
     expect(value(person, "quick", "rate")).to_have_text(re.compile(r"^[1-9][\d,]*$"), timeout=40_000)
 
 
-def test_every_boat_moves_and_the_rate_leaves_out_what_nobody_could_see(
-    fleet: Harbor, people: People
-) -> None:
+def test_every_boat_moves_and_the_rate_leaves_out_positions(fleet: Harbor, people: People) -> None:
     grace = people("grace")
     watching(grace)
     expect(grace.page.locator("#status")).to_have_text("Online")

@@ -132,7 +132,7 @@ async def test_evict_has_evicted_in_this_process_when_it_returns() -> None:
     async with fleet(Room) as here:
         socket = await in_rooms(here)
         hub = await here.processes[0].runtime.hub()
-        here.log.append([_order_of_somebody_else()])  # a gap, which this process has yet to hear of
+        here.log.append([_command_about_another_user()])  # a gap, which this process has yet to hear of
         here.processes[0].log_threads.hold("read")
         await LOBBY.aevict(1)
         assert [left(frame) for frame in socket.frames] == ["evicted"]
@@ -141,7 +141,7 @@ async def test_evict_has_evicted_in_this_process_when_it_returns() -> None:
         assert hub._streams[TOPIC].offset == 2
 
 
-def _order_of_somebody_else() -> Any:
+def _command_about_another_user() -> Any:
     from holdfast.control.commands import draft_of
 
     return draft_of(EndSession(owner="user:9", session="none"))
@@ -175,7 +175,7 @@ async def test_an_evicted_user_may_join_again_if_the_rule_admits_them() -> None:
 async def test_a_revocation_is_applied_once_in_the_process_that_sends_it() -> None:
     async with fleet(Room) as here:
         socket = await in_rooms(here)
-        here.log.append([_order_of_somebody_else()])
+        here.log.append([_command_about_another_user()])
         here.processes[0].log_threads.hold("read")
         await LOBBY.aevict(1)
         await socket.hear()

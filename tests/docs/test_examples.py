@@ -42,7 +42,7 @@ def test_the_authenticators_of_the_page_about_authentication_can_be_built() -> N
 
 
 @pytest.mark.django_db
-def test_the_tokens_of_the_page_about_authentication_are_their_users_and_nobody_elses() -> None:
+def test_the_tokens_of_the_page_about_authentication_belong_to_their_users_only() -> None:
     (code,) = (code for code in blocks(PAGES / "authentication.md") if "# accounts/tokens.py" in code)
     module: dict[str, Any] = {}
     exec(compile(code, "tokens.py", "exec"), module)

@@ -52,7 +52,7 @@ def test_a_fresh_database_is_migrated_and_seeded_and_stays_so(where: str, tmp_pa
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
 
 
-def test_the_secret_key_is_made_once_and_is_nobody_elses_to_read(tmp_path: Path) -> None:
+def test_the_secret_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     key = ["shell", "-v", "0", "-c", "from django.conf import settings; print(settings.SECRET_KEY)"]
     one, other = (manage(*key, database=str(tmp_path / "db"), var=tmp_path).stdout for _ in range(2))
     assert len(one.strip()) >= 50

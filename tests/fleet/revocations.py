@@ -1,6 +1,6 @@
 """Real servers, users who are connected to all of them, and a third process that takes rights away (``revoker.py``).
 
-What is measured is the time from before a right is taken until the last of the user's clients has been told, in seconds.
+The measured time is from before a right is taken until the last of the user's clients has its answer, in seconds.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class Client:
         self._socket = socket
 
     async def ends(self) -> tuple[str, float]:
-        """How it ended, ``"left evicted"`` or ``"closed 4401"``, and when. Fails if anything else comes first."""
+        """Return how it ended, ``"left evicted"`` or ``"closed 4401"``, and when. Fails if any other message comes first."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             try:
                 message = json.loads(await self._socket.recv())
@@ -47,7 +47,7 @@ class Client:
             return f"left {message['payload']['code']}", time.monotonic()
 
     async def hears(self) -> str:
-        """The value of the next event, which has to be what comes next."""
+        """Return the value of the next event. Fails if the next message is no event."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             message = json.loads(await self._socket.recv())
             assert message["type"] == "event", message
@@ -63,7 +63,7 @@ class Revocations:
         self._turn = asyncio.Lock()
 
     async def order(self, *words: Any) -> Any:
-        """Let the revoker call one of its functions; what that returned."""
+        """Let the revoker call one of its functions; return its result."""
         async with self._turn:
             assert self._revoker.stdin is not None
             assert self._revoker.stdout is not None
@@ -94,8 +94,8 @@ class Revocations:
     # ── evictions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def time_evictions(self, users: Sequence[int], *, at_once: int = 20) -> list[float]:
-        """For each how long it took until the last server had told its client. So many users are connected at the same
-        time; they are evicted one after the other, each when the one before has been told."""
+        """Return for each eviction the time until the last server had told its client. ``at_once`` users are connected at the
+        same time; they are evicted one after the other, each when the clients of the one before have been told."""
         took = []
         for start in range(0, len(users), at_once):
             async with contextlib.AsyncExitStack() as stack:
@@ -104,7 +104,7 @@ class Revocations:
         return took
 
     async def time_evictions_together(self, users: Sequence[int]) -> list[float]:
-        """The same, but nobody waits for the one before."""
+        """Measure the same, but evict all users at once."""
         async with contextlib.AsyncExitStack() as stack:
             here = await self._all_joined(stack, users)
             outs = [self.until_out(clients, "left evicted", "evict", name) for name, clients in here]
@@ -120,7 +120,7 @@ class Revocations:
         )
 
     async def until_out(self, clients: Sequence[Client], how: str, *words: Any) -> float:
-        """How long it takes from the revoker's ``words`` until every client has ended, and that it ended as it should."""
+        """Return the time from the revoker's ``words`` until every client has ended. Fails if one ended otherwise than expected."""
         began = time.monotonic()
         order = asyncio.create_task(self.order(*words))
         ends = await asyncio.gather(*(client.ends() for client in clients))
@@ -160,7 +160,7 @@ async def revocations(
     far: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Revocations]:
-    """``far``: the revoker reaches PostgreSQL and Redis by :attr:`Revocations.ways`. ``settings`` are Holdfast's."""
+    """With ``far`` the revoker reaches PostgreSQL and Redis by :attr:`Revocations.ways`. ``settings`` are Holdfast's."""
     settings.setdefault("HEARTBEAT_SECONDS", 600)  # the clients here are silent
     setup = Setup(servers=servers, writers=0, rooms=1, holdfast=settings)
     services = Services(postgres=postgres, redis=redis, nginx=find_program("nginx", package="nginx"))

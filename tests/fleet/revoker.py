@@ -35,7 +35,7 @@ def prepare(count: int) -> None:
 
 
 def entitle(name: str) -> None:
-    """Give the permission that opens the vault, by a group of the user's own. ``own-…``: by itself."""
+    """Give the permission that opens the vault, by a group with this user only. For ``own-…``: as the user's own permission."""
     user, permission = User.objects.get(username=name), Permission.objects.get(codename="view_group")
     if name.startswith("own-"):
         user.user_permissions.add(permission)
@@ -60,7 +60,7 @@ def shout(value: str) -> None:
 
 
 def orders() -> int:
-    """How many there are in the log."""
+    """Return the number of commands in the log."""
     return runtime.current().log.heads([TOPIC])[TOPIC].offset
 
 
@@ -125,7 +125,7 @@ def begin_logout(name: str, session_key: str) -> None:
 
 
 def end_logout(name: str) -> str:
-    """What became of it."""
+    """Return the outcome of the logout."""
     try:
         logout(_requests[name])
     except DatabaseError:

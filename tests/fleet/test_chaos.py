@@ -63,7 +63,7 @@ def test_a_fleet_that_breaks_keeps_its_promises(services: Services, tmp_path: Pa
 def test_a_promise_that_is_broken_on_purpose_is_noticed(
     sabotage: str, kinds: set[Kind], seconds: float, services: Services, tmp_path: Path
 ) -> None:
-    """A race that nothing guards any more is lost sooner or later, not in each run: up to four of them."""
+    """A race without its guard is lost sooner or later, but not in each run. So there are up to four runs."""
     setup = Setup(backplane=BACKPLANE, sabotage=sabotage)
     noticed: set[Kind] = set()
     for seed in (5, 6, 7, 8):

@@ -1,4 +1,4 @@
-"""The checker, on histories made by hand: each kind of violation is found, and what is no violation is not."""
+"""The checker, on histories made by hand: it finds each kind of violation, and reports nothing else."""
 
 import zlib
 from collections.abc import Iterable
@@ -88,11 +88,11 @@ THREE = truth(entry(1), entry(2), entry(3))
 # ── delivery ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_who_got_everything_once_and_in_order_has_nothing_to_complain_about() -> None:
+def test_a_client_that_got_everything_once_and_in_order_is_no_violation() -> None:
     assert kinds(THREE, opened(), joined(), got(1), got(2), got(3), finished()) == []
 
 
-def test_what_was_before_the_first_join_is_not_missed() -> None:
+def test_events_before_the_first_join_are_not_missed() -> None:
     assert kinds(THREE, opened(), joined(offset=2), got(3), finished()) == []
 
 
@@ -215,15 +215,15 @@ def test_a_hole_in_the_log_is_a_loss() -> None:
     assert kinds(truth(entry(1), entry(3))) == [Kind.LOST]
 
 
-def test_an_event_that_nobody_numbered_is_stranded() -> None:
+def test_an_event_without_a_number_is_stranded() -> None:
     assert kinds(truth(rows=[(ROOM, "w:1")], waiting=1)) == [Kind.STRANDED]
 
 
-def test_what_was_published_outside_of_a_transaction_has_no_row() -> None:
+def test_events_published_outside_of_a_transaction_have_no_row() -> None:
     assert kinds(truth(entry(1, name="curtain"))) == []
 
 
-def test_what_a_writer_was_told_is_so() -> None:
+def test_a_writers_outcomes_agree_with_the_database() -> None:
     assert kinds(truth(entry(1)), *attempt((ROOM, "w:1"), dropped=[(ROOM, "w:9")])) == []
 
 
@@ -231,7 +231,7 @@ def test_a_commit_whose_rows_are_gone_is_missing() -> None:
     assert kinds(truth(), *attempt((ROOM, "w:1"))) == [Kind.MISSING_COMMIT]
 
 
-def test_what_rolled_back_and_is_there_is_a_ghost() -> None:
+def test_an_event_that_rolled_back_and_is_in_the_log_is_a_ghost() -> None:
     story = attempt(dropped=[(ROOM, "w:1")], outcome="rolled back")
     assert kinds(truth(entry(1)), *story) == [Kind.GHOST]
 
@@ -299,11 +299,11 @@ def shut_out(published: float, arrived: float, *more: Record, opened_at: float =
     return kinds(held, *story, *more, revocation_seconds=2.0)
 
 
-def test_what_is_published_after_an_eviction_does_not_arrive() -> None:
+def test_events_published_after_an_eviction_do_not_arrive() -> None:
     assert shut_out(12.5, 12.6, EVICTED, BACK) == [Kind.AFTER_REVOCATION]
 
 
-def test_what_was_published_before_may_still_be_under_way() -> None:
+def test_events_published_before_a_revocation_may_still_be_under_way() -> None:
     assert shut_out(9.0, 15.0, EVICTED, BACK) == []
 
 
@@ -311,7 +311,7 @@ def test_a_revocation_may_take_the_time_that_is_promised() -> None:
     assert shut_out(11.9, 12.0, EVICTED, BACK) == []
 
 
-def test_who_was_let_in_again_gets_what_was_published_meanwhile() -> None:
+def test_a_user_who_was_let_in_again_gets_the_events_published_in_between() -> None:
     assert shut_out(15.0, 20.1, EVICTED, BACK) == []
 
 
@@ -363,11 +363,11 @@ def test_a_list_and_its_changes_that_end_at_the_truth_are_no_contradiction() -> 
     )
 
 
-def test_who_joins_again_is_told_of_anew() -> None:
+def test_a_member_that_joins_again_may_be_announced_again() -> None:
     assert present(joined(members=["7"]), change(joined=["7"])) == []
 
 
-def test_nobody_joins_and_leaves_at_once() -> None:
+def test_no_member_joins_and_leaves_in_one_change() -> None:
     assert present(joined(members=["7", "8"]), change(joined=["8"], left=["8"]), change(left=["8"])) == [
         Kind.PRESENCE
     ]
@@ -379,19 +379,19 @@ def test_a_list_may_come_later_and_changes_only_after_it() -> None:
     assert present(joined(members=None), change(joined=["7"]), whole) == [Kind.PRESENCE]
 
 
-def test_who_is_not_on_the_list_cannot_leave() -> None:
+def test_a_member_that_is_not_on_the_list_cannot_leave() -> None:
     assert present(joined(members=["7"]), change(left=["8"])) == [Kind.PRESENCE]
 
 
-def test_a_list_names_nobody_twice() -> None:
+def test_a_list_names_no_member_twice() -> None:
     assert present(joined(members=["7", "7"])) == [Kind.PRESENCE]
 
 
-def test_who_is_connected_in_the_end_is_on_the_list() -> None:
+def test_a_member_that_is_connected_in_the_end_is_on_the_list() -> None:
     assert present(joined(members=[])) == [Kind.PRESENCE]
 
 
-def test_who_is_gone_in_the_end_is_not_on_the_list() -> None:
+def test_a_member_that_is_gone_in_the_end_is_not_on_the_list() -> None:
     assert present(joined(members=["7", "8"])) == [Kind.PRESENCE]
 
 
@@ -403,7 +403,7 @@ def test_a_new_connection_begins_with_a_new_list() -> None:
 def two(
     *seen: Record, until: float = 40.0, away: float | None = None, faults: Iterable[Record] = ()
 ) -> list[Kind]:
-    """What this client, on server 0, has seen while another user was there, on server 1, all the time or until ``away``."""
+    """Check the history of a client on server 0, while another user is on server 1 all the time or until ``away``."""
     other: dict[str, Any] = {"client": "d", "link": 1}
     story: list[Record] = [opened(client="d", user="8", server=1), joined(members=["7", "8"], **other)]
     if away is not None:
@@ -415,12 +415,12 @@ def two(
     return [violation.kind for violation in check(held)]
 
 
-def test_nobody_who_is_connected_is_missing_for_long() -> None:
+def test_no_connected_member_is_missing_for_long() -> None:
     assert two(change(left=["8"], at=10.0), change(joined=["8"], at=16.0)) == []
     assert two(change(left=["8"], at=10.0), change(joined=["8"], at=18.0)) == [Kind.PRESENCE]
 
 
-def test_who_is_gone_is_not_listed_for_long() -> None:
+def test_a_member_that_is_gone_is_not_listed_for_long() -> None:
     assert two(change(left=["8"], at=30.0), away=10.0) == []
     assert two(change(left=["8"], at=32.0), away=10.0) == [Kind.PRESENCE]
 

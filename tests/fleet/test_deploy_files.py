@@ -1,4 +1,4 @@
-"""The other files of `deploy/`, as far as they can be tried without the programs that they are for."""
+"""The other files of `deploy/`, as far as they can be tested without the programs that they are for."""
 
 import shutil
 import subprocess

@@ -19,7 +19,7 @@ ROOM = "rooms/r0"
 
 
 @pytest.mark.timeout(60)
-async def test_when_nginx_is_killed_everybody_who_came_through_it_is_cut_off(
+async def test_when_nginx_is_killed_all_clients_behind_it_are_cut_off(
     standing: Standing, tmp_path: Path
 ) -> None:
     path = tmp_path / "faults.jsonl"
@@ -59,8 +59,8 @@ def test_a_port_is_not_one_that_the_kernel_gives_to_connections() -> None:
     assert not [port for port in ports if lowest <= port <= highest]
 
 
-def test_what_is_killed_takes_what_it_has_started_with_it(tmp_path: Path) -> None:
-    """Who holds the pipe's writing end lives."""
+def test_a_killed_process_takes_its_children_with_it(tmp_path: Path) -> None:
+    """A process that still holds the writing end of the pipe is alive."""
     shell = find_program("sh", package="dash")
     fifo = tmp_path / "alive"
     os.mkfifo(fifo)

@@ -1,4 +1,4 @@
-"""A run of chaos that is ended takes with it all that it has started: also who is stopped, and the workers of the killed."""
+"""A run of chaos that ends early ends all its processes: also the stopped ones, and the workers of killed ones."""
 
 import contextlib
 import signal
@@ -34,7 +34,7 @@ def processes() -> dict[Process, int]:
     """Every process of the machine that has not ended, with its parent."""
     found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # it has ended since it was listed
             state, parent, *rest = stat.read_text().rpartition(")")[2].split()
             if state != "Z":
                 found[int(stat.parent.name), rest[17]] = int(parent)
@@ -42,7 +42,7 @@ def processes() -> dict[Process, int]:
 
 
 class Family:
-    """A process and all that descend from it, as far as they were seen."""
+    """A process and all its descendants that were seen."""
 
     def __init__(self, eldest: int) -> None:
         self._eldest = eldest

@@ -109,7 +109,7 @@ def said(fleet: Fleet, topic: str, query: str = "") -> None:
 
 
 def asked(fleet: Fleet, port: int) -> bool:
-    """Does nginx ask the server of this port again?"""
+    """Return whether nginx asks the server of this port again."""
     fleet.front.get("me/")
     answered = fleet.nginx.requests()  # logged after the client has got the answer
     return bool(answered) and answered[-1][1] == [f"127.0.0.1:{port}"]
@@ -148,7 +148,7 @@ async def test_large_messages_pass_in_both_directions(either: Fleet, topic: str)
         assert (await client.event())["payload"]["text"] == text
 
 
-def test_the_servers_learn_who_the_client_is_and_believe_nobody_else(either: Fleet) -> None:
+def test_the_servers_learn_the_clients_address_and_trust_no_other_header(either: Fleet) -> None:
     connection = http.client.HTTPConnection(
         "127.0.0.1", either.nginx.port, timeout=10, source_address=("127.0.0.9", 0)
     )
@@ -178,7 +178,7 @@ def test_a_stream_that_its_client_does_not_read_is_not_piled_up_by_nginx(either:
         idle.sendall(b"GET /live/pour/60/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert soon(lambda: max(poured()) > 0)
         before, after = [], poured()
-        while before != after:  # until it stands still
+        while before != after:  # until the count stays the same
             time.sleep(0.3)
             before, after = after, poured()
     assert max(after) < 30
@@ -287,10 +287,10 @@ async def test_a_silent_connection_with_heartbeats_outlasts_the_timeout(
 
 
 @pytest.mark.parametrize(("timeout", "code"), [("9s", 4001), ("1s", 1006)])
-async def test_who_is_silent_is_noticed_by_the_server_if_the_timeout_leaves_it_the_time(
+async def test_the_server_notices_a_silent_client_if_the_timeout_leaves_it_the_time(
     prepared: Prepared, tmp_path: Path, timeout: str, code: int
 ) -> None:
-    """With a timeout below 2.5 heartbeats nginx would cut, and nobody would say why: as the template's comment warns."""
+    """With a timeout below 2.5 heartbeats nginx cuts the connection without a close code, as the template's comment warns."""
     changes = {"proxy_read_timeout": timeout, "proxy_send_timeout": timeout}
     with fleet(prepared, tmp_path, changes=changes, HEARTBEAT_SECONDS=0.8) as running:
         async with Live(running.front) as client:

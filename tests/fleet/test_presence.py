@@ -18,7 +18,7 @@ HEALING_SECONDS = 15.0
 
 
 class House:
-    """Who is where: one user on each server, and one who is on the first two of them."""
+    """The users and their servers: one user on each server, and one who is on the first two."""
 
     def __init__(self, fleet: Fleet, ids: list[str], stack: contextlib.AsyncExitStack) -> None:
         self._fleet = fleet
@@ -63,7 +63,7 @@ async def test_the_members_of_a_killed_server_are_gone_within_one_and_a_half_lea
 
 
 @pytest.mark.timeout(120)
-async def test_a_server_that_stood_still_resurrects_nobody_and_erases_nobody(standing: Standing) -> None:
+async def test_a_server_that_was_stopped_neither_restores_nor_removes_members(standing: Standing) -> None:
     async with (
         standing(servers=3, users=7, PRESENCE_LEASE_SECONDS=2, HEARTBEAT_SECONDS=60) as (fleet, _, ids),
         contextlib.AsyncExitStack() as stack,

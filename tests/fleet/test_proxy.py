@@ -1,4 +1,4 @@
-"""The network between the parts of the fleet does what the schedule wants of it, and nothing else."""
+"""The proxies between the parts of the fleet: they do what the schedule demands, and nothing else."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ SECONDS = 5.0
 
 @pytest.fixture
 async def proxy() -> AsyncIterator[Proxy]:
-    """In front of a server that says everything back."""
+    """A proxy in front of a server that echoes everything."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
@@ -39,7 +39,7 @@ class Line:
             return await self.reader.read()
 
     async def is_silent(self) -> bool:
-        """Nothing has arrived after the loop has turned for a while."""
+        """Return whether nothing has arrived after the loop has turned for a while."""
         try:
             async with asyncio.timeout(0.1):
                 await self.reader.read(1)
@@ -66,7 +66,7 @@ async def test_an_end_is_passed_on_after_what_came_before_it(line: Line) -> None
     assert await line.rest() == b"last words"
 
 
-async def test_what_a_black_hole_took_goes_on_afterwards_in_order(proxy: Proxy, line: Line) -> None:
+async def test_bytes_that_a_black_hole_held_arrive_afterwards_in_order(proxy: Proxy, line: Line) -> None:
     assert await line.echo(b"before") == b"before"
     proxy.hold()
     line.writer.write(b"in")
@@ -96,14 +96,14 @@ async def test_a_cut_delivers_a_first_part_and_then_the_end(proxy: Proxy, line: 
     assert len(arrived) < 1000
 
 
-async def test_a_drop_resets_everybody(proxy: Proxy, line: Line) -> None:
+async def test_a_drop_resets_all_connections(proxy: Proxy, line: Line) -> None:
     assert await line.echo(b"before") == b"before"
     assert proxy.drop() == 1
     with pytest.raises(ConnectionError):
         await line.rest()
 
 
-async def test_who_is_refused_gets_no_answer(proxy: Proxy) -> None:
+async def test_a_refused_connection_gets_no_answer(proxy: Proxy) -> None:
     proxy.refusing = True
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     writer.write(b"anybody there?")

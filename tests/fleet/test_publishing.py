@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 @pytest.fixture
 def celery(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """A prefork worker, and what sends tasks to it."""
+    """A prefork worker, and the application that sends tasks to it."""
     worker = place.start(
         "celery",
         *("-m", "celery", "-A", "tests.fleet.publishing.tasks", "worker"),
@@ -108,7 +108,7 @@ def test_a_hundred_thousand_publishes_from_gunicorn_leave_nothing_open(
     place: Place, gunicorn: Gunicorn
 ) -> None:
     def publish(requests: int, count: int) -> dict[str, tuple[int, int]]:
-        """What is open in each process at most."""
+        """Return the largest number of open files and threads of each process."""
         most: dict[str, tuple[int, int]] = {}
         with ThreadPoolExecutor(8) as pool:
             for answer in pool.map(gunicorn.ask, [f"publish-many/{count}/"] * requests):
@@ -204,7 +204,7 @@ def test_the_page_shows_the_webhook_that_is_tested() -> None:
     assert shown in tested
 
 
-def test_a_command_that_publishes_and_ends_has_told_everybody(place: Place) -> None:
+def test_a_command_that_publishes_and_ends_has_sent_its_events(place: Place) -> None:
     for number in range(3):
         place.run("-m", "tests.fleet.publishing.workers", "command", f"cron-{number}")
 

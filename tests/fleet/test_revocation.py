@@ -1,4 +1,4 @@
-"""G4 on real servers: who loses a right is out everywhere, at once through Redis, and without it by the comparison."""
+"""G4 on real servers: a user who loses a right is evicted everywhere, at once through Redis, without it by the comparison."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ async def test_evictions_reach_every_server_at_once_and_without_redis_within_the
     compare = 3.0
     async with revocations(postgres, own_redis, tmp_path, users=208, RECONCILE_SECONDS=compare) as here:
         took = sorted(await here.time_evictions(range(200)))
-        # Promised are 250 ms at p99, and measured some (bench/revocation.py). What came by the comparison took 1.5 s.
+        # The promise is 250 ms at p99 (bench/revocation.py measures it). Evictions found by the comparison took 1.5 s.
         assert took[99] < 0.25, f"with Redis, at the median: {took}"
         assert took[197] < 1.0, f"with Redis, at p99: {took}"
         own_redis.kill()

@@ -1,4 +1,4 @@
-"""Schedules follow from their seeds, and contain no impossible demands."""
+"""Schedules of faults: they follow from their seeds, and contain no impossible demands."""
 
 from collections import Counter
 

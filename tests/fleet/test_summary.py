@@ -1,4 +1,4 @@
-"""A series of runs goes on when one of them fails, and says so in the end."""
+"""A series of runs: it goes on when one of them fails, and reports that at the end."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def summary() -> Summary:
     return Summary(command="scripts/chaos --seed 1", commit="abc1234")
 
 
-def test_what_all_runs_had_is_added_up() -> None:
+def test_the_totals_of_all_runs_are_added_up() -> None:
     made = summary()
     for seed in (1, 2):
         made.add(outcome(seed))

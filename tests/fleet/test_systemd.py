@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """It has the project at /srv/app, with an environment at /srv/app/.venv that is made of this one's parts."""
+    """A machine with the project at /srv/app, and an environment at /srv/app/.venv that is made of this one's parts."""
     app = tmp_path_factory.mktemp("machine") / "app"
     shutil.copytree(SITE, app, ignore=shutil.ignore_patterns("__pycache__"))
     (app / "var").mkdir()
@@ -56,7 +56,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         pytest.skip(str(error))
 
 
-#: A command of the site's, as the user whom the units name.
+#: A command of the site, as the user that the units name.
 AS_SITE = (
     *("setpriv", "--reuid", "www-data", "--regid", "www-data", "--clear-groups"),
     *("env", "--chdir=/srv/app", "/srv/app/.venv/bin/python"),
@@ -99,7 +99,7 @@ class Service:
             return response.read().decode()
 
     def workers(self) -> set[str]:
-        """Who serves, by the machine's process ids."""
+        """Return the process ids of the workers, as the machine sees them."""
         found: set[str] = set()
         for _ in range(1000):
             found.add(self.ask())
@@ -179,7 +179,7 @@ def test_it_counts_as_started_when_it_serves(machine: Machine) -> None:
         machine.systemctl("stop", "holdfast.socket", "holdfast.service")
 
 
-def test_who_connects_to_its_socket_starts_it(machine: Machine) -> None:
+def test_a_connection_to_its_socket_starts_it(machine: Machine) -> None:
     machine.systemctl("start", "holdfast.socket")
     service = Service(machine)
     try:
@@ -217,7 +217,7 @@ async def test_a_stop_says_goodbye_and_ends_in_time(service: Service) -> None:
     assert "timed out" not in journal
 
 
-def test_a_restart_refuses_nobody(service: Service) -> None:
+def test_a_restart_refuses_no_client(service: Service) -> None:
     before, answers, over = service.workers(), [], threading.Event()
 
     def keep_asking() -> None:

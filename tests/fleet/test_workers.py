@@ -24,7 +24,7 @@ PROMPTLY = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """A kind of worker: how it is started, and when it works."""
+    """A kind of worker: the command that starts it, and the sign that it is ready."""
 
     queue: str
     command: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A user's connection to one place of a fleet, for tests that look at single users instead of a crowd."""
+"""A user's connection to one server of a fleet, for tests that look at single users instead of a crowd."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 
 @contextlib.asynccontextmanager
 async def joined(port: int, user: int, topic: str) -> AsyncIterator[tuple[ClientConnection, dict[str, Any]]]:
-    """``user-N``, signed in, connected and joined; and what ``joined`` said."""
+    """Yield ``user-N``, signed in, connected and joined, and the payload of ``joined``."""
     cookie = await asyncio.to_thread(sign_in, port, f"user-{user}")
     async with joined_by(port, cookie, topic) as found:
         yield found
@@ -25,12 +25,12 @@ async def joined(port: int, user: int, topic: str) -> AsyncIterator[tuple[Client
 async def joined_by(
     port: int, cookie: str, topic: str
 ) -> AsyncIterator[tuple[ClientConnection, dict[str, Any]]]:
-    """The same by the session of this cookie."""
+    """Do the same with the session of this cookie."""
     async with connect(
         f"ws://127.0.0.1:{port}/live/ws",
         subprotocols=[Subprotocol("holdfast.v1.json")],
         additional_headers={"Cookie": cookie, "Origin": f"http://127.0.0.1:{port}"},
-        ping_interval=None,  # who is stopped for a while is waited for
+        ping_interval=None,  # the test waits for a server that is stopped for a while
     ) as socket:
         await socket.send(json.dumps({"type": "join", "ref": 1, "topic": topic}))
         while (message := json.loads(await socket.recv()))["type"] != "joined":
@@ -47,7 +47,7 @@ def sign_in(port: int, name: str) -> str:
 
 
 class Visitor:
-    """Keeps the list of those who are in a topic, as the protocol says, and whoever was ever on it or left it."""
+    """A client that keeps the list of a topic's members as the protocol says, and all members that ever joined or left."""
 
     def __init__(self, socket: ClientConnection, members: list[dict[str, Any]]) -> None:
         self._socket = socket
@@ -83,7 +83,7 @@ class Visitor:
         self._changed.set()
 
     async def wait_for(self, members: set[str], *, seconds: float) -> None:
-        """Until exactly these are on the list."""
+        """Wait until exactly these members are on the list."""
         try:
             async with asyncio.timeout(seconds):
                 while self.sees != members:
@@ -107,7 +107,7 @@ class Visitor:
         return self._socket.state is State.CLOSED
 
     async def ended(self, *, seconds: float) -> None:
-        """Until the connection has ended, whoever ended it."""
+        """Wait until either side has ended the connection."""
         async with asyncio.timeout(seconds):
             await self._socket.wait_closed()
 

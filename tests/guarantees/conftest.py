@@ -1,4 +1,4 @@
-"""How hard the property tests try: `pytest --hypothesis-profile=long tests/guarantees`, or HOLDFAST_PROPERTIES=long.
+"""Effort of the property tests: `pytest --hypothesis-profile=long tests/guarantees`, or HOLDFAST_PROPERTIES=long.
 
 When one fails, Hypothesis prints the shortest story that it found, and the seed to run it again with.
 """
@@ -20,5 +20,5 @@ _COMMON = {
 settings.register_profile("quick", max_examples=40, **_COMMON)  # type: ignore[arg-type]
 settings.register_profile("long", max_examples=3000, **_COMMON)  # type: ignore[arg-type]
 
-#: What the property tests of this directory run with, unless another profile was chosen on the command line.
+#: Settings for the property tests of this directory, unless another profile was chosen on the command line.
 PROFILE = settings.get_profile(os.environ.get("HOLDFAST_PROPERTIES", "quick"))

@@ -1,4 +1,4 @@
-"""A table for the effects of transactions: what an application would have written beside its events."""
+"""A table for the effects of transactions: the rows that an application would write beside its events."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,7 @@
-"""How stories are made: lists of steps, drawn by Hypothesis, which likes them simple, or all at random from a seed.
+"""Stories: lists of steps, drawn by Hypothesis, which prefers simple ones, or all at random from a seed.
 
-A step is a method of the story and what it is called with. What may happen is a list of kinds of steps, each with the values
-that are drawn for it; what stands there twice happens twice as often.
+A step is a method of the story and its arguments. A story's possible steps are a list of kinds, each with the values that are
+drawn for it; a kind that is listed twice happens twice as often.
 """
 
 import random
@@ -17,7 +17,7 @@ Kinds = Sequence[tuple[Callable[..., Any], *tuple[Sequence[Any], ...]]]
 
 
 def stories(kinds: Kinds, length: int) -> st.SearchStrategy[list[Step]]:
-    """``(None,)`` is what Hypothesis puts in the place of steps that are not needed for a failure."""
+    """Return the strategy of stories. Hypothesis puts ``(None,)`` in the place of steps that are not needed for a failure."""
     steps = st.one_of(
         st.just((None,)),
         *[st.tuples(st.just(kind), *map(st.sampled_from, draws)) for kind, *draws in kinds],
@@ -33,7 +33,7 @@ def all_action(kinds: Kinds, length: int, seed: int) -> list[Step]:
 
 
 def seeds(times: int = 1) -> Iterator[int]:
-    """Other ones in each run, printed, so that the last one is that of a failure."""
+    """Yield new seeds in each run, and print each, so that the last one printed is that of a failure."""
     first = random.randrange(10**6)
     for seed in range(first, first + times * PROFILE.max_examples):
         print(f"seed {seed}")

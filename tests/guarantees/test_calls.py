@@ -1,4 +1,4 @@
-"""G6: a call is carried out once, however often it is sent, to whichever process, and whatever dies on the way."""
+"""G6: a call is carried out once, however often it is sent, to any process, and whichever process dies on the way."""
 
 import asyncio
 import contextlib
@@ -25,14 +25,14 @@ from holdfast.protocol.positions import Position
 from holdfast.runtime import Runtime
 from holdfast.threads.threads import Threads
 from tests.limits.elsewhere import LimiterElsewhere
-from tests.log.transactions import somebody_waits
+from tests.log.transactions import a_transaction_waits
 from tests.support.identities import ANONYMOUS
 
 from .scratch import add_row, rows, scratch_table
 
 
 class Died(BaseException):
-    """The process that ran this is gone. (Nothing catches it, as nothing catches a SIGKILL.)"""
+    """The process that ran this is gone. (No code catches this exception, as no process catches a SIGKILL.)"""
 
 
 class Done(Event):
@@ -57,7 +57,7 @@ class Work(Topic):
         self.publish(Done(value))
         self._meet(value, fate)
         if fate == "overlap":
-            somebody_waits(self.alias)
+            a_transaction_waits(self.alias)
         if fate == "refuse":
             raise Refuse("not_today")
         if fate == "bug":
@@ -98,7 +98,7 @@ def _break() -> None:
 
 
 class Process:
-    """One server's part in it: its calls and its threads."""
+    """One server: its calls and its threads."""
 
     def __init__(self, log: DatabaseLog) -> None:
         self.threads, self.log_threads = Threads(4), Threads(2, keep_connections=True)
@@ -150,7 +150,7 @@ class Installation:
             try:
                 return await work
             finally:
-                # What else is under way after an error would use threads, and their connections, that have ended.
+                # Calls that are still under way after an error would use threads, and their connections, that have ended.
                 others = asyncio.all_tasks() - {asyncio.current_task()}
                 for task in others:
                     task.cancel()
@@ -186,7 +186,7 @@ def installation(database: str) -> Iterator[Installation]:
 async def client(
     installation: Installation, chance: random.Random, number: int, action: str
 ) -> tuple[str, str, list[str]]:
-    """Sends one call, again and again, here and there, until it has been answered; and once more to compare."""
+    """Sends one call repeatedly, to each of the servers, until it has an answer; and once more to compare."""
     value, fate = f"v{number:03}", chance.choice(["well", "well", "die", "die", "refuse", "bug", "after"])
     if action == "touch" and fate in ("bug", "after"):
         fate = "well"

@@ -1,4 +1,4 @@
-"""Processes that are killed while they write: what was committed has its event, and nothing else has."""
+"""Processes that are killed while they write: each committed row has its event, and there is no other event."""
 
 import json
 import random

@@ -1,9 +1,9 @@
-"""G1 and G2: whatever happens, everybody hears everything that was committed, once and in order, or is told.
+"""G1 and G2: whatever fails, every subscriber gets every committed event, once and in order, or a reset.
 
 Several servers on one database, joined by a backplane that loses, doubles, delays and reorders; publishers on database
 connections of their own, with transactions that overlap, savepoints, rollbacks, and deaths between the commit and the
 numbering; clients that drop, come back elsewhere, read slowly and are excluded; trims, logs that are lost, and logs that go back in time. In the end
-everything is compared with the log once, and everybody must be complete.
+everything is compared with the log once, and every client must be complete.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ LENGTH = 60
 
 
 class Branch:
-    """What a topic's log held in one epoch, until it went back in time: then another branch begins."""
+    """The entries of a topic's log in one epoch, until the log went back in time: then another branch begins."""
 
     def __init__(self, entries: dict[int, Said], stamps: dict[int, int], head: int) -> None:
         self.entries = entries
@@ -60,11 +60,11 @@ class Branch:
 
 
 class Busy(LogUnavailable):
-    """Somebody else is writing, and this story does not wait."""
+    """Another transaction is writing, and this story does not wait."""
 
 
 class WatchedLog(DatabaseLog):
-    """A log that is looked at before a topic's epoch changes, and that does not wait for another writer to do it."""
+    """A log whose entries are recorded before a topic's epoch changes. It does not wait for another writer to change it."""
 
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
@@ -80,7 +80,7 @@ class WatchedLog(DatabaseLog):
 
 @dataclass
 class Truth:
-    """What the log has held, and what may be said about it."""
+    """The entries that the log has held, and the statements that must be true of them."""
 
     alias: str
     worker: Worker
@@ -100,7 +100,7 @@ class Truth:
         return self.worker.do(run)
 
     def look(self) -> None:
-        """Remember what is in the log, before some of it goes."""
+        """Remember the entries of the log, before some of them are removed."""
         for topic in self.topics:
             rows = self.sql(
                 f'SELECT t.epoch, t.head, e."offset", e.payload, e.exclude, e.created_at FROM {TOPIC} t'
@@ -123,7 +123,7 @@ class Truth:
         return self.branches[topic, epoch]
 
     def go_back(self, topic: str, steps: int) -> tuple[str, int, Branch, Branch] | None:
-        """Forget the last entries; return the epoch, up to where all is as it was, what held and what holds from now on."""
+        """Forget the last entries. Return the epoch, the offset up to which nothing changed, the old branch and the new one."""
         self.look()
         head = self.worker.do(self.log.heads, [topic])[topic]
         offset = max(head.floor, head.offset - steps)
@@ -153,12 +153,12 @@ class Truth:
         self.head(topic)
 
     def gone(self, topic: str, position: Position) -> bool:
-        """Has something after this position been trimmed?"""
+        """Return whether an entry after this position has been trimmed."""
         return self.floors.get((topic, position.epoch), 0) > position.offset
 
 
 def watched(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A broken promise is remembered: whoever calls this may catch and log what is raised."""
+    """Remember a broken promise: the caller may catch and log the exception."""
 
     @functools.wraps(method)
     def watch(client: "Client", *args: Any) -> Any:
@@ -172,7 +172,7 @@ def watched(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Client:
-    """What a client knows of one topic, by the rules of PROTOCOL.md; and the outlet of its connection."""
+    """The state of a client for one topic, by the rules of PROTOCOL.md; also the subscriber of its connection."""
 
     def __init__(self, name: str, topic: str, truth: Truth) -> None:
         self.client = name
@@ -185,10 +185,13 @@ class Client:
         self.blocked = False
         self.room: int | None = None
         self.heard: list[tuple[Position, str]] = []
-        self.branches: list[Branch] = []  # those that all it has heard may be from
+        self.branches: list[Branch] = []  # the branches that all its events may be from
 
     def start(self, epoch: str, offset: int, stamp: int) -> None:
-        """From here on it is complete. Of a log that went back it forgets what came after: it may come again."""
+        """Begin at this position: from here on the client must be complete.
+
+        If the log went back, the client forgets the events after the position, which may come again.
+        """
         self.position = Position(epoch=epoch, offset=offset, stamp=stamp)
         self.heard = [(at, said) for at, said in self.heard if at.epoch != epoch or at.offset <= offset]
         self.truth.look()
@@ -204,7 +207,7 @@ class Client:
             self.ready = self.room > 0
 
     def hear(self, event: Prepared) -> None:
-        """Every event is the next one that is not for others only."""
+        """Check that every event is the next one that the client may get."""
         assert self.position is not None
         assert event.offset is not None
         epoch, offset = self.position.epoch, self.position.offset
@@ -225,7 +228,7 @@ class Client:
         return [b for b in self.branches if b.entries.get(offset) == said and self.passes_by(b, offset)]
 
     def passes_by(self, branch: Branch, upto: int) -> bool:
-        """Is all that is between what it has heard and this offset for others only?"""
+        """Return whether every entry between its position and this offset is for other clients only."""
         assert self.position is not None
         between = range(self.position.offset + 1, upto)
         return all(branch.entries.get(passed, ("", ""))[1] == self.client for passed in between)
@@ -283,7 +286,7 @@ class Client:
 
 
 class Network:
-    """The backplane's weather."""
+    """The faults of the backplane."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -371,7 +374,7 @@ class Delivery:
             for name in names
         ]
 
-    # SQLite has one writer: while a transaction is open, nobody else can write, and this story does not wait.
+    # SQLite has one writer: while a transaction is open, no other can write, and this story does not wait.
 
     def others_may_write(self, worker: Worker | None = None) -> bool:
         return self.alias != "sqlite" or not any(
@@ -448,7 +451,7 @@ class Delivery:
             client.server = None  # it will have to try again
         except (LogError, asyncio.CancelledError):
             assert server.hub not in [other.hub for other in self.servers], (
-                "only a server that is gone lets nobody in"
+                "only a stopped server refuses all joins"
             )
 
     def drop(self, which: int) -> None:
@@ -750,7 +753,7 @@ def test_every_client_receives_every_event_once_and_in_order_or_a_reset(
 
 @pytest.mark.timeout(3600)
 def test_random_stories_keep_the_guarantee(database: str, workers: list[Worker]) -> None:
-    """Hypothesis likes its stories simple; these are not."""
+    """Hypothesis prefers simple stories; these are not."""
     for seed in seeds():
         tell(database, workers, seed)
 

@@ -1,4 +1,4 @@
-"""The same promises where threads and connections really run at once, and nobody decides in which order."""
+"""The same promises with threads and connections that really run at once, in an order that no test decides."""
 
 import asyncio
 import random

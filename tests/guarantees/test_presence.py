@@ -1,12 +1,12 @@
-"""G7: nobody who is connected is missing, nobody who is not stays, and what clients are told never contradicts the list.
+"""G7: no connected member is missing, no other one stays listed, and no diff contradicts the client's list.
 
-Servers share a store of presence and a backplane. Clients come, go, reload and stop reading; servers are killed, put to
-sleep until others take them for dead, woken up, and stopped; the store answers late, fails before or after it did what it
-was asked, and loses its memory; messages between servers are lost, doubled, delayed and reordered. Time is advanced.
+Servers share a store of presence and a backplane. Clients connect, leave, reload and stop reading; servers are killed, paused
+until others take them for dead, resumed, and stopped; the store answers late, fails before or after it has carried out a
+command, and loses its memory; messages between servers are lost, doubled, delayed and reordered. Time is advanced.
 
-All the while each client's list, kept as ``PROTOCOL.md`` says, is held against who is connected: what has been so for long
-enough must be seen. How long that is depends on what goes wrong at the time, and is said at each misfortune. In the end
-everybody must agree with the store.
+During the story each client's list, kept as ``PROTOCOL.md`` says, is compared with the connected members. A state that has
+lasted long enough must be in the list. How long that is depends on the faults at the time; the method of each fault says it.
+In the end every client must agree with the store.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ REENTRY = LEASE / 3 + REPAIR
 
 
 class Story:
-    """Servers, clients, and what may be expected of them at the moment."""
+    """Servers, clients, and the expectations that hold for them at the moment."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -104,7 +104,7 @@ class Story:
             await self.join(server, pair[1].member)
 
     def _moved(self, member: str | None) -> None:
-        """It comes or goes, perhaps from one server to another."""
+        """Note that a member comes or goes, perhaps from one server to another."""
         if member is not None:
             self.unsure[member] = max(self.unsure.get(member, 0), self.now + SETTLE)
 
@@ -116,7 +116,7 @@ class Story:
         if (pair := self._client(number)) is not None and not pair[0].asleep:
             pair[0].resume(pair[1])
 
-    async def everybody_reads(self) -> None:
+    async def all_clients_read(self) -> None:
         for server in self.coast.running:
             for client in server.clients:
                 if not server.asleep:
@@ -155,7 +155,7 @@ class Story:
             self.blind[server] = self.now + REENTRY
 
     def _misfortune(self, server: Harbour) -> None:
-        """A server dies, falls asleep or wakes up: it may be that it had just begun to clear up after another one."""
+        """Note that a server dies, pauses or resumes: it may just have begun to remove the members of another one."""
         self.misfortunes.append(self.now)
         recent = sum(time > self.now - 4 * DEATH for time in self.misfortunes)
         members = {client.member for client in server.clients if client.member}
@@ -206,7 +206,7 @@ class Story:
     # ── what is expected ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def look(self) -> None:
-        """Note who is connected, and hold what clients see against it."""
+        """Note the connected members, and compare the clients' lists with them."""
         connected = self.connected
         if self.sky != "fair" or any(server.reach.away for server in self.coast.running):
             self._wild(REPAIR)
@@ -245,12 +245,12 @@ class Story:
         await self.end()
 
     async def end(self) -> None:
-        """Everything gets well again, and then all must agree."""
+        """End all faults, and check that all clients agree."""
         await self.weather("fair")
         for number in range(len(self.coast.running)):
             await self.wake(number)
             await self.end_of_outage(number)
-        await self.everybody_reads()
+        await self.all_clients_read()
         await asyncio.sleep(3 * DEATH + REENTRY)
         self.look()
         connected = self.connected
@@ -280,7 +280,7 @@ KINDS: Kinds = [
     (Story.reload, TEN, THREE),
     (Story.stop_reading, TEN),
     (Story.read_on, TEN),
-    (Story.everybody_reads,),
+    (Story.all_clients_read,),
     (Story.kill, THREE),
     (Story.stop, THREE),
     (Story.sleep, THREE),

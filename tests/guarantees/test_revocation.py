@@ -1,11 +1,11 @@
-"""G4: once it has taken effect on a server, nothing more of a topic reaches there whose right to it was taken away; and
-nobody else is hit.
+"""G4: once a revocation has taken effect on a server, nothing more of the topic reaches the users there who lost their right;
+and no other user is affected.
 
 Two servers on one database, joined by a backplane that loses, doubles, delays and reorders. Users with several sessions
 and tabs connect, join, read slowly and come late; rights are taken away with evictions, disconnections, ends of sessions
-and rechecks, outside of transactions and in transactions that commit, roll back, or whose process dies before the order
-is numbered; the log answers late. In the end everything is compared with the log once. Then who has no right hears
-nothing of what is published, and who has one and was never put out hears all of it.
+and rechecks, outside of transactions and in transactions that commit, roll back, or whose process dies before the command
+is numbered; the log answers late. In the end everything is compared with the log once. Then users without a right receive
+no event that is published, and users with a right who were never evicted receive all of them.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Said(Event):
 
 
 class Truth:
-    """Who may be where, and what was ordered."""
+    """The rights of the users, and the commands that were issued."""
 
     def __init__(self) -> None:
         self.rights = {(pk, kind) for pk in USERS for kind in (KEPT, PASSING)}
@@ -81,7 +81,7 @@ class Passing(Topic):
 
 
 class Tab(Socket):
-    """A client's tab, which complains about what must not reach it."""
+    """A client's tab, which reports messages that must not reach it."""
 
     def __init__(self, story: "Story", process: Process, pk: int, session: str) -> None:
         self.story, self.process, self.pk, self.session = story, process, pk, session
@@ -186,7 +186,7 @@ class Story:
     # ── what was ordered ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def took_effect(self, process: Process, order: ControlCommand) -> None:
-        """From now on nothing of it may be heard there, unless it was granted again meanwhile."""
+        """Expect no event of it on this server from now on, unless the right was granted again in the meantime."""
         truth = self.truth
         match order:
             case Evict(topic=topic, owners=(owner,)):
@@ -201,7 +201,7 @@ class Story:
                 truth.effective |= {(process, ended, KEPT), (process, ended, PASSING)}
 
     def was_ordered(self, tab: Tab, kind: str | None) -> bool:
-        """May the tab have been put out of a topic, or (``None``) altogether?"""
+        """Return whether a command may have evicted the tab from a topic, or (``None``) closed its connection."""
         owner = f"user:{tab.pk}"
         for order in self.truth.ordered:
             match order:
@@ -221,7 +221,7 @@ class Story:
         return False
 
     def give(self, server: int, order: ControlCommand, change: Callable[[], None]) -> None:
-        """Change what is true, and order it; with the open transaction if there is one."""
+        """Change the rights, and issue the command; with the open transaction if there is one."""
         control = self.servers[server].runtime.control
         if self.author.blocks:
             self.author.do(control.issue, order)
@@ -292,7 +292,7 @@ class Story:
         return f"{pk}-{number}"
 
     def connect(self, server: int, pk: int, number: int, late: bool) -> None:
-        """A tab; a late one was authenticated before its user was gone or its session ended."""
+        """Open a tab. A late one was authenticated before its user was gone or its session ended."""
         session = self.session(pk, number)
         if not late and (pk in self.truth.gone or session in self.truth.ended):
             return

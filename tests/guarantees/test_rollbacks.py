@@ -1,4 +1,4 @@
-"""G2, step by step: what rolled back is not in the log, and takes nothing else with it."""
+"""G2, step by step: an event that rolled back is not in the log, and no other event is lost with it."""
 
 from uuid import uuid4
 

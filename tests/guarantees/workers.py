@@ -1,7 +1,7 @@
-"""Threads that do one thing at a time when they are told to, each with database connections of its own.
+"""Threads that do one thing at a time on request, each with its own database connections.
 
-What one of them leaves open (a transaction) stays open until it is told to go on, so a test can put the steps of several
-connections into any order it likes.
+A transaction that one of them leaves open stays open until its next step, so a test can put the steps of several
+connections into any order.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Worker:
         connections.close_all()
 
     def do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call ``function`` in the thread, and return or raise what it does."""
+        """Call ``function`` in the thread, and return its result or raise its exception."""
         outcome: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
 
         def order() -> None:
@@ -82,7 +82,7 @@ class Worker:
 
 @contextlib.contextmanager
 def working(count: int) -> Iterator[list[Worker]]:
-    """So many of them, which end with the block."""
+    """Run ``count`` workers, which end with the block."""
     made = [Worker(f"worker-{number}") for number in range(count)]
     yield made
     for worker in made:
@@ -90,8 +90,8 @@ def working(count: int) -> Iterator[list[Worker]]:
 
 
 class Beside:
-    """A hub's threads: one worker. What it finds is handed over at once, or after ``lag`` turns of the loop, or not
-    before it is let go of."""
+    """A hub's threads: one worker. It hands its results over at once, after ``lag`` turns of the loop, or when it is let go
+    of."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker

@@ -96,7 +96,7 @@ async def test_a_process_that_stops_is_forgotten_at_once(start: Start) -> None:
     assert not (await two.enter("a", limit=1)).refused
 
 
-async def test_what_redis_has_lost_is_written_again(start: Start, redis_server: RedisServer) -> None:
+async def test_members_that_redis_has_lost_are_written_again(start: Start, redis_server: RedisServer) -> None:
     one, two = start(counts={"a": 2}), start()
     await one.enter("a", limit=5)
     await one.enter("a", limit=5)
@@ -142,7 +142,7 @@ async def test_nothing_is_left_in_redis_when_all_have_left(start: Start, redis_s
 @pytest.mark.parametrize(
     "error", [ValueError("an answer of another form"), EOFError("in the middle of an answer")]
 )
-async def test_what_nobody_foresaw_keeps_no_handshake_waiting(
+async def test_an_unexpected_error_keeps_no_handshake_waiting(
     start: Start, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = start()

@@ -38,7 +38,7 @@ class AppendContract:
         assert numbers(log, a) == [2]
         assert numbers(log, b) == [1, 3]
 
-    def test_what_append_returns_is_what_is_read(self, log: Log, topic: str) -> None:
+    def test_append_returns_the_entries_that_are_read(self, log: Log, topic: str) -> None:
         (batch,) = log.append(
             [
                 Draft(
@@ -228,7 +228,7 @@ class ReadContract:
 
         assert position.offset == 0
 
-    def test_an_error_in_what_exactly_takes_passes(self, log: Log, topic: str) -> None:
+    def test_an_error_in_the_function_of_a_consistent_read_is_raised(self, log: Log, topic: str) -> None:
         with pytest.raises(ZeroDivisionError):
             log.consistent_read(topic, lambda: 1 // 0)
 
@@ -332,7 +332,7 @@ class TransactionContract:
 
         assert [batch.topic for batches in reports.calls for batch in batches] == [f"{topic}/1", f"{topic}/3"]
 
-    def test_an_error_of_who_is_told_is_logged_and_not_raised(
+    def test_an_error_of_the_callback_is_logged_and_not_raised(
         self, log: Log, topic: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         with transaction.atomic(using=log.alias):
@@ -454,7 +454,7 @@ class StampContract:
 
         assert position == log.heads([topic])[topic].position
 
-    def test_what_follows_an_entry_can_be_read_with_its_stamp_or_without(self, log: Log, topic: str) -> None:
+    def test_entries_after_another_can_be_read_with_its_stamp_or_without(self, log: Log, topic: str) -> None:
         (batch,) = log.append(drafts(topic, 1, 2, 3))
         stamp = batch.entries[1].stamp
 
@@ -480,7 +480,7 @@ class StampContract:
             log.read(topic, seen, 10)
         assert caught.value.head == log.heads([topic])[topic]
 
-    def test_what_was_seen_before_the_log_went_back_can_be_gone_on_from(self, log: Log, topic: str) -> None:
+    def test_a_position_from_before_the_log_went_back_can_be_resumed_from(self, log: Log, topic: str) -> None:
         log.append(drafts(topic, 1))
         seen = log.heads([topic])[topic].position
         log.append(drafts(topic, 2))
@@ -527,7 +527,7 @@ class StampContract:
 
         assert log.rotate_epoch(topic, seen).epoch != seen.epoch
 
-    def test_of_many_who_notice_one_changes_the_epoch(self, log: Log, topic: str) -> None:
+    def test_of_many_servers_that_notice_one_changes_the_epoch(self, log: Log, topic: str) -> None:
         log.append(drafts(topic, 1, 2, 3))
         seen = log.heads([topic])[topic].position
         go_back(log, topic, 2)

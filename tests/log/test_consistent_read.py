@@ -90,7 +90,7 @@ def test_it_can_be_used_inside_a_transaction(log: DatabaseLog, topic: str, unnum
 
 
 @pytest.mark.parametrize("looks", [5, 0], ids=["looking", "locking"])
-def test_an_error_in_what_is_taken_passes_and_loses_nothing(
+def test_an_error_in_the_function_of_a_consistent_read_is_raised_and_loses_nothing(
     log: DatabaseLog, topic: str, unnumbered: None, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "LOOKS", looks)

@@ -14,7 +14,7 @@ from holdfast.log.calls import Answer, Claim
 from holdfast.log.database import DatabaseLog
 from holdfast.log.tables import CALL, ENTRY, TOPIC
 from tests.log.events import create, drafts, numbers
-from tests.log.transactions import somebody_waits
+from tests.log.transactions import a_transaction_waits
 from tests.services.databases import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])
@@ -56,7 +56,7 @@ def overtaken(work: Callable[[], T], first: str, *parameters: str) -> T:
     def watch() -> None:
         assert begun.wait(20)
         try:
-            somebody_waits(ALIAS)
+            a_transaction_waits(ALIAS)
         finally:
             waited.set()
 

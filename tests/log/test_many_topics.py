@@ -62,7 +62,7 @@ class TestFewStatements:
             log.stage(batch, Reports())
             assert len(captured) <= FEW
 
-    def test_what_a_killed_process_left_is_swept_in_few(
+    def test_events_of_a_killed_process_are_swept_in_few_statements(
         self, log: DatabaseLog, names: list[str], grown_old: None
     ) -> None:
         with transaction.atomic(using=log.alias):

@@ -194,7 +194,7 @@ class TestManyWriters:
     def log(self) -> DatabaseLog:
         return DatabaseLog("postgres")
 
-    def test_who_numbers_looks_again_after_giving_the_lock_back(
+    def test_a_numberer_looks_again_after_releasing_the_lock(
         self, log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The one that finds the lock taken leaves; the holder must see what it left."""
@@ -230,7 +230,7 @@ class TestManyWriters:
         assert [entry.payload for batch in batches for entry in batch.entries] == [b"1", b"2"]
         assert waiting(log) == 0
 
-    def test_who_appends_looks_again_too(self, log: DatabaseLog, topic: str) -> None:
+    def test_an_appender_looks_again_too(self, log: DatabaseLog, topic: str) -> None:
         """After the commit, that is: what comes while it commits finds the lock taken as well."""
         batches: list[Batch] = []
 
@@ -251,7 +251,7 @@ class TestManyWriters:
         assert [entry.payload for batch in batches for entry in batch.entries] == [b"1", b"2"]
         assert waiting(log) == 0
 
-    def test_who_appends_to_several_topics_looks_again_too(
+    def test_an_appender_to_several_topics_looks_again_too(
         self, log: DatabaseLog, topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         held, published = threading.Event(), threading.Event()

@@ -38,7 +38,7 @@ def rolled_back(alias: str) -> Iterator[None]:
         pass
 
 
-def somebody_waits(alias: str) -> None:
+def a_transaction_waits(alias: str) -> None:
     """Return as soon as a transaction waits for another one's lock, on PostgreSQL."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:

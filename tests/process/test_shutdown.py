@@ -83,7 +83,7 @@ os._exit(3)
     assert leaving(program) == (3, ["theirs", "flushed True"])
 
 
-def test_what_calls_it_while_it_waits_is_not_waited_for() -> None:
+def test_os_exit_during_the_flush_leaves_at_once() -> None:
     program = """
 Thing.flush = lambda self, timeout: os._exit(4)
 shutdown.flush_before_os_exit()

@@ -116,7 +116,7 @@ class TestGiving:
         assert "no room" in caplog.text
         assert not peer.state.connections
 
-    async def test_a_client_that_has_left_is_given_to_nobody(self) -> None:
+    async def test_a_stream_whose_client_has_left_is_not_given_away(self) -> None:
         handler, gate = Handler(), asyncio.Event()
         inner = giving(handler)
 
@@ -227,7 +227,7 @@ class TestMessages:
         assert len(written) == 2
         assert written[0] is written[1]
 
-    async def test_what_the_client_sends_is_dropped_up_to_a_bound(self) -> None:
+    async def test_data_of_the_client_is_dropped_up_to_a_bound(self) -> None:
         handler = Handler()
         peer = await given(handler)
         peer.receive(b"x" * UNREAD_BYTES)

@@ -5,7 +5,7 @@ from chat.tests.harbor import HarborTestCase
 
 
 class Joining(HarborTestCase):
-    def test_members_may_join_and_nobody_else(self) -> None:
+    def test_only_members_may_join(self) -> None:
         with LiveClient(self.user("grace")) as grace:
             grace.join("rooms/lobby")
             grace.join("rooms/captains")
@@ -33,7 +33,7 @@ class BeingThere(HarborTestCase):
 
 
 class Posting(HarborTestCase):
-    def test_what_is_said_is_kept_and_reaches_everybody_in_the_room(self) -> None:
+    def test_a_message_is_stored_and_reaches_all_members_of_the_room(self) -> None:
         with LiveClient(self.user("ada")) as ada, LiveClient(self.user("grace")) as grace:
             ada.join("rooms/lobby")
             grace.join("rooms/lobby")
@@ -45,7 +45,7 @@ class Posting(HarborTestCase):
                 event = client.expect("message.posted", id=message.pk, author="ada", body="Good morning")
                 self.assertEqual(event.at, message.at)
 
-    def test_it_reaches_nobody_in_another_room(self) -> None:
+    def test_it_reaches_no_member_of_another_room(self) -> None:
         with LiveClient(self.user("ada")) as ada, LiveClient(self.user("linus")) as linus:
             ada.join("rooms/captains")
             linus.join("rooms/lobby")

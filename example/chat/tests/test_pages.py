@@ -48,7 +48,7 @@ class Rooms(HarborTestCase):
         self.assertContains(response, "/rooms/lobby/")
         self.assertContains(response, "/rooms/captains/")
 
-    def test_nobody_learns_of_rooms_that_are_closed_to_them(self) -> None:
+    def test_no_user_learns_of_rooms_that_are_closed_to_them(self) -> None:
         self.sign_in("linus")
         for path in ["/", "/rooms/lobby/"]:
             with self.subTest(path=path):
@@ -65,7 +65,7 @@ class Rooms(HarborTestCase):
                 self.assertEqual(closed.status_code, 404)
                 self.assertEqual(without_secrets(closed), without_secrets(missing))
 
-    def test_somebody_without_a_room_is_told_so(self) -> None:
+    def test_a_user_without_a_room_sees_a_notice(self) -> None:
         self.user("linus").memberships.all().delete()
         self.sign_in("linus")
         self.assertContains(self.client.get("/"), "You are not in any room yet.")
@@ -184,7 +184,7 @@ class Saying(HarborTestCase):
             ada.expect("message.posted", author="grace", body="By form")
             ada.expect("room.news", room="lobby", author="grace", body="By form")
 
-    def test_nothing_is_not_said_and_strangers_say_nothing(self) -> None:
+    def test_invalid_messages_and_those_of_strangers_are_not_posted(self) -> None:
         before = Message.objects.count()
         self.sign_in("linus")
         for body in ["", "  ", "x" * 2001, "a\0b"]:

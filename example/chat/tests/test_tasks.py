@@ -11,7 +11,7 @@ from chat.tests.harbor import HarborTestCase
 
 
 class Digests(HarborTestCase):
-    def test_a_digest_is_a_message_that_everybody_in_the_room_gets(self) -> None:
+    def test_a_digest_is_a_message_that_all_members_get(self) -> None:
         Message.objects.all().delete()
         self.say(self.lobby, "One", "Two", by="ada")
         self.say(self.lobby, "Three", by="grace")
@@ -26,7 +26,7 @@ class Digests(HarborTestCase):
         Message.objects.all().delete()
         self.assertIn("all quiet", Message.objects.get(pk=tasks.digest("lobby")).body)
 
-    def test_nobody_can_sign_in_as_the_one_who_says_it(self) -> None:
+    def test_the_author_of_the_digest_cannot_sign_in(self) -> None:
         tasks.digest("lobby")
         self.assertFalse(self.user("harbormaster").has_usable_password())
 
@@ -43,7 +43,7 @@ class Asking(HarborTestCase):
             self.assertEqual(self.client.post("/rooms/captains/digest/").status_code, 404)
         delay.assert_called_once_with("lobby")
 
-    def test_without_a_broker_there_is_no_button_and_nobody_to_ask(self) -> None:
+    def test_without_a_broker_there_is_no_button_and_no_worker(self) -> None:
         self.sign_in("linus")
         with override_settings(CELERY_BROKER_URL=None):
             self.assertNotContains(self.client.get("/rooms/lobby/"), "digest")

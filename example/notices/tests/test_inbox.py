@@ -7,7 +7,7 @@ from notices.models import Notice
 
 
 class Inboxes(SeededTestCase):
-    def test_a_notice_reaches_its_user_and_nobody_else(self) -> None:
+    def test_a_notice_reaches_its_user_and_no_other(self) -> None:
         with LiveClient(self.user("ada")) as ada, LiveClient(self.user("grace")) as grace:
             ada.join("inbox/me")
             grace.join("inbox/me")
@@ -15,7 +15,7 @@ class Inboxes(SeededTestCase):
             ada.expect("notice.added", id=notice.pk, text="The tide is out", url="/orders/")
             grace.expect_nothing()
 
-    def test_nobody_joins_the_inbox_of_another(self) -> None:
+    def test_no_user_joins_the_inbox_of_another(self) -> None:
         with LiveClient(self.user("ada")) as ada, self.assertRaises(JoinError):
             ada.join(Inbox(me=self.user("grace").pk))
 

@@ -112,7 +112,7 @@ class Counter(OrdersTestCase):
         self.assertEqual(self.client.get("/orders/counter/").status_code, 404)
         self.assertEqual(self.client.post(f"/orders/{self.order().pk}/dispatch/").status_code, 404)
 
-    def test_who_may_look_may_not_therefore_ship(self) -> None:
+    def test_staff_who_may_view_orders_may_not_ship_them(self) -> None:
         from django.contrib.auth.models import Permission
 
         linus = self.user("linus")
@@ -136,7 +136,7 @@ class Shop(OrdersTestCase):
             other_tab.expect("order.changed", id=order.pk, product="Lemon cake", state="placed")
         self.assertContains(self.client.get("/orders/"), f'id="order-{order.pk}"')
 
-    def test_nobody_sees_the_orders_of_others(self) -> None:
+    def test_no_user_sees_the_orders_of_others(self) -> None:
         order = self.order("grace")
         self.sign_in("linus")
         self.assertNotContains(self.client.get("/orders/"), f'id="order-{order.pk}"')

@@ -1,1 +1,1 @@
-"""The reference on the documentation site: what there is to document, the pages made from it, and what is missing."""
+"""The reference on the documentation site: the inventory of the code, the pages made from it, and the check for gaps."""

@@ -1,4 +1,4 @@
-"""What the reference lacks, and what it still describes although it is gone from the code."""
+"""Comparison of the reference with the code: names that it lacks, and names that are gone from the code."""
 
 import importlib
 import inspect
@@ -69,7 +69,7 @@ def _docstrings(name: str, value: object) -> Iterator[str]:
 
 
 def _exists(dotted: str) -> bool:
-    """Is there a module, or something in one, of this name?"""
+    """Return whether this is the name of a module, or of something in one."""
     parts = dotted.split(".")
     for length in range(len(parts), 0, -1):
         try:

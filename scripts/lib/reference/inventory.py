@@ -1,4 +1,4 @@
-"""What there is to document, read from the code: each function returns names, in the order in which pages list them."""
+"""Inventory of the names to document, read from the code. Each function returns names in the order in which pages list them."""
 
 import ast
 import importlib

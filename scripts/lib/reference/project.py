@@ -1,4 +1,4 @@
-"""A Django project that has nothing but what the reference is read from."""
+"""A Django project with only the parts that the reference is read from."""
 
 import django
 from django.conf import settings

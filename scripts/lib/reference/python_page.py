@@ -52,12 +52,12 @@ def _module(module: ModuleType, names: list[str]) -> str:
 
 
 def anchor(module: ModuleType, name: str) -> str:
-    """Where a name stands on the page. Python-Markdown would read the underscores of ``__version__`` as bold type."""
+    """Return the anchor of a name on the page. Python-Markdown would read the underscores of ``__version__`` as bold type."""
     return f"{module.__name__}.{name.strip('_')}"
 
 
 def unwrapped(value: Any) -> Any:
-    """What a pytest fixture was made of; anything else as it is."""
+    """Return the function of a pytest fixture; anything else as it is."""
     return inspect.unwrap(getattr(value, "_fixture_function", value))
 
 
@@ -130,7 +130,7 @@ def _fields(cls: type) -> list[str]:
 
 
 def _is_ours(made: Any) -> bool:
-    """Is this class or function one of the package's?"""
+    """Return whether this class or function belongs to the package."""
     return str(made.__module__).partition(".")[0] == "holdfast"
 
 

@@ -1,4 +1,4 @@
-"""Declarations in the source of a module: what `inspect` cannot tell, such as the docstrings of fields."""
+"""Declarations in the source of a module that `inspect` does not show, such as the docstrings of fields."""
 
 import ast
 import functools

@@ -1,1 +1,1 @@
-"""A fleet of real processes, broken by a schedule that follows from a seed, and a checker of what everybody saw."""
+"""A fleet of real processes, broken by a schedule that follows from a seed, and a checker of what every client saw."""

@@ -1,12 +1,12 @@
-"""Break a fleet by a schedule that follows from a seed, and check what everybody saw.
+"""Break a fleet by a schedule that follows from a seed, and check what every client saw.
 
 scripts/chaos                          one schedule, of a seed that it prints
 scripts/chaos --seed 7                 that one (again)
 scripts/chaos --seed 1 --schedules 50  the seeds 1 to 50
 scripts/chaos --seed 7 --show          what would go wrong when, without doing it
 
-What was seen and logged is kept in var/chaos/, with a table of it all in summary.md. The exit status is 1 if a promise
-was broken, or if a schedule could not be judged; the next one is carried out all the same.
+The records and logs of the runs stay in var/chaos/, with a table of all runs in summary.md. The exit status is 1 if a
+promise was broken, or if a schedule could not be judged. In both cases the next schedule is carried out.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def _heed(handler: Callable[[int, object], None]) -> None:
 
 
 def _end(number: int, _: object) -> None:
-    """Let everything that was started end, and do not be disturbed at it."""
+    """Let everything that was started end, and ignore further signals until then."""
     _heed(lambda *_: None)
     sys.exit(128 + number)
 
@@ -125,7 +125,7 @@ def judged(options: Options, keep: Path) -> Outcome:
 
 
 async def _unless_asked_to_end(work: Coroutine[Any, Any, Outcome], asked: list[int]) -> Outcome:
-    """In a loop an exception from a signal's handler may come up where nobody passes it on: a task is cancelled instead."""
+    """Cancel the task on a signal. An exception from the signal's handler may be raised in a loop at a place that swallows it."""
     task = asyncio.create_task(work)
 
     def end(number: int) -> None:
@@ -139,7 +139,7 @@ async def _unless_asked_to_end(work: Coroutine[Any, Any, Outcome], asked: list[i
 
 
 def carry_out(options: Options, keep: Path, summary: Summary) -> None:
-    """One schedule. What keeps it from a verdict is told, and kept beside the run's logs."""
+    """Carry out one schedule. An error that keeps it from a verdict is printed, and kept beside the run's logs."""
     try:
         outcome = judged(options, keep)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Prepares the database, shuts users out and lets them in again, ends the run, and reads the truth.
+"""Process that prepares the database, shuts users out and lets them in again, ends the run, and reads the database at the end.
 
 ``python -m tests.fleet.chaos.bailiff JOURNAL`` takes orders on its standard input, one JSON array each, and answers each
 with a JSON value. It reaches PostgreSQL and Redis without a proxy in between.
@@ -54,7 +54,7 @@ class Bailiff:
         return [str(user.pk) for user in made]
 
     def check(self) -> list[str]:
-        """What Django's system checks have to say."""
+        """Return the messages of Django's system checks."""
         from django.core import checks
 
         return [str(message) for message in checks.run_checks() if message.level >= checks.WARNING]
@@ -121,16 +121,16 @@ class Bailiff:
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def pardon(self) -> None:
-        """Let everybody in."""
+        """Let all users in."""
         from tests.fleet.project.models import Ban
 
         for user, topic in list(Ban.objects.values_list("user_id", "topic")):
             self.readmit(str(user), topic)
 
     def curtain(self, rooms: int) -> dict[str, int]:
-        """Write the last event of every room without telling anybody, and return the heads.
+        """Write the last event of every room without a message to the servers, and return the heads.
 
-        That is what a process does that dies before it tells: the servers have to find it by themselves.
+        A process that dies between its commit and its message does the same. The servers have to find the events by themselves.
         """
         from holdfast.log.base import Draft
         from holdfast.log.database import DatabaseLog
@@ -175,7 +175,7 @@ class Bailiff:
 
 
 def _patiently(attempt: Callable[[], T]) -> T:
-    """Again and again while the database is away. What is tried bears being carried out twice."""
+    """Retry while the database is away. The work may be carried out twice without harm."""
     from django.db import DatabaseError, InterfaceError, connection
 
     from holdfast.log.base import LogUnavailable

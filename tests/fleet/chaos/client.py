@@ -1,7 +1,7 @@
 """One client of the crowd: joins topics, makes calls, and comes back with its positions whatever happens to it.
 
-It does what PROTOCOL.md asks of a client, and writes down what it sees. It believes no server: what it is told twice or
-out of order it writes down as it came.
+It does what PROTOCOL.md asks of a client, and records what it sees. It trusts no server: it records messages that arrive
+twice or out of order as they came.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """Where a server can be reached; through nginx ``server`` is -1, and the answer says who it was."""
+    """An address of a server; through nginx ``server`` is -1, and the answer names the server."""
 
     name: str
     port: int
@@ -58,7 +58,7 @@ class Way:
 
 @dataclass(kw_only=True)
 class Character:
-    """What kind of client this is."""
+    """The kind of a client."""
 
     client: str
     user: str
@@ -97,7 +97,7 @@ class Call:
 
 @dataclass(kw_only=True)
 class State:
-    """What outlasts a connection."""
+    """The state that outlasts a connection."""
 
     places: dict[str, Place]
     pending: dict[str, Call] = field(default_factory=dict)
@@ -185,7 +185,7 @@ class Client:
         raise ConnectionError(f"no cookie: {head[:60]!r}")
 
     async def _speak(self) -> None:
-        """Until the connection is over: join what is not joined, send what is not answered, watch, and make calls."""
+        """Work until the connection ends: join missing topics, resend unanswered calls, watch, and make calls."""
         assert self._over is not None
         next_call = self._next_call()
         next_turn = time.monotonic() + self._chance.uniform(1, 4)
@@ -356,7 +356,7 @@ class Client:
         if self._welcome is not None and not self._welcome.done():
             self._welcome.set_result(None)
         if not self.state.user_id:
-            self.state.cookie = ""  # signed out: what is left of this connection is for nothing
+            self.state.cookie = ""  # signed out: this connection gets no more answers
             self._pause = RETRY_SECONDS
             if self._socket is not None:
                 self._socket.give_up("not signed in")

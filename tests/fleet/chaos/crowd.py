@@ -1,9 +1,9 @@
 """Many clients in one process: ``python -m tests.fleet.chaos.crowd PLAN``, where PLAN is a file with a :class:`Plan`.
 
-On its standard input it is told, one line each, to make no more calls (``hush``), to get to the end of every topic
-(``catch-up`` and the heads as JSON), and to write down where everybody stands (``finish``). It answers each with a line
-that counts the clients which are not where they should be, when it is done or the time that was given is over, and goes
-on until its standard input ends.
+It takes commands on its standard input, one per line: make no more calls (``hush``), get to the end of every topic
+(``catch-up`` and the heads as JSON), and record the position of every client (``finish``). It answers each with a line
+that counts the clients which are not yet at their goal, when all are or when the given time is over. It runs until its
+standard input ends.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ CARRIERS: dict[str, type[Client]] = {"websocket": Client, "stream": StreamClient
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """``ways`` are where to connect, ``upstreams`` says which server an address behind nginx is."""
+    """``ways`` are the addresses to connect to; ``upstreams`` maps an address behind nginx to its server."""
 
     characters: list[Character]
     ways: list[Way]

@@ -27,7 +27,7 @@ READY_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """How large a fleet is, and what connects it."""
+    """The size of a fleet, and its backplane."""
 
     servers: int = 3
     writers: int = 3
@@ -40,10 +40,10 @@ class Setup:
 
 
 class Node:
-    """A process that can be killed, paused, and started anew. Whoever does something to it holds its ``lock``.
+    """A process that can be killed, paused, and started again. A caller that does any of these holds its ``lock``.
 
-    If the run is killed the kernel sends it ``dies_by``; only a master who has others to end needs to hear more than the
-    default, which also reaches who is stopped.
+    If the run is killed the kernel sends it ``dies_by``. The default also ends a stopped process; only a master that has to
+    end its workers needs another signal.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Node:
                 self._server.process.send_signal(number)
 
     def kill(self) -> None:
-        """And with it what it has started: without its master an nginx' worker would go on as if nothing had happened."""
+        """Kill it and the processes that it has started: an nginx worker would run on without its master."""
         if self._server is not None:
             self._server.kill()
 
@@ -88,7 +88,7 @@ class Node:
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         deadline = asyncio.get_running_loop().time() + seconds
-        while self.runs and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - nobody tells
+        while self.runs and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(0.05)
         if not self.runs:
             return True
@@ -105,13 +105,13 @@ class ServerNode(Node):
         async with asyncio.timeout(READY_SECONDS):
             while not await asyncio.to_thread(self._is_ready):
                 if not self.runs and "address already in use" in self.output():
-                    self.start()  # somebody has the port for a moment, as the near end of a connection
+                    self.start()  # the port is taken for a moment, as the near end of a connection
                 elif not self.runs:
                     raise RuntimeError(f"{self.name} ended while it started:\n{self.output()}")
                 await asyncio.sleep(0.05)
 
     def show_stacks(self) -> None:
-        """Let it write what each of its threads is doing into its log (``project/apps.py``)."""
+        """Make it write the stacks of its threads into its log (``project/apps.py``)."""
         self.signal(signal.SIGUSR1)
 
     def output(self) -> str:
@@ -127,7 +127,7 @@ class ServerNode(Node):
 
 @dataclass(kw_only=True)
 class Services:
-    """What a fleet stands on. Started before it, and for several of them one after the other."""
+    """PostgreSQL and Redis for a fleet. They start before it, and serve several fleets one after the other."""
 
     postgres: PostgresServer
     redis: RedisServer
@@ -195,7 +195,7 @@ class Fleet:
 
     @property
     def direct(self) -> dict[str, str]:
-        """The environment of what no fault comes between."""
+        """The environment of processes whose connections have no faults."""
         return self.environment(postgres=self.services.postgres.port, redis=self.services.redis.port)
 
     def _server(self, number: int) -> ServerNode:
@@ -229,7 +229,7 @@ class Fleet:
         return Node(name, command, self.directory, environment)
 
     def _nginx(self) -> Node:
-        """What `deploy/nginx` has for users, in front of the servers' proxies."""
+        """Make an nginx with the file of `deploy/nginx` that users copy, in front of the servers' proxies."""
         directory = self.directory / "nginx"
         directory.mkdir()
         upstreams = [f"127.0.0.1:{self.proxies[f'web-{n}'].port}" for n in range(self.setup.servers)]

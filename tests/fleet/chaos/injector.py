@@ -1,4 +1,4 @@
-"""Carries a schedule out against a fleet, and writes down what was done when."""
+"""Injector of faults: carries a schedule out against a fleet, and records each fault with its time."""
 
 import asyncio
 import signal
@@ -34,7 +34,7 @@ class Injector:
         }
 
     async def carry_out(self, schedule: Schedule) -> None:
-        """Return when the last fault is over. Everything runs then, and nothing is in its way."""
+        """Return when the last fault is over. All processes run then, and no link is disturbed."""
         began = time.monotonic()
         async with asyncio.TaskGroup() as steps:
             for step in schedule.steps:
@@ -84,7 +84,7 @@ class Injector:
         await self._kill(self._fleet.nginx, step)
 
     async def _deploy(self, step: Step) -> str:
-        """One server after the other is asked to end, and started anew."""
+        """Ask one server after the other to end, and start each again."""
         killed = []
         for node in self._fleet.servers:
             async with node.lock:
@@ -125,7 +125,7 @@ class Injector:
     async def _up_again(
         self, start: Callable[[], None], end: Callable[[], None], wait: Callable[[], None] = lambda: None
     ) -> None:
-        """Start what was killed. Not in a thread: the kernel would end it with the thread (``processes.start``)."""
+        """Start a killed process again. Not in a thread: the kernel would end it with the thread (``processes.start``)."""
         for left in reversed(range(TRIES)):
             try:
                 start()

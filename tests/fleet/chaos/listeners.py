@@ -21,7 +21,7 @@ SIGNED_OUT = frozenset({401, 403})
 
 
 class HttpClient(Client):
-    """What the two have in common."""
+    """The common part of the two clients."""
 
     last = ""
     """The last ``id`` that the server gave."""

@@ -1,4 +1,4 @@
-"""A process of the run that is given orders on its standard input and answers each with a line."""
+"""A process of the run that reads orders from its standard input and answers each with a line."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from .fleet import ROOT
 
 
 class Orders:
-    """One order at a time."""
+    """Sends orders, one at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process

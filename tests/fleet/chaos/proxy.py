@@ -1,7 +1,7 @@
 """A TCP proxy that loses, delays, holds and cuts: the network between two parts of the fleet.
 
-What is sent over TCP is never lost or reordered in the middle of a living connection, so neither does this. It can hold
-what it was given for as long as it likes, deliver the first part of it, and end the connection.
+TCP never loses or reorders bytes in the middle of a living connection, and neither does this proxy. It can hold bytes for
+any time, deliver the first part of them, and end the connection.
 """
 
 import asyncio
@@ -52,11 +52,11 @@ class Proxy:
         return len(gone)
 
     def hold(self) -> None:
-        """A black hole: what is sent stays here, new connections get no answer, and nobody is told."""
+        """Become a black hole: hold all bytes, let new connections wait for an answer, and report it to neither side."""
         self.held = True
 
     def let_go(self) -> None:
-        """What was held goes on its way."""
+        """Deliver the bytes that were held."""
         self.held = False
         for link in tuple(self.links):
             link.go_on()
@@ -68,7 +68,7 @@ class Proxy:
             link.doomed = self.chance.random() < share
 
     def calm(self) -> None:
-        """Nothing is wrong any more."""
+        """End all faults."""
         self.delay, self.refusing, self.cut = 0.0, False, 0.0
         for link in self.links:
             link.doomed = False
@@ -130,7 +130,7 @@ class Link:
         self.end(peer)
 
     def finish(self) -> None:
-        """Both sides have said all they had to say."""
+        """End the link when both sides have sent everything."""
         self.closed = True
         self.proxy.links.discard(self)
         for side in (self.near, self.far):
@@ -237,7 +237,7 @@ class Side(asyncio.Protocol):
 
     @property
     def is_clear(self) -> bool:
-        """Nothing waits here."""
+        """Return whether no bytes wait here."""
         return not self._waiting
 
     def abort(self) -> None:

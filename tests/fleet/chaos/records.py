@@ -1,5 +1,5 @@
-"""What is written down during a run, one JSON array a line. Times are ``time.monotonic()``, which is one clock for all
-processes of a machine.
+"""Records of a run, one JSON array a line. Times are ``time.monotonic()``, which is one clock for all processes of a
+machine.
 
 ``Record`` is what clients, writers, the bailiff and the injector of faults write; :class:`Truth` is what the database
 holds in the end.
@@ -13,7 +13,7 @@ import msgspec
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defaults=True):
-    """What every record has: when it was written down."""
+    """The common part of all records: the time of writing."""
 
     at: float
 
@@ -22,7 +22,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
 
 
 class Opened(Line, frozen=True, tag="opened"):
-    """A connection was welcomed. ``link`` counts a client's connections, ``server`` is the index of who holds it."""
+    """A connection was welcomed. ``link`` counts a client's connections, ``server`` is the index of its server."""
 
     client: str
     link: int
@@ -39,7 +39,7 @@ class Closed(Line, frozen=True, tag="closed"):
 
 
 class Joined(Line, frozen=True, tag="joined"):
-    """``since`` is what the client asked for, the rest is what it was told."""
+    """``since`` is what the client asked for; the other fields are from the server's answer."""
 
     client: str
     link: int
@@ -131,7 +131,7 @@ class Finished(Line, frozen=True, tag="finished"):
 
 History = Opened | Closed | Joined | Refused | Got | Reset | Left | Presence | Asked | Answered | Finished
 
-# ── writers, and whoever revokes ─────────────────────────────────────────────────────────────────────────────────────
+# ── writers, and the bailiff, which revokes ──────────────────────────────────────────────────────────────────────────
 
 
 class Tried(Line, frozen=True, tag="tried"):
@@ -203,8 +203,8 @@ class TopicLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
-    """``rows`` are what the application wrote beside its events: topic and value. ``waiting`` counts events that nobody
-    has given an offset."""
+    """``rows`` are what the application wrote beside its events: topic and value. ``waiting`` counts events that have no
+    offset yet."""
 
     logs: dict[str, TopicLog]
     rows: list[tuple[str, str]]
@@ -227,7 +227,7 @@ class Journal:
         self._file.write(_encode(record) + b"\n")
 
     def gather(self, record: Record) -> None:
-        """Keep until :meth:`flush`: for processes that nobody kills."""
+        """Keep until :meth:`flush`: for processes that are never killed."""
         self._lines.append(_encode(record))
 
     def close(self) -> None:
@@ -241,7 +241,7 @@ class Journal:
 
 
 def read(paths: Iterable[Path]) -> Iterator[Record]:
-    """All records of some files. Half a line at a file's end is what its writer was killed at."""
+    """All records of some files. Half a line at a file's end means that its writer was killed while it wrote."""
     for path in paths:
         for line in path.read_bytes().split(b"\n"):
             if line:

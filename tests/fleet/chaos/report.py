@@ -1,4 +1,4 @@
-"""What a run has to say to whoever reads it: a line when it went well, and a timeline when it did not."""
+"""Report of a run for its readers: a line when it went well, and a timeline when it did not."""
 
 from collections.abc import Iterator
 

@@ -29,8 +29,8 @@ LIMIT_SECONDS = 240.0
 
 BEGINNING = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", re.MULTILINE)
 REST_SECONDS = 5.0
-"""After which nobody is listed any more who was held by a server that was killed: 1.5 leases, and a little. What comes
-although it should not, comes by then."""
+"""Time after which no member of a killed server is listed any more: 1.5 leases, and a little. Messages that should not
+arrive have arrived by then."""
 
 AWAY = re.compile(r"^ ERROR channels_redis|^(django\.db\.utils\.\w+|[\w.]+LogUnavailable): ", re.MULTILINE)
 TROUBLE = re.compile(r"Traceback|was never awaited|Task was destroyed|Exception ignored|never retrieved")
@@ -38,7 +38,7 @@ TROUBLE = re.compile(r"Traceback|was never awaited|Task was destroyed|Exception 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a run is made of. ``mean_gap`` is the mean time between two faults, in seconds; ``calls_per_second`` is what
+    """The options of a run. ``mean_gap`` is the mean time between two faults, in seconds; ``calls_per_second`` is what
     each client makes that makes calls at all; ``patience`` is how many seconds the clients may take to get to the end of
     every topic once all is well again."""
 
@@ -69,7 +69,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run came to. ``counts`` say how much went on in it, ``trouble`` what the servers' logs say."""
+    """The result of a run. ``counts`` are its totals, ``trouble`` the errors in the servers' logs."""
 
     options: Options
     schedule: Schedule
@@ -86,12 +86,12 @@ class Outcome:
 
     @property
     def faults(self) -> Counter[str]:
-        """What was injected, by its kind."""
+        """The injected faults, by kind."""
         return Counter(record.kind for record in self.records if isinstance(record, Injected))
 
 
 def revocation_is_there() -> bool:
-    """Does this version of Holdfast have what shuts users out?"""
+    """Return whether this version of Holdfast can revoke access."""
     import holdfast
 
     return hasattr(holdfast, "disconnect")
@@ -106,7 +106,7 @@ def presence_topics(setup: Setup) -> frozenset[str]:
 async def run(options: Options, services: Services, parent: Path) -> Outcome:
     """Carry a schedule out, and check it. The run's journals and logs stay in a directory below ``parent``.
 
-    Raises whatever keeps it from a verdict; :class:`TimeoutError` when that takes :data:`LIMIT_SECONDS` more than the
+    Raises the error that keeps it from a verdict; :class:`TimeoutError` when that takes :data:`LIMIT_SECONDS` more than the
     schedule.
     """
     async with asyncio.timeout(options.seconds + LIMIT_SECONDS):
@@ -165,7 +165,7 @@ async def _run(options: Options, services: Services, directory: Path) -> Outcome
 
 
 def characters(options: Options) -> list[Character]:
-    """Who is there: each seventh reads rarely; each fifth speaks MessagePack; each third
+    """The clients of the crowd: each seventh reads rarely; each fifth speaks MessagePack; each third
     makes calls, and of these each second is hasty. Of the others one in four reads an event stream and one in four polls. Each user has about three devices; but each ninth is a guest with one
     device, who leaves for good when its connection is first lost."""
     rooms, made = options.setup.rooms, []
@@ -200,10 +200,10 @@ def _plans(options: Options, fleet: Fleet) -> list[Plan]:
     direct = [Way(name=f"web-{n}", port=fleet.proxies[f"web-{n}"].port, server=n) for n in servers]
     upstreams = {f"127.0.0.1:{way.port}": way.server for way in direct}
     ways = [*direct, *[Way(name="nginx", port=fleet.nginx_port)] * (2 * len(direct))]
-    everybody = characters(options)
+    everyone = characters(options)
     return [
         Plan(
-            characters=everybody[number::CROWDS],
+            characters=everyone[number::CROWDS],
             ways=ways,
             upstreams=upstreams,
             journal=str(fleet.directory / f"crowd-{number}.jsonl"),
@@ -228,7 +228,7 @@ def _crowd(
 
 
 async def _come_to_rest(fleet: Fleet, bailiff: Orders, crowds: list[Orders], truth: Path) -> None:
-    """Stop writing, let everybody in, and give them time to get to the end of every topic."""
+    """Stop writing, let all users in, and give the clients time to get to the end of every topic."""
     for node in (*fleet.servers, fleet.nginx):
         node.start()
     await asyncio.gather(*[writer.terminate(10) for writer in fleet.writers])
@@ -280,7 +280,7 @@ def _counts(case: Case, records: list[Record]) -> dict[str, int]:
 
 
 def trouble(directory: Path) -> dict[str, int]:
-    """What does not belong into a server's log, even when everything around it breaks: how often, by file.
+    """Count, by file, the messages that do not belong into a server's log even when everything around it breaks.
 
     ``channels_redis`` logs a traceback whenever Redis leaves it, and so does a handshake that needs a database that is
     away: these are what broke.

@@ -1,4 +1,4 @@
-"""What goes wrong when, as a pure function of a seed: the same seed and size give the same schedule on any machine."""
+"""Schedule of faults, as a pure function of a seed: the same seed and size give the same schedule on any machine."""
 
 import random
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ CALM_AFTER = 1.0
 
 
 class Fault(Enum):
-    """What can go wrong, and for how long it lasts where that is not a moment."""
+    """The kinds of faults, with the duration of those that last."""
 
     KILL_SERVER = "kill server"
     PAUSE_SERVER = "pause server"
@@ -54,7 +54,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """What there is to break."""
+    """The parts that faults may hit."""
 
     servers: int = 3
     writers: int = 3
@@ -130,7 +130,7 @@ def _steps(seed: int, seconds: float, size: Size, mean_gap: float) -> Iterator[S
 
 
 def _draw(chance: random.Random, fault: Fault, at: float, last: float, size: Size) -> Step:
-    """Every draw takes the same numbers from ``chance``, so that what is left out of one schedule shifts nothing."""
+    """Every draw takes the same numbers from ``chance``, so that a fault left out of one schedule shifts no other."""
     server, writer = chance.randrange(size.servers), chance.randrange(size.writers)
     user, topic = chance.randrange(size.users), chance.randrange(size.topics)
     kind, length, amount = chance.random(), chance.random(), chance.random()

@@ -1,4 +1,4 @@
-"""What many runs one after the other came to, as text that `docs/chaos.md` can take as it is."""
+"""Summary of many runs one after the other, as text for `docs/chaos.md`."""
 
 import subprocess
 from collections import Counter
@@ -13,7 +13,7 @@ REASON = 300
 
 
 def commit() -> str:
-    """Which Holdfast is tried, and whether its files are those of that commit."""
+    """The commit of Holdfast that is tested, and whether its files are those of that commit."""
     asked = ["git", "describe", "--always", "--dirty=, with changes", "--abbrev=7", "--exclude=*"]
     answer = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     return answer.stdout.strip() or "unknown"
@@ -59,7 +59,7 @@ class Summary:
 
     @property
     def is_good(self) -> bool:
-        """Did every run come to a verdict, and find nothing?"""
+        """Return whether every run came to a verdict and found no violation."""
         return not self.broken and not self.unjudged
 
     def markdown(self) -> str:

@@ -1,7 +1,7 @@
 """A process that writes until it is told to stop: ``python -m tests.fleet.chaos.writer NAME SEED JOURNAL RATE``.
 
 Each transaction writes rows and, with each, an event that says the same; some roll back, some only a savepoint. Before
-it begins the writer notes what it is about to do, and afterwards what it was told of the outcome.
+it begins, the writer records what it is about to do, and afterwards the outcome that it was given.
 """
 
 import os
@@ -46,7 +46,7 @@ class Writer:
         self._values = count()
 
     def transact(self, number: int) -> None:
-        """One transaction, whatever becomes of it."""
+        """Run one transaction, whatever its outcome."""
         from django.db import DatabaseError, InterfaceError, connection
 
         parts, savepoint, fails, rolls_back = self._draw()

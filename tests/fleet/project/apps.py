@@ -12,6 +12,6 @@ class FleetConfig(AppConfig):
     def ready(self) -> None:
         from . import sabotage
 
-        faulthandler.register(signal.SIGUSR1)  # what does a process do that stands still?
+        faulthandler.register(signal.SIGUSR1)  # shows where a process hangs
 
         sabotage.break_what_was_asked()

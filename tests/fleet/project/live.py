@@ -24,7 +24,7 @@ class Shouted(Event):
 
 
 class Curtain(Event):
-    """The last event of a room, which everybody waits for at the end."""
+    """The last event of a room, for which every client waits at the end."""
 
     value: str
     at: float
@@ -36,7 +36,7 @@ class Tick(Event, durable=False):
 
 
 class Room(Topic):
-    """Anybody who is signed in may enter, but for those who are banned."""
+    """All signed-in users may join, except banned ones."""
 
     route = "rooms/<slug:room>"
     events = [Said, Shouted, Curtain]
@@ -70,7 +70,7 @@ class Room(Topic):
 
 
 class Vault(Topic):
-    """For those who hold a permission, by themselves or by a group."""
+    """For users with a permission, of their own or by a group."""
 
     route = "vaults/<slug:vault>"
     events = [Shouted]
@@ -81,7 +81,7 @@ class Vault(Topic):
 
 
 class Ticker(Topic):
-    """Passes on and stores nothing."""
+    """A topic that stores nothing."""
 
     route = "tickers/<slug:symbol>"
     events = [Tick]
@@ -95,7 +95,7 @@ class OrderPaid(Event):
 
 
 class OrderTopic(Topic):
-    """What a webhook tells of."""
+    """The topic of the events that a webhook reports."""
 
     route = "orders/<int:pk>"
     events = [OrderPaid]

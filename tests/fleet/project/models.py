@@ -1,4 +1,4 @@
-"""What the application writes beside its events."""
+"""Rows that the application writes beside its events."""
 
 from django.db import models
 
@@ -14,7 +14,7 @@ class Fact(models.Model):
 
 
 class Delivery(models.Model):
-    """A call of a webhook that was taken note of."""
+    """A call of a webhook that has been recorded."""
 
     key = models.CharField(max_length=100, unique=True)
 

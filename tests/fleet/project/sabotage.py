@@ -1,6 +1,6 @@
 """Promises broken on purpose, to see that the checker says so. FLEET_SABOTAGE names one; unset, nothing is touched.
 
-Each is a change that somebody could make to Holdfast by mistake.
+Each is a change that a developer could make to Holdfast by mistake.
 """
 
 import os
@@ -13,7 +13,7 @@ Break = Callable[[], None]
 
 
 def skip_gaps() -> None:
-    """What lies beyond a gap is passed on at once, and the gap is forgotten."""
+    """Entries beyond a gap are passed on at once, and the gap is forgotten."""
     from holdfast.streams.log_follower import LogFollower
 
     on_entries = LogFollower.on_entries
@@ -43,7 +43,7 @@ def deliver_twice() -> None:
 
 
 def no_sweep() -> None:
-    """Nobody finishes what the dead have left; and all die between their commit and the numbering."""
+    """No process numbers the events of dead ones, and every process dies between its commit and the numbering."""
     from holdfast.log.database import DatabaseLog
 
     DatabaseLog.sweep = lambda self: []  # type: ignore[method-assign]
@@ -82,7 +82,7 @@ def forget_keys() -> None:
 
 
 def skip_the_slow() -> None:
-    """Who falls behind goes on with the newest event."""
+    """A subscriber that falls behind goes on with the newest event."""
     from holdfast.streams.log_follower import LogFollower
     from holdfast.streams.pending_pages import PendingPages
 
@@ -104,14 +104,14 @@ def _skipping(advance: Any) -> Any:
 
 
 def ignore_evictions() -> None:
-    """Nobody is shut out before the next time that the rule is asked."""
+    """No user is shut out before the next time that the rule is asked."""
     from holdfast.connections.revocation import Revocation
 
     Revocation._carry_out = lambda self, order, connection: None  # type: ignore[method-assign]
 
 
 def keep_the_dead() -> None:
-    """What a server held that is gone stays on the lists."""
+    """The members of a server that is gone stay on the lists."""
     from holdfast.roster.tracker import PresenceTracker
 
     async def nothing(self: Any, dead: str) -> None:

@@ -1,4 +1,4 @@
-"""Settings of the fleet's processes, each of which is told by its environment who it is.
+"""Settings of the fleet's processes. The environment of each says which one it is.
 
 FLEET_DATABASE   JSON: where PostgreSQL is, for this process
 FLEET_REDIS      the URL of Redis, for this process

@@ -1,4 +1,4 @@
-"""Signing in, publishing, and being asked whether the server is up."""
+"""Views that sign users in, publish, and answer whether the server is up."""
 
 import os
 import threading
@@ -26,13 +26,13 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 
 def publish(request: HttpRequest, room: str, value: str) -> HttpResponse:
-    """Publish, and say in which process."""
+    """Publish, and return the id of this process."""
     Room(room=room).publish(Shouted(value, time.monotonic()))
     return HttpResponse(str(os.getpid()))
 
 
 def publish_many(request: HttpRequest, count: int) -> HttpResponse:
-    """Publish one durable event and ``count`` passing ones; say in which process, and what is open in it."""
+    """Publish one durable event and ``count`` ephemeral ones; return the id of this process, and its open files and threads."""
     Room(room="many").publish(Shouted(f"{os.getpid()}-{time.monotonic_ns()}", 0.0))
     for number in range(count):
         Ticker(symbol="many").publish(Tick(str(number), 0.0))

@@ -1,4 +1,4 @@
-"""What docs/how-to/publish-from-elsewhere.md shows."""
+"""The webhook that docs/how-to/publish-from-elsewhere.md shows."""
 
 import hashlib
 import hmac

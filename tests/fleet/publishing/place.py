@@ -1,4 +1,4 @@
-"""A database and a Redis for one test, what arrives at the Redis, and the processes that publish."""
+"""A database and a Redis for one test, the messages that arrive at the Redis, and the processes that publish."""
 
 import json
 import os
@@ -26,7 +26,7 @@ FIRST = "publish/wsgi/first/"
 
 
 class Place:
-    """A database, a Redis, and what arrives there."""
+    """A database, a Redis, and the messages that arrive there."""
 
     def __init__(self, dsn: str, postgres: PostgresServer, redis: RedisServer, directory: Path) -> None:
         self.dsn, self.redis, self.directory = dsn, redis, directory
@@ -64,7 +64,7 @@ class Place:
         return start(name, [sys.executable, *arguments], directory=self.directory, env=self.environment)
 
     def logged(self, room: str) -> Counter[str]:
-        """What is in the log of a room, by value."""
+        """Return the events in the log of a room, by value."""
         rows = self.ask(
             "SELECT e.payload FROM holdfast_entry e JOIN holdfast_topic t ON t.id = e.topic_id"
             " WHERE t.name = %s ORDER BY e.offset",
@@ -77,7 +77,7 @@ class Place:
             return connection.execute(statement, values).fetchall()  # type: ignore[arg-type]
 
     def told(self, value: str) -> bool:
-        """Did news of an event reach Redis?"""
+        """Return whether the message of an event reached Redis."""
         return any(json.dumps(value).encode() in message for message in self.news)
 
     def lateness(self, value: str) -> float:

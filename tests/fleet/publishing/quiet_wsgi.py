@@ -1,4 +1,4 @@
-"""For gunicorn, as :mod:`.wsgi`; but nothing is published before the first request asks for it."""
+"""WSGI application for gunicorn, as :mod:`.wsgi`, that publishes nothing before the first request asks for it."""
 
 import os
 

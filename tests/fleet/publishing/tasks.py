@@ -28,7 +28,7 @@ ROOM = Room(room="tasks")
 
 @signals.worker_init.connect
 def publish_before_the_fork(**_: object) -> None:
-    """The parent has a connection of each kind, and a thread that sends, when it forks its pool."""
+    """Publish, so that the parent has a connection of each kind and a thread that sends when it forks its pool."""
     ROOM.publish(Shouted("parent", time.monotonic()))
 
 
@@ -39,7 +39,7 @@ def shout(value: str) -> None:
 
 @app.task
 def say(value: str, fail: bool = False) -> None:
-    """In a transaction, with a row of its own."""
+    """Publish in a transaction, with a row."""
     with transaction.atomic():
         Fact.objects.create(topic=ROOM.name, value=value)
         ROOM.publish(Said(value, time.monotonic()))

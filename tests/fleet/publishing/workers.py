@@ -1,7 +1,7 @@
 """Processes that publish and have no event loop: ``python -m tests.fleet.publishing.workers <which> …``.
 
 ``command``   publishes and ends at once, as a cron command does
-``many``      publishes very often from threads, and says what is open in between
+``many``      publishes very often from threads, and prints the number of open files and threads before and after
 """
 
 import os

@@ -1,4 +1,4 @@
-"""For gunicorn. What is here is done before the workers are forked if they are `--preload`ed, and in each one else."""
+"""WSGI application for gunicorn. With `--preload` this module runs before the workers are forked, otherwise in each worker."""
 
 import os
 import time

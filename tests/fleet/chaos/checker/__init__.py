@@ -1,4 +1,4 @@
-"""Was a promise broken? Compares what everybody saw with what the database holds.
+"""Checker of the promises: compares what every client saw with what the database holds.
 
 Nothing here reads a clock, a socket or a file: :func:`check` is a function from a :class:`Case` to violations.
 """

@@ -1,4 +1,4 @@
-"""Was each call carried out once, and its answer true?"""
+"""Check of calls: each was carried out once, and its answer is true."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator

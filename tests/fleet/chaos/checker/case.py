@@ -1,4 +1,4 @@
-"""What the checker is given, and what it finds."""
+"""Input of the checker, and the violations that it finds."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from ..records import Ended, History, Injected, Readmitted, Record, Revoked, Tri
 
 
 class Kind(Enum):
-    """How a promise can be broken."""
+    """A way to break a promise."""
 
     LOST = "lost"
     """An event of the log never reached a subscriber who was admitted."""
@@ -66,7 +66,7 @@ class Violation:
 
 @dataclass(kw_only=True)
 class Case:
-    """All that is known of a run. ``users`` says whose each client is."""
+    """Everything that is known of a run. ``users`` gives the user of each client."""
 
     truth: Truth
     histories: dict[str, list[History]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Does the log hold what was committed, once, and nothing else?"""
+"""Check of commits: the log holds each committed event once, and no other event."""
 
 from collections import Counter
 from collections.abc import Iterator

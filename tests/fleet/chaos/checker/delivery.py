@@ -1,7 +1,7 @@
-"""Did every subscriber get every event of the log, once and in order?
+"""Check of delivery: every subscriber got every event of the log, once and in order.
 
-A client's word for where it stands is not taken: what it has got since its first ``joined`` of a topic must be the log
-from there on, whatever happened to its connections.
+The check does not rely on the position that a client reports. The events that it has got since its first ``joined`` of a
+topic must be the log from there on, whatever happened to its connections.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def delivery(case: Case) -> Iterator[Violation]:
 
 
 class Course:
-    """What one client has got of one durable topic."""
+    """The events that one client has got of one durable topic."""
 
     def __init__(self, offset: int) -> None:
         self.first = self.next = offset + 1

@@ -1,4 +1,4 @@
-"""All that is checked, in one call."""
+"""All checks in one call."""
 
 from .calls import calls
 from .case import Case, Violation

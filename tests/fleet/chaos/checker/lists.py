@@ -1,7 +1,7 @@
-"""Was anybody missing from a list for longer than presence takes to heal, or listed although long gone?
+"""Check of lists over time: no member was missing for longer than presence takes to heal, or listed although long gone.
 
-Only what nothing excuses: the server that holds the member and the one that tells the observer were both well, and so was
-Redis, for as long as healing may take before and all through the time that is complained about.
+A violation is reported only without an excuse: the server that holds the member, the server of the observer and Redis were
+all well, during the whole time of the violation and for the time to heal before it.
 """
 
 from collections import defaultdict
@@ -106,7 +106,7 @@ def _violation(observer: Stay, span: Span, what: str) -> Violation:
 
 
 def _troubles(case: Case, servers: set[int]) -> list[Span]:
-    """When something kept these servers from running, or from Redis, or from their clients; and the time to heal."""
+    """The spans when a fault kept these servers from running, from Redis or from their clients, each with the time to heal."""
     names = {f"{part}-{number}" for number in servers for part in ("server", "redis", "web", "postgres")}
     names |= {"redis", "servers", "nginx", "postgres"}
     return [(fault.began, fault.at + case.presence_seconds) for fault in case.faults if _hits(fault, names)]
@@ -131,7 +131,7 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def _without(spans: Iterable[Span], holes: list[Span]) -> Iterator[Span]:
-    """What is left of some spans of time when others are cut out."""
+    """Subtract spans of time from others."""
     for began, ended in spans:
         at = began
         for hole in sorted(holes):

@@ -1,8 +1,8 @@
-"""Do the lists of those who are here agree with themselves, with each other, and with who was there?
+"""Check of presence: the lists of members agree with themselves, with each other, and with the clients that were connected.
 
-A client's list is what ``joined`` gave it, changed by every ``presence`` message after that. A message that lets somebody
-leave who is not on the list contradicts it, and so does a change of a list that was never given. And in the end, when all is well and everybody is
-connected, each list is exactly the users of the topic's clients.
+A client's list is what ``joined`` gave it, changed by every ``presence`` message after that. A message with the leave of a
+member that is not on the list contradicts it, and so does a diff to a list that was never given. In the end, when all
+faults are over and all clients are connected, each list is exactly the users of the topic's clients.
 """
 
 from collections import defaultdict
@@ -35,7 +35,7 @@ def presence(case: Case) -> Iterator[Violation]:
 
 
 class View:
-    """Whom one client sees, on the connection that is open. A topic whose list the server does not know yet has none."""
+    """The members that one client sees, on the connection that is open. A topic whose list the server does not know yet has none."""
 
     def __init__(self, client: str, topics: frozenset[str]) -> None:
         self._client = client
@@ -66,7 +66,7 @@ class View:
 
     def _replace(self, record: Joined | Presence, members: list[str] | None) -> Iterator[Violation]:
         if members and len(set(members)) < len(members):
-            yield self._contradiction(record, f"the list names somebody twice: {sorted(members)}")
+            yield self._contradiction(record, f"the list names a member twice: {sorted(members)}")
         self.lists[record.topic] = None if members is None else set(members)
 
     def _change(self, record: Presence) -> Iterator[Violation]:

@@ -1,8 +1,8 @@
-"""Did anything reach a user who had been shut out?
+"""Check of revocations: nothing reached a user who had been shut out.
 
-Judged by when an event was *published*, not by when it arrived: what a stalled link still holds was written before. So
-nothing that was published after a revocation may arrive, as soon as the revocation must have reached the server: a short
-time after it was made, and after the end of whatever kept the log from that server, or the server from running.
+The time that counts is when an event was *published*, not when it arrived: a stalled link may still hold events from
+before. No event may arrive that was published after the revocation must have reached the server: a short time after it was
+made, and after the end of each fault that kept the log from that server, or the server from running.
 """
 
 from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ def _judge(
         if revoked.client and revoked.client != client:
             continue
         if not revoked.topic and opened.at > revoked.began:
-            continue  # a new connection, which was let in anew
+            continue  # a new connection, which was let in again
         if got.at >= _readmitted(case, revoked):
             continue
         known = known_by(case, revoked.at, opened.server)
@@ -54,7 +54,7 @@ def _judge(
 
 
 def _readmitted(case: Case, revoked: Revoked) -> float:
-    """When the user was let in again, at the earliest."""
+    """The earliest time at which the user was let in again."""
     times = [
         back.at
         for back in case.readmissions
@@ -64,7 +64,7 @@ def _readmitted(case: Case, revoked: Revoked) -> float:
 
 
 def known_by(case: Case, revoked: float, server: int) -> float:
-    """When a revocation must have reached a server: no fault kept it away any more, and then some time went by."""
+    """The time when a revocation must have reached a server: no fault kept it away any more, and then some time went by."""
     known = revoked + case.revocation_seconds
     moved = True
     while moved:

@@ -8,7 +8,7 @@ class Said(Event):
 
 
 class Room(Topic):
-    """Anybody may enter."""
+    """All clients may join."""
 
     route = "rooms/<slug:room>"
     events = [Said]

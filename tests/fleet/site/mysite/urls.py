@@ -5,7 +5,7 @@ from django.urls import path
 
 
 async def pid(request: HttpRequest) -> HttpResponse:
-    """Which process answers."""
+    """Return the id of the process that answers."""
     return HttpResponse(str(os.getpid()))
 
 
