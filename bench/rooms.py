@@ -68,7 +68,9 @@ def row(room: str, openings: Sequence[tuple[Opening, Opening]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.rooms", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench.rooms",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("rooms", nargs="*", default=ROOMS, metavar="ROOM")
     parser.add_argument("--runs", type=int, default=5)

@@ -40,9 +40,8 @@ few tuples that all users share. A dict of both would be 200 of the 650 bytes of
 
 READ_PASSWORD, READ_FLAGS = "_holdfast_password", "_holdfast_flags"
 
-_NOT_READ: Any = (
-    ...
-)  # compared by identity: a value that was deferred, or of a field that the model does not have
+# Compared by identity: a value that was deferred, or of a field that the model does not have.
+_NOT_READ: Any = ...
 
 _flags: dict[tuple[Any, ...], tuple[Any, ...]] = {
     each: each for each in product((True, False, _NOT_READ), repeat=len(FLAGS))

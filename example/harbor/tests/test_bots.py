@@ -46,7 +46,9 @@ class Bots(SimpleTestCase):
         with (
             mock.patch.object(bots, "found", return_value=[bot]),
             mock.patch.object(bots, "PAUSE_AFTER_FAILURE", 0),
-            mock.patch.object(bots, "close_old_connections", lambda: closed_in.append(get_ident())),
+            mock.patch.object(
+                bots, "close_old_connections", side_effect=lambda: closed_in.append(get_ident())
+            ),
             self.assertLogs("harbor.bots", "ERROR"),
         ):
             running = asyncio.create_task(bots.run("bots"))
