@@ -75,6 +75,10 @@ def _endurance(table: Table) -> Iterator[Goal]:
 
 
 def _memory(table: Table) -> Iterator[Goal]:
+    for case in table.cases:
+        if case[0] == "holdfast" and case[2] == "with a session" and (users := table.spread(case, "kb")):
+            what = "memory for each idle connection with a session"
+            yield Goal(what, "≤ 4.2 KB", f"{users.median:.1f} KB", users.median <= 4.2)
     sizes = {
         case[0]: spread.median
         for case in table.cases

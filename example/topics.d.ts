@@ -11,7 +11,7 @@ export interface Bridge {
   actions: {
     /**
      * Publish the page's own clock, so that it can measure how long an event takes.
-     * At most 10/1s.
+     * At most 10/s.
      */
     pulse(payload: {
       sent: number;
@@ -120,7 +120,7 @@ export interface Pad {
   actions: {
     /**
      * Show the others an editor's cursor and selection; without a state, that it is gone.
-     * At most 20/1s.
+     * At most 20/s.
      */
     aware(payload: {
       client: number;
@@ -130,8 +130,8 @@ export interface Pad {
       ask?: boolean | undefined;
     }): null;
     /**
-     * Send a part of an update that is longer than a message may be. ``update`` sends the last part.
-     * At most 30/1s.
+     * Send a part of an update that is longer than a message may be. `update` sends the last part.
+     * At most 30/s.
      */
     part(payload: {
       /** @pattern ^[A-Za-z0-9_-]{1,40}$ */
@@ -145,15 +145,15 @@ export interface Pad {
     }): null;
     /**
      * Return the document, or what a client with this state vector (base64) lacks.
-     * At most 5/1s.
+     * At most 5/s.
      */
     state(payload?: {
       /** @default "" */
       vector?: string | undefined;
     }): string;
     /**
-     * Contents the document. ``data`` is an update of Yjs as base64, or the last part of the ``upload``.
-     * At most 30/1s.
+     * Change the document. `data` is an update of Yjs as base64, or the last part of the `upload`.
+     * At most 30/s.
      */
     update(payload: {
       data: string;
@@ -220,7 +220,7 @@ export interface DocumentUpdated {
   data: string;
 }
 
-/** An editor's cursor, selection or other state; ``null`` when it is gone. Never stored. */
+/** An editor's cursor, selection or other state; `null` when it is gone. Never stored. */
 export interface EditorMoved {
   client: number;
   by: string;
@@ -235,7 +235,7 @@ export interface Heads {
   heads: Record<string, number>;
 }
 
-/** A fragment of HTML, and where it belongs in the page. List it in the ``events`` of a topic, and publish it with :meth:`Topic.publish_html`:: */
+/** A fragment of HTML, and where it belongs in the page. List it in the `events` of a topic, and publish it with `Topic.publish_html`: */
 export interface Html {
   /**
    * @minLength 1

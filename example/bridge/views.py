@@ -11,9 +11,9 @@ from bridge.live import Bridge
 PLOTS: list[dict[str, Any]] = [
     {"key": "connections", "label": "Connections", "unit": ""},
     {"key": "delivered", "label": "Deliveries a second", "unit": ""},
-    {"key": "latency", "label": "From call to event, 50 and 99 of 100", "unit": "ms"},
-    {"key": "lag", "label": "The event loop comes late by", "unit": "ms"},
-    {"key": "cpu", "label": "CPU of all servers, in cores", "unit": ""},
+    {"key": "latency", "label": "Call to event: median, 99th percentile", "unit": "ms"},
+    {"key": "lag", "label": "Lag of the event loop", "unit": "ms"},
+    {"key": "cpu", "label": "CPU of all servers", "unit": "cores"},
     {"key": "memory", "label": "Memory of all servers", "unit": "MB"},
 ]
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db import close_old_connections
 from django.utils.module_loading import module_has_submodule
@@ -45,7 +46,7 @@ async def _kept_running(bot: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             logger.exception("%s failed; it starts again in %g s", bot.__module__, PAUSE_AFTER_FAILURE)
         await asyncio.sleep(PAUSE_AFTER_FAILURE)
-        close_old_connections()
+        await sync_to_async(close_old_connections)()  # in the thread where the bots use the database
 
 
 def beside(application: Any, *names: str) -> Any:

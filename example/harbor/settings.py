@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "django.middleware.gzip.GZipMiddleware",  # a page is read on a slow line too
     "django.middleware.security.SecurityMiddleware",
     "harbor.security.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from holdfast import Html, Keep, Topic
 
-from logbook.models import Comment
+from logbook.models import Comment, Entry
 
 
 class Comments(Topic):
@@ -18,25 +17,31 @@ class Comments(Topic):
     keep = Keep(days=30)
 
     def may_join(self, user: Any) -> bool:
-        return user.is_authenticated
+        return user.is_authenticated and Entry.objects.filter(pk=self.entry).exists()
 
 
 @receiver(post_save, sender=Comment)
-def publish(instance: Comment, created: bool, **kwargs: Any) -> None:
-    """Show a comment where it was added or changed: in the form's view, in the admin, or in the shell."""
+def publish(instance: Comment, created: bool, raw: bool, **kwargs: Any) -> None:
+    """Show a comment that was added or changed: in the form's view, in the admin, or in the shell.
+
+    This runs in the transaction of `Comment.save`: the row and the fragments are committed together, or none of them is.
+    """
+    if raw:
+        return  # of a fixture: what the comment refers to may not be there yet
     topic = Comments(entry=instance.entry_id)
-    with transaction.atomic():
-        place = {"target": "comments", "swap": "append"} if created else {"target": f"comment-{instance.pk}"}
-        topic.publish_html("logbook/_comment.html", {"comment": instance}, **place)
-        publish_count(topic)
+    if created:
+        topic.publish_html("logbook/_comment.html", {"comment": instance}, target="comments", swap="append")
+    else:
+        topic.publish_html("logbook/_comment.html", {"comment": instance}, target=f"comment-{instance.pk}")
+    publish_count(topic)
 
 
 @receiver(post_delete, sender=Comment)
 def remove(instance: Comment, **kwargs: Any) -> None:
+    """In the transaction that Django opens for each deletion."""
     topic = Comments(entry=instance.entry_id)
-    with transaction.atomic():
-        topic.remove_html(target=f"comment-{instance.pk}")
-        publish_count(topic)
+    topic.remove_html(target=f"comment-{instance.pk}")
+    publish_count(topic)
 
 
 def publish_count(topic: Comments) -> None:

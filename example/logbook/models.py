@@ -1,8 +1,10 @@
 """Entries of the harbor's logbook, and comments on them."""
 
+from typing import Any
+
 from django.conf import settings
 from django.core.validators import MaxLengthValidator
-from django.db import models
+from django.db import models, transaction
 from django.urls import reverse
 from django.utils import timezone
 
@@ -38,6 +40,14 @@ class Comment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.author}: {self.body[:60]}"
+
+    # --8<-- [start:save]
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save in one transaction with the receivers of `post_save`, among them that of live.py."""
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+
+    # --8<-- [end:save]
 
     def get_absolute_url(self) -> str:
         return f"{self.entry.get_absolute_url()}#comment-{self.pk}"

@@ -1,7 +1,6 @@
 """Ordinary views with ordinary forms. live.py has the topic that shows their changes on open pages at once."""
 
 from django.contrib.auth.decorators import login_required
-from django.db import transaction
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -19,6 +18,7 @@ def entries(request: HttpRequest) -> HttpResponse:
     return render(request, "logbook/entries.html", {"entries": shown})
 
 
+# --8<-- [start:entry]
 @login_required
 def entry(request: HttpRequest, pk: int) -> HttpResponse:
     """One entry with its comments; a POST adds one."""
@@ -26,13 +26,14 @@ def entry(request: HttpRequest, pk: int) -> HttpResponse:
     form = CommentForm(request.POST or None)
     if form.is_valid():
         form.instance.entry, form.instance.author = entry, request.user
-        with transaction.atomic():
-            comment = form.save()
-        return redirect(comment)
+        return redirect(form.save())
     topic = Comments(entry=pk)
     position, comments = topic.consistent_read(lambda: list(entry.comments.select_related("author")))
     context = {"entry": entry, "form": form, "topic": topic, "position": position, "comments": comments}
     return render(request, "logbook/entry.html", context, status=422 if form.errors else 200)
+
+
+# --8<-- [end:entry]
 
 
 @login_required
@@ -42,9 +43,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
     form = CommentForm(request.POST or None, instance=comment)
     if form.is_valid():
         form.instance.edited = True
-        with transaction.atomic():
-            form.save()
-        return redirect(comment)
+        return redirect(form.save())
     return render(request, "logbook/edit.html", {"comment": comment, "form": form})
 
 
@@ -52,6 +51,5 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     comment = get_object_or_404(Comment.objects.select_related("entry"), pk=pk, author=request.user)
-    with transaction.atomic():
-        comment.delete()
+    comment.delete()
     return redirect(comment.entry)

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 import holdfast
-from django.db import transaction
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 from holdfast import Event, Keep, Topic, action
@@ -49,8 +48,10 @@ class Counter(Topic):
 
 
 @receiver(post_save, sender=Order)
-def publish(instance: Order, created: bool, **kwargs: Any) -> None:
-    """The row, the events and the notice are committed together, or none of them is."""
+def publish(instance: Order, created: bool, raw: bool, **kwargs: Any) -> None:
+    """In the transaction of `Order.save`: the row, the events and the notice are committed together, or none of them is."""
+    if raw:
+        return  # of a fixture: what the order refers to may not be there yet
     changed = OrderChanged(
         id=instance.pk,
         product=instance.product.name,
@@ -58,8 +59,7 @@ def publish(instance: Order, created: bool, **kwargs: Any) -> None:
         state=instance.state,
         at=instance.at,
     )
-    with transaction.atomic():
-        holdfast.publish([(MyOrders(me=instance.customer_id), changed), (Counter(), changed)])
-        if not created:
-            text = f"{instance.product.name}: {instance.get_state_display().lower()}"
-            notify(instance.customer, text, instance.get_absolute_url())
+    holdfast.publish([(MyOrders(me=instance.customer_id), changed), (Counter(), changed)])
+    if not created:
+        text = f"{instance.product.name}: {instance.get_state_display().lower()}"
+        notify(instance.customer, text, instance.get_absolute_url())

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.urls import reverse
 from django.utils import timezone
 
@@ -46,6 +46,14 @@ class Order(models.Model):
 
     def __str__(self) -> str:
         return f"Order {self.pk}: {self.product}"
+
+    # --8<-- [start:save]
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save in one transaction with the receivers of `post_save`, among them that of live.py."""
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+
+    # --8<-- [end:save]
 
     def get_absolute_url(self) -> str:
         return f"{reverse('orders:mine')}#order-{self.pk}"

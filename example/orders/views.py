@@ -47,9 +47,7 @@ def counter(request: HttpRequest) -> HttpResponse:
 @login_required
 def place(request: HttpRequest) -> HttpResponse:
     product = get_object_or_404(Product, name=request.POST.get("product", ""))
-    with transaction.atomic():
-        order = Order.objects.create(customer=request.user, product=product)
-    return redirect(order)
+    return redirect(Order.objects.create(customer=request.user, product=product))
 
 
 @require_POST

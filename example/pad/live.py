@@ -7,7 +7,6 @@ from holdfast.pad import SharedDocument
 from pad import models
 
 
-# --8<-- [start:topic]
 class Pad(SharedDocument):
     """One text. All who are signed in may read it, and its writers may change it."""
 
@@ -20,6 +19,3 @@ class Pad(SharedDocument):
 
     def may_write(self, user: Any) -> bool:
         return models.Pad.objects.writable_by(user).filter(slug=self.pad).exists()
-
-
-# --8<-- [end:topic]

@@ -15,6 +15,7 @@ def pads(request: HttpRequest) -> HttpResponse:
     return render(request, "pad/pads.html", {"pads": Pad.objects.all()})
 
 
+# --8<-- [start:pad]
 @require_GET
 @login_required
 def pad(request: HttpRequest, slug: str) -> HttpResponse:
@@ -23,3 +24,6 @@ def pad(request: HttpRequest, slug: str) -> HttpResponse:
     topic = live.Pad(pad=slug)
     context = {"pad": pad, "topic": topic, "text": topic.text(), "writable": topic.may_write(request.user)}
     return render(request, "pad/pad.html", context)
+
+
+# --8<-- [end:pad]

@@ -10,8 +10,9 @@ transaction unusable: an error is logged, and the scheduled re-check finds the c
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
+from itertools import product
 from typing import Any
 
 from django.apps import apps
@@ -33,7 +34,18 @@ logger = logging.getLogger("holdfast.user_signals")
 WATCHED = ("password", "is_active", "is_staff", "is_superuser")
 """Fields of a user whose change may end a connection or a right."""
 
-REMEMBERED = "_holdfast_watched"
+PASSWORD, *FLAGS = WATCHED
+"""Their values are kept with every user that is read, as long as that object lives: the password as it is, the flags as one of
+few tuples that all users share. A dict of both would be 200 of the 650 bytes of a user."""
+
+READ_PASSWORD, READ_FLAGS = "_holdfast_password", "_holdfast_flags"
+
+# Compared by identity: a value that was deferred, or of a field that the model does not have.
+_NOT_READ: Any = ...
+
+_flags: dict[tuple[Any, ...], tuple[Any, ...]] = {
+    each: each for each in product((True, False, _NOT_READ), repeat=len(FLAGS))
+}
 
 MANY = 1000
 """Members of a group above which all connections are re-checked, instead of those of each member."""
@@ -127,7 +139,8 @@ def logged_in(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
 @harmless
 def remember(sender: Any, instance: Model, **kwargs: Any) -> None:
     """Note the watched fields of a user when the row is read."""
-    instance.__dict__[REMEMBERED] = _watched(instance)
+    values = instance.__dict__
+    _note(values, values)
 
 
 @harmless
@@ -139,10 +152,11 @@ def saved(
     using: str,
     **kwargs: Any,
 ) -> None:
-    before, now = instance.__dict__.get(REMEMBERED, {}), _watched(instance)
+    values = instance.__dict__
+    before = _read_before(values)
     written = {name for name in WATCHED if update_fields is None or name in update_fields}
-    changed = {name for name in written if before.get(name) != now.get(name)}
-    instance.__dict__[REMEMBERED] = before | {name: now[name] for name in written if name in now}
+    changed = {name for name in written if before.get(name) != values.get(name)}
+    _note(values, before | {name: values[name] for name in written if name in values})
     if created or not changed:
         return
     owner = owner_of_key(instance.pk)
@@ -163,10 +177,24 @@ def token_deleted(sender: Any, instance: Any, using: str, **kwargs: Any) -> None
     _order(Recheck(owners=(owner_of_key(instance.user_id),)), using=using)
 
 
-def _watched(user: Model) -> dict[str, Any]:
-    """Return the watched fields of the instance, without those that were not read."""
-    values = user.__dict__
-    return {name: values[name] for name in WATCHED if name in values}
+def _note(values: dict[str, Any], watched: Mapping[str, Any]) -> None:
+    """Keep the values of the watched fields with a user, whose attributes are ``values``."""
+    values[READ_FLAGS] = _shared(tuple([watched.get(name, _NOT_READ) for name in FLAGS]))
+    values[READ_PASSWORD] = watched.get(PASSWORD, _NOT_READ)
+
+
+def _shared(flags: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the one tuple of these flags. A field of the project's own may have other values than ``True`` and ``False``."""
+    try:
+        return _flags.get(flags, flags)
+    except TypeError:  # not hashable
+        return flags
+
+
+def _read_before(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the watched fields as they were kept, without those that were not read."""
+    kept = (values.get(READ_PASSWORD, _NOT_READ), *values.get(READ_FLAGS, ()))
+    return {name: value for name, value in zip(WATCHED, kept, strict=False) if value is not _NOT_READ}
 
 
 # ── rights ───────────────────────────────────────────────────────────────────────────────────────────────────────────

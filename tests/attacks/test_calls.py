@@ -162,6 +162,24 @@ async def test_an_anonymous_rate_holds_across_connections_and_client_ids(target:
     assert await rows(target, topic) == 1
 
 
+async def test_a_rate_holds_across_servers(on_postgres: Prepared, redis_url: str, tmp_path: Path) -> None:
+    topic, codes = room(), []
+    shared = {"REDIS": redis_url}
+    with (
+        attacked(tmp_path / "one", on_postgres, holdfast=shared) as one,
+        attacked(tmp_path / "two", on_postgres, holdfast=shared) as two,
+    ):
+        for server in (one, two, one, two):
+            async with Live(server.running) as live:
+                await live.join(topic)
+                for key in (None, uuid4().hex):
+                    answer = await live.call(topic, "seldom", key=key)
+                    codes.append(answer["payload"]["code"] if answer["type"] == "error" else "carried out")
+        assert codes.count("carried out") == 1
+        assert codes.count("rate_limited") == 7
+        assert await rows(one, topic) == 1
+
+
 async def test_a_keyed_call_beyond_its_rate_writes_nothing(
     target: Attacked, on_postgres: Prepared, postgres_server: PostgresServer
 ) -> None:

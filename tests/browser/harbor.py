@@ -11,9 +11,9 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, WebSocket, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, WebSocket, expect
 
 from tests.services.processes import Server, free_port, start
 
@@ -32,14 +32,14 @@ def environment(directory: Path) -> dict[str, str]:
     }
 
 
-def manage(directory: Path, *arguments: str) -> str:
-    """Run one of Harbor's management commands on the database in `directory`."""
+def manage(directory: Path, *arguments: str, changes: dict[str, str] | None = None) -> str:
+    """Run one of Harbor's management commands on the database in `directory`, or on the one that `changes` name."""
     done = subprocess.run(
         [sys.executable, MANAGE, *arguments],
-        env=environment(directory),
+        env=environment(directory) | (changes or {}),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 0, f"manage.py {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
@@ -98,18 +98,24 @@ class Harbor:
         return False
 
 
+class Site(Protocol):
+    """A server that a person's browser goes to."""
+
+    @property
+    def url(self) -> str: ...
+
+
 class Person:
     """A person with their own browser, which records every complaint of the page."""
 
-    def __init__(self, context: BrowserContext, harbor: Harbor, name: str) -> None:
+    def __init__(self, context: BrowserContext, harbor: "Site", name: str) -> None:
         self.context, self.harbor, self.name = context, harbor, name
         self.page = context.new_page()
         self.complaints: list[str] = []
         #: What the server has said over the WebSocket, in order.
         self.heard: list[dict[str, Any]] = []
-        self.page.on("console", self._noted)
-        self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
         self.page.on("websocket", self._listen)
+        self._note(self.page)
 
     def sign_in(self) -> None:
         self.page.goto(f"{self.harbor.url}/login/")
@@ -195,6 +201,23 @@ class Person:
                 )
             self.page.evaluate("() => new Promise(requestAnimationFrame)")
 
+    def opened(self, path: str) -> Page:
+        """Another page of the same browser, live if it has a status. Its complaints are noted as well."""
+        page = self.context.new_page()
+        self._note(page)
+        page.goto(f"{self.harbor.url}{path}")
+        if page.locator("#status").count():
+            expect(page.locator("#status")).to_have_text("Online", timeout=60_000)
+        return page
+
+    def forgive_outage(self) -> None:
+        """Forget what Chromium itself wrote on the console while the server was away."""
+        self.complaints = [each for each in self.complaints if not any(known in each for known in AWAY)]
+
+    def _note(self, page: Page) -> None:
+        page.on("console", self._noted)
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+
     def _noted(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning", "assert"}:
             self.complaints.append(f"{message.type}: {message.text}")
@@ -208,7 +231,7 @@ AWAY = ("WebSocket connection to", "Failed to load resource: net::ERR_")
 
 
 @contextlib.contextmanager
-def person(browser: Browser, harbor: Harbor, name: str, **options: Any) -> Iterator[Person]:
+def person(browser: Browser, harbor: Site, name: str, **options: Any) -> Iterator[Person]:
     """Yield a person. The test fails if the page complained of anything."""
     # Without a GPU an animation costs more than all else that the page does.
     still = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}

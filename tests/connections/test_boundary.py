@@ -26,7 +26,7 @@ class Owned:
     transport_name = "websocket"
 
     def __init__(self, id: str, owner: str) -> None:
-        self.id, self.owner, self.user_id = id, owner, owner
+        self.id, self.owner, self.user_id = id, owner, owner.removeprefix("user:")
 
 
 def boundary(**policy: Any) -> tuple[Boundary, Counters]:

@@ -91,6 +91,19 @@ async def test_a_client_joins_calls_and_another_hears_it() -> None:
 
 
 @in_jumping_time
+async def test_connections_of_one_topic_share_the_text_of_its_name() -> None:
+    async with world() as here:
+        sockets = [await here.connect(User(number)) for number in range(3)]
+        for socket in sockets:
+            await socket.join("rooms/lobby")
+        connections = [socket.connection for socket in sockets]
+        names = [name for one in connections for name in (*one._joined, *one._session._topics)]
+        names += [joined.topic.name for one in connections for joined in one.joined_topics()]
+        assert names == ["rooms/lobby"] * 9
+        assert len(set(map(id, names))) == 1
+
+
+@in_jumping_time
 async def test_a_client_cannot_tell_forbidden_unknown_and_failing_topics_apart(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -8,6 +8,7 @@ from holdfast.connections.connection import Connection
 from holdfast.connections.registry import ConnectionRegistry
 from holdfast.control.commands import Disconnect
 from holdfast.protocol.codec import JSON
+from holdfast.topics.owner import owner_of_id
 from tests.support.clock import in_jumping_time
 from tests.support.connected import Fleet, Socket, User, identity_of
 
@@ -30,6 +31,23 @@ class Counted:
 @pytest.fixture
 def registry() -> Any:
     return ConnectionRegistry()
+
+
+def test_a_user_is_found_without_another_string_for_each(registry: Any) -> None:
+    one = Counted("a", "7" * 20)
+    registry.add(one)
+    assert registry.of("user:" + "7" * 20) == (one,)
+    (key,) = registry._by_user
+    assert key is one.user_id
+
+
+def test_a_user_with_a_very_long_key_is_found(registry: Any) -> None:
+    one = Counted("a", "7" * 300)
+    registry.add(one)
+    assert registry.of(owner_of_id("7" * 300)) == (one,)
+    assert registry.count(owner_of_id("7" * 300)) == 1
+    registry.discard(one)
+    assert not registry.of(owner_of_id("7" * 300))
 
 
 def test_a_connection_is_found_by_its_id_until_it_is_discarded(registry: Any) -> None:

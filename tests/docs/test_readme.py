@@ -30,6 +30,14 @@ def test_its_topic_is_one() -> None:
     assert set(room.declared.actions) == {"post"}
 
 
+def test_it_names_every_transport_that_the_browser_client_has() -> None:
+    [row] = re.findall(r"^\| transport to the browser \| ([^|]+) \|", README, re.MULTILINE)
+    words = {"websocket": "WebSocket", "sse": "server-sent events", "polling": "long polling"}
+    option = (ROOT / "src/holdfast/static/holdfast/holdfast.d.ts").read_text()
+    [names] = re.findall(r"type TransportName = ([^;]+);", option)
+    assert row.strip() == ", ".join(words[name] for name in re.findall(r'"(\w+)"', names))
+
+
 def first_figure(section: str, row: str) -> str:
     """The first figure in a row of a table of the benchmarks, without the spread of the runs."""
     text = (ROOT / "docs" / "benchmarks.md").read_text()

@@ -26,6 +26,11 @@ def test_a_rate_read_from_its_own_text_is_the_same() -> None:
     assert Rate.parse(str(Rate.parse("100/m"))) == Rate.parse("100/m")
 
 
+@pytest.mark.parametrize("text", ["5/s", "100/m", "1000/h", "3/d", "10/10s", "20/1.5s"])
+def test_a_rate_is_shown_as_it_was_written(text: str) -> None:
+    assert str(Rate.parse(text)) == text
+
+
 @pytest.mark.parametrize(
     "text", ["", "5", "5/", "/s", "5/year", "5 / s", "0/s", "5/0s", "-5/s", "\u0665/s", None, 5]
 )

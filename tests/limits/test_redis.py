@@ -10,8 +10,9 @@ import pytest
 from holdfast.limits import redis as module
 from holdfast.limits.base import Rate
 from holdfast.limits.redis import RedisCounts
-from holdfast.limits.shared import Entered
+from holdfast.limits.shared import Entered, SharedLimiter
 from holdfast.redis.client import RedisStore
+from tests.limits.contract import LimiterContract, take
 from tests.services.redis import RedisServer
 
 Start = Callable[..., RedisCounts]
@@ -174,3 +175,59 @@ async def test_a_process_that_stops_while_it_counts_keeps_no_handshake_waiting(
     async with asyncio.timeout(5):
         await one.stop()
         assert await entering == Entered()
+
+
+# ── rates of actions ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TestSharedLimiter(LimiterContract):
+    @pytest.fixture
+    def limiter(self, start: Start) -> SharedLimiter:
+        return SharedLimiter(start())
+
+    async def test_all_processes_have_the_rate_together(self, start: Start) -> None:
+        one, two = SharedLimiter(start()), SharedLimiter(start())
+        waits = [await take(limiter, "ada") for limiter in (one, two, one, two, one, two)]
+        assert waits[:5] == [0] * 5
+        assert 0 < waits[5] <= 0.2
+
+    async def test_uses_that_come_together_share_the_rate(self, start: Start) -> None:
+        limiters = [SharedLimiter(start()) for _ in range(3)]
+        waits = await asyncio.gather(*(take(limiter, "ada") for limiter in limiters for _ in range(10)))
+        assert waits.count(0) == 5
+
+    async def test_a_key_beyond_the_rate_in_one_process_costs_redis_nothing(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        counts = start()
+        limiter = SharedLimiter(counts)
+        once = Rate.parse("1/h")
+        assert await take(limiter, "ada", once) == 0
+        monkeypatch.setattr(counts, "_call", None)
+        assert isinstance(limiter.take("ada", once, 0.0), float)
+
+    async def test_redis_holds_no_user_and_no_address(self, start: Start, redis_server: RedisServer) -> None:
+        limiter = SharedLimiter(start())
+        await take(limiter, ("user:ada@example.com", RedisCounts, "post"), Rate.parse("5/m"))
+        with redis_server.client() as client:
+            [name] = client.keys("*rate:use:*")
+        assert b"ada" not in name
+        assert len(name) < 100
+
+    async def test_uses_count_as_no_connection(self, start: Start) -> None:
+        one, two = start(), start()
+        await take(SharedLimiter(one), "ada")
+        assert not (await two.enter("ada", limit=1)).refused
+
+    async def test_while_redis_is_away_each_process_has_the_rate_and_waits_once(
+        self, start: Start, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        one, two = SharedLimiter(start(own_redis.url)), SharedLimiter(start(own_redis.url))
+        assert [await take(limiter, "ada") for limiter in (one, two)] == [0, 0]
+        own_redis.freeze()
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        waits = [[await take(limiter, "ada") for _ in range(6)] for limiter in (one, two)]
+        assert loop.time() - begun < 2 * module.ANSWER_SECONDS + 1
+        assert [found.count(0) for found in waits] == [4, 4], "each had one use when Redis was there"
+        assert len(caplog.messages) == 2, "each process says so once"

@@ -1,5 +1,7 @@
 """Signals: changes of users and logouts revoke live connections at once."""
 
+import gc
+import tracemalloc
 from collections.abc import Iterator
 from itertools import count
 from typing import Any, ClassVar
@@ -8,13 +10,14 @@ import pytest
 from django.contrib.auth import login
 from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
+from django.db.models.signals import post_init
 from django.http import HttpRequest, HttpResponse
 from django.test import Client as Browser
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.urls import path
 
 import holdfast
-from holdfast import Event, Topic
+from holdfast import Event, Topic, user_signals
 from holdfast import runtime as runtimes
 from holdfast.control.commands import TOPIC
 from holdfast.log.base import LogUnavailable
@@ -187,6 +190,31 @@ class Sessions(Aboard):
         user.is_active = False
         user.save()
         assert self.orders() == before + 1
+
+    def test_a_flag_that_is_neither_true_nor_false_is_compared_too(self) -> None:
+        user = User(username="ada", is_staff=["odd"])  # type: ignore[misc]
+        before = user_signals._read_before(user.__dict__)
+        assert before["is_staff"] == ["odd"]
+        assert before["is_active"] is True
+
+    def test_a_user_that_is_read_weighs_little_more_for_being_watched(self) -> None:
+        User.objects.bulk_create(User(username=f"crew-{n}", password="!") for n in range(1000))
+        watched = self.weight_of_a_user()
+        assert post_init.disconnect(sender=User, dispatch_uid="holdfast")
+        try:
+            assert watched - self.weight_of_a_user() < 120  # bytes; a dict of the values made it 248
+        finally:
+            post_init.connect(user_signals.remember, sender=User, dispatch_uid="holdfast")
+
+    def weight_of_a_user(self) -> float:
+        for _ in range(2):  # what is made at first need is made
+            gc.collect()
+            tracemalloc.start()
+            users = list(User.objects.all())
+            gc.collect()
+            size = tracemalloc.get_traced_memory()[0] / len(users)
+            tracemalloc.stop()
+        return size
 
     def test_sessions_that_are_cookies_end_all_together(self) -> None:
         ada, grace = self.live.connect(self.ada), self.live.connect(self.grace)

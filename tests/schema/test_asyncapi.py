@@ -76,7 +76,7 @@ def test_a_channel_says_what_its_topic_is() -> None:
         + [f"{kind}.{name}" for kind in ("call", "result", "error") for name in ("build", "creak", "look-up")]
     )
     build = yard["messages"]["call.build"]
-    assert (build["x-holdfast-rate"], build["x-holdfast-once"]) == ("5/1s", True)
+    assert (build["x-holdfast-rate"], build["x-holdfast-once"]) == ("5/s", True)
     assert build["x-holdfast-requires"] == ["yard.add_boat"]
     assert build["payload"]["properties"]["payload"] == {
         "type": "object",

@@ -9,6 +9,7 @@ import pytest
 from holdfast import Event, Topic, action
 from holdfast.schema import typescript
 from holdfast.schema.contract import Contract
+from holdfast.schema.json_schema import description_of
 
 from .yard import TOPICS
 
@@ -94,3 +95,16 @@ class Market(Topic):
 def test_the_types_say_which_versions_of_events_they_describe() -> None:
     assert generated(Market).splitlines()[1].endswith(": ?versions=sold:2")
     assert "versions=" not in generated(Odds)
+
+
+@pytest.mark.parametrize(
+    ("docstring", "text"),
+    [
+        ("One yard.\n\nMore about it.", "One yard."),
+        ("Moves ``data`` to :class:`~yard.boats.Yard`.", "Moves `data` to `Yard`."),
+        ("What :meth:`Topic.publish` sends::\n\n    Yard().publish(…)", "What `Topic.publish` sends:"),
+        ("Written as `Markdown` is, at 12:30.", "Written as `Markdown` is, at 12:30."),
+    ],
+)
+def test_a_docstring_is_described_without_the_marks_of_sphinx(docstring: str, text: str) -> None:
+    assert description_of(type("Yard", (), {"__doc__": docstring})) == text

@@ -1,6 +1,12 @@
+import json
+import tempfile
+from io import StringIO
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from django.db import transaction
+from django.test import TransactionTestCase, override_settings
 from holdfast.testing import JoinError, LiveClient
 
 from harbor.tests.base import SeededTestCase
@@ -56,9 +62,46 @@ class Watching(LogbookTestCase):
                 raise ZeroDivisionError
             ada.expect_nothing()
 
+    def test_there_is_nothing_to_watch_at_an_entry_that_does_not_exist(self) -> None:
+        with LiveClient(self.user("ada")) as ada, self.assertRaises(JoinError):
+            ada.join(Comments(entry=999_999))
+
     def test_visitors_without_an_account_do_not_watch(self) -> None:
         with LiveClient() as visitor, self.assertRaises(JoinError):
             self.joined(visitor)
+
+
+class OneCommit(TransactionTestCase):
+    """Without a transaction of the caller, as in the shell."""
+
+    def test_a_comment_that_cannot_be_published_is_not_saved(self) -> None:
+        author = get_user_model().objects.create(username="grace")
+        entry = Entry.objects.create(title="Gale", body="It blew.", author=author)
+        with override_settings(HOLDFAST={"EVENT_BYTES": 10}), self.assertRaises(ValueError):
+            Comment.objects.create(entry=entry, author=author, body="It did.")
+        self.assertFalse(Comment.objects.exists())
+
+    def test_a_comment_whose_removal_cannot_be_published_stays(self) -> None:
+        author = get_user_model().objects.create(username="grace")
+        entry = Entry.objects.create(title="Gale", body="It blew.", author=author)
+        comment = Comment.objects.create(entry=entry, author=author, body="It did.")
+        with override_settings(HOLDFAST={"EVENT_BYTES": 10}), self.assertRaises(ValueError):
+            comment.delete()
+        self.assertTrue(Comment.objects.exists())
+
+
+class Fixtures(LogbookTestCase):
+    def test_a_fixture_publishes_nothing_as_its_rows_may_not_be_complete_yet(self) -> None:
+        comment = {"entry": self.entry.pk, "author": 999, "body": "It did.", "at": "2026-01-01T12:00:00Z"}
+        author = {"username": "loaded", "password": "!"}
+        with LiveClient(self.user("ada")) as ada, tempfile.NamedTemporaryFile("w", suffix=".json") as fixture:
+            self.joined(ada)
+            rows = [{"model": "logbook.comment", "pk": 99, "fields": comment}]
+            json.dump([*rows, {"model": "auth.user", "pk": 999, "fields": author}], fixture)
+            fixture.flush()
+            call_command("loaddata", fixture.name, stdout=StringIO())
+            ada.expect_nothing()
+        self.assertEqual(Comment.objects.get(pk=99).author.username, "loaded")
 
 
 class Pages(LogbookTestCase):

@@ -1,13 +1,15 @@
 import hashlib
 import hmac
 import json
+import tempfile
 from io import StringIO
 from typing import Any
 from unittest import mock
 
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import transaction
-from django.test import override_settings
+from django.test import TransactionTestCase, override_settings
 from holdfast.testing import CallError, JoinError, LiveClient
 
 from harbor.tests.base import SeededTestCase
@@ -75,6 +77,34 @@ class Following(OrdersTestCase):
                 raise ZeroDivisionError
             grace.expect_nothing()
         self.assertFalse(Notice.objects.exists())
+
+
+class OneCommit(TransactionTestCase):
+    """Without a transaction of the caller, as in the shell."""
+
+    def test_an_order_whose_event_cannot_be_published_is_not_saved(self) -> None:
+        customer = get_user_model().objects.create(username="grace")
+        order = Order.objects.create(
+            customer=customer, product=Product.objects.create(name="Lantern", price="1")
+        )
+        order.state = State.PACKED
+        with override_settings(HOLDFAST={"EVENT_BYTES": 10}), self.assertRaises(ValueError):
+            order.save()
+        self.assertEqual(Order.objects.get().state, State.PLACED)
+
+
+class Fixtures(OrdersTestCase):
+    def test_a_fixture_may_name_a_product_that_it_loads_later(self) -> None:
+        order = {"customer": self.user("grace").pk, "product": 999, "at": "2026-01-01T12:00:00Z"}
+        rows = [
+            {"model": "orders.order", "pk": 999, "fields": order},
+            {"model": "orders.product", "pk": 999, "fields": {"name": "Whistle", "price": "3.00"}},
+        ]
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as fixture:
+            json.dump(rows, fixture)
+            fixture.flush()
+            call_command("loaddata", fixture.name, stdout=StringIO())
+        self.assertEqual(Order.objects.get(pk=999).product.name, "Whistle")
 
 
 class Steps(OrdersTestCase):

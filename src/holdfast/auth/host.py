@@ -1,7 +1,6 @@
 """The host and the origin that a client has connected to, as Django finds them for a request."""
 
 import functools
-import sys
 from collections.abc import Iterable
 
 from django.conf import settings
@@ -20,7 +19,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 def host_of(headers: Headers) -> str | None:
     """Return the host's name in lower case, without the port; ``None`` if the headers name none or several, or one that
-    ``ALLOWED_HOSTS`` does not allow. All connections to a host share one string."""
+    ``ALLOWED_HOSTS`` does not allow. Connections that name a host in the same way share one string."""
     named = named_host(headers)
     return None if named is None else _name(named, _allowed())
 
@@ -79,7 +78,8 @@ def _allowed() -> tuple[str, ...]:
 @functools.lru_cache(maxsize=128)
 def _name(header: bytes, allowed: tuple[str, ...]) -> str | None:
     domain, _ = split_domain_port(header.decode("latin-1"))
-    return sys.intern(domain) if domain and validate_host(domain, allowed) else None
+    # Not interned: Python 3.12 keeps interned strings for ever, and with ALLOWED_HOSTS = ["*"] a client can make up any number.
+    return domain if domain and validate_host(domain, allowed) else None
 
 
 @functools.lru_cache(maxsize=128)

@@ -95,12 +95,13 @@ def _find_any(keys: Sequence[str]) -> list[Found | Exception]:
 def _find(keys: Sequence[str], *, last_try: bool = False) -> list[Found | Exception]:
     """Read the sessions together. Raises any error that prevents that; before the ``last_try`` also a database's outage."""
     sessions = _sessions(keys)
-    users = _users(sessions)
+    owners = _owners(sessions)
+    users = _users(owners)
     found: list[Found | Exception] = []
     outages = 0
-    for session in sessions:
+    for session, owner in zip(sessions, owners, strict=True):
         try:
-            found.append(Found(session, user_of(session, users)))
+            found.append(Found(session, user_of(session, users, owner)))
         except Exception as error:
             if isinstance(error, OperationalError | InterfaceError):
                 outages += 1
@@ -119,7 +120,7 @@ def _store() -> Any:
 def _sessions(keys: Sequence[str]) -> list[Any]:
     """Return the session objects of these keys, loaded already if the store can load many at once."""
     store = _store()
-    sessions = [store(key) for key in keys]
+    sessions = _made(store, keys)
     data: dict[str, Any]
     if store.load is cached_sessions.SessionStore.load:
         # Also for a single session: its own load() treats a cache that does not answer as an empty session.
@@ -137,6 +138,19 @@ def _sessions(keys: Sequence[str]) -> list[Any]:
         session._session_cache = data.get(key, {})
         if key not in data:
             session._session_key = None  # as SessionStore.load() does
+    return sessions
+
+
+def _made(store: Any, keys: Sequence[str]) -> list[Any]:
+    """Return a new session object for each key. Those after the first are copies of it: the constructor of cached sessions looks
+    for the cache, which takes longer than all the rest."""
+    first = store(keys[0])
+    sessions = [first]
+    for key in keys[1:]:
+        session = store.__new__(store)
+        session.__dict__.update(first.__dict__)
+        session._session_key = key
+        sessions.append(session)
     return sessions
 
 
@@ -162,12 +176,21 @@ def read_users(model: type[Model], keys: Mapping[str, Any]) -> dict[str, Any]:
     return rows
 
 
-def _users(sessions: Iterable[Any]) -> dict[tuple[str, str], Any]:
+def _owners(sessions: Iterable[Any]) -> list[tuple[str, Any] | None]:
+    """Return the owner of each session that is loaded; ``None`` for others, and for those without a valid one."""
+    pk = get_user_model()._meta.pk
+    return [
+        _owner_if_any(session, pk) if getattr(session, "_session_cache", None) else None
+        for session in sessions
+    ]
+
+
+def _users(owners: Iterable[tuple[str, Any] | None]) -> dict[tuple[str, str], Any]:
     """Return the users that ``ModelBackend`` and similar backends find, by backend and text of the primary key. A user that
     is not in it has to be read alone."""
     wanted: dict[str, dict[str, Any]] = {}
-    for session in sessions:
-        if getattr(session, "_session_cache", None) and (owner := _owner_if_any(session)) is not None:
+    for owner in owners:
+        if owner is not None:
             wanted.setdefault(owner[0], {})[key_text(owner[1])] = owner[1]
     users: dict[tuple[str, str], Any] = {}
     for path, keys in wanted.items():
@@ -179,13 +202,13 @@ def _users(sessions: Iterable[Any]) -> dict[tuple[str, str], Any]:
     return users
 
 
-def _owner(session: Any) -> tuple[str, Any] | None:
-    """Return the backend that made the session, and the primary key of its user."""
+def _owner(session: Any, pk: Any = None) -> tuple[str, Any] | None:
+    """Return the backend that made the session, and the primary key of its user. ``pk``: the user model's, if it is known."""
     path = session.get(BACKEND_SESSION_KEY)
     if path not in settings.AUTHENTICATION_BACKENDS or SESSION_KEY not in session:
         return None
-    pk: Any = get_user_model()._meta.pk
-    return path, pk.to_python(session[SESSION_KEY])
+    field: Any = get_user_model()._meta.pk if pk is None else pk
+    return path, field.to_python(session[SESSION_KEY])
 
 
 def names(session: Any, user: Any) -> bool:
@@ -196,18 +219,22 @@ def names(session: Any, user: Any) -> bool:
     return owner is not None and key_text(owner[1]) == user_id(user)
 
 
-def _owner_if_any(session: Any) -> tuple[str, Any] | None:
+def _owner_if_any(session: Any, pk: Any = None) -> tuple[str, Any] | None:
     """As :func:`_owner`, but ``None`` for a session without a valid primary key, as after a change of the user model;
     :func:`user_of` raises the error."""
     try:
-        return _owner(session)
+        return _owner(session, pk)
     except ValidationError:
         return None
 
 
-def user_of(session: Any, known: Mapping[tuple[str, str], Any] = MappingProxyType({})) -> Any:
-    """Return the user of a session that still verifies, else ``AnonymousUser``."""
-    owner = _owner(session)
+def user_of(
+    session: Any,
+    known: Mapping[tuple[str, str], Any] = MappingProxyType({}),
+    owner: tuple[str, Any] | None = None,
+) -> Any:
+    """Return the user of a session that still verifies, else ``AnonymousUser``. ``owner`` is the session's, if it is known."""
+    owner = owner or _owner(session)
     if owner is None:
         return AnonymousUser()
     path, pk = owner

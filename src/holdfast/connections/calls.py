@@ -1,6 +1,7 @@
 """Calls of actions. A call with a key is carried out once, however often the client sends it (:mod:`.attempts`)."""
 
 import asyncio
+from collections.abc import Awaitable
 
 import msgspec
 
@@ -67,14 +68,12 @@ class Calls:
         wait, limit = 0.0, None
         if action.rate is not None:
             taken = self._limiter.take((payer, type(topic), name), action.rate, now)
-            if isinstance(taken, (float, int)):
-                wait = taken
-                if wait and key is None:
-                    raise too_fast(wait)
+            if not isinstance(taken, float | int):
+                limit = _running(taken)
+            elif taken and key is None:
+                raise too_fast(taken)
             else:
-                limit = asyncio.ensure_future(taken)
-                # An attempt under the same key may run already, and not wait for it.
-                limit.add_done_callback(_read)
+                wait = taken
         if key is not None:
             wait = max(wait, self._answers.wait(payer, now))
         return CallRequest(
@@ -158,7 +157,9 @@ class Calls:
             await asyncio.wait(self._running)
 
 
-def _read(limit: "asyncio.Future[float]") -> None:
-    """Read the error of a limiter, so that asyncio does not report it as never retrieved."""
-    if not limit.cancelled():
-        limit.exception()
+def _running(taken: Awaitable[float]) -> "asyncio.Future[float]":
+    """Ask a limiter at once. An attempt under the same key may run already and never wait for the answer, so its error is read
+    here; asyncio would report it as never retrieved."""
+    limit = asyncio.ensure_future(taken)
+    limit.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+    return limit

@@ -346,6 +346,7 @@ class Connection(Performing):
         # An anonymous client's owner is a keyed hash, which is made at first need and then kept.
         if recent.newest > begun and recent.concern(self.owner, topic.name, declared.route.text, begun):
             return False
+        topic.share_name(pending.topic)
         payload = pending.payload
         if settings.DEBUG:
             payload = msgspec.structs.replace(payload, events=tuple(declared.events))

@@ -7,7 +7,7 @@ import msgspec
 
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.limits.base import Limiter, Rate
-from holdfast.limits.shared import SharedCounts
+from holdfast.limits.shared import SharedCounts, SharedLimiter
 from holdfast.protocol.limits import Limits
 from holdfast.runtime import Runtime
 from holdfast.topics.registry import Registry
@@ -71,20 +71,22 @@ class ConnectionManager:
         self.registry = registry
         self.policy = policy or Policy()
         self.authenticator = authenticator
+        self.connections = ConnectionRegistry()
+        self.boundary = Boundary(self.policy.boundary, self.policy.limits, self.connections, runtime.counters)
         self.limiter = limiter
+        if shared is not None:
+            counts = shared(self.boundary)
+            self.boundary.share(counts)
+            self.limiter = SharedLimiter(counts)
         self.calls = Calls(
             runtime.log.calls,
             runtime.threads,
             runtime.log_threads,
-            limiter,
+            self.limiter,
             self.policy.calls,
             self.policy.answers,
         )
-        self.reads = ReadRate(limiter, self.policy.join_reads)
-        self.connections = ConnectionRegistry()
-        self.boundary = Boundary(self.policy.boundary, self.policy.limits, self.connections, runtime.counters)
-        if shared is not None:
-            self.boundary.share(shared(self.boundary))
+        self.reads = ReadRate(limiter, self.policy.join_reads)  # they load this process, so it counts its own
         self.explanations = Explanations(registry)
         self._reconnect_slots: ReconnectSlots | None = None
         self.revocation = Revocation(

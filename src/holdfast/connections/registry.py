@@ -6,7 +6,7 @@ from typing import Protocol
 
 from holdfast.auth.base import Identity
 from holdfast.protocol.codes import Code
-from holdfast.topics.owner import is_user
+from holdfast.topics.owner import USER, in_owner, is_user
 
 from .joined_topic import JoinedTopic
 
@@ -53,7 +53,8 @@ class ConnectionRegistry:
 
     def __init__(self) -> None:
         self._by_id: dict[str, RegisteredConnection] = {}
-        # Most users have one connection, which stands here itself: a set of its own would weigh 216 bytes.
+        # Most users have one connection, which stands here itself: a set of its own would weigh 216 bytes. The key is the text of the
+        # user's primary key, which the connection has: an owner would be another string for each user.
         self._by_user: dict[str, RegisteredConnection | set[RegisteredConnection]] = {}
         self.transports: Counter[str] = Counter()
         """Number of connections by the name of what carries them."""
@@ -86,26 +87,26 @@ class ConnectionRegistry:
         """Note whose a connection is now. Call :meth:`unindex` before its user changes, and this afterwards."""
         if connection.user_id is None or connection not in self:
             return
-        owner = connection.owner
-        others = self._by_user.get(owner)
+        user = in_owner(connection.user_id)
+        others = self._by_user.get(user)
         if others is None:
-            self._by_user[owner] = connection
+            self._by_user[user] = connection
         elif isinstance(others, set):
             others.add(connection)
         else:
-            self._by_user[owner] = {others, connection}
+            self._by_user[user] = {others, connection}
 
     def unindex(self, connection: RegisteredConnection) -> None:
         if connection.user_id is None:
             return
-        owner = connection.owner
-        found = self._by_user.get(owner)
+        user = in_owner(connection.user_id)
+        found = self._by_user.get(user)
         if isinstance(found, set):
             found.discard(connection)
             if len(found) == 1:
-                self._by_user[owner] = found.pop()
+                self._by_user[user] = found.pop()
         elif found is connection:
-            del self._by_user[owner]
+            del self._by_user[user]
 
     def of(self, owner: str) -> tuple[RegisteredConnection, ...]:
         """Return the connections of one owner."""
@@ -119,7 +120,7 @@ class ConnectionRegistry:
             if not is_user(owner):
                 anonymous.add(owner)
                 continue
-            some = self._by_user.get(owner)
+            some = self._by_user.get(owner.removeprefix(USER))
             if isinstance(some, set):
                 found += some
             elif some is not None:
@@ -132,5 +133,5 @@ class ConnectionRegistry:
         """Return how many connections an owner has here."""
         if not is_user(owner):
             return len(self.of(owner))
-        found = self._by_user.get(owner)
+        found = self._by_user.get(owner.removeprefix(USER))
         return len(found) if isinstance(found, set) else int(found is not None)

@@ -34,6 +34,11 @@ class PendingJoin:
         self._follower = follower
         self._presence = presence
 
+    @property
+    def topic(self) -> str:
+        """The name of the topic: the one string that all subscriptions to it share."""
+        return self._stream.name
+
     def subscribe(self, subscriber: Subscriber) -> Subscription:
         """Subscribe ``subscriber``. It gets the events after the client's position, and then live ones."""
         subscription = Subscription(self._stream, subscriber, *self._start)

@@ -38,7 +38,8 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
         return self.count / self.seconds
 
     def __str__(self) -> str:
-        return f"{self.count}/{self.seconds:g}s"
+        units = (unit for unit, seconds in _UNITS.items() if seconds == self.seconds)
+        return f"{self.count}/{next(units, f'{self.seconds:g}s')}"
 
 
 class Limiter(ABC):

@@ -1,7 +1,6 @@
 """Rate limiter in the memory of this process.
 
-With several processes a caller has the full rate in each of them. To protect a resource that the processes share, limit the
-use of it in the resource itself, or with a limiter that they share.
+With several processes a caller has the full rate in each of them, unless Redis counts for all (:mod:`.shared`).
 """
 
 from collections.abc import Hashable

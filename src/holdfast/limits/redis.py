@@ -33,6 +33,9 @@ AWAY_SECONDS = 2.0
 AT_ONCE = 200
 """Steps of one round trip."""
 
+NO_ANSWER = Entered()
+"""The answer to a step that Redis did not answer: admitted, and not counted."""
+
 _LEASE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
@@ -45,7 +48,8 @@ COUNT = Script(
     _LEASE
     + """
 -- KEYS: processes, the hash of this process. ARGV: its name, its lease in milliseconds, what the names of hashes and of
--- rates begin with, then for each step: the key, 1 or -1, the limit or '', the seconds of one use or '', the uses at once
+-- rates begin with, then for each step: the key, the connections more (1, -1, or 0: a use only), the limit or '', the
+-- milliseconds of one use or '', the uses at once
 local others = {}
 for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if name ~= ARGV[1] then others[#others + 1] = ARGV[3] .. name end
@@ -54,7 +58,7 @@ local answers = {}
 for i = 5, #ARGV, 5 do
   local key, limit, each = ARGV[i], ARGV[i + 2], ARGV[i + 3]
   local over, wait = 0, 0
-  if ARGV[i + 1] == '1' then
+  if ARGV[i + 1] ~= '-1' then
     if limit ~= '' then
       local count = tonumber(redis.call('HGET', KEYS[2], key) or 0)
       for _, hash in ipairs(others) do count = count + tonumber(redis.call('HGET', hash, key) or 0) end
@@ -71,7 +75,7 @@ for i = 5, #ARGV, 5 do
         redis.call('SET', name, string.format('%.3f', full), 'PX', math.ceil(full - now))
       end
     end
-    if over == 0 and wait == 0 then redis.call('HINCRBY', KEYS[2], key, 1) end
+    if over == 0 and wait == 0 and ARGV[i + 1] == '1' then redis.call('HINCRBY', KEYS[2], key, 1) end
   elseif redis.call('HINCRBY', KEYS[2], key, -1) <= 0 then
     redis.call('HDEL', KEYS[2], key)
   end
@@ -139,12 +143,9 @@ class RedisCounts(SharedCounts):
     # ── the interface ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def enter(self, key: str, *, limit: int | None = None, rate: Rate | None = None) -> Entered:
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._forget()
-            self._loop = loop
+        loop = self._running_loop()
         if self._away_until is not None and loop.time() < self._away_until:
-            return Entered()
+            return NO_ANSWER
         answer: asyncio.Future[Entered] = loop.create_future()
         self._add(CountStep(key, 1, limit, rate, answer))
         try:
@@ -152,6 +153,22 @@ class RedisCounts(SharedCounts):
         except asyncio.CancelledError:
             answer.add_done_callback(partial(self._given_up, key))
             raise
+
+    async def use(self, key: str, rate: Rate) -> float | None:
+        loop = self._running_loop()
+        if self._away_until is not None:  # the beats, or handshakes, find out when Redis answers again
+            return None
+        answer: asyncio.Future[Entered] = loop.create_future()
+        self._add(CountStep(f"use:{key}", 0, None, rate, answer))
+        entered = await asyncio.shield(answer)
+        return None if entered is NO_ANSWER else entered.wait
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._forget()
+            self._loop = loop
+        return loop
 
     def _given_up(self, key: str, answer: "asyncio.Future[Entered]") -> None:
         if not answer.cancelled() and not answer.result().refused:
@@ -169,7 +186,7 @@ class RedisCounts(SharedCounts):
                     await task
         for step in self._steps:
             if step.answer is not None and not step.answer.done():
-                step.answer.set_result(Entered())
+                step.answer.set_result(NO_ANSWER)
         client = self._client
         if client is not None:
             with contextlib.suppress(RedisError, OSError):
@@ -194,7 +211,7 @@ class RedisCounts(SharedCounts):
             while self._steps:
                 batch, self._steps = self._steps[:AT_ONCE], self._steps[AT_ONCE:]
                 # However it ends: a handshake must not wait for an answer that never comes.
-                answers = [Entered()] * len(batch)
+                answers = [NO_ANSWER] * len(batch)
                 try:
                     answers = await self._count(batch)
                 finally:
@@ -212,7 +229,7 @@ class RedisCounts(SharedCounts):
                 await self._write_again()
         except Exception as error:  # noqa: BLE001 -- redis-py raises more than its own errors when a server dies in an answer
             self._is_away(error)
-            return [Entered()] * len(batch)
+            return [NO_ANSWER] * len(batch)
         self._is_back()
         return [
             Entered(over=bool(over), wait=wait / 1000)

@@ -51,81 +51,106 @@ Say = Callable[[str], object]
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of Uvicorn that make sense here, under Uvicorn's names."""
-    add = parser.add_argument
-    where = parser.add_argument_group("where")
-    where.add_argument("--host", default="127.0.0.1", help="Address to listen on. Default: %(default)s")
-    where.add_argument("--port", type=int, default=8000, help="Port to listen on. Default: %(default)s")
-    where.add_argument("--uds", metavar="PATH", help="Listen on this UNIX socket instead.")
-    where.add_argument("--fd", type=int, help="Listen on this open socket instead (systemd).")
-    where.add_argument("--root-path", default="", help="The path under which a proxy serves this server.")
-    add(
+    _add_addresses(parser.add_argument_group("where"))
+    _add_processes(parser.add_argument_group("processes"))
+    _add_connections(parser.add_argument_group("connections and messages"))
+    _add_proxies_and_logs(parser.add_argument_group("proxies and logs"))
+    _add_tls(parser.add_argument_group("TLS"))
+
+
+def _add_addresses(group: Any) -> None:
+    group.add_argument("--host", default="127.0.0.1", help="Address to listen on. Default: %(default)s")
+    group.add_argument("--port", type=int, default=8000, help="Port to listen on. Default: %(default)s")
+    group.add_argument("--uds", metavar="PATH", help="Listen on this UNIX socket instead.")
+    group.add_argument("--fd", type=int, help="Listen on this open socket instead (systemd).")
+    group.add_argument("--root-path", default="", help="The path under which a proxy serves this server.")
+
+
+def _add_processes(group: Any) -> None:
+    group.add_argument(
         "--workers",
         type=int,
         metavar="N",
         help="Processes, about one per core, under a supervisor: SIGHUP replaces them one by one, and one that dies is "
         "replaced. Without the option: one process and no supervisor.",
     )
-    add("--backlog", type=int, default=BACKLOG, help="Connections that may wait. Default: %(default)s")
-    add(
-        "--limit-concurrency",
-        type=int,
-        metavar="N",
-        help="With more connections than this, HTTP requests get a 503.",
+    group.add_argument(
+        "--limit-max-requests", type=int, metavar="N", help="Replace a worker after this many requests."
     )
-    add(
-        "--limit-request-body",
-        type=int,
-        default=BODY_BYTES,
-        metavar="BYTES",
-        help="Larger HTTP requests get a 413. A proxy in front should have a lower limit. Default: %(default)s",
-    )
-    add("--limit-max-requests", type=int, metavar="N", help="Replace a worker after this many requests.")
-    add(
+    group.add_argument(
         "--timeout-keep-alive", type=int, default=5, metavar="SECONDS", help="Idle HTTP. Default: %(default)s"
     )
-    add(
+    group.add_argument(
         "--timeout-graceful-shutdown",
         type=int,
         default=SHUTDOWN_SECONDS,
         metavar="SECONDS",
         help="How long running requests may take when the server stops. Default: %(default)s",
     )
-    add(
-        "--proxy-headers",
-        action=BooleanOptionalAction,
-        default=True,
-        help="Trust X-Forwarded-For and -Proto from the proxies in --forwarded-allow-ips. On by default.",
+
+
+def _add_connections(group: Any) -> None:
+    group.add_argument(
+        "--backlog", type=int, default=BACKLOG, help="Connections that may wait. Default: %(default)s"
     )
-    add(
-        "--forwarded-allow-ips",
-        metavar="IPS",
-        help="Proxies to trust, separated by commas, or '*'. Default: $FORWARDED_ALLOW_IPS, or 127.0.0.1; on a UNIX socket "
-        "any peer that may open it.",
+    group.add_argument(
+        "--limit-concurrency",
+        type=int,
+        metavar="N",
+        help="With more connections than this, HTTP requests get a 503.",
     )
-    add(
-        "--access-log",
-        action=BooleanOptionalAction,
-        default=False,
-        help="A line per request. Off by default.",
+    group.add_argument(
+        "--limit-request-body",
+        type=int,
+        default=BODY_BYTES,
+        metavar="BYTES",
+        help="Larger HTTP requests get a 413. A proxy in front should have a lower limit. Default: %(default)s",
     )
-    add("--log-level", choices=[*uvicorn.config.LOG_LEVELS], help="Of Uvicorn's own messages. Default: info")
-    add("--ws-max-size", type=int, metavar="BYTES", help="The largest message. Default: at least 1 MiB")
-    add(
+    group.add_argument(
+        "--ws-max-size", type=int, metavar="BYTES", help="The largest message. Default: at least 1 MiB"
+    )
+    group.add_argument(
         "--ws-per-message-deflate",
         action=BooleanOptionalAction,
         default=False,
         help="Compress messages of 512 bytes and more, once for all subscribers. Off by default: it costs CPU.",
     )
-    tls = parser.add_argument_group("TLS")
-    tls.add_argument("--ssl-keyfile", metavar="PATH", help="The private key, in PEM format.")
-    tls.add_argument("--ssl-certfile", metavar="PATH", help="The certificate and its chain, in PEM format.")
-    tls.add_argument("--ssl-keyfile-password", metavar="PASSWORD", help="Decrypts the private key.")
-    tls.add_argument(
+
+
+def _add_proxies_and_logs(group: Any) -> None:
+    group.add_argument(
+        "--proxy-headers",
+        action=BooleanOptionalAction,
+        default=True,
+        help="Trust X-Forwarded-For and -Proto from the proxies in --forwarded-allow-ips. On by default.",
+    )
+    group.add_argument(
+        "--forwarded-allow-ips",
+        metavar="IPS",
+        help="Proxies to trust, separated by commas, or '*'. Default: $FORWARDED_ALLOW_IPS, or 127.0.0.1; on a UNIX socket "
+        "any peer that may open it.",
+    )
+    group.add_argument(
+        "--access-log",
+        action=BooleanOptionalAction,
+        default=False,
+        help="A line per request. Off by default.",
+    )
+    group.add_argument(
+        "--log-level", choices=[*uvicorn.config.LOG_LEVELS], help="Of Uvicorn's own messages. Default: info"
+    )
+
+
+def _add_tls(group: Any) -> None:
+    group.add_argument("--ssl-keyfile", metavar="PATH", help="The private key, in PEM format.")
+    group.add_argument("--ssl-certfile", metavar="PATH", help="The certificate and its chain, in PEM format.")
+    group.add_argument("--ssl-keyfile-password", metavar="PASSWORD", help="Decrypts the private key.")
+    group.add_argument(
         "--ssl-ca-certs",
         metavar="PATH",
         help="Certificates of the authorities that may have signed client certificates.",
     )
-    tls.add_argument("--ssl-ciphers", default="TLSv1", help="In OpenSSL's notation. Default: %(default)s")
+    group.add_argument("--ssl-ciphers", default="TLSv1", help="In OpenSSL's notation. Default: %(default)s")
 
 
 def serve(options: dict[str, Any], say: Say) -> None:

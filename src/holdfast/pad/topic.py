@@ -97,7 +97,7 @@ class SharedDocument(Topic):
 
     @contextmanager
     def edit(self) -> "Iterator[pycrdt.Doc[Any]]":
-        """Contents the document from Python::
+        """Change the document from Python::
 
             with Pad(pad="plans").edit() as doc:
                 doc.get("text", type=pycrdt.Text).insert(0, "Hello. ")
@@ -120,7 +120,7 @@ class SharedDocument(Topic):
 
     @action(once=False, rate="30/s")
     def update(self, caller: Caller, data: str, upload: Name | None = None) -> None:
-        """Contents the document. ``data`` is an update of Yjs as base64, or the last part of the ``upload``.
+        """Change the document. ``data`` is an update of Yjs as base64, or the last part of the ``upload``.
 
         Refused as ``read_only``, ``malformed``, ``document_full``, or ``behind``: the update refers to content that the server
         does not have; send it together with that.

@@ -23,7 +23,7 @@ from .errors import error_reply, rate_limited
 from .frames import ErrorPayload, raw_json
 from .limits import Limits
 from .meter import Conduct, Consequence, pace_of
-from .topic_states import JOINED, UNDECIDED, TopicState, TopicStates
+from .topic_states import UNDECIDED, TopicState, TopicStates
 from .waiting import Waiting
 from .welcome import welcome
 
@@ -287,7 +287,7 @@ class ServerProtocol:
         """Accept a join. The subscription begins when these effects are carried out."""
         if self.phase is Phase.CLOSED:
             return []
-        waiting, self._topics[asked] = self._topics[asked].waiting, JOINED
+        waiting = self._topics.joined(asked, canonical)
         return [Send(frames.JoinedFrame(ref=ref, topic=canonical, payload=payload)), *self._go_on(waiting)]
 
     def refused(

@@ -62,6 +62,13 @@ class TopicStates(dict[str, TopicState]):
             return False
         return True
 
+    def joined(self, asked: str, canonical: str) -> tuple[JoinFrame | LeaveFrame, ...]:
+        """Note that a topic is joined, and return the joins and leaves that waited. The driver's string of the canonical name is kept
+        in place of the client's, because the driver shares it among connections."""
+        waiting = self.pop(asked).waiting
+        self[canonical if canonical == asked else asked] = JOINED
+        return waiting
+
     def remove(self, asked: str) -> str:
         """Remove a topic together with its alias, and return its canonical name."""
         canonical = self.canonical(asked)

@@ -6,6 +6,7 @@ those out. So a class that goes both ways has two schemas if it has a default; t
 
 import enum
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
@@ -160,11 +161,19 @@ def encoded(value: Any) -> Any:
 
 
 def description_of(thing: Any) -> str:
-    """Return the first paragraph of a docstring on one line; an empty text if there is none."""
+    """Return the first paragraph of a docstring on one line, without the marks of Sphinx; an empty text if there is none."""
     text = vars(thing).get("__doc__") if isinstance(thing, type) else getattr(thing, "__doc__", None)
     if not isinstance(text, str) or (isinstance(thing, type) and text.startswith(f"{thing.__name__}(")):
         return ""  # none, or the one that dataclasses write themselves
-    return " ".join(inspect.cleandoc(text).partition("\n\n")[0].split())
+    return _plain(" ".join(inspect.cleandoc(text).partition("\n\n")[0].split()))
+
+
+def _plain(text: str) -> str:
+    """Return text of a docstring as Markdown, which editors and AsyncAPI's tools show. Text without Sphinx' marks stays as it is."""
+    text = re.sub(r":[a-z:]+:`~[\w.]*?(\w+)`", r"`\1`", text)  # :class:`~boats.Yard` is shown as Yard
+    text = re.sub(r":[a-z:]+:`([^`]+)`", r"`\1`", text)
+    text = re.sub(r"``([^`]+)``", r"`\1`", text)
+    return re.sub(r"\s*::$", ":", text)  # an example follows in the docstring, and not here
 
 
 def _described(cls: Any) -> Schema:

@@ -77,7 +77,7 @@ class AdoptedWriter(asyncio.Protocol):
 
     def _bound(self, write_buffer_bytes: int) -> None:
         """Bound what is kept for a client that does not read, and let the server know this connection."""
-        self._limit = 2 * write_buffer_bytes
+        self._limit = write_buffer_bytes  # the setting's own number, not one for each connection
         self._transport.set_write_buffer_limits(high=write_buffer_bytes)
         bound_kernel_buffer(self._transport, write_buffer_bytes)
         self._connections.add(self)
@@ -87,7 +87,7 @@ class AdoptedWriter(asyncio.Protocol):
         if self._reports:
             return
         self._reports, self._blocked = True, self._paused
-        bound_kernel_buffer(self._transport, min(PROMPT_BYTES, self._limit // 2))
+        bound_kernel_buffer(self._transport, min(PROMPT_BYTES, self._limit))
         # Not 0: asyncio's TLS transport would count an empty buffer as full.
         self._transport.set_write_buffer_limits(high=1, low=0)
 
@@ -103,7 +103,7 @@ class AdoptedWriter(asyncio.Protocol):
             self._answers.append(frame)
         elif self._paused:
             self._transport.write(frame)
-            if self._handler is not None and self._transport.get_write_buffer_size() > self._limit:
+            if self._handler is not None and self._transport.get_write_buffer_size() > 2 * self._limit:
                 self._handler.stalled()
         else:
             self._answers = [frame]
@@ -119,7 +119,7 @@ class AdoptedWriter(asyncio.Protocol):
 
     def _fill_up(self) -> None:
         """Pause the handler if too much waits. The transport says only once that the socket takes no more."""
-        full = self._transport.get_write_buffer_size() > self._limit // 2
+        full = self._transport.get_write_buffer_size() > self._limit
         if full and not self._paused and self._handler is not None:
             self._paused = True
             self._handler.paused()

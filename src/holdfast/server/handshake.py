@@ -1,7 +1,6 @@
 """The opening handshake of RFC 6455, section 4, without I/O."""
 
 import base64
-import binascii
 import hashlib
 import re
 from typing import NamedTuple
@@ -12,8 +11,10 @@ from .response import NAME, NOT_IN_VALUES, Headers, field_lines
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 VERSION = b"13"
+_VERSIONS = (VERSION,)
 
 _TARGET = re.compile(rb"[\x21-\x7e]+")
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 _READ = frozenset(
     (
@@ -89,15 +90,15 @@ def _check(request: RequestHead) -> UpgradeRequest:
     target, fields = _path(request.target), _fields(request.headers)
     if len(fields.get(b"host", ())) != 1:
         raise HandshakeRefused(400, "Host is missing or ambiguous")  # and RFC 9112, 3.2
-    if b"websocket" not in _tokens(fields, b"upgrade") or b"upgrade" not in _tokens(fields, b"connection"):
+    if not (_names(fields, b"upgrade", b"websocket") and _names(fields, b"connection", b"upgrade")):
         raise HandshakeRefused(426, "this is a WebSocket endpoint", [(b"upgrade", b"websocket")])
-    if fields.get(b"sec-websocket-version") != [VERSION]:
+    if fields.get(b"sec-websocket-version") != _VERSIONS:
         raise HandshakeRefused(426, "unknown WebSocket version", [(b"sec-websocket-version", VERSION)])  # 4.4
-    keys = fields.get(b"sec-websocket-key", [])
+    keys = fields.get(b"sec-websocket-key", ())
     if len(keys) != 1 or not _valid_key(keys[0]):
         raise HandshakeRefused(400, "Sec-WebSocket-Key is missing or not valid")
     offered = _joined(fields, b"sec-websocket-protocol")
-    subprotocols = [name.strip() for name in offered.split(",") if name.strip()]
+    subprotocols = [name.strip() for name in offered.split(",") if name.strip()] if offered else []
     extensions = _joined(fields, b"sec-websocket-extensions")
     return UpgradeRequest(target, request.headers, keys[0], subprotocols, extensions)
 
@@ -114,29 +115,32 @@ def _path(target: bytes) -> bytes:
     return b"/" + rest.partition(b"/")[2]
 
 
-def _fields(headers: Headers) -> dict[bytes, list[bytes]]:
+def _fields(headers: Headers) -> dict[bytes, tuple[bytes, ...]]:
     """Return the values of the headers that the handshake goes by."""
-    found: dict[bytes, list[bytes]] = {}
+    found: dict[bytes, tuple[bytes, ...]] = {}
     for name, value in headers:
         if name in _READ:
-            found.setdefault(name, []).append(value)
+            found[name] = (*found[name], value) if name in found else (value,)
     return found
 
 
-def _tokens(fields: dict[bytes, list[bytes]], name: bytes) -> set[bytes]:
-    """Return the values of a list header. Proxies add to it (``Connection: keep-alive, Upgrade``)."""
-    return {token.strip().lower() for value in fields.get(name, ()) for token in value.split(b",")}
+def _names(fields: dict[bytes, tuple[bytes, ...]], header: bytes, token: bytes) -> bool:
+    """Return whether a list header has this token, in lower case. Proxies add to it (``Connection: keep-alive, Upgrade``)."""
+    for value in fields.get(header, ()):
+        if value.lower() == token:
+            return True
+        if b"," in value and token in [one.strip().lower() for one in value.split(b",")]:
+            return True
+    return False
 
 
-def _joined(fields: dict[bytes, list[bytes]], name: bytes) -> str:
-    return b",".join(fields.get(name, ())).decode("latin-1")
+def _joined(fields: dict[bytes, tuple[bytes, ...]], name: bytes) -> str:
+    return b",".join(fields[name]).decode("latin-1") if name in fields else ""
 
 
 def _valid_key(key: bytes) -> bool:
-    try:
-        return len(base64.b64decode(key, validate=True)) == 16
-    except binascii.Error:
-        return False
+    """Return whether a key is the base64 of 16 bytes."""
+    return _KEY.fullmatch(key) is not None
 
 
 def accept(key: bytes) -> bytes:

@@ -44,6 +44,8 @@ from .websocket import WebSocketProtocol
 
 _refusals = RefusalLog(logging.getLogger("uvicorn.error"), time.monotonic())
 
+_OF_BODIES = frozenset((b"content-length", b"expect"))
+
 _NOT_OF_STREAMS = frozenset((b"content-length", b"content-encoding", b"transfer-encoding"))
 
 
@@ -167,15 +169,17 @@ class HttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._part is _Part.BODY:
             return  # a trailer must not become a header of the request (RFC 9110, 6.5.1)
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > HEAD_BYTES or len(self.headers) >= HEAD_FIELDS:
+        headers = self.headers
+        size = self._head_bytes = self._head_bytes + len(name) + len(value) + 4
+        if size > HEAD_BYTES or len(headers) >= HEAD_FIELDS:
             self._stop(431, "request head too large")
         name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        elif name == b"content-length":
-            self._declared = int(value)
-        self.headers.append((name, value.rstrip(b" \t")))  # RFC 9110, 5.5; the parser strips the beginning
+        if name in _OF_BODIES:
+            if name == b"content-length":
+                self._declared = int(value)
+            elif value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        headers.append((name, value.rstrip(b" \t")))  # RFC 9110, 5.5; the parser strips the beginning
 
     def on_headers_complete(self) -> None:
         if self._declared > self._body_limit:

@@ -31,12 +31,14 @@ class ReadingGate:
 class ReceiveQueue:
     """The queue behind ASGI's ``receive``.
 
-    While it is full, nothing is read from the socket, so that a client cannot outrun the application.
+    While it is full, nothing is read from the socket, so that a client cannot outrun the application. The queue itself is made at
+    first need: a connection that is given away sees the connect event only.
     """
 
     def __init__(self, gate: ReadingGate) -> None:
         self._gate = gate
-        self._waiting: asyncio.Queue[tuple[dict[str, Any], int]] = asyncio.Queue()
+        self._connects = False  # the connect event has not been received
+        self._queue: asyncio.Queue[tuple[dict[str, Any], int]] | None = None  # what comes after it
         self._bytes = 0
         self.reading_paused = False
 
@@ -49,10 +51,16 @@ class ReceiveQueue:
             self.pause_reading()
 
     def connect(self) -> None:
-        self._put({"type": "websocket.connect"}, 0)
+        self._connects = True
 
     def disconnect(self, code: int, reason: str = "") -> None:
         self._put({"type": "websocket.disconnect", "code": int(code), "reason": reason}, 0)
+
+    @property
+    def _waiting(self) -> "asyncio.Queue[tuple[dict[str, Any], int]]":
+        if self._queue is None:
+            self._queue = asyncio.Queue()
+        return self._queue
 
     def _put(self, message: dict[str, Any], size: int) -> None:
         self._bytes += size
@@ -60,9 +68,13 @@ class ReceiveQueue:
 
     async def receive(self) -> dict[str, Any]:
         """Return the next event: ASGI's ``receive``."""
-        message, size = await self._waiting.get()
-        self._bytes -= size
-        if self._waiting.empty():
+        if self._connects:
+            self._connects = False
+            message: dict[str, Any] = {"type": "websocket.connect"}
+        else:
+            message, size = await self._waiting.get()
+            self._bytes -= size
+        if self.reading_paused and (self._queue is None or self._queue.empty()):
             self.resume_reading()
         return message
 

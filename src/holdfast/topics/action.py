@@ -62,7 +62,8 @@ def action(
     caller's reply and is checked against the return annotation. A ``def`` runs in a thread and in one transaction; an
     ``async def`` runs on the event loop and in no transaction. The method itself stays an ordinary method.
 
-    ``rate`` limits how often one user may call the action. ``once`` keeps the answers of calls made with a key, so that a
+    ``rate`` limits how often one user may call the action: in all processes together with ``REDIS``, otherwise in each.
+    ``once`` keeps the answers of calls made with a key, so that a
     repeated call is not executed again; turn it off for actions that may run twice. ``timeout`` is in seconds, ``None``
     for no limit. ``name`` is the name on the wire, by default that of the method. ``requires`` names Django permissions that
     the caller must have, all of them: ``"orders.change_order"``, or a list. They are asked before ``may_call``; a yes holds for

@@ -17,8 +17,8 @@ LONGEST = 200
 """Characters of a primary key's text that an owner contains unchanged. A longer text is replaced by its hash."""
 
 
-ANONYMOUS = "client:"
-"""The beginning of the owners that stand for anonymous clients."""
+USER, ANONYMOUS = "user:", "client:"
+"""The beginning of the owners that stand for signed-in users, and of those that stand for anonymous clients."""
 
 
 class UserWithoutKey(ValueError):
@@ -55,9 +55,14 @@ def owner_of_key(pk: Any) -> str:
 
 def owner_of_id(text: str) -> str:
     """Return the owner that stands for a signed-in user, by the text of the user's primary key."""
-    if len(text) > LONGEST:
-        text = "#" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"user:{text}"
+    return f"{USER}{in_owner(text)}"
+
+
+def in_owner(text: str) -> str:
+    """Return what stands for a primary key's text in an owner: the text itself, the same object, unless it is too long."""
+    if len(text) <= LONGEST:
+        return text
+    return "#" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def owner_of_client(client: str) -> str:
@@ -67,7 +72,7 @@ def owner_of_client(client: str) -> str:
 
 def is_user(owner: str) -> bool:
     """Is this owner a signed-in user, and not an anonymous client?"""
-    return owner.startswith("user:")
+    return owner.startswith(USER)
 
 
 def written(value: Any) -> str | None:

@@ -122,6 +122,10 @@ class Topic(HtmlPublishing, Access):
             object.__setattr__(self, places[name], value)
         self._name = match.name
 
+    def share_name(self, name: str) -> None:
+        """Keep this string as the name, which has the same text. A process holds very many topics of few names."""
+        self._name = name
+
     # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property

@@ -17,9 +17,13 @@ CODE_HEADER = b"holdfast-code"
 
 
 def address_of(scope: Scope) -> str | None:
-    """Return the client's address as the server reports it."""
+    """Return the client's address as the server reports it. Connections of one address share one string."""
     client = scope.get("client")
-    return client[0] if client else None
+    if not client:
+        return None
+    address: str = client[0]
+    network = network_of(address)
+    return network if network == address else address
 
 
 class Handshake:

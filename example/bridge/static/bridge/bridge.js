@@ -6,6 +6,7 @@ import { connect } from "holdfast";
 import { showStatus } from "../harbor/status.js";
 
 const SECONDS = 180;
+const FEWEST = 30; // seconds across a plot at first
 const GONE = 5_000; // milliseconds of silence after which a server is no longer counted
 const COLUMNS = ["connections_websocket", "connections_sse", "connections_polling", "delivered", "events_conflated", "subscribers_fell_behind", "connections_stalled", "log_reads"];
 
@@ -13,22 +14,26 @@ const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.get
 const live = connect();
 const bridge = live.topic(/** @type {import("topics").Bridge["name"]} */ ($("bridge").dataset.topic));
 
+const say = (/** @type {number} */ value) => value.toLocaleString(undefined, { maximumFractionDigits: value < 10 ? 1 : 0 });
+
 /** A line or two that move to the left, one step a second. */
 class Plot {
   /** @type {number[][]} */ #values = [];
   #canvas;
   #now;
+  #since;
 
   /** @param {string} name */
   constructor(name) {
     const figure = /** @type {HTMLElement} */ (document.querySelector(`[data-plot=${name}]`));
     this.#canvas = /** @type {HTMLCanvasElement} */ (figure.querySelector("canvas"));
     this.#now = /** @type {HTMLOutputElement} */ (figure.querySelector("output"));
+    this.#since = /** @type {HTMLElement} */ (figure.querySelector("small"));
   }
 
   /** @param {number[]} values one for each line */
   add(...values) {
-    this.#now.value = values.map((value) => value.toLocaleString(undefined, { maximumFractionDigits: value < 10 ? 2 : 0 })).join(" / ");
+    this.#now.value = values.map(say).join(" / ");
     this.#values.push(values);
     if (this.#values.length > SECONDS) this.#values.shift();
     this.#draw();
@@ -39,6 +44,8 @@ class Plot {
     const width = (canvas.width = canvas.clientWidth * devicePixelRatio);
     const height = (canvas.height = canvas.clientHeight * devicePixelRatio);
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    const span = Math.max(FEWEST, this.#values.length); // the first values fill a plot too
+    this.#since.textContent = `Last ${span} s, up to ${say(Math.max(...this.#values.flat()))}`;
     const most = Math.max(1e-9, ...this.#values.flat()) * 1.15;
     const style = getComputedStyle(canvas);
     for (const [line, colour] of [[1, "--brass"], [0, "--tide"]]) {
@@ -47,7 +54,7 @@ class Plot {
       context.lineJoin = "round";
       context.beginPath();
       this.#values.forEach((values, index) => {
-        const x = width - ((this.#values.length - 1 - index) / (SECONDS - 1)) * width;
+        const x = width - ((this.#values.length - 1 - index) / (span - 1)) * width;
         const value = values[Number(line)];
         if (value !== undefined) context.lineTo(x, height - (value / most) * height);
       });

@@ -2,6 +2,8 @@
 
 import { connect } from "holdfast";
 
+import { showTimes } from "../harbor/dates.js";
+
 /** @type {any} */
 const list = document.getElementById("rooms");
 /** @type {import("topics").MyRooms["name"]} */
@@ -25,6 +27,7 @@ export function read(id) {
   topic.send("read", { room: open, up_to: id });
 }
 
+showTimes(document.querySelectorAll(".found time"));
 topic.on("room.news", ({ room, author, body, id }) => {
   const link = linkOf(room);
   if (!link) return location.reload(); // a room that the reader has become a member of

@@ -3,14 +3,16 @@
 
 import { connect } from "holdfast";
 
+import { showTimes } from "../harbor/dates.js";
 import { showStatus } from "../harbor/status.js";
 
 const form = /** @type {HTMLFormElement} */ (document.getElementById("write"));
 
-/** A fragment is rendered once for all readers, so it does not know whose page it comes to. */
+/** A fragment is rendered once for all readers, so it knows neither whose page it comes to nor that reader's clock. */
 function markOwn() {
   const own = `[data-author="${CSS.escape(form.dataset.me ?? "")}"]`;
   for (const comment of document.querySelectorAll(own)) comment.classList.add("mine");
+  showTimes(document.querySelectorAll(".comment time"));
 }
 
 document.addEventListener("live-topic:event", markOwn);

@@ -3,14 +3,16 @@
 
 import { connect } from "holdfast";
 
-import { timeOf } from "../harbor/dates.js";
+import { showTimes } from "../harbor/dates.js";
+import { showStatus } from "../harbor/status.js";
 
 const bell = /** @type {HTMLElement} */ (document.getElementById("bell"));
 const list = document.getElementById("notices");
 const unread = new Set((bell.dataset.unread ?? "").split(" ").filter(Boolean).map(Number));
 const title = document.title;
 
-const inbox = connect().topic(/** @type {import("topics").Inbox["name"]} */ (bell.dataset.topic)); // from the position that the page was rendered at
+const live = connect();
+const inbox = live.topic(/** @type {import("topics").Inbox["name"]} */ (bell.dataset.topic)); // from the position that the page was rendered at
 
 function count() {
   bell.hidden = unread.size === 0;
@@ -34,7 +36,7 @@ function add({ id, text, url, at }) {
   link.textContent = text;
   link.href = url;
   time.dateTime = at;
-  time.textContent = timeOf(new Date(at));
+  showTimes([time]);
   list.prepend(item);
   document.getElementById("none")?.setAttribute("hidden", "");
 }
@@ -56,7 +58,10 @@ inbox.on("notices.read", ({ up_to }) => read(up_to));
 inbox.lifecycle.on("reset", reload);
 inbox.lifecycle.on("joined", ({ recovered }) => void (recovered || reload()));
 
-for (const time of list?.querySelectorAll("time") ?? []) time.textContent = timeOf(new Date(time.dateTime));
+if (list) {
+  showTimes(list.querySelectorAll("time"));
+  showStatus(live);
+}
 document.getElementById("read-all")?.addEventListener("submit", (event) => {
   event.preventDefault(); // carried out once, also if the connection is away just now
   void inbox.call("read", { up_to: Math.max(...unread) });

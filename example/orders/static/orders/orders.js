@@ -36,18 +36,15 @@ function added({ id, product, customer }) {
   return item;
 }
 
-/** The steps behind an order, and the word for where it is. @param {HTMLElement} item */
+/** The word for where an order is, and its step for screen readers; the colours follow from `data-state`. @param {HTMLElement} item */
 function mark(item) {
   const state = item.dataset.state ?? "";
   const steps = /** @type {HTMLElement[]} */ ([...item.querySelectorAll("[data-step]")]);
-  const reached = steps.findIndex((step) => step.dataset.step === state);
-  steps.forEach((step, index) => {
-    step.classList.toggle("done", index <= reached);
-    step.toggleAttribute("aria-current", index === reached);
-  });
+  for (const step of steps) {
+    if (step.dataset.step === state) step.setAttribute("aria-current", "step");
+    else step.removeAttribute("aria-current");
+  }
   put(item, ".order-state", state[0].toUpperCase() + state.slice(1));
-  const button = item.querySelector("button");
-  if (button) button.hidden = reached < 0 || reached === steps.length - 1;
 }
 
 /** @param {HTMLElement} item @param {string} selector @param {string} text */

@@ -1,9 +1,7 @@
 // @ts-check
 // A feed that is faster than the eye, over server-sent events, and beside it a reader that is too slow for it.
 
-const SPAN = 30_000; // milliseconds across the chart
-const FASTEST = 3;
-const TOP = 20; // knots
+import { Chart } from "./chart.js";
 
 const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const pause = /** @type {HTMLInputElement} */ ($("pause"));
@@ -44,53 +42,7 @@ function put(reader, value, text) {
   if (place) place.textContent = text;
 }
 
-/** Lines that move to the left. What was drawn is shifted, so a frame costs one step of each boat, however long the chart. */
-class Chart {
-  /** @type {Map<number, { knots: number, drawn: number }>} */ boats = new Map();
-  #canvas = /** @type {HTMLCanvasElement} */ ($("chart"));
-  #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d"));
-  #last = performance.now();
-
-  constructor() {
-    new ResizeObserver(() => {
-      this.#canvas.width = this.#canvas.clientWidth * devicePixelRatio;
-      this.#canvas.height = this.#canvas.clientHeight * devicePixelRatio;
-    }).observe(this.#canvas);
-  }
-
-  /** The fastest boats, the first first. */
-  get leaders() {
-    return [...this.boats].sort(([, one], [, other]) => other.knots - one.knots).slice(0, FASTEST).map(([boat]) => boat);
-  }
-
-  /** @param {number} now @param {number[]} leaders */
-  draw(now, leaders) {
-    const { width, height } = this.#canvas;
-    const step = Math.floor(((now - this.#last) / SPAN) * width);
-    if (step < 1) return;
-    this.#last = now;
-    const style = getComputedStyle(this.#canvas);
-    const colours = ["--tide", "--brass", "--buoy"].map((name) => style.getPropertyValue(name));
-    this.#context.globalCompositeOperation = "copy"; // what is shifted takes the place of what was there
-    this.#context.drawImage(this.#canvas, -step, 0);
-    this.#context.globalCompositeOperation = "source-over";
-    this.#context.lineWidth = devicePixelRatio;
-    for (const [boat, each] of this.boats) {
-      const place = leaders.indexOf(boat);
-      const y = height * (1 - each.knots / TOP);
-      this.#context.strokeStyle = place < 0 ? style.getPropertyValue("--halyard") : colours[place];
-      this.#context.globalAlpha = place < 0 ? 0.25 : 1;
-      this.#context.beginPath();
-      this.#context.moveTo(width - step - 1, each.drawn || y);
-      this.#context.lineTo(width - 1, y);
-      this.#context.stroke();
-      each.drawn = y;
-    }
-    this.#context.globalAlpha = 1;
-  }
-}
-
-const chart = new Chart();
+const chart = new Chart(/** @type {HTMLCanvasElement} */ ($("chart")));
 const quick = new Reader();
 const slow = new Reader();
 /** @type {Map<string, Record<string, number>>} */ const servers = new Map();
@@ -98,7 +50,10 @@ const totals = { delivered: 0, superseded: 0, conflated: 0 };
 
 const stream = new EventSource(url); // it reconnects by itself
 stream.onopen = () => status("online", "Online");
-stream.onerror = () => status("waiting", stream.readyState === EventSource.CLOSED ? "Ended: reload the page" : "Reconnecting");
+stream.onerror = () => {
+  chart.boats.clear(); // where they are now is not known
+  status("waiting", stream.readyState === EventSource.CLOSED ? "Ended: reload the page" : "Reconnecting");
+};
 stream.onmessage = ({ data }) => {
   const { name, payload } = JSON.parse(data);
   if (name === "boat.moved") {

@@ -165,10 +165,14 @@ def _kept(topic: type[Topic]) -> str:
         return "not stored"
     limits = []
     if keep.age:
-        limits.append(f"{keep.age / timedelta(days=1):g} days")
+        limits.append(_counted(keep.age / timedelta(days=1), "day"))
     if keep.count:
-        limits.append(f"{keep.count} events")
+        limits.append(_counted(keep.count, "event"))
     return " or ".join(limits) or "without limit"
+
+
+def _counted(number: float, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number:.10g} {noun}s"
 
 
 def _rule(topic: type[Topic]) -> str:
