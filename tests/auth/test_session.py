@@ -24,7 +24,7 @@ from holdfast import runtime
 from holdfast.auth import session_store as sessions
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.auth.revalidation import revalidate
-from holdfast.auth.session import BATCH_SIZE, GATHER_SECONDS, SessionAuthenticator, SessionReader, session_key
+from holdfast.auth.session import BATCH_SIZE, LONGEST_GATHERING, SessionAuthenticator, SessionReader, session_key
 from holdfast.threads.threads import Threads
 from holdfast.topics.failures import Verdict, verdict_of
 from holdfast.transports.authentication import request_of
@@ -370,11 +370,11 @@ async def _a_session_is_asked_for_while_the_last_reads_end(asked: list[asyncio.F
     early = []
     for key in ("a", "b"):
         early.append(asyncio.create_task(reader.find(key)))
-        await asyncio.sleep(2 * GATHER_SECONDS)
+        await asyncio.sleep(2 * LONGEST_GATHERING)
     for answer, key in zip(asked, ("a", "b"), strict=True):
         answer.set_result([key])
     late = asyncio.create_task(reader.find("c"))
-    await asyncio.sleep(2 * GATHER_SECONDS)
+    await asyncio.sleep(2 * LONGEST_GATHERING)
     assert [task.result() for task in early] == ["a", "b"]
     assert len(asked) == 3, "no task reads the session that was asked for last"
     asked[2].set_result(["c"])
