@@ -24,7 +24,13 @@ from holdfast import runtime
 from holdfast.auth import session_store as sessions
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.auth.revalidation import revalidate
-from holdfast.auth.session import BATCH_SIZE, LONGEST_GATHERING, SessionAuthenticator, SessionReader, session_key
+from holdfast.auth.session import (
+    BATCH_SIZE,
+    LONGEST_GATHERING,
+    SessionAuthenticator,
+    SessionReader,
+    session_key,
+)
 from holdfast.threads.threads import Threads
 from holdfast.topics.failures import Verdict, verdict_of
 from holdfast.transports.authentication import request_of
