@@ -93,17 +93,19 @@ class SlowPhone:
             self._page.wait_for_function(
                 "document.querySelector('#status').dataset.status === 'online'", timeout=40_000
             )
-        self._page.evaluate("() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
+        self._page.evaluate(
+            "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
+        )
         found: dict[str, Any] = self._page.evaluate(READ)
         if self._slow:
             self._throttle(0, -1, -1, 1)
         found["usable"] = max(found["usable"], found["painted"])  # what nobody sees is not used either
         code = sum(
-            size for request, size in self._bytes.items() if self._kinds.get(request) in {"Script", "Stylesheet"}
+            size
+            for request, size in self._bytes.items()
+            if self._kinds.get(request) in {"Script", "Stylesheet"}
         )
-        page = sum(
-            size for request, size in self._bytes.items() if self._kinds.get(request) == "Document"
-        )
+        page = sum(size for request, size in self._bytes.items() if self._kinds.get(request) == "Document")
         return Opening(**found, page_bytes=page, code_bytes=code)
 
     def _throttle(self, latency: float, down: float, up: float, processor: float) -> None:
