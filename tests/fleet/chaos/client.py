@@ -70,7 +70,7 @@ class Character:
     """Does it leave for good when it first loses its connection?"""
     msgpack: bool = False
     carrier: str = "websocket"
-    """What carries its messages: ``websocket``, ``stream`` or ``polling``."""
+    """What carries its messages: ``websocket``, ``stream`` or ``polling``; or ``node-…`` for the browser client in Node."""
     calls_per_second: float = 0.0
 
 
