@@ -60,7 +60,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
-        if not issubclass(getattr(item, "cls", None) or object, SimpleTestCase):  # a class of Django's is cleared at its end
+        if not issubclass(
+            getattr(item, "cls", None) or object, SimpleTestCase
+        ):  # a class of Django's is cleared at its end
             allow_all_again()
 
 
