@@ -175,15 +175,12 @@ async def _run(options: Options, services: Services, directory: Path) -> Outcome
 
 
 def characters(options: Options) -> list[Character]:
-<<<<<<< HEAD
-    """The clients of the crowd: each seventh reads rarely; each fifth speaks MessagePack; each third
-    makes calls, and of these each second is hasty. Of the others one in four reads an event stream and one in four polls. Each user has about three devices; but each ninth is a guest with one
-    device, who leaves for good when its connection is first lost."""
-=======
-    """Who is there: each eighth is Holdfast's browser client. Of the others, each seventh reads rarely, each fifth speaks MessagePack,
-    and each third makes calls, of which each second is hasty; of the rest one in four reads an event stream and one in four polls. Each
-    user has about three devices; but each ninth is a guest with one device, who leaves for good when its connection is first lost."""
->>>>>>> storms
+    """The clients of the crowd. Each eighth is Holdfast's browser client.
+
+    Of the others, each seventh reads rarely, each fifth speaks MessagePack, and each third makes calls, of which each second is
+    hasty. Of the rest one in four reads an event stream and one in four polls. Each user has about three devices; but each ninth
+    is a guest with one device, who leaves for good when its connection is first lost.
+    """
     rooms, made = options.setup.rooms, []
     for number in range(options.clients):
         topics = {f"rooms/r{number % rooms}", f"rooms/r{(number // rooms + 2 * number) % rooms}"}
@@ -223,20 +220,13 @@ def _plans(options: Options, fleet: Fleet) -> dict[str, Plan]:
     direct = [Way(name=f"web-{n}", port=fleet.proxies[f"web-{n}"].port, server=n) for n in servers]
     upstreams = {f"127.0.0.1:{way.port}": way.server for way in direct}
     ways = [*direct, *[Way(name="nginx", port=fleet.nginx_port)] * (2 * len(direct))]
-<<<<<<< HEAD
     everyone = characters(options)
-    return [
-        Plan(
-            characters=everyone[number::CROWDS],
-=======
-    everybody = characters(options)
-    in_node = [character for character in everybody if character.carrier in NODE_CARRIERS]
-    others = [character for character in everybody if character.carrier not in NODE_CARRIERS]
+    in_node = [character for character in everyone if character.carrier in NODE_CARRIERS]
+    others = [character for character in everyone if character.carrier not in NODE_CARRIERS]
     crowds = {f"crowd-{number}": others[number::CROWDS] for number in range(CROWDS)}
     return {
         name: Plan(
             characters=crowd,
->>>>>>> storms
             ways=ways,
             upstreams=upstreams,
             journal=str(fleet.directory / f"{name}.jsonl"),
