@@ -1,4 +1,4 @@
-"""How long each room of Harbor takes to open on a phone with a slow line.
+"""The time that each room of Harbor takes to open on a phone with a slow line.
 
     python -m bench.rooms              every room, five times, as Markdown
     python -m bench.rooms --runs 1 /race/ /bridge/

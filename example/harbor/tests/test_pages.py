@@ -53,9 +53,8 @@ class Mistakes(SeededTestCase):
         with broken, self.assertLogs("django.request", "ERROR"):
             response = self.client.get("/orders/")
         self.assertContains(response, "Run aground", status_code=500)
-        self.assertContains(
-            response, '<body class="bare">', status_code=500
-        )  # Django renders it without a user
+        # Django renders it without a user.
+        self.assertContains(response, '<body class="bare">', status_code=500)
 
     def test_a_form_that_is_no_longer_valid_says_what_to_do(self) -> None:
         with self.assertLogs("django.security.csrf", "WARNING"):
