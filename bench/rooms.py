@@ -1,11 +1,11 @@
-"""How long each room of Harbor takes to open on a phone with a slow line.
+"""Benchmark of the time to open each room of Harbor on a phone with a slow line.
 
     python -m bench.rooms              every room, five times, as Markdown
     python -m bench.rooms --runs 1 /race/ /bridge/
 
 Harbor runs behind nginx with the configuration that users copy (deploy/nginx/holdfast.conf). The phone is
 tests/browser/slow_phone.py: a processor four times slower, 150 ms for each request and answer, 1.6 Mbit/s. Each room is
-opened with an empty cache, and then again with what the first visit left in it. Medians.
+opened with an empty cache, and then again with the cache of the first visit. Medians.
 """
 
 import argparse
