@@ -1,4 +1,4 @@
-"""The time that each room of Harbor takes to open on a phone with a slow line.
+"""Benchmark of the time to open each room of Harbor on a phone with a slow line.
 
     python -m bench.rooms              every room, five times, as Markdown
     python -m bench.rooms --runs 1 /race/ /bridge/

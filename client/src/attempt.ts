@@ -17,9 +17,9 @@ export interface AttemptSettings {
 }
 
 export interface AttemptOwner {
-  /** The candidate at this place got through. `failed` says whether those before it failed on this attempt. */
+  /** The candidate at this place reached the server. `failed` is true if those before it failed on this attempt. */
   settled(place: number, attempt: Attempt): void;
-  /** None got through. */
+  /** No candidate reached the server. */
   failed(): void;
   /** The connection of a candidate that got through has ended by itself after so many milliseconds. */
   ended(place: number, ms: number): void;
@@ -39,7 +39,7 @@ export class Attempt implements Transport {
   #transport: Transport | undefined;
   #hello: string | undefined;
   #failure: readonly [code: number, reason: string] | undefined;
-  /** When the server was first heard. */
+  /** The time of the server's first message. */
   #since: number | undefined;
   #cancelLimit: Cancel | undefined;
   #stop: Cancel | undefined;
@@ -158,7 +158,7 @@ export class Attempt implements Transport {
   }
 }
 
-/** Find out whether a candidate gets through; `done` hears it once, unless the search is stopped. */
+/** Find out whether a candidate reaches the server; calls `done` once, unless the search is stopped. */
 export function probe(candidate: Candidate, hello: string, { clock, url, limit }: Omit<AttemptSettings, "candidates">, done: (through: boolean) => void): Cancel {
   let over = false;
   const end = (through: boolean | undefined): void => {

@@ -4,7 +4,7 @@ import { Json } from "./frames.js";
 import { Ready } from "./ready.js";
 import type { CallOptions } from "./topic.js";
 
-/** Where a call is addressed: as much of a subscription as sending takes. */
+/** The address of a call: the part of a subscription that sending needs. */
 export interface CallTarget {
   /** The name to send under, or undefined while the topic is not joined. */
   readonly address: string | undefined;

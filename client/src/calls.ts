@@ -15,7 +15,7 @@ export interface CallsSettings {
   connection(): Connection | undefined;
 }
 
-/** When a call has waited so many milliseconds, and nothing was heard for as long, the connection is in doubt. */
+/** After a call has waited so many milliseconds, with no message for as long, the client probes the connection. */
 const DOUBT = 5_000;
 
 /** All calls without an answer, in the order in which they were made: sent in it, and sent again in it. */
@@ -23,7 +23,7 @@ export class Calls {
   readonly #settings: CallsSettings;
   readonly #pending = new Set<Call>();
   readonly #held = new Set<CallTarget>();
-  /** Calls of which one may be what the server could not read. While there are any, calls are sent one at a time. */
+  /** Calls of which one may be the message that the server could not read. While there are any, calls are sent one at a time. */
   readonly #suspects = new Set<Call>();
   #doubt: Cancel | undefined;
   #running = 0;

@@ -24,7 +24,7 @@ const STABLE = 10_000;
 const SHORT = 3;
 
 /**
- * Chooses what carries the next connection. One attempt tries one candidate after the other until one reaches the server. So a
+ * Chooses the transport of the next connection. One attempt tries one candidate after the other until one reaches the server. So a
  * worse one is chosen only where the better ones failed moments before while the same server answered: a server that is down
  * proves nothing.
  */

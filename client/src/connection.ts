@@ -85,7 +85,7 @@ export class Connection {
     this.#heartbeat?.probe(silence);
   }
 
-  /** Close it; the owner hears nothing more. */
+  /** Close it; the owner gets no further calls. */
   close(code = 1000): void {
     if (this.#over) return;
     this.#over = true;
@@ -134,7 +134,7 @@ export class Connection {
     }
   }
 
-  /** Throws when something is not there that a message of this type has. What handlers throw is reported elsewhere. */
+  /** Throws when a message lacks a field of its type. Errors of handlers are reported elsewhere. */
   #take(frame: ServerFrame): void {
     this.#heartbeat?.heard(frame.type === "ping");
     if (frame.type === "welcome") this.#welcomed(frame.payload);

@@ -43,7 +43,7 @@ export class Cursors {
     states.on("update", this.#local);
     topic.on("editor.moved", (event) => { this.#moved(event as Moved); }, { signal });
     topic.presence.on("left", ({ id }) => { states.drop(({ member }) => member === id); }, { signal });
-    // A page that the browser keeps in its cache comes back with `pageshow`; one that is gone for good has said so.
+    // A page that the browser keeps in its cache comes back with `pageshow`; a page that is gone for good has sent its leave.
     page.addEventListener?.("pagehide", () => { this.#send(null); }, { signal });
     page.addEventListener?.("pageshow", () => { this.#plan(); }, { signal });
   }
@@ -83,7 +83,7 @@ export class Cursors {
 
   #moved({ client, by, member, user, state, ask }: Moved): void {
     if (client === this.#states.clientID) return;
-    // The server's word for who it is stands above the page's own.
+    // The server's information about the user replaces the page's own.
     const named = state && { ...state, user: { ...(state["user"] as object | undefined), ...user } };
     this.#states.receive(client, named, { by, member, now: this.#clock.now() });
     if (ask) this.#plan();

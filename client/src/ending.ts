@@ -23,7 +23,7 @@ export function isFinal(close: number): boolean {
   return FINAL.test(`${close}`);
 }
 
-/** What a close means, given what the server said before. A goodbye outranks the close code that follows it. */
+/** The meaning of a close after the messages before it. A goodbye outranks the close code that follows it. */
 export function endingOf(close: number, reason: string, goodbye: Goodbye["payload"] | undefined): Ending {
   const final = goodbye ? !goodbye.reconnect : isFinal(close);
   return { error: errorOf(close, reason, goodbye), final, after: (positive(goodbye?.after) ?? 0) * 1_000 };

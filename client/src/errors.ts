@@ -2,7 +2,7 @@ import { positive } from "./clock.js";
 import { RETRIED, type CodeName } from "./codes.js";
 import type { ErrorPayload } from "./frames.js";
 
-/** What the client itself finds; everything else comes from the server's catalogue. */
+/** Codes of errors that the client itself finds; all others come from the server's catalogue. */
 export type LocalCode =
   | "closed"
   | "connection_lost"
@@ -13,7 +13,7 @@ export type LocalCode =
   | "queue_full"
   | "user_changed";
 
-/** `timeout` may be the server's word or the client's. A newer server may send a code that is not in the list. */
+/** `timeout` may come from the server or the client. A newer server may send a code that is not in the list. */
 export type ErrorCode = CodeName | LocalCode;
 
 /** Texts by the name of a field. */
@@ -37,9 +37,9 @@ export class LiveError extends Error {
   readonly retry: boolean;
   /** How many seconds the server asks to wait first. */
   readonly retryAfter: number | undefined;
-  /** The application's own word, with codes `refused`, `evicted` and `disconnected`. */
+  /** The application's own reason, with codes `refused`, `evicted` and `disconnected`. */
   readonly reason: string | undefined;
-  /** What is wrong with which field, with code `invalid_payload`; what concerns no single field is under `__all__`. */
+  /** Errors by field, with code `invalid_payload`; errors of no single field are under `__all__`. */
   readonly errors: FieldErrors | undefined;
 
   constructor(code: ErrorCode | (string & Record<never, never>), message?: string, details: LiveErrorDetails = {}) {

@@ -5,7 +5,7 @@
 export class EventReader {
   #rest = "";
   #data: string[] = [];
-  /** What the server last said in `retry`, in milliseconds. */
+  /** The last `retry` of the server, in milliseconds. */
   retry: number | undefined;
 
   /** The data of the events that `text` completes. */

@@ -36,7 +36,7 @@ export function choose(options: ConnectOptions, webSocket: OpenTransport): OpenT
   return (url, listener) => choice.open(url, listener);
 }
 
-/** What stands for a WebSocket where there is none. */
+/** Takes the place of a WebSocket where none is available. */
 const none: OpenTransport = (_, listener) => {
   const payload = { code: "no_websocket", reconnect: false };
   const timer = setTimeout(() => {

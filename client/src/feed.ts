@@ -94,7 +94,7 @@ export class Feed {
     this.#leave();
     live ??= connect();
     const topic = (this.#topic = live.lease(this.#name, { since }));
-    /** What comes after the lease has ended is not for the elements. */
+    /** Events after the end of the lease are not for the elements. */
     const mine =
       <Arguments extends readonly unknown[]>(handler: (...args: Arguments) => void) =>
       (...args: Arguments): void => {
@@ -143,7 +143,7 @@ export class Feed {
     for (const member of this.#members) member.outdated(wait);
   }
 
-  /** Dispatch an event at each element. Returns false if a handler has prevented what follows. */
+  /** Dispatch an event at each element. Returns false if a handler has prevented the default. */
   #tell(type: string, detail: object): boolean {
     return [...this.#members].map((member) => member.tell(type, detail)).every(Boolean);
   }

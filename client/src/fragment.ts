@@ -24,7 +24,7 @@ export function morphInto(from: Element, to: Element): void {
   htmx()?.process(from);
 }
 
-/** The fragments in what a topic's `snapshot` has returned; undefined if it is anything else. */
+/** The fragments in the result of a topic's `snapshot`; undefined if it is anything else. */
 export function fragmentsIn(value: unknown): readonly Fragment[] | undefined {
   const all: readonly unknown[] = Array.isArray(value) ? value : [value];
   return all.length && all.every(isFragment) ? all : undefined;

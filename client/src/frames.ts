@@ -74,7 +74,7 @@ export interface Member<Meta = unknown> {
   readonly id: string;
   /** Seconds since 1970. */
   readonly since: number;
-  /** What the topic's `presence_meta` said. */
+  /** The result of the topic's `presence_meta`. */
   readonly meta?: Meta;
 }
 
@@ -163,7 +163,7 @@ export interface PresenceFrame {
 
 export interface Goodbye {
   readonly type: "goodbye";
-  /** `after` is in seconds; `reason` is the application's own word. */
+  /** `after` is in seconds; `reason` is the application's own. */
   readonly payload: {
     readonly code: string;
     readonly reconnect: boolean;
@@ -178,7 +178,7 @@ export interface Pong {
 
 export type ServerFrame = Ping | Welcome | Joined | Left | Event | Result | Failure | Reset | PresenceFrame | Goodbye | Pong;
 
-/** What can answer a request. */
+/** Messages that can answer a request. */
 export type Answer = Joined | Left | Result | Failure;
 
 // ── text ─────────────────────────────────────────────────────────────────────────────────────────

@@ -26,7 +26,7 @@ interface Lifecycle extends TopicLifecycle {
   change: [];
 }
 
-/** What a handle needs of the topic that it is one of the leases of. */
+/** The part of a topic that its handles need. */
 export interface HandleHost {
   readonly calls: Calls;
   readonly dispatch: Dispatch;
@@ -34,7 +34,7 @@ export interface HandleHost {
   readonly members: PresenceState;
   /** Names of the events that the topic declares, where the server sends them. */
   readonly declared: readonly string[] | undefined;
-  /** Where calls go to; undefined while there is nowhere. */
+  /** The destination of calls; undefined while there is none. */
   readonly address: string | undefined;
   send(name: string, payload: object | undefined): void;
   release(handle: Handle): void;

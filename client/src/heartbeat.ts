@@ -9,7 +9,7 @@ const LATE = 5_000;
 
 export interface HeartbeatOwner {
   ping(): void;
-  /** Nothing came back: the connection is dead, whatever the operating system believes. */
+  /** No message came back: the connection is dead, even if the operating system reports no error. */
   dead(): void;
 }
 

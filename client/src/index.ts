@@ -40,7 +40,7 @@ export type { WakeSource } from "./wake.js";
  * is there already. What such a script adds to it, it should add with a `signal`, or to a lease.
  */
 export function connect(options: ConnectOptions = {}): Live {
-  // What a topic carries is the caller's word.
+  // The caller declares the types of a topic.
   return shared(options, (now) => new Manager(settingsOf(options, now))) as unknown as Live;
 }
 

@@ -2,7 +2,7 @@ import { Cell } from "./cell.js";
 import { LiveError, type Live, type Off, type Position, type PresenceState, type Topic } from "./index.js";
 import type { LiveTopic, TopicName } from "./views.js";
 
-/** As much of a topic as handlers need. */
+/** The part of a topic that handlers need. */
 export type Source = Pick<Topic, "lifecycle" | "on" | "position">;
 
 /** Adds handlers to a topic, all of them with the signal. */
@@ -10,7 +10,7 @@ export type Use = (topic: Source, signal: AbortSignal) => void;
 
 /** Stands between a lease and handlers that come later. */
 export interface Recording {
-  /** Handlers that are added now hear only what is new. */
+  /** Handlers that are added now get only new events. */
   readonly done: boolean;
   sourceOf(lease: Topic): Source;
 }

@@ -21,7 +21,7 @@ export type LiveStatus = "idle" | "connecting" | "online" | "waiting" | "closed"
 export type TransportName = "websocket" | "sse" | "polling";
 
 export interface StatusDetail {
-  /** What carries the connection, with `online`. */
+  /** The transport of the connection, with `online`. */
   readonly transport?: TransportName | undefined;
   /** Why the last connection ended, with `waiting` and `closed`. */
   readonly error?: LiveError;
@@ -64,7 +64,7 @@ export interface ConnectOptions {
    * goes back to a better one when that gets through again. With `WebSocket` the default is `["websocket"]`.
    */
   readonly transports?: readonly TransportName[] | undefined;
-  /** Tell the console everything that passes between client and server, without tokens. `localStorage.holdfast = "debug"` does the same. */
+  /** Log all messages between client and server on the console, without tokens. `localStorage.holdfast = "debug"` does the same. */
   readonly debug?: boolean | undefined;
   /** Subprotocols offered besides Holdfast's own. */
   readonly protocols?: readonly string[] | undefined;
@@ -80,7 +80,7 @@ export interface ConnectOptions {
   readonly clock?: Clock | undefined;
   /** From 0 up to 1, as `Math.random`. */
   readonly random?: (() => number) | undefined;
-  /** Whose events hurry a reconnection; default: the page's. */
+  /** The target whose events hurry a reconnection; default: the page's. */
   readonly page?: WakeSource | undefined;
 }
 

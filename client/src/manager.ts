@@ -20,7 +20,7 @@ export interface ManagerSettings extends ConnectionSettings {
   readonly backoff: Partial<BackoffOptions>;
   readonly maxCalls: number;
   readonly page: WakeSource;
-  /** What carries the next connection, after so many failures in a row. */
+  /** The transport of the next connection, after so many failures in a row. */
   carrier(failures: number): OpenTransport | Promise<OpenTransport>;
   /** The page's cursor for a topic, if it has not been used yet. */
   readonly cursor: (topic: string) => Position | undefined;
@@ -29,10 +29,10 @@ export interface ManagerSettings extends ConnectionSettings {
 /** A connection that has lasted so many milliseconds ends a row of failures. */
 const STABLE = 10_000;
 
-/** A client that was never online says so on the console after so many failures, once: a mistake in the set-up is likely. */
+/** A client that was never online warns on the console after so many failures, once: a mistake in the set-up is likely. */
 const ROW = 2;
 
-/** Keeps one connection after another, and tells topics and calls when there is one. */
+/** Keeps one connection after another, and notifies topics and calls when there is one. */
 export class Manager {
   readonly client: string;
   readonly #settings: ManagerSettings;
@@ -185,7 +185,7 @@ export class Manager {
   #welcomed(user: string | null, transport: TransportName | undefined): void {
     const before = this.user;
     if (before !== undefined && before !== user) {
-      // What one user asked for must not be done in the name of another.
+      // Calls of one user must not be carried out in the name of another.
       this.#calls.reject(new LiveError("user_changed"));
       this.#topics.userChanged();
     }
@@ -198,7 +198,7 @@ export class Manager {
   }
 
   #received(frame: ServerFrame): void {
-    // A pong has done its work by arriving; what a newer server may say besides is not for us.
+    // A pong has done its work by arriving; this client ignores message types of newer servers.
     if (frame.type === "error") this.#complained(errorFrom(frame.payload), frame.ref);
     else this.#topics.received(frame);
   }
@@ -220,13 +220,13 @@ export class Manager {
       this.#topics.suspend(error);
       this.#stop(error);
     } else {
-      // A server that keeps asking for a short wait must not be visited faster than one that says nothing.
+      // A server that keeps asking for a short wait must not get faster attempts than one that asks for none.
       const wait = Math.max(after, this.#backoff.next());
       this.#waitFor(wait, wait === after, error);
     }
   }
 
-  /** No connection any more: nothing that was under way on it will be answered. */
+  /** The connection is gone: requests that were under way on it get no answer. */
   #interrupted(error: LiveError): void {
     this.#wait?.cancel();
     this.#wait = this.#connection = undefined;

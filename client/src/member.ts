@@ -73,7 +73,7 @@ export class Member {
     if (this.#read("status") !== shown) this.element.setAttribute(this.#attributes.status, shown);
   }
 
-  /** Dispatch an event of the page. Returns false if a handler has prevented what follows. */
+  /** Dispatch an event of the page. Returns false if a handler has prevented the default. */
   tell(type: string, detail: object): boolean {
     return this.element.dispatchEvent(new CustomEvent(`live-topic:${type}`, { detail, bubbles: true, cancelable: true }));
   }

@@ -117,7 +117,7 @@ class Morph {
     const alike = (index: number, old: Node | undefined): boolean =>
       open(index) && !!old && free.has(old) && equal(old, news[index] as Node);
 
-    // What is equal at both ends: most changes add or remove one of many siblings.
+    // Skip equal siblings at both ends: most changes add or remove one of many.
     for (let at = 0; found[at] === olds[at] ? at in news : alike(at, olds[at]) && take(at, olds[at]); at++);
     for (let at = news.length - 1, old = olds.length - 1; at >= 0 && old >= 0; at--, old--) {
       if (found[at] !== olds[old] && !(alike(at, olds[old]) && take(at, olds[old]))) break;
@@ -187,7 +187,7 @@ function syncAttributes(old: Element, fresh: Element): void {
   for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !own(name)) old.removeAttribute(name);
   for (const attribute of fresh.attributes) {
     const { name, value } = attribute;
-    // A node of its own, because `setAttribute` refuses names such as `@click`, which the parser takes.
+    // A new attribute node, because `setAttribute` refuses names such as `@click`, which the parser takes.
     if (old.getAttribute(name) !== value && !own(name)) old.setAttributeNode(document.importNode(attribute));
   }
 }

@@ -1,6 +1,6 @@
 import type { OpenTransport } from "./transport.js";
 
-/** A transport that tells the browser's console everything that passes on it, without tokens. */
+/** A transport that logs all its messages on the browser's console, without tokens. */
 export function narrated(open: OpenTransport): OpenTransport {
   return (url, listener) => {
     const tell = (what: string, ...more: readonly unknown[]): void => {

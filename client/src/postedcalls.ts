@@ -62,7 +62,7 @@ export class PostedCalls {
   }
 }
 
-/** The answer of the server, or of something on the way that says what is wrong with the call itself. */
+/** The answer of the server, or of a proxy on the way that reports an error of the call itself. */
 async function read(response: Response): Promise<{ readonly type: string } | undefined> {
   if (response.headers.get("content-type")?.startsWith("application/json")) {
     const answer = (await response.json()) as { readonly type?: unknown };

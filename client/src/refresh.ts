@@ -27,7 +27,7 @@ async function refresh(url: string): Promise<void> {
   const members = asked.filter(({ goOn }) => goOn).map(({ member }) => member);
   if (!members.length) return;
   try {
-    // What a cache has may be what is there already.
+    // A cache may still have the contents that the page shows already.
     const answer = await fetch(url, { cache: "no-store", credentials: "same-origin", headers: { accept: "text/html" }, signal: AbortSignal.timeout(10_000) });
     const text = await answer.text();
     const page = answer.ok ? parse(text) : undefined;

@@ -251,7 +251,7 @@ export class Relay implements Transport {
       this.#say({ ...frame, ref });
       return;
     }
-    // The client has it already, and hears only of what is different on the new stream.
+    // The client has it already, and gets only the differences on the new stream.
     if (entry.position ? payload.recovered !== true : !this.#kind.overlaps) this.#reset(entry, before);
     const { members, count }: Known = payload;
     if (members ?? count) this.#say({ type: "presence", topic, payload: members ? { members } : { count } });

@@ -116,7 +116,7 @@ export class Subscription implements HandleHost {
     this.#host.forget(other);
   }
 
-  /** Whether a start from `since` is what those have who are here already. */
+  /** Whether a start from `since` agrees with the state of the present leases. */
   agrees(since: Position | null): boolean {
     return !since || samePlace(since, this.#position) || samePlace(since, this.#since);
   }
@@ -152,7 +152,7 @@ export class Subscription implements HandleHost {
     this.#host.connection()?.send({ type: "call", topic, name, payload: payload && new Json(payload) });
   }
 
-  // ── what the connection tells ──────────────────────────────────────────────────────────────────
+  // ── messages of the connection ─────────────────────────────────────────────────────────────────
 
   /** Do the next thing that brings what the server knows nearer to what is wanted. */
   sync(): void {
@@ -202,7 +202,7 @@ export class Subscription implements HandleHost {
     this.#snapshots ||= "snapshot" in payload;
     let rest = this.handles.size;
     for (const handle of this.handles) {
-      // Each may do with its snapshot what it wants.
+      // Each handler may change its own copy.
       const snapshot = "snapshot" in payload && { snapshot: --rest ? structuredClone(payload.snapshot) : payload.snapshot };
       handle.joined({ topic, position: this.#position, recovered, ...snapshot });
     }

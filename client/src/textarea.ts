@@ -174,7 +174,7 @@ function isLow(text: string, index: number): boolean {
   return code >= 0xdc00 && code < 0xe000;
 }
 
-/** Where an index stands after a change by others. What is written at the index comes behind it. */
+/** The index after a change by others. Text that they insert at the index comes behind it. */
 export function moved(index: number, delta: Delta): number {
   let at = 0;
   for (const { retain = 0, insert, delete: removed = 0 } of delta) {

@@ -113,7 +113,7 @@ export interface JoinedInfo<Snapshot = unknown> {
   readonly topic: string;
   /** The position after which the stream goes on; undefined on an ephemeral topic. */
   readonly position: Position | undefined;
-  /** False when something may have been missed between what was seen before (or `since`) and now. */
+  /** False when events may have been missed between the last one seen (or `since`) and now. */
   readonly recovered: boolean;
   /** Whether it had been joined before, on an earlier connection or before a fresh snapshot was fetched. */
   readonly again: boolean;

@@ -56,7 +56,7 @@ import type {
 
 export type * from "./views.js";
 
-/** The fields of a state, each as a ref of its own. */
+/** The fields of a state, each as a ref. */
 export type RefsOf<State> = { readonly [Name in keyof State]-?: ComputedRef<State[Name]> };
 
 /** A topic: its state as refs, and its actions. */

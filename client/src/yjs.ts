@@ -20,7 +20,7 @@ import { attempt } from "./dispatch.js";
 import type { Cancel, Clock, JoinedInfo, LiveError, Off, Store, Topic, TopicTypes } from "./index.js";
 
 export interface YjsProviderOptions {
-  /** Milliseconds between two updates that this page sends; default 50. What is written in between goes out together. */
+  /** Milliseconds between two updates that this page sends; default 50. Changes in between go out together. */
   readonly interval?: number | undefined;
   readonly clock?: Clock | undefined;
 }
@@ -85,7 +85,7 @@ export class YjsProvider<Types extends TopicTypes = TopicTypes> implements Store
   #unsent: Uint8Array[] = [];
   #sending = false;
   #fetching = false;
-  /** What the server has is known: what it lacks can be sent. */
+  /** The server's state is known: updates that it lacks can be sent. */
   #ready = false;
   #next = -Infinity;
   #planned: Cancel | undefined;
@@ -177,7 +177,7 @@ export class YjsProvider<Types extends TopicTypes = TopicTypes> implements Store
     this.#fetching = false;
   }
 
-  /** Merge the server's document into this one, and keep for sending what it lacks. */
+  /** Merge the server's document into this one, and keep the updates that it lacks for sending. */
   #take(state: string): void {
     const theirs = new Y.Doc();
     const update = fromBase64(state);
@@ -200,7 +200,7 @@ export class YjsProvider<Types extends TopicTypes = TopicTypes> implements Store
     this.#plan();
   };
 
-  /** Do soon what is to be done: send what is unsent, or before that fetch the server's state. */
+  /** Do the next step soon: send unsent changes, or first fetch the server's state. */
   #plan(): void {
     if (this.#sending || (this.#ready && !this.#unsent.length)) return;
     this.#planned?.();

@@ -198,7 +198,7 @@ def test_only_keys_that_can_verify_are_taken() -> None:
 @pytest.mark.parametrize(
     "text", [b"", b"[]", b"{}", b'{"keys": {}}', b'{"keys": []}', b"\xff", b"[" * 10_000]
 )
-def test_what_is_no_key_set_is_an_error(text: bytes) -> None:
+def test_a_document_that_is_no_key_set_is_an_error(text: bytes) -> None:
     with pytest.raises((ValueError, RecursionError)):
         read_keys(text, ["RS256"])
 

@@ -301,7 +301,7 @@ def test_commands_signals_calls_and_members_name_the_user_alike(
 
 
 @pytest.mark.parametrize("slug", ["a/b", "", "x\x00", "y" * 290, "\ud83d"], ids=ascii)
-def test_a_key_that_cannot_be_in_a_topics_name_is_said_so_and_matches_nothing(slug: str) -> None:
+def test_a_key_that_cannot_be_in_a_topics_name_is_an_error_and_matches_nothing(slug: str) -> None:
     with pytest.raises(ValueError, match=r"^Inbox"):
         Inbox(me=slug)
     assert Inbox.declared.route.match("inbox/me", slug) is None

@@ -200,7 +200,7 @@ async def test_a_subscription_is_complete_when_it_says_so(settings: Settings) ->
     await receiver.backplane.stop()
 
 
-async def test_a_group_that_the_layer_forgot_is_entered_again_and_that_is_said(settings: Settings) -> None:
+async def test_a_group_that_the_layer_forgot_is_joined_again_and_logged(settings: Settings) -> None:
     layer = spy(settings)
     backplane = ChannelsBackplane("one", pulse=0.01, patience=0.1)
     receiver = await Receiver(backplane).start("rooms/lobby")

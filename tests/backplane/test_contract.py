@@ -35,7 +35,7 @@ async def test_a_message_does_not_reach_its_sender(ends: Ends) -> None:
     await receiver.has(("rooms/lobby", b"of the other"))
 
 
-async def test_a_message_of_another_topic_does_not(ends: Ends) -> None:
+async def test_a_message_of_another_topic_does_not_arrive(ends: Ends) -> None:
     sender, receiver = ends
     sender.send("rooms/captains", b"secret")
     sender.send("rooms/lobby", b"hello")
@@ -191,7 +191,7 @@ async def test_a_receiver_that_raises_does_not_end_receiving(make: Callable[[], 
     await receiver.backplane.stop()
 
 
-async def test_it_goes_on_on_another_loop_when_the_first_ended_without_a_word(
+async def test_it_continues_on_another_loop_when_the_first_ended_without_stopping_it(
     make: Callable[[], Backplane],
 ) -> None:
     backplane, other = make(), make()

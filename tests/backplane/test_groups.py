@@ -31,7 +31,7 @@ def test_the_groups_of_published_topics_never_change(topic: str, group: str) -> 
 @example("a" * 91)
 @example("")
 @example("rooms/lobby\n")
-def test_channels_takes_every_group(topic: str) -> None:
+def test_channels_accepts_every_group_name(topic: str) -> None:
     group = group_name(topic)
     assert BaseChannelLayer().require_valid_group_name(group)
     assert not group.endswith("\n")  # Channels' own check lets it through

@@ -296,7 +296,7 @@ def test_a_system_without_unix_sockets_is_named(path: Path, monkeypatch: pytest.
         folder.check(path)
 
 
-async def test_a_socket_that_was_tidied_away_is_made_again_and_that_is_said(
+async def test_a_socket_that_was_removed_is_made_again_and_logged(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "FIND_SECONDS", 0.0)
@@ -339,7 +339,7 @@ async def test_starting_twice_is_refused(path: Path) -> None:
     await receiver.backplane.stop()
 
 
-async def test_where_it_cannot_listen_it_says_so_once_and_goes_on(
+async def test_a_process_that_cannot_listen_warns_once_and_still_sends(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.touch()  # noqa: ASYNC240 - nothing else runs here

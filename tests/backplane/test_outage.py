@@ -36,7 +36,7 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-async def test_after_a_restart_it_says_so_and_goes_on(
+async def test_after_a_restart_it_reports_an_interruption_and_continues(
     backend: str, settings: Settings, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     configure(settings, backend, own_redis.url)

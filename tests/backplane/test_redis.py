@@ -325,7 +325,7 @@ def test_messages_given_back_count_towards_the_limit_again() -> None:
     assert buffer.lost == {"overflow": 1}
 
 
-def test_a_topic_that_may_have_lost_something_is_told_even_if_nothing_follows() -> None:
+def test_a_gap_in_a_topic_is_reported_even_if_no_message_follows() -> None:
     buffer = MessageBuffer()
     buffer.put("a", b"x")
     buffer.failed(buffer.take())

@@ -61,7 +61,7 @@ def warnings(caplog: pytest.LogCaptureFixture, text: str) -> int:
     return sum(text in record.getMessage() for record in caplog.records)
 
 
-async def test_after_a_restart_it_says_so_once_and_goes_on(
+async def test_after_a_restart_it_reports_one_interruption_and_continues(
     make: Make, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     sender = make(own_redis.url)

@@ -158,7 +158,7 @@ def test_a_carrier_that_never_returns_is_given_up(carrier: Carrier) -> None:
     assert queues.lost == {"failed": 1}
 
 
-async def test_on_a_bound_loop_it_is_carried_there(carrier: Carrier) -> None:
+async def test_a_bound_loop_carries_the_messages(carrier: Carrier) -> None:
     carrier.open.set()
     queues = TopicQueues(carrier)
     queues.binding.loop = asyncio.get_running_loop()

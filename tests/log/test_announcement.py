@@ -193,7 +193,7 @@ def test_a_log_without_announce_publishes_nothing(redis_url: str, wire: Wire, to
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_transaction_s_events_are_told_when_it_has_committed_and_never_if_it_rolls_back(
+def test_a_transactions_events_are_announced_after_its_commit_and_never_after_a_rollback(
     log: RedisLog, wire: Wire, topic: str
 ) -> None:
     ignore: Callable[[list[Batch]], None] = lambda batches: None  # noqa: E731

@@ -451,7 +451,7 @@ def test_a_client_that_does_not_slow_down_is_closed() -> None:
     assert driver.last() == Hangup(codes.FLOODING)
 
 
-def test_a_client_is_told_then_slowed_then_closed() -> None:
+def test_a_client_gets_an_error_then_is_slowed_then_closed() -> None:
     driver = Driver(burst=2, messages_per_second=4).open()
     for _ in range(FLOOD + 3):
         driver.say({"type": "ping"})

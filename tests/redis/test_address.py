@@ -93,7 +93,7 @@ def test_valkey_is_read_as_redis(valkey: str, redis: str) -> None:
         ("rediss://a?ssl_cert_reqs=maybe", "has an option 'ssl_cert_reqs'"),
     ],
 )
-def test_what_cannot_be_read_is_named(url: str, what: str) -> None:
+def test_the_error_names_the_part_of_a_url_that_cannot_be_read(url: str, what: str) -> None:
     with pytest.raises(BadUrl) as refused:
         RedisAddress.parse(url)
     assert what in refused.value.what

@@ -113,7 +113,7 @@ def test_a_server_that_stands_still_is_given_up_in_time(own_redis: RedisServer) 
     store.close()
 
 
-async def test_so_it_is_by_the_asynchronous_client(own_redis: RedisServer) -> None:
+async def test_the_asynchronous_client_gives_up_in_time_too(own_redis: RedisServer) -> None:
     client = RedisStore(own_redis.url).aclient(timeout=0.2)
     await client.ping()
     own_redis.freeze()

@@ -92,7 +92,7 @@ async def test_the_streams_of_a_hub_share_a_bound_and_the_least_used_lose_their_
 
 
 @in_jumping_time
-async def test_what_is_weighed_is_what_is_kept() -> None:
+async def test_the_weighed_bytes_are_those_in_memory() -> None:
     memory = ReplayMemory()
     server = await World().server()
     server.hub._memory = memory

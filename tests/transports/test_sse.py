@@ -154,7 +154,7 @@ async def test_a_topic_that_is_refused_for_a_while_resumes_where_it_was() -> Non
 
 
 @in_jumping_time
-async def test_a_position_that_is_not_honoured_is_told_and_replaced() -> None:
+async def test_a_position_that_is_not_honoured_is_reported_and_replaced() -> None:
     async with serving() as here:
         service = here.processes[0].service
         await Room(room="a").apublish(Said(1))

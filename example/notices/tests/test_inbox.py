@@ -28,7 +28,7 @@ class Inboxes(SeededTestCase):
             desk.expect("notices.read", up_to=first.pk)
         self.assertEqual(list(Notice.objects.filter(read=False)), [second])
 
-    def test_reading_what_is_read_says_nothing(self) -> None:
+    def test_marking_read_notices_again_publishes_nothing(self) -> None:
         with LiveClient(self.user("ada")) as ada:
             ada.join("inbox/me")
             self.assertEqual(ada.call("inbox/me", "read", up_to=10**6), 0)

@@ -52,7 +52,7 @@ class Pages(SeededTestCase):
             self.assertContains(page, pad.get_absolute_url())
             self.assertContains(self.client.get(pad.get_absolute_url()), 'data-writable="yes"')
 
-    def test_a_reader_is_told_so_by_the_page(self) -> None:
+    def test_the_page_says_that_a_reader_may_not_write(self) -> None:
         self.sign_in("linus")
         self.assertContains(self.client.get("/pads/storm-plan/"), "You may read this pad, and not change it.")
 

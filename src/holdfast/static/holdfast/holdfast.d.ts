@@ -30,13 +30,13 @@ export interface Member<Meta = unknown> {
 	readonly id: string;
 	/** Seconds since 1970. */
 	readonly since: number;
-	/** What the topic's `presence_meta` said. */
+	/** The result of the topic's `presence_meta`. */
 	readonly meta?: Meta;
 }
 export type ResetReason = "trimmed" | "epoch" | "interrupted";
-/** What the client itself finds; everything else comes from the server's catalogue. */
+/** Codes of errors that the client itself finds; all others come from the server's catalogue. */
 export type LocalCode = "closed" | "connection_lost" | "connect_timeout" | "invalid_url" | "left" | "no_websocket" | "queue_full" | "user_changed";
-/** `timeout` may be the server's word or the client's. A newer server may send a code that is not in the list. */
+/** `timeout` may come from the server or the client. A newer server may send a code that is not in the list. */
 export type ErrorCode = CodeName | LocalCode;
 /** Texts by the name of a field. */
 export type FieldErrors = Readonly<Record<string, readonly string[]>>;
@@ -57,9 +57,9 @@ export declare class LiveError extends Error {
 	readonly retry: boolean;
 	/** How many seconds the server asks to wait first. */
 	readonly retryAfter: number | undefined;
-	/** The application's own word, with codes `refused`, `evicted` and `disconnected`. */
+	/** The application's own reason, with codes `refused`, `evicted` and `disconnected`. */
 	readonly reason: string | undefined;
-	/** What is wrong with which field, with code `invalid_payload`; what concerns no single field is under `__all__`. */
+	/** Errors by field, with code `invalid_payload`; errors of no single field are under `__all__`. */
 	readonly errors: FieldErrors | undefined;
 	constructor(code: ErrorCode | (string & Record<never, never>), message?: string, details?: LiveErrorDetails);
 }
@@ -214,7 +214,7 @@ export interface JoinedInfo<Snapshot = unknown> {
 	readonly topic: string;
 	/** The position after which the stream goes on; undefined on an ephemeral topic. */
 	readonly position: Position | undefined;
-	/** False when something may have been missed between what was seen before (or `since`) and now. */
+	/** False when events may have been missed between the last one seen (or `since`) and now. */
 	readonly recovered: boolean;
 	/** Whether it had been joined before, on an earlier connection or before a fresh snapshot was fetched. */
 	readonly again: boolean;
@@ -331,7 +331,7 @@ export type LiveStatus = "idle" | "connecting" | "online" | "waiting" | "closed"
 /** WebSocket, server-sent events with calls by POST, or long polling. */
 export type TransportName = "websocket" | "sse" | "polling";
 export interface StatusDetail {
-	/** What carries the connection, with `online`. */
+	/** The transport of the connection, with `online`. */
 	readonly transport?: TransportName | undefined;
 	/** Why the last connection ended, with `waiting` and `closed`. */
 	readonly error?: LiveError;
@@ -376,7 +376,7 @@ export interface ConnectOptions {
 	 * goes back to a better one when that gets through again. With `WebSocket` the default is `["websocket"]`.
 	 */
 	readonly transports?: readonly TransportName[] | undefined;
-	/** Tell the console everything that passes between client and server, without tokens. `localStorage.holdfast = "debug"` does the same. */
+	/** Log all messages between client and server on the console, without tokens. `localStorage.holdfast = "debug"` does the same. */
 	readonly debug?: boolean | undefined;
 	/** Subprotocols offered besides Holdfast's own. */
 	readonly protocols?: readonly string[] | undefined;
@@ -392,7 +392,7 @@ export interface ConnectOptions {
 	readonly clock?: Clock | undefined;
 	/** From 0 up to 1, as `Math.random`. */
 	readonly random?: (() => number) | undefined;
-	/** Whose events hurry a reconnection; default: the page's. */
+	/** The target whose events hurry a reconnection; default: the page's. */
 	readonly page?: WakeSource | undefined;
 }
 /** One connection to the server, kept for as long as the page lives, with any number of topics on it. */

@@ -43,6 +43,6 @@ interface Change {
 export declare function bindTextarea(text: Y.Text, element: HTMLTextAreaElement, { awareness }?: TextareaOptions): TextareaBinding;
 /** The change that makes `after` of `before`. The cursor, which stands behind what was typed, tells apart equal characters. */
 export declare function difference(before: string, after: string, caret: number): Change;
-/** Where an index stands after a change by others. What is written at the index comes behind it. */
+/** The index after a change by others. Text that they insert at the index comes behind it. */
 export declare function moved(index: number, delta: Delta): number;
 export {};

@@ -14,7 +14,7 @@
 import * as Y from "yjs";
 import type { Clock, LiveError, Off, Store, Topic, TopicTypes } from "./holdfast.js";
 export interface YjsProviderOptions {
-    /** Milliseconds between two updates that this page sends; default 50. What is written in between goes out together. */
+    /** Milliseconds between two updates that this page sends; default 50. Changes in between go out together. */
     readonly interval?: number | undefined;
     readonly clock?: Clock | undefined;
 }
