@@ -85,8 +85,8 @@ class HttpProtocol(HttpToolsProtocol):
     httptools stores a header until it ends, and Uvicorn every request that a client sends before it has the answer to an
     earlier one. Neither has a bound, so one client could fill the memory. A request beyond :data:`HEAD_BYTES` or
     :data:`HEAD_FIELDS` is answered with 431, a head that takes longer than :data:`HEAD_SECONDS` with 408, and a body beyond
-    the limit with 413. A client that reads nothing of a response for :data:`~.limits.UNREAD_SECONDS` is cut off. Requests beyond :data:`PIPELINED` are dropped, and the connection closes after the last answer; the
-    client may send them again (RFC 9112, 9.3.2). The trailers of a body are dropped.
+    the limit with 413. A client that reads nothing for 30 seconds is cut off. Requests beyond :data:`PIPELINED` are dropped, and
+    the connection closes after the last answer; the client may repeat them (RFC 9112, 9.3.2). A body's trailers are dropped.
 
     The WebSocket protocol gets an upgrade request together with what followed it, which Uvicorn drops. A client must not send
     anything before it has the answer (RFC 6455, 4.1). Some clients do, and a proxy may buffer both and send them together.
