@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from typing import Self
 
@@ -24,9 +25,10 @@ def handshake(port: int, path: str = LIVE, headers: str = "") -> bytes:
     ).encode()
 
 
-def connected(server: Attacked, data: bytes = b"") -> socket.socket:
-    """Return a socket that is connected and has sent ``data``."""
-    made = socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS)
+def connected(server: Attacked, data: bytes = b"", source: str | None = None) -> socket.socket:
+    """Return a socket that is connected and has sent ``data``. ``source`` is its address, one of loopback."""
+    own = None if source is None else (source, 0)
+    made = socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS, source_address=own)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if data:
         made.sendall(data)
@@ -61,11 +63,16 @@ def received(made: socket.socket, seconds: float = SECONDS) -> bytes:
     raise TimeoutError(f"the connection is still open after {seconds} s; received {data[:200]!r}")
 
 
+def allow_sockets(count: int) -> None:
+    """Let this process open ``count`` sockets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 500)), hard))
+
+
 @contextlib.contextmanager
 def many(server: Attacked, count: int, data: bytes = b"") -> Iterator[list[socket.socket]]:
     """Open ``count`` sockets that send ``data`` and then wait."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 500)), hard))
+    allow_sockets(count)
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(connected(server, data)) for _ in range(count)]
 
@@ -107,9 +114,17 @@ class Flood(Attackers):
     """Connections that send ``data`` over and over. Each connects again when it is closed, ``pause`` seconds later."""
 
     def __init__(
-        self, server: Attacked, data: bytes, *, connections: int, opening: bytes | None, pause: float
+        self,
+        server: Attacked,
+        data: bytes,
+        *,
+        connections: int,
+        opening: bytes | None,
+        pause: float,
+        source: str | None = None,
     ) -> None:
         super().__init__(server, connections)
+        self._source = source
         self._data = data
         self._opening = handshake(server.port) if opening is None else opening
         self._pause = pause
@@ -118,7 +133,7 @@ class Flood(Attackers):
 
     def _attack(self) -> None:
         while not self._over.is_set():
-            with contextlib.suppress(OSError), connected(self._server) as made:
+            with contextlib.suppress(OSError), connected(self._server, source=self._source) as made:
                 self.connects += 1
                 made.settimeout(1)
                 if self._opening:
@@ -153,3 +168,69 @@ class Reconnecting(Attackers):
             ):
                 made.sendall(request)
                 self.statuses.append(made.recv(4096).split(b" ", 2)[1])
+
+
+class Crowd(Attackers):
+    """``sockets`` connections from ``source`` that send ``data`` and then wait. Each that the server closes is opened again, ``pause``
+    seconds after the last one. The prober's seconds begin when all have been tried."""
+
+    def __init__(
+        self, server: Attacked, data: bytes, sockets: int, source: str, *, pause: float = 0.002
+    ) -> None:
+        super().__init__(server, 1)
+        allow_sockets(sockets)
+        self._data, self._source, self._pause = data, source, pause
+        self._sockets: list[socket.socket | None] = [None] * sockets
+        self._tried = threading.Event()
+        self.statuses: Counter[bytes] = Counter()
+
+    @property
+    def open(self) -> int:
+        """Sockets that the server has not closed."""
+        return sum(made is not None for made in self._sockets)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._tried.wait(60)
+        return self
+
+    def _attack(self) -> None:
+        try:
+            for place in range(len(self._sockets)):
+                self._open(place)
+            self._tried.set()
+            while not self._over.is_set():
+                for place, made in enumerate(self._sockets):
+                    if self._over.is_set():
+                        break
+                    if self._ended(made):
+                        self._open(place)
+                        self._over.wait(self._pause)
+                self._over.wait(0.05)
+        finally:
+            for made in self._sockets:
+                if made is not None:
+                    made.close()
+
+    def _open(self, place: int) -> None:
+        before = self._sockets[place]
+        if before is not None:
+            before.close()
+        self._sockets[place] = None
+        with contextlib.suppress(OSError):
+            made = connected(self._server, self._data, self._source)
+            made.setblocking(False)
+            self._sockets[place] = made
+
+    def _ended(self, made: socket.socket | None) -> bool:
+        if made is None:
+            return True
+        try:
+            arrived = made.recv(4096)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        if arrived.startswith(b"HTTP/1.1 "):
+            self.statuses[arrived[9:12]] += 1
+        return not arrived

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
+from holdfast.server.limits import UNREAD_SECONDS
 from tests.asgi_servers.client import Live, masked
 from tests.asgi_servers.servers import Prepared, soon
 
@@ -65,3 +67,25 @@ async def test_readers_that_stop_are_closed_cost_little_and_delay_no_other_clien
 
             assert await asyncio.to_thread(soon, all_are_closed)
             assert server.running.state()["counters"]["connections_stalled"] == READERS
+
+
+@pytest.mark.timeout(120)  # the server waits for half a minute
+def test_pages_of_which_nothing_is_read_are_given_up_and_cost_little(server: Attacked) -> None:
+    request = b"GET /live/pour/8/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    server.running.get("live/pour/1/")
+    before, memory = server.sockets(), Memory(server)
+    with contextlib.ExitStack() as stack:
+        for _ in range(READERS):
+            made = stack.enter_context(socket.socket())
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            made.settimeout(10)
+            made.connect(("127.0.0.1", server.port))
+            made.sendall(request)
+        assert soon(lambda: server.sockets() >= before + READERS)
+        # A megabyte of each response waits in its buffer: what the page has made before it was stopped.
+        assert memory.grown < READERS * 3 * MEBIBYTE
+        end = time.monotonic() + 2 * UNREAD_SECONDS
+        while server.sockets() > before + 2 and time.monotonic() < end:
+            time.sleep(0.5)
+        assert server.sockets() <= before + 2
+    assert server.output().count("A client read nothing of a response for 30 s") >= 1

@@ -40,6 +40,7 @@ from .limits import (
 from .redaction import logged_target
 from .response import Headers, Response, head
 from .scope import Endpoints
+from .unread import UnreadWatch
 from .websocket import WebSocketProtocol
 
 _refusals = RefusalLog(logging.getLogger("uvicorn.error"), time.monotonic())
@@ -84,8 +85,8 @@ class HttpProtocol(HttpToolsProtocol):
     httptools stores a header until it ends, and Uvicorn every request that a client sends before it has the answer to an
     earlier one. Neither has a bound, so one client could fill the memory. A request beyond :data:`HEAD_BYTES` or
     :data:`HEAD_FIELDS` is answered with 431, a head that takes longer than :data:`HEAD_SECONDS` with 408, and a body beyond
-    the limit with 413. Requests beyond :data:`PIPELINED` are dropped, and the connection closes after the last answer; the
-    client may send them again (RFC 9112, 9.3.2). The trailers of a body are dropped.
+    the limit with 413. A client that reads nothing for 30 seconds is cut off. Requests beyond :data:`PIPELINED` are dropped, and
+    the connection closes after the last answer; the client may repeat them (RFC 9112, 9.3.2). A body's trailers are dropped.
 
     The WebSocket protocol gets an upgrade request together with what followed it, which Uvicorn drops. A client must not send
     anything before it has the answer (RFC 6455, 4.1). Some clients do, and a proxy may buffer both and send them together.
@@ -102,6 +103,7 @@ class HttpProtocol(HttpToolsProtocol):
     _upgrades: bool | None = None  # the answer of _should_upgrade() for this request
     _due = 0.0
     _timer: asyncio.TimerHandle | None = None
+    _unread: UnreadWatch | None = None  # made at first need
 
     @property
     def idle(self) -> bool:
@@ -111,8 +113,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     @property
     def _body_limit(self) -> int:
-        limit: int = getattr(self.config, "limit_request_body", BODY_BYTES)
-        return limit
+        return int(getattr(self.config, "limit_request_body", BODY_BYTES))
 
     # ── the transport ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -123,8 +124,26 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._over = True
-        self._forget_time()
+        self._forget_timers()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_unread()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.moved()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch_unread()
+
+    def _watch_unread(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self._unread = self._unread or UnreadWatch(self.transport, self.loop, _refusals)
+            self._unread.watch()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -225,7 +244,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._close_after_answers()
             return
         self._over = True
-        self._forget_time()
+        self._forget_timers()
         kind: Any = self.ws_protocol_class
         if issubclass(kind, WebSocketProtocol):
             self._give_parsed(kind)
@@ -285,7 +304,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _give_up(self, cycle: RequestResponseCycle) -> None:
         """Let go of the connection, its timers and its requests."""
         self._over = True
-        self._forget_time()
+        self._forget_timers()
         self._unset_keepalive_if_required()
         self.pipeline.clear()
         self.connections.discard(self)
@@ -319,6 +338,11 @@ class HttpProtocol(HttpToolsProtocol):
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
+
+    def _forget_timers(self) -> None:
+        self._forget_time()
+        if self._unread is not None:
+            self._unread.stop()
 
     def _late(self) -> None:
         self._timer = None

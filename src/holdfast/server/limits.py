@@ -29,5 +29,8 @@ PIPELINED: Final = 8
 MESSAGE_SECONDS: Final = 30.0
 """Seconds from the first byte of a WebSocket message to its last. A client that takes longer has lost its network."""
 
+UNREAD_SECONDS: Final = 30.0
+"""Seconds in which a client must read something of a response that waits for it, as ``send_timeout`` of nginx."""
+
 LINGER_SECONDS: Final = 1.0
 """Seconds that a refused client may take to read why. Closing at once could destroy the reason on its way (RFC 9112, 9.6)."""
