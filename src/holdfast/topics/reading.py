@@ -14,9 +14,10 @@ T = TypeVar("T")
 def at_once(method: str, take: Callable[[], T]) -> Callable[[], T]:
     """Return ``take`` with a check: raises ``TypeError`` if it returns a queryset that is unread, an iterator or an awaitable, also
     as a value of a dict, a tuple or a list. ``method`` stands in the message."""
-    if not callable(take) or inspect.iscoroutinefunction(take):
+    given: object = take
+    if not callable(given) or inspect.iscoroutinefunction(given):
         raise TypeError(
-            f"{method}: expected a function that reads, got {shortened(take)}; write "
+            f"{method}: expected a function that reads, got {shortened(given)}; write "
             f"{method.rpartition('.')[2]}(lambda: list(Message.objects.all())), which is a def, not an async def"
         )
 
@@ -42,7 +43,10 @@ def _lazy(value: Any) -> str:
     """The words for a value that has not been read; an empty text for any other."""
     if isinstance(value, (QuerySet, RawQuerySet)):
         model = getattr(value.model, "__name__", "a model")
-        return f"a queryset of {model} that has not been read" if value._result_cache is None else ""
+        unread = (
+            getattr(value, "_result_cache", None) is None
+        )  # that of Django, which has no public name for it
+        return f"a queryset of {model} that has not been read" if unread else ""
     if inspect.isawaitable(value) or isinstance(value, Iterator):
         return f"{type(value).__name__} {shortened(value)}"
     return ""
