@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.exceptions import SynchronousOnlyOperation
 
 from holdfast import Event, Keep, Position, Topic, runtime
@@ -224,6 +225,38 @@ def test_consistent_read_returns_a_position_and_the_value(process: Process) -> N
 async def test_aconsistent_is_the_same(process: Process) -> None:
     position, taken = await Room(room="lobby").aconsistent_read(lambda: [1, 2])
     assert (position.offset, taken) == (0, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("take", "found"),
+    [
+        (lambda: User.objects.all(), "a queryset of User that has not been read"),
+        (
+            lambda: {"users": User.objects.filter(pk=1), "total": 1},
+            "a queryset of User that has not been read",
+        ),
+        (lambda: (1, User.objects.values_list("pk")), "a queryset of User that has not been read"),
+        (lambda: (n for n in [1]), "generator <generator"),
+        (lambda: map(str, [1]), "map <map"),
+    ],
+)
+def test_a_reading_function_that_has_not_read_is_an_error(process: Process, take: Any, found: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        Room(room="lobby").consistent_read(take)
+    assert str(raised.value).startswith(f"Room.consistent_read: the function returned {found}")
+    assert "write list(…) around it" in str(raised.value)
+
+
+async def test_it_is_one_for_async_code_too(process: Process) -> None:
+    with pytest.raises(TypeError, match=r"^Room\.aconsistent_read: .* write list\(…\) around it"):
+        await Room(room="lobby").aconsistent_read(lambda: User.objects.all())
+
+
+@pytest.mark.django_db
+def test_a_queryset_that_has_been_read_is_returned(process: Process) -> None:
+    users = User.objects.all()
+    _, (read, count) = Room(room="lobby").consistent_read(lambda: (users, len(users)))
+    assert (read, count) == (users, 0)
 
 
 def test_a_topic_that_stores_nothing_has_no_position(process: Process) -> None:

@@ -4,7 +4,6 @@ A kind of topic is a class, and each topic is an instance: ``Room(room="lobby")`
 instance is a cheap value and holds no connection: make one wherever you need one.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -28,6 +27,7 @@ from .html_publishing import HtmlPublishing
 from .keep import Keep
 from .permissions import Permissions
 from .presence import Member, Presence
+from .reading import at_once
 from .routes import Match
 
 T = TypeVar("T")
@@ -298,10 +298,10 @@ class Topic(HtmlPublishing, Access):
             position, messages = room.consistent_read(lambda: list(Message.objects.filter(room="lobby")))
 
         ``take`` runs in a transaction of the log's database and should only read. It must read at once: a queryset that it
-        returns would be evaluated after the transaction, so make it a ``list``.
+        returns would be evaluated after the transaction, so make it a ``list``. Raises ``TypeError`` for one that is unread.
         """
         self._need_log("consistent_read")
-        self._need_function("consistent_read", take)
+        take = at_once(f"{type(self).__name__}.consistent_read", take)
         self._forbid_event_loop("consistent_read(…)", "aconsistent_read(…)")
         parts = runtime.current()
         return parts.log.consistent_read(self._name, take, parts.publisher.broadcast)
@@ -309,20 +309,13 @@ class Topic(HtmlPublishing, Access):
     async def aconsistent_read(self, take: Callable[[], T]) -> tuple[Position, T]:
         """As :meth:`consistent_read`, for ``async`` code; ``take`` is an ordinary function and runs in a thread."""
         self._need_log("aconsistent_read")
-        self._need_function("aconsistent_read", take)
+        take = at_once(f"{type(self).__name__}.aconsistent_read", take)
         parts = runtime.current()
         exactly = partial(parts.log.consistent_read, self._name, take, parts.publisher.broadcast)
         return await in_waiting_thread(exactly, partial(parts.threads.run, exactly))
 
     def _head(self) -> Position:
         return runtime.current().log.heads([self._name])[self._name].position
-
-    def _need_function(self, method: str, take: object) -> None:
-        if not callable(take) or inspect.iscoroutinefunction(take):
-            raise TypeError(
-                f"{type(self).__name__}.{method}: expected a function that reads, got {shortened(take)}; write "
-                f"{method}(lambda: list(Message.objects.all())), which is a def, not an async def"
-            )
 
     def _need_log(self, method: str) -> None:
         if not self.declared.durable:
