@@ -7,7 +7,7 @@ delays each request by the round trip. It does not delay the start of a connecti
 from dataclasses import dataclass
 from typing import Any
 
-from playwright.sync_api import CDPSession, Page
+from playwright.sync_api import CDPSession, Page, expect
 
 VIEWPORT = {"width": 390, "height": 844}
 PROCESSOR = 4
@@ -88,11 +88,9 @@ class SlowPhone:
         self._kinds.clear()
         self._bytes.clear()
         self._page.goto(url, wait_until="load")
-        self._page.wait_for_function("window.harborTimes.usable !== null", timeout=30_000)
+        self._page.wait_for_function("() => window.harborTimes.usable !== null", timeout=30_000)
         if self._page.locator("#status").count():
-            self._page.wait_for_function(
-                "document.querySelector('#status').dataset.status === 'online'", timeout=40_000
-            )
+            expect(self._page.locator("#status")).to_have_text("Online", timeout=40_000)
         self._page.evaluate(
             "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
         )

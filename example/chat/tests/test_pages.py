@@ -1,11 +1,14 @@
 import re
+from datetime import timedelta
 
 from django.db import connection
 from django.http import HttpResponse
 from django.test import SimpleTestCase
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from holdfast.testing import LiveClient
 
+from chat import history
 from chat.models import Membership, Message, Room
 from chat.templatetags.chat_text import linked
 from chat.tests.harbor import HarborTestCase
@@ -84,6 +87,19 @@ class OneRoom(HarborTestCase):
         self.say(self.captains, "between us")
         self.sign_in("linus")
         self.assertNotContains(self.client.get("/rooms/lobby/"), "between us")
+
+    def test_a_message_soon_after_one_by_the_same_author_stands_under_it(self) -> None:
+        ada, grace = self.user("ada"), self.user("grace")
+        self.captains.messages.all().delete()
+        noon = timezone.now().replace(hour=12)
+        said = [(ada, 0), (ada, 9), (ada, 20), (grace, 21), (grace, 22), (grace, 13 * 60)]
+        for author, minutes in said:
+            Message.objects.create(room=self.captains, author=author, body="x", at=noon + timedelta(minutes=minutes))
+        page = history.page(self.captains)
+        self.assertEqual(
+            [message.pk in page.continued() for message in page.messages],
+            [False, True, False, False, True, False],
+        )
 
     def test_what_people_write_stays_text(self) -> None:
         self.say(self.lobby, "<script>alert(1)</script>")
