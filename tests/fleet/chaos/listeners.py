@@ -39,6 +39,7 @@ class HttpClient(Client):
 
     async def _choose_way(self) -> Way:
         way = self._chance.choice(self._ways)
+        self._again_at = float("inf")  # this is the next time
         if not self.state.cookie:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 self.state.cookie = await self._sign_in(way)
@@ -121,7 +122,7 @@ class PollingClient(HttpClient):
         way = await self._choose_way()
         while True:
             if time.monotonic() >= self._again_at:
-                self._session = None
+                self._session, self._again_at = None, float("inf")
             if not await self._poll(way):
                 return
 
