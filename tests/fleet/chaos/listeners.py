@@ -39,7 +39,6 @@ class HttpClient(Client):
 
     async def _choose_way(self) -> Way:
         way = self._chance.choice(self._ways)
-        self._again_at = float("inf")  # this is the next time
         if not self.state.cookie:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 self.state.cookie = await self._sign_in(way)
@@ -77,6 +76,7 @@ class StreamClient(HttpClient):
 
     async def _one_connection(self) -> None:
         way = await self._choose_way()
+        self._again_at = float("inf")  # each stream asks for all topics
         headers = self._headers | ({"Last-Event-ID": self.last} if self.last else {})
         opening = get(way.port, f"/live/sse?{self._query()}", headers)
         async with asyncio.timeout(HANDSHAKE_SECONDS):
