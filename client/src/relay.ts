@@ -211,7 +211,7 @@ export class Relay implements Transport {
       return;
     }
     if (frame.type === "welcome") this.#welcomed(stream, frame, text);
-    else if (frame.type === "joined") this.#joined(frame, entries[frame.ref - 1]);
+    else if (frame.type === "joined") this.#joined(stream, frame, entries[frame.ref - 1]);
     else if (frame.type === "error") this.#notJoined(frame, entries[(frame.ref ?? 0) - 1]);
     else if (frame.type === "event") this.#event(frame.topic, frame.offset, frame.stamp, text);
     else if ("topic" in frame) this.#about(frame, text);
@@ -240,10 +240,12 @@ export class Relay implements Transport {
     if (this.#changed) this.#plan();
   }
 
-  #joined(frame: Joined, entry: Entry | undefined): void {
+  #joined(stream: Stream, frame: Joined, entry: Entry | undefined): void {
     if (!entry || this.#entries.get(entry.name) !== entry) return; // left since
     const { payload, topic } = frame;
     const { ref, position: before } = entry;
+    // The next stream was asked for before this answer came, so it goes on from another position: only its own answer counts.
+    if (ref !== undefined && this.#next && stream !== this.#next) return;
     entry.canonical = topic;
     if (payload.recovered !== true) entry.position = positionIn(payload);
     if (ref !== undefined) {

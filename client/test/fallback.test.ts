@@ -103,6 +103,30 @@ test("what the new stream could not continue is a reset, and who may not stay le
   expect(http.to("sse")).toHaveLength(4);
 });
 
+test("a join whose answer comes after the next stream was asked for is answered by that one", async () => {
+  const around = streaming();
+  const { live, clock } = around;
+  const { seen, story } = watch(live.topic("rooms/lobby"));
+  await accept(around);
+  await clock.advance(10);
+  await wire();
+  const first = around.http.last("sse");
+  const other = watch(live.topic("rooms/other"));
+  await first.openStream();
+  await first.say(welcome()); // and the join of rooms/lobby takes its time
+  await clock.advance(10);
+  await wire();
+  const next = around.http.last("sse");
+  expect(next.topics).toEqual(["rooms/lobby", "rooms/other"]);
+  expect(next.url.searchParams.get("last-event-id")).toBeNull();
+  await first.say(joined(1, "rooms/lobby", { epoch: "k3", offset: 2 }), posted(3));
+  await next.openStream();
+  await next.say(welcome(), joined(1, "rooms/lobby", { epoch: "k3", offset: 3 }), joined(2, "rooms/other", {}), posted(4));
+  expect(story).toEqual(["joined"]);
+  expect(other.story).toEqual(["joined"]);
+  expect(seen).toEqual([4]);
+});
+
 test("joins and leaves of one turn make one stream", async () => {
   const { http, live, room, clock } = await inRoom();
   const before = http.to("sse").length;

@@ -293,9 +293,11 @@ EVICTED = Revoked(at=10.0, began=9.9, act="eviction", user="7", topic=ROOM)
 BACK = Readmitted(at=20.0, user="7", topic=ROOM)
 
 
-def shut_out(published: float, arrived: float, *more: Record, opened_at: float = 0.0) -> list[Kind]:
+def shut_out(
+    published: float, arrived: float, *more: Record, opened_at: float = 0.0, server: int = 0
+) -> list[Kind]:
     held = truth(entry(1, at=published))
-    story = [opened(opened_at), joined(opened_at), got(1, at=arrived), finished(30.0)]
+    story = [opened(opened_at, server=server), joined(opened_at), got(1, at=arrived), finished(30.0)]
     return kinds(held, *story, *more, revocation_seconds=2.0)
 
 
@@ -330,6 +332,12 @@ def test_a_server_that_cannot_know_is_given_time_until_it_can(target: str) -> No
 def test_another_servers_fault_is_no_excuse() -> None:
     fault = Injected(at=14.0, began=11.0, kind="black hole", target="postgres-1")
     assert shut_out(13.0, 13.1, EVICTED, BACK, fault) == [Kind.AFTER_REVOCATION]
+
+
+def test_each_servers_fault_excuses_one_that_is_not_known() -> None:
+    fault = Injected(at=14.0, began=11.0, kind="black hole", target="postgres-1")
+    assert shut_out(15.9, 15.95, EVICTED, BACK, fault, server=-1) == []
+    assert shut_out(16.1, 16.2, EVICTED, BACK, fault, server=-1) == [Kind.AFTER_REVOCATION]
 
 
 def test_a_disconnection_ends_the_connections_of_its_time_and_no_later_ones() -> None:

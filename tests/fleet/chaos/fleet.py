@@ -125,6 +125,13 @@ class ServerNode(Node):
             return False
 
 
+ONE_ADDRESS = {
+    "limit_req_zone": "$binary_remote_addr zone=holdfast_handshakes:10m rate=3000r/s",
+    "limit_req": "zone=holdfast_handshakes burst=3000 nodelay",
+}
+"""The limits of nginx are those of one address, which here is the address of every client."""
+
+
 @dataclass(kw_only=True)
 class Services:
     """PostgreSQL and Redis for a fleet. They start before it, and serve several fleets one after the other."""
@@ -236,7 +243,12 @@ class Fleet:
         text = NGINX % {
             "user": "user root;" if os.geteuid() == 0 else "",
             "directory": directory,
-            "site": site(TEMPLATE.read_text(), listen=f"127.0.0.1:{self.nginx_port}", servers=upstreams),
+            "site": site(
+                TEMPLATE.read_text(),
+                listen=f"127.0.0.1:{self.nginx_port}",
+                servers=upstreams,
+                changes=ONE_ADDRESS,
+            ),
         }
         (directory / "nginx.conf").write_text(text)
         command: list[str | Path] = [

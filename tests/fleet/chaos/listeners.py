@@ -76,6 +76,7 @@ class StreamClient(HttpClient):
 
     async def _one_connection(self) -> None:
         way = await self._choose_way()
+        self._again_at = float("inf")  # each stream asks for all topics
         headers = self._headers | ({"Last-Event-ID": self.last} if self.last else {})
         opening = get(way.port, f"/live/sse?{self._query()}", headers)
         async with asyncio.timeout(HANDSHAKE_SECONDS):
@@ -121,7 +122,7 @@ class PollingClient(HttpClient):
         way = await self._choose_way()
         while True:
             if time.monotonic() >= self._again_at:
-                self._session = None
+                self._session, self._again_at = None, float("inf")
             if not await self._poll(way):
                 return
 

@@ -10,14 +10,17 @@ import { NodeClient } from "./node_client.mjs";
 const plan = JSON.parse(readFileSync(process.argv[2], "utf8"));
 let lines = [];
 const clients = plan.characters.map((character) => new NodeClient(character, plan.ways, (record) => lines.push(`${JSON.stringify(record)}\n`)));
+/** As in crowd.py. */
+const FINISH_SECONDS = 3;
+
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function flush() {
   if (lines.length) appendFileSync(plan.journal, lines.splice(0).join(""));
 }
 
-async function until(holds) {
-  const deadline = Date.now() + plan.patience * 1_000;
+async function until(holds, seconds = plan.patience) {
+  const deadline = Date.now() + seconds * 1_000;
   while (!holds() && Date.now() < deadline) await pause(100);
 }
 
@@ -31,7 +34,11 @@ const orders = {
     await until(() => clients.every(({ missing }) => !missing.length));
   },
   finish: async () => {
-    for (const client of clients) client.finish();
+    const finish = async (client) => {
+      await until(() => !client.missing.length, FINISH_SECONDS);
+      client.finish();
+    };
+    await Promise.all(clients.map(finish));
   },
 };
 

@@ -12,7 +12,7 @@ from .case import Case, Kind, Violation
 
 Span = tuple[float, float]
 
-EVERY_SERVER = set(range(100))
+EVERY_SERVER = frozenset(range(100))
 
 
 class Stay:
@@ -37,11 +37,13 @@ def lists(case: Case) -> Iterator[Violation]:
     for client, history in case.histories.items():
         for stay in _stays(client, history, case.presence_topics):
             by_topic[stay.topic].append(stay)
+    troubles = Troubles(case)
     for stays in by_topic.values():
+        held = _held(case, stays)
         for observer in stays:
             if observer.client not in case.slow:
-                yield from _missing(case, observer, stays)
-                yield from _long_gone(case, observer, stays)
+                yield from _missing(case, troubles, observer, stays)
+                yield from _long_gone(case, troubles, observer, held)
 
 
 def _stays(client: str, history: list[History], topics: frozenset[str]) -> Iterator[Stay]:
@@ -78,26 +80,37 @@ def _end(here: dict[str, Stay], at: float) -> Iterator[Stay]:
     here.clear()
 
 
-def _missing(case: Case, observer: Stay, stays: list[Stay]) -> Iterator[Violation]:
+def _missing(case: Case, troubles: "Troubles", observer: Stay, stays: list[Stay]) -> Iterator[Violation]:
+    absences: dict[str, list[Span]] = {}
     for member in stays:
-        absent = _merged(span for span, members in observer.states() if member.user not in members)
-        together = [_both(span, (member.began, member.ended)) for span in absent]
-        excused = _troubles(case, {observer.server, member.server})
+        if member.user not in absences:
+            spans = (span for span, members in observer.states() if member.user not in members)
+            absences[member.user] = _merged(spans)
+        together = [_both(span, (member.began, member.ended)) for span in absences[member.user]]
+        excused = troubles.of({observer.server, member.server})
         for span in _without(together, excused):
             if span[1] - span[0] > case.presence_seconds:
                 what = f"{member.user} is here and was not listed for {span[1] - span[0]:.1f} s"
                 yield _violation(observer, span, what)
 
 
-def _long_gone(case: Case, observer: Stay, stays: list[Stay]) -> Iterator[Violation]:
+def _held(case: Case, stays: list[Stay]) -> dict[str, list[Span]]:
+    """When servers may list each user: a server may take a silent connection for a living one as long as heartbeats allow."""
+    held: defaultdict[str, list[Span]] = defaultdict(list)
+    for stay in stays:
+        held[stay.user].append((stay.began, stay.ended + case.silence_seconds))
+    return held
+
+
+def _long_gone(
+    case: Case, troubles: "Troubles", observer: Stay, held: dict[str, list[Span]]
+) -> Iterator[Violation]:
     listed: defaultdict[str, list[Span]] = defaultdict(list)
     for span, members in observer.states():
         for user in members:
             listed[user].append(span)
     for user, spans in listed.items():
-        # A server may take a silent connection for a living one as long as heartbeats allow.
-        held = [(s.began, s.ended + case.silence_seconds) for s in stays if s.user == user]
-        for span in _without(_merged(spans), [*held, *_troubles(case, EVERY_SERVER)]):
+        for span in _without(_merged(spans), [*held.get(user, ()), *troubles.of(EVERY_SERVER)]):
             if span[1] - span[0] > case.presence_seconds:
                 what = f"{user} is gone and was listed for another {span[1] - span[0]:.1f} s"
                 yield _violation(observer, span, what)
@@ -107,16 +120,25 @@ def _violation(observer: Stay, span: Span, what: str) -> Violation:
     return Violation(kind=Kind.PRESENCE, what=what, at=span[1], client=observer.client, topic=observer.topic)
 
 
-def _troubles(case: Case, servers: set[int]) -> list[Span]:
-    """The spans when a fault kept these servers from running, from Redis or from their clients, each with the time to heal.
+class Troubles:
+    """The spans when a fault kept servers from running, from Redis or from their clients, each with the time to heal."""
 
-    A negative number is a server that is not known: it may be any of them.
-    """
-    if min(servers, default=0) < 0:
-        servers = EVERY_SERVER
-    names = {f"{part}-{number}" for number in servers for part in ("server", "redis", "web", "postgres")}
-    names |= {"redis", "servers", "nginx", "postgres"}
-    return [(fault.began, fault.at + case.presence_seconds) for fault in case.faults if _hits(fault, names)]
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._known: dict[frozenset[int], list[Span]] = {}
+
+    def of(self, servers: Iterable[int]) -> list[Span]:
+        """Return the spans for these servers. A negative number is a server that is not known: it may be any of them."""
+        key = frozenset(servers)
+        if min(key) < 0:
+            key = EVERY_SERVER
+        if key not in self._known:
+            names = {f"{part}-{number}" for number in key for part in ("server", "redis", "web", "postgres")}
+            names |= {"redis", "servers", "nginx", "postgres"}
+            healing = self._case.presence_seconds
+            faults = [fault for fault in self._case.faults if _hits(fault, names)]
+            self._known[key] = [(fault.began, fault.at + healing) for fault in faults]
+        return self._known[key]
 
 
 def _hits(fault: Injected, names: set[str]) -> bool:
@@ -139,9 +161,10 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 
 def _without(spans: Iterable[Span], holes: list[Span]) -> Iterator[Span]:
     """Subtract spans of time from others."""
+    holes = sorted(holes)
     for began, ended in spans:
         at = began
-        for hole in sorted(holes):
+        for hole in holes:
             if hole[0] < ended and hole[1] > at:
                 if hole[0] > at:
                     yield at, hole[0]
