@@ -12,6 +12,7 @@ import { carrierOf } from "./carrier.js";
 import { systemClock } from "./clock.js";
 import { connect as connectAlone, type Asked, type ConnectOptions, type Live } from "./index.js";
 import { Memory } from "./memory.js";
+import { TABS } from "./pagetabs.js";
 import { tabsBrowser } from "./tabsbrowser.js";
 import { sharedSocket } from "./tabssocket.js";
 
@@ -49,3 +50,5 @@ function narrator({ debug }: ConnectOptions): (what: string) => void {
     if (told) console.debug(`Holdfast tabs: ${what}`);
   };
 }
+
+(globalThis as { [TABS]?: typeof connect })[TABS] = connect;

@@ -93,6 +93,7 @@ export class Hub {
   /** Connect. The leader's own tab has its seat already. */
   open(open: OpenTransport): void {
     const { url, hello } = this.#settings;
+    if (this.#over) return;
     this.#transport = open(url, {
       opened: () => {
         this.#transport?.send(hello);

@@ -137,6 +137,7 @@ export class SimulatedTab implements TabsBrowser {
           over = true;
           transport.close(code);
         };
+        if (this.crashed) close(1006);
         this.#sockets.push({ close: () => { close(1006); } });
         return { ...transport, close };
       };
