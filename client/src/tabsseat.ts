@@ -2,8 +2,8 @@ import type { Port } from "./tabsport.js";
 
 /** Messages that a tab may send at once, and each second afterwards, before it counts as one that sends too much. */
 const FAIR = { burst: 60, perSecond: 25 };
-/** The same for what the leader passes on at all: a loop that runs away ends here, and not at the server. */
-const MOST = { burst: 400, perSecond: 400 };
+/** The same for what the leader passes on at all. A server takes 100 at once, and closes a connection on which 100 more were too many. */
+const MOST = { burst: 120, perSecond: 100 };
 
 /** Milliseconds for which such a tab counts as one. */
 const GREEDY = 5_000;

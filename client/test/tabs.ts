@@ -214,6 +214,11 @@ export class SimulatedTab implements TabsBrowser {
     return this.#browser.request(this, name, options, held);
   }
 
+  /** How many messages and the like wait for it to go on. */
+  get waiting(): number {
+    return this.#tasks.length;
+  }
+
   get leads(): boolean {
     return !this.crashed && this.told.filter((what) => /holds the connection$|shares the|own:/.test(what)).at(-1) === "this tab holds the connection";
   }
