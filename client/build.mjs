@@ -33,6 +33,7 @@ const ENTRIES = {
   yjs: "src/yjs.ts",
   textarea: "src/textarea.ts",
   html: "src/html.ts",
+  tabs: "src/tabs.ts",
 };
 
 /** Yjs itself, for pages without a bundler: from the version that package-lock.json names, which is why it is no part of an entry. */
@@ -48,7 +49,7 @@ export const FRAMEWORKS = { react: "src/react.ts", vue: "src/vue.ts", svelte: "s
 const TYPES = { views: "src/views.ts" };
 
 /** Entries that import the client as another module, because a page has one client. */
-const BESIDE = [ENTRIES.html, ...Object.values(FRAMEWORKS)];
+const BESIDE = [ENTRIES.html, ENTRIES.tabs, ...Object.values(FRAMEWORKS)];
 
 /** Entries whose types are their own, and refer to the client's. */
 const OF_THE_CLIENT = [ENTRIES.queue, ENTRIES.yjs, ENTRIES.textarea, ...BESIDE, ...Object.values(TYPES)];

@@ -2,6 +2,7 @@ import { attempt } from "./dispatch.js";
 import { apply, fragmentsIn, type Fragment } from "./fragment.js";
 import { connect, type EventInfo, type JoinedInfo, type Live, type ResetInfo, type Topic } from "./index.js";
 import type { Member } from "./member.js";
+import { TABS } from "./pagetabs.js";
 import { samePlace, type Position } from "./position.js";
 
 let live: Live | undefined;
@@ -9,6 +10,11 @@ let live: Live | undefined;
 /** The client that carries the events; without a call it is the page's. */
 export function carryBy(given: Live): void {
   live = given;
+}
+
+/** The `connect` of the entry `tabs`, in pages that load it before. */
+function pageConnect(): typeof connect | undefined {
+  return (globalThis as { [TABS]?: typeof connect })[TABS];
 }
 
 const feeds = new Map<string, Feed>();
@@ -92,7 +98,7 @@ export class Feed {
 
   #lease(since: Position | undefined): void {
     this.#leave();
-    live ??= connect();
+    live ??= (pageConnect() ?? connect)();
     const topic = (this.#topic = live.lease(this.#name, { since }));
     /** Events after the end of the lease are not for the elements. */
     const mine =

@@ -8,6 +8,8 @@ interface Wire {
   /** What the server sent and the client has not got yet. */
   readonly outbound: object[];
   readonly joined: Set<string>;
+  /** As the hello said. */
+  client: string;
   up: boolean;
 }
 
@@ -27,6 +29,10 @@ export class ModelServer {
   readonly logs = new Map<string, Log>();
   /** Calls in the order in which they were carried out. */
   readonly done: string[] = [];
+  /** Topics whose joins bring a snapshot, as large as the log. */
+  readonly snapshots = new Set<string>();
+  /** An anonymous client's keys belong to the client. */
+  user: string | null = "7";
   readonly #answers = new Map<string, number>();
   readonly #wires: Wire[] = [];
   readonly #random: Random;
@@ -34,7 +40,7 @@ export class ModelServer {
   constructor(server: FakeServer, random: Random) {
     this.#random = random;
     server.onconnect = (socket) => {
-      const wire: Wire = { socket, inbound: [], outbound: [], joined: new Set(), up: true };
+      const wire: Wire = { socket, inbound: [], outbound: [], joined: new Set(), client: "", up: true };
       socket.onsend = (frame) => wire.inbound.push(frame);
       this.#wires.push(wire);
     };
@@ -54,6 +60,11 @@ export class ModelServer {
       wire.outbound.push(this.#event(topic, log.entries.length));
       if (this.#random.chance(0.1)) wire.outbound.push(this.#event(topic, 1 + this.#random.below(log.entries.length)));
     }
+  }
+
+  /** How many connections are open. */
+  get connections(): number {
+    return this.#wires.filter(({ up, socket }) => up && socket.closedWith === undefined).length;
   }
 
   /** Let something happen on the wires. */
@@ -106,8 +117,9 @@ export class ModelServer {
     if (!frame) return;
     const { type, ref, topic = "" } = frame;
     if (type === "hello") {
+      wire.client = String(frame.payload?.["client"]);
       const limits = { message_bytes: 65_536, topics: 100, calls: 3 };
-      wire.outbound.push({ type: "welcome", payload: { session: "s", user: "7", heartbeat: 25, limits } });
+      wire.outbound.push({ type: "welcome", payload: { session: "s", user: this.user, heartbeat: 25, limits } });
     } else if (type === "ping") {
       wire.outbound.push({ type: "pong" });
     } else if (type === "join") {
@@ -125,6 +137,10 @@ export class ModelServer {
       wire.outbound.push({ type: "error", ref, payload: { code: "unavailable", message: "", retry_after: 0.1 } });
       return;
     }
+    if (wire.joined.has(topic)) {
+      wire.outbound.push({ type: "error", ref, topic, payload: { code: "already_joined", message: "" } });
+      return;
+    }
     const log = this.log(topic);
     const head = log.entries.length;
     const since = payload?.["since"] as { epoch: string; offset: number } | undefined;
@@ -134,12 +150,13 @@ export class ModelServer {
       type: "joined",
       ref,
       topic,
-      payload: { epoch: log.epoch, offset: head, ...(since && { recovered }) },
+      payload: { epoch: log.epoch, offset: head, ...(since && { recovered }), ...(this.snapshots.has(topic) && !recovered && { snapshot: head }) },
     });
     if (recovered) for (let offset = since.offset + 1; offset <= head; offset++) wire.outbound.push(this.#event(topic, offset));
   }
 
-  #call(wire: Wire, { ref, key = "", payload }: Sent, topic: string): void {
+  #call(wire: Wire, { ref, key: given = "", payload }: Sent, topic: string): void {
+    const key = this.user === null ? `${wire.client} ${given}` : given;
     if (!wire.joined.has(topic)) {
       wire.outbound.push({ type: "error", ref, payload: { code: "not_joined", message: "" } });
       return;

@@ -46,6 +46,7 @@ def test_modules_can_import_holdfast() -> None:
             "holdfast/yjs": "/static/holdfast/yjs.js",
             "yjs": "/static/holdfast/vendor/yjs.js",
             "holdfast/html": "/static/holdfast/html.js",
+            "holdfast/tabs": "/static/holdfast/tabs.js",
         }
     }
     assert '<link rel="modulepreload" href="/static/holdfast/holdfast.js">' in html

@@ -7,9 +7,11 @@ import msgspec
 from django import template
 from django.apps import apps
 from django.conf import settings as django_settings
+from django.contrib.auth import SESSION_KEY
 from django.template.context import Context
 from django.templatetags.static import static
 from django.urls import get_script_prefix
+from django.utils.crypto import salted_hmac
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
@@ -33,6 +35,7 @@ MODULES = {
     "holdfast/html": "holdfast/html.js",
     "holdfast/textarea": "holdfast/textarea.js",
     "holdfast/yjs": "holdfast/yjs.js",
+    "holdfast/tabs": "holdfast/tabs.js",
 }
 
 # What the entries import themselves, by the app that brings it.
@@ -56,14 +59,23 @@ _WATCH = """addEventListener("DOMContentLoaded", () => {
 
 @register.simple_tag(takes_context=True)
 def live_script(
-    context: Context, nonce: str | None = None, importmap: bool = True, html: bool = False
+    context: Context,
+    nonce: str | None = None,
+    importmap: bool = True,
+    html: bool = False,
+    tabs: bool = False,
 ) -> SafeString:
     """Let the page's modules ``import { connect } from "holdfast"``, and tell the client where the server is.
 
-    The map has the other entries as well: ``holdfast/queue``, ``holdfast/texts``, ``holdfast/html``, ``holdfast/yjs`` and
-    ``holdfast/textarea``. With ``holdfast.pad`` in ``INSTALLED_APPS`` it has ``yjs`` itself, which the last two import.
+    The map has the other entries as well: ``holdfast/queue``, ``holdfast/texts``, ``holdfast/html``, ``holdfast/tabs``,
+    ``holdfast/yjs`` and ``holdfast/textarea``. With ``holdfast.pad`` in ``INSTALLED_APPS`` it has ``yjs`` itself, which the last two
+    import.
     ``{% live_script html=True %}`` also loads ``holdfast/html``, which brings ``<live-topic>`` elements to life, so that the page needs
     no script of its own.
+
+    ``{% live_script tabs=True %}`` says whose the page is, so that ``connect`` of ``holdfast/tabs`` can share one connection among the
+    tabs of one browser: a keyed hash of the session and its user. The template needs the request in its context. With ``html=True`` as
+    well, the ``<live-topic>`` elements share.
 
     Put it into ``<head>``, before the first ``<script type="module">``: an import map counts only for what follows it.
     Under a content security policy give it the ``nonce``, unless the page has one as ``csp_nonce`` (in the context, as
@@ -84,16 +96,36 @@ def live_script(
         format_html(
             '<script type="application/json" id="holdfast-config"{}>{}</script>',
             attribute,
-            _json({"url": f"{get_script_prefix()}{settings().path}ws{_versions()}"}),
+            _json(
+                {"url": f"{get_script_prefix()}{settings().path}ws{_versions()}"}
+                | ({"tabs": _owner(context)} if tabs else {})
+            ),
         ),
     ]
-    if html:
-        source = static(MODULES["holdfast/html"])
-        elements.append(format_html('<script type="module" src="{}"{}></script>', source, attribute))
+    # Modules run in the order of their elements, and the elements of `html` have to find `tabs`.
+    loaded = ["holdfast/tabs", "holdfast/html"] if html and tabs else ["holdfast/html"] if html else []
+    for name in loaded:
+        elements.append(format_html('<script type="module" src="{}"{}></script>', static(MODULES[name]), attribute))
     if django_settings.DEBUG:
         watch = mark_safe(_WATCH % _json(TWO_MAPS))  # noqa: S308 - nothing in it comes from outside
         elements.append(format_html("<script{}>{}</script>", attribute, watch))
     return mark_safe("\n".join(elements))  # noqa: S308 - of safe parts
+
+
+def _owner(context: Context) -> str:
+    """Return a text that only pages of the same session and user have in common. It tells nothing of either."""
+    request: Any = context.get("request")
+    if request is None:
+        raise template.TemplateSyntaxError(
+            "{% live_script tabs=True %} needs the request: render the template with it (render(request, …)), and add "
+            '"django.template.context_processors.request" to the context processors of TEMPLATES'
+        )
+    session, user = getattr(request, "session", None), getattr(request, "user", None)
+    if session is not None:
+        session.get(SESSION_KEY)  # so that the response varies by the cookie, and no cache gives it to another user
+    key = None if session is None else session.session_key
+    owner = None if user is None or user.pk is None else str(user.pk)
+    return salted_hmac("holdfast.tabs", _json([key, owner]), algorithm="sha256").hexdigest()
 
 
 def _versions() -> str:
