@@ -45,7 +45,7 @@ export class Hub {
   #first: Seat | undefined;
   #transport: Transport | undefined;
   #welcome: Welcome["payload"] | undefined;
-  /** A goodbye for good: whom it concerns, the close shows. */
+  /** The text of a goodbye for good. The close that follows shows which tabs it concerns. */
   #farewell: string | undefined;
   #farewellCode: string | undefined;
   #refreshed: Seat | undefined;

@@ -1,4 +1,4 @@
-"""What floods cost the others: the round trips of a well-behaved client during each, and the server's memory afterwards.
+"""The cost of floods for other clients: the round trips of a well-behaved client during each, and the server's memory afterwards.
 
     scripts/floods                        all floods; takes about eight minutes
     scripts/floods --settle 0 sockets     one of them, without the wait for the memory

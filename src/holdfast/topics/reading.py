@@ -43,9 +43,8 @@ def _lazy(value: Any) -> str:
     """The words for a value that has not been read; an empty text for any other."""
     if isinstance(value, (QuerySet, RawQuerySet)):
         model = getattr(value.model, "__name__", "a model")
-        unread = (
-            getattr(value, "_result_cache", None) is None
-        )  # that of Django, which has no public name for it
+        # That of Django, which has no public name for it.
+        unread = getattr(value, "_result_cache", None) is None
         return f"a queryset of {model} that has not been read" if unread else ""
     if inspect.isawaitable(value) or isinstance(value, Iterator):
         return f"{type(value).__name__} {shortened(value)}"
