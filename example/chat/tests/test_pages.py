@@ -94,7 +94,9 @@ class OneRoom(HarborTestCase):
         noon = timezone.now().replace(hour=12)
         said = [(ada, 0), (ada, 9), (ada, 20), (grace, 21), (grace, 22), (grace, 13 * 60)]
         for author, minutes in said:
-            Message.objects.create(room=self.captains, author=author, body="x", at=noon + timedelta(minutes=minutes))
+            Message.objects.create(
+                room=self.captains, author=author, body="x", at=noon + timedelta(minutes=minutes)
+            )
         page = history.page(self.captains)
         self.assertEqual(
             [message.pk in page.continued() for message in page.messages],
