@@ -118,7 +118,9 @@ async def browser_clients(transport: str) -> AsyncIterator[Play]:
                 answers = (await said(inbox, SECONDS))["answers"]
                 proxy.calm = True
                 end = await said(inbox, SECONDS)
-            return Heard(answers=answers, events=end["events"], waits=end["waits"], left=end["left"])
+            return Heard(
+                answers=answers, events=end["events"], waits=end["waits"], rows=end["rows"], left=end["left"]
+            )
 
         yield play_node
 

@@ -8,6 +8,9 @@ import { connect } from "../../src/holdfast/static/holdfast/holdfast.js";
 
 const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 
+/** Milliseconds after which the client counts a connection as one that works, and a little less. */
+const STEADY = 9_900;
+
 /** The clients that play, by the id of their schedule. */
 const clients = new Map();
 
@@ -43,9 +46,16 @@ function fetcher(headers, began) {
 async function play({ id, url, transport, topic, headers, texts, chance, base, cap, options = {} }) {
   const page = new Page();
   const waits = [];
+  /** For each wait, how many there have been since a connection lasted so long that the backoff began again. */
+  const rows = [];
+  let row = 0;
+  let onlineAt = Infinity;
   let endedAt;
   const opened = () => {
-    if (endedAt !== undefined) waits.push((Date.now() - endedAt) / 1_000);
+    if (endedAt !== undefined) {
+      waits.push((Date.now() - endedAt) / 1_000);
+      rows.push(++row);
+    }
     endedAt = undefined;
   };
   const carrier =
@@ -65,6 +75,8 @@ async function play({ id, url, transport, topic, headers, texts, chance, base, c
   live.on("status", (status, { retryAt, retryIn }) => {
     // Not the time of this call: a machine under load may run it some milliseconds later.
     if (status === "waiting") endedAt = retryAt - retryIn;
+    if (status === "waiting" && endedAt - onlineAt > STEADY) row = 0;
+    onlineAt = status === "online" ? Date.now() : Infinity;
   });
   const room = live.topic(topic);
   const events = [];
@@ -80,7 +92,7 @@ async function play({ id, url, transport, topic, headers, texts, chance, base, c
   say({ id, answers });
   await all;
   live.close();
-  say({ id, events, waits, left: page.listeners ? [`${page.listeners} listeners of the page`] : [] });
+  say({ id, events, waits, rows, left: page.listeners ? [`${page.listeners} listeners of the page`] : [] });
 }
 
 function end(id) {
