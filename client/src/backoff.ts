@@ -13,21 +13,17 @@ export interface BackoffOptions {
 export class Backoff {
   readonly #options: BackoffOptions;
   readonly #random: () => number;
-  #attempt = 0;
+  /** How many waits there have been since the last reset. */
+  attempt = 0;
 
   constructor({ base, cap }: Partial<BackoffOptions>, random: () => number) {
     this.#options = { base: positive(base) ?? 1_000, cap: positive(cap) ?? 30_000 };
     this.#random = random;
   }
 
-  /** How many waits there have been since the last reset. */
-  get attempt(): number {
-    return this.#attempt;
-  }
-
   /** The next wait in milliseconds. */
   next(): number {
-    return this.#wait(this.#attempt++);
+    return this.#wait(this.attempt++);
   }
 
   /** A wait as short as the first one: for when something suggests that a try now would succeed. */
@@ -36,7 +32,7 @@ export class Backoff {
   }
 
   reset(): void {
-    this.#attempt = 0;
+    this.attempt = 0;
   }
 
   #wait(attempt: number): number {

@@ -11,7 +11,7 @@ export interface CallTarget {
 }
 
 /** One call that has no answer yet. */
-export class Call {
+export class Call extends Ready<unknown> {
   readonly target: CallTarget;
   readonly name: string;
   readonly key: string;
@@ -22,11 +22,12 @@ export class Call {
   late = false;
   /** It was sent on an earlier connection too, which broke: a large answer on a slow line must not break this one. */
   patient = false;
-  readonly #answer = new Ready<unknown>();
-  #cancelLimits: Cancel = () => undefined;
+  /** Ends the limits that the caller has set. */
+  cancel: Cancel = () => undefined;
 
   /** Throws a LiveError `invalid_payload` when the payload is no JSON object. */
   constructor(target: CallTarget, name: string, key: string, payload: object | null | undefined) {
+    super();
     this.target = target;
     this.name = name;
     this.key = key;
@@ -36,10 +37,6 @@ export class Call {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new LiveError("invalid_payload", `The arguments of \`${name}\` are no JSON object: ${why}.`, { cause });
     }
-  }
-
-  get promise(): Promise<unknown> {
-    return this.#answer.promise;
   }
 
   /** Hold the caller's limits: `give` up when time is over or the signal aborts. */
@@ -53,19 +50,9 @@ export class Call {
         give(new LiveError("timeout"));
       });
     signal?.addEventListener("abort", abort);
-    this.#cancelLimits = () => {
+    this.cancel = () => {
       if (cancelTimeout) cancelTimeout();
       signal?.removeEventListener("abort", abort);
     };
-  }
-
-  resolve(value: unknown): void {
-    this.#cancelLimits();
-    this.#answer.resolve(value);
-  }
-
-  reject(error: unknown): void {
-    this.#cancelLimits();
-    this.#answer.reject(error as Error);
   }
 }

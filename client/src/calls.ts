@@ -148,11 +148,11 @@ export class Calls {
   }
 
   /**
-   * A limit that a call hit because the client sent a queue at once is the client's to keep, not the caller's;
-   * and so is the number of calls that run at once.
+   * What the server cannot do now is tried again, as it is without a connection. So is what hits the number of calls that run at
+   * once. A rate is the caller's to keep, unless the client chose the time, as when it sends a queue at once.
    */
   #mustWait(call: Call, error: LiveError): boolean {
-    return error.code === "too_many_calls" || (call.late && error.retry);
+    return error.retry && (call.late || error.code !== "rate_limited");
   }
 
   #hold(call: Call, seconds = 1): void {
@@ -169,10 +169,11 @@ export class Calls {
   }
 
   #give(call: Call, error: unknown): void {
-    if (this.#forget(call)) call.reject(error);
+    if (this.#forget(call)) call.reject(error as Error);
   }
 
   #forget(call: Call): boolean {
+    call.cancel();
     this.#suspects.delete(call);
     const known = this.#pending.delete(call);
     if (!this.#pending.size) {

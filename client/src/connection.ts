@@ -18,7 +18,8 @@ export interface ConnectionSettings {
   readonly url: Asked<string>;
   /** The base of relative URLs. */
   readonly base: string | undefined;
-  readonly token: Asked<string | undefined>;
+  /** `refresh` replaces one that is a text. */
+  token: Asked<string | undefined>;
   readonly clock: Clock;
   /** Milliseconds from the start of the attempt to the server's welcome. */
   readonly connectTimeout: number;
@@ -50,7 +51,8 @@ export class Connection {
   readonly #cancelTimeout: Cancel;
   #transport: Transport | undefined;
   #heartbeat: Heartbeat | undefined;
-  #welcome: Welcome["payload"] | undefined;
+  /** What the server said in its welcome; undefined before. */
+  welcome: Welcome["payload"] | undefined;
   #goodbye: Goodbye["payload"] | undefined;
   #lastRef = 0;
   #over = false;
@@ -62,11 +64,6 @@ export class Connection {
       this.#fail("connect_timeout");
     });
     void this.#start();
-  }
-
-  /** The payload of the server's welcome; undefined before. */
-  get welcome(): Welcome["payload"] | undefined {
-    return this.#welcome;
   }
 
   /** Send a message that is not answered. Throws a LiveError `too_large` when the server would not take it. */
@@ -150,7 +147,7 @@ export class Connection {
     if (!positive(heartbeat) || !limits) throw new TypeError("not a message");
     this.#cancelTimeout();
     this.#heartbeat?.stop();
-    this.#welcome = welcome;
+    this.welcome = welcome;
     this.#heartbeat = new Heartbeat(this.#settings.clock, welcome.heartbeat, {
       ping: () => {
         this.send({ type: "ping" });
@@ -171,7 +168,7 @@ export class Connection {
   }
 
   #checkSize(text: string): void {
-    const limit = this.#welcome?.limits.message_bytes ?? Infinity;
+    const limit = this.welcome?.limits.message_bytes ?? Infinity;
     // UTF-8 takes at most three bytes for each UTF-16 unit.
     if (text.length * 3 > limit && new TextEncoder().encode(text).length > limit) throw new LiveError("too_large");
   }

@@ -51,7 +51,7 @@ function settingsOf(options: ConnectOptions, now: () => ConnectOptions): Manager
     clock: options.clock ?? systemClock,
     connectTimeout: options.connectTimeout ?? CONNECT_TIMEOUT,
     page: options.page ?? globalThis,
-    token: () => ask(now().token),
+    token: typeof options.token === "string" ? options.token : () => ask(now().token),
     random: options.random ?? Math.random,
     backoff: options.backoff ?? {},
     maxCalls: options.maxCalls ?? 1_000,

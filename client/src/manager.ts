@@ -110,7 +110,10 @@ export class Manager {
       connection.request({ type: "refresh", payload: { token } }, (answer) => {
         this.#refreshes.delete(reject);
         if (answer.type === "error") reject(errorFrom(answer.payload));
-        else resolve();
+        else {
+          if (this.#fixed) this.#settings.token = token;
+          resolve();
+        }
       });
     });
   }
@@ -139,6 +142,11 @@ export class Manager {
 
   #checkOpen(): void {
     if (this.#done) throw new LiveError("closed");
+  }
+
+  /** A token that is a text does not become newer by itself. */
+  get #fixed(): boolean {
+    return typeof this.#settings.token === "string";
   }
 
   // ── attempts ───────────────────────────────────────────────────────────────────────────────────
@@ -206,6 +214,7 @@ export class Manager {
     if (this.user === undefined && (final || this.#backoff.attempt === ROW)) {
       console.warn("Holdfast: cannot connect. Check URL, asgi.py, ORIGINS", error);
     }
+    final ||= error.code === "token_expired" && this.#fixed;
     this.#interrupted(error);
     if (final) {
       this.#topics.suspend(error);

@@ -18,6 +18,5 @@ async def run() -> None:
 
 
 async def heads() -> Heads:
-    ours = LogTopic.objects.exclude(name__startswith="!")  # Holdfast's own
-    longest = ours.order_by("-head").values_list("name", "head")[:MOST]
+    longest = LogTopic.objects.of_project().order_by("-head").values_list("name", "head")[:MOST]
     return Heads(heads={name: head async for name, head in longest})

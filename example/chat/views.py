@@ -21,6 +21,7 @@ def rooms(request: HttpRequest) -> HttpResponse:
     return render(request, "chat/rooms.html", sidebar(request))
 
 
+# --8<-- [start:room]
 def sidebar(request: HttpRequest) -> dict[str, Any]:
     """The caller's rooms with their news, and the position from which the list goes on."""
     mine = live.MyRooms(me=request.user.pk)
@@ -51,6 +52,9 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
             "digests": settings.CELERY_BROKER_URL is not None,
         },
     )
+
+
+# --8<-- [end:room]
 
 
 @require_GET

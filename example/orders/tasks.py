@@ -9,8 +9,9 @@ from django.db import close_old_connections, transaction
 from orders.models import State, advance
 
 PACKING_SECONDS = 2.0
+BROKER = getattr(settings, "CELERY_BROKER_URL", None)
 
-if settings.CELERY_BROKER_URL:
+if BROKER:
     from harbor.celery import app  # only with a broker need Celery be installed
 
     @app.task(name="orders.dispatch", acks_late=True)
@@ -20,7 +21,7 @@ if settings.CELERY_BROKER_URL:
 
 def later(pk: int) -> None:
     """Have `dispatch` called once the caller's transaction has committed."""
-    if settings.CELERY_BROKER_URL:
+    if BROKER:
         dispatch_task.delay_on_commit(pk)
     else:
         transaction.on_commit(threading.Thread(target=dispatch, args=[pk], daemon=True).start)

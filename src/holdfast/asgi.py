@@ -41,6 +41,7 @@ from .auth import origins
 from .auth.session import session_key
 from .conf import settings
 from .process.end_signals import EndSignals
+from .transports.failed_requests import FailedRequests
 from .transports.history import LiveHistory
 from .transports.http_calls import LiveCalls
 from .transports.http_origin import HttpOriginCheck
@@ -106,8 +107,10 @@ def answering_readiness(django_application: Application) -> Application:
         f"/{path}sse": _http_checked(LiveEventStream(wiring.service), "GET", "sse"),
         f"/{path}poll": _http_checked(LivePolling(wiring.service), "GET", "polling"),
         f"/{path}call": _http_checked(LiveCalls(wiring.service), "POST", "call"),
-        f"/{path}history": LiveHistory(wiring.service),
-        f"/{path}publish": LivePublishing(wiring.service, lambda: settings().publishing_keys),
+        f"/{path}history": FailedRequests(LiveHistory(wiring.service), "history"),
+        f"/{path}publish": FailedRequests(
+            LivePublishing(wiring.service, lambda: settings().publishing_keys), "publish", in_json=True
+        ),
     }
     return Readiness(django_application, f"/{path}ready", wiring.service, socket=f"/{path}ws", others=others)
 
@@ -130,7 +133,8 @@ def origin_checked(inner: Application) -> Application:
 
 def _http_checked(endpoint: Application, method: str, name: str) -> Application:
     """Check the origin of requests to an HTTP endpoint by the same rule, and add CORS headers for origins that the settings allow."""
-    return HttpOriginCheck(endpoint, _admits, _has_session, method=method, name=name)
+    answered = FailedRequests(endpoint, name, in_json=method == "POST")
+    return HttpOriginCheck(answered, _admits, _has_session, method=method, name=name)
 
 
 def _has_session(headers: Headers) -> bool:

@@ -165,8 +165,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     and re-checks; one user's actions use at most as many threads as are free for others."""
 
     idempotency_hours: Annotated[float, Meta(gt=0)] = 24.0
-    """Hours for which the result of a signed-in user's call is stored. A client that sends a call again within this time gets
-    the stored result, and the action does not run again. The servers delete older results, and so does
+    """Hours for which the answer to a signed-in user's call is kept. A client that sends a call again within this time gets
+    the stored answer, and the action does not run again. The servers delete older answers, and so does
     ``manage.py holdfast trim``; in Redis they expire."""
 
     anonymous_idempotency_minutes: Annotated[float, Meta(gt=0)] = 10.0

@@ -7,6 +7,7 @@ log.
 from django.db import models
 
 from holdfast.log import tables
+from holdfast.topics.routes import OURS
 
 
 class LogSeed(models.Model):
@@ -23,6 +24,12 @@ class LogSeed(models.Model):
         return self.seed
 
 
+class LogTopicQuerySet(models.QuerySet["LogTopic"]):
+    def of_project(self) -> "LogTopicQuerySet":
+        """Leave out the topics that Holdfast itself uses."""
+        return self.exclude(name__startswith=OURS)
+
+
 class LogTopic(models.Model):
     """A durable topic that had an event. Its row is locked while a batch of entries is numbered, and never longer."""
 
@@ -31,6 +38,8 @@ class LogTopic(models.Model):
     epoch = models.CharField(max_length=32)
     head = models.BigIntegerField(default=0, help_text="The last offset given out; 0: none yet.")
     created_at = models.DateTimeField()
+
+    objects = LogTopicQuerySet.as_manager()
 
     class Meta:
         db_table = tables.TOPIC

@@ -32,6 +32,8 @@ GENEROUS = {
     "HANDSHAKE_RATE": None,
     "CONNECTIONS_PER_USER": None,
     "RATES_PER_USER": None,
+    "ANSWERS_PER_USER": 1_000_000,
+    "ANSWER_BYTES_PER_USER": 1_000_000_000,
     "PUBLISHING_KEYS": [
         {
             "NAME": "shop",

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from tests.client.fault_proxy import FaultProxy, faulty
 from tests.client.node_client import node_clients, said
 from tests.client.schedule import Heard, Schedule, judge
 
+from .http import CSRF
 from .servers import SERVERS, Running
 
 SCHEDULES = int(os.environ.get("HOLDFAST_SCHEDULES", "10"))
@@ -25,8 +27,8 @@ SCHEDULES = int(os.environ.get("HOLDFAST_SCHEDULES", "10"))
 
 FIRST = int(os.environ.get("HOLDFAST_FIRST_SEED", "0"))
 AT_ONCE = 12
-SECONDS = 40.0
-"""Seconds for one schedule."""
+SECONDS = 120.0
+"""Seconds for one schedule. An event stream that breaks asks its client to wait for up to four seconds, whatever the backoff is."""
 
 pytestmark = [
     pytest.mark.parametrize(
@@ -88,30 +90,42 @@ async def python_clients() -> AsyncIterator[Play]:
 
 
 @contextlib.asynccontextmanager
-async def browser_clients() -> AsyncIterator[Play]:
+async def browser_clients(transport: str) -> AsyncIterator[Play]:
     async with node_clients() as nodes:
 
         async def play_node(schedule: Schedule, proxy: FaultProxy, server: Running, room: str) -> Heard:
             origin = server.origin.replace(str(server.port), str(proxy.port))
-            inbox = nodes.start(
+            client = nodes.playing(
                 url=server.live.replace(str(server.port), str(proxy.port)),
+                transport=transport,
                 topic=room,
-                headers={"Cookie": server.users["ada"].cookie, "Origin": origin},
+                headers={
+                    "Cookie": f"{server.users['ada'].cookie}; csrftoken={CSRF}",
+                    "Origin": origin,
+                    "X-CSRFToken": CSRF,
+                },
                 texts=schedule.texts,
                 chance=schedule.chance,
                 base=schedule.base,
                 cap=schedule.cap,
             )
-            assert (await said(inbox, SECONDS))["ready"]
-            answers = (await said(inbox, SECONDS))["answers"]
-            proxy.calm = True
-            end = await said(inbox, SECONDS)
+            with client as inbox:
+                assert (await said(inbox, SECONDS))["ready"]
+                answers = (await said(inbox, SECONDS))["answers"]
+                proxy.calm = True
+                end = await said(inbox, SECONDS)
             return Heard(answers=answers, events=end["events"], waits=end["waits"], left=end["left"])
 
         yield play_node
 
 
-CLIENTS = {"python": python_clients, "browser": browser_clients}
+CLIENTS: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Play]]] = {
+    "python": python_clients,
+    "browser": partial(browser_clients, "websocket"),
+    "browser-sse": partial(browser_clients, "sse"),
+    "browser-polling": partial(browser_clients, "polling"),
+}
+"""The Python client speaks WebSocket only."""
 
 
 async def run(

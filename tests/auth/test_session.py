@@ -24,11 +24,17 @@ from holdfast import runtime
 from holdfast.auth import session_store as sessions
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.auth.revalidation import revalidate
-from holdfast.auth.session import SessionAuthenticator, SessionReader, session_key
+from holdfast.auth.session import (
+    BATCH_SIZE,
+    LONGEST_GATHERING,
+    SessionAuthenticator,
+    SessionReader,
+    session_key,
+)
 from holdfast.threads.threads import Threads
 from holdfast.topics.failures import Verdict, verdict_of
 from holdfast.transports.authentication import request_of
-from tests.support.clock import turns
+from tests.support.clock import in_jumping_time, turns
 from tests.support.handshakes import identified
 from tests.support.identities import ANONYMOUS
 
@@ -299,27 +305,82 @@ def test_a_client_that_leaves_during_its_handshake_does_not_disturb_another(door
     assert asyncio.run(come()).username == "ada"
 
 
-async def test_a_session_asked_for_while_the_last_reads_end_is_read_too(
+class ByHand:
+    """Threads whose work the test does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[asyncio.Future[Any]] = []
+        self.keys: list[list[str]] = []
+        monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(session_threads=self))
+
+    async def handle(self, info: Any, function: Any, keys: list[str]) -> Any:
+        self.asked.append(asyncio.get_running_loop().create_future())
+        self.keys.append(keys)
+        return await self.asked[-1]
+
+
+@in_jumping_time
+async def _handshakes_that_come_one_by_one(threads: ByHand) -> None:
+    """Thirty handshakes, one each millisecond, while a store answers at once."""
+    reader, tasks = SessionReader(), []
+    for number in range(30):
+        tasks.append(asyncio.create_task(reader.find(f"k{number}")))
+        await turns()
+        for answer, keys in zip(threads.asked, threads.keys, strict=True):
+            if not answer.done():
+                answer.set_result(keys)
+        await asyncio.sleep(0.001)
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(0.001)
+        for answer, keys in zip(threads.asked, threads.keys, strict=True):
+            if not answer.done():
+                answer.set_result(keys)
+    assert [await task for task in tasks] == [f"k{number}" for number in range(30)]
+
+
+def test_the_sessions_of_handshakes_that_keep_coming_are_read_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    threads = ByHand(monkeypatch)
+    _handshakes_that_come_one_by_one(threads)
+    assert threads.keys[0] == ["k0"], "the first handshake waits for no other"
+    assert len(threads.keys) <= 5
+
+
+def test_a_whole_batch_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = ByHand(monkeypatch)
+
+    @in_jumping_time
+    async def come() -> None:
+        reader = SessionReader()
+        tasks = [asyncio.create_task(reader.find("first"))]
+        await turns()
+        tasks += [asyncio.create_task(reader.find(f"k{number}")) for number in range(BATCH_SIZE)]
+        await turns()
+        assert asyncio.get_running_loop().time() == 0.0
+        assert [len(keys) for keys in threads.keys] == [1, BATCH_SIZE]
+        for task in tasks:
+            task.cancel()
+
+    come()
+
+
+def test_a_session_asked_for_while_the_last_reads_end_is_read_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    _a_session_is_asked_for_while_the_last_reads_end(ByHand(monkeypatch).asked)
+
+
+@in_jumping_time
+async def _a_session_is_asked_for_while_the_last_reads_end(asked: list[asyncio.Future[Any]]) -> None:
     """Both reads end in one turn of the loop, and a third session is asked for in that turn."""
-    asked: list[asyncio.Future[Any]] = []
-
-    class ByHand:
-        async def handle(self, info: Any, function: Any, keys: list[str]) -> Any:
-            asked.append(asyncio.get_running_loop().create_future())
-            return await asked[-1]
-
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(session_threads=ByHand()))
     reader = SessionReader()
     early = []
     for key in ("a", "b"):
         early.append(asyncio.create_task(reader.find(key)))
-        await turns()
+        await asyncio.sleep(2 * LONGEST_GATHERING)
     for answer, key in zip(asked, ("a", "b"), strict=True):
         answer.set_result([key])
     late = asyncio.create_task(reader.find("c"))
-    await turns()
+    await asyncio.sleep(2 * LONGEST_GATHERING)
     assert [task.result() for task in early] == ["a", "b"]
     assert len(asked) == 3, "no task reads the session that was asked for last"
     asked[2].set_result(["c"])

@@ -99,7 +99,7 @@ class SlowPhone:
         found: dict[str, Any] = self._page.evaluate(READ)
         if self._slow:
             self._throttle(0, -1, -1, 1)
-        found["usable"] = max(found["usable"], found["painted"])  # a page is not usable before it is painted
+        found["usable"] = max(found["usable"], found["painted"])  # what is not seen is not used either
         code = sum(
             size
             for request, size in self._bytes.items()

@@ -156,8 +156,11 @@ class Stage:
                 before, self.attempts = self.attempts, len(self.server.sockets)
                 _equal(self.attempts - before, value)
             case "pings":
-                before, self.pings = self.pings, sum(
-                    message["type"] == "ping" for socket in self.server.sockets for message in socket.sent
+                before, self.pings = (
+                    self.pings,
+                    sum(
+                        message["type"] == "ping" for socket in self.server.sockets for message in socket.sent
+                    ),
                 )
                 _equal(self.pings - before, value)
             case "over":
@@ -219,7 +222,10 @@ class Stage:
         except ClientError as error:
             if not self.closing:
                 details = {"reason": error.reason, "errors": error.errors}
-                self.answers[name] = {"error": error.code, **{key: text for key, text in details.items() if text}}
+                self.answers[name] = {
+                    "error": error.code,
+                    **{key: text for key, text in details.items() if text},
+                }
 
     # ── the wire ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -245,7 +251,9 @@ class Stage:
             return self.variables.setdefault(expected, sent)
         if isinstance(expected, list):
             found = sent if isinstance(sent, list) else []
-            return [self._bound(item, found[at] if at < len(found) else None) for at, item in enumerate(expected)]
+            return [
+                self._bound(item, found[at] if at < len(found) else None) for at, item in enumerate(expected)
+            ]
         if isinstance(expected, dict):
             known = sent if isinstance(sent, dict) else {}
             return {key: self._bound(item, known.get(key)) for key, item in expected.items()}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -30,16 +31,22 @@ class FaultProxy:
         self._most = bytes_at_most
         self._links: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
         self.calm = False
         self.port = 0
         self.faults: Counter[str] = Counter()
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+    def start(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        # Not asyncio.start_server: a connection that it has accepted has no task for some turns of the loop, and stop() would miss it.
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     async def stop(self) -> None:
-        self._server.close()
+        self._stopped = True
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
         for link in self._links:
             link.transport.abort()
         # They end by themselves now. One that is cancelled while it connects would leave a socket behind.
@@ -57,18 +64,24 @@ class FaultProxy:
         frozen = self._chance.uniform(0.05, 0.4) if kind == "freeze" else 0.0
         return Fate(room=room, frozen=frozen, closed=kind == "close")
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return  # the client has given up
+        task = asyncio.create_task(self._serve(connection))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
         self._links.add(writer)
         try:
-            if fate := self._fate():
+            if not self._stopped and (fate := self._fate()):
                 await self._carry(reader, writer, fate)
         finally:
             writer.transport.abort()
             self._links.discard(writer)
-            self._tasks.discard(task)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fate: Fate) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
@@ -109,7 +122,7 @@ class FaultProxy:
 @contextlib.asynccontextmanager
 async def faulty(target: int, seed: int, *, bytes_at_most: int = 4000) -> AsyncIterator[FaultProxy]:
     proxy = FaultProxy(target, seed, bytes_at_most=bytes_at_most)
-    await proxy.start()
+    proxy.start()
     try:
         yield proxy
     finally:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,12 @@ DRIVER = Path(__file__).with_name("node_driver.mjs")
 
 END_SECONDS = 10.0
 """Seconds in which the process ends by itself after its last client was closed. A remaining timer or socket keeps it."""
+
+
+def node_command(script: Path, *arguments: Path) -> list[str | Path]:
+    """Return the command that runs a script in Node, with the WebSocket that later versions have by themselves."""
+    node = find_program("node", package="nodejs")
+    return [node, "--experimental-websocket", "--disable-warning=ExperimentalWarning", script, *arguments]
 
 
 class NodeClients:
@@ -32,13 +38,21 @@ class NodeClients:
         for inbox in self._inboxes.values():
             inbox.put_nowait({"error": "the Node process has ended"})
 
-    def start(self, **schedule: Any) -> asyncio.Queue[dict[str, Any]]:
-        """Start a client. Return the queue of what it says."""
+    @contextlib.contextmanager
+    def playing(self, **schedule: Any) -> Iterator[asyncio.Queue[dict[str, Any]]]:
+        """Run a client. Gives the queue of what it says. At the end of the block the client is closed, whatever it was doing."""
         self._count += 1
-        inbox = self._inboxes[self._count] = asyncio.Queue()
+        number = self._count
+        inbox = self._inboxes[number] = asyncio.Queue()
+        self._write({"id": number, **schedule})
+        try:
+            yield inbox
+        finally:
+            self._write({"end": number})
+
+    def _write(self, order: dict[str, Any]) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"id": self._count, **schedule}).encode() + b"\n")
-        return inbox
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
 
     async def end(self) -> None:
         """Wait until the process ends by itself. Raises ``AssertionError`` if something keeps it."""
@@ -47,14 +61,19 @@ class NodeClients:
         try:
             status = await asyncio.wait_for(self._process.wait(), END_SECONDS)
         except TimeoutError:
-            raise AssertionError("a timer or a socket keeps the Node process after its clients have closed") from None
+            raise AssertionError(
+                "a timer or a socket keeps the Node process after its clients have closed"
+            ) from None
         assert status == 0, f"Node ended with status {status}"
         await self._reading
 
 
 async def said(inbox: asyncio.Queue[dict[str, Any]], seconds: float) -> dict[str, Any]:
     """Return the next thing that a client says."""
-    message = await asyncio.wait_for(inbox.get(), seconds)
+    try:
+        message = await asyncio.wait_for(inbox.get(), seconds)
+    except TimeoutError:
+        raise AssertionError(f"the client said nothing for {seconds} s") from None
     assert "error" not in message, message["error"]
     return message
 
@@ -62,7 +81,7 @@ async def said(inbox: asyncio.Queue[dict[str, Any]], seconds: float) -> dict[str
 @contextlib.asynccontextmanager
 async def node_clients() -> AsyncIterator[NodeClients]:
     process = await asyncio.create_subprocess_exec(
-        find_program("node", package="nodejs"), "--experimental-websocket", "--disable-warning=ExperimentalWarning", str(DRIVER),
+        *node_command(DRIVER),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 24,
     )  # fmt: skip
     clients = NodeClients(process)

@@ -10,8 +10,6 @@ FEATURES = frozenset(
         "joins-from-now",
         "limited-calls-repeated",
         "refresh",
-        "static-token-final",
-        "unavailable-calls-repeated",
     }
 )
 """Features of this client that a scenario may need (conformance/behaviour/README.md)."""

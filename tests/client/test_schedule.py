@@ -16,7 +16,10 @@ def heard(
     left: tuple[str, ...] = (),
 ) -> Heard:
     return Heard(
-        answers=list(answers), events=[{"id": number} for number in events], waits=list(waits), left=list(left)
+        answers=list(answers),
+        events=[{"id": number} for number in events],
+        waits=list(waits),
+        left=list(left),
     )
 
 
@@ -35,7 +38,9 @@ def test_a_client_that_heard_everything_once_and_waited_long_enough_has_done_not
         pytest.param(heard(answers=(5, 6, 8)), "carried out", id="an answer belongs to no effect"),
         pytest.param(heard(waits=(0.0,)), "attempt 1 came after", id="an attempt came at once"),
         pytest.param(
-            heard(waits=(SCHEDULE.wait(1), SCHEDULE.wait(1))), "attempt 2 came after", id="a wait did not grow"
+            heard(waits=(SCHEDULE.wait(1), SCHEDULE.wait(1))),
+            "attempt 2 came after",
+            id="a wait did not grow",
         ),
         pytest.param(heard(left=("a timer",)), "left after the end: a timer", id="a timer is left"),
     ],

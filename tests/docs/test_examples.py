@@ -19,6 +19,20 @@ def blocks(page: Path) -> list[str]:
     return [code for _, code in BLOCK.findall(page.read_text())]
 
 
+ROOMS = sorted((PAGES.parents[1] / "example").glob("*/live.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.parent.name)
+def test_a_how_to_shows_the_live_part_of_each_room_of_harbor(room: Path) -> None:
+    shown = f'--8<-- "example/{room.parent.name}/live.py"'
+    assert [page.name for page in PAGES.glob("*.md") if shown in page.read_text()]
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.parent.name)
+def test_the_live_part_of_a_room_is_short(room: Path) -> None:
+    assert len([line for line in room.read_text().splitlines() if line.strip()]) < 80
+
+
 @pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
 def test_each_python_example_can_be_parsed(page: Path) -> None:
     for code in blocks(page):

@@ -13,7 +13,7 @@ from tests.services.processes import MissingProgram, find_program
 from tests.services.redis import RedisServer
 
 from .chaos.fleet import DATABASE, Fleet, Services, Setup
-from .chaos.orders import Orders, taking_orders
+from .chaos.orders import Orders, module, taking_orders
 from .publishing.place import Place
 
 Standing = Callable[..., contextlib.AbstractAsyncContextManager[tuple[Fleet, Orders, list[str]]]]
@@ -51,7 +51,7 @@ def standing(
             stack.callback(postgres_server.drop_database, DATABASE)
             fleet = await stack.enter_async_context(Fleet(setup, services, tmp_path, seed=0).standing())
             orders = taking_orders(
-                "bailiff", "tests.fleet.chaos.bailiff", str(tmp_path / "bailiff.jsonl"),
+                "bailiff", module("tests.fleet.chaos.bailiff", str(tmp_path / "bailiff.jsonl")),
                 directory=tmp_path, environment=fleet.direct,
             )  # fmt: skip
             bailiff = await stack.enter_async_context(orders)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection, transaction
-from django.test import TestCase
+from django.test import TestCase, override_settings
 
 from holdfast.testing import CallError, Disconnected, JoinError, Live, LiveClient
 from holdfast.topics.registry import registry
@@ -216,6 +216,13 @@ class Committing(HarbourTestCase):
             LOBBY.publish(MessagePosted(1, "test", "durable"), Typing("test"))
             ada.expect("message.posted", body="durable")
             ada.expect("typing", author="test")
+            ada.expect_nothing()
+
+    def test_an_event_that_is_larger_than_the_setting_allows_is_refused_as_in_production(self) -> None:
+        with override_settings(HOLDFAST={"EVENT_BYTES": 100}), LiveClient(self.ada) as ada:
+            ada.join(LOBBY)
+            with pytest.raises(ValueError, match="EVENT_BYTES"):
+                LOBBY.publish(MessagePosted(1, "ada", "x" * 100))
             ada.expect_nothing()
 
     def test_an_event_that_is_there_is_not_waited_for(self) -> None:

@@ -38,6 +38,9 @@ class Bots(SimpleTestCase):
         closed_in: list[int] = []
         again = asyncio.Event()
 
+        def close() -> None:
+            closed_in.append(get_ident())
+
         async def bot() -> None:
             if closed_in:
                 again.set()
@@ -46,9 +49,7 @@ class Bots(SimpleTestCase):
         with (
             mock.patch.object(bots, "found", return_value=[bot]),
             mock.patch.object(bots, "PAUSE_AFTER_FAILURE", 0),
-            mock.patch.object(
-                bots, "close_old_connections", side_effect=lambda: closed_in.append(get_ident())
-            ),
+            mock.patch.object(bots, "close_old_connections", close),
             self.assertLogs("harbor.bots", "ERROR"),
         ):
             running = asyncio.create_task(bots.run("bots"))

@@ -1,3 +1,6 @@
+from unittest.mock import patch
+
+from django.test import Client
 from django.urls import reverse
 
 from harbor import navigation
@@ -40,3 +43,23 @@ class NotFound(SeededTestCase):
             self.assertContains(self.client.get("/typo/"), "tried these URL patterns", status_code=404)
         with self.settings(DEBUG=False):
             self.assertContains(self.client.get("/typo/"), "Not on this chart", status_code=404)
+
+
+class Mistakes(SeededTestCase):
+    def test_a_mistake_of_the_server_has_a_page_of_harbors_own(self) -> None:
+        self.sign_in("ada")
+        self.client.raise_request_exception = False
+        broken = patch("orders.views.render", side_effect=RuntimeError("aground"))
+        with broken, self.assertLogs("django.request", "ERROR"):
+            response = self.client.get("/orders/")
+        self.assertContains(response, "Run aground", status_code=500)
+        # Django renders it without a user.
+        self.assertContains(response, '<body class="bare">', status_code=500)
+
+    def test_a_form_that_is_no_longer_valid_says_what_to_do(self) -> None:
+        with self.assertLogs("django.security.csrf", "WARNING"):
+            response = Client(enforce_csrf_checks=True).post(
+                "/login/", {"username": "ada", "password": "holdfast"}
+            )
+        self.assertContains(response, "Too long at anchor", status_code=403)
+        self.assertContains(response, "Start again", status_code=403)

@@ -30,6 +30,10 @@ from .base import Authenticator, AuthRequest, Identity
 BATCH_SIZE = 64
 """Sessions that are read together at most. Larger batches would keep the first ones waiting."""
 
+GATHER_SECONDS, LONGEST_GATHERING = 0.01, 0.05
+"""Least and most seconds between the beginnings of two reads, unless a whole batch waits. Between them it is twice what the last read
+took: a busy process reads fewer and larger batches. A handshake waits that long at most, and only among others."""
+
 LONGEST_KEY = 100
 """Characters of a session key that a connection keeps. Django's own keys have 32."""
 
@@ -68,35 +72,62 @@ class SessionAuthenticator(Authenticator):
 
 
 class SessionReader:
-    """Reads sessions for the handshakes of one event loop in batches: while one batch is read, the next gathers."""
+    """Reads sessions for the handshakes of one event loop in batches.
+
+    The first read begins at once. While handshakes keep coming, the next one begins a moment after that (:data:`GATHER_SECONDS`), or
+    as soon as a whole batch waits: reading one session alone takes ten times the processor time of one among many.
+    """
 
     def __init__(self) -> None:
         self._pending: list[PendingRead] = []
         self._reading: set[asyncio.Task[None]] = set()
+        self._next = float("-inf")  # the time at which the next read is due
+        self._timer: asyncio.TimerHandle | None = None
 
     async def find(self, key: str, host: str | None = None) -> session_store.Found:
         """Return the session and its user, as they are at ``host``. Raises what reading the session raises."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[session_store.Found] = loop.create_future()
         self._pending.append(PendingRead(key, host, answer))
-        if len(self._reading) < SESSION_THREADS:
-            self._reading.add(loop.create_task(self._read()))
+        self._go_on(loop)
         return await answer
 
-    async def _read(self) -> None:
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin the next read now, when it is due, or when a thread is free."""
+        if not self._pending or len(self._reading) >= SESSION_THREADS:
+            return
+        now = loop.time()
+        wait = self._next - now
+        if wait <= 0 or len(self._pending) >= BATCH_SIZE:
+            self._next = now + GATHER_SECONDS
+            self._reading.add(loop.create_task(self._read(loop)))
+        elif self._timer is None:
+            self._timer = loop.call_later(wait, self._gathered, loop)
+
+    def _gathered(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        self._go_on(loop)
+
+    async def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read one batch, of handshakes for the same host."""
+        begun = loop.time()
         try:
-            while self._pending:
-                host = self._pending[0].host
-                batch: list[PendingRead] = []
-                later: list[PendingRead] = []
-                for read in self._pending:
-                    together = read.host == host and len(batch) < BATCH_SIZE
-                    (batch if together else later).append(read)
-                self._pending = later
-                await self._answer(host, batch)
+            if self._pending:  # else a read that began in the same turn of the loop has taken them
+                await self._answer(*self._take_batch())
         finally:
-            # In the same turn of the loop: a read that arrives after the last look must start a new task.
-            self._reading.remove(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._reading.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        self._next = max(self._next, begun + min(2 * (loop.time() - begun), LONGEST_GATHERING))
+        self._go_on(loop)  # now: a session that is asked for later in this turn begins a read by itself
+
+    def _take_batch(self) -> "tuple[str | None, list[PendingRead]]":
+        host = self._pending[0].host
+        batch: list[PendingRead] = []
+        later: list[PendingRead] = []
+        for read in self._pending:
+            together = read.host == host and len(batch) < BATCH_SIZE
+            (batch if together else later).append(read)
+        self._pending = later
+        return host, batch
 
     async def _answer(self, host: str | None, batch: "list[PendingRead]") -> None:
         keys = [read.key for read in batch]

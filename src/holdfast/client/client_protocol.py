@@ -86,7 +86,9 @@ class ClientProtocol:
     def call(self, topic: str, name: str, key: str | None, payload: dict[str, Any], now: float) -> int:
         """Call an action of a topic. Return the number under which the answer comes."""
         number = self._next_ref()
-        self._calls.add(UnansweredCall(number, topic, name, key or f"{self.client}-{number}", _encode(payload)))
+        self._calls.add(
+            UnansweredCall(number, topic, name, key or f"{self.client}-{number}", _encode(payload))
+        )
         self._strand([topic])
         self.work(now)
         return number
@@ -250,7 +252,9 @@ class ClientProtocol:
         if self._welcomed and welcome.user != self._user:
             # What one user asked for must not be done in the name of another.
             for call in self._calls.all():
-                self._give_answer(call, ClientError("user_changed", "the connection belongs to another user now"))
+                self._give_answer(
+                    call, ClientError("user_changed", "the connection belongs to another user now")
+                )
             for topic in self._topics.values():
                 topic.change_user()
         self._welcomed, self._user = True, welcome.user

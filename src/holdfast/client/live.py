@@ -249,7 +249,9 @@ class RemoteLive:
         code = code_of_close(close) if goodbye is None else codes.CATALOGUE.get(goodbye.code)
         if goodbye is None:
             final = is_final(close)
-            error = ClientError(code.name, code.message) if code else ClientError("closed", f"close code {close}")
+            error = (
+                ClientError(code.name, code.message) if code else ClientError("closed", f"close code {close}")
+            )
         else:
             final = not goodbye.reconnect
             error = ClientError(goodbye.code, code.message if code else "closed", reason=goodbye.reason)

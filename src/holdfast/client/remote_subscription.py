@@ -22,7 +22,16 @@ class JoinState(Enum):
 class RemoteSubscription:
     """What the client knows of one topic. ``joined_before`` says that a join without a position may have missed something."""
 
-    __slots__ = ("asked", "backoff", "canonical", "joined_before", "position", "retry_at", "snapshots", "state")
+    __slots__ = (
+        "asked",
+        "backoff",
+        "canonical",
+        "joined_before",
+        "position",
+        "retry_at",
+        "snapshots",
+        "state",
+    )
 
     def __init__(self, asked: str, position: Position | None, chance: Callable[[], float]) -> None:
         self.asked = asked

@@ -23,7 +23,7 @@ from holdfast.threads.turns import Kind
 from holdfast.topics.client_id import public_id
 from holdfast.topics.failures import code_of, detail_of, report
 from holdfast.topics.owner import owner_of_client, owner_of_id
-from holdfast.topics.topic import Topic
+from holdfast.topics.topic import Topic, share_name
 
 from .admission import NOT_COUNTED, Admission
 from .attending import attending
@@ -346,7 +346,7 @@ class Connection(Performing):
         # An anonymous client's owner is a keyed hash, which is made at first need and then kept.
         if recent.newest > begun and recent.concern(self.owner, topic.name, declared.route.text, begun):
             return False
-        topic.share_name(pending.topic)
+        share_name(topic, pending.topic)
         payload = pending.payload
         if settings.DEBUG:
             payload = msgspec.structs.replace(payload, events=tuple(declared.events))

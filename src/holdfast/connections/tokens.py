@@ -7,7 +7,7 @@ from holdfast.auth.base import Identity
 from holdfast.auth.expiry import means_expired
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
-from holdfast.topics.failures import Verdict, report, verdict_of
+from holdfast.topics.failures import Verdict, report_unauthenticated, verdict_of
 
 from . import notices
 from .manager import ConnectionManager
@@ -27,7 +27,7 @@ async def identity_of_token(
     try:
         found = await manager.authenticate(identity.with_token(token))
     except Exception as error:  # noqa: BLE001 - reported there
-        report(logger, "a token could not be authenticated", error)
+        report_unauthenticated(logger, "a token", error)
         if means_expired(error):
             return codes.TOKEN_EXPIRED
         if verdict_of(error) is Verdict.UNAVAILABLE:
@@ -35,6 +35,7 @@ async def identity_of_token(
         boundary.token_failed(network, now)
         return codes.INVALID_TOKEN
     if found is None or found.user_id is None:
+        report_unauthenticated(logger, "a token", None)
         boundary.token_failed(network, now)
         return codes.INVALID_TOKEN
     return codes.TOKEN_EXPIRED if found.expired else found

@@ -15,8 +15,10 @@ from typing import Any
 
 import msgspec
 import pycrdt
-from django.db import models, router, transaction
+from django.db import models, transaction
 from django.utils import timezone
+
+from holdfast import conf
 
 from .models import Document, Part, Update
 from .reader import Malformed
@@ -145,8 +147,11 @@ def _client(process: int) -> int:
 
 
 def alias() -> str:
-    """The database of the documents."""
-    return router.db_for_write(Document)
+    """The database of the documents: the one of the log, so that a document and its events are one transaction.
+
+    Routers of the project are not asked, as they are not for the log.
+    """
+    return conf.settings().database
 
 
 # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

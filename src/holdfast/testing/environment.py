@@ -89,6 +89,7 @@ class Environment:
             log_threads=threads if self.log.blocking else Inline(),
             timing=Timing(compare=NEVER, linger=NEVER, rates=rates),
             group_events=wiring.group_event if chosen.group_events else None,
+            event_bytes=chosen.event_bytes,
         )
         self.service = wiring.build_service(
             self._runtime,

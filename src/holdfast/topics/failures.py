@@ -158,6 +158,19 @@ def _texts(detail: object) -> list[str]:
     return [str(detail)]
 
 
+def report_unauthenticated(logger: logging.Logger, what: str, error: BaseException | None) -> None:
+    """Log why a credential was refused: the exception of the authenticator, or ``None`` if it found no user.
+
+    Under ``DEBUG`` that is a warning, which Django shows without a setting. The client never learns the reason.
+    """
+    level = logging.WARNING if settings.DEBUG else logging.INFO
+    what = f"{what} could not be authenticated"
+    if error is not None:
+        report(logger, what, error, no=level)
+        return
+    log_limited(logger, level, what, "%s, which counts as a no: the authenticator found no user for it", what)
+
+
 def report(logger: logging.Logger, what: str, error: BaseException, *, no: int = logging.INFO) -> None:
     """Log an exception of the project's code: a fault with its traceback, everything else in one line. ``what`` is a clause
     such as ``"a join of 'rooms/lobby' failed"``, ``no`` the level for exceptions that mean no.

@@ -27,7 +27,7 @@ MAX_NAME = 255
 _PARAMETER = re.compile(r"<(?:(?P<converter>[^<>:]*):)?(?P<parameter>[^<>]*)>")
 _UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _ME = "me"
-_OURS = "!"
+OURS = "!"
 """The first character of the names of Holdfast's own topics. No other topic may have it."""
 
 
@@ -96,7 +96,7 @@ class Route:
         return self._match(name, lambda value: value)
 
     def _match(self, name: str, who: Any) -> Match | None:
-        if len(name) > MAX_NAME or name.startswith(_OURS) or _UNSPEAKABLE.search(name):
+        if len(name) > MAX_NAME or name.startswith(OURS) or _UNSPEAKABLE.search(name):
             return None
         found = self._matcher.match(name)
         if found is None:
@@ -141,9 +141,9 @@ class Route:
             name: self._checked(owner, parameter, given[name]) for name, parameter in self.parameters.items()
         }
         name = self._join(values)
-        if name.startswith(_OURS):
+        if name.startswith(OURS):
             raise ValueError(
-                f"{owner}: the name {name[:40]!r} begins with {_OURS!r}, as only Holdfast's own do"
+                f"{owner}: the name {name[:40]!r} begins with {OURS!r}, as only Holdfast's own do"
             )
         if len(name) > MAX_NAME:
             raise ValueError(
@@ -203,9 +203,9 @@ def _parse(text: Any) -> list[str | Parameter]:
         raise TypeError(
             f"the route {text!r} begins with '/'; topics are not URLs, write {text.lstrip('/')!r}"
         )
-    if text.startswith(_OURS):
+    if text.startswith(OURS):
         raise TypeError(
-            f"the route {text!r} begins with {_OURS!r}, as only names of Holdfast's own do; leave it out"
+            f"the route {text!r} begins with {OURS!r}, as only names of Holdfast's own do; leave it out"
         )
     if _UNSPEAKABLE.search(text) or any(character.isspace() for character in text):
         raise TypeError(f"the route {text!r} contains white space or control characters; leave them out")

@@ -122,10 +122,6 @@ class Topic(HtmlPublishing, Access):
             object.__setattr__(self, places[name], value)
         self._name = match.name
 
-    def share_name(self, name: str) -> None:
-        """Keep this string as the name, which has the same text. A process holds very many topics of few names."""
-        self._name = name
-
     # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -334,3 +330,8 @@ class Topic(HtmlPublishing, Access):
                 f"{type(self).__name__}.{method}: the topic stores no events, so it has no positions; make it durable, "
                 "such as with keep = Keep(days=30)"
             )
+
+
+def share_name(topic: Topic, name: str) -> None:
+    """Let the topic keep this string as its name, which has the same text. A process holds very many topics of few names."""
+    topic._name = name

@@ -5,13 +5,15 @@ import logging
 import math
 import time
 
+from django.conf import settings
+
 from holdfast.auth.base import Authenticator, AuthRequest, Identity
 from holdfast.auth.expiry import means_expired
 from holdfast.auth.host import host_of
 from holdfast.auth.presented import presented
 from holdfast.connections.boundary import Boundary
 from holdfast.protocol import codes
-from holdfast.topics.failures import Verdict, report, verdict_of
+from holdfast.topics.failures import Verdict, report, report_unauthenticated, verdict_of
 from holdfast.topics.owner import UserWithoutKey
 
 from .handshake import Handshake, Scope, address_of
@@ -60,19 +62,20 @@ async def identify(authenticator: Authenticator, boundary: Boundary, handshake: 
         await handshake.refuse(429, codes.RATE_LIMITED, retry, text=TOO_MANY_TOKENS, retry_after=wait)
         return None
     expired = False
+    why: Exception | None = None
     try:
         identity = await authenticator.authenticate(request)
         if identity is not None:
             identity.user_id  # noqa: B018 - raises UserWithoutKey
     except UserWithoutKey as error:
         _refusals.note(f"A client was refused: {error}.", time.monotonic())
-        identity = None
+        identity, why = None, error
     except Exception as error:
         match verdict_of(error):
             case (
                 Verdict.DENIED
             ):  # by the authenticator, or by the project's context manager: nothing is at this host
-                identity, expired = None, means_expired(error)
+                identity, expired, why = None, means_expired(error), error
             case Verdict.UNAVAILABLE:
                 report(logger, "a client could not be authenticated", error)
                 await handshake.refuse(503, codes.UNAVAILABLE, (b"retry-after", b"1"), retry_after=1.0)
@@ -87,5 +90,7 @@ async def identify(authenticator: Authenticator, boundary: Boundary, handshake: 
         expired = expired or identity is not None
         if not expired:
             boundary.token_failed(network, now)
+            if settings.DEBUG and not isinstance(why, UserWithoutKey):  # which has been noted
+                report_unauthenticated(logger, "the token or ticket of a handshake", why)
         await handshake.refuse(401, codes.TOKEN_EXPIRED if expired else codes.UNAUTHENTICATED, CHALLENGE)
     return None

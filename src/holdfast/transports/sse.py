@@ -22,6 +22,7 @@ from holdfast.streams.prepared import Burst
 from .admission import admit
 from .asgi import AsgiTransport, Message, Receive, Scope, Send
 from .event_stream import EVENT_STREAM, HEADERS, StreamIds, retry
+from .failed_requests import unwatched
 from .handshake import Handshake
 from .responses import respond
 from .stream_request import StreamRequest, asked_by
@@ -82,7 +83,8 @@ class LiveEventStream:
             return
         task = asyncio.current_task()
         assert task is not None, "ASGI applications run in a task"
-        transport = AsgiEventStream(send, limit, task, StreamIds(len(request.joins), request.since))
+        ids = StreamIds(len(request.joins), request.since)
+        transport = AsgiEventStream(unwatched(send), limit, task, ids)
         connection = transport.connection = connect(transport)
         try:
             _begin(transport, connection, request)

@@ -14,6 +14,7 @@ from holdfast.connections.admission import Admission
 from holdfast.connections.connection import Connection
 from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.transport import Transport
+from holdfast.hub.hub import Hub
 from holdfast.protocol import codec as codecs
 from holdfast.protocol import codes
 from holdfast.protocol.codec import Codec
@@ -23,6 +24,7 @@ from holdfast.streams.prepared import Burst, Prepared
 from .admission import admit
 from .asgi import AsgiTransport, Message, Receive, Scope, Send
 from .authentication import identify
+from .failed_requests import refuse_failed
 from .handshake import Handshake
 from .refusals import RefusalLog, shown
 
@@ -55,7 +57,11 @@ class LiveWebSocket:
             )
         await receive()  # websocket.connect
         handshake = Handshake(scope, send, AsgiWebSocket.name)
-        admission = await admit(self._service().boundary, handshake)
+        try:
+            admission = await admit(self._service().boundary, handshake)
+        except Exception as error:  # noqa: BLE001 - reported there
+            await refuse_failed(handshake, error)
+            return
         if admission is None:
             return
         try:
@@ -76,23 +82,33 @@ class LiveWebSocket:
             handshake.report(codes.UNSUPPORTED_PROTOCOL, status=400)
             await _refuse(scope, send)
             return
-        identity = await identify(service.authenticator, service.boundary, handshake)
-        if identity is None:
+        try:
+            identity = await identify(service.authenticator, service.boundary, handshake)
+            if identity is None:
+                return
+            await admission.identify(identity.owner)
+            hub = await service.runtime.hub()
+        except Exception as error:  # noqa: BLE001 - reported there: an ASGI server writes a traceback for each handshake
+            await refuse_failed(handshake, error)
             return
-        await admission.identify(identity.owner)
         subprotocol = codec.name if offered else None
         if "holdfast.adopt" in scope.get("extensions", {}):
-            await self._give_away(identity, admission, send, codec, subprotocol)
+            await self._give_away(hub, identity, admission, send, codec, subprotocol)
             return
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
-        await self._serve(identity, admission, receive, send, codec)
+        await self._serve(hub, identity, admission, receive, send, codec)
 
     async def _give_away(
-        self, identity: Identity, admission: Admission, send: Send, codec: Codec, subprotocol: str | None
+        self,
+        hub: Hub,
+        identity: Identity,
+        admission: Admission,
+        send: Send,
+        codec: Codec,
+        subprotocol: str | None,
     ) -> None:
         """Give the connection to the server and the hub. The application ends here (:mod:`holdfast.server`)."""
         service = self._service()
-        hub = await service.runtime.hub()
 
         def adopt(transport: Transport) -> Connection:
             return Connection(service, hub, transport, codec, identity, admission)
@@ -109,13 +125,12 @@ class LiveWebSocket:
         )
 
     async def _serve(
-        self, identity: Identity, admission: Admission, receive: Receive, send: Send, codec: Codec
+        self, hub: Hub, identity: Identity, admission: Admission, receive: Receive, send: Send, codec: Codec
     ) -> None:
         service = self._service()
         transport = AsgiWebSocket(
             _past_sessions(send), service.policy.write_buffer_bytes, _current_task(), binary=codec.binary
         )
-        hub = await service.runtime.hub()
         connection = Connection(service, hub, transport, codec, identity, admission)
         transport.connection = connection
         received, wide = 0, max(WIDE_BYTES, 4 * service.policy.limits.message_bytes)

@@ -70,7 +70,7 @@ class Character:
     """Whether it leaves for good when it first loses its connection."""
     msgpack: bool = False
     carrier: str = "websocket"
-    """Its transport: ``websocket``, ``stream`` or ``polling``."""
+    """Its transport: ``websocket``, ``stream`` or ``polling``; or ``node-…`` for the browser client in Node."""
     calls_per_second: float = 0.0
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,20 @@ class Orders:
         return json.loads(await self.say(json.dumps([order, *arguments])))
 
 
+def module(name: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of Python."""
+    return [sys.executable, "-m", name, *arguments]
+
+
 @contextlib.asynccontextmanager
 async def taking_orders(
-    name: str, module: str, *arguments: str, directory: Path, environment: dict[str, str]
+    name: str, command: Sequence[str | Path], *, directory: Path, environment: dict[str, str]
 ) -> AsyncIterator[Orders]:
+    """Run a program that takes orders."""
     log = directory / f"{name}.log"
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, *arguments,
+            *command,
             cwd=ROOT, env=environment, limit=1 << 24,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors, start_new_session=True,
         )  # fmt: skip

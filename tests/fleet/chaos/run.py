@@ -11,16 +11,26 @@ from pathlib import Path
 
 import msgspec
 
+from tests.client.node_client import node_command
+
 from .checker import Case, Kind, Violation, check
 from .client import Character, Way
 from .crowd import Plan
 from .fleet import DATABASE, ROOT, Fleet, Services, Setup
 from .injector import Injector
-from .orders import Orders, taking_orders
+from .orders import Orders, module, taking_orders
 from .records import Answered, Asked, Got, Injected, Journal, Opened, Record, Truth, read
 from .schedule import Schedule, Size, make
 
 CROWDS = 2
+NODE = "crowd-node"
+NODE_CROWD = Path(__file__).with_name("node_crowd.mjs")
+NODE_CARRIERS = ("node-websocket", "node-sse", "node-polling", "node-any")
+"""What carries the browser client's messages; ``any`` is the first that gets through at each attempt."""
+
+NODE_EACH = 8
+"""One client in so many is the browser client."""
+
 ARRIVAL_SECONDS = 2.5
 PATIENCE_SECONDS = 25.0
 
@@ -135,7 +145,7 @@ async def _run(options: Options, services: Services, directory: Path) -> Outcome
         )
         bailiff = await stack.enter_async_context(
             taking_orders(
-                "bailiff", "tests.fleet.chaos.bailiff", str(directory / "bailiff.jsonl"),
+                "bailiff", module("tests.fleet.chaos.bailiff", str(directory / "bailiff.jsonl")),
                 directory=directory, environment=fleet.direct,
             )
         )  # fmt: skip
@@ -146,8 +156,8 @@ async def _run(options: Options, services: Services, directory: Path) -> Outcome
         for server in fleet.servers:
             await server.wait_until_ready()
         crowds = [
-            await stack.enter_async_context(_crowd(fleet, plan, directory, number))
-            for number, plan in enumerate(_plans(options, fleet))
+            await stack.enter_async_context(_crowd(fleet, name, plan, directory))
+            for name, plan in _plans(options, fleet).items()
         ]
         await asyncio.sleep(ARRIVAL_SECONDS)
         for writer in fleet.writers:
@@ -165,63 +175,75 @@ async def _run(options: Options, services: Services, directory: Path) -> Outcome
 
 
 def characters(options: Options) -> list[Character]:
-    """The clients of the crowd: each seventh reads rarely; each fifth speaks MessagePack; each third
-    makes calls, and of these each second is hasty. Of the others one in four reads an event stream and one in four polls. Each user has about three devices; but each ninth is a guest with one
-    device, who leaves for good when its connection is first lost."""
+    """The clients of the crowd. Each eighth is Holdfast's browser client.
+
+    Of the others, each seventh reads rarely, each fifth speaks MessagePack, and each third makes calls, of which each second is
+    hasty. Of the rest one in four reads an event stream and one in four polls. Each user has about three devices; but each ninth
+    is a guest with one device, who leaves for good when its connection is first lost.
+    """
     rooms, made = options.setup.rooms, []
     for number in range(options.clients):
         topics = {f"rooms/r{number % rooms}", f"rooms/r{(number // rooms + 2 * number) % rooms}"}
         if number % 4 == 0:
             topics.add(f"tickers/t{number // 4 % 2}")
-        guest = number % 9 == 5
+        in_node = _in_node(number)
+        guest = number % 9 == 5 and not in_node
         character = Character(
             client=f"c{number:03}",
             user=f"user-{options.users + number if guest else number % options.users}",
             topics=sorted(topics),
-            slow=number % 7 == 3 and not guest,
+            slow=number % 7 == 3 and not guest and not in_node,
             guest=guest,
-            hasty=number % 6 == 0,
+            hasty=number % 6 == 0 or (in_node and number // NODE_EACH % 3 == 0),
             msgpack=number % 5 == 1 and _carrier(number) == "websocket",
             carrier=_carrier(number),
-            calls_per_second=options.calls_per_second if number % 3 == 0 and not guest else 0.0,
+            calls_per_second=options.calls_per_second if in_node or (number % 3 == 0 and not guest) else 0.0,
         )
         made.append(character)
     return made
 
 
 def _carrier(number: int) -> str:
+    if _in_node(number):
+        return NODE_CARRIERS[number // NODE_EACH % len(NODE_CARRIERS)]
     if number % 3 == 0 or number % 7 == 3 or number % 9 == 5:
         return "websocket"  # only a WebSocket is read rarely, makes calls, or is left for good
     return {1: "stream", 3: "polling"}.get(number % 4, "websocket")
 
 
-def _plans(options: Options, fleet: Fleet) -> list[Plan]:
+def _in_node(number: int) -> bool:
+    return number % NODE_EACH == NODE_EACH - 2
+
+
+def _plans(options: Options, fleet: Fleet) -> dict[str, Plan]:
     servers = range(options.setup.servers)
     direct = [Way(name=f"web-{n}", port=fleet.proxies[f"web-{n}"].port, server=n) for n in servers]
     upstreams = {f"127.0.0.1:{way.port}": way.server for way in direct}
     ways = [*direct, *[Way(name="nginx", port=fleet.nginx_port)] * (2 * len(direct))]
     everyone = characters(options)
-    return [
-        Plan(
-            characters=everyone[number::CROWDS],
+    in_node = [character for character in everyone if character.carrier in NODE_CARRIERS]
+    others = [character for character in everyone if character.carrier not in NODE_CARRIERS]
+    crowds = {f"crowd-{number}": others[number::CROWDS] for number in range(CROWDS)}
+    return {
+        name: Plan(
+            characters=crowd,
             ways=ways,
             upstreams=upstreams,
-            journal=str(fleet.directory / f"crowd-{number}.jsonl"),
+            journal=str(fleet.directory / f"{name}.jsonl"),
             patience=options.patience,
             arrive_within=ARRIVAL_SECONDS,
         )
-        for number in range(CROWDS)
-    ]
+        for name, crowd in {**crowds, NODE: in_node}.items()
+    }
 
 
 def _crowd(
-    fleet: Fleet, plan: Plan, directory: Path, number: int
+    fleet: Fleet, name: str, plan: Plan, directory: Path
 ) -> contextlib.AbstractAsyncContextManager[Orders]:
-    path = directory / f"plan-{number}.json"
+    path = directory / f"plan-{name}.json"
     path.write_bytes(msgspec.json.encode(plan))
-    return taking_orders(
-        f"crowd-{number}", "tests.fleet.chaos.crowd", str(path), directory=directory, environment=fleet.direct
-    )
+    command = module("tests.fleet.chaos.crowd", str(path)) if name != NODE else node_command(NODE_CROWD, path)
+    return taking_orders(name, command, directory=directory, environment=fleet.direct)
 
 
 # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────────

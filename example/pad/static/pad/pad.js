@@ -26,6 +26,16 @@ area.readOnly = writable !== "yes";
 // ── where the others are ─────────────────────────────────────────────────────────────────────────
 
 const HUES = 6;
+/** @type {Map<number, number>} */ const hues = new Map();
+
+/** Another colour for each client, as long as there is one left. @param {number} client */
+function hueOf(client) {
+  const others = provider.awareness.getStates();
+  for (const each of hues.keys()) if (!others.has(each)) hues.delete(each);
+  const free = [...Array(HUES).keys()].find((hue) => ![...hues.values()].includes(hue));
+  if (!hues.has(client)) hues.set(client, free ?? client % HUES);
+  return String(hues.get(client));
+}
 
 /** The text once more, invisible and below the textarea, with marks where the others are. */
 function mirror() {
@@ -41,7 +51,7 @@ function mirror() {
     parts.push(text.slice(done, Math.max(done, at)));
     done = Math.max(done, at);
     const mark = document.createElement(end === undefined ? "i" : "mark");
-    mark.dataset.hue = String(client % HUES);
+    mark.dataset.hue = hueOf(client);
     if (end === undefined) mark.dataset.name = String(user.name);
     else done += (mark.textContent = text.slice(done, end)).length;
     parts.push(mark);
@@ -57,7 +67,7 @@ function writers() {
   $("writers").replaceChildren(
     ...states.map(([client, { user }]) => {
       const item = document.createElement("li");
-      item.dataset.hue = String(client % HUES);
+      item.dataset.hue = hueOf(client);
       item.textContent = /** @type {{ name: string }} */ (user).name;
       return item;
     }),

@@ -32,7 +32,7 @@ export class Chart {
     const { width, height } = this.#canvas;
     const step = Math.floor(((now - this.#last) / SPAN) * width);
     if (step < 1) return;
-    this.#last = now;
+    this.#last += (step / width) * SPAN; // the rest of a pixel counts for the next frame
     const style = getComputedStyle(this.#canvas);
     const colours = ["--tide", "--brass", "--buoy"].map((name) => style.getPropertyValue(name));
     this.#context.globalCompositeOperation = "copy"; // what is shifted takes the place of what was there

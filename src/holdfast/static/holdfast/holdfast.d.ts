@@ -366,7 +366,10 @@ export interface ConnectOptions {
 	 * and with `false`, each call makes a connection.
 	 */
 	readonly shared?: boolean | undefined;
-	/** For servers that authenticate by token instead of by cookie. A function is asked at every attempt. */
+	/**
+	 * For servers that authenticate by token instead of by cookie. A function is asked at every attempt. When a text has expired,
+	 * the client stays `closed` with code `token_expired`, unless `refresh()` gave it a newer one before.
+	 */
 	readonly token?: Asked<string | undefined> | undefined;
 	/**
 	 * What may carry the connection, the best first; default: all three. The client takes the first that gets through, and
@@ -413,7 +416,10 @@ export interface Live extends Store<LiveState> {
 	 */
 	lease<Name extends KnownName>(name: Name, options?: LeaseOptions): Topic<TypesOf<Name>>;
 	lease<Types extends TopicTypes = TopicTypes>(name: NameFor<Types>, options?: LeaseOptions): Topic<Types>;
-	/** Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. */
+	/**
+	 * Give the server a newer token of the same user. Rejected with code `invalid_token` when it is not. It replaces a `token` that
+	 * was given as a text.
+	 */
 	refresh(token: string): Promise<void>;
 	/** Connect again now: while waiting, online, or after the server closed for good. */
 	readonly reconnect: () => void;

@@ -12,6 +12,8 @@ from .case import Case, Kind, Violation
 
 Span = tuple[float, float]
 
+EVERY_SERVER = set(range(100))
+
 
 class Stay:
     """One client's membership of one topic on one connection, and what it was told of the others."""
@@ -95,7 +97,7 @@ def _long_gone(case: Case, observer: Stay, stays: list[Stay]) -> Iterator[Violat
     for user, spans in listed.items():
         # A server may take a silent connection for a living one as long as heartbeats allow.
         held = [(s.began, s.ended + case.silence_seconds) for s in stays if s.user == user]
-        for span in _without(_merged(spans), [*held, *_troubles(case, set(range(100)))]):
+        for span in _without(_merged(spans), [*held, *_troubles(case, EVERY_SERVER)]):
             if span[1] - span[0] > case.presence_seconds:
                 what = f"{user} is gone and was listed for another {span[1] - span[0]:.1f} s"
                 yield _violation(observer, span, what)
@@ -106,7 +108,12 @@ def _violation(observer: Stay, span: Span, what: str) -> Violation:
 
 
 def _troubles(case: Case, servers: set[int]) -> list[Span]:
-    """The spans when a fault kept these servers from running, from Redis or from their clients, each with the time to heal."""
+    """The spans when a fault kept these servers from running, from Redis or from their clients, each with the time to heal.
+
+    A negative number is a server that is not known: it may be any of them.
+    """
+    if min(servers, default=0) < 0:
+        servers = EVERY_SERVER
     names = {f"{part}-{number}" for number in servers for part in ("server", "redis", "web", "postgres")}
     names |= {"redis", "servers", "nginx", "postgres"}
     return [(fault.began, fault.at + case.presence_seconds) for fault in case.faults if _hits(fault, names)]

@@ -76,4 +76,7 @@ def known_by(case: Case, revoked: float, server: int) -> float:
 
 
 def _deafens(fault: Injected, server: int) -> bool:
+    """Whether a fault keeps the log from a server, or the server from running. A negative number is one that is not known."""
+    if server < 0:
+        return fault.target.startswith(("server-", "postgres"))
     return fault.target in (f"server-{server}", f"postgres-{server}", "postgres")
