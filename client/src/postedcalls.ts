@@ -1,5 +1,9 @@
+import type { Clock } from "./clock.js";
 import type { ErrorPayload } from "./frames.js";
 import { refusalOf, type Http, type Refusal } from "./http.js";
+
+/** The longest that a call waits for its answer, in milliseconds: twice the time that an action has by default. */
+const PATIENCE = 60_000;
 
 /** A call as the client sends it on a WebSocket. */
 export interface CallFrame {
@@ -18,16 +22,19 @@ export interface PostedCallsListener {
 
 /**
  * Calls by `POST /live/call`. The calls of one topic are posted one after the other: requests that run side by side may
- * overtake each other, and calls of one topic are carried out in the order in which they were made.
+ * overtake each other, and calls of one topic are carried out in the order in which they were made. A request without an
+ * answer is given up, because a stream that goes on does not show that its line is dead; the call is asked for again by its key.
  */
 export class PostedCalls {
   readonly #http: Http;
   readonly #listener: PostedCallsListener;
+  readonly #clock: Clock;
   readonly #queues = new Map<string, Promise<void>>();
   readonly #stop = new AbortController();
 
-  constructor(http: Http, listener: PostedCallsListener) {
+  constructor(http: Http, clock: Clock, listener: PostedCallsListener) {
     this.#http = http;
+    this.#clock = clock;
     this.#listener = listener;
   }
 
@@ -50,14 +57,21 @@ export class PostedCalls {
 
   async #post({ ref, topic, name, key, payload }: CallFrame): Promise<void> {
     if (this.#isOver()) return;
+    const given = new AbortController();
+    const giveUp = (): void => { given.abort(); };
+    const cancel = this.#clock.after(PATIENCE, giveUp);
+    this.#stop.signal.addEventListener("abort", giveUp);
     try {
-      const response = await this.#http.call({ topic, name, key, client: this.#http.client, payload }, this.#stop.signal);
+      const response = await this.#http.call({ topic, name, key, client: this.#http.client, payload }, given.signal);
       const answer = await read(response);
       if (this.#isOver()) return;
       if (!answer) this.#listener.failed(refusalOf(response));
       else if (ref !== undefined || answer.type === "error") this.#listener.answered({ ...answer, ref });
     } catch {
       if (!this.#isOver()) this.#listener.failed(undefined);
+    } finally {
+      cancel();
+      this.#stop.signal.removeEventListener("abort", giveUp);
     }
   }
 }

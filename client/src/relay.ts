@@ -67,7 +67,7 @@ export class Relay implements Transport {
     this.#listener = listener;
     this.#http = new Http(url, fetch);
     this.#heardAt = clock.now();
-    this.#calls = new PostedCalls(this.#http, {
+    this.#calls = new PostedCalls(this.#http, clock, {
       answered: (frame) => {
         this.#say(frame);
       },

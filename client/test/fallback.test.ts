@@ -172,6 +172,28 @@ test("a call that was lost on its way is sent again with its key on the next con
   expect(await call).toBe(1);
 });
 
+test("a call whose request hangs while the stream goes on is sent again with its key", async () => {
+  const around = await inRoom();
+  const { http, room, clock, live, stream } = around;
+  const call = room.call("post", { body: "hi" });
+  await wire();
+  for (let seconds = 0; seconds < 60; seconds += 10) {
+    expect(live.status).toBe("online");
+    await stream.write(": \n\n");
+    await clock.advance(10_000);
+  }
+  await wire();
+  expect(http.last("call").aborted).toBe(true);
+  expect(live.status).toBe("waiting");
+  await clock.advance(500);
+  await accept(around);
+  await clock.advance(10);
+  await accept(around, joined(1, "rooms/lobby", { epoch: "k3", offset: 41, recovered: true }));
+  expect(http.to("call").map(({ body }) => body?.["key"])).toEqual([`${live.client}-1`, `${live.client}-1`]);
+  await http.last("call").answer(200, { type: "result", payload: 1 });
+  expect(await call).toBe(1);
+});
+
 test("the token goes in Authorization, and a refresh replaces it for the stream that follows", async () => {
   const around = await inRoom({ token: "one" });
   const { live, stream, clock, room, http } = around;
