@@ -278,6 +278,26 @@ test("a tab that does not read is cut off, and goes on later from where it was",
   expect(other.seen).toEqual(one.seen);
 }, 20_000);
 
+test("what a tab has not read is bounded by its size too", async () => {
+  const desk = new Desk();
+  const [, other] = await desk.two();
+  await other.tab.freeze(false);
+  for (let offset = 42; offset < 142; offset++) await desk.socket.say(posted(offset, "x".repeat(100_000)));
+  expect(other.tab.waiting).toBeLessThan(50);
+});
+
+test("a topic that only a tab had which has crashed is left, and no other", async () => {
+  const desk = new Desk();
+  const [one, other] = await desk.two();
+  other.tab.live.topic("rooms/captains");
+  await waitFor(() => joins(desk.socket) === 2);
+  await answerJoin(desk.socket, K3);
+  await other.tab.crash();
+  await waitFor(() => desk.socket.of("leave").length > 0);
+  expect(desk.socket.of("leave").map(({ topic }) => topic)).toEqual(["rooms/captains"]);
+  expect([one.room.status, desk.server.sockets.length]).toEqual(["joined", 1]);
+});
+
 test("only tabs with the same owner share", async () => {
   const desk = new Desk();
   await desk.open({ identity: "ada" });

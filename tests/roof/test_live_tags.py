@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.base import SessionBase
 from django.template import Context, Template, TemplateSyntaxError
 from django.test import RequestFactory, override_settings
 from django.urls import set_script_prefix
@@ -50,6 +52,35 @@ def test_modules_can_import_holdfast() -> None:
         }
     }
     assert '<link rel="modulepreload" href="/static/holdfast/holdfast.js">' in html
+
+
+def owner_of(session_key: str | None, pk: int | None) -> Any:
+    request = RequestFactory().get("/")
+    session = SessionBase(session_key)
+    session._session_cache = {}  # type: ignore[attr-defined]
+    request.session, request.user = session, User(pk=pk) if pk else AnonymousUser()
+    owner = data(rendered("{% live_script tabs=True %}", request=request), 'id="holdfast-config"')["tabs"]
+    assert session.accessed, "a cache may give the page to another user"
+    return owner
+
+
+def test_a_page_says_whose_it_is_in_a_hash_of_session_and_user() -> None:
+    ada = owner_of("s" * 32, 7)
+    assert ada == owner_of("s" * 32, 7)
+    assert len({ada, owner_of("t" * 32, 7), owner_of("s" * 32, 8), owner_of("s" * 32, None), owner_of(None, None)}) == 5
+    assert "tabs" not in data(rendered("{% live_script %}"), 'id="holdfast-config"')
+    with override_settings(SECRET_KEY="another"):
+        assert ada != owner_of("s" * 32, 7)
+
+
+def test_tabs_need_the_request() -> None:
+    with pytest.raises(TemplateSyntaxError, match="needs the request"):
+        rendered("{% live_script tabs=True %}")
+
+
+def test_tabs_are_loaded_before_the_elements_that_use_them() -> None:
+    html = rendered("{% live_script html=True tabs=True %}", request=RequestFactory().get("/"))
+    assert 0 < html.index('src="/static/holdfast/tabs.js"') < html.index('src="/static/holdfast/html.js"')
 
 
 def test_yjs_is_only_in_the_map_where_an_app_brings_it() -> None:
