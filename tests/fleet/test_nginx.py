@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import http.client
+import json
 import signal
 import socket
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -190,6 +192,34 @@ async def test_event_streams_pass_through_it_and_end_with_their_client(either: F
         await asyncio.to_thread(said, either, topic)
         assert (await stream.of_type("event"))["offset"] == 1
         assert "x-accel-buffering" not in stream.response.headers, "nginx has obeyed it"
+
+
+def test_the_polls_of_a_client_go_to_one_server_and_those_of_many_to_all(either: Fleet, topic: str) -> None:
+    def poll(address: str, **asked: Any) -> dict[str, Any]:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", either.nginx.port, timeout=10, source_address=(address, 0)
+        )
+        with contextlib.closing(connection):
+            path = f"/live/poll?{urlencode({'topic': topic, **asked})}"
+            connection.request("GET", path, headers={"Cookie": either.front.users["ada"].cookie})
+            response = connection.getresponse()
+            assert response.status == 200
+            answer: dict[str, Any] = json.loads(response.read())
+            return answer
+
+    sessions = set()
+    for client in range(12):
+        address = f"127.0.1.{client + 1}"
+        answer = poll(address)
+        for _ in range(3):
+            session = answer["session"]
+            said(either, topic)
+            answer = poll(address, session=session, ack=answer["ack"], **{"last-event-id": answer["last"]})
+            assert answer["session"] == session
+        sessions.add(session)
+    assert len(sessions) == 12
+    servers = {asked[-1] for _, asked, _, path in either.nginx.requests() if path.startswith("/live/poll")}
+    assert len(servers) == 2
 
 
 async def test_over_http_2_one_connection_carries_more_streams_than_a_browser_opens_connections(
