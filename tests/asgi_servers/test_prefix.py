@@ -103,8 +103,12 @@ def below(prefix: str, *, strips: bool) -> object:
 
     def adapt(text: str) -> str:
         text = re.sub(r"location (/live)?/ \{", rf"location {prefix}\1/ {{", text)
+        text = text.replace("location = /live/poll", f"location = {prefix}/live/poll")
         if strips:
             text = text.replace("proxy_pass http://holdfast_live;", "proxy_pass http://holdfast_live/live/;")
+            text = text.replace(
+                "proxy_pass http://holdfast_polls;", "proxy_pass http://holdfast_polls/live/poll;"
+            )
             text = text.replace("proxy_pass http://holdfast;", "proxy_pass http://holdfast/;")
         return text
 
