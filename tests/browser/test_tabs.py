@@ -48,7 +48,6 @@ class Bells(Topic):
     events = [Rung, Html]
     keep = Keep(days=1)
 
-
     def may_join(self, user: Any) -> bool:
         return bool(user.is_authenticated)
 
@@ -68,7 +67,9 @@ urlpatterns = [path("", page, {"template": PAGE}), path("elements", page, {"temp
 
 
 @pytest.fixture
-def context(monkeypatch: pytest.MonkeyPatch, browser: Browser, live_site: LiveSite) -> Iterator[BrowserContext]:
+def context(
+    monkeypatch: pytest.MonkeyPatch, browser: Browser, live_site: LiveSite
+) -> Iterator[BrowserContext]:
     # Playwright's synchronous interface keeps an event loop on this thread, where Django forbids the ORM otherwise.
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
     with (
@@ -83,7 +84,9 @@ def sign_in(context: BrowserContext, live_site: LiveSite, name: str) -> None:
     client = Client()
     client.force_login(User.objects.get_or_create(username=name)[0])
     context.clear_cookies()
-    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_site.url}])
+    context.add_cookies(
+        [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_site.url}]
+    )
 
 
 def opened(context: BrowserContext, count: int) -> list[Page]:
@@ -186,7 +189,9 @@ def test_a_tab_that_the_browser_freezes_gives_the_connection_up_and_shares_again
 
 
 @pytest.mark.timeout(180)
-def test_a_tab_that_hangs_loses_the_connection_to_another_one(context: BrowserContext, live_site: LiveSite) -> None:
+def test_a_tab_that_hangs_loses_the_connection_to_another_one(
+    context: BrowserContext, live_site: LiveSite
+) -> None:
     sign_in(context, live_site, "ada")
     leader, *others = opened(context, 2)
     devtools = context.new_cdp_session(leader)
@@ -201,7 +206,9 @@ def test_a_tab_that_hangs_loses_the_connection_to_another_one(context: BrowserCo
     comes_to(1)
 
 
-def test_a_page_of_another_user_has_a_connection_of_its_own(context: BrowserContext, live_site: LiveSite) -> None:
+def test_a_page_of_another_user_has_a_connection_of_its_own(
+    context: BrowserContext, live_site: LiveSite
+) -> None:
     sign_in(context, live_site, "ada")
     [first] = opened(context, 1)
     sign_in(context, live_site, "grace")

@@ -67,7 +67,18 @@ def owner_of(session_key: str | None, pk: int | None) -> Any:
 def test_a_page_says_whose_it_is_in_a_hash_of_session_and_user() -> None:
     ada = owner_of("s" * 32, 7)
     assert ada == owner_of("s" * 32, 7)
-    assert len({ada, owner_of("t" * 32, 7), owner_of("s" * 32, 8), owner_of("s" * 32, None), owner_of(None, None)}) == 5
+    assert (
+        len(
+            {
+                ada,
+                owner_of("t" * 32, 7),
+                owner_of("s" * 32, 8),
+                owner_of("s" * 32, None),
+                owner_of(None, None),
+            }
+        )
+        == 5
+    )
     assert "tabs" not in data(rendered("{% live_script %}"), 'id="holdfast-config"')
     with override_settings(SECRET_KEY="another"):
         assert ada != owner_of("s" * 32, 7)

@@ -104,8 +104,10 @@ def live_script(
     ]
     # Modules run in the order of their elements, and the elements of `html` have to find `tabs`.
     loaded = ["holdfast/tabs", "holdfast/html"] if html and tabs else ["holdfast/html"] if html else []
-    for name in loaded:
-        elements.append(format_html('<script type="module" src="{}"{}></script>', static(MODULES[name]), attribute))
+    elements += [
+        format_html('<script type="module" src="{}"{}></script>', static(MODULES[name]), attribute)
+        for name in loaded
+    ]
     if django_settings.DEBUG:
         watch = mark_safe(_WATCH % _json(TWO_MAPS))  # noqa: S308 - nothing in it comes from outside
         elements.append(format_html("<script{}>{}</script>", attribute, watch))
@@ -122,7 +124,9 @@ def _owner(context: Context) -> str:
         )
     session, user = getattr(request, "session", None), getattr(request, "user", None)
     if session is not None:
-        session.get(SESSION_KEY)  # so that the response varies by the cookie, and no cache gives it to another user
+        session.get(
+            SESSION_KEY
+        )  # so that the response varies by the cookie, and no cache gives it to another user
     key = None if session is None else session.session_key
     owner = None if user is None or user.pk is None else str(user.pk)
     return salted_hmac("holdfast.tabs", _json([key, owner]), algorithm="sha256").hexdigest()
