@@ -28,7 +28,7 @@ class Desk {
     const room = tab.live.topic("rooms/lobby", { since });
     const watched = watch(room);
     await this.clock.advance(0);
-    await waitFor(() => tab.told.some((what) => / connection/.test(what)));
+    await waitFor(() => tab.told.some((what) => what.includes(" connection")));
     if (this.server.sockets.length > before) await this.server.accept();
     await this.clock.advance(0);
     return { tab, room, ...watched };
