@@ -13,8 +13,8 @@ import { systemClock } from "./clock.js";
 import { connect as connectAlone, type Asked, type ConnectOptions, type Live } from "./index.js";
 import { Memory } from "./memory.js";
 import { TABS } from "./pagetabs.js";
-import { tabsBrowser } from "./tabsbrowser.js";
-import { sharedSocket } from "./tabssocket.js";
+import { tabsBrowser } from "./tabs/browser.js";
+import { sharedSocket } from "./tabs/socket.js";
 
 export interface TabsOptions extends ConnectOptions {
   /**

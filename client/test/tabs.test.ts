@@ -3,7 +3,7 @@
 import { expect, test, vi } from "vitest";
 
 import type { Topic } from "../src/index.js";
-import { groupOf } from "../src/tabskey.js";
+import { groupOf } from "../src/tabs/key.js";
 import { connect } from "../src/tabs.js";
 import { ManualClock, settle } from "./clock.js";
 import { FakeServer, type FakeSocket } from "./server.js";

@@ -1,7 +1,7 @@
 import { connect, type ConnectOptions, type Live } from "../src/index.js";
 import { webSocketTransport } from "../src/socket.js";
-import type { Channel, LockRequest, TabsBrowser } from "../src/tabsbrowser.js";
-import { sharedSocket } from "../src/tabssocket.js";
+import type { Channel, LockRequest, TabsBrowser } from "../src/tabs/browser.js";
+import { sharedSocket } from "../src/tabs/socket.js";
 import type { Cancel, Clock } from "../src/clock.js";
 import { settle, type ManualClock } from "./clock.js";
 import type { FakeServer } from "./server.js";

@@ -1,9 +1,9 @@
-import type { Channel } from "./tabsbrowser.js";
-import type { GroupListener, GroupSettings, Part } from "./tabsgroup.js";
-import { Hub } from "./tabshub.js";
-import { named, type GroupMessage, type TabMessage } from "./tabsmessages.js";
-import { localPort, RemotePort } from "./tabsport.js";
-import type { Seat } from "./tabsseat.js";
+import type { Channel } from "./browser.js";
+import type { GroupListener, GroupSettings, Part } from "./group.js";
+import { Hub } from "./hub.js";
+import { named, type GroupMessage, type TabMessage } from "./messages.js";
+import { localPort, RemotePort } from "./port.js";
+import type { Seat } from "./seat.js";
 
 interface Follower {
   readonly seat: Seat;

@@ -1,10 +1,10 @@
-import type { Cancel } from "./clock.js";
-import { errorFrom } from "./errors.js";
-import type { ErrorPayload, Event, Failure, Joined, Known, Left, PresenceFrame, Reset } from "./frames.js";
-import { positionIn, position as positionAt, type Position } from "./position.js";
-import { MemberList } from "./presence.js";
-import { Recent } from "./tabsrecent.js";
-import type { Seat } from "./tabsseat.js";
+import type { Cancel } from "../clock.js";
+import { errorFrom } from "../errors.js";
+import type { ErrorPayload, Event, Failure, Joined, Known, Left, PresenceFrame, Reset } from "../frames.js";
+import { positionIn, position as positionAt, type Position } from "../position.js";
+import { MemberList } from "../presence.js";
+import { Recent } from "./recent.js";
+import type { Seat } from "./seat.js";
 
 /** What a shared topic needs of the connection around it. */
 export interface SharedTopicHost {

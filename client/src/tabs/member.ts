@@ -1,9 +1,9 @@
-import type { Cancel } from "./clock.js";
-import type { Channel } from "./tabsbrowser.js";
-import { Follower } from "./tabsfollower.js";
-import type { GroupListener, GroupSettings, Part } from "./tabsgroup.js";
-import { Leader } from "./tabsleader.js";
-import { named, type GroupMessage, type HubMessage } from "./tabsmessages.js";
+import type { Cancel } from "../clock.js";
+import type { Channel } from "./browser.js";
+import { Follower } from "./follower.js";
+import type { GroupListener, GroupSettings, Part } from "./group.js";
+import { Leader } from "./leader.js";
+import { named, type GroupMessage, type HubMessage } from "./messages.js";
 
 /** Milliseconds that a tab waits for an answer of the leader, before it takes the lead away from it; and a random part more. */
 const SEEK = { least: 2_000, random: 1_000 };

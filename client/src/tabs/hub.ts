@@ -1,12 +1,12 @@
-import type { Clock } from "./clock.js";
-import { isFinal } from "./ending.js";
-import type { Answer, Failure, ServerFrame, Welcome } from "./frames.js";
-import type { Position } from "./position.js";
-import { SharedCalls, type SaidCall } from "./tabscalls.js";
-import { Seat } from "./tabsseat.js";
-import type { Port } from "./tabsport.js";
-import { SharedTopic, type SharedTopicHost } from "./tabstopic.js";
-import type { OpenTransport, Transport } from "./transport.js";
+import type { Clock } from "../clock.js";
+import { isFinal } from "../ending.js";
+import type { Answer, Failure, ServerFrame, Welcome } from "../frames.js";
+import type { Position } from "../position.js";
+import { SharedCalls, type SaidCall } from "./calls.js";
+import { Seat } from "./seat.js";
+import type { Port } from "./port.js";
+import { SharedTopic, type SharedTopicHost } from "./topic.js";
+import type { OpenTransport, Transport } from "../transport.js";
 
 export interface HubSettings {
   readonly clock: Clock;

@@ -1,5 +1,5 @@
-import type { Event, Joined } from "./frames.js";
-import { position, positionIn, type Position } from "./position.js";
+import type { Event, Joined } from "../frames.js";
+import { position, positionIn, type Position } from "../position.js";
 
 interface Kept {
   readonly frame: Event;

@@ -1,7 +1,7 @@
-import { Heartbeat } from "./heartbeat.js";
-import type { Channel } from "./tabsbrowser.js";
-import type { GroupListener, GroupSettings, Part } from "./tabsgroup.js";
-import { named, type HubMessage, type TabMessage } from "./tabsmessages.js";
+import { Heartbeat } from "../heartbeat.js";
+import type { Channel } from "./browser.js";
+import type { GroupListener, GroupSettings, Part } from "./group.js";
+import { named, type HubMessage, type TabMessage } from "./messages.js";
 
 /** Seconds from one question to the leader to the next, while it says nothing. It has ten seconds to answer. */
 const ASK = 10;

@@ -1,12 +1,12 @@
-import type { Clock } from "./clock.js";
-import type { Asked } from "./connection.js";
-import type { Hello } from "./frames.js";
-import type { WebSocketConstructor, WebSocketLike } from "./socket.js";
-import type { TabsBrowser } from "./tabsbrowser.js";
-import { groupOf } from "./tabskey.js";
-import { Member } from "./tabsmember.js";
-import type { OpenTransport, Transport } from "./transport.js";
-import type { WakeSource } from "./wake.js";
+import type { Clock } from "../clock.js";
+import type { Asked } from "../connection.js";
+import type { Hello } from "../frames.js";
+import type { WebSocketConstructor, WebSocketLike } from "../socket.js";
+import type { TabsBrowser } from "./browser.js";
+import { groupOf } from "./key.js";
+import { Member } from "./member.js";
+import type { OpenTransport, Transport } from "../transport.js";
+import type { WakeSource } from "../wake.js";
 
 export interface SharedSocketSettings {
   readonly browser: TabsBrowser;

@@ -1,6 +1,6 @@
-import type { Channel } from "./tabsbrowser.js";
-import type { GroupListener } from "./tabsgroup.js";
-import type { HubMessage } from "./tabsmessages.js";
+import type { Channel } from "./browser.js";
+import type { GroupListener } from "./group.js";
+import type { HubMessage } from "./messages.js";
 
 /** How the shared connection reaches one tab. */
 export interface Port {

@@ -1,4 +1,4 @@
-import type { Port } from "./tabsport.js";
+import type { Port } from "./port.js";
 
 /** Messages that a tab may send at once, and each second afterwards, before it counts as one that sends too much. */
 const FAIR = { burst: 60, perSecond: 25 };

@@ -1,7 +1,7 @@
-import type { Clock } from "./clock.js";
-import type { TabsBrowser } from "./tabsbrowser.js";
-import type { OpenTransport } from "./transport.js";
-import type { WakeSource } from "./wake.js";
+import type { Clock } from "../clock.js";
+import type { TabsBrowser } from "./browser.js";
+import type { OpenTransport } from "../transport.js";
+import type { WakeSource } from "../wake.js";
 
 /** What one tab's part in a group needs. */
 export interface GroupSettings {

@@ -1,5 +1,5 @@
-import { ask, type Asked } from "./connection.js";
-import { report } from "./dispatch.js";
+import { ask, type Asked } from "../connection.js";
+import { report } from "../dispatch.js";
 
 export interface KeySettings {
   readonly identity: Asked<string | undefined>;

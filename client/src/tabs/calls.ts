@@ -1,7 +1,7 @@
-import type { Clock } from "./clock.js";
-import type { Failure, Result } from "./frames.js";
-import type { Seat } from "./tabsseat.js";
-import type { SharedTopic } from "./tabstopic.js";
+import type { Clock } from "../clock.js";
+import type { Failure, Result } from "../frames.js";
+import type { Seat } from "./seat.js";
+import type { SharedTopic } from "./topic.js";
 
 /** A call as a tab sends it. */
 export interface SaidCall {
