@@ -352,7 +352,8 @@ async def test_sending_never_waits_for_redis(
     assert await asyncio.to_thread(plane.flush, 10)
     own_redis.freeze()
     times = sorted(timed(lambda: plane.send("rooms/lobby", b"x" * 128)) for _ in range(15_000))
-    assert times[-15] < 0.01, times[-20:]
+    # In seconds. Other programs of a busy machine take some of the slowest; a visit to Redis would take each of them half a second.
+    assert times[-15] < 0.05, times[-20:]
     assert not await asyncio.to_thread(plane.flush, 0.1)
     own_redis.thaw()
     assert await asyncio.to_thread(plane.flush, 20)

@@ -153,6 +153,26 @@ def test_forgotten_entries_are_not_written() -> None:
     assert still.store.written == []
 
 
+def test_forgetting_waits_for_the_write_that_is_under_way() -> None:
+    writing, go_on, steps = threading.Event(), threading.Event(), list[str]()
+
+    def write(drafts: Sequence[Draft]) -> None:
+        writing.set()
+        go_on.wait(10)
+        steps.append("written")
+
+    queue = RetryQueue(write, seconds=60.0, start=lambda run: None)
+    queue.keep([draft(1)])
+    attempt = threading.Thread(target=queue.attempt)
+    attempt.start()
+    assert writing.wait(10)
+    threading.Timer(0.05, go_on.set).start()
+    queue.forget(10)
+    steps.append("forgotten")
+    attempt.join(10)
+    assert steps == ["written", "forgotten"]
+
+
 def test_an_interpreter_that_starts_no_thread_any_more_logs_the_lost_entries(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -68,7 +68,7 @@ class RetryQueue:
         self._changed = threading.Condition()
         self._kept: deque[Queued] = deque()
         self._count = 0
-        self._running = self._hurried = self._complained = False
+        self._running = self._writing = self._hurried = self._complained = False
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -99,6 +99,8 @@ class RetryQueue:
             except Exception as error:  # noqa: BLE001 - whatever it is, it may be over at the next attempt
                 self._failed(error)
                 return False
+            finally:
+                self._wrote()
             self._done(some[-1].number)
             written += len(some)
         if written:
@@ -125,11 +127,13 @@ class RetryQueue:
             finally:
                 self._hurried = False
 
-    def forget(self) -> None:
-        """Drop all entries without logging them."""
+    def forget(self, timeout: float = 5.0) -> None:
+        """Drop all entries without logging them. A write under way ends first, for which this waits at most ``timeout`` seconds:
+        a test that empties the tables next would lock them in another order."""
         with self._changed:
             self._kept.clear()
             self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._writing, timeout)
 
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -152,7 +156,13 @@ class RetryQueue:
 
     def _next(self) -> list[Queued]:
         with self._changed:
+            self._writing = bool(self._kept)
             return [self._kept[place] for place in range(min(AT_ONCE, len(self._kept)))]
+
+    def _wrote(self) -> None:
+        with self._changed:
+            self._writing = False
+            self._changed.notify_all()
 
     def _done(self, number: int) -> None:
         with self._changed:
