@@ -1,10 +1,9 @@
 // The list of messages on the page: in the order of their ids, grouped by author and day, each of them once.
 // What people wrote is only ever set as text.
 
-import { inFull, nameOfDay, sameDay, timeOf } from "../harbor/dates.js";
+import { inFull, timeOf } from "../harbor/dates.js";
+import { neighbour, settle } from "./grouping.js";
 import { linked } from "./links.js";
-
-const GROUP_MINUTES = 10;
 
 export class MessageList {
   #list;
@@ -23,7 +22,7 @@ export class MessageList {
       this.#elements.set(Number(element.dataset.id), element);
       this.#date(element);
     }
-    for (const element of this.#elements.values()) this.#settle(element);
+    for (const element of this.#elements.values()) settle(element);
   }
 
   get size() {
@@ -48,8 +47,8 @@ export class MessageList {
     this.#elements.set(id, element);
     const next = this.#firstAfter(id);
     this.#list.insertBefore(element, next);
-    this.#settle(element);
-    if (next) this.#settle(next);
+    settle(element);
+    if (next) settle(next);
     return element;
   }
 
@@ -70,16 +69,16 @@ export class MessageList {
     const element = this.#make(author, body, at);
     element.classList.add("pending");
     this.#list.append(element);
-    this.#settle(element);
+    settle(element);
     return element;
   }
 
   /** Take an element that `addPending` returned away again. */
   removePending(element) {
-    const next = this.#neighbour(element, "nextElementSibling");
+    const next = neighbour(element, "nextElementSibling");
     const separator = element.previousElementSibling;
     element.remove();
-    if (next) this.#settle(next);
+    if (next) settle(next);
     else if (separator?.classList.contains("day")) separator.remove();
   }
 
@@ -99,7 +98,7 @@ export class MessageList {
       if (!separator.nextElementSibling?.classList.contains("message")) separator.remove();
     }
     const first = this.#list.querySelector(".message");
-    if (first) this.#settle(first);
+    if (first) settle(first);
     return old.length;
   }
 
@@ -135,43 +134,5 @@ export class MessageList {
       after = each;
     }
     return after;
-  }
-
-  #neighbour(element, direction) {
-    let each = element[direction];
-    while (each && !each.classList.contains("message")) each = each[direction];
-    return each;
-  }
-
-  /** Give an element what its place asks for: a separator before a new day, its author's name and flag or not. */
-  #settle(element) {
-    const at = new Date(element.dataset.at);
-    const before = this.#neighbour(element, "previousElementSibling");
-    const beforeAt = before && new Date(before.dataset.at);
-    const newDay = !before || !sameDay(beforeAt, at);
-    const above = element.previousElementSibling;
-    const separator = above?.classList.contains("day") ? above : null;
-    if (newDay) {
-      this.#nameDay(separator ?? this.#list.insertBefore(this.#makeDay(), element), at);
-    } else {
-      separator?.remove();
-    }
-    const soon = before && (at.getTime() - beforeAt.getTime()) / 60_000 < GROUP_MINUTES;
-    element.classList.toggle("continued", !newDay && soon && before.dataset.author === element.dataset.author);
-  }
-
-  #makeDay() {
-    const separator = document.createElement("li");
-    separator.className = "day";
-    separator.append(document.createElement("time"));
-    return separator;
-  }
-
-  #nameDay(separator, date) {
-    separator.dataset.at = date.toISOString();
-    // All of them again: after midnight yesterday's "Today" would be wrong.
-    for (const each of this.#list.querySelectorAll(".day[data-at]")) {
-      each.firstElementChild.textContent = nameOfDay(new Date(each.dataset.at));
-    }
   }
 }
