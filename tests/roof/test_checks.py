@@ -253,7 +253,7 @@ class Elsewhere:
 @pytest.mark.django_db
 def test_w015_a_router_that_keeps_the_tables_out_is_named() -> None:
     with override_settings(DATABASE_ROUTERS=[f"{__name__}.Elsewhere"]):
-        message = only(run_checks(tags=[checks.TAG]), "holdfast.W015")
+        message = only(run_checks(tags=[checks.TAG], databases=[]), "holdfast.W015")
         assert (
             f"{__name__}.Elsewhere keeps the tables of Holdfast's log out of the database 'default'"
             in message.msg
@@ -347,7 +347,7 @@ def test_check_deploy_reports_under_debug_what_production_lacks(debug: bool) -> 
         registry.override([type("Room", (Topic,), given)]),
         override_settings(DEBUG=debug, CHANNEL_LAYERS={}, HOLDFAST={"LOG": "memory"}),
     ):
-        ids = [message.id for message in run_checks(tags=[TAG], include_deployment_checks=True)]
+        ids = [message.id for message in run_checks(tags=[TAG], include_deployment_checks=True, databases=[])]
     assert [each for each in ids if each in lacks] == lacks  # each once
 
 
@@ -474,7 +474,11 @@ def pooled(pool: Any, *, rule: Any = _may_join, **holdfast: Any) -> list[CheckMe
         registry.override([room]),
         override_settings(DATABASES={"default": database}, HOLDFAST=holdfast),
     ):
-        return [message for message in run_checks(tags=[checks.TAG]) if message.id == "holdfast.W010"]
+        return [
+            message
+            for message in run_checks(tags=[checks.TAG], databases=[])
+            if message.id == "holdfast.W010"
+        ]
 
 
 @pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
@@ -493,7 +497,7 @@ def test_w010_a_pool_that_can_lock_up() -> None:
 @pytest.mark.parametrize(("threads", "found"), [(1, 1), (2, 0)])
 def test_w032_one_thread_for_actions_and_rules(threads: int, found: int) -> None:
     with override_settings(HOLDFAST={"HANDLER_THREADS": threads}):
-        messages = [message.id for message in run_checks(tags=[checks.TAG])]
+        messages = [message.id for message in run_checks(tags=[checks.TAG], databases=[])]
     assert messages.count("holdfast.W032") == found
 
 
@@ -510,7 +514,11 @@ def test_w033_a_bound_that_another_one_always_comes_before(
     holdfast: dict[str, int], names: list[str]
 ) -> None:
     with override_settings(HOLDFAST=holdfast):
-        found = [message.msg for message in run_checks(tags=[checks.TAG]) if message.id == "holdfast.W033"]
+        found = [
+            message.msg
+            for message in run_checks(tags=[checks.TAG], databases=[])
+            if message.id == "holdfast.W033"
+        ]
     assert [name for message in found for name in names if f"['{name}'] is" in message] == names
     assert len(found) == len(names)
 

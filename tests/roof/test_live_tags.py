@@ -317,6 +317,21 @@ def test_a_live_part_by_name_needs_the_position() -> None:
         rendered('{% live_topic "rooms/lobby" %}{% endlive_topic %}')
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "missing a required argument: 'topic'"),
+        ("room position 3 4", "too many positional arguments"),
+        ('id="log" room', "room has to stand before the arguments with names"),
+        ('room id="a" id="b"', 'id="b" is the second argument of its name'),
+        ("room topic=room", "multiple values for argument 'topic'"),
+    ],
+)
+def test_wrong_arguments_of_a_live_part_are_named(arguments: str, message: str) -> None:
+    with pytest.raises(TemplateSyntaxError, match=r"\{% live_topic %\}: .*" + re.escape(message)):
+        rendered(f"{{% live_topic {arguments} %}}{{% endlive_topic %}}")
+
+
 def test_a_live_part_has_an_end() -> None:
     with pytest.raises(TemplateSyntaxError, match="endlive_topic"):
         rendered("{% live_topic room %}")

@@ -40,9 +40,10 @@ def allow_all_again() -> None:
 
     pytest-django leaves them there when the test's own clean-up fails, and every later test of the process would fail.
     """
+    refusal = testcases._DatabaseFailure  # type: ignore[attr-defined]
     for connection in connections.all(initialized_only=True):
-        for name, _ in testcases.SimpleTestCase._disallowed_connection_methods:  # type: ignore[attr-defined]
-            while isinstance(method := getattr(connection, name), testcases._DatabaseFailure):  # type: ignore[attr-defined]
+        for name in [name for name, method in vars(connection).items() if isinstance(method, refusal)]:
+            while isinstance(method := getattr(connection, name), refusal):
                 setattr(connection, name, method.wrapped)
 
 

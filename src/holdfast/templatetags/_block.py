@@ -5,12 +5,12 @@ Django's ``simple_block_tag`` renders the block first. A tag that reads a positi
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from inspect import getfullargspec
+from inspect import signature
 
 from django import template
-from django.template.base import FilterExpression, NodeList, Parser, Token
+from django.template import TemplateSyntaxError
+from django.template.base import FilterExpression, NodeList, Parser, Token, token_kwargs
 from django.template.context import Context
-from django.template.library import parse_bits
 from django.utils.safestring import SafeString
 
 Opening = Callable[..., SafeString]
@@ -55,17 +55,20 @@ def block(register: template.Library, end: str) -> Callable[[Opening], Opening]:
 def _arguments(
     parser: Parser, token: Token, name: str, function: Opening
 ) -> tuple[Arguments, KeywordArguments]:
-    found = getfullargspec(function)
-    args, kwargs = parse_bits(  # type: ignore[call-arg] # the stubs lack takes_context
-        parser=parser,
-        bits=token.split_contents()[1:],
-        params=found.args,
-        varargs=found.varargs,
-        varkw=found.varkw,
-        defaults=found.defaults,
-        kwonly=found.kwonlyargs,
-        kwonly_defaults=found.kwonlydefaults,
-        takes_context=False,
-        name=name,
-    )
+    """Read the arguments of a tag. Django's own function for this takes other arguments from one release to the next."""
+    args: list[FilterExpression] = []
+    kwargs: dict[str, FilterExpression] = {}
+    for bit in token.split_contents()[1:]:
+        found = token_kwargs([bit], parser)
+        if kwargs and not found:
+            raise TemplateSyntaxError(f"{{% {name} %}}: {bit} has to stand before the arguments with names")
+        if not kwargs.keys().isdisjoint(found):
+            raise TemplateSyntaxError(f"{{% {name} %}}: {bit} is the second argument of its name")
+        kwargs.update(found)
+        if not found:
+            args.append(parser.compile_filter(bit))
+    try:
+        signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        raise TemplateSyntaxError(f"{{% {name} %}}: {error}") from None
     return args, kwargs
