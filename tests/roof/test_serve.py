@@ -137,7 +137,7 @@ def test_larger_messages_can_be_received_where_they_are_allowed() -> None:
 @pytest.mark.parametrize(
     ("given", "believed"),
     [
-        ({}, uvicorn.Config("x").forwarded_allow_ips),
+        ({}, uvicorn.Config("x", log_config=None).forwarded_allow_ips),
         ({"uds": "s"}, "*"),
         ({"uds": "s", "forwarded_allow_ips": "10.0.0.1"}, "10.0.0.1"),
     ],

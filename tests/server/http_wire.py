@@ -17,6 +17,7 @@ class HttpPeer:
     def __init__(
         self, app: App, *, wire: Wire | None = None, kind: type[HttpProtocol] = HttpProtocol, **config: Any
     ) -> None:
+        config.setdefault("ws", "websockets-sansio")  # the default imports what websockets has deprecated
         self.config = Config(app, http=HttpProtocol, lifespan="off", log_config=None, **config)
         self.config.load()
         self.state = ServerState()
