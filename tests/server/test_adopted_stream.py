@@ -176,7 +176,10 @@ class TestMiddleware:
         assert handler.calls == ["portable"]
         assert b"data: portable\n\n" in peer.body
 
-    async def test_the_log_of_requests_has_one_line(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_the_log_of_requests_has_one_line(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(logging.getLogger("django.server"), "propagate", True)
         caplog.set_level(logging.INFO, "django.server")
         handler = Handler()
         peer = await given(handler, app=RequestLog(giving(handler)), target="/live/sse?topic=a&ticket=secret")

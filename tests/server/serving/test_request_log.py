@@ -10,6 +10,12 @@ from holdfast.server.serving.request_log import RequestLog
 FORGED = '/\n[30/Nov/2026 10:00:00] "GET /admin/ HTTP/1.1" 200 0\x1b[2J\u2028"'
 
 
+@pytest.fixture(autouse=True)
+def heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's own configuration may keep these lines from the root logger, and so from ``caplog``."""
+    monkeypatch.setattr(logging.getLogger("django.server"), "propagate", True)
+
+
 async def served(path: str, query: bytes = b"", kind: str = "http") -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         if kind == "http":
