@@ -60,10 +60,11 @@ async def test_readiness_is_below_the_root_path_of_the_server(runtime: Runtime) 
 @pytest.mark.parametrize("forced", ["/app", "/app/"])
 async def test_readiness_is_below_force_script_name(runtime: Runtime, forced: str) -> None:
     with override_settings(FORCE_SCRIPT_NAME=forced):
+        # With a proxy that leaves the prefix there, and one that does not.
         for path in (
             "/app/live/ready",
             "/live/ready",
-        ):  # with a proxy that leaves the prefix there, and one that does not
+        ):
             assert (await ask(path))[0] == 200
         assert (await ask("/appear/live/ready"))[0] == 404
         assert (await ask("/applive/ready"))[0] == 404

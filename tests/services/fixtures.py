@@ -60,9 +60,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
-        if not issubclass(
-            getattr(item, "cls", None) or object, SimpleTestCase
-        ):  # a class of Django's is cleared at its end
+        # A class of Django's is cleared at its end.
+        if not issubclass(getattr(item, "cls", None) or object, SimpleTestCase):
             allow_all_again()
 
 

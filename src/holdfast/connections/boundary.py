@@ -95,9 +95,8 @@ class Boundary:
             self._hint_at_proxy(network, count)
         elif network is not None and (refusal := self._refusal(network, self._here(network, count, now))):
             return refusal
-        if (
-            policy.handshakes is not None
-        ):  # not before: an address beyond its own limits must not use up those of others
+        # Not before: an address beyond its own limits must not use up those of others.
+        if policy.handshakes is not None:
             self._rates.take(None, policy.handshakes, now)
         if network is None:
             return Admission(self, None)

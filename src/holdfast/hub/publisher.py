@@ -116,9 +116,8 @@ class Publisher:
                 for hub in self._hubs:
                     hub.deliver(some)
                 if abroad and self._backplane.shared:
-                    if (
-                        start and may_wait
-                    ):  # a backplane queues some thousand messages, and drops what is too much
+                    # A backplane queues some thousand messages, and drops what is too much.
+                    if start and may_wait:
                         may_wait = running_loop() is None and self._backplane.flush(FLUSH_SECONDS)
                     self._backplane.send_many([(topic, messages.encode(item)) for topic, item in some])
             except Exception:

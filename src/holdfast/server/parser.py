@@ -287,9 +287,8 @@ class Parser:
         if pace is not None:
             now = self._clock()
             self._due = max(self._due, now) + 1 / pace.per_second
-            if (
-                self._due > now + (pace.at_once + 0.5) / pace.per_second
-            ):  # the half absorbs the error of the sum
+            # The half absorbs the error of the sum.
+            if self._due > now + (pace.at_once + 0.5) / pace.per_second:
                 raise TooManyFrames
 
     # ── frames ────────────────────────────────────────────────────────────────────────────────────────────────────────

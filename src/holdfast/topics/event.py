@@ -154,9 +154,8 @@ class Event(msgspec.Struct, metaclass=EventType, frozen=True):
     __stored_name__: ClassVar[str]
     __publish_as__: ClassVar[int | None]
 
-    if (
-        TYPE_CHECKING
-    ):  # the arguments of a class statement, for type checkers; EventType takes them at run time
+    # The arguments of a class statement, for type checkers; EventType takes them at run time.
+    if TYPE_CHECKING:
 
         def __init_subclass__(
             cls,

@@ -72,9 +72,8 @@ async def identify(authenticator: Authenticator, boundary: Boundary, handshake: 
         identity, why = None, error
     except Exception as error:
         match verdict_of(error):
-            case (
-                Verdict.DENIED
-            ):  # by the authenticator, or by the project's context manager: nothing is at this host
+            # By the authenticator, or by the project's context manager: nothing is at this host.
+            case Verdict.DENIED:
                 identity, expired, why = None, means_expired(error), error
             case Verdict.UNAVAILABLE:
                 report(logger, "a client could not be authenticated", error)

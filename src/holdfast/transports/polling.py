@@ -155,9 +155,8 @@ class PollTransport:
             return
         self.over = True
         self.wake()
-        if (
-            self.connection is not None
-        ):  # the client may fetch the goodbye for a while; the connection ends without it
+        # The client may fetch the goodbye for a while; the connection ends without it.
+        if self.connection is not None:
             asyncio.get_running_loop().call_soon(self.connection.closed)
 
     # ── called by requests ────────────────────────────────────────────────────────────────────────────────────────────
