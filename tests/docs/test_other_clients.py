@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.asgi_servers.servers import BIN, GENEROUS, SHORT, Kind, Prepared, Running, environment_for
+from tests.server.running import until
 from tests.services.processes import free_port, start
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "other-clients.md"
@@ -90,12 +90,30 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     made.stop()
 
 
-@pytest.fixture(scope="module")
-def follow(site: Site) -> Iterator[Callable[..., None]]:
-    """The function, whose threads end when the server does: each would report that it cannot connect."""
-    function = shown("follow")
+Reports = list[str]
+
+
+@pytest.fixture
+def reports() -> Reports:
+    """What a test's `follow` wrote to standard error."""
+    return []
+
+
+@pytest.fixture
+def follow(site: Site, reports: Reports) -> Iterator[Callable[..., None]]:
+    """The function of one test. It writes into `reports`: its thread outlives the test, and must not write to a standard error that
+    pytest has closed. After the test, the thread ends as soon as it would report that it cannot connect."""
+    function, over = shown("follow"), threading.Event()
+
+    def report(text: str, file: Any) -> None:
+        assert file is sys.stderr
+        if over.is_set():
+            sys.exit()
+        reports.append(text)
+
+    function.__globals__["print"] = report
     yield function
-    function.__globals__["print"] = lambda *given, **options: sys.exit()
+    over.set()
 
 
 def in_a_thread(function: Callable[..., Any], *arguments: Any) -> None:
@@ -178,18 +196,11 @@ def test_it_stays_connected_in_silence(
 
 
 @pytest.mark.slow
-def test_it_says_why_it_cannot_connect(
-    follow: Callable[..., None], site: Site, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_it_says_why_it_cannot_connect(follow: Callable[..., None], site: Site, reports: Reports) -> None:
     url = site.server.socket("live/misspelled")
     in_a_thread(follow, url, site.server.origin, "rooms/other", print, print)
-    said = ""
-    for _ in range(SECONDS * 10):
-        said += capfd.readouterr().err
-        if f"{url}: server rejected WebSocket connection: HTTP 403; trying again" in said:
-            return
-        time.sleep(0.1)
-    pytest.fail(said)
+    until(lambda: reports, SECONDS)
+    assert reports[0] == f"{url}: server rejected WebSocket connection: HTTP 403; trying again"
 
 
 @pytest.mark.slow
