@@ -352,3 +352,24 @@ async def test_a_message_that_the_server_fails_to_handle_closes_the_connection_w
         (goodbye,) = await socket.hear()
         assert goodbye["payload"] == {"code": "failed", "reconnect": True}
         assert socket.closed == 4050
+
+
+@in_jumping_time
+async def test_a_connection_that_cannot_be_written_to_keeps_no_answer_from_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Both wait for one call, which the client has sent again."""
+
+    def fail(data: str | bytes) -> None:
+        raise ConnectionError
+
+    async with world() as here:
+        first, second = [await here.connect(User(1)) for _ in range(2)]
+        for socket in (first, second):
+            await socket.join("rooms/lobby")
+        for socket in (first, second):
+            socket.say(type="call", ref=9, topic="rooms/lobby", name="say", key="k", payload={"n": 1})
+        first.send = fail  # type: ignore[method-assign]
+        assert [frame["payload"] for frame in await second.hear() if frame["type"] == "result"] == [1]
+        assert "rooms/lobby say: the answer could not be passed on to a connection" in caplog.text
+        assert here.service.calls.running == 0

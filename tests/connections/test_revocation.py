@@ -44,7 +44,10 @@ class Room(Topic):
         Room.asked.append(user)
         if self.room == "broken" and 0 in Room.banned:
             raise ZeroDivisionError
-        return getattr(user, "pk", None) not in Room.banned
+        admitted = getattr(user, "pk", None) not in Room.banned
+        if self.room == "slow" and Room.gate is not None:
+            await Room.gate.wait()
+        return admitted
 
     @action
     def work(self, caller: Any, n: int) -> int:
@@ -435,16 +438,22 @@ async def test_a_call_that_has_begun_is_answered_after_the_eviction() -> None:
 @in_jumping_time
 async def test_a_late_refusal_of_a_call_does_not_end_a_newer_subscription() -> None:
     async with fleet(Room, recheck_seconds=0.0) as here:
-        socket = await in_rooms(here)
-        place = socket.connection.joined_topics()[0]  # type: ignore[index]
+        socket = await here.processes[0].connect(User(1))
+        await socket.join("rooms/slow")
+        (before,) = socket.connection.joined_topics()
         Room.banned.add(1)
-        socket.ask("rooms/lobby", "wait")
-        socket.connection.evict("rooms/lobby", codes.EVICTED)
+        Room.gate = asyncio.Event()
+        socket.ask("rooms/slow", "wait")
+        await turns()
+        rule, Room.gate = Room.gate, None
+        socket.connection.evict("rooms/slow", codes.EVICTED)
         Room.banned.clear()
-        socket.say(type="join", ref=2, topic="rooms/lobby")
-        assert await socket.types() == ["left", "joined", "error"]
-        assert not socket.connection.still_joined(place)
-        await said(1)
+        socket.say(type="join", ref=2, topic="rooms/slow")
+        assert await socket.types() == ["left", "joined"]
+        rule.set()
+        assert await socket.types() == ["error"]
+        assert not socket.connection.still_joined(before)
+        await Room(room="slow").apublish(Said(1))
         assert await socket.types() == ["event"]
 
 

@@ -10,6 +10,7 @@ after the action. An attempt that a crash interrupts is not repeated but reporte
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -25,7 +26,6 @@ from holdfast.topics.declaration import Mode
 from .authorization import admits, may_call, may_call_now
 from .call_failures import PASSING, failure_of, too_fast
 from .claims import claim_inside, pauses
-from .pending_reply import PendingReply
 from .request import CallFailed, CallRequest
 
 logger = logging.getLogger("holdfast.calls")
@@ -41,10 +41,10 @@ class Attempts:
         self._threads = threads
         self._log_threads = log_threads
 
-    async def answer(self, request: CallRequest, reply: PendingReply | None) -> bytes:
+    async def answer(self, request: CallRequest, is_wanted: Callable[[], bool]) -> bytes:
         """Carry the call out, or find its earlier answer. Raises :class:`CallFailed`, and no other ``Exception``.
 
-        ``reply`` is the only one that waits for the answer, if the call has no key.
+        ``is_wanted`` is asked in the worker thread, when it is the call's turn there.
         """
         try:
             if request.limit is not None:
@@ -55,7 +55,7 @@ class Attempts:
                 return await self._threads.handle_async(request.info, self._run_on_loop, request)
             await self._authorize(request)
             for pause in pauses():
-                outcome = await self._threads.handle(request.info, self._run_in_thread, request, reply)
+                outcome = await self._threads.handle(request.info, self._run_in_thread, request, is_wanted)
                 answer = outcome if isinstance(outcome, bytes) else _verdict(outcome)
                 if answer is not None:
                     return answer
@@ -101,9 +101,9 @@ class Attempts:
         if call_here and not await may_call(self._threads, topic, caller, action, permitted=permitted):
             raise CallFailed.of(codes.FORBIDDEN)
 
-    def _run_in_thread(self, request: CallRequest, reply: PendingReply | None) -> bytes | Claim:
+    def _run_in_thread(self, request: CallRequest, is_wanted: Callable[[], bool]) -> bytes | Claim:
         """Return the answer, or the claim of the attempt that has it. Runs in a worker thread."""
-        if reply is not None and not reply.wanted:
+        if not is_wanted():
             raise CallFailed.of(codes.UNAVAILABLE)
         try:
             return self._run_in_transaction(request)

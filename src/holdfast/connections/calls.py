@@ -1,12 +1,14 @@
 """Calls of actions. A call with a key is carried out once, however often the client sends it (:mod:`.attempts`)."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 
 import msgspec
 
 from holdfast.limits.base import Limiter
 from holdfast.log.calls import CallStore
+from holdfast.process.limited_log import log_limited, place_of
 from holdfast.protocol import codes
 from holdfast.threads.threads import Inline, Threads
 from holdfast.threads.turns import Kind
@@ -15,11 +17,15 @@ from holdfast.topics.topic import Topic
 from .attempts import Attempts
 from .call_failures import PASSING, too_fast
 from .caller import ConnectionCaller
+from .deadlines import Deadlines
 from .joined_topic import JoinedTopic
 from .pending_reply import Answered, IsOpen, PendingReply
 from .request import CallFailed, CallRequest
+from .running_call import RunningCall
 from .stored_answers import AnswerLimits, StoredAnswers
 from .unfinished import CallLimits, UnfinishedCalls
+
+logger = logging.getLogger("holdfast.calls")
 
 
 class Calls:
@@ -36,9 +42,10 @@ class Calls:
     ) -> None:
         self._threads = threads
         self._limiter = limiter
-        self._attempt = Attempts(store, threads, log_threads)
-        self._attempts: dict[tuple[str, str], asyncio.Task[bytes]] = {}
-        self._running: dict[asyncio.Task[bytes], CallRequest] = {}
+        self._attempts = Attempts(store, threads, log_threads)
+        self._running: set[RunningCall] = set()
+        self._by_key: dict[tuple[str, str], RunningCall] = {}
+        self._deadlines = Deadlines()
         self._unfinished = UnfinishedCalls(limits or CallLimits())
         self._answers = StoredAnswers(store, log_threads, answers or AnswerLimits())
 
@@ -99,52 +106,71 @@ class Calls:
         is going to ask for that one again.
         """
         reply = PendingReply(answered, is_open)
-        attempt = self._attempt_at(request, reply)
+        call = self._running_call(request)
+        call.replies.append(reply)
         if request.action.timeout is not None:
-            loop = asyncio.get_running_loop()
-            reply.timer = loop.call_later(request.action.timeout, reply.expire)
-        attempt.add_done_callback(reply.ended)
+            self._deadlines.add(reply, request.action.timeout)
 
-    def _attempt_at(self, request: CallRequest, reply: PendingReply) -> "asyncio.Task[bytes]":
-        """Start the attempt, or return the one that runs here under the same key."""
+    def _running_call(self, request: CallRequest) -> RunningCall:
+        """Start an attempt, or return the one that runs here under the same key."""
         if request.key is None:
-            return self._start(request, reply)
+            return self._start(request, None)
         slot = (request.caller.owner, request.key)
-        attempt = self._attempts.get(slot)
-        if attempt is None or attempt.get_name() != request.target:
-            attempt = self._start(request)
-            if slot not in self._attempts:
-                self._attempts[slot] = attempt
-                attempt.add_done_callback(lambda _: self._attempts.pop(slot, None))
-        return attempt
+        call = self._by_key.get(slot)
+        if call is None or call.task.done():  # done: it was cancelled before its first step
+            call = self._by_key[slot] = self._start(request, slot)
+        elif call.request.target != request.target:
+            call = self._start(request, None)
+        return call
 
-    def _start(self, request: CallRequest, reply: PendingReply | None = None) -> "asyncio.Task[bytes]":
-        """Start an attempt. ``reply`` is the only one that waits for it, if the call has no key."""
-        payer = request.payer
-        self._unfinished.begin(payer)
-        task = asyncio.get_running_loop().create_task(
-            self._attempt.answer(request, reply),
-            name=request.target,
-            context=self._threads.context((Kind.CALL, payer)),
+    def _start(self, request: CallRequest, slot: tuple[str, str] | None) -> RunningCall:
+        self._unfinished.begin(request.payer)
+        call = RunningCall(request, slot)
+        call.task = asyncio.get_running_loop().create_task(
+            self._run(call), context=self._threads.context((Kind.CALL, request.payer))
         )
-        self._running[task] = request
-        task.add_done_callback(self._ended)
-        return task
+        self._running.add(call)
+        return call
 
-    def _ended(self, task: "asyncio.Task[bytes]") -> None:
-        request = self._running.pop(task)
-        payer = request.payer
-        self._unfinished.end(payer)
-        if task.cancelled():
-            return
-        # Marks it as read: without a pending reply, asyncio would log it as never retrieved.
-        error = task.exception()
+    async def _run(self, call: RunningCall) -> None:
+        """Make the attempt, and reply."""
+        request = call.request
+        outcome: bytes | CallFailed
+        try:
+            outcome = await self._attempts.answer(request, call.is_wanted)
+        except CallFailed as failed:
+            outcome = failed
+        finally:  # also when the process ends
+            self._ended(call)
+        self._count_answer(request, outcome)
+        for reply in call.replies:
+            try:
+                reply.end(outcome)
+            except Exception as error:  # noqa: BLE001 - logged here, and the others get theirs
+                message = "%s: the answer could not be passed on to a connection"
+                log_limited(logger, logging.ERROR, place_of(error), message, request.target, error=error)
+
+    def _ended(self, call: RunningCall) -> None:
+        request = call.request
+        self._running.discard(call)
+        self._unfinished.end(request.payer)
+        if call.slot is not None:
+            del self._by_key[call.slot]
+        if request.action.timeout is not None:
+            for reply in call.replies:
+                self._deadlines.remove(reply, request.action.timeout)
+
+    def _count_answer(self, request: CallRequest, outcome: bytes | CallFailed) -> None:
+        """Count an answer that was stored. One that was stored before counts as well, as the attempt does not say which it is."""
         if request.key is None or request.wait:
             return
-        if error is None or (isinstance(error, CallFailed) and error.payload.code not in PASSING):
-            # An answer that was stored before counts as well, as the attempt does not say which it is.
-            size = len(task.result()) if error is None else 0
-            self._answers.add(payer, size, asyncio.get_running_loop().time())
+        if isinstance(outcome, bytes):
+            size = len(outcome)
+        elif outcome.payload.code in PASSING:
+            return
+        else:
+            size = 0
+        self._answers.add(request.payer, size, asyncio.get_running_loop().time())
 
     @property
     def running(self) -> int:
@@ -153,8 +179,8 @@ class Calls:
 
     async def finish(self) -> None:
         """Wait until no call is running."""
-        while self._running:
-            await asyncio.wait(self._running)
+        while tasks := [call.task for call in self._running if not call.task.done()]:
+            await asyncio.wait(tasks)
 
 
 def _running(taken: Awaitable[float]) -> "asyncio.Future[float]":

@@ -1,6 +1,6 @@
 """The reply to a call, which is due when an attempt at it ends, or when that takes too long."""
 
-import asyncio
+import contextvars
 from collections.abc import Callable
 
 from holdfast.protocol import codes
@@ -19,34 +19,29 @@ IsOpen = Callable[[], bool]
 
 
 class PendingReply:
-    """One reply. (``asyncio.timeout`` and ``shield`` would need a task for each reply.)"""
+    """One reply. (``asyncio.timeout`` and ``shield`` would need a task for each reply.)
 
-    __slots__ = ("_answered", "_is_open", "_late", "timer")
+    It is given in the context in which it was made: the attempt ends in that of a handler.
+    """
+
+    __slots__ = ("_answered", "_context", "_is_open", "_late")
 
     def __init__(self, answered: Answered, is_open: IsOpen) -> None:
         self._answered = answered
         self._is_open = is_open
         self._late = False
-        self.timer: asyncio.TimerHandle | None = None
+        self._context = contextvars.copy_context()
 
     @property
     def wanted(self) -> bool:
         """Whether a client still waits for the reply. For any thread."""
         return not self._late and self._is_open()
 
-    def ended(self, attempt: "asyncio.Task[bytes]") -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-        if attempt.cancelled():
-            return  # the process is ending
-        error = attempt.exception()
-        if self._late:
-            self._answered(None)
-        elif error is None:
-            self._answered(attempt.result())
-        elif isinstance(error, CallFailed):  # _answer() raises no other Exception; the rest ends the process
-            self._answered(error)
+    def end(self, outcome: bytes | CallFailed) -> None:
+        """Reply with the outcome of the attempt; after a timeout, report that the call has ended."""
+        self._context.run(self._answered, None if self._late else outcome)
 
     def expire(self) -> None:
+        """Reply that the call takes too long."""
         self._late = True
-        self._answered(CallFailed.of(codes.TIMEOUT, running=True))
+        self._context.run(self._answered, CallFailed.of(codes.TIMEOUT, running=True))
