@@ -243,6 +243,29 @@ class TestMessages:
         assert peer.received == ["first", "second", "third"]
         assert len(written) == 1
 
+    async def test_what_a_task_answers_at_once_is_written_with_the_answers_before(self) -> None:
+        """A client that says hello and joins in one go: a task decides on the join."""
+
+        class Greeting(Handler):
+            def receive(self, data: str | bytes) -> None:
+                if data == "hello":
+                    self.transport.send("welcome")
+                else:
+                    self.task = asyncio.get_running_loop().create_task(self.join())
+
+            async def join(self) -> None:
+                self.transport.send("joined")
+
+        peer = await given(Greeting())
+        written: list[bytes] = []
+        write = peer.wire.write
+        peer.wire.write = lambda data: (written.append(data), write(data))  # type: ignore[method-assign, func-returns-value]
+        peer.receive(frame(TEXT, "hello") + frame(TEXT, "join"))
+        await peer.settle()
+
+        assert peer.received == ["welcome", "joined"]
+        assert len(written) == 1
+
     async def test_answers_and_events_keep_their_order(self) -> None:
         handler = Handler()
         peer = await given(handler)

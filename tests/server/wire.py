@@ -15,6 +15,7 @@ from websockets.http11 import Response
 from websockets.uri import parse_uri
 
 from holdfast.server import WebSocketProtocol
+from holdfast.server.parser import Parser
 
 App = Callable[[Any, Any, Any], Any]
 
@@ -176,6 +177,9 @@ class Peer:
         self.client.send_request(request)
         self.server.data_received(b"".join(self.client.data_to_send()) + early)
         await self.settle()
+        parser = getattr(self.wire.get_protocol(), "_parser", None)
+        if isinstance(parser, Parser):
+            parser._clock = self.clock.time  # on a slow machine a flood would last long enough to be none
 
     async def open(self, **how: Any) -> "Peer":
         await self.ask(**how)

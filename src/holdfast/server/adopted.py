@@ -134,26 +134,33 @@ class AdoptedProtocol(AdoptedWriter, TurnReader):
     # ── the transport ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _take(self, messages: list[framing.ClientMessage]) -> None:
-        handler = self._handler
-        for message in messages:
-            opcode = message.opcode
-            if opcode in (TEXT, BINARY):
-                if handler is not None and not self._closing:
-                    handler.receive(message.data)
-            elif opcode in (PING, PONG):
-                if handler is None or self._closing:
-                    continue
-                handler.show_life()
-                if opcode == PING:
-                    self._answer(framing.encode(PONG, cast("bytes", message.data)))
-            elif opcode == CLOSE:
-                if not self._closing:
-                    self._closing = True
-                    self._flush()
-                    self._transport.write(framing.encode_close(message.code))
-                self._hang_up()
-            elif opcode == OVERSIZED and handler is not None and not self._closing:
-                handler.oversized()
+        collects = self._collect()
+        try:
+            for message in messages:
+                self._handle(message)
+        finally:
+            if collects:
+                self._flush_soon()
+
+    def _handle(self, message: framing.ClientMessage) -> None:
+        handler, opcode = self._handler, message.opcode
+        if opcode in (TEXT, BINARY):
+            if handler is not None and not self._closing:
+                handler.receive(message.data)
+        elif opcode in (PING, PONG):
+            if handler is None or self._closing:
+                return
+            handler.show_life()
+            if opcode == PING:
+                self._answer(framing.encode(PONG, cast("bytes", message.data)))
+        elif opcode == CLOSE:
+            if not self._closing:
+                self._closing = True
+                self._flush()
+                self._transport.write(framing.encode_close(message.code))
+            self._hang_up()
+        elif opcode == OVERSIZED and handler is not None and not self._closing:
+            handler.oversized()
 
     def _fail(self, error: ProtocolError) -> None:
         """Close after an error of the client (7.1.7), and wait for its end.

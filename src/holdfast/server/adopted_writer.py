@@ -109,10 +109,26 @@ class AdoptedWriter(asyncio.Protocol):
             self._answers = [frame]
             asyncio.get_running_loop().call_soon(self._flush)
 
+    def _collect(self) -> bool:
+        """Keep answers until :meth:`_flush_soon`. Return ``False`` if they need not be kept: some wait already, or the client does
+        not read."""
+        if self._answers is not None or self._paused:
+            return False
+        self._answers = []
+        return True
+
+    def _flush_soon(self) -> None:
+        """Write the answers behind the first steps of the tasks that have just begun: what those answer is written with them. A
+        client that says hello and joins in one go gets both answers in one write."""
+        if self._answers:
+            asyncio.get_running_loop().call_soon(self._flush)
+        else:
+            self._answers = None
+
     def _flush(self) -> None:
         """Write the answers of this turn. Call it before anything else is written."""
         answers, self._answers = self._answers, None
-        if answers is not None and not self._transport.is_closing():
+        if answers and not self._transport.is_closing():
             self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
             if self._blocked:
                 self._fill_up()
