@@ -96,9 +96,12 @@ class Attempts:
         join_here = request.rechecks and (action.is_async or not declared.admits_in_thread)
         if join_here and not await admits(self._threads, topic, caller.identity):
             raise CallFailed.of(codes.FORBIDDEN, expelled=True)
-        call_here = action.is_async or declared.may_call is Mode.LOOP
+        if not action.is_async and declared.may_call is not Mode.LOOP:
+            return  # asked in the thread
         permitted = request.permitted_now or not action.is_async
-        if call_here and not await may_call(self._threads, topic, caller, action, permitted=permitted):
+        if permitted and declared.may_call is None:
+            return
+        if not await may_call(self._threads, topic, caller, action, permitted=permitted):
             raise CallFailed.of(codes.FORBIDDEN)
 
     def _run_in_thread(self, request: CallRequest, is_wanted: Callable[[], bool]) -> bytes | Claim:
