@@ -73,12 +73,19 @@ def test_a_projects_own_converter_has_a_number_of_tries() -> None:
     assert 0 < tried <= MAX_TRIES
 
 
+def test_a_parameter_is_as_long_as_it_can_be_whatever_its_expression_prefers() -> None:
+    """A regular expression would take the first alternative that fits."""
+    parts = [parameter("first", "(?:a|ab)"), parameter("second", r"\w+")]
+    assert RouteMatcher(parts).match("ab1") == {"first": "ab", "second": "1"}
+    assert by_expression(parts, "ab1") == {"first": "a", "second": "b1"}
+
+
 @given(
     st.lists(
         st.one_of(
             st.sampled_from(["a", "-", "/", "ab", "-a"]),
             st.sampled_from(
-                [SLUG, ANY, "[^/]+", "[0-9]+", "[0-9]{2}", "(?:ab?)+", "a|ab", "[ab]{1,2}", r"\w+"]
+                [SLUG, ANY, "[^/]+", "[0-9]+", "[0-9]{2}", "(?:ab?)+", "ab|a", "[ab]{1,2}", r"\w+"]
             ),
         ),
         min_size=1,
