@@ -123,9 +123,8 @@ def in_a_thread(function: Callable[..., Any], *arguments: Any) -> None:
             function(*arguments)
 
     thread = threading.Thread(target=run, daemon=True)
-    outlive_their_tests.add(
-        thread
-    )  # the page's function waits for the server's next message, and the server stays for the next test
+    # The page's function waits for the server's next message, and the server stays for the next test.
+    outlive_their_tests.add(thread)
     thread.start()
 
 
