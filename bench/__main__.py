@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from bench import connections, durable, fanout, lineup, machine, page, terminal
-from bench.figures import Scale, Table
+from bench.figures import Scale, Table, refused
 from bench.progress import Progress
 from bench.servers import surroundings
 
@@ -90,7 +90,10 @@ def main() -> int:
     if not scale.quick:
         terminal.judge(tables)
     print(f"\nWritten to {results.relative_to(machine.ROOT)}")
-    return 0
+    refusals = list(refused(tables.values()))
+    for refusal in refusals:
+        print(f"FAILED: {refusal}", file=sys.stderr)
+    return 1 if refusals else 0
 
 
 def save(file: Path, about: dict[str, object], scale: Scale, tables: dict[str, Table]) -> None:

@@ -30,8 +30,10 @@ def publish(around: Surroundings, scale: Scale, progress: Progress) -> Table:
                 goal=_number(found["goal"] or "0"),
                 **{f"{part}_ms": float(found[part]) for part in ("p50", "p95", "p99")},
             )
-    if not table.cases:
-        table.missing["publish.py"] = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    # Its exit status is the same when a goal was missed.
+    if not table.cases or "Traceback" in done.stderr:
+        why = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        (table.missing if "MissingProgram" in why else table.refused)["publish.py"] = why
     progress.done()
     return table
 

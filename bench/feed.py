@@ -63,6 +63,9 @@ class Subscriber(asyncio.Protocol):
             self.say(type="join", ref=0, topic=self._topic)
         if not self.joined.done() and b'"type":"joined"' in data:
             self.joined.set_result(None)
+        if not self.joined.done() and b'"type":"error"' in data:
+            self.joined.set_exception(ConnectionRefusedError(data.decode(errors="replace")))
+            return
         if b'"type":"result"' in data or b'"type":"error"' in data:
             self.result.set_result(data)
         data = self._tail + data

@@ -1,11 +1,11 @@
 """The shape of results: samples of a figure, gathered over runs, kept as JSON."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from bench.generator import RunFailed
+from bench.generator import Refused, RunFailed
 from bench.progress import Progress
 from bench.servers import Peer, Served, Surroundings, served
 
@@ -39,6 +39,8 @@ class Table:
     workload: str
     cases: dict[tuple[Any, ...], list[dict[str, float]]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    """Peers whose server refused a part of what a run asked for, and what it was. No figure of the run holds."""
 
     def add(self, case: tuple[Any, ...], **measured: float) -> None:
         self.cases.setdefault(case, []).append(measured)
@@ -51,6 +53,7 @@ class Table:
         return {
             "workload": self.workload,
             "missing": self.missing,
+            "refused": self.refused,
             "cases": [{"case": list(case), "runs": runs} for case, runs in self.cases.items()],
         }
 
@@ -59,8 +62,16 @@ class Table:
         return cls(
             workload=found["workload"],
             missing=found["missing"],
+            refused=found.get("refused", {}),
             cases={tuple(entry["case"]): entry["runs"] for entry in found["cases"]},
         )
+
+
+def refused(tables: Iterable[Table]) -> Iterator[str]:
+    """Describe each run whose figures do not hold."""
+    for table in tables:
+        for peer, why in table.refused.items():
+            yield f"{table.workload}, {peer}: {why}"
 
 
 def by_turns(
@@ -79,7 +90,7 @@ def by_turns(
         except Exception as error:
             why = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             progress.note(f"{table.workload}: {peer.name}: {why}")
-            table.missing[peer.key] = why
+            (table.refused if isinstance(error, Refused) else table.missing)[peer.key] = why
         progress.done()
 
 

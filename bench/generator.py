@@ -11,10 +11,16 @@ from typing import Any
 from bench.machine import LOAD_CORE, ROOT, cpu_times, pinned
 
 SECONDS_AT_MOST = 400
+EXIT_REFUSED = 3
+"""The generator's exit status when a join or a handshake was refused."""
 
 
 class RunFailed(Exception):
     """The load generator could not do what it was asked to; the message says why."""
+
+
+class Refused(RunFailed):
+    """The server refused what it was asked to, or did not answer: what was measured is not what was to be measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +34,8 @@ class Speech:
     """Number of messages that a client receives before it counts as a member."""
     echo: str = ""
     """A request whose answer is its body."""
+    refusal: str = ""
+    """What only the answers contain that say no."""
     ping: str = ""
     pong: str = ""
 
@@ -35,6 +43,8 @@ class Speech:
         options = ["--path", self.path, "--expect", str(self.expects)]
         options += [part for said in self.says for part in ("--say", said)]
         options += ["--publish", self.echo if calls else self.publish]
+        if self.refusal:
+            options += ["--refusal", self.refusal]
         if self.ping:
             options += ["--ping", self.ping, "--pong", self.pong]
         return options
@@ -103,8 +113,25 @@ def drive(
             watchdog.cancel()
             if not report:
                 generator.kill()
+    if generator.returncode == EXIT_REFUSED:
+        raise Refused(said)
     if not report:
         raise RunFailed(said or "the load generator ended without a word")
-    if report["gone"]:
-        raise RunFailed(f"{report['gone']} connections were lost")
+    check(report, said)
     return Run(report=report, cpu_at=cpu_at)
+
+
+def check(report: dict[str, Any], said: str = "") -> None:
+    """Raise an error for a report whose figures do not hold. ``said`` is what the generator wrote on its standard error."""
+    if report["gone"]:
+        raise RunFailed(f"{report['gone']:,} connections were lost")
+    if report["refused"]:
+        raise Refused(
+            f"the server refused {report['refused']:,} of {report['requests']:,} requests. Raise the limit that they met, or ask "
+            f"for less. The first refusal: {said.splitlines()[0] if said else 'see above'}"
+        )
+    if report["unanswered"]:
+        raise Refused(
+            f"{report['unanswered']:,} of {report['requests']:,} requests had no answer, or were events that did not come back to "
+            "their publisher: fewer were in flight than the figure would claim"
+        )

@@ -43,7 +43,7 @@ class Load:
         command = [
             str(program), "--port", str(port), "--mode", "audience", "--members", str(members),
             "--path", speech.path, "--say", speech.says[0], "--expect", str(speech.expects),
-            "--ping", PING, "--heartbeat", str(HEARTBEAT), "--concurrency", str(CONNECTING),
+            "--refusal", speech.refusal, "--ping", PING, "--heartbeat", str(HEARTBEAT), "--concurrency", str(CONNECTING),
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -64,6 +64,8 @@ class Load:
         report: dict[str, Any] = json.loads(self.line())
         if report["gone"]:
             sys.exit(f"{report['gone']} connections were lost")
+        if report["missing"]:
+            sys.exit(f"{report['missing']} deliveries are missing")
         return report
 
     def end(self) -> None:

@@ -4,6 +4,7 @@ from bench.generator import Speech
 from bench.servers import Peer
 
 ROOM = "hall/open"
+REFUSAL = '"type":"error"'
 UVICORN = (
     "{python}",
     "-m",
@@ -29,6 +30,7 @@ def topic(name: str) -> Speech:
         expects=2,
         publish=f'{{"type":"call","topic":"{name}","name":"say","payload":{{"body":"%b"}}}}',
         echo=f'{{"type":"call","ref":%n,"topic":"{name}","name":"echo","payload":{{"body":"%b"}}}}',
+        refusal=REFUSAL,
     )
 
 
@@ -120,6 +122,7 @@ CENTRIFUGO = Peer(
         says=('{"id":1,"connect":{}}', '{"id":2,"subscribe":{"channel":"lobby"}}'),
         expects=2,
         publish='{"id":1%n,"publish":{"channel":"lobby","data":{"body":"%b"}}}',
+        refusal='"error":{',
         ping="{}",
         pong="{}",
     ),

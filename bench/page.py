@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Table
+from bench.figures import Table, refused
 from bench.goals import goals
 from bench.machine import QUIET, ROOT
 from bench.plots import plots
@@ -17,7 +17,7 @@ PLOTS = ROOT / "docs" / "benchmarks"
 
 
 def publish(file: Path) -> int:
-    """Write the page. Refuse results without meaning: those of small runs, and those of a machine that was busy."""
+    """Write the page. Refuse results without meaning: those of small runs, of a machine that was busy, and of servers that refused requests."""
     result = json.loads(file.read_text())
     if result["scale"]["quick"]:
         print(f"{file} was made with --quick: its figures say only that everything works.", file=sys.stderr)
@@ -28,9 +28,12 @@ def publish(file: Path) -> int:
             file=sys.stderr,
         )
         return 1
+    tables = {found["workload"]: Table.from_json(found) for found in result["tables"]}
+    if refusals := list(refused(tables.values())):
+        print(f"{file}: figures that do not hold: {'; '.join(refusals)}", file=sys.stderr)
+        return 1
     PLOTS.mkdir(exist_ok=True)
     text = PAGE.read_text()
-    tables = {found["workload"]: Table.from_json(found) for found in result["tables"]}
     for name, table in tables.items():
         block = [f"*{_measured(result)}*", "", *_tables(table)]
         for plot, title, svg in plots(table):

@@ -52,11 +52,12 @@ class Poll:
         if not part:
             raise SystemExit(f"a client was cut off: {self._read!r}")
         self._read += part
-        head, _, body = self._read.partition(b"\r\n\r\n")
+        head, complete, body = self._read.partition(b"\r\n\r\n")
+        if complete and (not head.startswith(b"HTTP/1.1 200") or b'"type":"error"' in body):
+            self.socket.close()
+            raise SystemExit(f"a client was refused: {self._read!r}")
         if not body.endswith(b"]}"):
             return False
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise SystemExit(f"a client was refused: {self._read!r}")
         answer = json.loads(body)
         self._read = b""
         self._query = f"topic={TOPIC}&session={answer['session']}&ack={answer['ack']}"

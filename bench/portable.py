@@ -49,6 +49,8 @@ class Way:
     says: tuple[str, ...] = ()
     expects: int = 1
     """Number of messages that a client receives before it counts as a member."""
+    refusal: str = ""
+    """What only the answers contain that say no."""
 
 
 def topic(kind: str) -> Way:
@@ -58,6 +60,7 @@ def topic(kind: str) -> Way:
         says=(f'{{"type":"join","ref":0,"topic":"{kind}/lobby"}}',),
         expects=2,
         publish=f'{{"type":"call","topic":"{kind}/lobby","name":"say","payload":{{"body":"%b"}}}}',
+        refusal='"type":"error"',
     )
 
 
@@ -143,6 +146,7 @@ def run(
         command = [str(load), "--port", str(port), "--path", way.path, "--members", str(options.members)]
         command += [part for said in way.says for part in ("--say", said)]
         command += ["--expect", str(way.expects), "--publish", way.publish, "--payload", str(options.payload)]
+        command += ["--refusal", way.refusal] if way.refusal else []
         command += ["--window", str(window), "--seconds", str(options.seconds), "--warmup-ms", "2000"]
         used: dict[str, float] = {}
         with subprocess.Popen(
@@ -158,8 +162,9 @@ def run(
                 used[line.strip()] = cpu_seconds(pid)
                 generator.stdin.write("\n")
                 generator.stdin.flush()
-    if generator.returncode or report["gone"] or not report["deliveries"]:
-        raise SystemExit(f"{way.name}: the run failed: {report}")
+    failures = ("gone", "refused", "unanswered")
+    if generator.returncode or any(report[name] for name in failures) or not report["deliveries"]:
+        raise SystemExit(f"{way.name}: the run failed: {report or 'what the load generator said is above'}")
     cpu = used["measured"] - used["measure"]
     return Result(
         deliveries=report["deliveries"], seconds=report["seconds"], cpu=cpu, load_busy=report["busy"]

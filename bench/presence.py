@@ -86,6 +86,8 @@ async def measure(size: int, client: Any) -> None:
             if number % 50 == 0:
                 await asyncio.sleep(0)
         await written(hub.presence)
+        joined = sum(len(connection.joined_topics()) for connection in connections)
+        assert joined == size, f"{joined} of {size} joined"
         await asyncio.sleep(1)
         print(f"{size:6}  coming           {meter.look()}")
         await asyncio.sleep(INTERVALS * LEASE_SECONDS / 3)

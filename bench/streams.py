@@ -28,6 +28,7 @@ from .portable import LOAD_CORE, cpu_seconds, served
 
 PAYLOAD = "x" * 128
 MARK = b'"name":"said"'
+ACCEPTED = (b"HTTP/1.1 200", b"HTTP/1.1 101")
 GOALS = {"adopted": 1.1, "portable": 1.5}
 IDLE_GOAL = 5 * 1024
 BACKLOG = ("--backlog", "8192")
@@ -84,6 +85,11 @@ class Members:
             if not part:
                 raise SystemExit(f"a client was refused: {data!r}")
             data += part
+            status, complete, _ = data.partition(b"\r\n")
+            refused = complete and status.startswith(b"HTTP/") and not status.startswith(ACCEPTED)
+            if refused or b'"type":"error"' in data:
+                client.close()
+                raise SystemExit(f"a client was refused: {data!r}")
 
     def hear(self, count: int) -> None:
         """Read until so many events have arrived in all."""

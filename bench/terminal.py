@@ -11,6 +11,8 @@ def show(table: Table) -> None:
             _show(view)
     for key, why in table.missing.items():
         print(f"  missing: {NAMES.get(key, key)}: {why}")
+    for key, why in table.refused.items():
+        print(f"  REFUSED: {NAMES.get(key, key)}: its figures do not hold: {why}")
 
 
 def _show(view: View) -> None:

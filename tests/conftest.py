@@ -15,7 +15,7 @@ from holdfast.process.limited_log import unlimited
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-pytest_plugins = ["holdfast.testing.pytest", "tests.services.fixtures"]
+pytest_plugins = ["holdfast.testing.pytest", "tests.services.fixtures", "tests.services.leftovers"]
 
 TESTS = Path(__file__).parent
 

@@ -19,6 +19,11 @@
  * It says "start", "joined", "measure" and "measured" at these moments (in mode idle "idle" instead of the last two), and
  * each time waits for a line on its standard input, so that the server's CPU and memory can be read there.
  *
+ * The part of an answer that --refusal names says no. A refusal is no answer: it comes sooner, and then fewer requests are in
+ * flight than were asked for. A join or handshake that is refused ends the run, with the exit status 3. "refused" counts
+ * refused requests. "unanswered" counts requests that nothing has answered ten seconds after the last answer, and events of the
+ * publisher that did not come back to it. A figure holds only if both are 0.
+ *
  * Prints one line of JSON. "busy" is the share of one core that this program itself used while measuring, "joining_busy"
  * the same while the connections were opened.
  */
@@ -46,6 +51,8 @@ enum { CONNECTING, SHAKING, SPEAKING, MEMBER, GONE };
 #define BUFFER (256 * 1024)
 #define SAMPLES 4000000
 #define PATIENCE_SECONDS 180
+#define LAST_ANSWER_SECONDS 10
+#define EXIT_REFUSED 3
 #define FILL_PAYLOAD 8192
 
 struct connection {
@@ -56,7 +63,7 @@ struct connection {
 };
 
 static struct {
-    const char *host, *path, *protocol, *cookie, *origin, *mode, *publish, *says[MAX_SAYS], *cookies_file, *rejoin, *ping, *answer;
+    const char *host, *path, *protocol, *cookie, *origin, *mode, *publish, *says[MAX_SAYS], *cookies_file, *rejoin, *ping, *answer, *refusal;
     int port, members, window, says_count, expects, payload, concurrency, stalled, warmup_ms;
     double seconds, rate, heartbeat;
     long events, fill;
@@ -66,7 +73,7 @@ static struct {
 
 static struct connection *connections;
 static int epoll_fd, opened, joined, gone;
-static long marks, published, answers, bytes;
+static long marks, published, answers, bytes, refused;
 static int measuring, reconnecting, behind, audience;
 static int64_t storm_began;
 static char ping_frame[130];
@@ -121,6 +128,22 @@ static void say(struct connection *c, const char *text, size_t size) {
     memset(frame + head, 0, 4);
     memcpy(frame + head + 4, text, size);
     write_all(c, frame, head + 4 + size);
+}
+
+/* Show a refusal from its mark on, as far as it is plain text. */
+static void show_refusal(const char *what, const char *mark, const char *end) {
+    int size = 0;
+    while (size < 200 && mark + size < end && mark[size] >= ' ') size++;
+    fprintf(stderr, "%s%.*s\n", what, size, mark);
+}
+
+/* Count the refusals among answers, and show the first. One that is spread over two reads is missed; its request is unanswered. */
+static void note_refusals(const char *data, int size) {
+    const char *end = data + size, *p = data;
+    while (option.refusal && (p = memmem(p, end - p, option.refusal, strlen(option.refusal)))) {
+        if (!refused++) show_refusal("", p, end);
+        p++;
+    }
 }
 
 /* The next line of the greeting; of those who come back the last one says where they were. */
@@ -267,8 +290,14 @@ static int listen_frames(struct connection *c, const unsigned char *data, int si
             fprintf(stderr, "closed while joining: %.*s\n", (int)length, data + at + head);
             exit(1);
         } else {
-            if (getenv("LOAD_SHOW")) fprintf(stderr, "%.*s\n", (int)length, data + at + head);
-            if (option.rejoin && c == connections) note_position((const char *)data + at + head, (int)length);
+            const char *text = (const char *)data + at + head, *no = NULL;
+            if (option.refusal) no = memmem(text, length, option.refusal, strlen(option.refusal));
+            if (no) {
+                show_refusal("refused while joining: ", no, text + length);
+                exit(EXIT_REFUSED);
+            }
+            if (getenv("LOAD_SHOW")) fprintf(stderr, "%.*s\n", (int)length, text);
+            if (option.rejoin && c == connections) note_position(text, (int)length);
             c->heard++;
             if (c->heard < option.says_count) say_next(c);
             if (c->heard == option.expects) member(c);
@@ -286,19 +315,23 @@ static void note_age(const char *text, const char *end) {
     ages[ages_count++] = age < 0 ? 0 : age > UINT32_MAX ? UINT32_MAX : (uint32_t)age;
 }
 
+/* Does each connection make requests, and not only the first one? */
+static int all_call(void) { return !strcmp(option.mode, "calls"); }
+
 /* A member's bytes: count the marks; at the publisher and at every 97th member read how old the events are. */
 static void count(struct connection *c, const char *data, int size) {
     bytes += size;
+    if (c == connections || all_call()) note_refusals(data, size);
     long mine = 0;
     int sampled = audience || (c - connections) % 97 == 0;
     const char *end = data + size, *p = data;
     while ((p = memchr(p, '@', end - p))) {
-        if ((c->received + mine) % 2 == 0 && sampled && measuring) note_age(p, end);
+        if ((c->received + mine) % 2 == 0 && sampled && measuring > 0) note_age(p, end);
         mine++, p++;
     }
     long before = c->received / 2;
     c->received += mine;
-    if (measuring) marks += mine;
+    if (measuring > 0) marks += mine;
     long whole = c->received / 2 - before;
     if (reconnecting && c != connections) {
         if (before < option.events && c->received / 2 >= option.events) {
@@ -307,8 +340,8 @@ static void count(struct connection *c, const char *data, int size) {
         }
         return;
     }
-    if (!strcmp(option.mode, "calls")) {
-        if (measuring) answers += whole;
+    if (all_call()) {
+        if (measuring > 0) answers += whole;
         while (whole-- > 0 && measuring >= 0) publish(c);
     } else if (c == connections && !strcmp(option.mode, "fanout") && measuring >= 0) {
         while (whole-- > 0) publish(c);
@@ -335,7 +368,7 @@ static void readable(struct connection *c) {
                 if (!end) continue;
                 if (strncmp(c->rest, "HTTP/1.1 101", 12)) {
                     fprintf(stderr, "refused: %s\n", c->rest);
-                    exit(1);
+                    exit(EXIT_REFUSED);
                 }
                 int head = (int)(end + 4 - c->rest);
                 memmove(c->rest, c->rest + head, c->rest_size - head);
@@ -416,7 +449,7 @@ static void options(int argc, char **argv) {
         {"say", 1, 0, 's'},        {"expect", 1, 0, 'e'}, {"publish", 1, 0, 'b'}, {"payload", 1, 0, 'l'},
         {"seconds", 1, 0, 't'},    {"rate", 1, 0, 'r'},   {"cookies", 1, 0, 'k'}, {"concurrency", 1, 0, 'C'},
         {"stalled", 1, 0, 'S'},    {"events", 1, 0, 'E'}, {"warmup-ms", 1, 0, 'W'}, {"fill", 1, 0, 'F'}, {"rejoin", 1, 0, 'R'},
-        {"ping", 1, 0, 'i'},       {"pong", 1, 0, 'o'},   {"heartbeat", 1, 0, 'H'}, {0, 0, 0, 0}};
+        {"ping", 1, 0, 'i'},       {"pong", 1, 0, 'o'},   {"heartbeat", 1, 0, 'H'}, {"refusal", 1, 0, 'N'}, {0, 0, 0, 0}};
     int o;
     while ((o = getopt_long(argc, argv, "", names, NULL)) != -1) switch (o) {
         case 'h': option.host = optarg; break;
@@ -445,6 +478,7 @@ static void options(int argc, char **argv) {
         case 'R': option.rejoin = optarg; break;
         case 'i': option.ping = optarg; break;
         case 'o': option.answer = optarg; break;
+        case 'N': option.refusal = optarg; break;
         case 'H': option.heartbeat = atof(optarg); break;
         default: exit(2);
         }
@@ -498,9 +532,9 @@ static void keep_alive(void) {
     }
 }
 
-static void answer_for(const char *what, double seconds) {
+static void answer_for(const char *what, double seconds, long missing) {
     qsort(ages, ages_count, sizeof *ages, by_size);
-    printf("{\"%s\":%d,\"seconds\":%.4f,\"gone\":%d,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f}\n", what, joined, seconds, gone,
+    printf("{\"%s\":%d,\"seconds\":%.4f,\"gone\":%d,\"missing\":%ld,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f}\n", what, joined, seconds, gone, missing,
            percentile(.5), percentile(.99), percentile(1));
     fflush(stdout);
 }
@@ -511,7 +545,7 @@ static void attend(void) {
     char line[32];
     int64_t begun = now_ns();
     while (joined < option.members) pump(20), keep_alive();
-    answer_for("joined", (now_ns() - begun) / 1e9);
+    answer_for("joined", (now_ns() - begun) / 1e9, 0);
     for (;;) {
         pump(20), keep_alive();
         if (poll(&input, 1, 0) <= 0) continue;
@@ -526,7 +560,45 @@ static void attend(void) {
         fflush(stdout);
         while (marks < wanted && now_ns() < until && !gone) pump(20), keep_alive();
         measuring = 0;
-        answer_for("heard", (now_ns() - begun) / 1e9);
+        answer_for("heard", (now_ns() - begun) / 1e9, (wanted - marks + 1) / 2);
+    }
+}
+
+static int callers(void) { return all_call() ? option.members : 1; }
+
+static long requests(void) {
+    long count = 0;
+    for (int c = 0; c < callers(); c++) count += connections[c].sent;
+    return count;
+}
+
+static long answered(void) {
+    long count = refused;
+    for (int c = 0; c < callers(); c++) count += connections[c].received / 2;
+    return count;
+}
+
+/* Wait for the last answers; return how many are still missing when none has come for a while. */
+static long unanswered(void) {
+    int64_t latest = now_ns();
+    long missing = requests() - answered(), before = missing;
+    while (missing > 0 && gone < option.members && now_ns() < latest + LAST_ANSWER_SECONDS * 1000000000LL) {
+        pump(50);
+        missing = requests() - answered();
+        if (missing < before) latest = now_ns();
+        before = missing;
+    }
+    return missing > 0 ? missing : 0;
+}
+
+/* Wait until so many of a connection's own events have come back to it. */
+static void wait_for_own(struct connection *c, long wanted) {
+    int64_t until = now_ns() + PATIENCE_SECONDS * 1000000000LL;
+    while (c->received / 2 < wanted) {
+        pump(1000);
+        if (!refused && now_ns() < until) continue;
+        fprintf(stderr, "only %ld of %ld published events have come back\n", c->received / 2, c->sent);
+        exit(EXIT_REFUSED);
     }
 }
 
@@ -534,9 +606,9 @@ static void attend(void) {
 static void publish_many(struct connection *c, long events) {
     for (long i = 0, got = c->received / 2; i < events; i++) {
         publish(c);
-        while (c->received / 2 < got + i + 1 - option.window) pump(1000);
+        wait_for_own(c, got + i + 1 - option.window);
     }
-    while (c->received / 2 < c->sent) pump(1000);
+    wait_for_own(c, c->sent);
 }
 
 /* Publish large events, until the server must have noticed the clients that do not read. */
@@ -585,7 +657,7 @@ int main(int argc, char **argv) {
     double joining = (now_ns() - begun) / 1e9, joining_cpu = cpu_seconds() - used;
     tell("joined");
     double elapsed = 0, cpu = 0;
-    long deliveries = 0;
+    long deliveries = 0, without_answer = 0;
     if (!strcmp(option.mode, "idle")) {
         tell("idle");
     } else if (!strcmp(option.mode, "storm")) {
@@ -596,7 +668,7 @@ int main(int argc, char **argv) {
         fill();
         int64_t start = now_ns();
         if (option.rate <= 0)
-            for (int c = 0; c < (!strcmp(option.mode, "calls") ? option.members : 1); c++)
+            for (int c = 0; c < callers(); c++)
                 for (int i = 0; i < option.window; i++) publish(&connections[c]);
         run_for(start + option.warmup_ms * 1000000LL, start);
         tell("measure");
@@ -611,11 +683,13 @@ int main(int argc, char **argv) {
         measuring = -1;
         published -= before;
         tell("measured");
+        without_answer = unanswered();
     }
     qsort(ages, ages_count, sizeof *ages, by_size);
     printf("{\"members\":%d,\"joining_seconds\":%.4f,\"joining_busy\":%.3f,\"seconds\":%.4f,\"published\":%ld,\"deliveries\":%ld,\"answers\":%ld,"
+           "\"requests\":%ld,\"refused\":%ld,\"unanswered\":%ld,"
            "\"bytes\":%ld,\"busy\":%.3f,\"gone\":%d,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f,\"max_ms\":%.3f}\n",
-           option.members, joining, joining_cpu / joining, elapsed, published, deliveries, answers, bytes, elapsed ? cpu / elapsed : 0, gone,
+           option.members, joining, joining_cpu / joining, elapsed, published, deliveries, answers, requests(), refused, without_answer, bytes, elapsed ? cpu / elapsed : 0, gone,
            percentile(.5), percentile(.99), percentile(.999), percentile(1));
     return 0;
 }

@@ -25,6 +25,8 @@ class Relay:
         self.listener.shutdown(socket.SHUT_RDWR)  # which ends the `accept` of the thread
         self.listener.close()
         for link in self.links:
+            with contextlib.suppress(OSError):  # the other end may be gone
+                link.shutdown(socket.SHUT_RDWR)  # which ends the `recv` of its thread
             link.close()
 
     def _accept(self) -> None:

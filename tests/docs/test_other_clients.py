@@ -14,6 +14,7 @@ import pytest
 
 from tests.asgi_servers.servers import BIN, GENEROUS, SHORT, Kind, Prepared, Running, environment_for
 from tests.server.running import until
+from tests.services.leftovers import outlive_their_tests
 from tests.services.processes import free_port, start
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "other-clients.md"
@@ -121,7 +122,10 @@ def in_a_thread(function: Callable[..., Any], *arguments: Any) -> None:
         with contextlib.suppress(SystemExit):  # the end that the fixture `follow` gives it
             function(*arguments)
 
-    threading.Thread(target=run, daemon=True).start()
+    thread = threading.Thread(target=run, daemon=True)
+    # The page's function waits for the server's next message, and the server stays for the next test.
+    outlive_their_tests.add(thread)
+    thread.start()
 
 
 def begin(follow: Callable[..., None], site: Site, topic: str) -> "queue.Queue[Any]":

@@ -84,9 +84,11 @@ class Worker:
 def working(count: int) -> Iterator[list[Worker]]:
     """Run ``count`` workers, which end with the block."""
     made = [Worker(f"worker-{number}") for number in range(count)]
-    yield made
-    for worker in made:
-        worker.end()
+    try:
+        yield made
+    finally:
+        for worker in made:
+            worker.end()
 
 
 class Beside:

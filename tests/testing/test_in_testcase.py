@@ -150,7 +150,8 @@ class Calling(HarbourTestCase):
 class Joining(HarbourTestCase):
     def test_a_user_who_may_not_join_gets_forbidden(self) -> None:
         for user, name in [(self.linus, "rooms/lobby"), (None, "rooms/lobby"), (self.ada, "no/such")]:
-            with self.subTest(user=user, name=name), LiveClient(user) as client:
+            # Plain values: pytest-subtests sends them from a worker of pytest-xdist as they are.
+            with self.subTest(user=str(user), name=name), LiveClient(user) as client:
                 with pytest.raises(JoinError) as raised:
                     client.join(name)
                 assert raised.value.code == "forbidden"
