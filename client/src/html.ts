@@ -49,7 +49,7 @@ const Base: typeof HTMLElement = (globalThis as { readonly HTMLElement?: typeof 
  * `live-topic:left` and `live-topic:failed`, and each event of the topic as `live:` and its name.
  */
 export class LiveTopicElement extends Base {
-  static readonly observedAttributes: readonly string[] = ["name", "since"];
+  static readonly observedAttributes: readonly string[] = ["name", "since", "status"];
   readonly #member = new Member(this, { name: "name", since: "since", refresh: "refresh", status: "status" });
 
   connectedCallback(): void {
@@ -86,6 +86,7 @@ if ("customElements" in globalThis && !customElements.get("live-topic")) {
       const member = members.get(element) ?? new Member(element, attributes, true);
       members.set(element, member);
       member.connect();
+      member.changed();
     },
     (element) => members.get(element)?.disconnect(),
   );
