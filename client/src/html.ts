@@ -83,10 +83,16 @@ if ("customElements" in globalThis && !customElements.get("live-topic")) {
   extendHtmx(
     attributes.name,
     (element) => {
-      const member = members.get(element) ?? new Member(element, attributes, true);
-      members.set(element, member);
+      let member = members.get(element);
+      if (!member) {
+        const made = (member = new Member(element, attributes, true));
+        members.set(element, made);
+        // A morph of the page changes attributes of an element that htmx takes for known.
+        new MutationObserver(() => {
+          made.changed();
+        }).observe(element, { attributeFilter: Object.values(attributes) });
+      }
       member.connect();
-      member.changed();
     },
     (element) => members.get(element)?.disconnect(),
   );
