@@ -188,7 +188,9 @@ def test_nothing_escapes_from_the_import_map() -> None:
 
 
 def test_a_map_of_the_page_s_own_gets_the_entries_of_the_client() -> None:
-    html = rendered('<script type="importmap">{"imports": { {% live_imports %}, "own": "/own.js" } }</script>')
+    html = rendered(
+        '<script type="importmap">{"imports": { {% live_imports %}, "own": "/own.js" } }</script>'
+    )
     theirs = data(rendered("{% live_script %}"), 'type="importmap"')["imports"]
     assert data(html, 'type="importmap"') == {"imports": theirs | {"own": "/own.js"}}
 
