@@ -1,5 +1,6 @@
 import { attempt } from "./dispatch.js";
 import { apply, fragmentsIn, type Fragment } from "./fragment.js";
+import { htmx } from "./htmx.js";
 import { connect, type EventInfo, type JoinedInfo, type Live, type ResetInfo, type Topic } from "./index.js";
 import type { Member } from "./member.js";
 import { TABS } from "./pagetabs.js";
@@ -195,6 +196,9 @@ export class Feed {
       inside.delete(element);
       element.dispatchEvent(new CustomEvent(type, { detail, bubbles: true }));
     }
-    for (const each of inside) each.dispatchEvent(new CustomEvent(type, { detail }));
+    for (const each of inside) {
+      htmx()?.process(each); // it adds its listeners a moment after it has put an element into the page
+      each.dispatchEvent(new CustomEvent(type, { detail }));
+    }
   }
 }

@@ -49,7 +49,7 @@ const Base: typeof HTMLElement = (globalThis as { readonly HTMLElement?: typeof 
  * `live-topic:left` and `live-topic:failed`, and each event of the topic as `live:` and its name.
  */
 export class LiveTopicElement extends Base {
-  static readonly observedAttributes: readonly string[] = ["name", "since"];
+  static readonly observedAttributes: readonly string[] = ["name", "since", "status"];
   readonly #member = new Member(this, { name: "name", since: "since", refresh: "refresh", status: "status" });
 
   connectedCallback(): void {
@@ -83,8 +83,15 @@ if ("customElements" in globalThis && !customElements.get("live-topic")) {
   extendHtmx(
     attributes.name,
     (element) => {
-      const member = members.get(element) ?? new Member(element, attributes, true);
-      members.set(element, member);
+      let member = members.get(element);
+      if (!member) {
+        const made = (member = new Member(element, attributes, true));
+        members.set(element, made);
+        // A morph of the page changes attributes of an element that htmx takes for known.
+        new MutationObserver(() => {
+          made.changed();
+        }).observe(element, { attributeFilter: Object.values(attributes) });
+      }
       member.connect();
     },
     (element) => members.get(element)?.disconnect(),

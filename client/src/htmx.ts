@@ -34,7 +34,11 @@ export function swapByHtmx(target: Element, swap: string, content: DocumentFragm
 /** Call `appeared` for each element with one of these attributes that htmx finds below `hx-ext="live"`, and `left` at its end. */
 export function extendHtmx(attribute: string, appeared: (element: Element) => void, left: (element: Element) => void): void {
   const extend = (): void => {
-    htmx()?.defineExtension?.("live", {
+    const by = htmx();
+    if (by && !by.defineExtension && document.querySelector(`[${attribute}]`)) {
+      console.warn(`Holdfast: the attribute ${attribute} needs htmx 2. With htmx 4 write a <live-topic name="…"> element instead.`);
+    }
+    by?.defineExtension?.("live", {
       getSelectors: () => [`[${attribute}]`],
       onEvent: (name: string, { target }: Event) => {
         if (!(target instanceof Element) || !target.hasAttribute(attribute)) return;

@@ -18,6 +18,8 @@ export class Member {
   /** Up to where events are in the element's contents. */
   #since: Position | undefined;
   #written: string | null = null;
+  /** The status that the element has to show. */
+  #shown = "";
   /** Something was missed, so that the contents are of no position. */
   #stale = false;
   /** The position that a rendering has to reach. */
@@ -59,18 +61,27 @@ export class Member {
     feed?.remove(this);
   }
 
-  /** Another name, or the contents are from another rendering: begin again from there. */
+  /**
+   * Something has changed an attribute. Another name, or contents from another rendering: begin again from there. A status that a
+   * morph of the page took away, because the server's rendering has none, is written again.
+   */
   changed(): void {
-    if (!this.#feed || (this.#read("name") === this.#name && this.#read("since") === this.#written)) return;
-    this.disconnect();
-    this.connect();
+    if (!this.#feed) return;
+    if (this.#read("name") !== this.#name || this.#read("since") !== this.#written) {
+      this.disconnect();
+      this.connect();
+    } else this.#show();
   }
 
   // ── what the feed says ─────────────────────────────────────────────────────────────────────────
 
   set status(status: string) {
-    const shown = this.#stale ? "stale" : status;
-    if (this.#read("status") !== shown) this.element.setAttribute(this.#attributes.status, shown);
+    this.#shown = this.#stale ? "stale" : status;
+    this.#show();
+  }
+
+  #show(): void {
+    if (this.#read("status") !== this.#shown) this.element.setAttribute(this.#attributes.status, this.#shown);
   }
 
   /** Dispatch an event of the page. Returns false if a handler has prevented the default. */

@@ -26,7 +26,8 @@ module below the roof never imports `holdfast` itself, as that would point up. E
                   no socket, no task, no Django
     metrics       counters and gauges that any layer may raise: the ground
 
-Names are imported on first use, so that `import holdfast` needs no configured Django, and `settings.py` may do it.
+Names are imported on first use, so that `import holdfast` needs no configured Django, and `settings.py` may do it. A name that
+another module has (`public_names`) is an `ImportError` that says which.
 """
 
 from importlib import import_module
@@ -108,13 +109,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    try:
-        module = _DEFINED_IN[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = globals()[name] = getattr(import_module(module), name)
-    return value
+if not TYPE_CHECKING:  # type checkers would take it for a module that has every name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _DEFINED_IN:
+            raise import_module("holdfast.public_names").not_in(__name__, name)
+        value = globals()[name] = getattr(import_module(_DEFINED_IN[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:

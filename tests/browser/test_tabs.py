@@ -1,6 +1,7 @@
 """Tabs of one browser that share one connection (``holdfast/tabs``)."""
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,13 +12,13 @@ from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.test import Client, override_settings
 from django.urls import path
-from playwright.sync_api import Browser, BrowserContext, Error, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Route, expect
 
 from holdfast import Caller, Event, Html, Keep, Topic, action, metrics
 from holdfast.testing.live_server import LiveSite
 from holdfast.topics.registry import registry
 
-PAGE = """<!doctype html><link rel="icon" href="data:,">{% load holdfast %}<title>{{ user }}</title><ol></ol>
+PAGE = """<!doctype html><link rel="icon" href="data:,">{% load holdfast %}<title>{{ user }}</title>{% csrf_token %}<ol></ol>
 {% live_script tabs=True %}
 <script type="module">
   import { connect } from "holdfast/tabs";
@@ -34,6 +35,9 @@ PAGE = """<!doctype html><link rel="icon" href="data:,">{% load holdfast %}<titl
 
 ELEMENTS = """<!doctype html><link rel="icon" href="data:,">{% load holdfast %}{% live_script html=True tabs=True %}
 {% live_topic topic position %}<ol id="list"></ol>{% endlive_topic %}"""
+
+SOON = 8_000
+"""Milliseconds for what takes a second on a quiet machine. By asking its leader, a tab would notice an end after 20 seconds."""
 
 AWAKE = 40_000
 """Milliseconds in which another tab takes over from one that does not answer: 30 seconds, on a slow machine."""
@@ -152,6 +156,7 @@ def test_when_the_tab_that_has_the_connection_is_closed_another_one_goes_on(
     show(others, "before")
     leader.close()
     Bells().publish(Rung("between"))
+    show(others, "before", "between", timeout=SOON)
     assert ring(others[0], "after") == "ada rang after"
     show(others, "before", "between", "after")
     comes_to(1)
@@ -167,6 +172,7 @@ def test_when_the_tab_that_has_the_connection_crashes_another_one_goes_on(
     with contextlib.suppress(Error):
         leader.goto("chrome://crash", timeout=5_000)
     Bells().publish(Rung("between"))
+    show(others, "before", "between", timeout=SOON)
     assert ring(others[0], "after") == "ada rang after"
     show(others, "before", "between", "after")
     comes_to(1)
@@ -179,10 +185,13 @@ def test_a_tab_that_the_browser_freezes_gives_the_connection_up_and_shares_again
     sign_in(context, live_site, "ada")
     leader, *others = opened(context, 2)
     devtools = context.new_cdp_session(leader)
-    devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
+    devtools.send("Debugger.enable")
+    # Chromium never freezes a page that Playwright controls. What it does is tell the page, and then run nothing of it.
+    leader.evaluate("document.dispatchEvent(new Event('freeze'))")
+    devtools.send("Debugger.pause")
     Bells().publish(Rung("while it sleeps"))
-    show(others, "while it sleeps")
-    devtools.send("Page.setWebLifecycleState", {"state": "active"})
+    show(others, "while it sleeps", timeout=SOON)
+    devtools.send("Debugger.disable")
     joined(leader, timeout=AWAKE)
     show([leader], "while it sleeps")
     comes_to(1)
@@ -231,3 +240,60 @@ def test_elements_share_without_a_script(context: BrowserContext, live_site: Liv
     Bells().remove_html(target="list")
     for tab in tabs:
         expect(tab.locator("#list")).to_have_count(0)
+
+
+# ── on a network that lets no WebSocket through ──────────────────────────────────────────────────────────────────────
+
+SLOW = 60_000
+"""Milliseconds for a tab that tries each transport before it takes one that gets through."""
+
+
+@pytest.fixture(params=["sse", "polling"])
+def transport(request: pytest.FixtureRequest, context: BrowserContext) -> str:
+    """The transport that the network of the context leaves to the tabs."""
+
+    def nothing(route: Route) -> None:
+        """A proxy that passes on only whole responses, and a stream never ends."""
+
+    context.route_web_socket(re.compile("/live/ws"), lambda socket: socket.close(code=3000, reason="blocked"))
+    if request.param == "polling":
+        context.route(re.compile("/live/sse"), nothing)
+    return str(request.param)
+
+
+def carried_by(transport: str, count: int, seconds: float = 30) -> None:
+    """Wait until so many connections are there, all of them of this transport. A session of polling lingers for ten seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        found = metrics.snapshot()
+        if found["connections"] == found[f"connections_{transport}"] == count:
+            return
+        assert time.monotonic() < until, {name: found[name] for name in found if "connections" in name}
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(180)
+def test_tabs_share_a_connection_that_is_no_websocket(
+    context: BrowserContext, live_site: LiveSite, transport: str
+) -> None:
+    sign_in(context, live_site, "ada")
+    leader, *others = tabs = [context.new_page() for _ in range(3)]
+    for tab in tabs:
+        tab.goto("/")
+        joined(tab, timeout=SLOW)
+    carried_by(transport, 1)
+    Bells().publish(Rung("great"))
+    assert ring(others[0], "small") == "ada rang small"
+    show(tabs, "great", "small")
+    others[0].evaluate("window.bells.leave()")
+    Bells().publish(Rung("third"))
+    show([leader, others[1]], "great", "small", "third")
+    others[0].evaluate("() => { window.listen(window.live.topic('bells')); }")
+    show(tabs, "great", "small", "third")
+    assert [tab.evaluate("window.live.state.transport") for tab in tabs] == ["websocket"] * 3
+
+    leader.close()
+    Bells().publish(Rung("between"))
+    assert ring(others[1], "after") == "ada rang after"
+    show(others, "great", "small", "third", "between", "after", timeout=SLOW)
+    carried_by(transport, 1)

@@ -222,6 +222,39 @@ def test_the_polls_of_a_client_go_to_one_server_and_those_of_many_to_all(either:
     assert len(servers) == 2
 
 
+def test_polls_that_reach_another_server_each_time_bring_each_event_once_and_wait_for_news(
+    prepared: Prepared, tmp_path: Path, topic: str
+) -> None:
+    with fleet(prepared, tmp_path, changes={"hash": "$request_id"}) as running:
+        asked: dict[str, Any] = {"topic": topic, "client": "c1"}
+
+        def poll(timeout: float = 10) -> list[Any]:
+            connection = http.client.HTTPConnection("127.0.0.1", running.nginx.port, timeout=timeout)
+            with contextlib.closing(connection):
+                headers = {"Cookie": running.front.users["ada"].cookie}
+                connection.request("GET", f"/live/poll?{urlencode(asked)}", headers=headers)
+                answer = json.loads(connection.getresponse().read())
+            asked.update(
+                {"session": answer["session"], "ack": answer["ack"], "last-event-id": answer["last"]}
+            )
+            return list(answer["messages"])
+
+        poll()
+        offsets: list[int] = []
+        for number in range(1, 31):
+            said(running, topic)
+            while len(offsets) < number:
+                offsets += [message["offset"] for message in poll() if message["type"] == "event"]
+        assert offsets == list(range(1, 31))
+        servers = {
+            asked[-1] for _, asked, _, path in running.nginx.requests() if path.startswith("/live/poll")
+        }
+        assert len(servers) == 2
+        for _ in range(4):  # most of them meet the other server
+            with pytest.raises(TimeoutError):
+                poll(timeout=1)
+
+
 async def test_over_http_2_one_connection_carries_more_streams_than_a_browser_opens_connections(
     prepared: Prepared, tmp_path: Path, topic: str
 ) -> None:

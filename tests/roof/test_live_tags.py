@@ -187,6 +187,14 @@ def test_nothing_escapes_from_the_import_map() -> None:
     assert data(html, 'type="importmap"')["imports"]["holdfast"].endswith("holdfast/holdfast.js")
 
 
+def test_a_map_of_the_page_s_own_gets_the_entries_of_the_client() -> None:
+    html = rendered(
+        '<script type="importmap">{"imports": { {% live_imports %}, "own": "/own.js" } }</script>'
+    )
+    theirs = data(rendered("{% live_script %}"), 'type="importmap"')["imports"]
+    assert data(html, 'type="importmap"') == {"imports": theirs | {"own": "/own.js"}}
+
+
 def test_without_an_import_map_only_the_url_of_the_server_is_written() -> None:
     """Neither a map nor a preload: a preload in front of the page's map would make Firefox ignore that map."""
     html = rendered('{% live_script importmap=False nonce="abc" %}')

@@ -1,11 +1,16 @@
 """Long polling: lost answers, sessions that are not known, and the time between two requests."""
 
 import asyncio
+import itertools
 import json
+from collections.abc import Sequence
 from typing import Any, ClassVar
+
+import pytest
 
 from holdfast import Event, Keep, Presence, Topic
 from holdfast.protocol import codes
+from holdfast.protocol.event_ids import mark_of
 from holdfast.protocol.limits import Limits
 from holdfast.transports.polling import LINGER_SECONDS, WAIT_SECONDS, LivePolling
 from tests.support.clock import in_jumping_time
@@ -29,13 +34,35 @@ class Room(Topic):
         return self.room not in self.refused
 
 
+class Log(Topic):
+    """Durable, and without presence, whose changes are news."""
+
+    route = "logs/<slug:room>"
+    events = [Said]
+    keep = Keep()
+
+    async def may_join(self, user: Any) -> bool:
+        return True
+
+
+class Mood(Topic):
+    """Its events are never stored."""
+
+    route = "moods/<slug:room>"
+    events = [Said]
+
+    async def may_join(self, user: Any) -> bool:
+        return True
+
+
 def serving() -> Any:
     return fleet(Room, limits=Limits(heartbeat=1e9))
 
 
 async def opened(here: Any, **options: Any) -> PollingServer:
     """A client that has read its first answer, and asks only when the test says so."""
-    client = await PollingServer.open(here.processes[0].service, topics=["rooms/a"], **options)
+    options = {"topics": ["rooms/a"]} | options
+    client = await PollingServer.open(here.processes[0].service, **options)
     await client.hear()
     await client.stop_reading()
     return client
@@ -187,3 +214,92 @@ async def test_a_connection_that_ends_and_then_expires_is_counted_out_once() -> 
         assert boundary._networks == {"203.0.113.7": 1}
         other.end()
         assert boundary._networks == {}
+
+
+# ── behind a proxy that sends each request to another server ─────────────────────────────────────────────────────────
+
+
+class RoundRobin:
+    """A client whose requests go to the servers of a fleet in turn."""
+
+    def __init__(self, client: PollingServer, servers: Sequence[LivePolling]) -> None:
+        self._client = client
+        self._turns = itertools.cycle([*servers[1:], servers[0]])
+        self.asked = 0
+        self.messages: list[Any] = []
+
+    @classmethod
+    async def of(cls, here: Any, **options: Any) -> "RoundRobin":
+        servers = [LivePolling(lambda service=each.service: service) for each in here.processes]
+        return cls(await opened(here, application=servers[0], **options), servers)
+
+    async def ask(self) -> list[Any]:
+        """Send one request with what the last answer said, and return the new messages."""
+        client = self._client
+        client.application = next(self._turns)
+        status, answer = await client.ask()
+        assert status == 200, answer
+        client.session, client.ack, client.last = answer["session"], answer["ack"], answer["last"]
+        self.asked += 1
+        self.messages += answer["messages"]
+        return list(answer["messages"])
+
+    async def ask_until(self, count: int) -> None:
+        while len(self.numbers) < count:
+            await self.ask()
+
+    @property
+    def numbers(self) -> list[int]:
+        return numbers({"messages": self.messages})
+
+    @property
+    def joins(self) -> list[Any]:
+        return [frame["payload"] for frame in self.messages if frame["type"] == "joined"]
+
+
+@in_jumping_time
+async def test_requests_that_alternate_between_two_servers_get_each_event_once_and_in_order() -> None:
+    async with fleet(Room, count=2, limits=Limits(heartbeat=1e9)) as here:
+        client = await RoundRobin.of(here)
+        asking = asyncio.create_task(client.ask_until(200))
+        for number in range(1, 201):
+            await Room(room="a").apublish(Said(number))
+            if number % 7 == 0:
+                await asyncio.sleep(0.01)
+        await asking
+        assert client.numbers == list(range(1, 201))
+        assert all(joined["recovered"] is True for joined in client.joins)
+
+
+@in_jumping_time
+@pytest.mark.parametrize("topic", ["logs/a", "moods/a"])
+async def test_such_a_request_waits_for_news_like_any_other(topic: str) -> None:
+    async with fleet(Log, Mood, count=2, limits=Limits(heartbeat=1e9)) as here:
+        client = await RoundRobin.of(here, topics=[topic])
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        for _ in range(4):
+            await client.ask()
+        assert loop.time() - before >= 4 * WAIT_SECONDS
+
+
+@in_jumping_time
+async def test_such_a_client_hears_at_once_that_events_are_gone() -> None:
+    async with fleet(Room, count=2, limits=Limits(heartbeat=1e9)) as here:
+        client = await opened(here)
+        before = asyncio.get_running_loop().time()
+        client.application = LivePolling(lambda: here.processes[1].service)
+        _, answer = await client.ask(**{"last-event-id": f"{mark_of('rooms/a')}@zz:7"})
+        assert [frame["type"] for frame in answer["messages"]] == ["welcome", "joined"]
+        assert answer["messages"][1]["payload"]["recovered"] is False
+        assert asyncio.get_running_loop().time() - before < 1
+
+
+@in_jumping_time
+async def test_such_a_client_has_one_connection_on_each_server_however_often_it_asks() -> None:
+    async with fleet(Room, count=2, limits=Limits(heartbeat=1e9)) as here:
+        client = await RoundRobin.of(here)
+        for number in range(1, 31):
+            await Room(room="a").apublish(Said(number))
+            await client.ask_until(number)
+        assert [len(each.service.connections) for each in here.processes] == [1, 1]

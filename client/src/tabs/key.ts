@@ -39,7 +39,9 @@ async function digest(token: string): Promise<string> {
 function written(): readonly string[] | undefined {
   const { document } = globalThis as { readonly document?: Document };
   try {
-    const config = JSON.parse(document?.querySelector("script#holdfast-config")?.textContent ?? "{}") as { readonly tabs?: unknown };
+    // Turbo puts what a visited page has in its head behind what is there already, so the last one is the present page's.
+    const found = document && [...document.querySelectorAll("script#holdfast-config")].at(-1);
+    const config = JSON.parse(found?.textContent ?? "{}") as { readonly tabs?: unknown };
     return typeof config.tabs === "string" ? ["page", config.tabs] : undefined;
   } catch (error) {
     report(error);

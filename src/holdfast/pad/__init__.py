@@ -19,6 +19,8 @@ The browser's part is the client's entry ``holdfast/yjs``. Needs the extra ``hol
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from holdfast.public_names import not_in, without_extra
+
 if TYPE_CHECKING:
     from holdfast.pad.topic import DocumentUpdated, EditorMoved, SharedDocument
 
@@ -32,13 +34,17 @@ _DEFINED_IN: dict[str, str] = {
 __all__ = ["DocumentUpdated", "EditorMoved", "SharedDocument"]
 
 
-def __getattr__(name: str) -> Any:
-    try:
-        module = _DEFINED_IN[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = globals()[name] = getattr(import_module(module), name)
-    return value
+if not TYPE_CHECKING:  # type checkers would take it for a module that has every name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _DEFINED_IN:
+            raise not_in(__name__, name)
+        try:
+            defining = import_module(_DEFINED_IN[name])
+        except ModuleNotFoundError as error:
+            raise without_extra(__name__, error) from error
+        value = globals()[name] = getattr(defining, name)
+        return value
 
 
 def __dir__() -> list[str]:

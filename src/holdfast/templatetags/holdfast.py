@@ -47,8 +47,7 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u20
 
 TWO_MAPS = (
     "This page has more than one import map, and Firefox takes only the first: the imports of the others fail there. "
-    'Keep one: write {% live_script importmap=False %} and add "holdfast": "{% static \'holdfast/holdfast.js\' %}" to '
-    "your own map."
+    "Keep one: write {% live_script importmap=False %} and add {% live_imports %} to your own map."
 )
 
 # For developers. Only the browser sees all import maps of a page.
@@ -82,11 +81,7 @@ def live_script(
     of Django 6, or on the request, as of django-csp), which the tag finds itself.
 
     A page has one import map: Firefox ignores all but the first. Beside a map of the page's own write
-    ``{% live_script importmap=False %}``, which says only where the server is, and name the client in that map::
-
-        <script type="importmap">
-          {"imports": {"holdfast": "{% static 'holdfast/holdfast.js' %}", "vue": "…"}}
-        </script>
+    ``{% live_script importmap=False %}``, which says only where the server is, and put ``{% live_imports %}`` into that map.
 
     Under ``DEBUG`` a page with several maps says so in the browser's console.
     """
@@ -137,18 +132,45 @@ def _versions() -> str:
     return f"?{PARAMETER}={written(newest)}" if newest else ""
 
 
+@register.simple_tag
+def live_imports() -> SafeString:
+    """The client's entries of an import map, for a page with a map of its own::
+
+        <script type="importmap">
+          {
+            "imports": {
+              {% live_imports %},
+              "vue": "{% static 'vendor/vue.js' %}"
+            }
+          }
+        </script>
+        {% live_script importmap=False %}
+
+    It has all modules of the client by the names that storages of static files give them, such as ``holdfast.5d41402abc4b.js``, and
+    the file for networks without WebSockets, which the client loads by itself. A map that names only ``"holdfast"`` lacks that file where
+    the storage keeps hashed names alone (WhiteNoise with ``WHITENOISE_KEEP_ONLY_HASHED_FILES``).
+    """
+    return mark_safe(_json(_imports())[1:-1])  # noqa: S308 - JSON, with what could end the element escaped
+
+
 def _import_map(nonce: SafeString) -> list[SafeString]:
     """Return the import map and a preload. The preload comes second, because browsers accept no map after it."""
+    imports = _imports()
+    return [
+        format_html('<script type="importmap"{}>{}</script>', nonce, _json({"imports": imports})),
+        format_html('<link rel="modulepreload" href="{}"{}>', imports["holdfast"], nonce),
+    ]
+
+
+def _imports() -> dict[str, str]:
+    """Return the addresses of the client's modules by the names that modules import them by."""
     modules = [MODULES, *(brought for app, brought in OF_APPS.items() if apps.is_installed(app))]
     imports = {name: static(path) for brought in modules for name, path in brought.items()}
     # The client loads this file by its own address. A storage that adds a hash to names serves it under another one.
     loaded = urljoin(imports["holdfast"], "fallback.js")
     if (hashed := static("holdfast/fallback.js")) != loaded:
         imports[loaded] = hashed
-    return [
-        format_html('<script type="importmap"{}>{}</script>', nonce, _json({"imports": imports})),
-        format_html('<link rel="modulepreload" href="{}"{}>', imports["holdfast"], nonce),
-    ]
+    return imports
 
 
 @register.simple_tag

@@ -25,6 +25,8 @@ and the last client ends it. Tests with a browser need a server: ``LiveServerTes
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from holdfast.public_names import not_in
+
 if TYPE_CHECKING:
     from holdfast.testing.asynchronous import AsyncLive, AsyncLiveClient
     from holdfast.testing.errors import CallError, Disconnected, JoinError, LiveError
@@ -64,13 +66,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    try:
-        module = _DEFINED_IN[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = globals()[name] = getattr(import_module(module), name)
-    return value
+if not TYPE_CHECKING:  # type checkers would take it for a module that has every name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _DEFINED_IN:
+            raise not_in(__name__, name)
+        value = globals()[name] = getattr(import_module(_DEFINED_IN[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:

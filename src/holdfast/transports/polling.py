@@ -10,7 +10,9 @@ A client asks again and again; each answer brings the messages since the last on
 
 ``ack`` is the number of the last answer that the client has read: an answer that was lost on its way is given again. Between
 two requests the connection lingers, so that presence does not flicker and no position is read again. A client whose session is
-not known here (another process, or it came too late) resumes from ``last-event-id``, as an event stream does.
+not known here (another process, or it came too late) resumes from ``last-event-id``, as an event stream does. Its request waits
+for news like any other: behind a proxy that sends each request to another process, an answer of nothing but the welcome would
+bring the next request at once, without end.
 """
 
 import asyncio
@@ -59,6 +61,7 @@ class PollTransport:
     __slots__ = (
         "_at",
         "_changed",
+        "_known",
         "_limit",
         "_messages",
         "_paused",
@@ -77,7 +80,7 @@ class PollTransport:
     closed_by_server: ClassVar = False
     binary: ClassVar = False
 
-    def __init__(self, limit: int, request: StreamRequest) -> None:
+    def __init__(self, limit: int, request: StreamRequest, *, resumes: bool = False) -> None:
         self.session = secrets.token_urlsafe(16)
         self.request = request
         self.ack = 0
@@ -92,6 +95,8 @@ class PollTransport:
         self._size = 0
         self._paused = False
         self._changed: asyncio.Future[None] | None = None
+        # Messages that tell a client nothing new that has been welcomed elsewhere: the welcome, and a join that goes on where it was.
+        self._known = 1 if resumes else 0
         # By canonical name. A position that the client gave stands under the name that it asked for until the topic is joined:
         # else a session that ends before that, or to which the topic is refused for a while, would take it along.
         self._at = {asked: (asked, position) for asked, position in request.since.items()}
@@ -99,6 +104,8 @@ class PollTransport:
     # ── called by the connection ──────────────────────────────────────────────────────────────────────────────────────
 
     def note_join(self, asked: str, topic: str, position: Position | None) -> None:
+        if self._known and position == self.request.since.get(asked):
+            self._known += 1
         if position is not None:
             self._at.pop(asked, None)
             self._at[topic] = asked, position
@@ -162,12 +169,10 @@ class PollTransport:
     # ── called by requests ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def wait(self, given_up: Callable[[], bool]) -> None:
-        """Wait for a message, for the end, for ``WAIT_SECONDS``, or until ``given_up``. The welcome alone is an answer
-        only if no topic was asked for."""
+        """Wait for news, for the end, for ``WAIT_SECONDS``, or until ``given_up``."""
         loop = asyncio.get_running_loop()
         end = loop.time() + WAIT_SECONDS
-        enough = 1 if self.ack or not self.request.joins else 2
-        while not (self.over or given_up() or len(self._messages) >= enough):
+        while not (self.over or given_up() or self._has_news):
             changed = self._changed = loop.create_future()
             timer = loop.call_at(end, self.wake)
             try:
@@ -179,6 +184,13 @@ class PollTransport:
             if loop.time() >= end:
                 break
             await asyncio.sleep(0)  # the messages of this turn of the loop go together
+
+    @property
+    def _has_news(self) -> bool:
+        if self.ack:
+            return bool(self._messages)
+        # The welcome alone is an answer only if no topic was asked for.
+        return len(self._messages) > (self._known or min(len(self.request.joins), 1))
 
     def take(self) -> bytes:
         """Return the next answer, and let the connection go on."""
@@ -197,7 +209,7 @@ class PollTransport:
 class PollSession:
     """A polling connection between the requests that fetch from it."""
 
-    __slots__ = ("connection", "expiry", "rate", "requests", "transport")
+    __slots__ = ("connection", "expiry", "rate", "replaces", "requests", "transport")
 
     def __init__(self, transport: PollTransport, connection: Connection, rate: Bucket) -> None:
         self.transport = transport
@@ -207,6 +219,13 @@ class PollSession:
         self.requests = 0
         """How many requests there were. Only the newest one is answered with messages."""
         self.expiry: asyncio.TimerHandle | None = None
+        self.replaces: str | None = None
+        """The session that its client had here before. It need not linger once this one has answered."""
+
+    @property
+    def client(self) -> tuple[str | None, str | None]:
+        """The owner, and the id of the client. An anonymous client has no owner, and keeps its id to itself."""
+        return self.connection.identity.owner, self.transport.request.hello.payload.client
 
     def fits(self, identity: Identity, request: StreamRequest) -> bool:
         """Whether a request continues this connection: it is of the same owner and client, and names the same topics."""
@@ -227,6 +246,7 @@ class LivePolling:
     def __init__(self, service: Callable[[], ConnectionManager]) -> None:
         self._service = service
         self._sessions: dict[str, PollSession] = {}
+        self._newest: dict[tuple[str | None, str | None], str] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "GET":
@@ -270,7 +290,9 @@ class LivePolling:
             if admission is None:
                 return
             await admission.identify(identity.owner)
-            polled = await self._begin(service, identity, admission, request)
+            polled = await self._begin(
+                service, identity, admission, request, resumes=bool(query.get("session"))
+            )
         elif query.get("ack") != str(polled.transport.ack):
             await self._repeat(polled, send)
             return
@@ -293,14 +315,25 @@ class LivePolling:
         return None
 
     async def _begin(
-        self, service: ConnectionManager, identity: Identity, admission: Admission, request: StreamRequest
+        self,
+        service: ConnectionManager,
+        identity: Identity,
+        admission: Admission,
+        request: StreamRequest,
+        *,
+        resumes: bool,
     ) -> PollSession:
+        """Begin a connection. ``resumes``: the client has had an answer before, of this process or of another one."""
         hub = await service.runtime.hub()
-        transport = PollTransport(service.policy.write_buffer_bytes, request)
+        transport = PollTransport(service.policy.write_buffer_bytes, request, resumes=resumes)
         connection = transport.connection = Connection(service, hub, transport, JSON, identity, admission)
         limits, now = service.policy.limits, asyncio.get_running_loop().time()
         rate = Bucket(limits.burst, limits.messages_per_second, now)
-        polled = self._sessions[transport.session] = PollSession(transport, connection, rate)
+        polled = PollSession(transport, connection, rate)
+        self._sessions[transport.session] = polled
+        if request.hello.payload.client is not None:
+            polled.replaces = self._newest.get(polled.client)
+            self._newest[polled.client] = transport.session
         connection.start(request.hello, request.joins)
         if service.runtime.leaving:
             connection.shut_down()
@@ -332,6 +365,9 @@ class LivePolling:
                 _GET, send, 409, "A newer request of this session has taken the place of this one.\n"
             )
         elif not gone:
+            if polled.replaces is not None:
+                self._end_idle(polled.replaces)
+                polled.replaces = None
             await respond_json(send, 200, transport.take())
 
     def _linger(self, polled: PollSession) -> None:
@@ -341,10 +377,18 @@ class LivePolling:
             polled.expiry.cancel()
         polled.expiry = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._end, session)
 
+    def _end_idle(self, session: str) -> None:
+        """End a session unless a request waits for it."""
+        polled = self._sessions.get(session)
+        if polled is not None and polled.expiry is not None:
+            self._end(session)
+
     def _end(self, session: str) -> None:
         polled = self._sessions.pop(session, None)
         if polled is None:
             return
+        if self._newest.get(polled.client) == session:
+            del self._newest[polled.client]
         if polled.expiry is not None:
             polled.expiry.cancel()
         polled.transport.over = True
