@@ -104,8 +104,8 @@ function types(entry, suffix = "js") {
   }
 }
 
-/** Yjs as one module, with the licences of what is in it. */
-function vendored() {
+/** Yjs as one module, with the licences of what is in it. Minified twice: terser takes away another kilobyte of 29. */
+async function vendored() {
   const modules = join(HERE, "node_modules");
   const { version } = JSON.parse(readFileSync(join(modules, "yjs/package.json"), "utf8"));
   const result = buildSync({
@@ -118,19 +118,20 @@ function vendored() {
     minify: true,
     charset: "utf8",
     legalComments: "none",
-    banner: { js: `/* Yjs ${version}, MIT: see yjs.LICENSE. Built from npm's package by client/build.mjs */` },
     write: false,
   });
+  const preamble = `/* Yjs ${version}, MIT: see yjs.LICENSE. Built from npm's package by client/build.mjs */`;
+  const { code } = await minify(result.outputFiles[0].text, { module: true, ecma: 2022, compress: { passes: 3 }, format: { preamble } });
   const licence = ["yjs", "lib0"].map((name) => `${name}\n\n${readFileSync(join(modules, name, "LICENSE"), "utf8")}`);
   return new Map([
-    [join(VENDOR, "yjs.js"), result.outputFiles[0].text],
+    [join(VENDOR, "yjs.js"), `${code}\n`],
     [join(VENDOR, "yjs.LICENSE"), licence.join("\n")],
   ]);
 }
 
 /** What Django serves, and what is committed: each file's path and its text. */
 export async function built() {
-  const files = vendored();
+  const files = await vendored();
   for (const [name, entry] of Object.entries(ENTRIES)) {
     files.set(join(STATIC, `${name}.js`), await bundle(entry, "esm", "holdfast"));
     files.set(join(STATIC, `${name}.d.ts`), types(entry));

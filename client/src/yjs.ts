@@ -17,7 +17,8 @@ import { fromBase64, toBase64 } from "./base64.js";
 import { systemClock } from "./clock.js";
 import { Cursors } from "./cursors.js";
 import { attempt } from "./dispatch.js";
-import type { Cancel, Clock, JoinedInfo, LiveError, Off, Store, Topic, TopicTypes } from "./index.js";
+import type { Cancel, Clock, JoinedInfo, LiveError, Off, Position, Store, Topic, TopicTypes } from "./index.js";
+import { samePlace } from "./position.js";
 
 export interface YjsProviderOptions {
   /** Milliseconds between two updates that this page sends; default 50. Changes in between go out together. */
@@ -73,7 +74,10 @@ export class YjsProvider<Types extends TopicTypes = TopicTypes> implements Store
   readonly topic: Topic<Types>;
   readonly doc: Y.Doc;
   readonly awareness: Awareness;
-  /** Settles when the document has the server's state for the first time. */
+  /**
+   * Settles when the document has the server's state for the first time: the one that the page came with (`{% live_document %}`),
+   * or else the one that the first join brings.
+   */
   readonly whenSynced: Promise<void>;
   readonly #topic: Topic;
   readonly #clock: Clock;
@@ -110,6 +114,7 @@ export class YjsProvider<Types extends TopicTypes = TopicTypes> implements Store
     this.#topic.lifecycle.on("joined", (info) => { this.#joined(info); }, { signal });
     signal.addEventListener("abort", this.#topic.subscribe(() => { this.#topicChanged(); }));
     if (topic.status === "joined") this.#joined();
+    else attempt(() => { this.#takeFromPage(); });
   }
 
   get state(): YjsState {
@@ -175,6 +180,19 @@ export class YjsProvider<Types extends TopicTypes = TopicTypes> implements Store
       this.#failed(error as LiveError);
     }
     this.#fetching = false;
+  }
+
+  /**
+   * Start with the document that the page came with, if the topic goes on from its position. Once the topic has moved on, events have
+   * passed that the document lacks.
+   */
+  #takeFromPage(): void {
+    const { name, position } = this.#topic;
+    const { document } = globalThis as { readonly document?: Document };
+    const text = document?.querySelector(`script[data-holdfast-cursor=${JSON.stringify(name)}]`)?.textContent;
+    if (!text || !position) return;
+    const found = JSON.parse(text) as Position & { readonly document?: string };
+    if (found.document !== undefined && samePlace(found, position)) this.#take(found.document);
   }
 
   /** Merge the server's document into this one, and keep the updates that it lacks for sending. */

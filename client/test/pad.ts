@@ -86,6 +86,12 @@ export class PadServer {
     Y.applyUpdate(this.doc, this.#backup.state);
   }
 
+  /** The document as a page has it, with its position. */
+  rendered(): string {
+    const document = toBase64(Y.encodeStateAsUpdate(this.doc));
+    return JSON.stringify({ epoch: `k${this.#epoch}`, offset: this.#log.length, document });
+  }
+
   // ── what happens ───────────────────────────────────────────────────────────────────────────────
 
   async step(): Promise<void> {

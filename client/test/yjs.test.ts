@@ -19,6 +19,13 @@ beforeEach(() => {
   vi.spyOn(console, "warn").mockReturnValue(); // lines that are cut before the first welcome
 });
 
+/** Let the page have been rendered with this in the element of its cursor. */
+function rendered(cursor: string): void {
+  const element = { textContent: cursor };
+  const querySelector = (selector: string) => (selector === `script[data-holdfast-cursor="${PAD}"]` ? element : null);
+  vi.stubGlobal("document", Object.assign(new EventTarget(), { visibilityState: "visible", querySelector }));
+}
+
 /** One page: its document, and what ties it to the server. */
 function page(around: World, clientID = 1) {
   const doc = new Y.Doc();
@@ -49,6 +56,7 @@ async function run(seed: number): Promise<void> {
   const editor = (): number => random.below(2 ** 32);
   const pages = worlds.map((each) => page(each, editor()));
   const written: string[] = [];
+  const copies: string[] = [];
   // A backup loses what only the server had; a reload loses what only the page had. Not both in one run.
   const restores = random.chance(0.3);
   const [leaves, returns] = [50 + random.below(100), 200 + random.below(50)];
@@ -69,7 +77,11 @@ async function run(seed: number): Promise<void> {
     else if (dice < 0.28 && !restores && !here.provider.state.unsent) {
       void here.provider.destroy();
       here.topic.leave();
-      pages[client] = page(here, editor()); // it is loaded again
+      // It is loaded again, from the server with the document or from a cache with an older one.
+      if (random.chance(0.8)) copies[client] = server.rendered();
+      if (random.chance(0.7) && copies[client]) rendered(copies[client]);
+      pages[client] = page(here, editor());
+      vi.unstubAllGlobals();
     } else if (dice < 0.45) for (const { clock } of worlds) await clock.advance(random.below(300));
     else await server.step();
   }
@@ -187,6 +199,55 @@ test("a join that continues from the page's position fetches the state first", a
   await clock.advance(100);
   expect(text.toJSON()).toHaveLength("early hello".length);
   expect(calls("update")).toHaveLength(1);
+});
+
+const cursor = (offset: number, document: string): string => JSON.stringify({ epoch: "k1", offset, stamp: 7, document });
+
+test("a page that came with the document has it at once, and goes on from there", async () => {
+  rendered(cursor(4, written("hello")));
+  const { text, clock, server, provider } = page(world());
+  await provider.whenSynced;
+  expect(text.toJSON()).toBe("hello");
+  expect(provider.state).toEqual({ synced: true, unsent: false, error: undefined });
+  text.insert(5, "!");
+  const socket = await server.accept();
+  expect(socket.of("join")[0]?.payload).toEqual({ since: { epoch: "k1", offset: 4, stamp: 7 } });
+  await answerJoin(socket, { epoch: "k1", offset: 5, recovered: true });
+  const data = written("They: ");
+  await socket.say({ type: "event", topic: PAD, name: "document.updated", offset: 5, payload: { data } } as { type: string });
+  await clock.advance(100);
+  expect(text.toJSON()).toHaveLength("They: hello!".length);
+  const calls = socket.of("call").filter(({ name }) => name !== "aware");
+  expect(calls.map(({ name }) => name)).toEqual(["update"]);
+});
+
+test("a page whose document is too old merges with the one that the join brings", async () => {
+  rendered(cursor(4, written("early ")));
+  const { text, clock, server, provider } = page(world());
+  const socket = await server.accept();
+  await answerJoin(socket, { epoch: "k1", offset: 900, recovered: false, snapshot: { state: written("late ") } });
+  await clock.advance(100);
+  expect(text.toJSON()).toHaveLength("early late ".length);
+  expect(provider.state).toMatchObject({ synced: true, unsent: true }); // the server lacks what it has forgotten
+});
+
+test("a document of another position than the topic's is left alone", () => {
+  rendered(cursor(4, written("hello")));
+  const { live, clock } = world();
+  const topic = live.lease(PAD, { since: { epoch: "k1", offset: 9 } });
+  const provider = new YjsProvider(topic, new Y.Doc(), { clock });
+  expect(provider.synced).toBe(false);
+  expect(provider.doc.getText("text").toJSON()).toBe("");
+});
+
+test("a document in the page that cannot be read is reported, and fetched", async () => {
+  rendered(cursor(4, "////"));
+  const { server, provider } = page(world());
+  expect(reported.splice(0)).toHaveLength(1);
+  expect(provider.synced).toBe(false);
+  const socket = await server.accept();
+  await answerJoin(socket, { epoch: "k1", offset: 4, recovered: true });
+  expect(socket.of("call").map(({ name }) => name)).toContain("state");
 });
 
 test("a provider for a topic that is joined already fetches the state", async () => {

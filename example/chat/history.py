@@ -9,7 +9,7 @@ from django.utils.timezone import localdate
 from chat.models import Message, Room
 
 PAGE = 50
-GROUP = timedelta(minutes=10)  # as in grouping.js
+GROUP = timedelta(minutes=10)  # as in messages.js
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

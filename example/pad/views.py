@@ -19,10 +19,15 @@ def pads(request: HttpRequest) -> HttpResponse:
 @require_GET
 @login_required
 def pad(request: HttpRequest, slug: str) -> HttpResponse:
-    """One pad. The page has its text, to be read before the script has joined, and without it."""
+    """One pad. The page has its text, to be read without a script, and the document that the script goes on with."""
     pad = get_object_or_404(Pad, slug=slug)
     topic = live.Pad(pad=slug)
-    context = {"pad": pad, "topic": topic, "text": topic.text(), "writable": topic.may_write(request.user)}
+    context = {
+        "pad": pad,
+        "topic": topic,
+        "document": topic.document(),
+        "writable": topic.may_write(request.user),
+    }
     return render(request, "pad/pad.html", context)
 
 

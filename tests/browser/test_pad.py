@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, WebSocketRoute, expect
 
 from tests.browser.conftest import People
 from tests.browser.harbor import AWAY, Harbor, Person
@@ -94,6 +94,28 @@ def test_an_editor_that_was_offline_for_a_while_ends_with_the_same_text(
         expect(one).to_have_value(re.compile("dead line"))
         expect(other).to_have_value(one.input_value())
     forgive_outage(ada, grace)
+
+
+def test_a_pad_can_be_written_in_before_the_page_is_connected(people: People, harbor: Harbor) -> None:
+    ada = people("ada")
+    ada.sign_in()
+    answers = False
+
+    def open_socket(socket: WebSocketRoute) -> None:
+        if answers:
+            socket.connect_to_server()
+
+    ada.page.route_web_socket(re.compile("/live/ws"), open_socket)
+    ada.page.goto(f"{harbor.url}/pads/open-harbour/")
+    area = ada.page.get_by_role("textbox")
+    append(area, "written early")
+    expect(area).to_have_value(re.compile("^Open harbour, Saturday.*written early$", re.DOTALL))
+    expect(ada.page.locator("#saved")).to_have_text("Not saved yet: it waits for the connection.")
+    answers = True
+    ada.page.evaluate("dispatchEvent(new Event('offline'))")  # the client looks for another connection
+    saved(ada)
+    ada.page.reload()
+    expect(area).to_have_value(re.compile("^Open harbour, Saturday.*written early$", re.DOTALL))
 
 
 def test_undo_takes_back_only_what_oneself_wrote(people: People) -> None:

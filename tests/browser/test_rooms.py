@@ -29,6 +29,9 @@ ROOMS = [
 MOST_BYTES = 60_000
 """JavaScript and CSS of one page, compressed as a server would."""
 
+MOST_REQUESTS = 12
+"""Scripts and style sheets of one page: two rounds over the six connections that a browser opens to a server with HTTP/1.1."""
+
 MOST_SHIFT = 0.1
 """Cumulative layout shift; more than this is felt."""
 
@@ -109,6 +112,8 @@ def test_a_page_asks_at_once_for_all_that_it_needs_and_moves_nothing(people: Peo
         late = set(opening.scripts) - set(opening.named)
         found = [f"{script} is asked for only after another script has come" for script in sorted(late)]
         found += [f"the first paint waits for {url}" for url in opening.blocking if "harbor.css" not in url]
+        if (requests := len({*opening.named, *opening.blocking})) > MOST_REQUESTS:
+            found.append(f"the browser has to ask for {requests} files before the page is usable")
         if opening.shifts >= MOST_SHIFT:
             found.append(f"what is there already moves by {opening.shifts:.3f}")
         if found:

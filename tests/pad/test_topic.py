@@ -54,6 +54,30 @@ def test_an_update_reaches_all_editors_and_the_database(join: Join) -> None:
     assert Editor().take(grace.join(PLANS).snapshot["state"]) == "hello"
 
 
+def test_a_page_gets_the_document_and_the_position_from_which_a_client_goes_on(join: Join) -> None:
+    ada = join("ada")
+    editor = Editor()
+    ada.call(PLANS, "update", data=encoded(editor.type("hello")))
+    document = PLANS.document()
+    assert document.topic == PLANS.name
+    assert document.text() == "hello"
+    ada.call(PLANS, "update", data=encoded(editor.type(" again")))
+    ada.expect("document.updated")
+    ada.leave(PLANS)
+    assert ada.join(PLANS, since=document.position).recovered
+    later = Editor()
+    later.take(document.state)
+    assert later.take(ada.expect("document.updated").data) == "hello again"
+
+
+def test_a_document_that_was_never_written_in_has_a_position_as_well(join: Join) -> None:
+    document = PLANS.document()
+    assert document.text() == ""
+    ada = join("ada")
+    ada.leave(PLANS)
+    assert ada.join(PLANS, since=document.position).recovered
+
+
 def test_an_update_that_comes_twice_is_stored_and_published_once(join: Join) -> None:
     ada = join("ada")
     update = encoded(Editor().type("hello"))

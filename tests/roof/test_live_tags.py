@@ -15,6 +15,7 @@ from django.urls import set_script_prefix
 from holdfast import Event, Keep, Position, Topic, runtime
 from holdfast.log.base import Draft
 from holdfast.log.memory import MemoryLog
+from holdfast.pad import PageDocument
 from holdfast.threads.threads import Inline
 from holdfast.topics.registry import registry
 
@@ -219,6 +220,34 @@ def test_the_page_loads_the_element_when_it_asks_for_it() -> None:
     assert "html.js" not in rendered("{% live_script importmap=False %}")
 
 
+def preloaded(html: str) -> list[str]:
+    return re.findall(r'<link rel="modulepreload" href="/static/holdfast/([^"]+)" nonce="abc">', html)
+
+
+def test_the_page_asks_at_once_for_the_entries_that_it_names_and_what_they_import() -> None:
+    html = rendered('{% live_script preload="holdfast/queue  holdfast/yjs holdfast/textarea" nonce="abc" %}')
+    assert preloaded(html) == ["holdfast.js", "vendor/yjs.js", "queue.js", "yjs.js", "textarea.js"]
+    assert html.index('type="importmap"') < html.index("modulepreload")
+
+
+def test_what_the_page_brings_itself_is_not_preloaded() -> None:
+    with override_settings(INSTALLED_APPS=["holdfast"]):
+        html = rendered('{% live_script preload="holdfast/yjs" nonce="abc" %}')
+    assert preloaded(html) == ["holdfast.js", "yjs.js"]
+
+
+def test_a_preload_of_no_module_is_an_error_that_names_the_modules() -> None:
+    with pytest.raises(
+        TemplateSyntaxError, match=r"preload has 'holdfast/yj', expected some of .*holdfast/yjs"
+    ):
+        rendered('{% live_script preload="holdfast/yj" %}')
+
+
+def test_a_preload_without_the_import_map_is_an_error_with_the_way_out() -> None:
+    with pytest.raises(TemplateSyntaxError, match=r'importmap=False .*<link rel="modulepreload"'):
+        rendered('{% live_script importmap=False preload="holdfast/queue" %}')
+
+
 # ── live_cursor ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 POSITION = Position(epoch="k3", offset=41)
@@ -254,6 +283,17 @@ def test_nothing_escapes_from_a_cursor() -> None:
     html = rendered("{% live_cursor topic position %}", topic=Room(room='"><b>'), position=evil)
     assert "<b>" not in html
     assert data(html, "data-holdfast-cursor")["epoch"] == evil.epoch
+
+
+# ── live_document ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_page_contains_a_document_with_its_position() -> None:
+    position = Position(epoch="k3", offset=41, stamp=7)
+    document = PageDocument(topic="pads/plans", position=position, state=b"\x00\xff\xfe")
+    html = rendered("{% live_document document %}", document=document)
+    expected = '{"epoch":"k3","offset":41,"stamp":7,"document":"AP/+"}'
+    assert html == (f'<script type="application/json" data-holdfast-cursor="pads/plans">{expected}</script>')
 
 
 # ── live_topic ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""Filters for a message's text on a page: text, and links. The same rule is in static/chat/links.js."""
+"""Filters for a message's text on a page: text, and links. The same rule is in static/chat/messages.js."""
 
 import re
 

@@ -13,8 +13,8 @@ Put ``"holdfast.pad"`` into ``INSTALLED_APPS``, migrate, and subclass :class:`Sh
 The browser's part is the client's entry ``holdfast/yjs``. Needs the extra ``holdfast[pad]`` (pycrdt).
 """
 
-# May import any package but connections and what is above them. `topic` is the topic, `storage` keeps documents in the database,
-# `updates` reads what clients send before anything else does, and `reader` the encoding underneath.
+# May import any package but connections and what is above them. `topic` is the topic, `document` its content for a page,
+# `storage` keeps documents in the database, `updates` reads what clients send before anything else does, and `reader` the encoding underneath.
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -22,16 +22,18 @@ from typing import TYPE_CHECKING, Any
 from holdfast.public_names import not_in, without_extra
 
 if TYPE_CHECKING:
+    from holdfast.pad.document import PageDocument
     from holdfast.pad.topic import DocumentUpdated, EditorMoved, SharedDocument
 
 #: Public name: the module that defines it. Imported on first use: Django imports this package before any model.
 _DEFINED_IN: dict[str, str] = {
     "DocumentUpdated": "holdfast.pad.topic",
     "EditorMoved": "holdfast.pad.topic",
+    "PageDocument": "holdfast.pad.document",
     "SharedDocument": "holdfast.pad.topic",
 }
 
-__all__ = ["DocumentUpdated", "EditorMoved", "SharedDocument"]
+__all__ = ["DocumentUpdated", "EditorMoved", "PageDocument", "SharedDocument"]
 
 
 if not TYPE_CHECKING:  # type checkers would take it for a module that has every name

@@ -20,6 +20,7 @@ from holdfast.topics.refuse import Refuse
 from holdfast.topics.topic import Topic
 
 from . import storage
+from .document import PageDocument, text_in
 from .reader import Malformed
 from .updates import Behind, read_vector
 
@@ -91,9 +92,16 @@ class SharedDocument(Topic):
 
     def text(self, name: str = "text") -> str:
         """Return one of the document's texts."""
-        doc: pycrdt.Doc[Any] = pycrdt.Doc()
-        doc.apply_update(storage.state(self.name))
-        return str(doc.get(name, type=pycrdt.Text))
+        return text_in(storage.state(self.name), name)
+
+    def document(self) -> PageDocument:
+        """Return the document for a page that shows it, with the position that agrees with it exactly.
+
+        ``{% live_document %}`` puts it into the page. Then the page's editor can be written in as soon as its script runs, and
+        need not wait for the connection. ``document().text()`` is a text of the same moment.
+        """
+        position, state = self.consistent_read(lambda: storage.state(self.name))
+        return PageDocument(topic=self.name, position=position, state=state)
 
     @contextmanager
     def edit(self) -> "Iterator[pycrdt.Doc[Any]]":

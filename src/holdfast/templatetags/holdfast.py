@@ -1,6 +1,7 @@
 """``{% load holdfast %}``: template tags for pages that use live topics."""
 
-from typing import Any
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import msgspec
@@ -23,6 +24,9 @@ from holdfast.topics.versions import PARAMETER, written
 
 from ._block import block
 
+if TYPE_CHECKING:
+    from holdfast.pad import PageDocument
+
 register = template.Library()
 
 MODULE = "holdfast/holdfast.js"
@@ -40,6 +44,9 @@ MODULES = {
 
 # What the entries import themselves, by the app that brings it.
 OF_APPS = {"holdfast.pad": {"yjs": "holdfast/vendor/yjs.js"}}
+
+# Modules that entries import, besides the client.
+IMPORTED = {"holdfast/yjs": "yjs", "holdfast/textarea": "yjs"}
 
 # Characters that could end a <script> element or a line of JavaScript early. JSON allows an escape for each.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -63,6 +70,7 @@ def live_script(
     importmap: bool = True,
     html: bool = False,
     tabs: bool = False,
+    preload: str = "",
 ) -> SafeString:
     """Let the page's modules ``import { connect } from "holdfast"``, and tell the client where the server is.
 
@@ -76,6 +84,10 @@ def live_script(
     tabs of one browser: a keyed hash of the session and its user. The template needs the request in its context. With ``html=True`` as
     well, the ``<live-topic>`` elements share.
 
+    ``{% live_script preload="holdfast/queue holdfast/yjs" %}`` names the entries that the page's own modules import. The browser then
+    requests them, and what they import, together with the page's modules. Otherwise it learns of each import only when the module
+    that has it has arrived: one round trip later. The client itself is always requested at once.
+
     Put it into ``<head>``, before the first ``<script type="module">``: an import map counts only for what follows it.
     Under a content security policy give it the ``nonce``, unless the page has one as ``csp_nonce`` (in the context, as
     of Django 6, or on the request, as of django-csp), which the tag finds itself.
@@ -87,7 +99,7 @@ def live_script(
     """
     attribute = _nonce(context, nonce)
     elements = [
-        *(_import_map(attribute) if importmap else []),
+        *_modules(attribute, importmap, preload.split()),
         format_html(
             '<script type="application/json" id="holdfast-config"{}>{}</script>',
             attribute,
@@ -153,12 +165,30 @@ def live_imports() -> SafeString:
     return mark_safe(_json(_imports())[1:-1])  # noqa: S308 - JSON, with what could end the element escaped
 
 
-def _import_map(nonce: SafeString) -> list[SafeString]:
-    """Return the import map and a preload. The preload comes second, because browsers accept no map after it."""
+def _modules(nonce: SafeString, importmap: bool, preload: list[str]) -> list[SafeString]:
+    """Return the import map and the preloads. The preloads come second, because browsers accept no map after them."""
+    for name in preload:
+        if name not in MODULES:
+            raise template.TemplateSyntaxError(
+                f"{{% live_script %}}: preload has {name!r}, expected some of {', '.join(MODULES)}"
+            )
+    if not importmap:
+        if preload:
+            raise template.TemplateSyntaxError(
+                "{% live_script %}: importmap=False leaves no place for preload, because a preload has to stand behind the "
+                'page\'s own import map; write <link rel="modulepreload" href="{% static \'…\' %}"> there'
+            )
+        return []
     imports = _imports()
+    # The longest first: what entries import. Each once.
+    wanted = dict.fromkeys(["holdfast", *(IMPORTED[name] for name in preload if name in IMPORTED), *preload])
     return [
         format_html('<script type="importmap"{}>{}</script>', nonce, _json({"imports": imports})),
-        format_html('<link rel="modulepreload" href="{}"{}>', imports["holdfast"], nonce),
+        *(
+            format_html('<link rel="modulepreload" href="{}"{}>', imports[name], nonce)
+            for name in wanted
+            if name in imports
+        ),
     ]
 
 
@@ -189,10 +219,31 @@ def live_cursor(topic: Topic | str, position: Position | str | None = None) -> S
     already. Or the view reads both at one instant (``room.consistent_read(take)``), and no event is shown twice. Without a
     position the tag reads it where the tag stands, which is right only above data that the template reads later.
     """
-    found = _position("live_cursor", topic, position)
+    return _cursor(str(topic), _position("live_cursor", topic, position))
+
+
+def _cursor(topic: str, value: object) -> SafeString:
     return format_html(
-        '<script type="application/json" data-holdfast-cursor="{}">{}</script>', str(topic), _json(found)
+        '<script type="application/json" data-holdfast-cursor="{}">{}</script>', topic, _json(value)
     )
+
+
+@register.simple_tag
+def live_document(document: "PageDocument") -> SafeString:
+    """Put a shared document into the page. ``YjsProvider`` starts with it, and the client joins from its position.
+
+    ::
+
+        <textarea id="text" readonly>{{ document.text }}</textarea>
+        …
+        {% live_document document %}
+
+    ``document`` is what the view got from :meth:`SharedDocument.document`. Without this tag the editor stays empty until the client
+    has connected and joined, which takes several round trips. Put it at the end of ``<body>``: the page's text is shown before
+    it arrives, and the page's modules run after it. It takes the place of ``{% live_cursor %}`` for this topic.
+    """
+    found = msgspec.to_builtins(document.position) | {"document": b64encode(document.state).decode()}
+    return _cursor(document.topic, found)
 
 
 @block(register, end="</live-topic>")

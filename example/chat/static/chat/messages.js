@@ -1,9 +1,10 @@
 // The list of messages on the page: in the order of their ids, grouped by author and day, each of them once.
 // What people wrote is only ever set as text.
 
-import { inFull, timeOf } from "../harbor/dates.js";
-import { neighbour, settle } from "./grouping.js";
-import { linked } from "./links.js";
+import { inFull, nameOfDay, sameDay, timeOf } from "../harbor/dates.js";
+
+const GROUP_MINUTES = 10;
+const LINK = /(https?:\/\/[^\s<>"]*[^\s<>".,;:!?'\])}])/;
 
 export class MessageList {
   #list;
@@ -135,4 +136,57 @@ export class MessageList {
     }
     return after;
   }
+}
+
+// ── grouping ─────────────────────────────────────────────────────────────────────────────────────
+// What the place of a message in the list asks for: the name of the day above the first one of a day, and its author's name and
+// flag unless they wrote the one before a moment ago. The server groups what it renders in the same way (history.py).
+
+/** The next message in a direction, "previousElementSibling" or "nextElementSibling"; null at the end. */
+function neighbour(element, direction) {
+  let each = element[direction];
+  while (each && !each.classList.contains("message")) each = each[direction];
+  return each;
+}
+
+/** Group a message that is new in its place, or that has got another one above it. */
+function settle(element) {
+  const at = new Date(element.dataset.at);
+  const before = neighbour(element, "previousElementSibling");
+  const beforeAt = before && new Date(before.dataset.at);
+  const newDay = !before || !sameDay(beforeAt, at);
+  const above = element.previousElementSibling;
+  const separator = above?.classList.contains("day") ? above : null;
+  if (newDay) nameDay(separator ?? separatorAbove(element), at);
+  else separator?.remove();
+  const soon = before && (at.getTime() - beforeAt.getTime()) / 60_000 < GROUP_MINUTES;
+  element.classList.toggle("continued", !newDay && soon && before.dataset.author === element.dataset.author);
+}
+
+function separatorAbove(element) {
+  const separator = document.createElement("li");
+  separator.className = "day";
+  separator.append(document.createElement("time"));
+  element.before(separator);
+  return separator;
+}
+
+function nameDay(separator, date) {
+  separator.dataset.at = date.toISOString();
+  // All of them again: after midnight yesterday's "Today" would be wrong.
+  for (const each of separator.parentElement.querySelectorAll(".day[data-at]")) {
+    each.firstElementChild.textContent = nameOfDay(new Date(each.dataset.at));
+  }
+}
+
+/**
+ * The text's parts, to be put into an element. Web addresses become links, all else stays text. The same rule is in
+ * templatetags/chat_text.py.
+ */
+function linked(body) {
+  return body.split(LINK).map((part, index) => {
+    if (index % 2 === 0) return part;
+    const link = document.createElement("a");
+    return Object.assign(link, { href: part, textContent: part, rel: "nofollow noopener", target: "_blank" });
+  });
 }

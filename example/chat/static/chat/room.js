@@ -3,16 +3,12 @@
 import { connect } from "holdfast";
 import { CallQueue } from "holdfast/queue";
 
-import { Composer } from "./composer.js";
-import { askQuietly } from "./digest.js";
-import { Here } from "./here.js";
-import { History } from "./history.js";
 import { MessageList } from "./messages.js";
-import { Outbox } from "./outbox.js";
+import { Here, Typing } from "./people.js";
 import { read } from "./rooms.js";
-import { Scrolling } from "./scrolling.js";
+import { History, Scrolling } from "./scrolling.js";
 import { showStatus } from "../harbor/status.js";
-import { Typing } from "./typing.js";
+import { Composer, Outbox } from "./writing.js";
 
 const MOST_MESSAGES = 500; // on the page while the reader is at the end; older ones come back on scrolling up
 const FEWEST_MESSAGES = 200;
@@ -65,8 +61,6 @@ new Composer($("composer"), {
     scrolling.grown({ mine: true });
   },
 });
-
-if ($("digest")) askQuietly($("digest"));
 
 function show(message) {
   outbox.arrived(message);

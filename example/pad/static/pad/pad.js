@@ -18,7 +18,7 @@ const status = showStatus(live, "What you write is kept in this page, and merged
 const topic = live.topic(/** @type {import("topics").Pad["name"]} */ (name));
 const doc = new Doc();
 const provider = new YjsProvider(topic, doc);
-await provider.whenSynced; // until then the textarea shows the text that the page came with
+await provider.whenSynced; // at once, with the document that the page came with
 const binding = bindTextarea(doc.getText("text"), area, { awareness: provider.awareness });
 area.readOnly = writable !== "yes";
 // --8<-- [end:provider]

@@ -58,7 +58,10 @@ export declare class YjsProvider<Types extends TopicTypes = TopicTypes> implemen
     readonly topic: Topic<Types>;
     readonly doc: Y.Doc;
     readonly awareness: Awareness;
-    /** Settles when the document has the server's state for the first time. */
+    /**
+     * Settles when the document has the server's state for the first time: the one that the page came with (`{% live_document %}`),
+     * or else the one that the first join brings.
+     */
     readonly whenSynced: Promise<void>;
     constructor(topic: Topic<Types>, doc: Y.Doc, { interval, clock }?: YjsProviderOptions);
     get state(): YjsState;

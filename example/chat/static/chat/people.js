@@ -1,7 +1,8 @@
-// Who is in the room: some flags and a number in the head of it, and all the names on demand.
+// Who is in the room, and who is writing.
 
 const MOST_FLAGS = 4;
 
+/** Some flags and a number in the head of the room, and all the names on demand. */
 export class Here {
   #button;
   #flags;
@@ -63,3 +64,60 @@ export class Here {
     panel.style.right = `${Math.max(8, document.documentElement.clientWidth - right)}px`;
   }
 }
+
+// --8<-- [start:typing]
+const TELL_EVERY = 3_000;
+const FORGET_AFTER = 5_000;
+
+/** Tells the others that the reader is writing, and shows who else is. */
+export class Typing {
+  #element;
+  #tell;
+  #timers = new Map(); // author → timer
+  #told = -Infinity;
+
+  constructor(element, tell) {
+    this.#element = element;
+    this.#tell = tell;
+  }
+
+  /** The reader is writing. */
+  typed() {
+    const now = performance.now();
+    if (now - this.#told < TELL_EVERY) return;
+    this.#told = now;
+    this.#tell();
+  }
+
+  /** What was written has been sent: the next letter is news again. */
+  sent() {
+    this.#told = -Infinity;
+  }
+
+  heardOf(author) {
+    clearTimeout(this.#timers.get(author));
+    this.#timers.set(author, setTimeout(() => this.stopped(author), FORGET_AFTER));
+    this.#show();
+  }
+
+  stopped(author) {
+    clearTimeout(this.#timers.get(author));
+    if (this.#timers.delete(author)) this.#show();
+  }
+
+  /** Nothing is known any more: the connection is gone. */
+  clear() {
+    for (const author of [...this.#timers.keys()]) this.stopped(author);
+  }
+
+  #show() {
+    const names = [...this.#timers.keys()];
+    this.#element.textContent =
+      names.length === 0 ? ""
+      : names.length === 1 ? `${names[0]} is typing…`
+      : names.length === 2 ? `${names[0]} and ${names[1]} are typing…`
+      : "Several people are typing…";
+    this.#element.classList.toggle("shown", names.length > 0);
+  }
+}
+// --8<-- [end:typing]
