@@ -54,7 +54,7 @@ NAMES: Mapping[str, Sequence[str]] = {
     "holdfast.client.blocking": ("BlockingLive", "BlockingTopic", "connect"),
     "holdfast.log.base": ("Log", "LogError", "LogUnavailable", "NotMigrated"),
     "holdfast.metrics": ("Counters", "GAUGES", "snapshot"),
-    "holdfast.pad": ("DocumentUpdated", "EditorMoved", "SharedDocument"),
+    "holdfast.pad": ("DocumentUpdated", "EditorMoved", "PageDocument", "SharedDocument"),
     "holdfast.presence.base": ("PresenceStore", "PresenceUnavailable"),
     "holdfast.server": ("HttpProtocol", "Server", "WebSocketProtocol"),
     "holdfast.signals": (
