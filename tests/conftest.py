@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # One of several workers: none of them may begin a long file when the others are done.
         long = {item.path for item in items if any(map(item.get_closest_marker, ("slow", *KINDS)))}
         items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.distribution import ByFileOrServer
+
+    return ByFileOrServer(config, log)
 
 
 @pytest.fixture(autouse=True)
