@@ -14,9 +14,9 @@ from tests.browser.harbor import Harbor, Person, manage, person
 People = Callable[..., Person]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(chromium_program: Path) -> Iterator[Browser]:
-    # By module, not by session: while Playwright runs it keeps an event loop on this thread, which the tests of
+    # By package, not by session: while Playwright runs it keeps an event loop on this thread, which the tests of
     # other directories would find there.
     with launched(chromium_program) as browser:
         yield browser
