@@ -1,4 +1,4 @@
-"""Which tests go to one worker of pytest."""
+"""The distribution of the tests among the workers of pytest."""
 
 from typing import Any
 
