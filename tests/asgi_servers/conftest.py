@@ -1,13 +1,14 @@
-"""One process of each server for a module, started on first use. Its log is checked after every test and at the end.
+"""One process of each server, started on first use. Its log is checked after every test and at the end.
 
-The servers do not stay for the whole run: with several workers of pytest, a hundred idle servers would take a quarter of
-the machine.
+The tests are sorted by server. Each server ends after its last test: with several workers of pytest, a hundred idle servers
+would take a quarter of the machine.
 """
 
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -28,37 +29,49 @@ from .servers import (
 
 EACH = [pytest.param(kind, id=kind.name) for kind in SERVERS]
 
+SHARED = {"server", "strict", "impatient", "guarded", "explicit", "own"}
+"""The fixtures below whose parameter is a kind of server."""
+
+POOL = pytest.StashKey["Pool"]()
+
 
 class Pool:
-    """The servers that run, by kind and variant."""
+    """The servers of one kind that run, by variant."""
 
     def __init__(self, prepared: Prepared, directory: Path) -> None:
         self._directory = directory
         self.prepared = prepared
-        self._running: dict[tuple[str, str], Running] = {}
+        self._numbers = count()
+        self._kind: Kind | None = None
+        self._running: dict[str, Running] = {}
         self._stack = ExitStack()
 
     def get(self, kind: Kind, variant: str) -> Running:
-        key = kind.name, variant
-        if key not in self._running:
-            self._running[key] = self._stack.enter_context(self.fresh(kind, variant))
-        return self._running[key]
+        if kind is not self._kind:
+            self.keep(kind)
+        if variant not in self._running:
+            self._running[variant] = self._stack.enter_context(self.fresh(kind, variant))
+        return self._running[variant]
 
-    def fresh(self, kind: Kind, variant: str, name: str = "") -> "running":
+    def keep(self, kind: Kind | None) -> None:
+        """End the servers of any other kind. Fail if there are problems in their last output."""
+        if kind is self._kind:
+            return
+        ended, self._running, self._kind = list(self._running.values()), {}, kind
+        self._stack.close()
+        wrong = [line for server in ended for line in trouble(server)]
+        assert not wrong, "\n".join(wrong)
+
+    def fresh(self, kind: Kind, variant: str) -> "running":
         """Start a server for one test."""
         holdfast = {"strict": STRICT, "impatient": IMPATIENT, "guarded": GUARDED}.get(variant, GENEROUS)
         app = {"app": EXPLICIT} if variant == "explicit" else {}
-        directory = self._directory / f"{kind.name}-{variant}{name}"
+        directory = self._directory / f"{kind.name}-{variant}-{next(self._numbers)}"
         return running(kind, self.prepared, directory, holdfast=holdfast, **app)
 
     def copy(self, directory: Path) -> Path:
         """A database for a process that the test starts itself."""
         return Path(shutil.copy(self.prepared.database, directory / "live.sqlite3"))
-
-    def close(self) -> list[str]:
-        """End all servers. Return the problems in their last output."""
-        self._stack.close()
-        return [line for server in self._running.values() for line in trouble(server)]
 
 
 def trouble(server: Running) -> list[str]:
@@ -74,12 +87,38 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return Prepared.make(tmp_path_factory.mktemp("prepared"))
 
 
-@pytest.fixture(scope="module")
-def pool(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
-    made = Pool(prepared, tmp_path_factory.mktemp("servers"))
+@pytest.fixture(scope="session")
+def pool(
+    prepared: Prepared, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Pool]:
+    made = pytestconfig.stash[POOL] = Pool(prepared, tmp_path_factory.mktemp("servers"))
     yield made
-    wrong = made.close()
-    assert not wrong, "\n".join(wrong)
+    made.keep(None)
+
+
+def shared_by(item: pytest.Item | None) -> Kind | None:
+    """Return the kind of the server that a test shares with others."""
+    params = item.callspec.params if item and hasattr(item, "callspec") else {}
+    kinds = [value for name, value in params.items() if name in SHARED and isinstance(value, Kind)]
+    return kinds[0] if kinds else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests that share a server follow each other."""
+    found = [(number, kind) for number, item in enumerate(items) if (kind := shared_by(item))]
+    numbers = [number for number, _ in found]
+    found.sort(key=lambda each: SERVERS.index(each[1]))
+    for number, item in zip(numbers, [items[number] for number, _ in found], strict=True):
+        items[number] = item
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """End the servers that no further test shares."""
+    result = yield
+    if pool := item.config.stash.get(POOL, None):
+        pool.keep(shared_by(nextitem))
+    return result
 
 
 def _lent(pool: Pool, request: pytest.FixtureRequest, variant: str) -> Iterator[Running]:
@@ -123,7 +162,7 @@ def explicit(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
 @pytest.fixture(params=EACH)
 def own(pool: Pool, request: pytest.FixtureRequest) -> Iterator[Running]:
     """Each server, started for this test, which may end it."""
-    with pool.fresh(request.param, "short", f"-{request.node.name[:40]}") as server:
+    with pool.fresh(request.param, "short") as server:
         yield server
     wrong = trouble(server)
     assert not wrong, "\n".join(wrong)

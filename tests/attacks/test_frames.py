@@ -33,8 +33,8 @@ def test_a_flood_of_frames_does_not_slow_others(server: Attacked, data: bytes) -
 
 
 @pytest.mark.parametrize("data", FLOODS)
-def test_a_flooding_connection_is_closed_with_the_code_flooding(server: Attacked, data: bytes) -> None:
-    made, arrived = upgraded(server)
+def test_a_flooding_connection_is_closed_with_the_code_flooding(shared: Attacked, data: bytes) -> None:
+    made, arrived = upgraded(shared)
     with made:
         made.settimeout(5)
         try:

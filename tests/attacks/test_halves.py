@@ -50,9 +50,9 @@ def test_half_a_message_in_fragments_that_are_too_long_together_is_not_stored(se
 
 @pytest.mark.parametrize("size", [65_537, 900_000])
 def test_a_message_that_is_too_long_is_answered_and_the_connection_goes_on(
-    server: Attacked, size: int
+    shared: Attacked, size: int
 ) -> None:
-    with Raw(server.running) as raw:
+    with Raw(shared.running) as raw:
         raw.send(type="hello")
         raw.until("welcome")
         raw.frame(b"x" * size)
@@ -61,8 +61,8 @@ def test_a_message_that_is_too_long_is_answered_and_the_connection_goes_on(
         assert raw.until("pong")
 
 
-def test_a_message_above_the_server_s_largest_closes_with_1009(server: Attacked) -> None:
-    with Raw(server.running) as raw:
+def test_a_message_above_the_server_s_largest_closes_with_1009(shared: Attacked) -> None:
+    with Raw(shared.running) as raw:
         raw.send(type="hello")
         raw.until("welcome")
         raw.frame(b"x" * (MEBIBYTE + 1))
@@ -75,8 +75,8 @@ def test_a_message_above_the_server_s_largest_closes_with_1009(server: Attacked)
 @pytest.mark.parametrize(
     "data", [half(1000), b"\x81", b"\x01\x81abcd\x00"], ids=["message", "byte", "fragment"]
 )
-def test_a_message_that_does_not_end_is_waited_for_thirty_seconds(server: Attacked, data: bytes) -> None:
-    made, _ = upgraded(server)
+def test_a_message_that_does_not_end_is_waited_for_thirty_seconds(shared: Attacked, data: bytes) -> None:
+    made, _ = upgraded(shared)
     began = time.monotonic()
     with made:
         made.sendall(masked(b'{"type":"hello"}'))

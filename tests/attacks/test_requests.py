@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -64,17 +63,17 @@ def test_a_request_head_without_an_end_is_refused_and_costs_no_memory(
 @pytest.mark.parametrize("kind", ["GET", "upgrade"])
 @pytest.mark.parametrize(("name", "status"), [("large", b"431"), ("many", b"431"), ("allowed", b"")])
 def test_a_whole_head_that_is_too_large_is_answered_with_431(
-    server: Attacked, kind: str, name: str, status: bytes
+    shared: Attacked, kind: str, name: str, status: bytes
 ) -> None:
     more = {
         "large": "X: " + "x" * 17_000 + "\r\n",
         "many": "".join(f"X-{number}: x\r\n" for number in range(101)),
         "allowed": "".join(f"X-{number}: {'x' * 150}\r\n" for number in range(90)),
     }[name]
-    request = handshake(server.port, headers=more)
+    request = handshake(shared.port, headers=more)
     if kind == "GET":
         request = START + more.encode() + b"Connection: close\r\n\r\n"
-    with connected(server, request) as made:
+    with connected(shared, request) as made:
         made.settimeout(5)
         answer = made.recv(65536)
 
@@ -87,9 +86,9 @@ def test_a_whole_head_that_is_too_large_is_answered_with_431(
     [b"", b"G", START, handshake(1)[:-2], b"\r\n"],
     ids=["nothing", "letter", "half", "upgrade", "lines"],
 )
-def test_a_head_that_does_not_come_is_waited_for_ten_seconds(server: Attacked, data: bytes) -> None:
+def test_a_head_that_does_not_come_is_waited_for_ten_seconds(shared: Attacked, data: bytes) -> None:
     began = time.monotonic()
-    with connected(server, data) as made:
+    with connected(shared, data) as made:
         received(made, 15)
 
     assert 8 < time.monotonic() - began < 14
@@ -149,11 +148,11 @@ def test_pipelined_requests_are_not_stored_without_bound(server: Attacked) -> No
     assert grown < 6 * MEBIBYTE
 
 
-def test_a_few_pipelined_requests_are_answered_in_order(server: Attacked) -> None:
+def test_a_few_pipelined_requests_are_answered_in_order(shared: Attacked) -> None:
     paths = ["me", "client", "me", "client"]
     request = "".join(f"GET /{path}/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" for path in paths[:-1])
     last = f"GET /{paths[-1]}/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-    with connected(server, (request + last).encode()) as made:
+    with connected(shared, (request + last).encode()) as made:
         answer = received(made)
 
     pages = answer.split(b"HTTP/1.1 200 OK\r\n")[1:]
@@ -162,10 +161,10 @@ def test_a_few_pipelined_requests_are_answered_in_order(server: Attacked) -> Non
 
 
 def test_an_upgrade_pipelined_behind_a_page_does_not_get_the_page_inside_the_websocket(
-    server: Attacked,
+    shared: Attacked,
 ) -> None:
     page = b"GET /doze/0.5/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    with connected(server, page + handshake(server.port)) as made:
+    with connected(shared, page + handshake(shared.port)) as made:
         answer = received(made)
 
     assert answer.startswith(b"HTTP/1.1 200")
@@ -173,13 +172,13 @@ def test_an_upgrade_pipelined_behind_a_page_does_not_get_the_page_inside_the_web
     assert b"101 Switching" not in answer
 
 
-def test_an_upgrade_behind_an_answered_page_is_accepted(server: Attacked) -> None:
-    with connected(server, b"GET /me/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as made:
+def test_an_upgrade_behind_an_answered_page_is_accepted(shared: Attacked) -> None:
+    with connected(shared, b"GET /me/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as made:
         made.settimeout(5)
         answer = b""
         while b"AnonymousUser" not in answer:
             answer += made.recv(65536)
-        made.sendall(handshake(server.port))
+        made.sendall(handshake(shared.port))
         assert made.recv(65536).startswith(b"HTTP/1.1 101")
 
 
@@ -189,26 +188,32 @@ BODIES = [
 ]
 
 
+LIMIT = 4 * MEBIBYTE
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Iterator[Attacked]:
+    """A server that takes bodies up to the limit."""
+    with attacked(tmp_path_factory.mktemp("limited"), prepared, "--limit-request-body", str(LIMIT)) as server:
+        yield server
+
+
 @pytest.mark.parametrize("path", ["me", "doze/5"])
 @pytest.mark.parametrize(("head", "more"), BODIES)
 def test_a_body_without_an_end_is_refused_with_413(
-    tmp_path: Path, prepared: Prepared, path: str, head: bytes, more: bytes
+    limited: Attacked, path: str, head: bytes, more: bytes
 ) -> None:
-    limit = 4 * MEBIBYTE
-    with attacked(tmp_path, prepared, "--limit-request-body", str(limit)) as server:
-        start = f"POST /{path}/ HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode()
-        with connected(server, start + head) as made:
-            sent = poured(made, more, 100 * MEBIBYTE)
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                assert made.recv(65536).startswith(b"HTTP/1.1 413")
+    start = f"POST /{path}/ HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode()
+    with connected(limited, start + head) as made:
+        sent = poured(made, more, 100 * MEBIBYTE)
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            assert made.recv(65536).startswith(b"HTTP/1.1 413")
 
-    assert sent < 12 * limit
+    assert sent < 12 * LIMIT
+    limited.assert_well()
 
 
-def test_a_body_within_the_limit_arrives(tmp_path: Path, prepared: Prepared) -> None:
-    with attacked(tmp_path, prepared, "--limit-request-body", str(2 * MEBIBYTE)) as server:
-        start = (
-            b"POST /me/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 1048576\r\n\r\n"
-        )
-        with connected(server, start + bytes(MEBIBYTE)) as made:
-            assert received(made).startswith(b"HTTP/1.1 200")
+def test_a_body_within_the_limit_arrives(limited: Attacked) -> None:
+    start = b"POST /me/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 2097152\r\n\r\n"
+    with connected(limited, start + bytes(LIMIT // 2)) as made:
+        assert received(made).startswith(b"HTTP/1.1 200")

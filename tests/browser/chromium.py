@@ -1,5 +1,6 @@
 """Chromium, for tests that drive a page."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,16 @@ FLAGS = [
     "--disable-sync",
 ]
 
+LEAN = Path(__file__).with_name("chromium.sh")
+
 expect.set_options(timeout=15_000)
 
 
 @contextmanager
 def launched(program: Path) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=LEAN, args=FLAGS, env={**os.environ, "CHROMIUM": str(program)}
+        )
         yield browser
         browser.close()

@@ -9,31 +9,28 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.chromium import launched
-from tests.browser.harbor import Harbor, Person, manage, person
+from tests.browser.harbor import Harbor, Person, Seeded, person
 
 People = Callable[..., Person]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(chromium_program: Path) -> Iterator[Browser]:
-    # By module, not by session: while Playwright runs it keeps an event loop on this thread, which the tests of
+    # By package, not by session: while Playwright runs it keeps an event loop on this thread, which the tests of
     # other directories would find there.
     with launched(chromium_program) as browser:
         yield browser
 
 
 @pytest.fixture(scope="session")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated and seeded database, to be copied."""
-    directory = tmp_path_factory.mktemp("seeded")
-    manage(directory, "migrate", "--verbosity", "0")
-    manage(directory, "seed")
-    return directory / "harbor.sqlite3"
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seeded:
+    """A migrated and seeded database, to be copied, whose users are signed in."""
+    return Seeded.make(tmp_path_factory.mktemp("seeded"))
 
 
 @pytest.fixture
-def harbor(tmp_path: Path, seeded: Path) -> Iterator[Harbor]:
-    harbor = Harbor(tmp_path, seeded)
+def harbor(tmp_path: Path, seeded: Seeded) -> Iterator[Harbor]:
+    harbor = Harbor(tmp_path, seeded.database, seeded.sessions)
     harbor.start()
     yield harbor
     harbor.stop()

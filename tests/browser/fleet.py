@@ -19,6 +19,7 @@ class HarborServer:
     directory: Path
     env: dict[str, str]
     port: int = field(default_factory=free_port)
+    sessions: dict[str, str] = field(default_factory=dict)
     process: Server | None = None
 
     @property

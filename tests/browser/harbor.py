@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,11 +47,51 @@ def manage(directory: Path, *arguments: str, changes: dict[str, str] | None = No
     return done.stdout
 
 
-class Harbor:
-    """The demo's server on a port of its own, with a copy of a seeded database."""
+SIGN_IN = """
+import json
+from importlib import import_module
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import User
+sessions = {}
+for user in User.objects.all():
+    session = import_module(settings.SESSION_ENGINE).SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    sessions[user.username] = session.session_key
+print(json.dumps(sessions))
+"""
 
-    def __init__(self, directory: Path, seeded: Path) -> None:
+
+@dataclass(frozen=True, kw_only=True)
+class Seeded:
+    """A migrated and seeded database, and a session of each of its users.
+
+    Django's hash of a password costs half a second of CPU, by design. With a session a test need not pay for it.
+    """
+
+    database: Path
+    sessions: dict[str, str]
+
+    @classmethod
+    def make(cls, directory: Path) -> "Seeded":
+        manage(directory, "migrate", "--verbosity", "0")
+        manage(directory, "seed")
+        printed = manage(directory, "shell", "--verbosity", "0", "-c", SIGN_IN)
+        return cls(database=directory / "harbor.sqlite3", sessions=json.loads(printed))
+
+
+class Harbor:
+    """The demo's server on a port of its own, with a copy of a seeded database.
+
+    ``sessions`` are the keys of sessions in it, by user.
+    """
+
+    def __init__(self, directory: Path, seeded: Path, sessions: Mapping[str, str] | None = None) -> None:
         self.directory = directory
+        self.sessions = sessions or {}
         shutil.copy(seeded, directory / "harbor.sqlite3")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -99,10 +140,13 @@ class Harbor:
 
 
 class Site(Protocol):
-    """A server that a person's browser goes to."""
+    """A server that a person's browser goes to, and the keys of sessions that it knows, by user."""
 
     @property
     def url(self) -> str: ...
+
+    @property
+    def sessions(self) -> Mapping[str, str]: ...
 
 
 class Person:
@@ -112,12 +156,20 @@ class Person:
         self.context, self.harbor, self.name = context, harbor, name
         self.page = context.new_page()
         self.complaints: list[str] = []
+        self._forgiven: tuple[str, ...] = ()
         #: What the server has said over the WebSocket, in order.
         self.heard: list[dict[str, Any]] = []
         self.page.on("websocket", self._listen)
         self._note(self.page)
 
     def sign_in(self) -> None:
+        """Sign in, and open the first page."""
+        if self._has_session():
+            self.page.goto(f"{self.harbor.url}/")
+        else:
+            self.sign_in_by_form()
+
+    def sign_in_by_form(self) -> None:
         self.page.goto(f"{self.harbor.url}/login/")
         self.page.get_by_label("Name").fill(self.name)
         self.page.get_by_label("Password").fill(PASSWORD)
@@ -125,9 +177,27 @@ class Person:
         expect(self.page).to_have_url(f"{self.harbor.url}/")
         self.page.wait_for_load_state("domcontentloaded")  # the address changes before the page has a body
 
+    def _has_session(self) -> bool:
+        """Give the browser the cookie of a session that the database has, as Django would set it."""
+        key = self.harbor.sessions.get(self.name)
+        if key:
+            self.context.add_cookies(
+                [
+                    {
+                        "name": "sessionid",
+                        "value": key,
+                        "url": self.harbor.url,
+                        "httpOnly": True,
+                        "sameSite": "Lax",
+                    }
+                ]
+            )
+        return bool(key)
+
     def enter(self, room: str = "lobby") -> "Person":
         """Sign in, open a room, and wait until the page has joined, so that it shows passing events."""
-        self.sign_in()
+        if not self._has_session():
+            self.sign_in_by_form()
         self.page.goto(f"{self.harbor.url}/rooms/{room}/")
         self.is_online()
         expect(self.page.locator("#here")).to_be_visible(timeout=40_000)
@@ -211,7 +281,8 @@ class Person:
         return page
 
     def forgive_outage(self) -> None:
-        """Forget what Chromium itself wrote on the console while the server was away."""
+        """Forget what Chromium itself wrote on the console while the server was away, and what it still writes."""
+        self._forgiven = AWAY
         self.complaints = [each for each in self.complaints if not any(known in each for known in AWAY)]
 
     def _note(self, page: Page) -> None:
@@ -219,7 +290,9 @@ class Person:
         page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
 
     def _noted(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning", "assert"}:
+        if message.type in {"error", "warning", "assert"} and not any(
+            known in message.text for known in self._forgiven
+        ):
             self.complaints.append(f"{message.type}: {message.text}")
 
     def _listen(self, socket: WebSocket) -> None:

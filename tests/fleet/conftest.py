@@ -1,6 +1,7 @@
 """A fleet for one test, without a crowd: its servers run, its tables and users are there."""
 
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,36 @@ from tests.services.redis import RedisServer
 from .chaos.fleet import DATABASE, Fleet, Services, Setup
 from .chaos.orders import Orders, module, taking_orders
 from .publishing.place import Place
+from .tables import make_tables
 
 Standing = Callable[..., contextlib.AbstractAsyncContextManager[tuple[Fleet, Orders, list[str]]]]
 """``standing(servers=3, users=2, **holdfast)``: the fleet, its bailiff, and the ids of its users."""
 
 
+@pytest.fixture(scope="session")
+def tables(postgres_server: PostgresServer) -> str:
+    """The name of a database with the tables of the fleet's project, to be copied."""
+    return make_tables(postgres_server)
+
+
 @pytest.fixture
 def place(
-    postgres_dsn: str, postgres_server: PostgresServer, own_redis: RedisServer, tmp_path: Path
+    postgres_server: PostgresServer, tables: str, own_redis: RedisServer, tmp_path: Path
 ) -> Iterator[Place]:
-    made = Place(postgres_dsn, postgres_server, own_redis, tmp_path)
+    name = f"place_{uuid.uuid4().hex[:12]}"
+    made = Place(postgres_server.create_database(name, template=tables), postgres_server, own_redis, tmp_path)
     yield made
     made.end()
+    postgres_server.drop_database(name)
 
 
 @pytest.fixture
 def standing(
-    postgres_server: PostgresServer, own_redis: RedisServer, tmp_path: Path, pytestconfig: pytest.Config
+    postgres_server: PostgresServer,
+    tables: str,
+    own_redis: RedisServer,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
 ) -> Standing:
     try:
         services = Services(
@@ -46,7 +60,7 @@ def standing(
     ) -> AsyncIterator[tuple[Fleet, Orders, list[str]]]:
         setup = Setup(servers=servers, writers=0, rooms=1, holdfast=holdfast)
         postgres_server.drop_database(DATABASE)
-        postgres_server.create_database(DATABASE)
+        postgres_server.create_database(DATABASE, template=tables)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(postgres_server.drop_database, DATABASE)
             fleet = await stack.enter_async_context(Fleet(setup, services, tmp_path, seed=0).standing())

@@ -3,6 +3,7 @@
 The long run is a command of its own, `scripts/chaos`; docs/chaos.md tells what it does.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .chaos.checker import Kind
 from .chaos.fleet import Services, Setup
 from .chaos.report import line, timeline
 from .chaos.run import Options, run
+from .tables import make_tables
 
 BACKPLANE = "redis"
 
@@ -28,7 +30,7 @@ def services(pytestconfig: pytest.Config) -> Iterator[Services]:
     """Services for all runs, one after the other."""
     try:
         with Services.running() as running:
-            yield running
+            yield dataclasses.replace(running, template=make_tables(running.postgres))
     except MissingProgram as error:
         missing(pytestconfig, error)
 

@@ -15,12 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)  # six processes with Django start one after the other
 def test_harbor_runs_as_a_fleet_and_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-u", ROOT / "scripts" / "lib" / "fleet.py", "--port", str(port)]
     demo = start("demo", command, directory=tmp_path)
     try:
-        demo.wait_until(lambda: "drain one" in demo.output(), seconds=50)
+        demo.wait_until(lambda: "drain one" in demo.output(), seconds=90)
         processes = [int(pid) for pid in re.findall(r" process +(\d+) ", demo.output())]
         assert len(processes) == 5
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/login/", timeout=10) as page:

@@ -38,8 +38,8 @@ WAYS_OUT = {
 
 
 @pytest.fixture
-def postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    postgres_server.create_database("fleet")
+def postgres(postgres_server: PostgresServer, tables: str) -> Iterator[PostgresServer]:
+    postgres_server.create_database("fleet", template=tables)
     yield postgres_server
     postgres_server.drop_database("fleet")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from .publishing.jobs import published
-from .publishing.place import ROOT, Gunicorn, Place, eventually
+from .publishing.place import Gunicorn, Place, eventually
+from .tables import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -43,10 +43,14 @@ class PostgresServer:
         """The entries of Django's `DATABASES[alias]` that say where `database` is."""
         return {"NAME": database, "USER": USER, "PASSWORD": "", "HOST": self.host, "PORT": str(self.port)}
 
-    def create_database(self, name: str) -> str:
-        """Create an empty database and return its `dsn`."""
+    def create_database(self, name: str, *, template: str = "template1") -> str:
+        """Create a database, empty or as a copy of `template`, to which nothing may be connected. Return its `dsn`."""
         with self._administer() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(template)
+                )
+            )
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from tests.services.processes import Server, ServerFailed, find_program, removed_afterwards, start
 
@@ -77,7 +78,7 @@ def running_machine(binds: Mapping[Path, str]) -> Iterator[Machine]:
     with removed_afterwards(Path(tempfile.mkdtemp(prefix="holdfast-machine-"))) as directory:
         (directory / "none.preset").write_text("disable *\n")
         base += [
-            f"--machine={directory.name.replace('_', '-')}",
+            f"--machine=holdfast-{uuid4().hex[:12]}",  # the name of a folder may end in what a host name may not
             f"--bind-ro={directory / 'none.preset'}:/etc/systemd/system-preset/00-none.preset",
             *(
                 f"--bind{'' if at.startswith('/srv') else '-ro'}={source}:{at}"

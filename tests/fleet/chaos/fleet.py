@@ -134,11 +134,15 @@ ONE_ADDRESS = {
 
 @dataclass(kw_only=True)
 class Services:
-    """PostgreSQL and Redis for a fleet. They start before it, and serve several fleets one after the other."""
+    """PostgreSQL and Redis for a fleet. They start before it, and serve several fleets one after the other.
+
+    ``template`` is the database that each fleet's begins as: an empty one, or one with the tables.
+    """
 
     postgres: PostgresServer
     redis: RedisServer
     nginx: Path
+    template: str = "template1"
 
     @classmethod
     @contextlib.contextmanager

@@ -135,7 +135,7 @@ def _empty(directory: Path) -> None:
 async def _run(options: Options, services: Services, directory: Path) -> Outcome:
     _empty(directory)
     services.postgres.drop_database(DATABASE)
-    services.postgres.create_database(DATABASE)
+    services.postgres.create_database(DATABASE, template=services.template)
     services.redis.flush()
     schedule = options.schedule()
     (directory / "schedule").write_text(f"{schedule}\n")

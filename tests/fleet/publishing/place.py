@@ -1,7 +1,6 @@
 """A database and a Redis for one test, the messages that arrive at the Redis, and the processes that publish."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,25 +19,18 @@ from tests.services.postgres import PostgresServer
 from tests.services.processes import Server, free_port, start
 from tests.services.redis import RedisServer
 
-ROOT = Path(__file__).resolve().parents[3]
+from ..tables import ROOT, environment_for
 
 FIRST = "publish/wsgi/first/"
 
 
 class Place:
-    """A database, a Redis, and the messages that arrive there."""
+    """A database with the tables of the fleet's project, a Redis, and the messages that arrive there."""
 
     def __init__(self, dsn: str, postgres: PostgresServer, redis: RedisServer, directory: Path) -> None:
         self.dsn, self.redis, self.directory = dsn, redis, directory
         self.name = dsn.rpartition("/")[2].partition("?")[0]
-        self.environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.fleet.project.settings",
-            "FLEET_DATABASE": json.dumps(postgres.django(self.name)),
-            "FLEET_REDIS": redis.url,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        }
-        self.run("-m", "django", "migrate", "-v", "0", "--run-syncdb")
+        self.environment = environment_for(postgres.django(self.name)) | {"FLEET_REDIS": redis.url}
         self.news: list[bytes] = []
         self.arrivals: list[float] = []
         self._client = redis.client()
