@@ -14,27 +14,36 @@ class Fate:
     """The end of one connection: after so many bytes of the server, in the middle of the message that passes then.
 
     ``frozen`` is for how many seconds nothing passes before the end, though the connection stands. ``closed`` says that it ends as if
-    one side had closed it, and not with a reset.
+    one side had closed it, and not with a reset. ``kind`` is the name of the fault.
     """
 
     room: int
+    kind: str = ""
     frozen: float = 0.0
-    closed: bool = False
+
+    @property
+    def closed(self) -> bool:
+        return self.kind == "close"
 
 
 class FaultProxy:
-    """Some connections are refused. Each other one lives for a random number of bytes of the server; then it ends."""
+    """Some connections are refused. Each other one lives for a random number of bytes of the server; then it ends.
 
-    def __init__(self, target: int, seed: int, *, bytes_at_most: int) -> None:
+    That number is at most ``bytes_at_most``, and for every third connection at most ``bytes_of_third``.
+    """
+
+    def __init__(self, target: int, seed: int, *, bytes_at_most: int, bytes_of_third: int) -> None:
         self._target = target
         self._chance = random.Random(seed)
-        self._most = bytes_at_most
+        self._most = (bytes_at_most, bytes_at_most, bytes_of_third)
+        self._drawn = 0
         self._links: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
         self.calm = False
         self.port = 0
         self.faults: Counter[str] = Counter()
+        """The faults that have happened: a connection may end before its fate does."""
 
     def start(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -54,15 +63,16 @@ class FaultProxy:
 
     def _fate(self) -> Fate | None:
         """Draw the fate of a connection; ``None``: it is refused."""
-        room = self._chance.randrange(150, self._most)
+        room = self._chance.randrange(150, self._most[self._drawn % 3])
+        self._drawn += 1
         kind = self._chance.choice(("refuse", "cut", "cut", "cut", "freeze", "freeze", "close", "close"))
         if self.calm:
             return Fate(room=room)
-        self.faults[kind] += 1
         if kind == "refuse":
+            self.faults[kind] += 1
             return None
         frozen = self._chance.uniform(0.05, 0.4) if kind == "freeze" else 0.0
-        return Fate(room=room, frozen=frozen, closed=kind == "close")
+        return Fate(room=room, kind=kind, frozen=frozen)
 
     def _accept(self) -> None:
         try:
@@ -107,6 +117,7 @@ class FaultProxy:
         passed = 0
         while data := await reader.read(self._chance.choice((64, 700, 65536))):
             if fate is not None and not self.calm and passed + len(data) > fate.room:
+                self.faults[fate.kind] += 1
                 writer.write(data[: fate.room - passed])
                 await writer.drain()
                 await asyncio.sleep(fate.frozen)
@@ -120,8 +131,10 @@ class FaultProxy:
 
 
 @contextlib.asynccontextmanager
-async def faulty(target: int, seed: int, *, bytes_at_most: int = 4000) -> AsyncIterator[FaultProxy]:
-    proxy = FaultProxy(target, seed, bytes_at_most=bytes_at_most)
+async def faulty(
+    target: int, seed: int, *, bytes_at_most: int = 4000, bytes_of_third: int = 4000
+) -> AsyncIterator[FaultProxy]:
+    proxy = FaultProxy(target, seed, bytes_at_most=bytes_at_most, bytes_of_third=bytes_of_third)
     proxy.start()
     try:
         yield proxy

@@ -8,9 +8,6 @@ import { connect } from "../../src/holdfast/static/holdfast/holdfast.js";
 
 const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 
-/** Milliseconds after which the client counts a connection as one that works, and a little less. */
-const STEADY = 9_900;
-
 /** The clients that play, by the id of their schedule. */
 const clients = new Map();
 
@@ -43,21 +40,40 @@ function fetcher(headers, began) {
   };
 }
 
-async function play({ id, url, transport, topic, headers, texts, chance, base, cap, options = {} }) {
+/**
+ * The attempts of a client after its first, in seconds, for the judge (`Attempt` in `schedule.py`). `live` tells what it plans, and
+ * `opened` is called when a connection is opened. The clock is monotonic; what delays this process lengthens the times only.
+ */
+class Attempts {
+  list = [];
+  #beganAt = performance.now();
+  #online = false;
+  #plan;
+
+  status(status, { retryAt, retryIn }) {
+    if (status === "waiting") {
+      // The client planned it at `retryAt - retryIn`; a machine under load may run this some time later.
+      const now = performance.now();
+      const plannedAt = now - (Date.now() - (retryAt - retryIn));
+      const lasted = this.#online ? now - this.#beganAt : 0;
+      this.#plan = { plannedAt, retryIn, lasted: Math.max(lasted, this.#plan?.lasted ?? 0) };
+    } else if (status === "connecting") this.opened();
+    this.#online = status === "online";
+  }
+
+  opened() {
+    if (!this.#plan) return;
+    const { plannedAt, retryIn, lasted } = this.#plan;
+    this.#plan = undefined;
+    this.#beganAt = performance.now();
+    this.list.push({ lasted: lasted / 1_000, planned: retryIn / 1_000, waited: (this.#beganAt - plannedAt) / 1_000 });
+  }
+}
+
+async function play({ id, seed, url, transport, topic, headers, texts, chance, base, cap, options = {} }) {
   const page = new Page();
-  const waits = [];
-  /** For each wait, how many there have been since a connection lasted so long that the backoff began again. */
-  const rows = [];
-  let row = 0;
-  let onlineAt = Infinity;
-  let endedAt;
-  const opened = () => {
-    if (endedAt !== undefined) {
-      waits.push((Date.now() - endedAt) / 1_000);
-      rows.push(++row);
-    }
-    endedAt = undefined;
-  };
+  const attempts = new Attempts();
+  const opened = () => attempts.opened();
   const carrier =
     transport === "websocket"
       ? { WebSocket: socketClass(headers, opened) }
@@ -71,35 +87,46 @@ async function play({ id, url, transport, topic, headers, texts, chance, base, c
     shared: false,
     ...options,
   });
-  clients.set(id, live);
-  live.on("status", (status, { retryAt, retryIn }) => {
-    // Not the time of this call: a machine under load may run it some milliseconds later.
-    if (status === "waiting") endedAt = retryAt - retryIn;
-    if (status === "waiting" && endedAt - onlineAt > STEADY) row = 0;
-    onlineAt = status === "online" ? Date.now() : Infinity;
-  });
-  const room = live.topic(topic);
   const events = [];
+  let answered = 0;
+  const startedAt = performance.now();
+  let heardAt = startedAt;
+  const heard = () => (heardAt = performance.now());
+  const seconds = (since) => ((performance.now() - since) / 1_000).toFixed(1);
+  const standing = () =>
+    `seed ${seed} after ${seconds(startedAt)} s: ${answered} answers and ${events.length} events of ${texts.length}, ` +
+    `the last one ${seconds(heardAt)} s ago, ${attempts.list.length} attempts to come back, ${JSON.stringify(live.state)}`;
+  clients.set(id, { live, standing });
+  live.on("status", (status, detail) => attempts.status(status, detail));
+  const room = live.topic(topic);
   const all = new Promise((resolve) => {
     room.on("*", (payload) => {
       events.push(payload);
+      heard();
       if (events.length === texts.length) resolve();
     });
   });
   await room.ready;
   say({ id, ready: true });
-  const answers = await Promise.all(texts.map((text) => room.call("say", { text })));
+  const call = async (text) => {
+    const answer = await room.call("say", { text });
+    answered++;
+    heard();
+    return answer;
+  };
+  const answers = await Promise.all(texts.map(call));
   say({ id, answers });
   await all;
   live.close();
-  say({ id, events, waits, rows, left: page.listeners ? [`${page.listeners} listeners of the page`] : [] });
+  const left = page.listeners ? [`${page.listeners} listeners of the page`] : [];
+  say({ id, events, attempts: attempts.list, left });
 }
 
 function end(id) {
-  const live = clients.get(id);
+  const client = clients.get(id);
   // One that has not ended by itself: say where it stood.
-  if (live && live.status !== "closed") console.error("given up:", JSON.stringify(live.state));
-  live?.close();
+  if (client && client.live.status !== "closed") console.error("given up:", client.standing());
+  client?.live.close();
   clients.delete(id);
 }
 

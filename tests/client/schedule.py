@@ -29,22 +29,40 @@ class Schedule:
         return self.chance * min(self.cap, self.base * 2.0 ** (attempt - 1)) if attempt else 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt to come back, in seconds of a clock of the client's process that never goes back.
+
+    ``lasted`` is the longest time for which the connection before it can have been online; 0: it never was. ``planned`` is the wait
+    that the client announced when that connection ended, and ``waited`` the time from the announcement to the attempt. Whatever
+    delays the process can only lengthen ``lasted`` and ``waited``: a busy machine makes no client look hurried.
+    """
+
+    lasted: float
+    planned: float
+    waited: float
+
+
 @dataclass(kw_only=True)
 class Heard:
     """The messages that a client received. ``answers`` are the results of its calls in their order, ``events`` the payloads in the order in which
-    they came, and ``waits`` the seconds between the end of each connection and the next attempt."""
+    they came, and ``attempts`` all attempts after the first."""
 
     answers: list[Any] = field(default_factory=list)
     events: list[Any] = field(default_factory=list)
-    waits: list[float] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
-    """For each wait, its number since the backoff last began again; empty: it never did."""
+    attempts: list[Attempt] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     """Listeners, timers or tasks that are there after the client was closed."""
 
 
 CLOCK = 0.004
 """Seconds by which a timer may be early: clocks count milliseconds."""
+
+EXACT = 0.000_001
+"""Seconds by which a planned wait may differ: it is a result of arithmetic, not of a clock."""
+
+STEADY = 10.0 - 0.1
+"""Seconds online after which a client may begin its backoff again. The client counts ten by the time of day, which may be adjusted."""
 
 
 def judge(schedule: Schedule, heard: Heard, told: list[Any]) -> list[str]:
@@ -58,9 +76,23 @@ def judge(schedule: Schedule, heard: Heard, told: list[Any]) -> list[str]:
         wrong.append(
             f"heard {[event['id'] for event in heard.events]}, published {[event['id'] for event in told]}"
         )
-    rows = heard.rows or range(1, len(heard.waits) + 1)
-    for number, wait in zip(rows, heard.waits, strict=True):
-        if wait < schedule.wait(number) - CLOCK:
-            wrong.append(f"attempt {number} came after {wait:.3f} s instead of {schedule.wait(number):.3f} s")
+    wrong += _hurried(schedule, heard.attempts)
     wrong += [f"left after the end: {what}" for what in heard.left]
     return [f"seed {schedule.seed}: {what}" for what in wrong]
+
+
+def _hurried(schedule: Schedule, attempts: list[Attempt]) -> list[str]:
+    wrong = []
+    number = 0  # of the attempts since the backoff last began
+    for attempt in attempts:
+        number = 1 if attempt.lasted >= STEADY else number + 1
+        least = schedule.wait(number)
+        if attempt.planned < least - EXACT:
+            wrong.append(
+                f"attempt {number} was planned after {attempt.planned:.3f} s instead of {least:.3f} s"
+            )
+        if attempt.waited < attempt.planned - CLOCK:
+            wrong.append(
+                f"attempt {number} came after {attempt.waited:.3f} s instead of the planned {attempt.planned:.3f} s"
+            )
+    return wrong

@@ -43,6 +43,8 @@ class ClientProtocol:
         self.outbox: list[str] = []
         self.news: list[News] = []
         self.welcome: frames.WelcomePayload | None = None
+        self.welcomed_at = 0.0
+        """The time of ``welcome``."""
         self.goodbye: frames.GoodbyePayload | None = None
         self.replanned = False
         """Whether :meth:`next_work` may be sooner than it was. The driver sets it back."""
@@ -248,7 +250,7 @@ class ClientProtocol:
     # ── what is heard ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _take_welcome(self, welcome: frames.WelcomePayload, now: float) -> None:
-        self.welcome, self._pinged = welcome, now
+        self.welcome, self.welcomed_at, self._pinged = welcome, now, now
         if self._welcomed and welcome.user != self._user:
             # What one user asked for must not be done in the name of another.
             for call in self._calls.all():

@@ -185,14 +185,11 @@ class RemoteLive:
     async def _run(self) -> None:
         """Connect again and again, until the server or the application ends it."""
         while True:
-            began = self._now()
             try:
                 wait = await self._connect_once()
             except ClientError as error:
                 await self._end(error)
                 return
-            if self._now() - began > STEADY_SECONDS:
-                self._backoff.reset()
             wait = max(wait, self._backoff.next())
             logger.info("connection to %s lost; the next attempt is in %.1f s", self._url, wait)
             await asyncio.sleep(wait)
@@ -237,6 +234,8 @@ class RemoteLive:
         except ConnectionClosed:
             pass
         finally:
+            if protocol.welcome is not None and self._now() - protocol.welcomed_at >= STEADY_SECONDS:
+                self._backoff.reset()
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             protocol.lost(too_large=socket.close_code == TOO_LARGE_CLOSE and protocol.goodbye is None)

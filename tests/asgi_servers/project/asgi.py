@@ -17,5 +17,7 @@ application = with_live_topics(django_application, websocket=websocket_urlpatter
 # ── for the tests only ──
 
 from .adoption import if_wanted  # noqa: E402
+from .retries import shorten_if_wanted  # noqa: E402
 
+shorten_if_wanted()
 application = if_wanted(application)
