@@ -107,7 +107,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the tests that share a server follow each other."""
     found = [(number, kind) for number, item in enumerate(items) if (kind := shared_by(item))]
     numbers = [number for number, _ in found]
-    found.sort(key=lambda each: SERVERS.index(each[1]))
+    names = [kind.name for kind in SERVERS]
+    found.sort(
+        key=lambda each: (names.index(each[1].name), each[1] not in SERVERS)
+    )  # one of them, or changed for a test
     for number, item in zip(numbers, [items[number] for number, _ in found], strict=True):
         items[number] = item
 
