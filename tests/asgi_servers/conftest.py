@@ -108,9 +108,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     found = [(number, kind) for number, item in enumerate(items) if (kind := shared_by(item))]
     numbers = [number for number, _ in found]
     names = [kind.name for kind in SERVERS]
-    found.sort(
-        key=lambda each: (names.index(each[1].name), each[1] not in SERVERS)
-    )  # one of them, or changed for a test
+    # A kind is one of SERVERS, or one of them that a test has changed.
+    found.sort(key=lambda each: (names.index(each[1].name), each[1] not in SERVERS))
     for number, item in zip(numbers, [items[number] for number, _ in found], strict=True):
         items[number] = item
 
