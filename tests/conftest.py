@@ -23,16 +23,16 @@ TESTS = Path(__file__).parent
 #: Directories whose tests start processes or a browser; each is a marker too, so that `-m` can leave it out.
 KINDS = {"asgi_servers", "attacks", "browser", "fleet"}
 
-#: Those whose tests come first when the CPU is short: a page must not wait for it longer than its test does.
-FOREGROUND = {"browser", "fleet"}
+#: Those whose tests need the machine for themselves: a page must not wait for the CPU longer than its test does.
+ALONE = {"browser", "fleet"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and (kind := item.path.relative_to(TESTS).parts[0]) in KINDS:
             item.add_marker(kind)
-            if kind in FOREGROUND:
-                item.add_marker("foreground")
+            if kind in ALONE:
+                item.add_marker("alone")
     if hasattr(config, "workerinput"):
         # One of several workers: none of them may begin a long file when the others are done.
         long = {item.path for item in items if any(map(item.get_closest_marker, ("slow", *KINDS)))}

@@ -154,6 +154,11 @@ class Runtime:
         await loop.run_in_executor(None, self.session_threads.close)
         self.leaving = False
 
+    def let_go(self) -> None:
+        """End the threads of a runtime that is forgotten, each when its work is done, and close their database connections."""
+        for threads in (self.threads, self.log_threads, self.session_threads):
+            threads.let_go()
+
 
 def _need_threads() -> None:
     """Raise ``ImproperlyConfigured`` where threads are greenlets: handlers would run in the event loop's thread, where Django

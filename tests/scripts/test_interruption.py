@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# It starts a run of its own, with servers: behind other tests that would take its time.
-pytestmark = [pytest.mark.slow, pytest.mark.foreground, pytest.mark.timeout(120)]
+# It starts a run of its own, with servers: beside other tests that takes its time.
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
 
 
 def soon(condition: object, *, seconds: float) -> bool:

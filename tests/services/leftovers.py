@@ -27,6 +27,9 @@ PROJECT = ("src", "tests", "example", "bench")
 SECONDS = 5.0
 """Time for a thread to end after its owner, if it has been asked to."""
 
+WARNS = sys.version_info >= (3, 13)
+"""Does Python warn of a SQLite connection that it collects? Then one that is left open fails a test; otherwise the report names it."""
+
 
 outlive_their_tests: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 """Threads that may run longer than their tests. Each is added before it starts, with the reason beside it."""
@@ -58,6 +61,7 @@ class Leftovers:
         self._owners: weakref.WeakKeyDictionary[threading.Thread, Owner] = weakref.WeakKeyDictionary()
         self._tests_own: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._opened: list[Opened] = []
+        self.left_open: list[str] = []
 
     # ── who owns what ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -100,6 +104,11 @@ class Leftovers:
             Opened(weakref.ref(connection), connection.connection, thread, self._current.name, stack)
         )
 
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.left_open and not WARNS:
+            terminalreporter.section("database connections that tests left open")
+            terminalreporter.write_line("\n\n".join(self.left_open))
+
     # ── what is left ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -110,7 +119,9 @@ class Leftovers:
         stays = nextitem.listchain() if nextitem is not None else []
         if nextitem is None:
             gc.collect()  # after each test it would cost too much
-        if found := [*self._running(item, stays), *self._open()]:
+        open_ones = list(self._open())
+        self.left_open += open_ones
+        if found := [*self._running(item, stays), *(open_ones if WARNS else [])]:
             pytest.fail("\n\n".join(found), pytrace=False)
         return result
 

@@ -1,6 +1,9 @@
 """A worker thread's database connections between two pieces of work."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.db import connections, transaction
@@ -96,3 +99,21 @@ async def test_a_transaction_that_a_handler_left_open_ends_with_the_handler(
     first = await threads.handle(NOTHING, begin)
     assert await threads.handle(NOTHING, backend) != first
     assert not await threads.handle(NOTHING, lambda: connections["postgres"].in_atomic_block)
+
+
+def test_threads_that_are_let_go_close_their_connections(make: Make) -> None:
+    opened: list[Any] = []
+
+    def use() -> None:
+        connections["postgres"].ensure_connection()
+        opened.append((threading.current_thread(), connections["postgres"].connection))
+
+    threads = make(keep_connections=True)
+    asyncio.run(threads.run(use))
+    threads.let_go()
+    asyncio.run(threads.run(use))
+    (before, driver), (after, _) = opened
+    before.join(10)
+    assert not before.is_alive()
+    assert driver.closed
+    assert after is not before

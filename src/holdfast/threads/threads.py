@@ -184,6 +184,11 @@ class Threads:
         self._lent.close()
         self._workers.close()
 
+    def let_go(self) -> None:
+        """As :meth:`close`, but return at once: each thread ends when its work is done."""
+        self._lent.let_go()
+        self._workers.let_go()
+
 
 class Inline:
     """Runs work in place, for a log that does not block."""
@@ -192,6 +197,9 @@ class Inline:
         return function(*args, **kwargs)
 
     def close(self) -> None:
+        pass
+
+    def let_go(self) -> None:
         pass
 
 

@@ -115,11 +115,18 @@ class Workers:
 
     def close(self) -> None:
         """Finish the work that runs, close the threads' database connections and end them. New ones can be started then."""
+        self.ending.set()
+        pool = self.let_go()
+        if pool is not None:
+            pool.shutdown(wait=True)
+        self.ending.clear()
+
+    def let_go(self) -> ThreadPoolExecutor | None:
+        """As :meth:`close`, but return at once: each thread ends when its work is done. Return their pool, if there is one."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is None:
-            return
-        self.ending.set()
+            return None
         alive = len(pool._threads)
         # A thread that is busy takes its part when it is done. The pool must not start another one to take it: then the
         # connections of the busy thread would stay open.
@@ -132,8 +139,8 @@ class Workers:
 
         for _ in range(alive):
             pool.submit(part)
-        pool.shutdown(wait=True)
-        self.ending.clear()
+        pool.shutdown(wait=False)
+        return pool
 
 
 class OwnWork(Executor):

@@ -80,6 +80,7 @@ function show(message) {
 }
 
 let away = false; // until the first message that came in the meantime is here, or none has come
+let caughtUp;
 let reading;
 
 /** Tell the server what has been read, once for all messages that come together. */
@@ -111,7 +112,7 @@ topic.presence.on("change", (members) => here.show(members, topic.presence.count
 topic.lifecycle.on("reset", () => void catchUp());
 topic.lifecycle.on("joined", ({ recovered }) => {
   if (!recovered) void catchUp();
-  setTimeout(() => (away = false), 2_000);
+  caughtUp = setTimeout(() => (away = false), 2_000);
 });
 topic.lifecycle.on("left", end);
 topic.lifecycle.on("refused", end);
@@ -123,7 +124,10 @@ function end() {
 
 live.on("status", (now) => {
   outbox.online = now === "online";
-  if (now === "waiting") away = true;
+  if (now === "waiting") {
+    away = true;
+    clearTimeout(caughtUp); // of the join before
+  }
   if (now !== "online") typing.clear();
   here.stale(now !== "online");
 });
