@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.services.leftovers import WARNS
+
 ROOT = Path(__file__).parents[1]
 
 HEAD = """
@@ -15,8 +17,6 @@ import time
 
 import pytest
 from django.db import connections
-
-from tests.services.leftovers import WARNS
 
 over = threading.Event()
 

@@ -177,9 +177,12 @@ _building = threading.Lock()
 
 
 def install(build: Callable[[], Runtime]) -> None:
-    """Set the function that builds this process's runtime. A runtime that was built before is forgotten."""
+    """Set the function that builds this process's runtime. A runtime that was built before is forgotten, and its threads end."""
     global _build, _current
+    forgotten = _current
     _build, _current = build, None
+    if forgotten is not None:
+        forgotten.let_go()
 
 
 def current() -> Runtime:

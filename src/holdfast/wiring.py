@@ -58,10 +58,7 @@ def install() -> None:
 def _settings_changed(*, setting: str, **kwargs: object) -> None:
     """Discard what was built from the old settings (``override_settings`` in tests)."""
     if setting in (NAME, "CHANNEL_LAYERS"):
-        discarded = runtimes.built()
         install()
-        if discarded is not None:
-            discarded.let_go()
 
 
 setting_changed.connect(_settings_changed, dispatch_uid="holdfast.wiring")
