@@ -22,6 +22,7 @@ from .chaos.records import (
     Presence,
     Readmitted,
     Record,
+    Renewed,
     Reset,
     Revoked,
     Tried,
@@ -344,6 +345,16 @@ def test_a_disconnection_ends_the_connections_of_its_time_and_no_later_ones() ->
     gone = Revoked(at=10.0, began=9.9, act="disconnection", user="7")
     assert shut_out(13.0, 13.1, gone) == [Kind.AFTER_REVOCATION]
     assert shut_out(13.0, 13.1, gone, opened_at=11.0) == []
+
+
+@pytest.mark.parametrize(("renewed", "found"), [(11.0, []), (9.0, [Kind.AFTER_REVOCATION])])
+def test_a_connection_that_a_server_accepted_again_behind_the_pages_back_is_a_later_one(
+    renewed: float, found: list[Kind]
+) -> None:
+    gone = Revoked(at=10.0, began=9.9, act="disconnection", user="7")
+    held = truth(entry(1, at=13.0))
+    story = [opened(0.0), joined(0.0), Renewed(at=renewed, **ME), got(1, at=13.1), finished(30.0)]
+    assert kinds(held, *story, gone, revocation_seconds=2.0) == found
 
 
 def test_a_logout_ends_one_device_only() -> None:

@@ -34,6 +34,7 @@ export class NodeClient {
   #cookie = "";
   #way;
   #link = 0;
+  #session;
   #open = false;
   #made = 0;
   #signing = false;
@@ -55,7 +56,7 @@ export class NodeClient {
     const live = (this.#live = connect({
       url: () => this.#attempt(),
       WebSocket: this.#socketClass(),
-      fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...this.#headers } }),
+      fetch: (url, init) => this.#fetch(url, init),
       transports: this.transports,
       backoff: { base: 100, cap: 2_000 },
       connectTimeout: 6_000,
@@ -91,6 +92,20 @@ export class NodeClient {
 
   get #headers() {
     return { Cookie: `${this.#cookie}; csrftoken=${CSRF}`, Origin: `http://127.0.0.1:${this.#way.port}`, "X-CSRFToken": CSRF };
+  }
+
+  /** `fetch` with the page's headers, which notes the connections that a server accepts: the client goes on over a new one by itself. */
+  async #fetch(url, init) {
+    const response = await fetch(url, { ...init, headers: { ...init.headers, ...this.#headers } });
+    const { pathname } = new URL(url);
+    if (response.ok && pathname.endsWith("/sse")) this.#write("renewed", this.#link);
+    if (response.ok && pathname.endsWith("/poll")) {
+      // An answer that is cut breaks here as it does in the client.
+      const { session } = await response.clone().json();
+      if (session !== this.#session) this.#write("renewed", this.#link);
+      this.#session = session;
+    }
+    return response;
   }
 
   #socketClass() {

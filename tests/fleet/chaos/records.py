@@ -31,6 +31,14 @@ class Opened(Line, frozen=True, tag="opened"):
     via: str
 
 
+class Renewed(Line, frozen=True, tag="renewed"):
+    """A server has accepted a new connection behind the one that the page sees: a stream for other topics, or a session of polls on
+    another server after an answer that was lost. The browser client goes on with its link."""
+
+    client: str
+    link: int
+
+
 class Closed(Line, frozen=True, tag="closed"):
     client: str
     link: int
@@ -129,7 +137,9 @@ class Finished(Line, frozen=True, tag="finished"):
     pending: list[str]
 
 
-History = Opened | Closed | Joined | Refused | Got | Reset | Left | Presence | Asked | Answered | Finished
+History = (
+    Opened | Renewed | Closed | Joined | Refused | Got | Reset | Left | Presence | Asked | Answered | Finished
+)
 
 # ── writers, and the bailiff, which revokes ──────────────────────────────────────────────────────────────────────────
 

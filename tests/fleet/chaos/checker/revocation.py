@@ -7,7 +7,9 @@ made, and after the end of each fault that kept the log from that server, or the
 
 from collections.abc import Iterable, Iterator
 
-from ..records import Closed, Got, Injected, Opened, Revoked
+import msgspec
+
+from ..records import Closed, Got, Injected, Opened, Renewed, Revoked
 from .case import Case, Kind, Violation
 
 
@@ -24,6 +26,8 @@ def revocation(case: Case) -> Iterator[Violation]:
             for record in history:
                 if isinstance(record, Opened):
                     opened = record
+                elif isinstance(record, Renewed) and opened is not None:
+                    opened = msgspec.structs.replace(opened, at=record.at)
                 elif isinstance(record, Closed):
                     opened = None
                 elif isinstance(record, Got) and record.offset is not None and opened is not None:
