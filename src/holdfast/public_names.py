@@ -4,38 +4,17 @@
 names on first use raise the error of :func:`not_in` instead, which says where the name is.
 """
 
-# Imports of this package only `extras`. The packages that raise these errors import it when they need it.
+# Imports of this package only `extras`, and the packages with lazy names when one of them lacks a name.
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 
 from .extras import PACKAGES, Want
 
-NAMES: Mapping[str, Sequence[str]] = {
-    "holdfast": (
-        "Caller",
-        "Event",
-        "HandlerInfo",
-        "Html",
-        "Identity",
-        "Keep",
-        "Member",
-        "Position",
-        "Presence",
-        "Refuse",
-        "Slow",
-        "Topic",
-        "action",
-        "adisconnect",
-        "aflush",
-        "anyone",
-        "apublish",
-        "arecheck",
-        "client_id",
-        "disconnect",
-        "flush",
-        "publish",
-        "recheck",
-    ),
+LAZY = ("holdfast", "holdfast.pad", "holdfast.testing")
+"""The packages that import their names on first use. Their ``__all__`` can be read without Django."""
+
+OTHERS: Mapping[str, Sequence[str]] = {
     "holdfast.asgi": (
         "answering_readiness",
         "below_script_name",
@@ -54,7 +33,6 @@ NAMES: Mapping[str, Sequence[str]] = {
     "holdfast.client.blocking": ("BlockingLive", "BlockingTopic", "connect"),
     "holdfast.log.base": ("Log", "LogError", "LogUnavailable", "NotMigrated"),
     "holdfast.metrics": ("Counters", "GAUGES", "snapshot"),
-    "holdfast.pad": ("DocumentUpdated", "EditorMoved", "PageDocument", "SharedDocument"),
     "holdfast.presence.base": ("PresenceStore", "PresenceUnavailable"),
     "holdfast.server": ("HttpProtocol", "Server", "WebSocketProtocol"),
     "holdfast.signals": (
@@ -65,28 +43,20 @@ NAMES: Mapping[str, Sequence[str]] = {
         "join_refused",
         "limit_hit",
     ),
-    "holdfast.testing": (
-        "AsyncLive",
-        "AsyncLiveClient",
-        "CallError",
-        "Disconnected",
-        "JoinAnswer",
-        "JoinError",
-        "Live",
-        "LiveClient",
-        "LiveError",
-        "LiveServerTestCase",
-        "Received",
-        "ResetNotice",
-    ),
     "holdfast.testing.pytest": ("async_live", "live", "live_site"),
     "holdfast.tickets": ("TooManyTickets", "aissue", "issue"),
     "holdfast.topics.html_rendering": ("NeedsRequest",),
 }
-"""The names that the documentation gives to users, by the module to import them from."""
+"""The names that the documentation gives to users from other modules, by the module to import them from."""
 
 NEEDS: Mapping[str, str] = {"holdfast.auth.jwt": "jwt", "holdfast.pad": "pad"}
 """Modules that need an extra of the distribution."""
+
+
+def names() -> Mapping[str, Sequence[str]]:
+    """Return all public names, by the module to import them from."""
+    lazy = {package: [name for name in import_module(package).__all__ if name[0] != "_"] for package in LAZY}
+    return {**lazy, **OTHERS}
 
 
 def not_in(module: str, name: str) -> Exception:
@@ -94,7 +64,8 @@ def not_in(module: str, name: str) -> Exception:
 
     It is an ``ImportError`` if another module has that name. ``from holdfast import …`` hides the text of an ``AttributeError``.
     """
-    places = [place for place in sorted(NAMES) if name in NAMES[place]]
+    known = names()
+    places = [place for place in sorted(known) if name in known[place]]
     if not places:
         return AttributeError(f"module {module!r} has no attribute {name!r}")
     ways = " or ".join(f"from {place} import {name}" for place in places)

@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.test import override_settings
 from django.urls import path
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from holdfast import Event, Html, Keep, Topic
+from holdfast import Html
 from holdfast.testing.live_server import LiveSite
-from holdfast.topics.registry import registry
+from tests.browser.notes import Notes, add, served, shown
 
 HTMX = Path(__file__).resolve().parents[2] / "client/node_modules/htmx.org/dist/htmx.min.js"
 
@@ -43,41 +41,17 @@ TEMPLATES = {
 }
 
 
-class NoteAdded(Event):
-    id: int
-
-
-class Notes(Topic):
-    route = "notes"
-    events = [Html, NoteAdded]
-    keep = Keep(days=1)
-
-    def may_join(self, user: Any) -> bool:
-        return True
-
-
 def show(request: HttpRequest, template: str, policy: str) -> HttpResponse:
     """The list, and the form that adds to it."""
     if request.method == "POST":
         add(request.POST["name"])
         return HttpResponseRedirect(request.path)
-    topic = Notes()
-    position, notes = topic.consistent_read(lambda: list(Group.objects.order_by("pk")))
-    context = {"topic": topic, "position": position, "notes": notes, "csp_nonce": NONCE}
-    response = render(request, template, context)
+    response = render(request, template, shown() | {"csp_nonce": NONCE})
     response["Content-Security-Policy"] = policy
     if "older" in request.COOKIES:  # once: a page rendered before the log was rebuilt
         response.content = response.content.replace(b'since="', b'since="x').replace(b"first", b"before")
         response.delete_cookie("older")
     return response
-
-
-def add(name: str) -> Group:
-    with transaction.atomic():
-        note = Group.objects.create(name=name)
-        Notes().publish_html("note.html", {"note": note}, target="notes", swap="append")
-        Notes().publish(NoteAdded(note.pk))
-    return note
 
 
 urlpatterns = [
@@ -90,16 +64,7 @@ urlpatterns = [
 
 @pytest.fixture(autouse=True)
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # Playwright's synchronous interface keeps an event loop on this thread, where Django forbids the ORM otherwise.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    engine = {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "OPTIONS": {
-            "loaders": [("django.template.loaders.locmem.Loader", TEMPLATES)],
-            "context_processors": ["django.template.context_processors.request"],
-        },
-    }
-    with registry.override([Notes]), override_settings(ROOT_URLCONF=__name__, TEMPLATES=[engine]):
+    with served(__name__, TEMPLATES, monkeypatch):
         yield
 
 

@@ -8,16 +8,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.test import override_settings
 from django.urls import path
 from playwright.sync_api import Browser, Page, expect
 
-from holdfast import Event, Html, Keep, Topic
 from holdfast.testing.live_server import LiveSite
-from holdfast.topics.registry import registry
+from tests.browser.notes import Visitor, add, served, shown
 
 MODULES = Path(__file__).resolve().parents[2] / "client/node_modules"
 FILES = {
@@ -77,46 +74,15 @@ TEMPLATES = {
 }
 
 
-class NoteAdded(Event):
-    id: int
-    name: str
-
-
-class Notes(Topic):
-    route = "notes"
-    events = [Html, NoteAdded]
-    keep = Keep(days=1)
-
-    def may_join(self, user: Any) -> bool:
-        return True
-
-
 def show(request: HttpRequest, version: str, template: str) -> HttpResponse:
-    topic = Notes()
-    position, notes = topic.consistent_read(lambda: list(Group.objects.order_by("pk")))
     if "part" in request.GET:
         template = template.removesuffix("s")
-    known = {
-        "names": NAMES,
-        "topic": topic,
-        "position": position,
-        "notes": notes,
-        "version": version,
-        "morph": MORPH[version],
-    }
+    known = shown() | {"names": NAMES, "version": version, "morph": MORPH[version]}
     return render(request, f"{template}.html", known)
 
 
 def script(request: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse(FILES[name].read_bytes(), content_type="text/javascript")
-
-
-def add(name: str) -> Group:
-    with transaction.atomic():
-        note = Group.objects.create(name=name)
-        Notes().publish_html("note.html", {"note": note}, target="notes", swap="append")
-        Notes().publish(NoteAdded(note.pk, name))
-    return note
 
 
 urlpatterns = [
@@ -131,39 +97,19 @@ urlpatterns = [
 
 @pytest.fixture(autouse=True)
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # Playwright's synchronous interface keeps an event loop on this thread, where Django forbids the ORM otherwise.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    engine = {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "OPTIONS": {
-            "loaders": [("django.template.loaders.locmem.Loader", TEMPLATES)],
-            "context_processors": ["django.template.context_processors.request"],
-        },
-    }
-    with registry.override([Notes]), override_settings(ROOT_URLCONF=__name__, TEMPLATES=[engine]):
+    with served(__name__, TEMPLATES, monkeypatch):
         yield
 
 
-class Visitor:
-    """A page with one version of htmx, its console, its sockets and what it says to the server."""
+class HtmxVisitor(Visitor):
+    """A page with one version of htmx, and what it says to the server."""
 
     def __init__(self, page: Page, url: str) -> None:
-        self.page = page
-        self.said: list[str] = []
-        self.sockets: list[Any] = []
         self.sent: list[Any] = []
-        self.documents = 0
-        page.on("console", lambda message: self.said.append(message.text))
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("websocket", self._opened)
-        page.on("domcontentloaded", lambda _: self._loaded())
-        page.goto(url)
-
-    def _loaded(self) -> None:
-        self.documents += 1
+        super().__init__(page, url)
 
     def _opened(self, socket: Any) -> None:
-        self.sockets.append(socket)
+        super()._opened(socket)
         socket.on("framesent", lambda data: self.sent.append(json.loads(data)))
 
     def follow(self, name: str) -> None:
@@ -190,9 +136,9 @@ class Visitor:
 
 
 @pytest.fixture
-def visitor(live_site: LiveSite, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+def visitor(live_site: LiveSite, browser: Browser, request: pytest.FixtureRequest) -> Iterator[HtmxVisitor]:
     with browser.new_context() as context:
-        visitor = Visitor(context.new_page(), f"{live_site.url}/{request.param}")
+        visitor = HtmxVisitor(context.new_page(), f"{live_site.url}/{request.param}")
         visitor.is_live()
         yield visitor
         assert visitor.said == []
@@ -204,7 +150,7 @@ def on(*pages: str) -> pytest.MarkDecorator:
 
 
 @on("2/one", "4/one")
-def test_boosted_visits_keep_one_connection_and_each_fragment_is_there_once(visitor: Visitor) -> None:
+def test_boosted_visits_keep_one_connection_and_each_fragment_is_there_once(visitor: HtmxVisitor) -> None:
     for number, name in enumerate(["two", "one", "two"]):
         visitor.follow(name)
         visitor.is_live()
@@ -215,7 +161,7 @@ def test_boosted_visits_keep_one_connection_and_each_fragment_is_there_once(visi
 
 
 @on("2/attributes")
-def test_boosted_visits_keep_an_element_of_the_extension_alive(visitor: Visitor) -> None:
+def test_boosted_visits_keep_an_element_of_the_extension_alive(visitor: HtmxVisitor) -> None:
     for number, name in enumerate(["one", "attributes", "attributes"]):
         visitor.follow(name)
         visitor.is_live()
@@ -225,7 +171,7 @@ def test_boosted_visits_keep_an_element_of_the_extension_alive(visitor: Visitor)
 
 
 @on("2/three", "4/three")
-def test_boosted_visits_keep_one_set_of_handlers_of_a_module(visitor: Visitor) -> None:
+def test_boosted_visits_keep_one_set_of_handlers_of_a_module(visitor: HtmxVisitor) -> None:
     for number, name in enumerate(["four", "three", "four"]):
         visitor.follow(name)
         visitor.is_live()
@@ -236,7 +182,7 @@ def test_boosted_visits_keep_one_set_of_handlers_of_a_module(visitor: Visitor) -
 
 
 @on("2/one", "4/one", "2/attributes")
-def test_a_morph_by_htmx_keeps_the_element_its_status_and_the_focus(visitor: Visitor) -> None:
+def test_a_morph_by_htmx_keeps_the_element_its_status_and_the_focus(visitor: HtmxVisitor) -> None:
     first = add("first")
     visitor.has("first")
     visitor.page.evaluate("document.getElementById('live').mine = true")
@@ -257,7 +203,7 @@ def test_a_morph_by_htmx_keeps_the_element_its_status_and_the_focus(visitor: Vis
 
 
 @on("2/one", "4/one", "2/attributes")
-def test_a_morph_with_an_older_rendering_loses_no_event(visitor: Visitor) -> None:
+def test_a_morph_with_an_older_rendering_loses_no_event(visitor: HtmxVisitor) -> None:
     held: list[Any] = []
     visitor.page.route("**/*?part", lambda route: held.append((route, route.fetch())))
     visitor.press("morph")
@@ -274,7 +220,7 @@ def test_a_morph_with_an_older_rendering_loses_no_event(visitor: Visitor) -> Non
 
 
 @on("2/one", "4/one", "2/attributes")
-def test_an_element_that_htmx_removes_leaves_its_topic(visitor: Visitor) -> None:
+def test_an_element_that_htmx_removes_leaves_its_topic(visitor: HtmxVisitor) -> None:
     visitor.press("remove")
     expect(visitor.page.get_by_text("gone")).to_be_attached()
     visitor.leaves()
@@ -285,7 +231,7 @@ def test_htmx_4_says_that_the_attributes_are_those_of_htmx_2(
     live_site: LiveSite, browser: Browser, page: str
 ) -> None:
     with browser.new_context() as context:
-        visitor = Visitor(context.new_page(), f"{live_site.url}/{page}")
+        visitor = HtmxVisitor(context.new_page(), f"{live_site.url}/{page}")
         expect(visitor.page.locator("#notes")).to_be_attached()
         visitor.page.wait_for_load_state()
     assert [said for said in visitor.said if "<live-topic" in said and "htmx" in said]

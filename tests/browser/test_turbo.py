@@ -6,16 +6,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.test import override_settings
 from django.urls import path
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from holdfast import Event, Html, Keep, Topic
 from holdfast.testing.live_server import LiveSite
-from holdfast.topics.registry import registry
+from tests.browser.notes import Notes, Visitor, add, served, shown
 
 TURBO = Path(__file__).resolve().parents[2] / "client/node_modules/@hotwired/turbo/dist/turbo.es2017-umd.js"
 
@@ -73,35 +70,11 @@ TEMPLATES = {
 }
 
 
-class NoteAdded(Event):
-    id: int
-    name: str
-
-
-class Notes(Topic):
-    route = "notes"
-    events = [Html, NoteAdded]
-    keep = Keep(days=1)
-
-    def may_join(self, user: Any) -> bool:
-        return True
-
-
 def show(request: HttpRequest, template: str) -> HttpResponse:
     if request.method == "POST":
         add(request.POST["name"])
         return HttpResponseRedirect(request.path)
-    topic = Notes()
-    position, notes = topic.consistent_read(lambda: list(Group.objects.order_by("pk")))
-    return render(request, template, {"topic": topic, "position": position, "notes": notes})
-
-
-def add(name: str) -> Group:
-    with transaction.atomic():
-        note = Group.objects.create(name=name)
-        Notes().publish_html("note.html", {"note": note}, target="notes", swap="append")
-        Notes().publish(NoteAdded(note.pk, name))
-    return note
+    return render(request, template, shown())
 
 
 urlpatterns = [
@@ -116,36 +89,11 @@ urlpatterns = [
 
 @pytest.fixture(autouse=True)
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # Playwright's synchronous interface keeps an event loop on this thread, where Django forbids the ORM otherwise.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    engine = {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "OPTIONS": {
-            "loaders": [("django.template.loaders.locmem.Loader", TEMPLATES)],
-            "context_processors": ["django.template.context_processors.request"],
-        },
-    }
-    with registry.override([Notes]), override_settings(ROOT_URLCONF=__name__, TEMPLATES=[engine]):
+    with served(__name__, TEMPLATES, monkeypatch):
         yield
 
 
-class Visitor:
-    """A page, its console, its sockets and what it loads as a document."""
-
-    def __init__(self, page: Page, url: str) -> None:
-        self.page = page
-        self.said: list[str] = []
-        self.sockets: list[Any] = []
-        self.documents = 0
-        page.on("console", lambda message: self.said.append(message.text))
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("websocket", lambda socket: self.sockets.append(socket))
-        page.on("domcontentloaded", lambda _: self._loaded())
-        page.goto(url)
-
-    def _loaded(self) -> None:
-        self.documents += 1
-
+class TurboVisitor(Visitor):
     def follow(self, name: str) -> None:
         self.page.get_by_role("link", name=name).click()
         expect(self.page).to_have_title(f"/{name}")
@@ -161,15 +109,15 @@ class Visitor:
 
 
 @pytest.fixture
-def visitor(live_site: LiveSite, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+def visitor(live_site: LiveSite, browser: Browser, request: pytest.FixtureRequest) -> Iterator[TurboVisitor]:
     with browser.new_context() as context:
-        visitor = Visitor(context.new_page(), f"{live_site.url}/{getattr(request, 'param', 'one')}")
+        visitor = TurboVisitor(context.new_page(), f"{live_site.url}/{getattr(request, 'param', 'one')}")
         yield visitor
         assert visitor.said == []
         assert visitor.documents == 1
 
 
-def test_visits_keep_one_connection_and_each_fragment_is_there_once(visitor: Visitor) -> None:
+def test_visits_keep_one_connection_and_each_fragment_is_there_once(visitor: TurboVisitor) -> None:
     visitor.element_is_live()
     for number, name in enumerate(["two", "one", "two", "one"]):
         visitor.follow(name)
@@ -179,7 +127,7 @@ def test_visits_keep_one_connection_and_each_fragment_is_there_once(visitor: Vis
     assert len(visitor.sockets) == 1
 
 
-def test_a_page_from_turbo_s_cache_goes_on_from_its_own_position(visitor: Visitor) -> None:
+def test_a_page_from_turbo_s_cache_goes_on_from_its_own_position(visitor: TurboVisitor) -> None:
     visitor.element_is_live()
     add("first")
     visitor.has("first")
@@ -194,7 +142,7 @@ def test_a_page_from_turbo_s_cache_goes_on_from_its_own_position(visitor: Visito
     assert len(visitor.sockets) == 1
 
 
-def test_a_refresh_that_morphs_keeps_the_element_its_status_and_the_focus(visitor: Visitor) -> None:
+def test_a_refresh_that_morphs_keeps_the_element_its_status_and_the_focus(visitor: TurboVisitor) -> None:
     visitor.element_is_live()
     first = add("first")
     visitor.has("first")
@@ -215,7 +163,7 @@ def test_a_refresh_that_morphs_keeps_the_element_its_status_and_the_focus(visito
     assert len(visitor.sockets) == 1
 
 
-def test_a_refresh_with_an_older_rendering_loses_no_event(visitor: Visitor) -> None:
+def test_a_refresh_with_an_older_rendering_loses_no_event(visitor: TurboVisitor) -> None:
     visitor.element_is_live()
     held: list[Any] = []
     visitor.page.route("**/one", lambda route: held.append((route, route.fetch())))
@@ -233,7 +181,7 @@ def test_a_refresh_with_an_older_rendering_loses_no_event(visitor: Visitor) -> N
 
 
 @pytest.mark.parametrize("visitor", ["three"], indirect=True)
-def test_a_module_of_the_page_keeps_one_connection_and_one_set_of_handlers(visitor: Visitor) -> None:
+def test_a_module_of_the_page_keeps_one_connection_and_one_set_of_handlers(visitor: TurboVisitor) -> None:
     visitor.module_is_live()
     for number, name in enumerate(["four", "three", "four", "three"]):
         visitor.follow(name)
@@ -245,7 +193,7 @@ def test_a_module_of_the_page_keeps_one_connection_and_one_set_of_handlers(visit
 
 
 @pytest.mark.parametrize("visitor", ["three"], indirect=True)
-def test_going_back_shows_each_event_of_a_module_once(visitor: Visitor) -> None:
+def test_going_back_shows_each_event_of_a_module_once(visitor: TurboVisitor) -> None:
     visitor.module_is_live()
     add("first")
     visitor.has("first", within="#lines")
@@ -262,14 +210,14 @@ def test_going_back_shows_each_event_of_a_module_once(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("visitor", [""], indirect=True)
-def test_a_visit_from_a_page_without_the_client_brings_it_to_life(visitor: Visitor) -> None:
+def test_a_visit_from_a_page_without_the_client_brings_it_to_life(visitor: TurboVisitor) -> None:
     visitor.follow("one")
     visitor.element_is_live()
     add("first")
     visitor.has("first")
 
 
-def test_a_stream_of_turbo_in_a_fragment_is_carried_out(visitor: Visitor) -> None:
+def test_a_stream_of_turbo_in_a_fragment_is_carried_out(visitor: TurboVisitor) -> None:
     visitor.element_is_live()
     Notes().publish_html("stream.html", {"text": "<b>by a stream</b>"}, target="streams", swap="update")
     expect(visitor.page.locator("#log")).to_have_text("<b>by a stream</b>")

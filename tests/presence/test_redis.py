@@ -71,19 +71,47 @@ def test_all_keys_of_a_script_are_in_one_slot() -> None:
     assert len({key_slot(key.encode()) for key in (names.leases, names.ended, names.topics("one"))}) == 1
 
 
-async def test_a_member_that_a_very_late_write_left_behind_is_cleared_by_its_own_server(
-    store: RedisPresence, redis_server: RedisServer
+@pytest.mark.parametrize("before", [[], ["ada"], ["ada", "grace"]], ids=["no-member", "one-left", "members"])
+async def test_a_write_after_redis_has_lost_everything_is_refused(
+    store: RedisPresence, redis_server: RedisServer, before: list[str]
 ) -> None:
-    """Redis lost everything, also that the lease has ended; the server writes before it finds out."""
+    """Its lease is lost too, before the server finds out. If the server were killed now, no other server would find the member."""
+    one = await lease(store, "one")
+    await enter(store, one, *before)
+    if before == ["ada"]:
+        await store.change(one, [Write(topic=TOPIC, leaving=("ada",))])
+    redis_server.flush()
+    assert await store.change(one, [Write(topic=TOPIC, entering={"linus": info("linus")})]) == [None]
+    assert await here(store) == set()
+
+
+async def test_a_topic_can_be_emptied_and_entered_in_one_batch(store: RedisPresence) -> None:
     one = await lease(store, "one")
     await enter(store, one, "ada")
-    redis_server.flush()
-    await enter(store, one, "grace")
-    assert not (await store.refresh(one, SECONDS)).alive
+    writes = [Write(topic=TOPIC, leaving=("ada",)), Write(topic=TOPIC, entering={"grace": info("grace")})]
+    assert all(await store.change(one, writes))
+    assert all(await store.change(one, writes[::-1]))
     assert await here(store) == {"grace"}
-    heard = Heard()
-    await store.clear(one, heard)
-    assert (heard.left, await here(store)) == (["grace"], set())
+
+
+async def test_a_write_without_an_answer_can_be_made_again(
+    store: RedisPresence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have removed the last member, which is no loss of memory."""
+    one = await lease(store, "one")
+    await enter(store, one, "ada")
+    call = store._all
+
+    async def without_answer(calls: Any) -> Any:
+        await call(calls)
+        raise PresenceUnavailable("the answer was lost")
+
+    monkeypatch.setattr(store, "_all", without_answer)
+    with pytest.raises(PresenceUnavailable):
+        await store.change(one, [Write(topic=TOPIC, leaving=("ada",))])
+    monkeypatch.setattr(store, "_all", call)
+    assert all(await store.change(one, [Write(topic=TOPIC, entering={"ada": info("ada")})]))
+    assert await here(store) == {"ada"}
 
 
 async def test_many_members_are_cleared_in_parts(store: RedisPresence) -> None:

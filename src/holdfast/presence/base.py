@@ -101,7 +101,8 @@ class PresenceStore(ABC):
 
     @abstractmethod
     async def change(self, lease: str, writes: Sequence[Write]) -> Sequence[Change | None]:
-        """Write under a lease. Return the changes; ``None`` for a write that was refused because the lease has ended.
+        """Write under a lease. Return the changes; ``None`` for a write that was refused because the lease has ended, or
+        because the store has lost its memory.
 
         Entering a member that the lease holds already, or removing one that it does not hold, changes nothing.
         """

@@ -1,9 +1,10 @@
 """Members in Redis, or Valkey, one server, behind Sentinel, or a cluster.
 
 Steps that have to happen at once happen in a script (:mod:`.scripts`). In a cluster a topic and the leases may be on
-different nodes, so the fencing has two parts. A topic is noted under a living lease before it is first written to, and
-clearing a lease leaves a refusal behind in each topic that is noted. The refusals last for :data:`KEPT_SECONDS`. A server that
-slept for longer clears its old lease itself, after anything it still wrote.
+different nodes, so the fencing has three parts. A topic is noted under a living lease before the lease first holds members of it.
+Clearing a lease leaves a refusal behind in each topic that is noted; the refusals last for :data:`KEPT_SECONDS`. And Redis refuses a
+write to a topic whose members it has lost since, because the note may be lost as well: if the server died then, no other
+would find these members. A server that slept for longer clears its old lease itself, after anything it still wrote.
 
 Calls of one kind go out in one round trip, in a cluster in parallel.
 """
@@ -43,6 +44,9 @@ class RedisPresence(PresenceStore):
         self._names = PresenceKeys(store.prefix)
         self._client: AsyncClient | None = None
         self._enrolled: defaultdict[str, set[str]] = defaultdict(set)  # topics that are noted, by lease
+        # Those of them in which Redis has said last that the lease holds members. A write to one of these shows by itself whether
+        # Redis has lost its memory since; a write to any other topic is preceded by a note, which needs a living lease.
+        self._held: defaultdict[str, set[str]] = defaultdict(set)
 
     async def start(self) -> None:
         self._client = self._store.aclient()
@@ -73,6 +77,7 @@ class RedisPresence(PresenceStore):
             part = topics[start : start + TOPICS_AT_ONCE]
             await self._clear(lease, part, tell)
             await self._one(LEAVE, (names.topics(lease), names.ended), lease, *part)
+        self._held.pop(lease, None)
         self._enrolled.pop(lease, None)  # another task may have cleared it at the same time
 
     async def _clear(self, lease: str, topics: Sequence[str], tell: Tell) -> None:
@@ -88,22 +93,29 @@ class RedisPresence(PresenceStore):
     # ── members ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def change(self, lease: str, writes: Sequence[Write]) -> Sequence[Change | None]:
-        if not await self._enrol(lease, {write.topic for write in writes}):
+        held = self._held[lease]
+        if not await self._enrol(lease, {write.topic for write in writes} - held):
             return [None] * len(writes)
-        calls = [self._changing(lease, write) for write in writes]
+        calls = []
+        for write in writes:
+            calls.append(self._changing(lease, write, write.topic in held))
+            # Not held as long as Redis has not answered, and not for another write to the topic behind one that may empty it.
+            held.discard(write.topic)
         answers = await self._all(calls)
+        last = dict(zip((write.topic for write in writes), answers, strict=True))
+        held.update(topic for topic, answer in last.items() if answer and answer[5])
         return [
             _change(answer, write) if answer else None for write, answer in zip(writes, answers, strict=True)
         ]
 
-    def _changing(self, lease: str, write: Write) -> ScriptCall:
+    def _changing(self, lease: str, write: Write, holds: bool) -> ScriptCall:
         pairs = (text for pair in write.entering.items() for text in pair)
-        arguments = (_nonce(), KEPT_SECONDS, len(write.entering), *pairs, *write.leaving)
+        arguments = (_nonce(), KEPT_SECONDS, int(holds), len(write.entering), *pairs, *write.leaving)
         return ScriptCall(CHANGE, self._names.change(write.topic, lease), arguments)
 
     async def _enrol(self, lease: str, topics: set[str]) -> bool:
-        """Note the topics under the lease. Return ``False`` if the lease has ended."""
-        new = sorted(topics - self._enrolled[lease])
+        """Note topics under the lease. Return ``False`` if the lease has ended."""
+        new = sorted(topics)
         names = self._names
         for start in range(0, len(new), TOPICS_AT_ONCE):
             part = new[start : start + TOPICS_AT_ONCE]
@@ -114,6 +126,7 @@ class RedisPresence(PresenceStore):
 
     async def forget(self, lease: str, topics: Sequence[str]) -> None:
         self._enrolled[lease].difference_update(topics)
+        self._held[lease].difference_update(topics)
         await self._one(LEAVE, (self._names.topics(lease), self._names.ended), lease, *topics)
 
     async def held(self, lease: str, topics: Sequence[str]) -> Sequence[frozenset[str]]:

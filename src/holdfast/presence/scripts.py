@@ -53,19 +53,21 @@ CHANGE = Script(
     _CHANGE
     + """
 -- KEYS: mark, members, held, by:<lease>, ended:<lease>
--- ARGV: nonce, seconds to keep an empty topic's mark, how many enter, then each one's id and info, then who leaves
+-- ARGV: nonce, seconds to keep an empty topic's mark, '1' if the lease holds members of this topic already, how many enter,
+-- then each one's id and info, then who leaves
 if redis.call('EXISTS', KEYS[5]) == 1 then return {} end
+if ARGV[3] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then return {} end
 local joined, left = {}, {}
-local last = 3 + 2 * tonumber(ARGV[3])
-for i = 4, last, 2 do hold(ARGV[i], ARGV[i + 1], joined) end
+local last = 4 + 2 * tonumber(ARGV[4])
+for i = 5, last, 2 do hold(ARGV[i], ARGV[i + 1], joined) end
 for i = last + 1, #ARGV do
   if redis.call('SREM', KEYS[4], ARGV[i]) == 1 then drop(ARGV[i], left) end
 end
-return answer(ARGV[1], ARGV[2], joined, left, 0)
+return answer(ARGV[1], ARGV[2], joined, left, redis.call('SCARD', KEYS[4]))
 """
 )
-"""Returns nothing if the lease has ended; otherwise the mark before, the mark, the count, the members that joined, those that
-left, and 0."""
+"""Returns nothing if the lease has ended, or if Redis has lost what it held; otherwise the mark before, the mark, the count, the
+members that joined, those that left, and the number of members that the lease holds now."""
 
 CLEAR = Script(
     _CHANGE
