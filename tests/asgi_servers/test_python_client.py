@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.client import ClientError, RemoteEvent, RemoteLive, connect
 from holdfast.client.blocking import connect as connect_blocking
+from holdfast.client.read_ahead import WAITING
 
 from .servers import SERVERS, Running
 
@@ -67,6 +68,33 @@ async def test_a_client_goes_on_from_a_position_of_an_earlier_process(server: Ru
         topic = await live.join(room, since=str(first.position))
         (second,) = await take(topic, 1)
     assert second.payload["text"] == "second"
+
+
+async def test_a_loop_that_calls_for_each_event_of_a_long_backlog_comes_to_its_end(
+    server: Running, room: str
+) -> None:
+    backlog = 2 * WAITING
+    async with client(server) as live:
+        topic = await live.join(room)
+        for start in range(0, backlog, 32):
+            await asyncio.gather(
+                *[topic.call("say", text="hi") for _ in range(start, min(start + 32, backlog))]
+            )
+        (first,) = await take(topic, 1)
+    calls, offsets = 0, []
+    async with asyncio.timeout(SECONDS), client(server) as live:
+        topic = await live.join(room, since=first.position)
+        async for event in topic:
+            assert isinstance(event, RemoteEvent), event
+            offsets.append(event.position.offset if event.position else None)
+            if len(offsets) == backlog - 1:
+                break
+            if len(offsets) % 50 == 0:
+                await topic.call("say", text="again")
+                calls += 1
+    assert first.position is not None
+    assert offsets == list(range(first.position.offset + 1, first.position.offset + backlog))
+    assert calls > 30
 
 
 async def test_a_forbidden_topic_a_wrong_call_and_a_refusal_have_their_codes(

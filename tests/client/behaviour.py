@@ -32,11 +32,11 @@ def play(scenario: Scenario) -> None:
     try:
         loop.run_until_complete(Stage(scenario, loop).play())
     finally:
-        loop.run_until_complete(_end_all())
+        loop.run_until_complete(end_all())
         loop.close()
 
 
-async def _end_all() -> None:
+async def end_all() -> None:
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

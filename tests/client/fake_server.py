@@ -36,6 +36,11 @@ class FakeSocket:
         if not self.opened.done():
             self.opened.set_result(None)
 
+    @property
+    def unread(self) -> int:
+        """Messages that the client has not read."""
+        return self._messages.qsize()
+
     def refuse(self, status: int, headers: dict[str, str]) -> None:
         self.opened.set_exception(InvalidStatus(Response(status, "", Headers(headers))))
 

@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 from holdfast.protocol.frames import MemberPayload
 from holdfast.protocol.positions import Position
 
+from .backoff import Backoff
 from .live import RemoteLive, Token
 from .live import connect as connect_async
 from .remote_topic import RemoteEvent, RemoteReset, RemoteTopic
@@ -30,10 +31,25 @@ T = TypeVar("T")
 
 
 def connect(
-    url: str, *, token: Token = None, headers: dict[str, str] | None = None, origin: str | None = None
+    url: str,
+    *,
+    token: Token = None,
+    headers: dict[str, str] | None = None,
+    origin: str | None = None,
+    client: str | None = None,
+    backoff: Backoff | None = None,
+    socket_options: dict[str, Any] | None = None,
 ) -> "BlockingLive":
     """Return a client, for ``with``. The arguments are those of :func:`holdfast.client.connect`."""
-    return BlockingLive(url, token=token, headers=headers, origin=origin)
+    return BlockingLive(
+        url,
+        token=token,
+        headers=headers,
+        origin=origin,
+        client=client,
+        backoff=backoff,
+        socket_options=socket_options,
+    )
 
 
 class BlockingLive:

@@ -4,6 +4,7 @@ The driver passes it messages and the time, sends what is in :attr:`ClientProtoc
 :attr:`ClientProtocol.news`. PROTOCOL.md states the duties of a client.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,24 +15,14 @@ from holdfast.protocol.positions import Position
 
 from .calls import UnansweredCall, UnansweredCalls
 from .errors import ClientError
+from .messages import decode
 from .news import Answered, Arrived, Ended, Joined, News, Present, StreamMoved
 from .remote_subscription import JoinState, RemoteSubscription
 
 DEAD_SECONDS = 10.0
 """Seconds after an unanswered ping in which the connection counts as dead."""
 
-_decode = msgspec.json.Decoder(frames.Outbound).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class _Kind(msgspec.Struct, frozen=True):
-    """As much of a message as every version of the protocol has."""
-
-    type: str
-
-
-_decode_kind = msgspec.json.Decoder(_Kind).decode
-_KNOWN = frozenset(str(frame.__struct_config__.tag) for frame in frames.Outbound.__args__)
 
 
 class ClientProtocol:
@@ -57,6 +48,7 @@ class ClientProtocol:
         self._welcomed = False
         self._ref = 0
         self._heard = self._pinged = 0.0
+        self._paused = False
 
     # ── the application ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -109,6 +101,36 @@ class ClientProtocol:
             self._send(frames.RefreshFrame(ref=number, payload=frames.RefreshPayload(token=token)))
         return number
 
+    # ── an application that is slow ──────────────────────────────────────────────────────────────────────────────────
+
+    def hold_back(self, topic: str) -> None:
+        """Drop the events of a topic from now on, because the application takes them too slowly. The position stays before them."""
+        if found := self._topics.get(topic):
+            found.held_back = True
+
+    def let_through(self, topic: str, now: float) -> bool:
+        """End :meth:`hold_back`. If events were dropped, join again from the position before them; on an ephemeral topic, report that
+        events are missing. Return whether there were any."""
+        found = self._topics.get(topic)
+        if found is None or not found.held_back:
+            return False
+        found.held_back = False
+        if found.dropped and found.position is None:
+            self.news.append(StreamMoved(topic=topic, reason="interrupted"))
+        elif found.dropped and found.state is JoinState.JOINED:
+            found.state = JoinState.STALE
+            self.work(now)
+        dropped, found.dropped = found.dropped, False
+        return dropped
+
+    def pause(self) -> None:
+        """The driver reads nothing for now, so silence says nothing about the server."""
+        self._paused = True
+
+    def resume(self, now: float) -> None:
+        """The driver reads again."""
+        self._paused, self._heard = False, now
+
     # ── the connection ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def opened(self, token: str | None, now: float) -> None:
@@ -135,12 +157,7 @@ class ClientProtocol:
     def received(self, data: str | bytes, now: float) -> None:
         """Handle a message of the server. Raises ``msgspec.MsgspecError`` for one that cannot be read: drop the connection
         then, since to pass over a message might be to lose an event. A type of message that a newer server may send is ignored."""
-        try:
-            frame = _decode(data)
-        except msgspec.ValidationError:
-            if _decode_kind(data).type in _KNOWN:
-                raise
-            frame = None
+        frame = decode(data)
         self._heard = now
         if frame is not None:
             self._handle(frame, now)
@@ -191,7 +208,7 @@ class ClientProtocol:
 
     def next_work(self) -> float:
         """Return when :meth:`work` is due again, or :meth:`dead` may be true, at the latest."""
-        silent = self._heard + self._patience
+        silent = math.inf if self._paused else self._heard + self._patience
         if self.welcome is None:
             return silent
         due = (JoinState.WAITING, JoinState.STALE)
@@ -200,7 +217,7 @@ class ClientProtocol:
 
     def dead(self, now: float) -> bool:
         """Whether the server has been silent for too long."""
-        return now >= self._heard + self._patience
+        return not self._paused and now >= self._heard + self._patience
 
     @property
     def _patience(self) -> float:
@@ -291,6 +308,9 @@ class ClientProtocol:
     def _event(self, frame: frames.EventFrame) -> None:
         topic = self._named(frame.topic)
         if topic is None or topic.state is not JoinState.JOINED:
+            return
+        if topic.held_back:
+            topic.dropped = True
             return
         if frame.offset is not None and topic.position is not None:
             if frame.offset <= topic.position.offset:

@@ -12,8 +12,10 @@ _BY_CLOSE = {code.close: code for code in CATALOGUE.values() if code.close is no
 class ClientError(Exception):
     """A join, a call or the connection failed.
 
-    ``code`` is a name of the catalogue, or ``"connection_lost"``, ``"closed"`` or ``"timeout"`` from this client itself. ``reason``
-    is the application's own word, ``errors`` what is wrong with each argument of a call, and ``retry_after`` the seconds to wait.
+    ``code`` is a name of the catalogue, or ``"connection_lost"``, ``"closed"``, ``"timeout"`` or ``"failed"`` from this client
+    itself. ``failed`` means an error that no new attempt would mend, such as an option that ``websockets`` does not know; it is the
+    ``__cause__``. ``reason`` is the application's own word, ``errors`` what is wrong with each argument of a call, and
+    ``retry_after`` the seconds to wait.
     """
 
     def __init__(

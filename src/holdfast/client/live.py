@@ -20,6 +20,7 @@ from .backoff import Backoff
 from .client_protocol import ClientProtocol
 from .errors import ClientError, code_of_close, is_final
 from .news import Answered, Ended
+from .read_ahead import HELD, WAITING, ReadAhead
 from .remote_topic import RemoteTopic
 from .socket import OpenSocket, Socket, wait_after, web_sockets
 
@@ -81,6 +82,7 @@ class RemoteLive:
         self._open_socket = open_socket
         self._topics: dict[str, RemoteTopic] = {}
         self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._read_ahead = ReadAhead()
         self._changed = asyncio.Event()
         self._welcomed: asyncio.Future[None]
         self._running: asyncio.Task[None]
@@ -119,14 +121,16 @@ class RemoteLive:
         raises :class:`ClientError` if it does not."""
         self._require_open()
         if (known := self._topics.get(topic)) is not None:
-            await asyncio.shield(known.ready)
+            with self._read_ahead.awaiting():
+                await asyncio.shield(known.ready)
             return known
         joined = self._topics[topic] = RemoteTopic(self, topic)
         position = Position.parse(since) if isinstance(since, str) else since
         self.protocol.join(topic, position, self._now())
         self._changed.set()
         try:
-            await asyncio.shield(joined.ready)
+            with self._read_ahead.awaiting():
+                await asyncio.shield(joined.ready)
         except BaseException:
             await self.leave(topic)
             raise
@@ -137,9 +141,9 @@ class RemoteLive:
         found = self._topics.pop(topic, None)
         if found is not None:
             self.protocol.leave(topic)
-            await self._hand_on()
+            self._hand_on()
             self._changed.set()
-            await found.end(None)
+            self._end_topic(found, None)
 
     async def call(
         self, topic: str, name: str, *, key: str | None, timeout: float | None, arguments: dict[str, Any]
@@ -167,9 +171,10 @@ class RemoteLive:
     async def _answer_to(self, number: int) -> Any:
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         self._changed.set()
-        await self._hand_on()
+        self._hand_on()
         try:
-            return await answer
+            with self._read_ahead.awaiting():
+                return await answer
         finally:
             self._answers.pop(number, None)
 
@@ -188,7 +193,14 @@ class RemoteLive:
             try:
                 wait = await self._connect_once()
             except ClientError as error:
-                await self._end(error)
+                self._end(error, error)
+                return
+            except Exception as error:
+                if self._welcomed.done():
+                    logger.exception("the client of %s has failed and does not connect again", self._url)
+                failed = ClientError("failed", f"{type(error).__name__}: {error}")
+                failed.__cause__ = error
+                self._end(failed, error)
                 return
             wait = max(wait, self._backoff.next())
             logger.info("connection to %s lost; the next attempt is in %.1f s", self._url, wait)
@@ -239,7 +251,7 @@ class RemoteLive:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             protocol.lost(too_large=socket.close_code == TOO_LARGE_CLOSE and protocol.goodbye is None)
-            await self._hand_on()
+            self._hand_on()
         return self._after(socket)
 
     def _after(self, socket: Socket) -> float:
@@ -275,13 +287,32 @@ class RemoteLive:
                     return
                 if protocol.welcome is not None and not self._welcomed.done():
                     self._welcomed.set_result(None)
-                await self._hand_on()
+                self._hand_on()
                 if protocol.outbox or protocol.replanned:
                     self._changed.set()
+                if self._read_ahead.paused:
+                    await self._pause()
         finally:
             self._changed.set()
 
-    async def _hand_on(self) -> None:
+    async def _pause(self) -> None:
+        """Read nothing until the application has taken some events, or awaits an answer."""
+        self.protocol.pause()
+        try:
+            await self._read_ahead.wait()
+        finally:
+            self.protocol.resume(self._now())
+
+    def note(self, topic: str, waiting: int) -> None:
+        """Note how many items of a topic wait for the application. Called by the topic."""
+        self._read_ahead.note(topic, waiting)
+        if waiting >= HELD:
+            self.protocol.hold_back(topic)
+        elif waiting == WAITING and self.protocol.let_through(topic, self._now()):
+            self._hand_on()
+            self._changed.set()
+
+    def _hand_on(self) -> None:
         news, self.protocol.news = self.protocol.news, []
         for item in news:
             if isinstance(item, Answered):
@@ -289,7 +320,9 @@ class RemoteLive:
             elif (topic := self._topics.get(item.topic)) is not None:
                 if isinstance(item, Ended):
                     del self._topics[item.topic]
-                await topic.take(item)
+                    self._end_topic(topic, item.error)
+                else:
+                    topic.take(item)
 
     def _answer(self, news: Answered) -> None:
         answer = self._answers.get(news.call)
@@ -302,16 +335,21 @@ class RemoteLive:
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _end(self, error: ClientError) -> None:
+    def _end_topic(self, topic: RemoteTopic, error: ClientError | None) -> None:
+        topic.end(error)
+        self._read_ahead.note(topic.name, 0)
+
+    def _end(self, error: ClientError, cause: Exception) -> None:
+        """End for good. ``cause`` is raised where the application waits for the first welcome, ``error`` everywhere else."""
         self._over = error
         if not self._welcomed.done():
-            self._welcomed.set_exception(error)
+            self._welcomed.set_exception(cause)
             self._welcomed.exception()
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(error)
         for topic in self._topics.values():
-            await topic.end(error)
+            topic.end(error)
 
     async def _stop(self) -> None:
         self._running.cancel()
@@ -323,4 +361,4 @@ class RemoteLive:
             if not answer.done():
                 answer.set_exception(self._over)
         for topic in self._topics.values():
-            await topic.end(None)
+            topic.end(None)

@@ -20,12 +20,15 @@ class JoinState(Enum):
 
 
 class RemoteSubscription:
-    """What the client knows of one topic. ``joined_before`` says that a join without a position may have missed something."""
+    """What the client knows of one topic. ``joined_before`` says that a join without a position may have missed something.
+    ``held_back`` says that the client drops the topic's events, and ``dropped`` that it has dropped some."""
 
     __slots__ = (
         "asked",
         "backoff",
         "canonical",
+        "dropped",
+        "held_back",
         "joined_before",
         "position",
         "retry_at",
@@ -38,7 +41,7 @@ class RemoteSubscription:
         self.canonical = asked
         self.position = position
         self.joined_before = position is not None
-        self.snapshots = False
+        self.snapshots = self.held_back = self.dropped = False
         self.state = JoinState.WAITING
         self.retry_at = 0.0
         self.backoff = Backoff(chance)

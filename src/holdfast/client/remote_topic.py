@@ -16,9 +16,6 @@ from .news import Answered, Arrived, Ended, Joined, News, Present, StreamMoved
 if TYPE_CHECKING:
     from .live import RemoteLive
 
-WAITING = 1000
-"""Events that wait for the application to take them. The client reads nothing from its connection while there are more."""
-
 
 class RemoteEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event. ``payload`` is its JSON as Python values. ``position`` is that after the event; ``None`` if it is in no log."""
@@ -54,7 +51,7 @@ class RemoteTopic:
         self._waiting: deque[RemoteEvent | RemoteReset] = deque()
         self._over = False
         self._error: ClientError | None = None
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
 
     @property
     def position(self) -> Position | None:
@@ -83,19 +80,21 @@ class RemoteTopic:
 
     async def _iterate(self) -> AsyncIterator[RemoteEvent | RemoteReset]:
         while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._waiting or self._over)
-                if not self._waiting:
-                    break
+            if self._waiting:
                 item = self._waiting.popleft()
-                self._changed.notify_all()
-            yield item
+                self._note()
+                yield item
+            elif self._over:
+                break
+            else:
+                self._changed.clear()
+                await self._changed.wait()
         if self._error is not None:
             raise self._error
 
     # ── called by the connection ─────────────────────────────────────────────────────────────────────────────────────
 
-    async def take(self, news: News) -> None:
+    def take(self, news: News) -> None:
         """Take news of this topic."""
         match news:
             case Joined():
@@ -113,7 +112,7 @@ class RemoteTopic:
                 position = self.position if frame.offset is not None else None
                 if position is not None and frame.offset is not None:
                     position = Position(epoch=position.epoch, offset=frame.offset, stamp=frame.stamp)
-                await self._put(
+                self._put(
                     RemoteEvent(
                         topic=frame.topic,
                         name=frame.name,
@@ -122,29 +121,30 @@ class RemoteTopic:
                     )
                 )
             case StreamMoved():
-                await self._put(RemoteReset(topic=self.name, reason=news.reason))
+                self._put(RemoteReset(topic=self.name, reason=news.reason))
             case Present():
                 self._presence(msgspec.json.decode(bytes(news.frame.payload), type=PresencePayload))
             case Ended():
-                await self.end(news.error)
+                self.end(news.error)
             case Answered():
                 pass  # the connection answers calls itself
 
-    async def end(self, error: ClientError | None) -> None:
+    def end(self, error: ClientError | None) -> None:
         """End the iteration: with an error, or without one after a leave."""
         if not self.ready.done():
             self.ready.set_exception(error or ClientError("closed", "the topic was left"))
             self.ready.exception()  # read here, because the application may have given up the join
-        async with self._changed:
-            self._over, self._error = True, error
-            self._changed.notify_all()
+        self._over, self._error = True, error
+        self._changed.set()
 
-    async def _put(self, item: RemoteEvent | RemoteReset) -> None:
-        """Add an item, and wait while there are too many."""
-        async with self._changed:
-            self._waiting.append(item)
-            self._changed.notify_all()
-            await self._changed.wait_for(lambda: len(self._waiting) <= WAITING or self._over)
+    def _put(self, item: RemoteEvent | RemoteReset) -> None:
+        self._waiting.append(item)
+        self._note()
+        self._changed.set()
+
+    def _note(self) -> None:
+        if not self._over:
+            self._live.note(self.name, len(self._waiting))
 
     def _list(self, members: tuple[MemberPayload, ...]) -> None:
         self.members = {member.id: member for member in members}
