@@ -351,3 +351,12 @@ test("what debug mode tells has no token in it", async () => {
   expect(tab.told.join()).toContain('"token":"…"');
   expect(tab.told.join()).not.toContain("secret");
 });
+
+test("connections that are silent until the client gives them up count as failures, so that another transport is tried", async () => {
+  const desk = new Desk();
+  const tab = desk.browser.open();
+  tab.live.topic("rooms/lobby");
+  for (let seconds = 0; seconds < 60; seconds++) await desk.clock.advance(1_000);
+  expect(tab.failures.slice(0, 4)).toEqual([0, 1, 2, 3]);
+  tab.live.close();
+});
