@@ -30,6 +30,14 @@ export class Http {
     this.#fetch = fetcher;
   }
 
+  /** The same client with another credential. */
+  as(token: string): Http {
+    const other = new Http(this.#base.href, this.#fetch);
+    other.client = this.client;
+    other.token = token;
+    return other;
+  }
+
   /** `GET` of a stream or a poll: `topics` in their order, and the positions of those that have one. */
   async listen(
     endpoint: "sse" | "poll",

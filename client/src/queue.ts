@@ -54,6 +54,8 @@ interface Waiting {
   readonly result: Promise<unknown>;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
+  /** Takes it out of the queue when the caller aborts; removed once it is over. */
+  abort: (() => void) | undefined;
   /** The client has it. */
   made: boolean;
 }
@@ -110,9 +112,10 @@ export class CallQueue {
     const call = { at, owner: this.#page, user: this.#user, topic: topic.name, name, payload: fixed };
     const waiting = this.#add(`q-${randomText()}`, call, topic, signal);
     this.#stored.put(waiting.key, call);
-    signal?.addEventListener("abort", () => {
-      this.#drop(waiting, signal.reason);
-    });
+    waiting.abort = () => {
+      this.#drop(waiting, signal?.reason);
+    };
+    signal?.addEventListener("abort", waiting.abort);
     this.#makeNext();
     return waiting.result as Promise<ResultOf<ActionsOf<Types>[Name]>>;
   }
@@ -155,7 +158,7 @@ export class CallQueue {
       settle = { resolve, reject };
     });
     result.catch(() => undefined); // the page need not wait for a call of an earlier one
-    const waiting: Waiting = { key, call, topic, signal, result, ...settle, made: false };
+    const waiting: Waiting = { key, call, topic, signal, result, ...settle, abort: undefined, made: false };
     this.#waiting = [...this.#waiting, waiting].sort((one, other) => one.call.at - other.call.at);
     return waiting;
   }
@@ -163,7 +166,10 @@ export class CallQueue {
   #changed(status: LiveStatus, { error }: StatusDetail): void {
     if (status === "closed" && error?.code === "closed") {
       this.#over = true;
-      for (const { reject } of this.#waiting) reject(error);
+      for (const waiting of this.#waiting) {
+        unhear(waiting);
+        waiting.reject(error);
+      }
       this.#waiting = [];
       this.#end();
       return;
@@ -209,7 +215,7 @@ export class CallQueue {
     const { topic } = waiting.call;
     if (this.#live.status === "closed") return; // until `reconnect()`, or for the next page
     if (error.code === "left") waiting.topic = undefined; // the part of the page that wrote it is gone
-    else if (error.retry) this.#hold(topic, error.retryAfter);
+    else if (error.retry || error.code === "queue_full") this.#hold(topic, error.retryAfter);
     else this.#drop(waiting, error);
   }
 
@@ -243,13 +249,20 @@ export class CallQueue {
     this.#forget(waiting);
   }
 
-  #forget({ key, call: { topic } }: Waiting): void {
+  #forget(waiting: Waiting): void {
+    const { key, call: { topic } } = waiting;
+    unhear(waiting);
     this.#stored.remove(key);
     this.#waiting = this.#waiting.filter((other) => other.key !== key);
     if (this.#waiting.some(({ call }) => call.topic === topic)) return;
     this.#leases.get(topic)?.leave();
     this.#leases.delete(topic);
   }
+}
+
+/** Stop listening to the caller's signal, which may live as long as the page. */
+function unhear({ signal, abort }: Waiting): void {
+  if (abort) signal?.removeEventListener("abort", abort);
 }
 
 /** The payload as it will be sent, whatever becomes of the caller's object. Throws a LiveError `invalid_payload`. */

@@ -22,6 +22,14 @@ interface Entry {
   position: Position | undefined;
 }
 
+/** A token that replaces the present one, once a stream has shown that it is valid. */
+interface Refresh {
+  readonly ref: number;
+  readonly token: string;
+  /** The stream that was opened with it. */
+  stream: Stream | undefined;
+}
+
 /** The messages of a client, as the relay reads them. */
 type Sent =
   | { readonly type: "hello"; readonly payload: { readonly client: string; readonly token?: string } }
@@ -54,7 +62,7 @@ export class Relay implements Transport {
   #cancelPlan: Cancel | undefined;
   #cancelTimeout: Cancel | undefined;
   #changed = false;
-  #refresh: { readonly ref: number; readonly before: string | undefined } | undefined;
+  #refresh: Refresh | undefined;
   #heardAt: number;
   /** The server has said goodbye. */
   #warned = false;
@@ -135,8 +143,7 @@ export class Relay implements Transport {
       this.#fail(ref, "rate_limited");
       return;
     }
-    this.#refresh = { ref, before: this.#http.token };
-    this.#http.token = token;
+    this.#refresh = { ref, token, stream: undefined };
     this.#plan();
   }
 
@@ -166,8 +173,10 @@ export class Relay implements Transport {
     const entries = [...this.#entries.values()];
     const topics = entries.map(({ name }) => name);
     if (!this.#kind.overlaps) this.#stream?.close();
+    const refresh = this.#refresh;
+    const http = refresh ? this.#http.as(refresh.token) : this.#http;
     const stream: Stream = this.#kind.open(
-      { http: this.#http, topics, positions: () => entries.map((entry) => entry.position) },
+      { http, topics, positions: () => entries.map((entry) => entry.position) },
       {
         alive: () => {
           this.#heardAt = this.#clock.now();
@@ -177,23 +186,23 @@ export class Relay implements Transport {
         },
         ended: (refusal, retry) => {
           if (this.#over) return;
-          if (stream === this.#next && this.#refused(refusal)) return;
+          if (this.#refused(stream, refusal)) return;
           this.#end(refusal, retry);
         },
       },
     );
     this.#next = stream;
+    if (refresh) refresh.stream = stream;
     this.#cancelTimeout?.();
     this.#cancelTimeout = this.#clock.after(this.#kind.timeout, () => {
       this.#end(undefined);
     });
   }
 
-  /** The token of a `refresh` was not valid: the stream that is there goes on. */
-  #refused(refusal: Refusal | undefined): boolean {
+  /** The token of a `refresh` was not valid: the stream that is there goes on, or is opened again where only one may be open. */
+  #refused(stream: Stream, refusal: Refusal | undefined): boolean {
     const refresh = this.#refresh;
-    if (!refresh || !this.#kind.overlaps || (refusal?.code !== "unauthenticated" && refusal?.code !== "token_expired")) return false;
-    this.#http.token = refresh.before;
+    if (refresh?.stream !== stream || (refusal?.code !== "unauthenticated" && refusal?.code !== "token_expired")) return false;
     this.#refresh = this.#next = undefined;
     this.#cancelTimeout?.();
     this.#fail(refresh.ref, "invalid_token");
@@ -235,8 +244,12 @@ export class Relay implements Transport {
       this.#end(undefined); // the client itself has to hear of another user
       return;
     }
-    if (this.#refresh) this.#say({ type: "result", ref: this.#refresh.ref, payload: { user: payload.user } });
-    this.#refresh = undefined;
+    const refresh = this.#refresh;
+    if (refresh?.stream === stream) {
+      this.#refresh = undefined;
+      this.#http.token = refresh.token;
+      this.#say({ type: "result", ref: refresh.ref, payload: { user: payload.user } });
+    }
     if (this.#changed) this.#plan();
   }
 

@@ -221,6 +221,35 @@ test("a token that is not valid changes nothing", async () => {
   live.close();
 });
 
+test("while a new token is checked, calls go with the one that is known to be valid", async () => {
+  const { live, clock, http, room } = await inRoom({ token: "one" });
+  const refused = failure(live.refresh("bad"));
+  await clock.advance(10);
+  void failure(room.call("post", {}));
+  await wire();
+  expect(http.last("call").headers.get("authorization")).toBe("Bearer one");
+  await http.last("sse").answer(401, "no", { "holdfast-code": "unauthenticated" });
+  expect((await refused).code).toBe("invalid_token");
+  live.close();
+});
+
+test("a stream that was asked for before the refresh says nothing of the new token", async () => {
+  const around = await inRoom({ token: "one" });
+  const { live, clock, http } = around;
+  live.topic("rooms/other");
+  await clock.advance(10);
+  await wire();
+  const refused = failure(live.refresh("bad"));
+  await accept(around, joined(1, "rooms/lobby", { epoch: "k3", offset: 41, recovered: true }), joined(2, "rooms/other", {}));
+  await clock.advance(10);
+  await wire();
+  expect(http.last("sse").headers.get("authorization")).toBe("Bearer bad");
+  await http.last("sse").answer(401, "no", { "holdfast-code": "unauthenticated" });
+  expect((await refused).code).toBe("invalid_token");
+  expect(live.status).toBe("online");
+  live.close();
+});
+
 test.each([
   [401, { "holdfast-code": "unauthenticated" }, "closed", "unauthenticated"],
   [401, { "holdfast-code": "token_expired" }, "waiting", "token_expired"],
@@ -310,8 +339,8 @@ async function polled(http: FakeHttp, session: string, ack: number, ...messages:
   return request;
 }
 
-async function pollingRoom() {
-  const around = streaming({ transports: ["polling"] });
+async function pollingRoom(options: ConnectOptions = {}) {
+  const around = streaming({ transports: ["polling"], ...options });
   const room = around.live.topic("rooms/lobby");
   const watched = watch(room);
   await polled(around.http, "s1", 1, welcome());
@@ -346,6 +375,19 @@ test("a change of topics gives up the request that waits", async () => {
   expect(waiting.aborted).toBe(true);
   expect(http.last("poll").topics).toEqual(["rooms/lobby", "rooms/other"]);
   expect(http.last("poll").url.searchParams.has("session")).toBe(false);
+});
+
+test("a token that is not valid ends no polling", async () => {
+  const { http, live, clock, seen } = await pollingRoom({ token: "one" });
+  const refused = failure(live.refresh("bad"));
+  await clock.advance(10);
+  await wire();
+  await http.last("poll").answer(401, "no", { "holdfast-code": "unauthenticated" });
+  expect((await refused).code).toBe("invalid_token");
+  await clock.advance(10);
+  await polled(http, "s3", 1, welcome(), joined(1, "rooms/lobby", { epoch: "k3", offset: 42, recovered: true }), posted(42));
+  expect([live.status, seen, http.last("poll").headers.get("authorization")]).toEqual(["online", [42], "Bearer one"]);
+  live.close();
 });
 
 test("a goodbye ends polling", async () => {

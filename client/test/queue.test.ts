@@ -1,7 +1,10 @@
 /** The persistent queue: what a page leaves behind, and what the next one does with it. */
 
+import { getEventListeners } from "node:events";
+
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
+import type { ConnectOptions } from "../src/index.js";
 import { CallQueue, type CallQueueOptions, type RestoredCall } from "../src/queue.js";
 import { settle } from "./clock.js";
 import { MemoryStorage, Pages } from "./pages.js";
@@ -25,8 +28,8 @@ afterEach(() => {
 });
 
 /** A page that is loaded, with its room and its queue. `load` again is what a reload does once the old page is gone. */
-function load(options: Partial<CallQueueOptions> = {}) {
-  const around = world();
+function load(options: Partial<CallQueueOptions> = {}, client: ConnectOptions = {}) {
+  const around = world(client);
   const room = around.live.topic("rooms/lobby");
   const restored: RestoredCall[] = [];
   const queue = new CallQueue(around.live, { user: "7", storage: "local", restored: (call) => restored.push(call), ...options });
@@ -254,6 +257,44 @@ test("an aborted call is taken out of the queue", async () => {
   expect(local.length).toBe(0);
   const socket = await online(page);
   expect(socket.of("call")).toEqual([]);
+});
+
+test("a signal that lives as long as the page keeps nothing of calls that are over", async () => {
+  const page = load();
+  const socket = await online(page);
+  const { signal } = new AbortController();
+  const call = page.queue.call(page.room, "post", { body: "hi" }, { signal });
+  await settle();
+  await socket.say({ type: "result", ref: socket.of("call")[0]?.ref ?? 0, payload: 1 });
+  expect(await call).toBe(1);
+  expect(getEventListeners(signal, "abort")).toEqual([]);
+});
+
+test("a call that the closed client has left to the next page stays there, whatever becomes of its signal", async () => {
+  const page = load();
+  const abort = new AbortController();
+  const call = failure(page.queue.call(page.room, "post", { body: "hi" }, { signal: abort.signal }));
+  await settle();
+  page.live.close();
+  expect((await call).code).toBe("closed");
+  abort.abort(); // the component that wrote it is taken down after the client
+  const after = await reload();
+  expect(after.restored).toMatchObject([{ name: "post", payload: { body: "hi" } }]);
+});
+
+test("a call for which the client has no place is kept, and made when there is one", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout"] });
+  const page = load({}, { maxCalls: 1 });
+  const direct = page.room.call("post", { body: "direct" });
+  const queued = page.queue.call(page.room, "post", { body: "queued" });
+  queued.catch(() => undefined);
+  const socket = await online(page);
+  await socket.say({ type: "result", ref: socket.of("call")[0]?.ref ?? 0, payload: 1 });
+  expect(await direct).toBe(1);
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(socket.of("call")[1]).toMatchObject({ payload: { body: "queued" } });
+  await socket.say({ type: "result", ref: socket.of("call")[1]?.ref ?? 0, payload: 2 });
+  expect(await queued).toBe(2);
 });
 
 test("a payload that JSON would change is rejected before it is kept", async () => {

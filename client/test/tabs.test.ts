@@ -175,6 +175,19 @@ test("a tab that sends far too much is refused here, and a call of another one t
   expect(await call).toBe(1);
 });
 
+test("calls that the server refused for another tab are made again in their order", async () => {
+  const desk = new Desk();
+  const [one, other] = await desk.two();
+  for (let n = 0; n < 1_000; n++) one.room.send("move", { n });
+  await settle();
+  for (const n of [1, 2, 3]) void other.room.call("post", { n }).catch(() => undefined);
+  await settle();
+  for (const index of [-3, -2, -1]) await refuse(desk.socket, "call", "rate_limited", { retry_after: 0.5 }, index);
+  void other.room.call("post", { n: 4 }).catch(() => undefined);
+  await desk.clock.advance(600);
+  expect(desk.socket.of("call").slice(-4).map(({ payload }) => payload)).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4 }]);
+});
+
 test("a connection that ends means to each tab what it would mean alone", async () => {
   for (const [code, status] of [[4000, "waiting"], [4403, "closed"], [1006, "waiting"]] as const) {
     const desk = new Desk();
@@ -350,4 +363,13 @@ test("what debug mode tells has no token in it", async () => {
   const { tab } = await desk.open({ options: { token: "secret" } });
   expect(tab.told.join()).toContain('"token":"…"');
   expect(tab.told.join()).not.toContain("secret");
+});
+
+test("connections that are silent until the client gives them up count as failures, so that another transport is tried", async () => {
+  const desk = new Desk();
+  const tab = desk.browser.open();
+  tab.live.topic("rooms/lobby");
+  for (let seconds = 0; seconds < 60; seconds++) await desk.clock.advance(1_000);
+  expect(tab.failures.slice(0, 4)).toEqual([0, 1, 2, 3]);
+  tab.live.close();
 });

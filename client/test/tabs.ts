@@ -109,6 +109,8 @@ export interface TabOptions {
 export class SimulatedTab implements TabsBrowser {
   readonly live: Live;
   readonly told: string[] = [];
+  /** After how many failures in a row this tab has asked for what carries a connection, each time that it did. */
+  readonly failures: number[] = [];
   readonly document = Object.assign(new EventTarget(), { visibilityState: "visible" });
   readonly window = new EventTarget();
   readonly #browser: SimulatedBrowser;
@@ -121,7 +123,8 @@ export class SimulatedTab implements TabsBrowser {
   constructor(browser: SimulatedBrowser, { identity = "ada", random = () => 0.5, options = {} }: TabOptions) {
     this.#browser = browser;
     const { clock } = this;
-    const carrier = () => {
+    const carrier = (failures: number) => {
+      this.failures.push(failures);
       const open = webSocketTransport(browser.server.WebSocket);
       return (url: string, listener: Parameters<typeof open>[1]) => {
         let over = false;

@@ -22,6 +22,8 @@ export interface SharedCallsHost {
 }
 
 interface Waiting {
+  /** Its place among all calls, which it keeps when it is made again. */
+  readonly turn: number;
   readonly call: SaidCall;
   readonly topic: SharedTopic;
 }
@@ -43,6 +45,7 @@ export class SharedCalls {
   readonly #host: SharedCallsHost;
   readonly #lines = new Map<Seat, Line>();
   #running = 0;
+  #turns = 0;
 
   constructor(host: SharedCallsHost) {
     this.#host = host;
@@ -72,7 +75,7 @@ export class SharedCalls {
       seat.fail(call.ref, "rate_limited", undefined, 1);
       return;
     }
-    line.waiting.push({ call, topic });
+    line.waiting.push({ turn: this.#turns++, call, topic });
     this.flush();
   }
 
@@ -134,7 +137,8 @@ export class SharedCalls {
       return false;
     }
     if (![...this.#lines.keys()].some((other) => other !== seat && other.greedy(now))) return false;
-    line.waiting.unshift(waiting);
+    const place = line.waiting.findIndex(({ turn }) => turn > waiting.turn);
+    line.waiting.splice(place < 0 ? line.waiting.length : place, 0, waiting);
     line.pause ??= clock.after(seconds * 1_000, () => {
       line.pause = undefined;
       this.flush();

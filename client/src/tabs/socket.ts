@@ -89,7 +89,7 @@ class TabSocket implements WebSocketLike {
 
   close(code = 1000): void {
     if (this.#over) return;
-    this.#over = true;
+    this.#finish();
     this.#member?.close(code);
     this.#transport?.close(code);
   }
@@ -186,10 +186,15 @@ class TabSocket implements WebSocketLike {
 
   #closed(code: number, reason: string): void {
     if (this.#over) return;
-    this.#over = true;
-    if (!this.#welcomed) this.#tab.failures++;
+    this.#finish();
     this.#member?.close(1000);
     this.onclose?.({ code, reason });
+  }
+
+  /** A client that gives up a silent connection closes it itself: that is a failure as much as a refusal is. */
+  #finish(): void {
+    this.#over = true;
+    if (!this.#welcomed) this.#tab.failures++;
   }
 }
 
