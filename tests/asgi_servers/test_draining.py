@@ -304,6 +304,22 @@ def test_a_worker_that_is_killed_is_replaced(pool: Pool, tmp_path: Path) -> None
         assert f"(process {victim}) was killed by SIGKILL; another one starts" in server.process.output()
 
 
+def test_a_worker_at_its_limit_of_requests_serves_until_its_replacement_does(
+    pool: Pool, tmp_path: Path
+) -> None:
+    with served(pool, tmp_path, "--workers", "1", "--limit-max-requests", "5", drain=0) as server:
+        (first,) = pids(server, 1)
+        for _ in range(5):
+            server.get("me/")
+        finished = f"Finished server process [{first}]"
+        assert soon(lambda: finished in server.process.output(last=9999), 40)
+        assert server.get("me/")
+        output = server.process.output(last=9999)
+        assert output.count("Started server process") >= 2
+        assert output.rindex("Started server process") < output.index("Shutting down")
+        assert "another one starts" not in output
+
+
 def test_starting_a_worker_is_retried_when_resources_are_missing(pool: Pool, tmp_path: Path) -> None:
     with served(pool, tmp_path, "--workers", "2", drain=0) as server:
         before = pids(server, 2)

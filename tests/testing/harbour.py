@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from msgspec import Meta
@@ -71,6 +72,15 @@ class Room(Topic):
     @action
     def fail(self, caller: Any) -> None:
         raise ZeroDivisionError("handlers fail")
+
+    @action
+    def exhaust(self, caller: Any) -> None:
+        next(iter(()))
+
+    @action
+    async def exhaust_in_thread(self, caller: Any) -> None:
+        """Raise ``StopIteration`` in the thread that an ``async def`` handler uses."""
+        await sync_to_async(next)(iter(()))
 
     @action(rate="2/h")
     def knock(self, caller: Any) -> str:

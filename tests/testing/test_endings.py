@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import override_settings
 
 from holdfast.protocol import codes
-from holdfast.testing import Disconnected, Live, LiveClient
+from holdfast.testing import CallError, Disconnected, JoinError, Live, LiveClient
 from tests.testing.harbour import Room
 
 LOBBY = Room(room="lobby")
@@ -99,3 +99,43 @@ def test_a_token_connects_as_its_user(people: Any) -> None:
 def test_an_invalid_token_does_not_connect(people: Any) -> None:
     with pytest.raises(Disconnected, match="unauthenticated"), LiveClient(token="nobody"):
         pass
+
+
+@WITH_TOKENS
+def test_a_resume_that_the_server_refuses_forgets_no_topic(people: Any) -> None:
+    with Live() as live:
+        ada = live.connect(token="ada")
+        ada.join(LOBBY)
+        ada.drop()
+        User.objects.filter(username="ada").update(username="countess")
+        with pytest.raises(Disconnected):
+            ada.resume()
+        User.objects.filter(username="countess").update(username="ada")
+        assert set(ada.resume()) == {LOBBY.name}
+
+
+def test_a_topic_that_the_user_may_not_join_any_more_costs_no_other_topic(live: Live, people: Any) -> None:
+    ada = live.connect(people["ada"])
+    ada.join(LOBBY)
+    ada.join("radar")
+    ada.drop()
+    people["ada"].groups.clear()
+    with pytest.raises(JoinError):
+        ada.resume()
+    ada.drop()
+    assert set(ada.resume()) == {"radar"}
+
+
+@pytest.mark.parametrize("action", ["exhaust", "exhaust_in_thread"])
+def test_stop_iteration_of_a_handler_is_an_error_of_the_call(live: Live, people: Any, action: str) -> None:
+    ada = live.connect(people["ada"])
+    ada.join(LOBBY)
+    with pytest.raises(CallError) as raised:
+        ada.call(LOBBY, action, within=2)
+    assert raised.value.code == "internal"
+
+
+def test_a_client_of_its_own_environment_may_be_closed_before_its_block_ends(people: Any) -> None:
+    with LiveClient(people["ada"]) as ada:
+        ada.close()
+    assert not ada.connected

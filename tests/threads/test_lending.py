@@ -102,6 +102,17 @@ async def test_a_task_that_a_handler_left_behind_may_still_use_the_orm(threads: 
     assert await left[0] > 0
 
 
+async def test_stop_iteration_in_the_thread_reaches_the_handler_as_an_error(threads: Threads) -> None:
+    async def handler() -> None:
+        await sync_to_async(next)(iter(()))
+
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await begin(threads, handler)
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await threads.run(next, iter(()))
+
+
 async def test_closing_does_not_wait_for_a_handler_that_does_not_end(
     threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:

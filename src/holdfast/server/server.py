@@ -32,6 +32,10 @@ HURRY_SECONDS = 2.0
 GOODBYE_SECONDS = 0.5
 """Seconds of these in which clients may answer the goodbye, so that it is not destroyed on its way."""
 
+WORN_TICKS = 100
+"""Turns of Uvicorn's main loop, which takes ten a second, between two reports that the limit of requests is reached. A
+replacement may fail, and then the next report asks for another one."""
+
 APPLICATION_SECONDS = 20.0
 """Seconds that the application may take to end: running calls (ten seconds), lease, backplane, threads."""
 
@@ -53,7 +57,7 @@ class Server(uvicorn.Server):
 
     ``ready`` is called when it serves, ``stopping`` when it begins to drain. With ``supervised`` it obeys only SIGTERM, and
     only once. A terminal sends Ctrl-C to the whole process group, and systemd may signal all processes of a service; the
-    supervisor calls for more haste with :meth:`hurry`.
+    supervisor calls for more haste with :meth:`hurry`. After ``worn_after`` requests it calls ``worn``, and goes on serving.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class Server(uvicorn.Server):
         ready: Callable[[], object] | None = None,
         stopping: Callable[[], object] | None = None,
         supervised: bool = False,
+        worn_after: int | None = None,
+        worn: Callable[[], object] | None = None,
         last_resort: Callable[[], None] = _exit,
     ) -> None:
         super().__init__(config)
@@ -72,6 +78,8 @@ class Server(uvicorn.Server):
         self._ready = ready
         self._stopping = stopping
         self._supervised = supervised
+        self._worn_after = worn_after
+        self._worn = worn
         self._last_resort = last_resort
 
     @property
@@ -134,6 +142,13 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and self._ready is not None:
             self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % WORN_TICKS == 0 and self._worn is not None and not self.should_exit:
+            most = self._worn_after
+            if most is not None and self.server_state.total_requests >= most:
+                self._worn()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         runtime.leave()

@@ -101,7 +101,7 @@ class AsyncLiveClient(ClientMethods):
         return self
 
     async def close(self) -> None:
-        """Disconnect for good."""
+        """Disconnect for good. Does nothing if the client is closed already, or its environment has ended."""
         if self._end() and self._live is not None:
             await self._live.__aexit__(None, None, None)
 

@@ -37,14 +37,20 @@ class ClientMethods(ClientState):
         """Reconnect as the same client and join all topics that were joined, each from its position.
 
         Return the answers by topic. Raises :class:`JoinError` for a topic that the user may not join any more; topics after
-        it are not joined then.
+        it are not joined then. After an error the next ``resume()`` joins the topics again, without the refused one.
         """
         if self.connected:
             raise RuntimeError(f"{self} is connected; call drop() before resume()")
         self.disconnect()
-        topics, self._topics = self._topics, {}
         await self._connect()
-        return {name: await self.join(name, since=self._positions.get(name)) for name in topics}
+        answers = {}
+        for name in tuple(self._topics):
+            try:
+                answers[name] = await self.join(name, since=self._positions.get(name))
+            except JoinError:
+                self._topics.pop(name, None)
+                raise
+        return answers
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

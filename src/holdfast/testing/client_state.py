@@ -82,7 +82,7 @@ class ClientState:
         self._requests: dict[int, PendingRequest] = {}
         self._refs = 0
         self._keys = 0
-        self._topics: dict[str, None] = {}  # joined now, by canonical name, in the order of joining
+        self._topics: dict[str, None] = {}  # joined, or to be joined by resume(): canonical names in order
         self._known: dict[str, Topic] = {}  # every topic that was ever joined
         self._positions: dict[str, Position] = {}
         self._present: dict[str, MemberList] = {}

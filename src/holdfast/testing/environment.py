@@ -150,13 +150,20 @@ class Environment:
 
     def release(self, client: Guest) -> bool:
         """Remove a client; return whether it was the last one of an environment that a client has made."""
-        self._clients.discard(client)
+        if client not in self._clients:
+            return False
+        self._clients.remove(client)
         return self._implicit and not self._clients
+
+    def _holds(self, client: Guest) -> bool:
+        """Has the client connected here, and is it neither closed nor disconnected by the end of the environment?"""
+        return client in self._clients
 
     async def stop(self) -> None:
         """Disconnect the clients, wait for running calls, and stop the runtime."""
         for client in tuple(self._clients):
             client.disconnect()
+        self._clients.clear()
         if self._started:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CALLS_MAY_TAKE):

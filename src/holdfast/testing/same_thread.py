@@ -18,6 +18,7 @@ from django.db import connections
 from holdfast.threads.handler_context import Around, as_configured
 from holdfast.threads.threads import Threads
 from holdfast.threads.turns import OWN, Place
+from holdfast.threads.workers import for_future
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class SameThreadLoop(Executor):
             value = work()
             self._afterwards()
         except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
-            future.set_exception(error)
+            future.set_exception(for_future(error))
         else:
             future.set_result(value)
 
@@ -169,8 +170,11 @@ class SensitiveThreads(ThreadsInPlace):
 
     async def _visit(self, work: Callable[[], T]) -> T:
         def with_commits() -> T:
-            value = work()
-            self._afterwards()
+            try:
+                value = work()
+                self._afterwards()
+            except StopIteration as error:
+                raise for_future(error) from error
             return value
 
         return await sync_to_async(with_commits, thread_sensitive=True)()

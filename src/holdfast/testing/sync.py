@@ -121,9 +121,10 @@ class LiveClient(SyncMethods):
         return self
 
     def close(self) -> None:
-        """Disconnect for good."""
-        if self._live is not None and self._live.run(self._ended()):
-            self._live.__exit__(None, None, None)
+        """Disconnect for good. Does nothing if the client is closed already, or its environment has ended."""
+        live = self._live
+        if live is not None and live._holds(self._client) and live.run(self._ended()):
+            live.__exit__(None, None, None)
 
     async def _ended(self) -> bool:
         return self._client._end()

@@ -73,7 +73,7 @@ class SyncMethods:
         """Reconnect as the same client and join all topics that were joined, each from its position.
 
         Return the answers by topic. Raises :class:`JoinError` for a topic that the user may not join any more; topics after
-        it are not joined then.
+        it are not joined then. After an error the next ``resume()`` joins the topics again, without the refused one.
         """
         return self._run(self._client.resume())
 

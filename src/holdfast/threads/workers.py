@@ -49,10 +49,8 @@ class Job(Work, Generic[T]):
             self.future.set_result(value)
 
     def _fail(self, error: BaseException) -> None:
-        if isinstance(error, StopIteration):  # a future takes none
-            error = RuntimeError(f"a handler raised {error!r}")
         if not self.future.done():
-            self.future.set_exception(error)
+            self.future.set_exception(for_future(error))
 
 
 class Call(Work):
@@ -163,6 +161,19 @@ def carry_out(future: "Future[Any]", work: Callable[[], Any]) -> None:
     try:
         value = work()
     except BaseException as error:  # noqa: BLE001 - it belongs to the code that waits
-        future.set_exception(error)
+        future.set_exception(for_future(error))
     else:
         future.set_result(value)
+
+
+def for_future(error: BaseException) -> BaseException:
+    """Return the exception that a future gets for ``error``.
+
+    An asyncio future refuses ``StopIteration``. Before Python 3.11.8 and 3.12.2 the code that awaits it would then wait for
+    ever, if the exception comes from another thread.
+    """
+    if not isinstance(error, StopIteration):
+        return error
+    changed = RuntimeError(f"a handler raised {error!r}")
+    changed.__cause__ = error
+    return changed

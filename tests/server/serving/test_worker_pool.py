@@ -241,3 +241,31 @@ def test_a_worker_that_dies_while_all_stop_is_not_replaced() -> None:
     stage.since()
     stage.pool.ended(stage.started[0], "was killed", stage.now)
     assert not stage.after(10)
+
+
+def test_a_worker_at_its_limit_of_requests_serves_until_its_replacement_does() -> None:
+    stage = Stage(2).all_serve()
+    worn, other = stage.started
+    stage.pool.worn(worn, stage.now)
+    stage.pool.worn(other, stage.now)
+    stage.pool.worn(worn, stage.now)
+    assert stage.since() == [StartWorker(stage.started[2])]
+    stage.pool.serves(stage.started[2], stage.now)
+    assert stage.since() == [DrainWorker(worn)]
+    stage.pool.ended(worn, "ended with status 0", stage.now)
+    assert stage.since() == [StartWorker(stage.started[3])]
+    stage.pool.serves(stage.started[3], stage.now)
+    assert stage.since() == [DrainWorker(other)]
+    stage.pool.ended(other, "ended with status 0", stage.now)
+    assert stage.since() == [Ready()]
+    assert not stage.after(1000)
+
+
+def test_a_worker_at_its_limit_whose_replacement_fails_keeps_serving_and_may_ask_again() -> None:
+    stage = Stage(2).all_serve()
+    worn = stage.started[0]
+    stage.pool.worn(worn, stage.now)
+    stage.pool.ended(stage.started[2], "ended with status 3", stage.now)
+    assert DrainWorker(worn) not in stage.since()
+    stage.pool.worn(worn, stage.now)
+    assert stage.since() == [StartWorker(stage.started[3])]

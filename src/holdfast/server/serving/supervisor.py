@@ -20,7 +20,7 @@ from typing import Any
 import uvicorn
 
 from . import systemd
-from .worker import DRAIN, HURRY, SERVES, work
+from .worker import DRAIN, HURRY, SERVES, WORN, work
 from .worker_pool import (
     DrainWorker,
     HurryWorker,
@@ -136,9 +136,11 @@ class Supervisor:
             message = line.recv(16)
         except OSError:
             message = b""
-        if message.startswith(SERVES):
+        if SERVES in message:
             self._pool.serves(worker, time.monotonic())
-        elif not message:
+        if WORN in message:
+            self._pool.worn(worker, time.monotonic())
+        if not message:
             self._close_line(worker)  # SIGCHLD reports the end of the process
 
     def _close_line(self, worker: Worker) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import sys
 import threading
+from functools import partial
 
 import uvicorn
 
@@ -12,6 +13,7 @@ from holdfast.server.server import Server
 SERVES = b"s"
 DRAIN = b"d"
 HURRY = b"h"
+WORN = b"w"
 
 
 def work(
@@ -21,11 +23,20 @@ def work(
     config.configure_logging()
     line.set_inheritable(False)
 
-    def ready() -> None:
+    def report(what: bytes) -> None:
         with contextlib.suppress(OSError):
-            line.sendall(SERVES)
+            line.sendall(what)
 
-    server = Server(config, drain_seconds=drain_seconds, ready=ready, supervised=True)
+    # Uvicorn would end this process before there is another one. The supervisor first starts one.
+    most, config.limit_max_requests = config.limit_max_requests, None
+    server = Server(
+        config,
+        drain_seconds=drain_seconds,
+        ready=partial(report, SERVES),
+        supervised=True,
+        worn_after=most,
+        worn=partial(report, WORN),
+    )
     threading.Thread(target=_listen, args=(line, server), daemon=True).start()
     server.run(sockets)
     if not server.started:

@@ -83,6 +83,7 @@ class WorkerPool:
     - :meth:`reload` replaces the workers one by one. It starts a new worker and, once that serves, drains the old one. When
       the old one has ended, the next slot follows. If a new worker does not serve, the reload is abandoned and the
       remaining old workers stay.
+    - :meth:`worn` replaces one worker in the same way.
     - :meth:`stop` drains all workers at once. The second call makes them hurry.
     """
 
@@ -102,6 +103,7 @@ class WorkerPool:
         self._coming: Worker | None = None
         self._going: Worker | None = None
         self._again = False
+        self._reloads = False
         self._numbers = 0
 
     @property
@@ -124,6 +126,7 @@ class WorkerPool:
         if self.reloading:
             self._again = True
             return
+        self._reloads = True
         self._to_replace = deque(range(len(self._slots)))
         self._replace_next(now)
 
@@ -160,6 +163,18 @@ class WorkerPool:
         elif not self._complete and all(each and each.stage is Stage.SERVING for each in self._slots):
             self._complete = True
             self._do(Ready())
+
+    def worn(self, worker: Worker, now: float) -> None:
+        """The worker has handled as many requests as it may. It serves until its replacement does."""
+        if self._stopping or worker.stage is not Stage.SERVING or self._slots[worker.slot] is not worker:
+            return
+        if worker.slot in self._to_replace or (self._coming and self._coming.slot == worker.slot):
+            return
+        idle = not self.reloading
+        self._do(Report(f"{worker!r} has reached the limit of requests; replacing it."))
+        self._to_replace.append(worker.slot)
+        if idle:
+            self._replace_next(now)
 
     def ended(self, worker: Worker, how: str, now: float) -> None:
         """The worker's process has ended. ``how`` describes its status in a log line, such as ``"ended with status 1"``."""
@@ -251,12 +266,15 @@ class WorkerPool:
             self._start_at.pop(slot, None)
             self._coming = self._start(slot, now)
             return
-        self._do(Report("All workers are replaced."))
+        if self._reloads:
+            self._reloads = False
+            self._do(Report("All workers are replaced."))
         self._do(Ready())
         self._reload_again(now)
 
     def _give_up(self, why: str, now: float) -> None:
         self._to_replace.clear()
+        self._reloads = False
         self._do(Report(f"{why}. The reload is abandoned; the running workers keep serving.", bad=True))
         for slot, worker in enumerate(self._slots):
             if worker is None and slot not in self._start_at:
