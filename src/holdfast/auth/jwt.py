@@ -160,7 +160,8 @@ class JwtAuthenticator(Authenticator):
                 )
             except jwt.InvalidSignatureError as error:
                 refusal = error
-            except jwt.InvalidKeyError:  # the token's algorithm takes another kind of key, such as one that follows
+            except jwt.InvalidKeyError:
+                # The token's algorithm takes another kind of key, such as one that follows.
                 refusal = PermissionDenied("no key is of the kind that the token's algorithm takes")
         raise refusal
 
