@@ -155,6 +155,43 @@ async def test_a_slow_provider_stops_neither_the_loop_nor_tokens_with_known_keys
     assert provider.asked == 2
 
 
+async def test_tokens_wait_for_a_provider_that_hangs_no_longer_than_a_request_may_take(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, loop, hung = provider.keys(), asyncio.get_running_loop(), asyncio.Event()
+    await keys.find("old")
+    usual = jwks.FETCH_SECONDS
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.1)
+    provider.gate = threading.Event()
+    read = keys._read_url
+
+    def read_url() -> bytes:
+        try:
+            return read()
+        finally:
+            loop.call_soon_threadsafe(hung.set)
+
+    monkeypatch.setattr(keys, "_read_url", read_url)
+    try:
+        provider.now += 3600
+        async with asyncio.timeout(5):
+            assert await keys.find("old") is not None
+            # The thread still hangs. No other one is sent after it.
+            provider.now += 3600
+            assert await keys.find("old") is not None
+            with pytest.raises(KeysUnavailable):
+                await keys.find("new")
+        assert provider.asked == 2
+    finally:
+        provider.gate.set()
+    provider.entries = [entry(NEW, "new")]
+    async with asyncio.timeout(5):
+        await hung.wait()
+    provider.gate = None
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", usual)
+    assert await keys.find("new") is not None
+
+
 async def test_a_client_that_leaves_while_keys_are_read_disturbs_no_other(provider: Provider) -> None:
     keys = provider.keys()
     provider.gate = threading.Event()
@@ -269,6 +306,25 @@ def test_an_answer_without_an_end_is_given_up(serve: Any, monkeypatch: pytest.Mo
     try:
         with pytest.raises(TimeoutError):
             fetch_url(serve(drip))
+    finally:
+        over.set()
+
+
+async def test_an_answer_whose_head_has_no_end_is_given_up(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.3)
+    over = threading.Event()
+
+    def drip(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not over.wait(0.05):
+            handler.wfile.write(b".")
+
+    try:
+        async with asyncio.timeout(5):
+            with pytest.raises(KeysUnavailable):
+                await KeySet(serve(drip), ["RS256"]).find("old")
     finally:
         over.set()
 

@@ -192,6 +192,15 @@ async def test_a_key_that_is_replaced_stays_valid_while_it_is_listed() -> None:
     assert await refused(authenticator, token("x" * 64))
 
 
+@pytest.mark.parametrize("keys", [[RSA_KEY, EC_KEY], [EC_KEY, RSA_KEY]], ids=["rsa-first", "ec-first"])
+async def test_a_key_of_one_kind_can_be_replaced_by_one_of_another_kind(keys: Any) -> None:
+    authenticator = by(key=[public(key) for key in keys], algorithms=["RS256", "ES256"])
+    assert await identity(authenticator, token(RSA_KEY, "RS256")) is not None
+    assert await identity(authenticator, token(EC_KEY, "ES256")) is not None
+    forger = ec.generate_private_key(ec.SECP256R1())
+    assert await refused(authenticator, token(forger, "ES256"))
+
+
 async def test_an_expired_token_is_told_from_one_that_was_never_valid() -> None:
     with pytest.raises(jwt.ExpiredSignatureError) as raised:
         await identity(by(), token(seconds=-1))

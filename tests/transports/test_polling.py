@@ -216,6 +216,27 @@ async def test_a_connection_that_ends_and_then_expires_is_counted_out_once() -> 
         assert boundary._networks == {}
 
 
+@in_jumping_time
+async def test_a_request_that_is_cancelled_before_it_has_a_new_connection_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving() as here:
+        service = here.processes[0].service
+        client = await opened(here)
+
+        async def begins() -> Any:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(service.runtime, "hub", begins)
+        # An ack that this session never gave: the session ends, and the request is a handshake.
+        asking = asyncio.create_task(client.ask(ack=client.ack + 5))
+        await client.settle()
+        assert service.boundary._networks == {"203.0.113.7": 1}
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert service.boundary._networks == {}
+
+
 # ── behind a proxy that sends each request to another server ─────────────────────────────────────────────────────────
 
 

@@ -16,7 +16,7 @@ from jwt.exceptions import PyJWTError
 logger = logging.getLogger("holdfast.authentication")
 
 FETCH_SECONDS = 5.0
-"""Seconds that one request may take, from its start to the last byte."""
+"""Seconds that one request may take, from its start to the last byte. No token waits for longer."""
 
 FETCH_EVERY_SECONDS = 10.0
 """Seconds between two requests at least: a token can name any key, and must not make this server ask for each."""
@@ -58,6 +58,7 @@ class KeySet:
         self._keys: Mapping[str | None, PyJWK] = {}
         self._tried = self._read = float("-inf")
         self._failed = False
+        self._reading = False  # a thread is in the request, perhaps after that was given up
         self._request: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
 
     async def find(self, kid: str | None) -> PyJWK | None:
@@ -87,7 +88,11 @@ class KeySet:
         return self._keys.get(kid)
 
     def _may_ask(self) -> bool:
-        return self._under_way() is None and self._now() - self._tried >= FETCH_EVERY_SECONDS
+        return (
+            self._under_way() is None
+            and not self._reading
+            and self._now() - self._tried >= FETCH_EVERY_SECONDS
+        )
 
     def _under_way(self) -> "asyncio.Task[None] | None":
         if self._request is None:
@@ -104,7 +109,9 @@ class KeySet:
 
     async def _refresh(self) -> None:
         try:
-            text = await asyncio.to_thread(self._fetch, self._url)
+            # The socket's timeout bounds each step only: a resolver, several addresses or a slow head can take longer.
+            async with asyncio.timeout(FETCH_SECONDS):
+                text = await asyncio.to_thread(self._read_url)
             self._keys = read_keys(text, self._algorithms)
         except Exception as error:  # noqa: BLE001 - the keys that are known stay
             self._failed = True
@@ -118,6 +125,14 @@ class KeySet:
         else:
             self._failed = False
             self._read = self._now()
+
+    def _read_url(self) -> bytes:
+        """Return what is at the URL. In a worker thread, which nothing can stop: no other request begins while it runs."""
+        self._reading = True
+        try:
+            return self._fetch(self._url)
+        finally:
+            self._reading = False
 
 
 def read_keys(text: bytes, algorithms: Sequence[str]) -> dict[str | None, PyJWK]:

@@ -146,7 +146,8 @@ class JwtAuthenticator(Authenticator):
         return claims, self._find_user(claims)
 
     def _claims(self, token: str, keys: Sequence[Any]) -> Claims:
-        for last, key in enumerate(keys, 1 - len(keys)):
+        refusal: Exception = PermissionDenied("no key")
+        for key in keys:
             try:
                 return _decode(
                     token,
@@ -157,10 +158,12 @@ class JwtAuthenticator(Authenticator):
                     leeway=self._leeway,
                     options={"require": self._required},
                 )
-            except jwt.InvalidSignatureError:
-                if last == 0:
-                    raise
-        raise PermissionDenied("no key")
+            except jwt.InvalidSignatureError as error:
+                refusal = error
+            except jwt.InvalidKeyError:
+                # The token's algorithm takes another kind of key, such as one that follows.
+                refusal = PermissionDenied("no key is of the kind that the token's algorithm takes")
+        raise refusal
 
     def _user_of(self, claims: Claims) -> Any:
         users = get_user_model()
@@ -173,10 +176,11 @@ class JwtAuthenticator(Authenticator):
 
 
 def _decode(token: str, key: Any, **more: Any) -> Claims:
-    """Decode a token. What a token can make PyJWT raise besides its own errors means that the token is not valid."""
+    """Decode a token. What a token can make PyJWT raise besides its own errors means that the token is not valid. Raises PyJWT's
+    ``InvalidKeyError`` if the token's algorithm takes another kind of key."""
     try:
         claims: Claims = jwt.decode(token, key, **more)
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, jwt.InvalidKeyError):
         raise
     except (jwt.PyJWTError, RecursionError, ValueError, TypeError, ArithmeticError) as error:
         raise PermissionDenied(f"the token cannot be read: {type(error).__name__}") from error

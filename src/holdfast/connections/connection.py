@@ -275,6 +275,7 @@ class Connection(Performing):
             if self._session.phase is Phase.CLOSED:
                 if not full and identity.owner is not None and identity.owner != before:
                     self._manager.boundary.leave_user(identity.owner)
+                    self._counted = False  # the user before was counted out by the change
                 return
             if full:
                 self._refuse_user(full)

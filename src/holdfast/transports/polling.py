@@ -289,10 +289,12 @@ class LivePolling:
             admission = admission or await admit(service.boundary, handshake)
             if admission is None:
                 return
-            await admission.identify(identity.owner)
-            polled = await self._begin(
-                service, identity, admission, request, resumes=bool(query.get("session"))
-            )
+            resumes = bool(query.get("session"))
+            try:
+                await admission.identify(identity.owner)
+                polled = await self._begin(service, identity, admission, request, resumes=resumes)
+            finally:
+                admission.end()  # unless a connection has it
         elif query.get("ack") != str(polled.transport.ack):
             await self._repeat(polled, send)
             return
@@ -328,8 +330,7 @@ class LivePolling:
         transport = PollTransport(service.policy.write_buffer_bytes, request, resumes=resumes)
         connection = transport.connection = Connection(service, hub, transport, JSON, identity, admission)
         limits, now = service.policy.limits, asyncio.get_running_loop().time()
-        rate = Bucket(limits.burst, limits.messages_per_second, now)
-        polled = PollSession(transport, connection, rate)
+        polled = PollSession(transport, connection, Bucket(limits.burst, limits.messages_per_second, now))
         self._sessions[transport.session] = polled
         if request.hello.payload.client is not None:
             polled.replaces = self._newest.get(polled.client)

@@ -1,0 +1,71 @@
+"""Counts of a user's connections across processes, while a connection changes its user."""
+
+import asyncio
+from typing import Any
+
+from holdfast import Topic
+from holdfast.connections.admission import Admission
+from holdfast.connections.boundary import Boundary, BoundaryPolicy
+from holdfast.connections.connection import Connection
+from holdfast.limits.base import Rate
+from holdfast.limits.shared import Entered, SharedCounts
+from holdfast.protocol import codes
+from holdfast.protocol.codec import JSON
+from tests.support.clock import in_jumping_time
+from tests.support.connected import Socket, User, fleet, identity_of
+
+
+class Room(Topic):
+    route = "rooms/<slug:room>"
+
+
+class SlowCounts(SharedCounts):
+    """Counts that answer when the test says so."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.answers = asyncio.Event()
+
+    async def enter(self, key: str, *, limit: int | None = None, rate: Rate | None = None) -> Entered:
+        await self.answers.wait()
+        self.counts[key] = self.counts.get(key, 0) + 1
+        return Entered()
+
+    async def use(self, key: str, rate: Rate) -> float | None:
+        return 0.0
+
+    def leave(self, key: str) -> None:
+        self.counts[key] -= 1
+
+    async def stop(self) -> None:
+        pass
+
+
+@in_jumping_time
+async def test_a_connection_that_is_closed_while_it_changes_its_user_is_counted_out_once() -> None:
+    async with fleet(Room) as here:
+        process, counts = here.processes[0], SlowCounts()
+        service: Any = process.service
+        policy = BoundaryPolicy(connections_per_user=5)
+        service.boundary = Boundary(
+            policy, service.policy.limits, service.connections, process.runtime.counters
+        )
+        service.boundary.share(counts)
+        counts.answers.set()
+        ada = identity_of(User(1), None)
+        here.tokens["bob"] = User(2)
+        admission = await service.boundary.admit("203.0.113.7", 0.0)
+        assert isinstance(admission, Admission)
+        await admission.identify(ada.owner)
+        assert not await service.boundary.enter_user(ada.owner)  # for a second connection of the same user
+        hub = await process.runtime.hub()
+        socket = Socket(lambda sink: Connection(service, hub, sink, JSON, ada, admission))
+        counts.answers.clear()
+        socket.say(type="hello", payload={"token": "bob"})
+        await asyncio.sleep(0.1)
+        socket.connection.hang_up(codes.DRAINING)
+        counts.answers.set()
+        await asyncio.sleep(0.1)
+        socket.connection.closed()
+        assert counts.counts["user:1"] == 1
+        assert counts.counts["user:2"] == 0
