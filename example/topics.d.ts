@@ -142,6 +142,8 @@ export interface Pad {
        */
       number: number;
       data: string;
+      /** @default null */
+      replaces?: string | null | undefined;
     }): null;
     /**
      * Return the document, or what a client with this state vector (base64) lacks.

@@ -35,6 +35,9 @@ export interface TextareaBinding {
 
 type Delta = readonly { readonly retain?: number; readonly insert?: unknown; readonly delete?: number }[];
 
+/** The first index, and the one behind the last. */
+type Range = readonly [number, number];
+
 /** Replaces `removed` characters after `start` by `inserted`. */
 interface Change {
   readonly start: number;
@@ -67,11 +70,12 @@ export function bindTextarea(text: Y.Text, element: HTMLTextAreaElement, { aware
   function typed(): void {
     if (composing) return;
     const { start, removed, inserted } = difference(shown, element.value, element.selectionEnd);
-    const [from, to] = [start, start + removed].map((index) => held.reduce(moved, index)) as [number, number];
+    const from = held.reduce(moved, start);
+    const replaced = held.reduce((ranges, delta) => ranges.flatMap((range) => kept(range, delta)), [[start, start + removed] as Range]);
     shown = element.value;
     if (removed || inserted) {
       text.doc?.transact(() => {
-        text.delete(from, to - from);
+        for (const [first, end] of replaced.reverse()) text.delete(first, end - first);
         text.insert(from, inserted);
       }, origin);
     }
@@ -184,6 +188,19 @@ export function moved(index: number, delta: Delta): number {
     at += retain + length;
   }
   return index;
+}
+
+/** Where the characters of a range are after a change by others. What they inserted in between is not among them. */
+function kept([start, end]: Range, delta: Delta): Range[] {
+  const found: Range[] = [];
+  let [old, now] = [0, 0];
+  for (const { retain = 0, insert, delete: removed = 0 } of [...delta, { retain: Infinity } as Delta[number]]) {
+    const [first, last] = [Math.max(start, old), Math.min(end, old + retain)];
+    if (first < last) found.push([first - old + now, last - old + now]);
+    old += retain + removed;
+    now += retain + (typeof insert === "string" ? insert.length : 0);
+  }
+  return found;
 }
 
 /** The end of the last thing that a change inserted, or where it deleted something. */

@@ -89,6 +89,8 @@ export class YjsProvider<Types extends TopicTypes = TopicTypes> implements Store
   #unsent: Uint8Array[] = [];
   #sending = false;
   #fetching = false;
+  /** The last upload that was begun and not finished: the next one replaces it, or its parts would fill the server's room. */
+  #unfinished: string | undefined;
   /** The server's state is known: updates that it lacks can be sent. */
   #ready = false;
   #next = -Infinity;
@@ -142,7 +144,7 @@ export class YjsProvider<Types extends TopicTypes = TopicTypes> implements Store
     this.#cursors.close();
     this.doc.off("update", this.#changed);
     this.doc.off("destroy", this.#destroyed);
-    if (!this.#state.unsent || !this.#ready || this.#topic.status !== "joined") return;
+    if (!this.#state.unsent || this.#topic.status !== "joined") return;
     this.#next = -Infinity;
     this.#plan();
     await new Promise<void>((resolve) => (this.#done = resolve));
@@ -195,13 +197,19 @@ export class YjsProvider<Types extends TopicTypes = TopicTypes> implements Store
     if (found.document !== undefined && samePlace(found, position)) this.#take(found.document);
   }
 
-  /** Merge the server's document into this one, and keep the updates that it lacks for sending. */
+  /** Merge the server's document into this one, and keep the updates that it lacks for sending, without what is deleted by now. */
   #take(state: string): void {
     const theirs = new Y.Doc();
     const update = fromBase64(state);
     Y.applyUpdate(theirs, update);
-    Y.applyUpdate(this.doc, update, this);
-    this.#unsent = lacks(theirs, this.doc) ? [Y.encodeStateAsUpdate(this.doc, Y.encodeStateVector(theirs))] : [];
+    if (!this.#end.signal.aborted) Y.applyUpdate(this.doc, update, this);
+    this.#unsent = [];
+    if (lacks(theirs, this.doc)) {
+      const known = Y.encodeStateVector(theirs);
+      // This document may keep deleted text, for undo. The copy does not.
+      Y.applyUpdate(theirs, Y.encodeStateAsUpdate(this.doc, known));
+      this.#unsent = [Y.encodeStateAsUpdate(theirs, known)];
+    }
     theirs.destroy();
     this.#ready = true;
     this.#become({ synced: true });
@@ -224,8 +232,9 @@ export class YjsProvider<Types extends TopicTypes = TopicTypes> implements Store
     this.#planned?.();
     this.#planned = this.#clock.after(Math.max(0, this.#next - this.#clock.now()), () => {
       this.#planned = undefined;
-      if (this.#ready) void this.#send();
-      else if (this.#topic.status === "joined") void this.#fetch();
+      if (this.#topic.status !== "joined") this.#done?.(); // after the next join; a provider that has ended sees none
+      else if (this.#ready) void this.#send();
+      else void this.#fetch();
     });
   }
 
@@ -254,16 +263,20 @@ export class YjsProvider<Types extends TopicTypes = TopicTypes> implements Store
     }
     const upload = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
     const last = Math.ceil(data.length / PART) - 1;
+    const replaces = this.#unfinished && { replaces: this.#unfinished };
     for (let number = 0; number < last; number++) {
-      await this.#topic.call("part", { upload, number, data: data.slice(number * PART, (number + 1) * PART) });
+      await this.#topic.call("part", { upload, number, data: data.slice(number * PART, (number + 1) * PART), ...replaces });
+      this.#unfinished = upload;
     }
     await this.#topic.call("update", { upload, data: data.slice(last * PART) });
+    this.#unfinished = undefined;
   }
 
   /** A change that the server did not take stays unsent, and goes out with the next one. */
   #failed(error: LiveError): void {
     this.#next = this.#clock.now() + (error.retry ? (error.retryAfter ?? 1) * 1_000 : PAUSE);
-    if (error.reason === "behind") this.#ready = false;
+    // What is sent next is then what the server lacks: with what it missed, or without what has been deleted since.
+    if (!error.retry && error.reason !== "read_only") this.#ready = false;
     const again = error.retry || error.reason === "behind";
     this.#become(again ? {} : { error });
     if (again) this.#plan();

@@ -136,6 +136,21 @@ test("what others write while an input method composes waits until it has", () =
   expect(area.selectionStart).toBe("zero one日本".length);
 });
 
+test("what others write inside a selection that an input method replaces stays", () => {
+  const { text, area } = bound("a long text");
+  area.setSelectionRange(2, 11);
+  area.dispatchEvent(new Event("compositionstart"));
+  area.type("に");
+  text.insert(7, "theirs "); // a long theirs text
+  text.delete(3, 2); // a lg theirs text
+  text.insert(2, "1 ");
+  area.type("日本", { start: 2, end: 3 });
+  area.dispatchEvent(new Event("compositionend"));
+  expect(text.toJSON()).toBe("a 日本1 theirs ");
+  expect(area.value).toBe(text.toJSON());
+  expect(area.selectionStart).toBe("a 日本".length);
+});
+
 test("a text with carriage returns loses them, because a textarea cannot show them", () => {
   const { text, area } = bound("a\r\nb\r\n");
   expect(text.toJSON()).toBe("a\nb\n");

@@ -301,10 +301,57 @@ test("a change that the server refuses is told, stays, and goes out with the nex
   expect(calls("update")).toHaveLength(1);
   text.delete(0, 4);
   await clock.advance(5_000);
+  await answerTo("state", { type: "result", payload: EMPTY.state });
+  await clock.advance(100);
   expect(calls("update")).toHaveLength(2);
   expect(said(calls("update")[1])).toBe("much");
   await answerTo("update", { type: "result", payload: null });
   expect(provider.state).toEqual({ synced: true, unsent: false, error: undefined });
+});
+
+test("what did not fit and is deleted is not sent again, although undo still has it", async () => {
+  const { text, clock, calls, refuse, answerTo, provider } = await joined();
+  const undo = new Y.UndoManager(text);
+  text.insert(0, "x".repeat(60_000));
+  await clock.advance(100);
+  await refuse("part", { code: "refused", reason: "document_full", message: "It is full." });
+  text.delete(0, 60_000);
+  text.insert(0, "short");
+  await clock.advance(5_000);
+  await answerTo("state", { type: "result", payload: EMPTY.state });
+  await clock.advance(100);
+  expect(calls("part")).toHaveLength(1);
+  expect(said(calls("update")[0])).toBe("short");
+  await answerTo("update", { type: "result", payload: null });
+  expect(provider.state).toEqual({ synced: true, unsent: false, error: undefined });
+  undo.undo();
+  await clock.advance(100);
+  expect(provider.state.unsent).toBe(true);
+});
+
+test("an upload that begins again replaces the one that was not finished", async () => {
+  const { text, clock, calls, refuse, answerTo } = await joined();
+  text.insert(0, "x".repeat(60_000));
+  await clock.advance(100);
+  await answerTo("part", { type: "result", payload: null });
+  await refuse("part", { code: "rate_limited", message: "", retry_after: 2 });
+  await clock.advance(2_000);
+  const [first, , again] = calls("part");
+  expect(first?.payload).not.toHaveProperty("replaces");
+  expect(again?.payload).toMatchObject({ number: 0, replaces: first?.payload?.["upload"] });
+  expect(again?.payload?.["upload"]).not.toBe(first?.payload?.["upload"]);
+});
+
+test("the end of a provider does not wait for a connection that goes away", async () => {
+  const { text, clock, provider, refuse, socket } = await joined();
+  text.insert(0, "last words");
+  let over = false;
+  void provider.destroy().then(() => (over = true));
+  await clock.advance(0);
+  await refuse("update", { code: "rate_limited", message: "", retry_after: 20 });
+  await socket.drop();
+  await clock.advance(60_000);
+  expect(over).toBe(true);
 });
 
 test("a change that hits a limit is sent again after the time that the server asks for", async () => {

@@ -6,6 +6,7 @@ from typing import Any
 import pycrdt
 
 from holdfast.pad import SharedDocument
+from holdfast.pad.updates import write_vector
 
 
 class Pad(SharedDocument):
@@ -44,3 +45,44 @@ class Editor:
 
 def encoded(update: bytes) -> str:
     return base64.b64encode(update).decode()
+
+
+# ── updates byte by byte, as no editor makes them ────────────────────────────────────────────────────────────────────────────
+
+
+def number(*values: int) -> bytes:
+    return b"".join(write_vector({value: 0})[1:-1] for value in values)
+
+
+def text(value: str) -> bytes:
+    data = value.encode()
+    return number(len(data)) + data
+
+
+def text_item(content: str) -> bytes:
+    """A text in the root `text`."""
+    return b"\x04\x01" + text("text") + text(content)
+
+
+def child_of(client: int, clock: int, content: str) -> bytes:
+    """A text whose parent is the item in this place."""
+    return b"\x04\x00" + number(client, clock) + text(content)
+
+
+def beside(client: int, clock: int, content: str) -> bytes:
+    """A text to the right of the item in this place."""
+    return b"\x84" + number(client, clock) + text(content)
+
+
+def block_of(client: int, clock: int, *items: bytes) -> bytes:
+    return number(len(items), client, clock) + b"".join(items)
+
+
+def updates(*blocks: bytes) -> bytes:
+    """An update with these blocks that deletes nothing."""
+    return number(len(blocks)) + b"".join(blocks) + b"\x00"
+
+
+def block(client: int, clock: int, *items: bytes) -> bytes:
+    """An update with one block."""
+    return updates(block_of(client, clock, *items))

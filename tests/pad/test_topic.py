@@ -15,7 +15,7 @@ from holdfast.pad import storage
 from holdfast.pad.models import Document, Part, Update
 from holdfast.testing import CallError, Live, LiveClient
 from holdfast.topics.registry import registry
-from tests.pad.documents import Editor, Pad, encoded
+from tests.pad.documents import Editor, Pad, beside, block, block_of, child_of, encoded, text_item, updates
 
 PLANS = Pad(pad="plans")
 pytestmark = pytest.mark.django_db
@@ -96,6 +96,38 @@ def test_what_is_no_update_is_refused_and_published_to_no_client(join: Join, dat
     assert not Document.objects.exists()
 
 
+def test_an_update_that_the_document_cannot_take_is_refused_and_the_document_goes_on(join: Join) -> None:
+    ada = join("ada")
+    ada.call(PLANS, "update", data=encoded(block(5, 0, text_item("hello"))))
+    inside_a_text = block(6, 0, child_of(5, 0, "x"))
+    beside_itself = block(6, 0, text_item("a"), child_of(6, 0, "x"))
+    circle = updates(block_of(7, 0, beside(8, 0, "x")), block_of(8, 0, beside(7, 0, "y")))
+    for hostile in (inside_a_text, beside_itself, circle):
+        assert refused(ada, "update", data=encoded(hostile)) == "malformed"
+    ada.expect("document.updated")
+    ada.expect_nothing()
+    assert PLANS.text() == "hello"
+    assert Editor().take(join("grace").call(PLANS, "state")) == "hello"
+
+
+def test_nested_types_are_changed_by_later_updates(join: Join) -> None:
+    ada, editor = join("ada"), Editor()
+    editor.doc["map"] = pycrdt.Map({"inner": pycrdt.Map({})})
+    editor.doc["map"]["inner"]["key"] = "value"
+    other = Editor()
+    for update in editor.updates:
+        other.take(update)
+    other.doc.get("map", type=pycrdt.Map)["inner"]["more"] = pycrdt.Array([1])
+    for update in [*editor.updates, other.updates[-1], other.doc.get_update()]:
+        ada.call(PLANS, "update", data=encoded(update))
+    again = Pad(pad="copy")
+    ada.join(again)
+    ada.call(again, "update", data=encoded(other.doc.get_update()))  # two clients, which refer to each other
+    found: pycrdt.Doc[Any] = pycrdt.Doc()
+    found.apply_update(storage.state(again.name))
+    assert found.get("map", type=pycrdt.Map).to_py() == {"inner": {"key": "value", "more": [1.0]}}
+
+
 def test_an_incomplete_update_is_refused_and_accepted_with_what_it_lacks(join: Join) -> None:
     ada, editor = join("ada"), Editor()
     first, second = editor.type("one"), editor.type(" two")
@@ -162,12 +194,41 @@ def test_a_long_update_comes_in_parts(join: Join) -> None:
 
 def test_unfinished_parts_are_bounded_and_forgotten(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
     ada = join("ada")
-    for number in range(10):
+    for number in range(9):
         ada.call(PLANS, "part", upload="one", number=number, data="A" * 4_000)
+    ada.call(PLANS, "part", upload="one", number=8, data="A" * 4_000)  # again: it counts once
     assert refused(ada, "part", upload="two", number=0, data="A" * 4_000) == "document_full"
     Part.objects.update(sent_at=Part.objects.earliest("sent_at").sent_at - storage.PART_LIFE)
     ada.call(PLANS, "part", upload="two", number=0, data="A" * 4_000)
     assert Part.objects.count() == 1
+
+
+def test_an_upload_that_begins_again_takes_no_room_twice(join: Join) -> None:
+    ada, editor = join("ada"), Editor()
+    data = encoded(editor.type("x" * 18_000))
+    parts = [data[at : at + 4_000] for at in range(0, len(data), 4_000)]
+    uploads = ["a", "b", "c", "d"]
+    for upload, earlier in zip(uploads, [None, *uploads], strict=False):  # the connection broke three times
+        for number, part in enumerate(parts[:-1]):
+            ada.call(PLANS, "part", upload=upload, number=number, data=part, replaces=earlier)
+    ada.call(PLANS, "update", data=parts[-1], upload="d")
+    assert PLANS.text() == str(editor.text)
+    assert not Part.objects.exists()
+
+
+def test_a_client_replaces_uploads_of_its_own_only(join: Join) -> None:
+    ada, grace = join("ada"), join("grace")
+    ada.call(PLANS, "part", upload="one", number=0, data="AAAA")
+    grace.call(PLANS, "part", upload="two", number=0, data="AAAA", replaces="one")
+    assert Part.objects.count() == 2
+
+
+def test_empty_parts_are_bounded_too(join: Join) -> None:
+    limits = storage.DocumentLimits(document_bytes=500, compact_after=10)
+    for number in range(11):
+        storage.store_part("pads/plans", "x one", number, "", limits)
+    with pytest.raises(storage.Full):
+        storage.store_part("pads/plans", "x one", 11, "", limits)
 
 
 def test_a_client_cannot_take_the_parts_of_another_one(join: Join) -> None:

@@ -10,16 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.pad.reader import LARGEST, Malformed, UpdateReader
 from holdfast.pad.updates import Behind, Contents, read_vector, write_vector
-from tests.pad.documents import Editor
-
-
-def number(value: int) -> bytes:
-    return write_vector({value: 0})[1:-1]
-
-
-def text(value: str) -> bytes:
-    data = value.encode()
-    return number(len(data)) + data
+from tests.pad.documents import Editor, block_of, number, text, text_item, updates
 
 
 def item(
@@ -117,6 +108,8 @@ def test_half_an_update_is_refused(length: int) -> None:
         (item(b"\x01\x01", info=8), "unknown type 1"),
         (item(b"\x01\x7d\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", info=8), "too large"),
         (item(number(LARGEST), info=1, clock=LARGEST), "clock is too large"),
+        (item(number(2**32), info=1), "clock is too large"),  # pycrdt would begin again at zero
+        (updates(block_of(5, 0, text_item("a")), block_of(5, 1, text_item("b"))), "two blocks"),
         (item(text("x"), info=0x84, parent=number(5) + number(0)), "refers to itself"),
     ],
 )

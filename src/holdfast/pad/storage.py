@@ -16,16 +16,21 @@ from typing import Any
 import msgspec
 import pycrdt
 from django.db import models, transaction
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import Length
 from django.utils import timezone
 
 from holdfast import conf
 
 from .models import Document, Part, Update
 from .reader import Malformed
-from .updates import Contents, read_vector, write_vector
+from .updates import Contents, Vector, read_vector, write_vector
 
 PART_LIFE = timedelta(hours=1)
 """The age at which parts of an unfinished upload are deleted."""
+
+PART_BYTES = 100
+"""What a part counts beside its text, so that empty ones are bounded as well."""
 
 
 class Full(Exception):
@@ -52,6 +57,8 @@ def store(topic: str, update: bytes, limits: DocumentLimits) -> bool:
         after = change.after(before)
         if after == before and not change.deletes:
             return False
+        if change.depends(before):
+            _check_fit(document, update, change, after)
         document.vector = write_vector(after)
         document.size += len(update)
         document.pending += 1
@@ -118,6 +125,21 @@ def _join(*updates: bytes | memoryview) -> "pycrdt.Doc[Any]":
     return doc
 
 
+def _check_fit(document: Document, update: bytes, change: Contents, after: Vector) -> None:
+    """Apply an update to the document for trial. One that is stored and cannot be applied would end the document for all.
+
+    Raises :class:`~.reader.Malformed`.
+    """
+    doc = load(document)
+    try:
+        doc.apply_update(update)
+    except (RuntimeError, ValueError) as error:
+        raise Malformed(str(error)) from None
+    found = read_vector(doc.get_state())
+    if any(found.get(block.client, 0) < after[block.client] for block in change.blocks):
+        raise Malformed("its items refer to each other in a circle")
+
+
 def _squeeze(document: Document, update: bytes, limit: int) -> None:
     """Store an update that the document has no room for: what others have deleted, or what it deletes itself, makes some."""
     doc = load(document)
@@ -157,13 +179,20 @@ def alias() -> str:
 # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def store_part(topic: str, upload: str, number: int, data: str, limits: DocumentLimits) -> None:
-    """Keep a piece of an update. Raises :class:`Full` if the pieces of all unfinished updates would be larger than a document."""
+def store_part(
+    topic: str, upload: str, number: int, data: str, limits: DocumentLimits, *, replaces: str | None = None
+) -> None:
+    """Keep a piece of an update, and forget the pieces of the unfinished upload that it ``replaces``.
+
+    Raises :class:`Full` if the pieces of all unfinished updates would be larger than a document.
+    """
     with transaction.atomic(using=alias(), savepoint=False):
         document = locked(topic)
-        document.parts.filter(sent_at__lt=timezone.now() - PART_LIFE).delete()
-        kept = sum(len(text) for text in document.parts.values_list("data", flat=True))
-        if kept + len(data) > 2 * limits.document_bytes:
+        document.parts.filter(Q(sent_at__lt=timezone.now() - PART_LIFE) | Q(upload=replaces)).delete()
+        others = document.parts.exclude(upload=upload, number=number)
+        kept = others.aggregate(bytes=Sum(Length("data")), count=Count("id"))
+        size = (kept["bytes"] or 0) + len(data) + PART_BYTES * kept["count"]
+        if size > 2 * limits.document_bytes:
             raise Full
         document.parts.update_or_create(
             upload=upload, number=number, defaults={"data": data, "sent_at": timezone.now()}

@@ -146,11 +146,17 @@ class SharedDocument(Topic):
             raise Refuse("document_full", "The document has reached its largest size.") from None
 
     @action(once=False, rate="30/s")
-    def part(self, caller: Caller, upload: Name, number: Number, data: str) -> None:
-        """Send a part of an update that is longer than a message may be. ``update`` sends the last part."""
+    def part(
+        self, caller: Caller, upload: Name, number: Number, data: str, replaces: Name | None = None
+    ) -> None:
+        """Send a part of an update that is longer than a message may be. ``update`` sends the last part.
+
+        ``replaces`` names an upload that the client began and does not finish. Its parts are forgotten.
+        """
         self._need_writer(caller)
+        name, earlier = _upload(caller, upload), _upload(caller, replaces) if replaces else None
         try:
-            storage.store_part(self.name, _upload(caller, upload), number, data, self._limits)
+            storage.store_part(self.name, name, number, data, self._limits, replaces=earlier)
         except storage.Full:
             raise Refuse("document_full", "The update is larger than a document may be.") from None
 

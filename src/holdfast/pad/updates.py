@@ -12,13 +12,20 @@ from collections.abc import Mapping
 
 import msgspec
 
-from .reader import LARGEST, Malformed, UpdateReader
+from .reader import Malformed, UpdateReader
 
 Vector = dict[int, int]
 """A state vector: how many clock ticks of each editing client are known."""
 
+Place = tuple[int, int]
+"""An editing client, and one of its clock ticks."""
+
+LAST_TICK = 2**32 - 1
+"""pycrdt counts the ticks of a client in 32 bits, and begins again at zero. Yjs counts on."""
+
 _GC, _SKIP = 0, 10
 _HAS_LEFT, _HAS_RIGHT, _HAS_KEY = 0x80, 0x40, 0x20
+_CONTENT, _TYPE = 0x1F, 7
 _TYPES, _NAMED_TYPES = range(7), (3, 5)
 
 
@@ -37,21 +44,30 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
     """The contents of an update.
 
-    ``needs`` is, for each client, how many ticks the update refers to: as neighbours, parents, or as what it deletes.
+    ``needs`` is, for each client, how many ticks the update refers to: as neighbours, parents, or as what it deletes. ``types`` are the
+    shared types that the update has itself, and ``parents`` the places that it names as the parents of items.
     """
 
     blocks: tuple[Block, ...]
     needs: Mapping[int, int]
+    types: frozenset[Place]
+    parents: frozenset[Place]
     deletes: bool
 
     @classmethod
     def read(cls, update: bytes) -> "Contents":
         """Read an update. Raises :class:`Malformed` for one that some client could not read."""
-        reader, needs = UpdateReader(update), _Needs()
-        blocks = tuple(block for _ in range(reader.number()) for block in _block(reader, needs))
-        deletes = _deletions(reader, needs)
+        reader, found = UpdateReader(update), _Found()
+        blocks = tuple(block for _ in range(reader.number()) for block in _block(reader, found))
+        deletes = _deletions(reader, found)
         reader.end()
-        return cls(blocks=blocks, needs=needs, deletes=deletes)
+        return cls(
+            blocks=blocks,
+            needs=found.needs,
+            types=frozenset(found.types),
+            parents=frozenset(found.parents),
+            deletes=deletes,
+        )
 
     def after(self, vector: Vector) -> Vector:
         """Return the state vector of a document with this one and with the update.
@@ -68,15 +84,39 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
             raise Behind
         return known
 
+    def depends(self, vector: Vector) -> bool:
+        """Return whether only the document itself, which has this state vector, can tell if the update fits.
 
-class _Needs(dict[int, int]):
-    def add(self, client: int, ticks: int) -> None:
-        if ticks > self.get(client, 0):
-            self[client] = ticks
+        That is so for a parent which the update does not bring, because it may be no shared type, and for items of several clients
+        which refer to each other, because they may do so in a circle.
+        """
+        if any(place not in self.types or place[1] < vector.get(place[0], 0) for place in self.parents):
+            return True
+        several = len({block.client for block in self.blocks}) > 1
+        return several and any(vector.get(client, 0) < ticks for client, ticks in self.needs.items())
 
 
-def _block(reader: UpdateReader, needs: _Needs) -> list[Block]:
+class _Found:
+    """What has been read of an update so far."""
+
+    __slots__ = ("clients", "needs", "parents", "types")
+
+    def __init__(self) -> None:
+        self.clients: set[int] = set()
+        self.needs: dict[int, int] = {}
+        self.types: set[Place] = set()
+        self.parents: set[Place] = set()
+
+    def need(self, client: int, ticks: int) -> None:
+        if ticks > self.needs.get(client, 0):
+            self.needs[client] = ticks
+
+
+def _block(reader: UpdateReader, found: _Found) -> list[Block]:
     count, client, clock = reader.number(), reader.number(), reader.number()
+    if client in found.clients:  # pycrdt takes both blocks, and Yjs the last one only
+        raise Malformed("a client has two blocks")
+    found.clients.add(client)
     blocks, start = [], clock
     for _ in range(count):
         info = reader.byte()
@@ -88,35 +128,38 @@ def _block(reader: UpdateReader, needs: _Needs) -> list[Block]:
         elif info == _GC:
             clock += _length(reader)
         else:
-            clock += _item(reader, info, client, clock, needs)
-        if clock > LARGEST:
+            clock += _item(reader, info, (client, clock), found)
+        if clock > LAST_TICK:
             raise Malformed("a clock is too large")
     if clock > start:
         blocks.append(Block(client=client, start=start, end=clock))
     return blocks
 
 
-def _item(reader: UpdateReader, info: int, client: int, clock: int, needs: _Needs) -> int:
+def _item(reader: UpdateReader, info: int, place: Place, found: _Found) -> int:
     """Read one item. Return its length in clock ticks."""
     if info & _HAS_LEFT:
-        _reference(reader, client, clock, needs)
+        _reference(reader, place, found)
     if info & _HAS_RIGHT:
-        _reference(reader, client, clock, needs)
+        _reference(reader, place, found)
     if not info & (_HAS_LEFT | _HAS_RIGHT):
         if reader.number() == 1:
             reader.text()
         else:
-            _reference(reader, client, clock, needs)
+            found.parents.add(_reference(reader, place, found))
         if info & _HAS_KEY:
             reader.text()
-    return _content(reader, info & 0x1F)
+    if info & _CONTENT == _TYPE:
+        found.types.add(place)
+    return _content(reader, info & _CONTENT)
 
 
-def _reference(reader: UpdateReader, client: int, clock: int, needs: _Needs) -> None:
-    other, at = reader.number(), reader.number()
-    if other == client and at >= clock:
+def _reference(reader: UpdateReader, place: Place, found: _Found) -> Place:
+    client, at = reader.number(), reader.number()
+    if client == place[0] and at >= place[1]:
         raise Malformed("an item refers to itself or to what comes after it")
-    needs.add(other, at + 1)
+    found.need(client, at + 1)
+    return client, at
 
 
 def _content(reader: UpdateReader, kind: int) -> int:
@@ -137,7 +180,7 @@ def _content(reader: UpdateReader, kind: int) -> int:
     elif kind == 6:  # formatting
         reader.text()
         reader.json()
-    elif kind == 7:
+    elif kind == _TYPE:
         _type(reader)
     elif kind == 8:
         length = _length(reader)
@@ -165,14 +208,14 @@ def _length(reader: UpdateReader) -> int:
     return length
 
 
-def _deletions(reader: UpdateReader, needs: _Needs) -> bool:
-    found = False
+def _deletions(reader: UpdateReader, found: _Found) -> bool:
+    deletes = False
     for _ in range(reader.number()):
         client = reader.number()
         for _ in range(reader.number()):
-            needs.add(client, reader.number() + _length(reader))
-            found = True
-    return found
+            found.need(client, reader.number() + _length(reader))
+            deletes = True
+    return deletes
 
 
 # ── state vectors ────────────────────────────────────────────────────────────────────────────────────────────────────────────
