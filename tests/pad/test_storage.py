@@ -1,5 +1,6 @@
 """Storage of shared documents on real databases, with several writers at once."""
 
+import pycrdt
 import pytest
 from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
@@ -60,6 +61,49 @@ def test_a_compacted_document_keeps_what_its_updates_said(routed: str) -> None:
     known.take(storage.state("pads/plans"))
     storage.store("pads/plans", editor.type("news"), LIMITS)
     assert text(storage.state("pads/plans")) == known.take(storage.state("pads/plans", known.doc.get_state()))
+
+
+HALF_A_PAIR = bytes([0, 1, 3, 1, 3, 4])
+"""An update that deletes the ticks 3 to 6 of client 3. In "he😀llo" the first of them is the second half of the emoji."""
+
+
+def nested_editor() -> Editor:
+    """A document of client 3 whose nested types come after an emoji."""
+    editor = Editor(client=3)
+    editor.type("he😀llo")
+    editor.doc["map"] = pycrdt.Map({"t": pycrdt.Text("in")})
+    editor.doc["xml"] = pycrdt.XmlFragment([pycrdt.XmlElement("p", {"c": "x"}, [pycrdt.XmlText("hi")])])
+    return editor
+
+
+@pytest.mark.parametrize("compact_after", [1, 2, 100])
+def test_an_edit_that_cuts_a_surrogate_pair_does_not_end_the_document(
+    routed: str, compact_after: int
+) -> None:
+    limits = DocumentLimits(document_bytes=100_000, compact_after=compact_after)
+    storage.store("pads/plans", nested_editor().doc.get_update(), limits)
+    storage.store("pads/plans", HALF_A_PAIR, limits)
+
+    reader = Editor()
+    reader.take(storage.state("pads/plans"))
+    assert str(reader.doc.get("map", type=pycrdt.Map)["t"]) == "in"
+    assert str(reader.doc.get("xml", type=pycrdt.XmlFragment)) == '<p c="x">hi</p>'
+    seen = reader.doc.get_state()
+
+    editor = Editor(client=5)
+    editor.take(storage.state("pads/plans"))
+    storage.store("pads/plans", editor.type("more", at=0), limits)
+    assert text(storage.state("pads/plans")) == str(editor.text)
+    assert reader.take(storage.state("pads/plans", seen)) == str(editor.text)
+
+
+def test_a_full_document_refuses_an_edit_that_cuts_a_pair_and_stays_as_it_was(routed: str) -> None:
+    editor = nested_editor()
+    storage.store("pads/plans", editor.doc.get_update(), LIMITS)
+    full = DocumentLimits(document_bytes=len(storage.state("pads/plans")) + 2, compact_after=100)
+    with pytest.raises(storage.Full):
+        storage.store("pads/plans", HALF_A_PAIR, full)
+    assert text(storage.state("pads/plans")) == str(editor.text)
 
 
 def test_an_update_neither_reads_nor_writes_the_whole_document(routed: str) -> None:

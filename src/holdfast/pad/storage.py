@@ -67,7 +67,7 @@ def store(topic: str, update: bytes, limits: DocumentLimits) -> bool:
         else:
             document.updates.create(data=update)
             if document.pending >= limits.compact_after:
-                _compact(document, load(document))
+                _compact(document, _parts(document))
         document.changed_at = timezone.now()
         document.save()
     return True
@@ -110,19 +110,43 @@ def state(topic: str, vector: bytes = b"") -> bytes:
     )
     if compacted and not updates and not vector:
         return bytes(compacted)
-    return _join(compacted, *updates).get_update(vector or None)
+    parts = [bytes(compacted), *map(bytes, updates)]
+    doc = _join(parts)
+    whole = _whole(doc, parts)
+    return pycrdt.get_update(whole, vector) if vector else whole
 
 
 def load(document: Document) -> "pycrdt.Doc[Any]":
     """Return a locked document as pycrdt has it."""
-    return _join(document.state, *_updates(document).values_list("data", flat=True))
+    return _join(_parts(document))
 
 
-def _join(*updates: bytes | memoryview) -> "pycrdt.Doc[Any]":
+def _parts(document: Document) -> list[bytes]:
+    return [bytes(document.state), *map(bytes, _updates(document).values_list("data", flat=True))]
+
+
+def _join(parts: list[bytes]) -> "pycrdt.Doc[Any]":
     doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=_client(os.getpid()))
-    for update in filter(None, updates):
-        doc.apply_update(bytes(update))
+    for update in filter(None, parts):
+        doc.apply_update(update)
     return doc
+
+
+def _whole(doc: "pycrdt.Doc[Any]", parts: list[bytes]) -> bytes:
+    """Return the document as one update.
+
+    pycrdt 0.14 writes wrong clocks behind a surrogate pair that an edit has cut in two, and cannot read them again. The parts are
+    then joined as they are. Deleted content keeps its space in them.
+    """
+    whole = doc.get_update()
+    again: pycrdt.Doc[Any] = pycrdt.Doc()
+    try:
+        again.apply_update(whole)
+    except (RuntimeError, ValueError):
+        return pycrdt.merge_updates(*filter(None, parts))
+    if read_vector(again.get_state()) != read_vector(doc.get_state()):
+        return pycrdt.merge_updates(*filter(None, parts))
+    return whole
 
 
 def _check_fit(document: Document, update: bytes, change: Contents, after: Vector) -> None:
@@ -142,16 +166,16 @@ def _check_fit(document: Document, update: bytes, change: Contents, after: Vecto
 
 def _squeeze(document: Document, update: bytes, limit: int) -> None:
     """Store an update that the document has no room for: what others have deleted, or what it deletes itself, makes some."""
-    doc = load(document)
-    before = len(doc.get_update())
-    doc.apply_update(update)
-    _compact(document, doc)
+    parts = _parts(document)
+    before = len(_whole(_join(parts), parts))
+    _compact(document, [*parts, update])
     if document.size > limit and document.size > before:
         raise Full
 
 
-def _compact(document: Document, doc: "pycrdt.Doc[Any]") -> None:
-    document.state = doc.get_update()
+def _compact(document: Document, parts: list[bytes]) -> None:
+    doc = _join(parts)
+    document.state = _whole(doc, parts)
     document.vector = doc.get_state()
     document.size, document.pending = len(document.state), 0
     _updates(document).delete()
