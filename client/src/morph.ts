@@ -252,7 +252,7 @@ function idsIn(node: Node): Element[] {
 
 /** The id of an element. A form with a field that is called `id` has that field as its property `id`. */
 export function idOf(node: Node): string {
-  return (isElement(node) && node.getAttribute("id")) || "";
+  return isElement(node) ? (node.getAttribute("id") ?? "") : "";
 }
 
 /** Remove a node. A form with a button that is called `remove` has that button in the place of the method. */
