@@ -1,5 +1,5 @@
 import { htmx, swapByHtmx } from "./htmx.js";
-import { keepingFocus, morph, place } from "./morph.js";
+import { idOf, keepingFocus, morph, place, remove } from "./morph.js";
 
 /** The payload of an event `holdfast.html`. */
 export interface Fragment {
@@ -63,7 +63,7 @@ export function apply(element: Element, { swap, html }: Fragment, byHtmx: boolea
   const content = parse(html);
   const [only] = content.children;
   if (swap === "morph" && only && content.children.length === 1) morphInto(element, only);
-  else if (swap === "remove") element.remove();
+  else if (swap === "remove") remove(element);
   else if (!byHtmx || hasKnown(content) || !swapByHtmx(element, swap, content)) {
     const put = keepingFocus(() => swapped(element, swap, content));
     for (const each of put) htmx()?.process(each);
@@ -115,5 +115,6 @@ function hasKnown(content: DocumentFragment): boolean {
 }
 
 function knownAs(node: Node): Element | null {
-  return node instanceof Element && node.id ? document.getElementById(node.id) : null;
+  const id = idOf(node);
+  return id ? document.getElementById(id) : null;
 }

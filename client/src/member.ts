@@ -1,11 +1,20 @@
 import { Feed } from "./feed.js";
 import { morphInto } from "./fragment.js";
+import { idOf } from "./morph.js";
 import type { Position } from "./position.js";
 import { backoff, refreshLater } from "./refresh.js";
 import { positionOf, textOf } from "./since.js";
 
 /** The attributes of an element that shows a topic. */
 export type Attributes = Readonly<Record<"name" | "since" | "refresh" | "status", string>>;
+
+/** A rendering that an element has asked for. */
+export interface Rendering {
+  /** The element is still in the page, with the contents that the rendering is to replace. */
+  readonly wanted: boolean;
+  /** Let the events that waited for it go on. */
+  end(): void;
+}
 
 /** One element that shows a topic. */
 export class Member {
@@ -25,6 +34,8 @@ export class Member {
   /** The position that a rendering has to reach. */
   #goal: Position | undefined;
   #failures = 0;
+  /** Counts the contents that came by another way than a rendering of the element: one asked for before is older. */
+  #contents = 0;
 
   constructor(element: Element, attributes: Attributes, byHtmx = false) {
     this.element = element;
@@ -48,6 +59,7 @@ export class Member {
   connect(): void {
     const name = this.#read("name");
     if (this.#feed || !name) return;
+    if (name !== this.#name || this.#read("since") !== this.#written) this.#contents++;
     this.#rendered();
     this.#stale = false;
     this.#name = name;
@@ -111,26 +123,33 @@ export class Member {
 
   // ── a fresh rendering ──────────────────────────────────────────────────────────────────────────
 
-  /** Events wait for the rendering. Returns the function that lets them go on; undefined if none is wanted any more. */
-  awaitRendering(): (() => void) | undefined {
+  /** Let events wait for a rendering. Returns undefined if none is wanted any more. */
+  awaitRendering(): Rendering | undefined {
     const feed = this.#feed;
     if (!feed || !this.element.isConnected) return undefined;
     this.#goal = feed.position;
     this.element.setAttribute("aria-busy", "true"); // screen readers wait until all is there
     const goOn = feed.hold();
-    return () => {
-      this.element.removeAttribute("aria-busy");
-      goOn();
+    const contents = this.#contents;
+    const wanted = (): boolean => this.#feed !== undefined && contents === this.#contents;
+    return {
+      get wanted() {
+        return wanted();
+      },
+      end: () => {
+        this.element.removeAttribute("aria-busy");
+        goOn();
+      },
     };
   }
 
   /** Take the contents from a page. */
   render(page: ParentNode): void {
-    const { id } = this.element;
+    const id = idOf(this.element);
     const selector = id ? `#${CSS.escape(id)}` : `[${this.#attributes.name}="${CSS.escape(this.#name)}"]`;
-    const found = page.querySelector(selector);
+    const found = id ? page.querySelector(selector) : this.#counterpart(page, selector);
     if (!found) {
-      this.giveUp(`${this.url} has no ${selector}`);
+      this.giveUp(`${this.url} has no ${selector}${id ? "" : " in its place; give each element of a topic an id"}`);
       return;
     }
     const text = found.getAttribute(this.#attributes.since);
@@ -144,6 +163,16 @@ export class Member {
     this.#stale = false;
     this.#failures = 0;
     this.#feed?.show();
+  }
+
+  /** The element of a page that has the place of this one among those of the same topic and page. */
+  #counterpart(page: ParentNode, selector: string): Element | undefined {
+    const refresh = this.#read("refresh");
+    const ofPage = (element: Element): boolean => element.getAttribute(this.#attributes.refresh) === refresh;
+    const all = [...page.querySelectorAll(selector)];
+    const same = all.filter(ofPage);
+    const place = [...document.querySelectorAll(selector)].filter(ofPage).indexOf(this.element);
+    return (same.length ? same : all)[place];
   }
 
   retry(): void {

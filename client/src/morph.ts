@@ -64,6 +64,7 @@ class Morph {
   run(): Element {
     const from = this.#from;
     const to = this.#to;
+    const chosen = radiosOf(from);
     const partner = this.#pairs.get(to) ?? (this.#paired.has(from) || kind(from) !== kind(to) ? undefined : from);
     const result = partner ?? this.#make(to);
     if (result !== from && from.parentNode) {
@@ -71,7 +72,8 @@ class Morph {
       if (!this.#paired.has(from)) this.#late.push(from);
     }
     this.#sync(result, to);
-    for (const node of this.#late) node.remove();
+    for (const node of this.#late) remove(node);
+    for (const { radio, value } of chosen) if (radio.isConnected && radio.value === value) radio.checked = true;
     return result;
   }
 
@@ -96,7 +98,7 @@ class Morph {
     for (const old of olds) {
       if (matched.has(old) || this.#paired.has(old)) continue;
       if (this.#needed(old, this.#paired)) this.#late.push(old);
-      else old.remove();
+      else remove(old);
     }
     const stays = staying(found, olds);
     const here = news.map((fresh, index) => ({ fresh, node: found[index] ?? this.#make(fresh) }));
@@ -208,6 +210,13 @@ function fieldOf(old: Element): (() => void) | undefined {
   };
 }
 
+/** The radio buttons that the user has chosen. Each that a morph marks takes the choice from the others of its group. */
+function radiosOf(root: Element): readonly { readonly radio: HTMLInputElement; readonly value: string }[] {
+  return [...root.querySelectorAll<HTMLInputElement>("input[type=radio]")]
+    .filter((radio) => radio.checked && !radio.defaultChecked)
+    .map((radio) => ({ radio, value: radio.value }));
+}
+
 function selectOf(select: HTMLSelectElement): () => void {
   const values = (selected: (option: HTMLOptionElement) => boolean): string[] =>
     [...select.options].filter(selected).map(({ value }) => value);
@@ -231,7 +240,8 @@ function equal(old: Node, fresh: Node): boolean {
 function byId(root: Element): Map<string, Element> {
   const found = new Map<string, Element>();
   for (const element of [root, ...root.querySelectorAll("[id]")]) {
-    if (element.id && !found.has(element.id)) found.set(element.id, element);
+    const id = idOf(element);
+    if (id && !found.has(id)) found.set(id, element);
   }
   return found;
 }
@@ -240,8 +250,14 @@ function idsIn(node: Node): Element[] {
   return isElement(node) ? [...node.querySelectorAll("[id]")] : [];
 }
 
-function idOf(node: Node): string {
-  return isElement(node) ? node.id : "";
+/** The id of an element. A form with a field that is called `id` has that field as its property `id`. */
+export function idOf(node: Node): string {
+  return isElement(node) ? (node.getAttribute("id") ?? "") : "";
+}
+
+/** Remove a node. A form with a button that is called `remove` has that button in the place of the method. */
+export function remove(node: ChildNode): void {
+  Element.prototype.remove.call(node);
 }
 
 function keyOf(node: Node): string | null {

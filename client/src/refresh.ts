@@ -22,23 +22,23 @@ export function refreshLater(member: Member, wait: number): void {
 }
 
 async function refresh(url: string): Promise<void> {
-  const asked = [...(waiting.get(url) ?? [])].map((member) => ({ member, goOn: member.awaitRendering() }));
+  const asked = [...(waiting.get(url) ?? [])].map((member) => ({ member, rendering: member.awaitRendering() }));
   waiting.delete(url);
-  const members = asked.filter(({ goOn }) => goOn).map(({ member }) => member);
-  if (!members.length) return;
+  const wanted = (): Member[] => asked.filter(({ rendering }) => rendering?.wanted).map(({ member }) => member);
+  if (!wanted().length) return;
   try {
     // A cache may still have the contents that the page shows already.
     const answer = await fetch(url, { cache: "no-store", credentials: "same-origin", headers: { accept: "text/html" }, signal: AbortSignal.timeout(10_000) });
     const text = await answer.text();
     const page = answer.ok ? parse(text) : undefined;
     const over = answer.status < 500 && answer.status !== 429;
-    for (const member of members) {
+    for (const member of wanted()) {
       if (page) member.render(page);
       else if (over) member.giveUp(`${url} answers ${answer.status}`);
       else member.retry();
     }
   } catch {
-    for (const member of members) member.retry();
+    for (const member of wanted()) member.retry();
   }
-  for (const { goOn } of asked) goOn?.();
+  for (const { rendering } of asked) rendering?.end();
 }

@@ -111,7 +111,10 @@ export function events<State, Types extends TopicTypes = TopicTypes>(
   let stop: Off;
   const start = (): Off => {
     if (!subscribers++) stop = leased.follow(fold.use);
+    let here = true;
     return () => {
+      if (!here) return;
+      here = false;
       if (!--subscribers) stop();
     };
   };

@@ -258,6 +258,44 @@ describe("after a gap", () => {
     expect(asked.map(({ url }) => url).sort()).toEqual([base, new URL("/inbox/", base).href].sort());
   });
 
+  test("several elements of a topic without ids take their own contents", async () => {
+    const asked = requests();
+    const both = (count: string, first: string, at: number) =>
+      `<live-topic name="rooms/lobby" since="k3:${at}"><b>${count}</b></live-topic><live-topic name="rooms/lobby" since="k3:${at}"><p>${first}</p></live-topic>`;
+    await page(both("1", "one", 41), MISSED);
+    await vi.advanceTimersByTimeAsync(0);
+    await asked[0]?.answer(`<body>${both("2", "two", 60)}</body>`);
+    expect([...document.querySelectorAll("live-topic")].map(({ innerHTML }) => innerHTML)).toEqual(["<b>2</b>", "<p>two</p>"]);
+  });
+
+  test("a rendering that was asked for before the element began again is not put into it", async () => {
+    const asked = requests();
+    const { socket } = await page(LIST.replace("<live-topic", `<live-topic id="room"`), MISSED);
+    await vi.advanceTimersByTimeAsync(0);
+    // A morph of the page shows another room.
+    const room = part();
+    room.setAttribute("since", "k7:5");
+    room.setAttribute("name", "rooms/other");
+    room.innerHTML = "<ul id='list'><li>other</li></ul>";
+    await settle();
+    await answerJoin(socket, { epoch: "k7", offset: 5, recovered: true });
+    await asked[0]?.answer(LIST.replace("<live-topic", `<live-topic id="room"`).replace("k3:41", "k3:60"));
+    expect([room.getAttribute("name"), room.getAttribute("since"), items()]).toEqual(["rooms/other", "k7:5", ["other"]]);
+    expect(room.getAttribute("status")).toBe("joined");
+    expect(room.hasAttribute("aria-busy")).toBe(false);
+  });
+
+  test("a newer rendering is not replaced by an older one that arrives later", async () => {
+    const asked = requests();
+    await page(LIST, MISSED);
+    await vi.advanceTimersByTimeAsync(0);
+    part().innerHTML = `<ul id="list"><li>all to 62</li></ul>`;
+    part().setAttribute("since", "k3:62");
+    await settle();
+    await asked[0]?.answer(LIST.replace("k3:41", "k3:60").replace("one", "all to 60"));
+    expect([items(), part().getAttribute("since")]).toEqual([["all to 62"], "k3:62"]);
+  });
+
   test("a page may see to it itself", async () => {
     const asked = requests();
     const { socket } = await page(LIST);

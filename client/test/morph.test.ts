@@ -120,6 +120,41 @@ test("a chosen option stays while there is one; else the server's is chosen", ()
   expect(select.value).toBe("zero");
 });
 
+/** What browsers do, and happy-dom does not: a form's field is the form's property of the field's name. */
+function named(form: Element | null, name: string): void {
+  Object.defineProperty(form, name, { configurable: true, value: form?.querySelector(`[name=${name}]`) });
+}
+
+test("a form with a field that is called id stays the same, with what was typed", () => {
+  const form = (error: string) => `<div><form>${error}<input type='hidden' name='id' value='7'><input name='body'></form></div>`;
+  const from = shown(form(""));
+  const before = from.firstElementChild;
+  named(before, "id");
+  const body = from.querySelector<HTMLInputElement>("[name=body]");
+  if (body) body.value = "typed";
+  morph(from, element(form("<p>An error</p>")));
+  expect(from.firstElementChild).toBe(before);
+  expect(from.querySelector<HTMLInputElement>("[name=body]")?.value).toBe("typed");
+});
+
+test("a form with a button that is called remove can go", () => {
+  const from = shown("<div><form><button name='remove'>Remove</button></form><p>a</p></div>");
+  named(from.firstElementChild, "remove");
+  morph(from, element("<div><p>b</p></div>"));
+  expect(from.innerHTML).toBe("<p>b</p>");
+});
+
+test("a user's choice of one of several stays when the server marks another one", () => {
+  const radios = (marked: string) =>
+    `<form>${["a", "b", "c"].map((name) => `<input type='radio' name='r' id='${name}' value='${name}' ${name === marked ? "checked" : ""}>`).join("")}</form>`;
+  const from = shown(radios("a"));
+  id("b").checked = true;
+  morph(from, element(radios("c")));
+  expect(["a", "b", "c"].map((name) => id(name).checked)).toEqual([false, true, false]);
+  morph(from, element(radios("a")));
+  expect(["a", "b", "c"].map((name) => id(name).checked)).toEqual([false, true, false]);
+});
+
 test("what a user has opened stays open", () => {
   const from = shown("<div><details open><p>a</p></details></div>");
   morph(from, element("<div><details><p>b</p></details></div>"));

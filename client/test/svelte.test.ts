@@ -47,6 +47,20 @@ test("a store opens nothing; its first subscriber joins, its last one leaves", a
   expect(traffic(socket)).toEqual(["leave rooms/lobby"]);
 });
 
+test("a subscriber of events that unsubscribes twice takes the events from no other one", async () => {
+  const { live, server } = world();
+  const messages = events<readonly number[], Room>(topicStore<Room>("rooms/lobby", { live }), add, { initial: [] });
+  const off = messages.subscribe(() => undefined);
+  let seen: readonly number[] = [];
+  messages.subscribe((now) => { seen = now; });
+  const socket = await server.accept();
+  await answerJoin(socket, AT_41);
+  off();
+  off();
+  await socket.say(posted(42));
+  expect(seen.length).toBe(1);
+});
+
 test("a subscriber that goes and comes in one turn leaves no trace", async () => {
   const { live, server } = world();
   const room = topicStore<Room>("rooms/lobby", { live });
