@@ -18,6 +18,8 @@ const page = globalThis as { readonly addEventListener?: typeof addEventListener
 
 /** Milliseconds between two states that this page sends. */
 const GAP = 100;
+/** Milliseconds between two answers to pages that ask. Every page answers, so one reader who asks all the time costs all of them. */
+const ANSWER_GAP = 1000;
 /** After so many milliseconds a page sends its state again, so that others know that it is there. */
 const RENEW = 15_000;
 /** A state that was not renewed for so long belongs to a page that is gone. */
@@ -31,6 +33,7 @@ export class Cursors {
   readonly #end = new AbortController();
   #planned: Cancel | undefined;
   #renewal: Cancel | undefined;
+  #answer: Cancel | undefined;
   /** The others should send theirs. */
   #ask = false;
   #last = -Infinity;
@@ -66,6 +69,7 @@ export class Cursors {
     this.#send(null);
     this.#end.abort();
     this.#planned?.();
+    this.#answer?.();
     this.#states.off("update", this.#local);
     this.interrupted();
   }
@@ -86,12 +90,19 @@ export class Cursors {
     // The server's information about the user replaces the page's own.
     const named = state && { ...state, user: { ...(state["user"] as object | undefined), ...user } };
     this.#states.receive(client, named, { by, member, now: this.#clock.now() });
-    if (ask) this.#plan();
+    if (ask) this.#answer ??= this.#clock.after(this.#gap(ANSWER_GAP), () => {
+      this.#answer = undefined;
+      this.#plan();
+    });
+  }
+
+  /** The milliseconds until this page has sent nothing for so long. */
+  #gap(since: number): number {
+    return Math.max(0, this.#last + since - this.#clock.now());
   }
 
   #plan(): void {
-    const wait = Math.max(0, this.#last + GAP - this.#clock.now());
-    this.#planned ??= this.#clock.after(wait, () => {
+    this.#planned ??= this.#clock.after(this.#gap(GAP), () => {
       this.#planned = undefined;
       const state = this.#states.getLocalState();
       if (this.#topic.status !== "joined") return; // it will be sent when it is

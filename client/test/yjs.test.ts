@@ -443,16 +443,29 @@ test("one client cannot move the cursor of another one", async () => {
   expect(provider.awareness.getLocalState()).toEqual({});
 });
 
-test("this page's state goes out at most ten times a second, and to those who ask", async () => {
+test("this page's state goes out at most ten times a second, and once a second to those who ask", async () => {
   const { clock, calls, provider, socket } = await joined();
   expect(calls("aware").map(({ payload }) => payload?.["ask"])).toEqual([true]);
   for (let at = 0; at < 50; at++) provider.awareness.setLocalStateField("cursor", at);
   await clock.advance(100);
   expect(calls("aware").at(-1)?.payload).toMatchObject({ state: { cursor: 49 }, ask: false });
   expect(calls("aware")).toHaveLength(2);
+  for (let second = 1; second <= 3; second++) {
+    for (let tenth = 0; tenth < 10; tenth++) {
+      await socket.say(moved({ ask: true }));
+      await clock.advance(100);
+    }
+    expect(calls("aware")).toHaveLength(2 + second);
+  }
+});
+
+test("a move of the cursor does not wait for an answer that is due later", async () => {
+  const { clock, calls, provider, socket } = await joined();
   await socket.say(moved({ ask: true }));
   await clock.advance(100);
-  expect(calls("aware")).toHaveLength(3);
+  provider.awareness.setLocalStateField("cursor", 7);
+  await clock.advance(100);
+  expect(calls("aware").at(-1)?.payload).toMatchObject({ state: { cursor: 7 } });
 });
 
 test("a page that says nothing for long, and a member that left, are gone", async () => {
