@@ -28,7 +28,8 @@ class BoundaryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of users and addresses. ``None`` turns a limit off.
 
     ``handshakes``: handshakes of this process. ``failed_tokens``: tokens of one address that may fail.
-    ``bodies_per_address``: posted calls of one address whose bodies may be on their way. ``rates_per_user``,
+    ``bodies_per_address``: posted calls of one address whose bodies may be on their way; ``signed_bodies_per_address``: signed
+    requests to publish of which the same is true. ``rates_per_user``,
     ``rates_per_address``: the rates of all connections of one user, or of the anonymous ones of one address, as a multiple of
     the rates of one connection. ``members_per_address``: connections of one address above which further anonymous clients are
     one member of a topic together. ``exempt``: networks whose addresses have no limits
@@ -41,6 +42,7 @@ class BoundaryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     handshakes_per_address: Rate | None = None
     failed_tokens: Rate | None = Rate(count=20, seconds=60.0)
     bodies_per_address: int | None = 100
+    signed_bodies_per_address: int | None = 8
     rates_per_user: float | None = None
     rates_per_address: float | None = None
     members_per_address: int | None = None
@@ -70,7 +72,7 @@ class Boundary:
         self._exempt = Networks(policy.exempt)
         self._rates = MemoryLimiter()
         self._networks: dict[str, int] = {}
-        self._bodies: dict[str, int] = {}
+        self._bodies: dict[tuple[str, bool], int] = {}
         self._meters: dict[str, Meter] = {}  # of users and addresses that have several connections
 
     def share(self, shared: SharedCounts) -> None:
@@ -230,25 +232,28 @@ class Boundary:
         self._counters.messages_limited += wait > 0
         return wait
 
-    def begin_body(self, network: str | None) -> bool:
+    def begin_body(self, network: str | None, *, signed: bool = False) -> bool:
         """Count a request whose body is on its way; :meth:`end_body` ends that. Return ``False``, and do not count it, if its
-        address has as many as it may have. A client can take seconds to send a body, and the process keeps what is there."""
-        limit = self._policy.bodies_per_address
+        address has as many as it may have. A client can take seconds to send a body, and the process keeps what is there. A
+        ``signed`` body is a large one, whose sender is proved only by all of it."""
+        policy = self._policy
+        limit = policy.signed_bodies_per_address if signed else policy.bodies_per_address
         if network is None or limit is None or not self.limits_hold(network):
             return True
-        count = self._bodies.get(network, 0)
+        count = self._bodies.get((network, signed), 0)
         if count >= limit:
             return False
-        self._bodies[network] = count + 1
+        self._bodies[network, signed] = count + 1
         return True
 
-    def end_body(self, network: str | None) -> None:
+    def end_body(self, network: str | None, *, signed: bool = False) -> None:
         """Count one body less, after :meth:`begin_body` returned ``True``."""
-        count = 0 if network is None else self._bodies.get(network, 0)
-        if network is not None and count > 1:
-            self._bodies[network] = count - 1
-        elif network is not None and count:
-            del self._bodies[network]
+        if network is None or not (count := self._bodies.get((network, signed), 0)):
+            return
+        if count > 1:
+            self._bodies[network, signed] = count - 1
+        else:
+            del self._bodies[network, signed]
 
     def crowd(self, network: str | None) -> str | None:
         """Return the network if it has more connections than one address may have as separate anonymous members."""

@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from holdfast.auth.publishing_key import PublishingKey, offered_key
+from holdfast.auth.publishing_key import OfferedKey, PublishingKey, offered_key
 from holdfast.connections.manager import ConnectionManager
 from holdfast.connections.publishing import checked, positions_json, publish_posted
 from holdfast.connections.request import CallFailed
@@ -29,6 +29,9 @@ from .responses import respond, respond_json
 
 BODY_BYTES = 4 * 1024 * 1024
 """Greatest size of a request. Each event is also bound by ``EVENT_BYTES``."""
+
+RETRY_SECONDS = 1.0
+"""Seconds after which a service may try again whose address has too many signed bodies on their way."""
 
 
 class LivePublishing:
@@ -56,7 +59,7 @@ class LivePublishing:
             return
         # Before the body: a stranger's megabytes are not read.
         offered = offered_key(keys, scope["headers"], time.time())
-        body = None if offered is None else await body_of(scope, receive, send, BODY_BYTES)
+        body = None if offered is None else await self._body(handshake, offered, receive)
         if offered is not None and body is None:
             return
         if offered is None or body is None or not offered.proves(body):
@@ -70,6 +73,22 @@ class LivePublishing:
             await fail(send, failed.payload)
         else:
             await respond_json(send, 202, answer)
+
+    async def _body(self, handshake: Handshake, offered: OfferedKey, receive: Receive) -> bytes | None:
+        """Return the body. ``None``: the request was refused. A signature needs no secret to look like one, so an address may have
+        only a few bodies on their way that are yet to prove theirs."""
+        scope, send = handshake.scope, handshake.send
+        if not offered.signature:
+            return await body_of(scope, receive, send, BODY_BYTES)
+        network, boundary = handshake.network, self._service().boundary
+        if not boundary.begin_body(network, signed=True):
+            handshake.report_limit("signed_bodies", RETRY_SECONDS)
+            await fail(send, payload_of(codes.RATE_LIMITED, retry_after=RETRY_SECONDS))
+            return None
+        try:
+            return await body_of(scope, receive, send, BODY_BYTES)
+        finally:
+            boundary.end_body(network, signed=True)
 
     async def _publish(self, key: PublishingKey, body: bytes) -> bytes:
         service = self._service()
