@@ -14,7 +14,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const LARGEST = {
   "holdfast.js": 8 * 1024,
   "queue.js": 2.5 * 1024,
-  "html.js": 5.25 * 1024,
+  "html.js": 5.5 * 1024,
   "fallback.js": 6 * 1024,
   "yjs.js": 3 * 1024,
   "textarea.js": 2 * 1024,
