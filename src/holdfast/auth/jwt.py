@@ -163,6 +163,8 @@ class JwtAuthenticator(Authenticator):
             except jwt.InvalidKeyError:
                 # The token's algorithm takes another kind of key, such as one that follows.
                 refusal = PermissionDenied("no key is of the kind that the token's algorithm takes")
+            except PermissionDenied as error:
+                refusal = error  # older PyJWT raises a TypeError for a key of another kind
         raise refusal
 
     def _user_of(self, claims: Claims) -> Any:
