@@ -1,5 +1,6 @@
 """The client's side of the protocol, without I/O: the messages that it sends, and its reaction to those that it receives."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.client import blocking, connect
 from holdfast.client.client_protocol import ClientProtocol
 from holdfast.client.news import Answered, Arrived, Ended, Joined, StreamMoved
 from holdfast.protocol.positions import Position
@@ -224,3 +226,7 @@ def test_a_message_that_cannot_be_read_is_an_error(server: Server, message: str)
 def test_the_client_needs_no_django() -> None:
     program = "import sys, holdfast.client, holdfast.client.blocking; assert 'django' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+
+
+def test_the_blocking_connect_takes_what_the_asynchronous_one_takes() -> None:
+    assert inspect.signature(blocking.connect).parameters == inspect.signature(connect).parameters

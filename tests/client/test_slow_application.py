@@ -50,6 +50,12 @@ class Stage:
         """Messages that the client has not read from its socket."""
         return self.server.socket.unread
 
+    async def flood(self, count: int) -> None:
+        """Say events from offset 1 on, and let the client read all that it will read."""
+        for offset in range(1, count + 1):
+            self.event(offset)
+        await self.settle()
+
     async def settle(self) -> None:
         """Let the client read all that it will read."""
         before = -1
@@ -104,9 +110,7 @@ def test_a_call_for_each_event_of_a_long_backlog_is_answered(stage: Stage) -> No
     async def play() -> None:
         await stage.enter()
         topic = await stage.join()
-        for offset in range(1, 3 * WAITING + 1):
-            stage.event(offset)
-        await stage.settle()
+        await stage.flood(3 * WAITING)
         items = aiter(topic)
         for expected in range(1, 11):
             assert await number_of(items) == expected
@@ -124,9 +128,7 @@ def test_a_join_is_answered_while_events_of_another_topic_wait(stage: Stage) -> 
     async def play() -> None:
         await stage.enter()
         await stage.join()
-        for offset in range(1, 3 * WAITING + 1):
-            stage.event(offset)
-        await stage.settle()
+        await stage.flood(3 * WAITING)
         joining = asyncio.create_task(stage.join("b"))
         await stage.settle()
         assert joining.done()
@@ -138,9 +140,7 @@ def test_a_client_reads_nothing_for_an_application_that_takes_nothing(stage: Sta
     async def play() -> None:
         await stage.enter()
         topic = await stage.join()
-        for offset in range(1, 3 * WAITING + 1):
-            stage.event(offset)
-        await stage.settle()
+        await stage.flood(3 * WAITING)
         assert stage.unread >= 2 * WAITING - 2
         items = aiter(topic)
         assert [await number_of(items) for _ in range(3 * WAITING)] == list(range(1, 3 * WAITING + 1))
@@ -154,9 +154,7 @@ def test_a_client_that_reads_nothing_does_not_take_the_server_for_dead(stage: St
     async def play() -> None:
         await stage.enter()
         topic = await stage.join()
-        for offset in range(1, 2 * WAITING + 1):
-            stage.event(offset)
-        await stage.settle()
+        await stage.flood(2 * WAITING)
         for _ in range(30):
             await stage.loop.advance(20.0)
         assert len(stage.server.sockets) == 1
@@ -178,9 +176,7 @@ def test_events_beyond_the_bound_are_read_again_from_their_position(stage: Stage
         await stage.enter()
         topic = await stage.join()
         calling = asyncio.create_task(topic.call("tick"))
-        for offset in range(1, beyond + 1):
-            stage.event(offset)
-        await stage.settle()
+        await stage.flood(beyond)
         assert stage.unread == 0
         stage.say(type="result", ref=stage.sent("call")[-1]["ref"], payload=None)
         await stage.settle()
@@ -226,9 +222,7 @@ def test_leaving_a_topic_that_is_full_lets_the_client_read_on(stage: Stage) -> N
     async def play() -> None:
         await stage.enter()
         topic = await stage.join()
-        for offset in range(1, 3 * WAITING + 1):
-            stage.event(offset)
-        await stage.settle()
+        await stage.flood(3 * WAITING)
         await topic.leave()
         await stage.settle()
         assert stage.unread == 0

@@ -15,6 +15,7 @@ from tests.support.connected import fleet
 from tests.support.handshakes import boundary
 
 ADDRESS = "203.0.113.7"
+ENDS = ["the body is complete", "it is late", "the client is gone"]
 
 
 class Caller:
@@ -43,6 +44,16 @@ class Caller:
     def send_part(self, *, more: bool) -> None:
         self._parts.put_nowait({"type": "http.request", "body": b"{", "more_body": more})
 
+    async def end(self, end: str) -> None:
+        """End the request in one of the ways of :data:`ENDS`."""
+        if end == "the body is complete":
+            self.send_part(more=False)
+        elif end == "it is late":
+            await asyncio.sleep(11)
+        else:
+            self._parts.put_nowait({"type": "http.disconnect"})
+        await self.task
+
     @property
     def status(self) -> int | None:
         return next((message["status"] for message in self.sent if "status" in message), None)
@@ -63,7 +74,7 @@ async def caller(
 
 
 @in_jumping_time
-@pytest.mark.parametrize("end", ["the body is complete", "it is late", "the client is gone"])
+@pytest.mark.parametrize("end", ENDS)
 async def test_an_address_has_as_many_bodies_on_their_way_as_unfinished_calls(end: str) -> None:
     async with fleet() as here:
         service = here.processes[0].service
@@ -77,13 +88,7 @@ async def test_an_address_has_as_many_bodies_on_their_way_as_unfinished_calls(en
         assert codes.TOO_MANY_CALLS.name.encode() in third.body
         assert (first.status, second.status, other.status) == (None, None, None)
 
-        if end == "the body is complete":
-            first.send_part(more=False)
-        elif end == "it is late":
-            await asyncio.sleep(11)
-        else:
-            first._parts.put_nowait({"type": "http.disconnect"})
-        await first.task
+        await first.end(end)
         assert (await caller(endpoint)).status is None
 
         for each in (second, other):
@@ -105,7 +110,7 @@ async def test_an_exempt_address_has_no_bound_on_bodies() -> None:
 
 
 @in_jumping_time
-@pytest.mark.parametrize("end", ["the body is complete", "it is late", "the client is gone"])
+@pytest.mark.parametrize("end", ENDS)
 async def test_an_address_has_few_signed_bodies_on_their_way(end: str) -> None:
     async with fleet() as here:
         service = here.processes[0].service
@@ -127,13 +132,7 @@ async def test_an_address_has_few_signed_bodies_on_their_way(end: str) -> None:
         assert codes.RATE_LIMITED.name.encode() in third.body
         assert (first.status, second.status, other.status, known.status) == (None, None, None, None)
 
-        if end == "the body is complete":
-            first.send_part(more=False)
-        elif end == "it is late":
-            await asyncio.sleep(11)
-        else:
-            first._parts.put_nowait({"type": "http.disconnect"})
-        await first.task
+        await first.end(end)
         assert (await caller(endpoint, ADDRESS, *forged)).status is None
 
         for each in (second, other, known):

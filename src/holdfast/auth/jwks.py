@@ -110,8 +110,10 @@ class KeySet:
     async def _refresh(self) -> None:
         try:
             # The socket's timeout bounds each step only: a resolver, several addresses or a slow head can take longer.
-            async with asyncio.timeout(FETCH_SECONDS):
-                text = await asyncio.to_thread(self._read_url)
+            try:
+                text = await asyncio.wait_for(asyncio.to_thread(self._read_url), FETCH_SECONDS)
+            except TimeoutError:
+                raise TimeoutError(f"no whole answer within {FETCH_SECONDS:g} seconds") from None
             self._keys = read_keys(text, self._algorithms)
         except Exception as error:  # noqa: BLE001 - the keys that are known stay
             self._failed = True

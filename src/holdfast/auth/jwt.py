@@ -158,13 +158,9 @@ class JwtAuthenticator(Authenticator):
                     leeway=self._leeway,
                     options={"require": self._required},
                 )
-            except jwt.InvalidSignatureError as error:
+            except (jwt.InvalidSignatureError, PermissionDenied) as error:
+                # A token that this key cannot read at all may be for a key of another kind, which follows.
                 refusal = error
-            except jwt.InvalidKeyError:
-                # The token's algorithm takes another kind of key, such as one that follows.
-                refusal = PermissionDenied("no key is of the kind that the token's algorithm takes")
-            except PermissionDenied as error:
-                refusal = error  # older PyJWT raises a TypeError for a key of another kind
         raise refusal
 
     def _user_of(self, claims: Claims) -> Any:
@@ -178,11 +174,11 @@ class JwtAuthenticator(Authenticator):
 
 
 def _decode(token: str, key: Any, **more: Any) -> Claims:
-    """Decode a token. What a token can make PyJWT raise besides its own errors means that the token is not valid. Raises PyJWT's
-    ``InvalidKeyError`` if the token's algorithm takes another kind of key."""
+    """Decode a token. What a token can make PyJWT raise besides its own errors means that the token is not valid. Raises
+    ``PermissionDenied`` for that, and if the token's algorithm takes another kind of key."""
     try:
         claims: Claims = jwt.decode(token, key, **more)
-    except (jwt.InvalidTokenError, jwt.InvalidKeyError):
+    except jwt.InvalidTokenError:
         raise
     except (jwt.PyJWTError, RecursionError, ValueError, TypeError, ArithmeticError) as error:
         raise PermissionDenied(f"the token cannot be read: {type(error).__name__}") from error
