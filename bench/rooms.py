@@ -19,7 +19,7 @@ from tests.browser.harbor import Harbor, manage, person
 from tests.browser.slow_phone import VIEWPORT, Opening, SlowPhone
 from tests.browser.test_rooms import ROOMS
 from tests.services.nginx import running_nginx
-from tests.services.processes import find_program
+from tests.services.processes import find_chromium
 
 GOAL = 1_000
 """Milliseconds until a room is usable, with an empty cache."""
@@ -35,7 +35,7 @@ def measured(directory: Path, rooms: Sequence[str], runs: int) -> dict[str, list
     harbor = Harbor(place, seeded / "harbor.sqlite3")
     harbor.manage("collectstatic", "--noinput", "--verbosity", "0")
     harbor.start()
-    chromium = find_program("chromium", "chromium-browser", "google-chrome", package="chromium")
+    chromium = find_chromium()
     try:
         with (
             running_nginx([f"127.0.0.1:{harbor.port}"], changes={"alias": f"{place}/static/"}) as nginx,

@@ -1,5 +1,6 @@
 """Fixtures and options of all tests. The servers and databases are in tests/services, explained in tests/README.md."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from holdfast.process.limited_log import unlimited
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Each worker keeps thousands of collected tests. Looking through them for cycles again and again costs a fifth of its time.
+gc.set_threshold(50_000, 20, 100)
+
 pytest_plugins = ["holdfast.testing.pytest", "tests.services.fixtures", "tests.services.leftovers"]
 
 TESTS = Path(__file__).parent
@@ -23,16 +27,16 @@ TESTS = Path(__file__).parent
 #: Directories whose tests start processes or a browser; each is a marker too, so that `-m` can leave it out.
 KINDS = {"asgi_servers", "attacks", "browser", "fleet"}
 
-#: Those whose tests need the machine for themselves: a page must not wait for the CPU longer than its test does.
-ALONE = {"browser", "fleet"}
+#: Those that run with few others: a page must not wait for the CPU longer than its test does.
+TOGETHER = {"browser", "fleet"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and (kind := item.path.relative_to(TESTS).parts[0]) in KINDS:
             item.add_marker(kind)
-            if kind in ALONE:
-                item.add_marker("alone")
+            if kind in TOGETHER and not item.get_closest_marker("alone"):
+                item.add_marker("together")
     if hasattr(config, "workerinput"):
         # One of several workers: none of them may begin a long file when the others are done.
         long = {item.path for item in items if any(map(item.get_closest_marker, ("slow", *KINDS)))}

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.browser.harbor import Harbor, Person, manage, person  # noqa: E402
-from tests.services.processes import find_program  # noqa: E402
+from tests.services.processes import find_chromium  # noqa: E402
 
 LARGEST = 600_000
 """Bytes that the GIF may have: it is the first thing that the README loads."""
@@ -112,7 +112,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/picture", description="Record docs/outage.gif.")
     parser.add_argument("target", nargs="?", type=Path, default=ROOT / "docs" / "outage.gif")
     target: Path = parser.parse_args().target
-    chromium = find_program("chromium", "chromium-browser", "google-chrome", package="chromium")
+    chromium = find_chromium()
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         seeded, place = Path(temporary) / "seeded", Path(temporary) / "harbor"
         for folder in (seeded, place):

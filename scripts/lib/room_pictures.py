@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.browser.harbor import Harbor, Person, manage, person  # noqa: E402
-from tests.services.processes import find_program  # noqa: E402
+from tests.services.processes import find_chromium  # noqa: E402
 
 LARGEST = 80_000
 """Bytes that a picture may have."""
@@ -173,7 +173,7 @@ def main() -> None:
     options = parser.parse_args()
     directory: Path = options.directory
     directory.mkdir(parents=True, exist_ok=True)
-    chromium = find_program("chromium", "chromium-browser", "google-chrome", package="chromium")
+    chromium = find_chromium()
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         seeded = Path(temporary) / "seeded"
         seeded.mkdir()

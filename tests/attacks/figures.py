@@ -4,11 +4,12 @@
     scripts/floods --settle 0 sockets     one of them, without the wait for the memory
 
 The server is ``manage.py holdfast serve`` with the default limits, except that no network is exempt. The attackers come from another
-address than the client that measures, and share the machine with the server: on a busy or small machine, part of what is measured is
-their own work.
+address than the client that measures. The server has the first processor core. Attackers and client share the second one, where the
+client runs before the attackers if it may (root): it then waits for the server, and not for them.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -63,8 +64,13 @@ ATTACKS: dict[str, tuple[str, Attack]] = {
 def served() -> Iterator[Attacked]:
     with tempfile.TemporaryDirectory() as directory:
         prepared = Prepared.make(Path(directory))
+        everywhere = os.sched_getaffinity(0)
+        ours, *others = sorted(everywhere)
+        os.sched_setaffinity(0, {ours})  # and so the server's, which is started from here
         with attacked(Path(directory), prepared, holdfast=COUNTED) as server:
+            os.sched_setaffinity(0, others[:1] or everywhere)
             yield server
+        os.sched_setaffinity(0, everywhere)
 
 
 class Measured(NamedTuple):
@@ -97,8 +103,8 @@ class Measured(NamedTuple):
 
 def measure(server: Attacked, attack: Attack, seconds: float, settle: float) -> Measured:
     """Measure one attack, from its first moment on."""
-    quiet, memory, cpu = probe(server, seconds), server.memory(), server.cpu()
-    probing = Probing(server, seconds)
+    quiet, memory, cpu = probe(server, seconds, urgent=True), server.memory(), server.cpu()
+    probing = Probing(server, seconds, urgent=True)
     with attack(server):
         loud = probing.result()
     busy = (server.cpu() - cpu) / seconds

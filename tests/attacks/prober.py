@@ -1,9 +1,12 @@
 """A well-behaved client in its own process. It measures the round trips that an attack costs others.
 
-python -m tests.attacks.prober PORT COOKIE SECONDS     prints the round trips in seconds, as JSON
+python -m tests.attacks.prober PORT COOKIE SECONDS              prints the round trips in seconds, as JSON
+python -m tests.attacks.prober PORT COOKIE SECONDS --urgent     runs before every other process on its core, if it may
 """
 
+import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -28,6 +31,8 @@ LONGEST_SECONDS = 0.050
 TRIES = 3
 
 PING = b'{"type":"ping"}'
+
+URGENT = "--urgent"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +85,15 @@ def compared(
 
 
 class Probing:
-    """A prober that runs. :meth:`result` waits for its end."""
+    """A prober that runs. :meth:`result` waits for its end.
 
-    def __init__(self, server: Attacked, seconds: float, user: str = "ada") -> None:
+    An ``urgent`` one does not wait for a processor that attackers use (sched(7), SCHED_FIFO). What it waits for is the server.
+    """
+
+    def __init__(self, server: Attacked, seconds: float, user: str = "ada", *, urgent: bool = False) -> None:
         arguments = [str(server.port), server.running.users[user].cookie, str(seconds)]
+        if urgent:
+            arguments.append(URGENT)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.attacks.prober", *arguments], cwd=ROOT, stdout=subprocess.PIPE
         )
@@ -100,9 +110,9 @@ class Probing:
         return RoundTrips(seconds=sorted(json.loads(printed)))
 
 
-def probe(server: Attacked, seconds: float) -> RoundTrips:
+def probe(server: Attacked, seconds: float, *, urgent: bool = False) -> RoundTrips:
     """Measure for ``seconds``."""
-    return Probing(server, seconds).result()
+    return Probing(server, seconds, urgent=urgent).result()
 
 
 class _Client:
@@ -155,6 +165,9 @@ class _Client:
 
 def main() -> None:
     port, cookie, seconds = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+    if URGENT in sys.argv:
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     client = _Client(port, cookie)
     client.round_trip()
     print("connected", flush=True)

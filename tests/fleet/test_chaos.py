@@ -75,6 +75,7 @@ def test_a_promise_that_is_broken_on_purpose_is_noticed(
             clients=40,
             calls_per_second=0.5,
             patience=PATIENCE_SECONDS,
+            rest=1.0,  # which is for members of killed servers, and none of these promises is about them
             setup=setup,
         )
         outcome = uvloop.run(run(options, services, tmp_path))

@@ -26,7 +26,7 @@ SITE = Path(__file__).parent / "site"
 
 WORKERS = 2
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("systemd")]  # one machine for all of them
 
 
 @pytest.fixture(scope="module")

@@ -54,8 +54,10 @@ def scratch() -> Iterator[Path]:
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, scratch: Path, how: signal.Signals) -> None:
     waits = tmp_path / "waits"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    # A shell that starts this test in the background lets it, and all that it starts, ignore SIGINT.
+    heeding = ["env", "--default-signal=INT"]
     run = subprocess.Popen(
-        ["scripts/test", "tests/scripts/waiting.py", "-p", "no:cacheprovider"],
+        [*heeding, "scripts/test", "tests/scripts/waiting.py", "-p", "no:cacheprovider"],
         cwd=ROOT,
         env=environment | {"TMPDIR": str(scratch), "SAYS_THAT_IT_WAITS": str(waits)},
         stdout=subprocess.PIPE,

@@ -14,7 +14,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests.services.databases import EACH_DATABASE, aliases_of, allow_all_again
 from tests.services.postgres import PostgresServer, find_initdb, running_postgres
-from tests.services.processes import MissingProgram, find_program
+from tests.services.processes import MissingProgram, find_chromium, find_program
 from tests.services.redis import RedisServer, running_redis
 from tests.services.redis_cluster import Cluster, running_cluster
 from tests.services.redis_sentinel import Watched, running_sentinels
@@ -169,7 +169,7 @@ def nginx_program(request: pytest.FixtureRequest) -> Path:
 def chromium_program(request: pytest.FixtureRequest) -> Path:
     """Debian's Chromium, for Playwright's `executable_path`."""
     try:
-        return find_program("chromium", "chromium-browser", "google-chrome", package="chromium")
+        return find_chromium()
     except MissingProgram as error:
         missing(request.config, error)
 

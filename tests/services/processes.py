@@ -40,6 +40,12 @@ def find_program(*names: str, package: str, also_in: Sequence[Path] = ()) -> Pat
     raise MissingProgram(names[0], package)
 
 
+def find_chromium() -> Path:
+    """Chromium. The headless shell is preferred: it has no windows, which cost a whole browser more than a test's own page."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    return find_program(*names, package=names[0])
+
+
 def free_port() -> int:
     """A TCP port on 127.0.0.1 on which no process listens now.
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,14 +72,16 @@ def running_machine(binds: Mapping[Path, str]) -> Iterator[Machine]:
     program = find_program("systemd-nspawn", package=PACKAGE)
     find_program("nsenter", package="util-linux")
     base = [program, "--quiet", "--directory=/", "--volatile=yes", "--private-network", "--register=no"]
-    if not Path(
-        "/run/systemd/system"
-    ).is_dir():  # there is no systemd out here that could make a scope for it
-        base.append("--keep-unit")
-    with removed_afterwards(Path(tempfile.mkdtemp(prefix="holdfast-machine-"))) as directory:
+    name = f"holdfast-{uuid4().hex[:12]}"  # the name of a folder may end in what a host name may not
+    with (
+        removed_afterwards(Path(tempfile.mkdtemp(prefix="holdfast-machine-"))) as directory,
+        contextlib.ExitStack() as stack,
+    ):
+        if not Path("/run/systemd/system").is_dir():  # no systemd out here could make a scope for it
+            base = [*stack.enter_context(_in_control_group(name)), *base, "--keep-unit"]
         (directory / "none.preset").write_text("disable *\n")
         base += [
-            f"--machine=holdfast-{uuid4().hex[:12]}",  # the name of a folder may end in what a host name may not
+            f"--machine={name}",
             f"--bind-ro={directory / 'none.preset'}:/etc/systemd/system-preset/00-none.preset",
             *(
                 f"--bind{'' if at.startswith('/srv') else '-ro'}={source}:{at}"
@@ -98,6 +101,43 @@ def running_machine(binds: Mapping[Path, str]) -> Iterator[Machine]:
             yield Machine(nspawn=nspawn, leader=leader[0])
         finally:
             nspawn.stop(seconds=20)
+
+
+HIERARCHIES = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
+"""Directories below which systemd keeps track of the processes of its units, in the three set-ups that it knows."""
+
+
+@contextlib.contextmanager
+def _in_control_group(name: str) -> Iterator[list[str | Path]]:
+    """The beginning of a command that runs in a control group of its own.
+
+    The systemd of a machine makes groups below its own. Two machines in one group would take the processes of each other's
+    units for theirs: they would wait for them, and kill them.
+    """
+    tops = [Path(top) for top in HIERARCHIES if Path(top, "cgroup.procs").exists()]
+    groups = [top / name for top in tops]
+    enter = 'for group in "${@:2:$1}"; do echo $$ >"$group/cgroup.procs" || exit; done; exec "${@:2 + $1}"'
+    try:
+        for group in groups:
+            group.mkdir()
+    except OSError as error:
+        raise NoMachine(f"a control group cannot be made here: {error}") from error
+    try:
+        yield ["bash", "-c", enter, "bash", str(len(groups)), *groups]
+    finally:
+        for group in groups:
+            _remove(group)
+
+
+def _remove(group: Path) -> None:
+    """Remove a control group with all below it. Processes that were killed may stay in it for a moment."""
+    for _ in range(50):
+        with contextlib.suppress(OSError):
+            for below in sorted(group.rglob("*/"), reverse=True):  # the deepest first
+                below.rmdir()
+            group.rmdir()
+            return
+        time.sleep(0.1)
 
 
 def _try_out(command: list[str | Path]) -> None:

@@ -50,7 +50,7 @@ TROUBLE = re.compile(r"Traceback|was never awaited|Task was destroyed|Exception 
 class Options:
     """The options of a run. ``mean_gap`` is the mean time between two faults, in seconds; ``calls_per_second`` is what
     each client makes that makes calls at all; ``patience`` is how many seconds the clients may take to get to the end of
-    every topic once all is well again."""
+    every topic once all is well again; ``rest`` is how many seconds of silence follow."""
 
     seed: int = 1
     seconds: float = 30.0
@@ -58,6 +58,7 @@ class Options:
     mean_gap: float = 0.9
     calls_per_second: float = 0.1
     patience: float = PATIENCE_SECONDS
+    rest: float = REST_SECONDS
     setup: Setup = field(default_factory=Setup)
 
     def schedule(self) -> Schedule:
@@ -167,7 +168,7 @@ async def _run(options: Options, services: Services, directory: Path) -> Outcome
         stack.callback(journal.close)
         injector = Injector(fleet, bailiff, users, journal)
         await injector.carry_out(schedule)
-        await _come_to_rest(fleet, bailiff, crowds, directory / "truth.json")
+        await _come_to_rest(fleet, bailiff, crowds, directory / "truth.json", options.rest)
     return _judge(options, schedule, directory, began)
 
 
@@ -249,7 +250,9 @@ def _crowd(
 # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _come_to_rest(fleet: Fleet, bailiff: Orders, crowds: list[Orders], truth: Path) -> None:
+async def _come_to_rest(
+    fleet: Fleet, bailiff: Orders, crowds: list[Orders], truth: Path, rest: float
+) -> None:
     """Stop writing, let all users in, and give the clients time to get to the end of every topic."""
     for node in (*fleet.servers, fleet.nginx):
         node.start()
@@ -262,7 +265,7 @@ async def _come_to_rest(fleet: Fleet, bailiff: Orders, crowds: list[Orders], tru
     if any(answer != "catch-up 0" for answer in answers):
         for server in fleet.servers:
             server.show_stacks()
-    await asyncio.sleep(REST_SECONDS)
+    await asyncio.sleep(rest)
     await asyncio.gather(*[crowd.say("finish") for crowd in crowds])
     await bailiff.ask("truth", str(truth))
 
