@@ -130,7 +130,7 @@ class Connection(Joining):
             task.cancel()
         self._leave_all()
         self._manager.connections.discard(self)
-        self._manager.boundary.left(self._network, self.identity.owner if self._counted else None)
+        self._manager.boundary.left(self._network, self.user_owner if self._counted else None)
         self._report_end()
         self._network, self._counted = NOT_COUNTED  # a transport may report its end again
         # The wheel holds this object until its next check, in half a minute or later. The transport must be freed before: with
@@ -178,10 +178,16 @@ class Connection(Joining):
         return self._session.user
 
     @property
+    def user_owner(self) -> str | None:
+        """The owner that stands for the user; ``None`` for an anonymous client. It does not read the user object: Django sets its
+        primary key to ``None`` when the project deletes it."""
+        user = self._session.user
+        return None if user is None else owner_of_id(user)
+
+    @property
     def owner(self) -> str:
         """The same as :attr:`ConnectionCaller.owner`, without reading the user object."""
-        user = self._session.user
-        return owner_of_client(self.client) if user is None else owner_of_id(user)
+        return self.user_owner or owner_of_client(self.client)
 
     @property
     def limit_key(self) -> str:
@@ -265,7 +271,7 @@ class Connection(Joining):
             return
         user = str(identity.user_id)
         if effect.ref is None or user == self._session.user:
-            before = self.identity.owner if self._counted else None
+            before = self.user_owner if self._counted else None
             full = await self._manager.boundary.change_user(before, identity.owner)
             if self._session.phase is Phase.CLOSED:
                 if not full and identity.owner is not None and identity.owner != before:
@@ -280,7 +286,7 @@ class Connection(Joining):
         self._manager.connections.unindex(self)
         effects = self._session.authenticated(user, effect.ref)
         self._manager.connections.index(self)
-        self._session.conduct.shared = self._manager.boundary.meter(self.identity.owner, self._network)
+        self._session.conduct.shared = self._manager.boundary.meter(self.user_owner, self._network)
         self._carry_out(effects)
 
     def __repr__(self) -> str:

@@ -89,9 +89,8 @@ class Reauthorization:
         self._period = period
         self._hub: Hub | None = None
         self._due: dict[RegisteredConnection, Check] = {}
-        self._open: dict[
-            str, asyncio.Future[None]
-        ] = {}  # the newest check about a user, by the connection's id
+        # The newest check about a user, by the connection's id.
+        self._open: dict[str, asyncio.Future[None]] = {}
         self._sweeps: set[asyncio.Task[None]] = set()
         self._workers: set[asyncio.Task[None]] = set()
 
