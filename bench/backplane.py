@@ -102,8 +102,8 @@ async def receive(way: str, url: str, topics: int, timed: bool) -> None:
     hub = await runtime.hub()
     outlet = Counting(timed=timed)
     for number in range(topics):
-        with await hub.begin_join(f"bench/{number}", durable=False) as join:
-            join.subscribe(outlet)
+        join = await hub.begin_join(f"bench/{number}", durable=False)
+        join.subscribe(outlet)
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin

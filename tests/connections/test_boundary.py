@@ -6,9 +6,9 @@ import pytest
 
 from holdfast import Presence, Topic
 from holdfast.connections.admission import Admission, Refusal
-from holdfast.connections.attending import attending
 from holdfast.connections.boundary import FULL_SECONDS, Boundary, BoundaryPolicy
 from holdfast.connections.caller import ConnectionCaller
+from holdfast.connections.joining import attendance_of
 from holdfast.connections.registry import ConnectionRegistry
 from holdfast.limits.base import Rate
 from holdfast.limits.networks import Networks
@@ -155,9 +155,9 @@ async def test_anonymous_clients_of_a_crowd_are_one_member() -> None:
     callers = [
         ConnectionCaller(identity=ANONYMOUS, secret=f"client-{n}", connection_id=f"c{n}") for n in range(3)
     ]
-    apart = {(await attending(threads, topic, caller, Room.presence)).member for caller in callers}
+    apart = {(await attendance_of(threads, topic, caller, Room.presence)).member for caller in callers}
     together = {
-        (await attending(threads, topic, caller, Room.presence, ADDRESS)).member for caller in callers
+        (await attendance_of(threads, topic, caller, Room.presence, ADDRESS)).member for caller in callers
     }
     threads.close()
     assert (len(apart), len(together)) == (3, 1)

@@ -69,3 +69,21 @@ async def test_a_connection_that_is_closed_while_it_changes_its_user_is_counted_
         socket.connection.closed()
         assert counts.counts["user:1"] == 1
         assert counts.counts["user:2"] == 0
+
+
+@in_jumping_time
+async def test_a_connection_whose_user_object_was_deleted_is_counted_out() -> None:
+    """Django sets the primary key of an object to None when it deletes its row, as an action that closes an account does."""
+    async with fleet(Room) as here:
+        process = here.processes[0]
+        service: Any = process.service
+        ada = identity_of(User(1), None)
+        admission = await service.boundary.admit("203.0.113.7", 0.0)
+        assert isinstance(admission, Admission)
+        await admission.identify(ada.owner)
+        hub = await process.runtime.hub()
+        socket = Socket(lambda sink: Connection(service, hub, sink, JSON, ada, admission))
+        ada.user.pk = None
+        socket.connection.closed()
+        assert service.boundary.counts() == {}
+        assert len(service.connections) == 0

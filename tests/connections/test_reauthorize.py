@@ -396,11 +396,11 @@ async def test_a_join_in_the_turn_in_which_the_user_was_read_does_not_wait() -> 
         socket = await here.processes[0].connect(User(1))
         reauthorization = here.processes[0].service.revocation._reauthorization
         question = reauthorization._check(socket.connection)
-        waiting = asyncio.ensure_future(reauthorization.settled(socket.connection))
+        waiting = asyncio.ensure_future(reauthorization.settled(socket.connection.id))
         await asyncio.sleep(0)
         assert not waiting.done()
         question.settle()
-        await reauthorization.settled(socket.connection)  # in the same turn
+        await reauthorization.settled(socket.connection.id)  # in the same turn
         await waiting
 
 

@@ -149,18 +149,18 @@ async def test_a_run_goes_on_while_one_join_waits_and_ends_with_the_last() -> No
     publish(server, 1)
     last = asyncio.ensure_future(board.join(server))
     await turns()
-    (run,) = server.hub._answers._snapshots._runs.values()
+    (run,) = server.hub._joins._snapshots._runs.values()
     last.cancel()
     await turns()
     assert run.task.cancelled()
-    assert not server.hub._answers._snapshots._runs
+    assert not server.hub._joins._snapshots._runs
 
 
 @in_jumping_time
 async def test_kept_snapshots_are_bounded_and_dropped_when_they_are_too_old() -> None:
     world = World()
     server = await world.server()
-    snapshots: Snapshots = server.hub._answers._snapshots
+    snapshots: Snapshots = server.hub._joins._snapshots
     for n in range(6):
         await Board(world, size=4_000_000).join(server, key=n)
         assert snapshots._bytes == sum(len(taken.state) for taken in snapshots._kept.values()) <= KEPT_BYTES

@@ -4,11 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Collection, Coroutine, Iterable
-from functools import partial
 from typing import Any
-
-import msgspec
-from django.conf import settings
 
 from holdfast.auth.base import Identity
 from holdfast.hub.hub import Hub
@@ -17,24 +13,17 @@ from holdfast.protocol import codes
 from holdfast.protocol.codec import Codec
 from holdfast.protocol.codes import Code
 from holdfast.protocol.effects import Admit, Authenticate, Curb, Effect, Hangup, Perform, Probe, Release, Send
-from holdfast.protocol.frames import HelloFrame, JoinFrame, position_of
-from holdfast.protocol.server_protocol import RETRY_SECONDS, Phase, ServerProtocol
+from holdfast.protocol.frames import HelloFrame, JoinFrame
+from holdfast.protocol.server_protocol import Phase, ServerProtocol
 from holdfast.threads.turns import Kind
 from holdfast.topics.client_id import public_id
-from holdfast.topics.failures import code_of, detail_of, report
 from holdfast.topics.owner import owner_of_client, owner_of_id
-from holdfast.topics.topic import Topic, share_name
 
 from .admission import NOT_COUNTED, Admission
-from .attending import attending
-from .authorization import admits
 from .expiry import ExpiryCheck
 from .joined_topic import JoinedTopic
+from .joining import Joining
 from .manager import ConnectionManager
-from .older_client import is_outdated, understood_by
-from .performing import Performing
-from .request import CallFailed
-from .snapshot import snapshot_of
 from .tokens import identity_of_token
 from .transport import CLOSED, Transport
 
@@ -43,7 +32,7 @@ logger = logging.getLogger("holdfast.connections")
 UNHANDLED = "%r: a message could not be handled; closing the connection"
 
 
-class Connection(Performing):
+class Connection(Joining):
     """The driver of one session. The transport that made it reports events to it: :meth:`receive`, :meth:`socket_full`,
     :meth:`paused`, :meth:`resumed`, :meth:`closed`. The hub writes to it (it is an :class:`~holdfast.streams.subscriber.Subscriber`), and the
     hub's wheel checks it. It owns no task while it is idle. For the event loop's thread only."""
@@ -141,7 +130,7 @@ class Connection(Performing):
             task.cancel()
         self._leave_all()
         self._manager.connections.discard(self)
-        self._manager.boundary.left(self._network, self.identity.owner if self._counted else None)
+        self._manager.boundary.left(self._network, self.user_owner if self._counted else None)
         self._report_end()
         self._network, self._counted = NOT_COUNTED  # a transport may report its end again
         # The wheel holds this object until its next check, in half a minute or later. The transport must be freed before: with
@@ -189,10 +178,22 @@ class Connection(Performing):
         return self._session.user
 
     @property
+    def user_owner(self) -> str | None:
+        """The owner that stands for the user; ``None`` for an anonymous client. It does not read the user object: Django sets its
+        primary key to ``None`` when the project deletes it."""
+        user = self._session.user
+        return None if user is None else owner_of_id(user)
+
+    @property
     def owner(self) -> str:
         """The same as :attr:`ConnectionCaller.owner`, without reading the user object."""
+        return self.user_owner or owner_of_client(self.client)
+
+    @property
+    def limit_key(self) -> str:
+        """The same as :attr:`ConnectionCaller.limit_key`, without making a caller."""
         user = self._session.user
-        return owner_of_client(self.client) if user is None else owner_of_id(user)
+        return (self.identity.address_key or self.owner) if user is None else owner_of_id(user)
 
     def joined_topics(self) -> Collection[JoinedTopic]:
         """Return the topics that this connection has joined now."""
@@ -250,7 +251,7 @@ class Connection(Performing):
                     self._transport.close(effect.code.close or 1000, effect.code.message)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        context = self._manager.runtime.threads.context((Kind.DECISION, self.caller.limit_key))
+        context = self._manager.runtime.threads.context((Kind.DECISION, self.limit_key))
         task = self._loop.create_task(work, context=context)
         if self._tasks is None:
             self._tasks = set()
@@ -270,7 +271,7 @@ class Connection(Performing):
             return
         user = str(identity.user_id)
         if effect.ref is None or user == self._session.user:
-            before = self.identity.owner if self._counted else None
+            before = self.user_owner if self._counted else None
             full = await self._manager.boundary.change_user(before, identity.owner)
             if self._session.phase is Phase.CLOSED:
                 if not full and identity.owner is not None and identity.owner != before:
@@ -285,80 +286,8 @@ class Connection(Performing):
         self._manager.connections.unindex(self)
         effects = self._session.authenticated(user, effect.ref)
         self._manager.connections.index(self)
-        self._session.conduct.shared = self._manager.boundary.meter(self.identity.owner, self._network)
+        self._session.conduct.shared = self._manager.boundary.meter(self.user_owner, self._network)
         self._carry_out(effects)
-
-    async def _admit(self, effect: Admit) -> None:
-        """Decide on a join. A client cannot tell an unknown topic from a forbidden one."""
-        session, asked = self._session, effect.topic
-        effects: list[Effect] = []
-        revocation, named = self._manager.revocation, False
-        try:
-            topic = self._manager.registry.resolve(asked, session.user)
-            while True:
-                await revocation.settled(self)
-                begun = revocation.recent.newest
-                threads = self._manager.runtime.threads
-                if not await admits(threads, topic, self.identity) or topic is None:
-                    self._manager.explanations.refused(asked, topic, self.identity.user, self._loop.time())
-                    effects = self._refuse_join(effect, codes.FORBIDDEN)
-                    break
-                if not named and not session.admitted(asked, topic.name):
-                    effects = self._refuse_join(effect, codes.ALREADY_JOINED, topic=topic.name)
-                    break
-                if is_outdated(topic, self.identity):
-                    effects = self._refuse_join(effect, codes.OUTDATED)
-                    break
-                named = True
-                if await self._join(effect, topic, begun):
-                    return
-        except CallFailed as late:
-            effects = self._refuse_join(effect, codes.RATE_LIMITED, retry_after=late.retry_after)
-        except Exception as error:  # noqa: BLE001 - reported there
-            # may_join has admitted the client, so a refusal by snapshot or presence_meta may be a mistake: log a warning.
-            report(logger, f"a join of {asked!r} failed", error, no=logging.WARNING)
-            code = code_of(error)
-            wait = RETRY_SECONDS if code.retry else None
-            effects = self._refuse_join(effect, code, message=detail_of(error), retry_after=wait)
-        self._carry_out(effects)
-
-    async def _join(self, effect: Admit, topic: Topic, begun: int) -> bool:
-        """Answer the join and subscribe. Return ``False`` if a revocation came after number ``begun``: the caller must ask
-        the rule again."""
-        session, declared, checked = self._session, topic.declared, self._loop.time()
-        if declared.slow.conflates:
-            self._transport.report_blocking()
-
-        crowd = self._manager.boundary.crowd(self._network)
-        pending = await self._hub.begin_join(
-            topic.name,
-            durable=declared.durable,
-            slow=declared.slow,
-            since=effect.since,
-            snapshot=snapshot_of(self._manager.runtime, topic, self.identity.host),
-            attending=None
-            if declared.presence is None
-            else await attending(self._manager.runtime.threads, topic, self.caller, declared.presence, crowd),
-            reader=declared.versions,
-            charge=partial(self._manager.reads.charge, self.identity.limit_key or self.owner, self._loop),
-        )
-        # No await from here on: the answer holds for this turn of the loop.
-        recent = self._manager.revocation.recent
-        # An anonymous client's owner is a keyed hash, which is made at first need and then kept.
-        if recent.newest > begun and recent.concern(self.owner, topic.name, declared.route.text, begun):
-            return False
-        share_name(topic, pending.topic)
-        payload = pending.payload
-        if settings.DEBUG:
-            payload = msgspec.structs.replace(payload, events=tuple(declared.events))
-        start = effect.since if payload.recovered else position_of(payload)
-        self._transport.note_join(effect.topic, topic.name, start)
-        self._carry_out(session.joined(effect.ref, effect.topic, topic.name, payload))
-        if session.has_joined(effect.topic):  # else the client has closed, or left while it joined
-            self._joined[topic.name] = JoinedTopic(
-                topic, pending.subscribe(understood_by(self, topic)), checked
-            )
-        return True
 
     def __repr__(self) -> str:
         return f"<Connection {self._session.id} of {self.owner}>"

@@ -47,6 +47,11 @@ class Delivery(ABC):
         """Does the server close this connection when it stops?"""
         return self._transport.closed_by_server
 
+    @property
+    @abstractmethod
+    def client(self) -> str:
+        """The client's public id."""
+
     @abstractmethod
     def hang_up(self, code: Code, after: float | None = None, reason: str | None = None) -> None:
         """Close the connection from the server's side."""

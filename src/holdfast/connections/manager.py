@@ -89,11 +89,12 @@ class ConnectionManager:
         self.reads = ReadRate(limiter, self.policy.join_reads)  # they load this process, so it counts its own
         self.explanations = Explanations(registry)
         self._reconnect_slots: ReconnectSlots | None = None
+        self.reauthorization = Reauthorization(
+            self.connections, runtime.threads, authenticator, period=self.policy.reauthorize_seconds
+        )
         self.revocation = Revocation(
             self.connections,
-            Reauthorization(
-                self.connections, runtime.threads, authenticator, period=self.policy.reauthorize_seconds
-            ),
+            self.reauthorization,
             handshake_seconds=self.policy.handshake_seconds,
             fresh_seconds=self.policy.fresh_seconds,
         )

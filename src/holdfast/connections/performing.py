@@ -16,7 +16,7 @@ from .caller import ConnectionCaller
 from .joined_topic import JoinedTopic
 from .manager import ConnectionManager
 from .pending_reply import Outcome
-from .reporting import Reporting
+from .reporting import CALL_LIMITS, Reporting
 from .request import CallFailed, CallRequest
 from .transport import Transport
 
@@ -99,3 +99,10 @@ class Performing(Reporting):
             if joined.doubts == doubts:  # else a revocation came since the rules were asked
                 request.keep_answers(joined)
             self._carry_out(session.performed(ref, outcome))
+
+    def _fail_call(self, ref: int | None, topic: str, failure: CallFailed) -> list[Effect]:
+        """Answer a call that failed, as :meth:`ServerProtocol.failed` does."""
+        limit = CALL_LIMITS.get(failure.payload.code)
+        if limit is not None:
+            self._report_limit(limit, failure.payload.retry_after, topic)
+        return self._session.failed(ref, topic, failure.payload, running=failure.running)

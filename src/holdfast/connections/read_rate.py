@@ -7,9 +7,14 @@ connections. A join that shares a read with others, or that finds what it needs 
 from asyncio import AbstractEventLoop
 
 from holdfast.limits.base import Limiter, Rate
-from holdfast.protocol import codes
 
-from .request import CallFailed
+
+class TooManyReads(Exception):
+    """The joins of an owner have caused too many reads. ``retry_after``: seconds until the next one is within the rate."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"too many reads for joins; try again after {retry_after:g} seconds")
+        self.retry_after = retry_after
 
 
 class ReadRate:
@@ -20,8 +25,8 @@ class ReadRate:
         self._rate = rate
 
     async def charge(self, owner: str, loop: AbstractEventLoop) -> None:
-        """Count one read. Raises :class:`CallFailed` (``rate_limited``) beyond the rate."""
+        """Count one read. Raises :class:`TooManyReads` beyond the rate."""
         taken = self._limiter.take(("join reads", owner), self._rate, loop.time())
         wait = taken if isinstance(taken, (float, int)) else await taken
         if wait:
-            raise CallFailed.of(codes.RATE_LIMITED, retry_after=round(wait, 3))
+            raise TooManyReads(round(wait, 3))

@@ -89,7 +89,8 @@ class Reauthorization:
         self._period = period
         self._hub: Hub | None = None
         self._due: dict[RegisteredConnection, Check] = {}
-        self._open: dict[RegisteredConnection, asyncio.Future[None]] = {}  # the newest check about a user
+        # The newest check about a user, by the connection's id.
+        self._open: dict[str, asyncio.Future[None]] = {}
         self._sweeps: set[asyncio.Task[None]] = set()
         self._workers: set[asyncio.Task[None]] = set()
 
@@ -137,10 +138,10 @@ class Reauthorization:
         if check.topics is not None:
             check.topics[joined] = codes.INTERNAL
 
-    async def settled(self, connection: RegisteredConnection) -> None:
-        """Return when no check of the connection's user is open. Nothing new may be decided before, because the user object
-        may be out of date."""
-        while (settled := self._open.get(connection)) is not None and not settled.done():
+    async def settled(self, id: str) -> None:
+        """Return when no check of the user of the connection ``id`` is open. Nothing new may be decided before, because the user
+        object may be out of date."""
+        while (settled := self._open.get(id)) is not None and not settled.done():
             await asyncio.shield(settled)
 
     def _check(self, connection: RegisteredConnection) -> Check:
@@ -149,14 +150,14 @@ class Reauthorization:
         if check is None:
             if not self._due:
                 self._hub.loop.call_soon(self._begin)
-            settled = self._open[connection] = self._hub.loop.create_future()
-            settled.add_done_callback(partial(self._closed, connection))
+            settled = self._open[connection.id] = self._hub.loop.create_future()
+            settled.add_done_callback(partial(self._closed, connection.id))
             check = self._due[connection] = Check(connection, (), settled)
         return check
 
-    def _closed(self, connection: RegisteredConnection, settled: "asyncio.Future[None]") -> None:
-        if self._open.get(connection) is settled:
-            del self._open[connection]
+    def _closed(self, id: str, settled: "asyncio.Future[None]") -> None:
+        if self._open.get(id) is settled:
+            del self._open[id]
 
     def _begin(self) -> None:
         if self._due and len(self._workers) < AT_ONCE and self._hub is not None:

@@ -5,12 +5,11 @@ from abc import abstractmethod
 from holdfast.auth.base import Identity
 from holdfast.protocol import codes
 from holdfast.protocol.codes import Code
-from holdfast.protocol.effects import Admit, Curb, Effect, Limited
+from holdfast.protocol.effects import Curb, Limited
 
 from . import notices
 from .delivery import Delivery
 from .notices import Peer
-from .request import CallFailed
 
 CALL_LIMITS = {codes.RATE_LIMITED.name: "call_rate", codes.TOO_MANY_CALLS.name: "calls"}
 """Limits that the code of a failed call stands for."""
@@ -78,28 +77,3 @@ class Reporting(Delivery):
     def _report_eviction(self, topic: str, code: Code) -> None:
         if notices.EVICTED.wanted:
             notices.EVICTED.send(self.peer, topic=topic, code=code.name)
-
-    def _refuse_join(
-        self,
-        asked: Admit,
-        code: Code,
-        *,
-        topic: str | None = None,
-        message: str | None = None,
-        retry_after: float | None = None,
-    ) -> list[Effect]:
-        """Refuse a join, as :meth:`ServerProtocol.refused` does."""
-        if notices.JOIN_REFUSED.wanted:
-            notices.JOIN_REFUSED.send(self.peer, topic=asked.topic, code=code.name, retry_after=retry_after)
-        if code is codes.RATE_LIMITED:
-            self._report_limit("join_reads", retry_after, asked.topic)
-        return self._session.refused(
-            asked.ref, asked.topic, code, topic=topic, message=message, retry_after=retry_after
-        )
-
-    def _fail_call(self, ref: int | None, topic: str, failure: CallFailed) -> list[Effect]:
-        """Answer a call that failed, as :meth:`ServerProtocol.failed` does."""
-        limit = CALL_LIMITS.get(failure.payload.code)
-        if limit is not None:
-            self._report_limit(limit, failure.payload.retry_after, topic)
-        return self._session.failed(ref, topic, failure.payload, running=failure.running)

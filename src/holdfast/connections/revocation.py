@@ -103,7 +103,7 @@ class Revocation:
     def registered(self, connection: RegisteredConnection, now: float) -> None:
         """Check a connection that has begun. If a revocation ended its session, it is closed. If it may have been
         authenticated before a revocation about its user, or before the hub received any revocations, its user is
-        re-checked, and it joins nothing until that is done (:meth:`settled`)."""
+        re-checked, and it joins nothing until that is done (:meth:`Reauthorization.settled`)."""
         if connection.user_id is None or self._hub is None:
             return
         key = connection.identity.session_key
@@ -112,10 +112,6 @@ class Revocation:
             self._hub.loop.call_soon(connection.hang_up, codes.UNAUTHENTICATED)
         elif now < self._fresh_until or self.recent.remember(connection.owner, now):
             self._reauthorization.doubt_user(connection)
-
-    async def settled(self, connection: RegisteredConnection) -> None:
-        """Return when no re-check of the connection's user is open."""
-        await self._reauthorization.settled(connection)
 
 
 def _by_owner(orders: Iterable[ControlCommand]) -> dict[str, list[ControlCommand]]:

@@ -32,17 +32,13 @@ from holdfast.streams.stream import Stream, Subscription
 from holdfast.threads.threads import Inline, Threads
 
 from . import messages
-from .join_answers import Charge, JoinAnswers, free
-from .joining import PendingJoin
+from .joining import Charge, Joins, PendingJoin, free
 from .snapshots import Snapshot, Snapshots
 from .timer_wheel import TimerWheel
 
 logger = logging.getLogger("holdfast.hub")
 
 DROP = Slow.drop()
-
-LIST_BYTES = 64 * 1024
-"""Bytes of a list of members that cost a join as much as a read of the log."""
 
 GroupEvents = Callable[[str, dict[str, object]], "tuple[str, bytes] | None"]
 """Turns a message that other code sent to a topic's group into an event (name and JSON payload); ``None`` refuses it."""
@@ -92,12 +88,12 @@ class Hub:
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.follower = LogFollower(log, threads, patience=self._timing.patience, spawn=self._spawn)
-        self._answers = JoinAnswers(self.follower, Snapshots(self._timing.snapshot))
         store = presence or MemoryPresence()
         self._tells_presence = store.shared and backplane.shared
         self.presence = PresenceTracker(
             store, seconds=self._timing.lease, send=self._send_presence, spawn=self._spawn
         )
+        self._joins = Joins(self.follower, self.presence, Snapshots(self._timing.snapshot))
         self.wheel = TimerWheel()
         self.counters = counters or Counters()
         self.loop = asyncio.get_running_loop()
@@ -206,22 +202,10 @@ class Hub:
         """
         stream = await self._visit(topic, durable, slow, reader)
         try:
-            if attending is not None:
-                await self.presence.visit(topic, attending.limit)
-                for _ in range(self.presence.list_bytes(topic) // LIST_BYTES):
-                    await charge()
-            payload, start = await self._answers.answer(stream, since, snapshot, charge)
-            if stream.closed:
-                raise LogUnavailable("the hub has stopped")
-            if attending is not None:
-                payload = self.presence.greet(topic, payload, attending)
-            return PendingJoin(
-                stream, payload, start, attending, follower=self.follower, presence=self.presence
-            )
+            return await self._joins.begin(stream, since, snapshot, attending, charge)
         finally:
-            stream.visitors -= (
-                1  # streams are closed in another task, so not before the caller subscribes in this turn
-            )
+            # Streams are closed in another task, so not before the caller subscribes in this turn.
+            stream.visitors -= 1
 
     def leave(self, subscription: Subscription) -> None:
         """End a subscription. Nothing more is written for it."""

@@ -1,10 +1,11 @@
 """The interface through which the hub writes events to a connection."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from holdfast.protocol.frames import ResetFrame
 
-from .prepared import Burst
+from .prepared import Burst, Prepared
 
 
 class Subscriber(Protocol):
@@ -37,3 +38,41 @@ class Subscriber(Protocol):
 
     def overflow(self) -> None:
         """End the connection, because more events wait than the topic allows."""
+
+
+class ConvertingSubscriber:
+    """A subscriber of one topic that converts events, such as to an older version, and passes them on to another subscriber.
+    Everything else it passes on unchanged."""
+
+    __slots__ = ("_convert", "_subscriber")
+
+    def __init__(self, subscriber: Subscriber, convert: Callable[[Prepared], Prepared]) -> None:
+        self._subscriber = subscriber
+        self._convert = convert
+
+    @property
+    def client(self) -> str:
+        return self._subscriber.client
+
+    @property
+    def ready(self) -> bool:
+        return self._subscriber.ready
+
+    @property
+    def blocked(self) -> bool:
+        return self._subscriber.blocked
+
+    def write(self, burst: Burst) -> None:
+        self._subscriber.write(burst.converted(self._convert))
+
+    def write_reset(self, reset: ResetFrame) -> None:
+        self._subscriber.write_reset(reset)
+
+    def fail(self) -> None:
+        self._subscriber.fail()
+
+    def overflow(self) -> None:
+        self._subscriber.overflow()
+
+    def __repr__(self) -> str:
+        return f"<ConvertingSubscriber {self._subscriber!r}>"

@@ -4,10 +4,9 @@ from typing import Any
 
 import msgspec
 
-from holdfast.connections.attending import anonymous_id
 from holdfast.protocol import frames
 from holdfast.topics.owner import key_text
-from holdfast.topics.presence import Member
+from holdfast.topics.presence import Member, anonymous_id
 
 
 class _PresencePayload(msgspec.Struct):

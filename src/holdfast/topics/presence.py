@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
 import msgspec
+from django.utils.crypto import salted_hmac
 
 from holdfast.protocol.construction import Explained
 
@@ -61,3 +62,9 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _Told = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def anonymous_id(client: str) -> str:
+    """Return the id by which others see an anonymous client. The client's own id stays secret, because the idempotency keys
+    of its calls depend on it."""
+    return "~" + salted_hmac("holdfast.presence", client, algorithm="sha256").hexdigest()[:16]

@@ -225,13 +225,13 @@ class PollSession:
     @property
     def client(self) -> tuple[str | None, str | None]:
         """The owner, and the id of the client. An anonymous client has no owner, and keeps its id to itself."""
-        return self.connection.identity.owner, self.transport.request.hello.payload.client
+        return self.connection.user_owner, self.transport.request.hello.payload.client
 
     def fits(self, identity: Identity, request: StreamRequest) -> bool:
         """Whether a request continues this connection: it is of the same owner and client, and names the same topics."""
         begun = self.transport.request
         return (
-            self.connection.identity.owner == identity.owner
+            self.connection.user_owner == identity.owner
             and begun.hello == request.hello
             and begun.topics == request.topics
         )
@@ -312,7 +312,7 @@ class LivePolling:
                 polled.expiry.cancel()
                 polled.expiry = None
             return polled
-        if polled.connection.identity.owner == identity.owner:
+        if polled.connection.user_owner == identity.owner:
             self._end(session)
         return None
 
