@@ -299,8 +299,9 @@ class Person:
         socket.on("framereceived", lambda data: self.heard.append(json.loads(data)))
 
 
-#: Messages that Chromium itself writes to the console when a server does not answer. No page can prevent them.
-AWAY = ("WebSocket connection to", "Failed to load resource: net::ERR_")
+#: Messages on the console when a server does not answer: Chromium's own, which no page can prevent, and the hint that Holdfast's
+#: client gives once several attempts have failed. How many there are depends on how long the server takes to come back.
+AWAY = ("WebSocket connection to", "Failed to load resource: net::ERR_", "Holdfast: cannot connect.")
 
 
 @contextlib.contextmanager
