@@ -50,7 +50,7 @@ def test_a_process_gets_an_empty_postgres_database(
         assert connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
         ).fetchone() == (0,)
-        assert connection.execute("SHOW fsync").fetchone() == ("on",)
+        assert connection.execute("SHOW fsync").fetchone() == ("off",)
 
 
 def test_redis_comes_back_on_its_port_after_a_kill(own_redis: RedisServer) -> None:

@@ -13,7 +13,7 @@ from django.test import SimpleTestCase
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests.services.databases import EACH_DATABASE, aliases_of, allow_all_again
-from tests.services.postgres import PostgresServer, find_initdb, running_postgres
+from tests.services.postgres import IN_A_HURRY, PostgresServer, find_initdb, running_postgres
 from tests.services.processes import MissingProgram, find_chromium, find_program
 from tests.services.redis import RedisServer, running_redis
 from tests.services.redis_cluster import Cluster, running_cluster
@@ -81,7 +81,7 @@ def missing(config: pytest.Config, error: MissingProgram) -> NoReturn:
 def postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     """A PostgreSQL server for the whole run. Ask for `postgres_dsn` to get an empty database on it."""
     try:
-        with running_postgres() as server:
+        with running_postgres(**IN_A_HURRY) as server:
             yield server
     except MissingProgram as error:
         missing(request.config, error)

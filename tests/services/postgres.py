@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, with default settings (fsync is on) in a temporary directory."""
+"""A PostgreSQL server of our own in a temporary directory, with default settings (fsync is on) unless the caller has others."""
 
 import contextlib
 import os
@@ -96,6 +96,11 @@ def find_initdb() -> Path:
     """`initdb`, beside which `postgres` lies; Debian keeps both out of the PATH. Raises `MissingProgram`."""
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
     return find_program("initdb", package="postgresql", also_in=places)
+
+
+IN_A_HURRY = {"fsync": "off", "full_page_writes": "off"}
+"""Settings for tests: do not wait for the disk. That protects from the end of the whole machine, which no test brings about. What a
+killed server had committed is there when it is back."""
 
 
 @contextlib.contextmanager
