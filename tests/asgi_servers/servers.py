@@ -276,3 +276,16 @@ def soon(holds: Callable[[], bool], seconds: float = 10) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def settled(read: Callable[[], int], readings: int = 4) -> int:
+    """Return a count of another process once it stands still, for :func:`soon`'s time at most. What tests before have left there ends
+    by itself, and must not end between two counts that a test compares."""
+    found: list[int] = []
+
+    def still() -> bool:
+        found.append(read())
+        return len(found) >= readings and len(set(found[-readings:])) == 1
+
+    soon(still)
+    return found[-1]

@@ -1,7 +1,6 @@
 """Event streams and calls by POST, on each ASGI server."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from uuid import uuid4
 
@@ -9,7 +8,7 @@ import pytest
 
 from .client import Live
 from .http import EventStream, call, request
-from .servers import Running
+from .servers import Running, settled
 
 ALLOWED_ORIGIN = "https://app.example.org"
 """In the project's ``CSRF_TRUSTED_ORIGINS``."""
@@ -64,7 +63,7 @@ async def test_a_user_without_the_right_gets_an_error_in_the_stream(server: Runn
 
 
 async def test_the_server_notices_that_a_stream_was_closed(server: Running, room: str) -> None:
-    before = server.state()["connections"]
+    before = await asyncio.to_thread(settled, lambda: server.state()["connections"])
     async with EventStream(server, f"rooms/{room}") as stream:
         await stream.of_type("joined")
         assert server.state()["connections"] == before + 1
@@ -77,21 +76,12 @@ async def test_the_server_notices_that_a_stream_was_closed(server: Running, room
 
 async def test_a_stream_that_is_given_to_the_hub_has_no_task(server: Running, room: str) -> None:
     async with AsyncExitStack() as stack:
-        before = await _settled(lambda: server.state()["tasks"])
+        before = await asyncio.to_thread(settled, lambda: server.state()["tasks"])
         for _ in range(5):
             stream = await stack.enter_async_context(EventStream(server, f"rooms/{room}"))
             await stream.of_type("joined")
         # Servers keep tasks of their own for each connection or not; the application's is the one that must not be there.
         assert (server.state()["tasks"] < before + 5) is (server.kind.name == "holdfast")
-
-
-async def _settled(read: Callable[[], int]) -> int:
-    """Return a count once it stands still: what tests before have left on the server ends by itself."""
-    found = [read()]
-    while len(found) < 4 or len(set(found[-4:])) > 1:
-        await asyncio.sleep(0.1)
-        found.append(read())
-    return found[-1]
 
 
 # ── calls by POST ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.asgi_servers.client import JSON, Live
 from tests.asgi_servers.http import CSRF, Message, request
-from tests.asgi_servers.servers import GUARDED, SECRET, Prepared, Running
+from tests.asgi_servers.servers import GUARDED, SECRET, Prepared, Running, settled
 
 from .server import attacked
 
@@ -114,7 +114,7 @@ async def bought(server: Running, user: str = "ada") -> str:
 async def test_a_token_that_is_not_valid_opens_nothing_even_beside_a_cookie(
     target: Running, way: str, bad: dict[str, Any]
 ) -> None:
-    before = target.state()["connections"]
+    before = await asyncio.to_thread(settled, lambda: target.state()["connections"])
     status, _ = await opened(target, way, bearer=token(target, **bad), user="ada")
     assert status == 401
     assert target.state()["connections"] == before

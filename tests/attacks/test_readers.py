@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.server.limits import UNREAD_SECONDS
 from tests.asgi_servers.client import Live, masked
-from tests.asgi_servers.servers import Prepared, soon
+from tests.asgi_servers.servers import Prepared, settled, soon
 
 from .attacker import handshake
 from .server import MEBIBYTE, Attacked, Memory, attacked
@@ -73,7 +73,7 @@ async def test_readers_that_stop_are_closed_cost_little_and_delay_no_other_clien
 def test_pages_of_which_nothing_is_read_are_given_up_and_cost_little(server: Attacked) -> None:
     request = b"GET /live/pour/8/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     server.running.get("live/pour/1/")
-    before, memory = server.sockets(), Memory(server)
+    before, memory = settled(server.sockets), Memory(server)
     with contextlib.ExitStack() as stack:
         for _ in range(READERS):
             made = stack.enter_context(socket.socket())

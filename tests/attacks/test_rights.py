@@ -238,4 +238,4 @@ async def test_a_session_logged_out_elsewhere_ends_its_connection_at_once(target
         async with Live(server) as ada:  # another session of the user goes on
             await ada.join("inbox/me")
     if way != "polling":  # a polling connection lingers
-        assert await asyncio.to_thread(soon, lambda: target.state()["connections"] == before)
+        assert await asyncio.to_thread(soon, lambda: target.state()["connections"] <= before)
