@@ -42,7 +42,7 @@ def test_a_fleet_that_breaks_keeps_its_promises(services: Services, tmp_path: Pa
     print(line(outcome))
     assert not outcome.violations, "\n".join(timeline(outcome))
     assert not outcome.trouble
-    # How many there are depends on what else the machine does; without other work it is about 120.
+    # How many there are depends on what else the machine does.
     assert outcome.counts["committed"] > 20
     assert outcome.counts["deliveries"] > 500
     assert outcome.counts["faults"] >= 10
