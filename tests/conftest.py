@@ -1,6 +1,5 @@
 """Fixtures and options of all tests. The servers and databases are in tests/services, explained in tests/README.md."""
 
-import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -16,9 +15,6 @@ from holdfast.process.limited_log import unlimited
 # rewritten test modules in the same way.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-
-# Each worker keeps thousands of collected tests. Looking through them for cycles again and again costs a fifth of its time.
-gc.set_threshold(50_000, 20, 100)
 
 pytest_plugins = ["holdfast.testing.pytest", "tests.services.fixtures", "tests.services.leftovers"]
 

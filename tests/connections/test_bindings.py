@@ -73,10 +73,11 @@ async def test_a_recheck_after_a_refresh_still_asks_for_the_session() -> None:
 def test_a_binding_passes_to_an_identity_of_the_same_user_that_names_no_session_itself() -> None:
     before = Identity(user=User(1), session_key="a")
     same = Identity(user=User(1), claims={"scope": "read"})
-    assert (same.bound_like(before).session_key, same.bound_like(before).claims) == ("a", {"scope": "read"})
-    assert Identity(user=User(2)).bound_like(before).session_key is None
-    assert Identity(user=User(1), session_key="b").bound_like(before).session_key == "b"
-    assert Identity(user=AnonymousUser()).bound_like(before).session_key is None
+    bound = same.bound_like(before, "1")
+    assert (bound.session_key, bound.claims) == ("a", {"scope": "read"})
+    assert Identity(user=User(2)).bound_like(before, "1").session_key is None
+    assert Identity(user=User(1), session_key="b").bound_like(before, "1").session_key == "b"
+    assert Identity(user=AnonymousUser()).bound_like(before, "1").session_key is None
 
 
 # ── users without a key ──────────────────────────────────────────────────────────────────────────────────────────────

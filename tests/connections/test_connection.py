@@ -1,77 +1,19 @@
 """One connection with its session, its hub and its transport, from the join to the close."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import msgspec
 import pytest
 
-from holdfast import Event, Keep, Slow, Topic, action
 from holdfast.connections.connection import Connection
 from holdfast.protocol import codes
 from holdfast.protocol.codec import JSON
 from holdfast.protocol.limits import Limits
 from tests.support.clock import in_jumping_time
-from tests.support.connected import Process, Socket, User, fleet
+from tests.support.connected import Socket, User
 from tests.support.identities import ANONYMOUS
 
-
-class Said(Event):
-    n: int
-
-
-class Room(Topic):
-    route = "rooms/<slug:room>"
-    events = [Said]
-    keep = Keep()
-
-    room: str
-    gate: "asyncio.Event | None" = None
-
-    async def may_join(self, user: Any) -> bool:
-        if self.room == "slow" and Room.gate is not None:
-            await Room.gate.wait()
-        return True
-
-    @action
-    async def say(self, caller: Any, n: int) -> int:
-        await self.apublish(Said(n), exclude=caller)
-        return n
-
-
-class Notes(Topic):
-    route = "notes/<me>"
-    events = [Said]
-
-    async def may_join(self, user: Any) -> bool:
-        return True
-
-
-class Prices(Topic):
-    route = "prices"
-    events = [Said]
-    slow = Slow.conflate()
-
-    async def may_join(self, user: Any) -> bool:
-        return True
-
-
-@asynccontextmanager
-async def world(**policy: Any) -> AsyncIterator[Process]:
-    async with fleet(Room, Notes, Prices, **policy) as made:
-        yield made.processes[0]
-
-
-@pytest.fixture(autouse=True)
-def _no_gate() -> Iterator[None]:
-    yield
-    Room.gate = None
-
-
-def types(frames: list[dict[str, Any]]) -> list[str]:
-    return [frame["type"] for frame in frames]
+from .rooms import Prices, Room, Said, types, world
 
 
 @in_jumping_time

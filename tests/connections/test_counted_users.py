@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from holdfast import Topic
 from holdfast.connections.admission import Admission
 from holdfast.connections.boundary import Boundary, BoundaryPolicy
@@ -17,6 +19,9 @@ from tests.support.connected import Socket, User, fleet, identity_of
 
 class Room(Topic):
     route = "rooms/<slug:room>"
+
+    async def may_join(self, user: Any) -> bool:
+        return True
 
 
 class SlowCounts(SharedCounts):
@@ -87,3 +92,34 @@ async def test_a_connection_whose_user_object_was_deleted_is_counted_out() -> No
         socket.connection.closed()
         assert service.boundary.counts() == {}
         assert len(service.connections) == 0
+
+
+@in_jumping_time
+async def test_a_connection_whose_user_object_was_deleted_still_gets_its_answers() -> None:
+    async with fleet(Room) as here:
+        here.tokens |= {"ada": User(1), "bob": User(2)}
+        for token, answer in (("ada", "result"), ("bob", "goodbye")):
+            socket = await here.processes[0].connect(User(1), session="s1")
+            socket.connection.identity.user.pk = None
+            assert (await socket.join("rooms/lobby"))["type"] == "joined"
+            socket.say(type="refresh", ref=2, payload={"token": token})
+            assert await socket.types() == [answer]
+
+
+@in_jumping_time
+async def test_an_unexpected_error_while_a_token_is_checked_ends_the_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with fleet(Room) as here:
+        service: Any = here.processes[0].service
+        socket = await here.processes[0].connect(User(1))
+
+        async def fail(before: str | None, after: str | None) -> float:
+            raise ZeroDivisionError
+
+        service.boundary.change_user = fail
+        here.tokens["again"] = User(1)
+        socket.say(type="refresh", ref=1, payload={"token": "again"})
+        assert await socket.types() == ["goodbye"]
+        assert socket.closed == codes.FAILED.close
+        assert "ZeroDivisionError" in caplog.text

@@ -1,61 +1,15 @@
 """Joins of one connection: their answers, the names of topics, and joins that a leave or the close overtakes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
-from holdfast import Event, Keep, Topic
 from holdfast.control.commands import TOPIC
 from tests.support.clock import in_jumping_time, turns
-from tests.support.connected import Process, User, fleet
+from tests.support.connected import User
 from tests.support.hubs import Scripted
 
-
-class Said(Event):
-    n: int
-
-
-class Room(Topic):
-    route = "rooms/<slug:room>"
-    events = [Said]
-    keep = Keep()
-
-    room: str
-    gate: "asyncio.Event | None" = None
-
-    async def may_join(self, user: Any) -> bool:
-        if self.room == "slow" and Room.gate is not None:
-            await Room.gate.wait()
-        if self.room == "broken":
-            raise ZeroDivisionError
-        return self.room != "secret"
-
-
-class Notes(Topic):
-    route = "notes/<me>"
-    events = [Said]
-
-    async def may_join(self, user: Any) -> bool:
-        return True
-
-
-@asynccontextmanager
-async def world() -> AsyncIterator[Process]:
-    async with fleet(Room, Notes) as made:
-        yield made.processes[0]
-
-
-@pytest.fixture(autouse=True)
-def _no_gate() -> Iterator[None]:
-    yield
-    Room.gate = None
-
-
-def types(frames: list[dict[str, Any]]) -> list[str]:
-    return [frame["type"] for frame in frames]
+from .rooms import Room, Said, types, world
 
 
 @in_jumping_time

@@ -128,13 +128,14 @@ class Identity(msgspec.Struct, metaclass=Explained, frozen=True, kw_only=True, g
         left = self.seconds_left
         return left is not None and left <= 0
 
-    def bound_like(self, before: "Identity") -> "Identity":
+    def bound_like(self, before: "Identity", user_before: str | None) -> "Identity":
         """Return this identity, which replaces ``before`` on a connection, with the session that ``before`` was bound to.
+        ``user_before`` is the user's key as the connection knows it: the project may have deleted the user since.
 
         A connection that a session opened ends with that session, also after the client has sent a token of the same user. A
         token of another user, or one that names a session itself, replaces the binding.
         """
-        if self.session_key is not None or before.session_key is None or self.user_id != before.user_id:
+        if self.session_key is not None or before.session_key is None or self.user_id != user_before:
             return self
         return msgspec.structs.replace(self, session_key=before.session_key)
 

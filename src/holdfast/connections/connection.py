@@ -98,9 +98,13 @@ class Connection(Joining):
         """Handle a message of the client."""
         try:
             self._carry_out(self._session.receive(data, self._loop.time()))
-        except Exception as error:  # noqa: BLE001 - logged here
-            log_limited(logger, logging.ERROR, place_of(error), UNHANDLED, self, error=error)
-            self.hang_up(codes.FAILED)
+        except Exception as error:  # noqa: BLE001 - logged there
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """Log an unexpected error, and close the connection: the client must not wait for an answer that does not come."""
+        log_limited(logger, logging.ERROR, place_of(error), UNHANDLED, self, error=error)
+        self.hang_up(codes.FAILED)
 
     def oversized(self) -> None:
         """Answer a message that was too long, and that the transport has dropped."""
@@ -265,6 +269,12 @@ class Connection(Joining):
                 self._tasks = None
 
     async def _authenticate(self, effect: Authenticate) -> None:
+        try:
+            await self._take_token(effect)
+        except Exception as error:  # noqa: BLE001 - logged there
+            self._give_up(error)
+
+    async def _take_token(self, effect: Authenticate) -> None:
         identity = await identity_of_token(self._manager, self.identity, effect.token, self.peer)
         if isinstance(identity, Code):
             self._carry_out(self._session.not_authenticated(effect.ref, identity))
@@ -282,7 +292,7 @@ class Connection(Joining):
                 self._refuse_user(full)
                 return
             self._counted = True
-            self.renew(identity.bound_like(self.identity))
+            self.renew(identity.bound_like(self.identity, self._session.user))
         self._manager.connections.unindex(self)
         effects = self._session.authenticated(user, effect.ref)
         self._manager.connections.index(self)

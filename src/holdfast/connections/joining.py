@@ -60,6 +60,11 @@ class Joining(Performing):
     def owner(self) -> str:
         """The user, or the client if it is anonymous."""
 
+    @property
+    @abstractmethod
+    def limit_key(self) -> str:
+        """The key of rates that several connections share."""
+
     async def _admit(self, asked: Admit) -> None:
         """Carry out a join: subscribe the client to a topic, or refuse it."""
         try:
@@ -118,7 +123,7 @@ class Joining(Performing):
             since=asked.since,
             snapshot=snapshot_of(manager.runtime, topic, self.identity.host),
             attending=attending,
-            charge=partial(manager.reads.charge, self.identity.limit_key or self.owner, self._loop),
+            charge=partial(manager.reads.charge, self.limit_key, self._loop),
             reader=declared.versions,
         )
 
